@@ -1,0 +1,135 @@
+"""The user's own tables."""
+
+import gzip
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainer import datasets
+
+
+def rows_of(dataset):
+    return [len(part.x) for part in (dataset.train, dataset.valid, dataset.test)]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """100 rows of a number with gaps, a word, and three kinds of targets."""
+    frame = pd.DataFrame(
+        {
+            "size": np.where(np.arange(100) % 10 == 3, np.nan, np.arange(100) / 4),
+            "town": ["York", "Bath", None, "Ely"] * 25,
+            "price": np.linspace(1, 9, 100),
+            "sold": [True, False] * 50,
+            "kind": ["house", "flat"] * 50,
+        }
+    )
+    path = tmp_path / "houses.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_csv_keeps_its_columns_and_missing_values(table):
+    dataset = datasets.load(table, target="price")
+    whole = pd.concat([part.x for part in (dataset.train, dataset.valid, dataset.test)])
+    as_read = pd.read_csv(table)
+    pd.testing.assert_frame_equal(whole.sort_index(), as_read.drop(columns="price"))
+    prices = pd.concat([part.y for part in (dataset.train, dataset.valid, dataset.test)])
+    pd.testing.assert_series_equal(prices.sort_index(), as_read["price"])
+    assert rows_of(dataset) == [60, 20, 20]
+    assert "35 values missing" in dataset.description
+    assert (dataset.name, dataset.source) == ("houses.csv", str(table))
+
+
+def test_a_gzipped_csv_is_read_like_a_plain_one(table):
+    packed = table.with_name("houses.csv.gz")
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    plain, unpacked = (datasets.load(path, target="price") for path in (table, packed))
+    pd.testing.assert_frame_equal(plain.train.x, unpacked.train.x)
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "class_names"),
+    [
+        ("price", "regression", None),
+        ("sold", "classification", ["False", "True"]),
+        ("kind", "classification", ["flat", "house"]),
+    ],
+)
+def test_the_target_decides_the_task_of_a_csv(target, task, class_names, table):
+    dataset = datasets.load(str(table), target=target)
+    assert (dataset.task, dataset.class_names) == (task, class_names)
+
+
+def test_text_targets_stay_text_and_are_stratified(table):
+    dataset = datasets.load(table, target="kind")
+    assert dataset.train.y.value_counts().to_dict() == {"house": 30, "flat": 30}
+    assert dataset.test.y.value_counts().to_dict() == {"house": 10, "flat": 10}
+    assert "stratified by class" in dataset.description
+
+
+def test_a_rare_class_is_named_where_rows_are_not_stratified(tmp_path):
+    labels = ["common"] * 27 + ["rare"] * 3
+    path = tmp_path / "rare.csv"
+    pd.DataFrame({"a": range(30), "label": labels}).to_csv(path, index=False)
+    description = datasets.load(path, target="label").description
+    assert "not stratified, because class 'rare' has only 3" in description
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (None, "target=None: a CSV file needs the name of the column to predict; its columns are "),
+        ("prize", r"target='prize': houses.csv has no such column \(did you mean 'price'"),
+        ("town", r"target='town': 25 of 100 rows have no value .*\(rows 2, 6, 10, 14, 18,"),
+    ],
+)
+def test_a_wrong_csv_target_is_explained(target, message, table):
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.load(table, target=target)
+    if target != "town":
+        assert "size, town, price, sold, kind" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"", datasets.DataFileError, "is incomplete or not a CSV file"),
+        (b"a,b\n1,2\n1,2,3,4\n", datasets.DataFileError, "is incomplete or not a CSV file"),
+        (b"a,b\n\xff\xfe,1\n", datasets.DataFileError, "is incomplete or not a CSV file"),
+        (b"a,b\n", ValueError, "has no rows"),
+        (b"b\n1\n2\n", ValueError, "no other column than the target 'b'"),
+        (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: give at least 5"),
+        (b"a,b\n" + b"1,inf\n" * 6, ValueError, "6 values that are NaN or infinite"),
+    ],
+)
+def test_an_unusable_csv_is_explained(content, error, message, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(error, match=message):
+        datasets.load(path, target="b")
+
+
+def test_a_cut_off_gzipped_csv_is_named(table):
+    packed = table.with_name("cut.csv.gz")
+    packed.write_bytes(gzip.compress(table.read_bytes())[:200])
+    with pytest.raises(datasets.DataFileError, match=re.escape(str(packed))):
+        datasets.load(packed, target="price")
+
+
+def test_the_california_table_is_read_whole(shared_data):
+    path = shared_data / "california_housing.csv.gz"
+    dataset = datasets.load(path, target="median_house_value")
+    assert rows_of(dataset) == [12_384, 4_128, 4_128]
+    parts = (dataset.train.x, dataset.valid.x, dataset.test.x)
+    assert sum(int(x["total_bedrooms"].isna().sum()) for x in parts) == 207
+    assert dataset.task == "regression"
+    proximity = datasets.load(path, target="ocean_proximity")
+    assert proximity.class_names == ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
+
+
+def test_a_mistyped_file_is_answered_with_its_neighbour(table):
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'houses.csv'\?"):
+        datasets.load(table.with_name("house.csv"), target="price")

@@ -1,0 +1,66 @@
+"""A PyTorch-style Trainer over Keras 3, and a scikit-learn estimator in every respect.
+
+    from trainer import Classifier, datasets
+
+    digits = datasets.load("digits")
+    t = Classifier(epochs=10).fit(*digits.train, validation_data=digits.valid)
+    t.score(*digits.test)
+
+Names are loaded when they are first used: importing this package does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer import datasets as datasets
+    from trainer import models as models
+    from trainer import plots as plots
+    from trainer.base import Trainer
+    from trainer.estimators import Classifier, Regressor
+    from trainer.history import History
+    from trainer.hyperparameters import Bool, Choice, Float, Int
+    from trainer.models import ModelSpec
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bool",
+    "Choice",
+    "Classifier",
+    "Float",
+    "History",
+    "Int",
+    "ModelSpec",
+    "Regressor",
+    "Trainer",
+    "datasets",
+    "models",
+    "plots",
+]
+
+_HOMES = {
+    "Bool": "trainer.hyperparameters",
+    "Choice": "trainer.hyperparameters",
+    "Classifier": "trainer.estimators",
+    "Float": "trainer.hyperparameters",
+    "History": "trainer.history",
+    "Int": "trainer.hyperparameters",
+    "ModelSpec": "trainer.models",
+    "Regressor": "trainer.estimators",
+    "Trainer": "trainer.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"trainer.{name}")
+    raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,501 @@
+"""Trainer: fields, hooks, and fit / evaluate / predict / save / load.
+
+Responsible for what a user subclasses and calls, and for the order of events in a fit. Not for
+labels (`estimators`), data (`preparation`), the model's life (`network`) or the loop (`engine`).
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from trainer import checks, compiling, models, preparation, saving
+from trainer.arrays import Tree
+from trainer.engine import decisions, hooks, loop
+from trainer.engine.feeds import StreamFeed
+from trainer.fields import Fields
+from trainer.history import History
+from trainer.models import ModelSpec
+from trainer.network import Network, build, computing_in
+from trainer.preparation import Rows
+from trainer.progress import make_progress
+from trainer.streams import Stream
+from trainer.targets import Classes, Numbers
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Trainer(Fields, BaseEstimator):
+    """A Keras model with everything that training it takes; a scikit-learn estimator.
+
+    Subclass it, annotate hyperparameters as fields, and override the hooks you need:
+
+        class Autoencoder(Trainer):
+            units: Annotated[int, Int(2, 64)] = 8
+
+            def build_model(self, spec):
+                return keras.Sequential([
+                    keras.Input(spec.input_shape),
+                    keras.layers.Dense(self.units, "relu"),
+                    keras.layers.Dense(spec.n_outputs),
+                ])
+
+        Autoencoder(loss="mse").fit(x, x)
+
+    Use Classifier for labels and Regressor for numbers; a Trainer takes targets as they are.
+
+    Attributes:
+        model: a ready architecture ("mlp", "deep", "cnn", "wide_and_deep"), or None for one that
+            suits the data; not used where build_model is overridden.
+        epochs: how many times to go through the training data.
+        batch_size: rows a step.
+        optimizer: a name such as "adam", or a keras.optimizers.Optimizer, which is copied.
+        learning_rate: a number or Keras schedule that replaces the optimizer's own.
+        loss: a name, a Keras loss, a function, or one for each output. None: the task's usual
+            one; then only the ratios of sample weights matter. With a loss of your own they are
+            used as they are, as in Keras.
+        metrics: a list of names, functions or keras.metrics.Metric. None: the task's usual ones.
+        normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
+            None: the ready architectures use "standard", a build_model of yours gets x as it is.
+        validation_split: the share of the rows held out for validation; stratified for classes.
+        shuffle: whether each epoch has an order of its own. A stream keeps its order.
+        callbacks: keras.callbacks.Callback objects.
+        class_weight: {label: weight} or "balanced", for a Classifier.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32,
+            but float64 for a ready architecture on a float64 array of vectors without a GPU, as
+            scikit-learn's estimators compute.
+        jit: whether XLA compiles the training steps; "auto" decides by model and machine.
+        run_eagerly: run every step in Python, for debugging.
+        random_state: a whole number makes fits repeat to the bit; a numpy RandomState or None
+            draws one, kept in seed_.
+        verbose: 1 a bar, 2 a line an epoch, 0 silence; "auto" a bar on a terminal or in a
+            notebook, silence elsewhere.
+
+    After fit: model_ (the whole Keras model, which takes raw x), history_, seed_, and for vectors
+    and tables n_features_in_ (feature_names_in_ where columns have names).
+    """
+
+    model: str | None = None
+    epochs: int = 10
+    batch_size: int = 32
+    optimizer: Any = "adam"
+    learning_rate: Any = None
+    loss: Any = None
+    metrics: Any = None
+    normalize: str | None = None
+    validation_split: float = 0.0
+    shuffle: bool = True
+    callbacks: Sequence[Any] = ()
+    class_weight: Any = None
+    precision: str = "auto"
+    jit: bool | str = "auto"
+    run_eagerly: bool = False
+    random_state: Any = None
+    verbose: int | str = "auto"
+
+    _needs_y: ClassVar[bool] = False
+    _task: ClassVar[str] = "custom"
+
+    # ---- hooks -------------------------------------------------------------------------------
+
+    def build_model(self, spec: ModelSpec) -> keras.Model:
+        """Make the network. Override it for your own; it need not be compiled.
+
+        Args:
+            spec: the shape of a row, the width of the output, and the task.
+
+        Returns:
+            A Keras model: Sequential, functional or subclassed, with a train_step of its own if
+            you like.
+        """
+        return models.build(self.model, spec)
+
+    def configure_optimizer(self) -> keras.optimizers.Optimizer:
+        """Make the optimizer; by default from the fields optimizer and learning_rate."""
+        return compiling.optimizer(self.optimizer, self.learning_rate)
+
+    def configure_loss(self) -> Any:
+        """Make the loss; by default from the field loss. None: the task's usual one."""
+        return compiling.loss(self.loss)
+
+    def configure_metrics(self) -> Any:
+        """Make the metrics; by default from the field metrics. None: the task's usual ones."""
+        return compiling.metrics(self.metrics)
+
+    def configure_callbacks(self) -> list[Any]:
+        """The callbacks of a fit; by default those of the field callbacks."""
+        return list(self.callbacks)
+
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """The loss of a batch as a scalar tensor; override it to replace the field loss.
+
+        Args:
+            x: the inputs as the network sees them.
+            y: the encoded targets.
+            y_pred: the network's outputs.
+            sample_weight: weights of the rows, or None.
+        """
+        raise AttributeError("compute_loss is called only where a subclass overrides it")
+
+    # ---- what people call --------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Train a new model.
+
+        Args:
+            x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
+                tf.data.Dataset or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
+            y: targets of n rows, nested for several outputs; None if x is a stream.
+            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated each epoch.
+            sample_weight: weights of the rows, [n].
+
+        Returns:
+            self.
+
+        Raises:
+            TypeError, ValueError: bad arguments or fields, before any training starts.
+        """
+        self._check_fields()
+        seed = self._draw_seed()
+        owner = type(self).__name__ if self._needs_y else None
+        train = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
+        valid = preparation.collect_validation(
+            validation_data, batch_size=self.batch_size, needs_y=owner
+        )
+        if valid is None and self.validation_split:
+            train, valid = self._split(train, seed)
+        network, feed, validation_feed = self._prepare(train, valid, seed)
+        self._keep(network, History(), seed)
+        self._train(feed, validation_feed)
+        return self
+
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
+        """The loss and every metric on the given data, by name.
+
+        Args:
+            x, y, sample_weight: as for fit.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            TypeError, ValueError: data that do not fit what training saw.
+        """
+        network = self._fitted()
+        owner = type(self).__name__ if self._needs_y else None
+        data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
+        return network.evaluate(self._evaluation_feed(network, data))
+
+    def predict(self, x: Any) -> Any:
+        """Predictions for the rows of x.
+
+        Args:
+            x: as for fit; of a stream only its x is used.
+
+        Returns:
+            The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
+            y; labels [n] for a Classifier; nested for several outputs.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            TypeError, ValueError: x does not fit what training saw.
+        """
+        return self._fitted().targets.decode(self._outputs(x))
+
+    def summary(self) -> str:
+        """What was trained, and how it went, as text.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+        """
+        from trainer.summary import describe
+
+        return describe(self, self._fitted())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted Trainer as one .keras file, which plain Keras can load too.
+
+        The file is written beside its place and renamed: an earlier one stays whole until then.
+
+        Args:
+            path: a path that ends in .keras.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: another ending.
+            OSError: the folder cannot be written to, or the disk is full.
+        """
+        return saving.save(self, self._fitted(), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a Trainer that `save` of the same class wrote. Nothing is unpickled.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is truncated, foreign, or was saved by another class.
+        """
+        loaded: Self = saving.load(cls, path)
+        return loaded
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name.
+
+        Raises:
+            ValueError: an unknown name, with near ones.
+        """
+        known = self.get_params(deep=True)
+        for name in params:
+            if name not in known and "__" not in name:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}: there is no such "
+                    f"field; {checks.did_you_mean(name, known)}"
+                )
+        super().set_params(**params)
+        return self
+
+    # ---- the parts of a fit ------------------------------------------------------------------
+
+    @property
+    def _ready_made(self) -> bool:
+        return type(self).build_model is Trainer.build_model
+
+    def _check_fields(self) -> None:
+        checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
+        if self._ready_made and self.model is not None:
+            checks.one_of("model", self.model, models.ARCHITECTURES)
+        self.configure_optimizer()
+        self.configure_loss()
+        self.configure_metrics()
+        hooks.check_callbacks(self.configure_callbacks())
+
+    def _draw_seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, numbers.Integral) and not isinstance(state, bool):
+            seed = int(state)
+            if not 0 <= seed < 2**32:
+                raise ValueError(
+                    f"random_state={state}: must be from 0 to {2**32 - 1}; write random_state=0"
+                )
+            return seed
+        from sklearn.utils import check_random_state
+
+        try:
+            return int(check_random_state(state).randint(2**31 - 1))
+        except ValueError as error:
+            raise ValueError(
+                f"random_state={state!r}: must be a whole number, a numpy RandomState or None"
+            ) from error
+
+    def _split(self, data: Rows | Stream, seed: int) -> tuple[Rows, Rows]:
+        if isinstance(data, Stream):
+            raise ValueError(
+                f"validation_split={self.validation_split}: a stream cannot be split; pass "
+                "validation_data, for example x.take(k), and train on x.skip(k)"
+            )
+        return preparation.split_rows(
+            data,
+            self.validation_split,
+            stratify=self._strata(data),
+            shuffle=self.shuffle,
+            seed=seed,
+        )
+
+    def _default_loss(
+        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
+    ) -> Any:
+        """The loss where configure_loss gives none: then the model must compute its own."""
+        import keras
+
+        own = any(
+            getattr(type(model), hook) is not getattr(keras.Model, hook)
+            for hook in ("compute_loss", "train_step")
+        )
+        if own or type(self).compute_loss is not Trainer.compute_loss:
+            return None
+        raise ValueError(
+            f"loss=None: {type(self).__name__} does not know the task; write loss='mse', for "
+            "example, or override compute_loss"
+        )
+
+    def _default_metrics(self, model: keras.Model) -> Any:
+        return None
+
+    def _strata(self, data: Rows) -> np.ndarray | None:
+        return None
+
+    def _learn_targets(self, data: Rows | Stream) -> Numbers | Classes:
+        if isinstance(data, Stream):
+            batches = data.part(1) if self._ready_made else None
+            return Numbers.learn_stream(self._task, batches, data.y_spec)
+        if data.y is None:
+            return Numbers(self._task, 1, False, None)
+        return Numbers.learn(self._task, data.y, "y", data.weight)
+
+    def _prepare(
+        self, train: Rows | Stream, valid: Rows | Stream | None, seed: int
+    ) -> tuple[Network, Any, Any]:
+        targets = self._learn_targets(train)
+        normalize = self.normalize or ("standard" if self._ready_made else None)
+        inputs = preparation.learn_inputs(train, normalize)
+        precision = self._choose_precision(train)
+        few: Any
+        if isinstance(train, Stream):
+            few = preparation.probe(next(iter(train.part(0))))
+        else:
+            few = inputs.prepare(preparation.probe(train.x), type(self).__name__)
+        spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+        network = build(self, inputs, targets, spec, precision=precision, seed=seed, probe=few)
+        feed = self._training_feed(network, train, seed)
+        validation = None if valid is None else self._evaluation_feed(network, valid, "validation_")
+        return network, feed, validation
+
+    def _choose_precision(self, data: Rows | Stream) -> str:
+        if self.precision != "auto":
+            return self.precision
+        x = data.x if isinstance(data, Rows) else None
+        vectors = isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype == np.float64
+        return "float64" if vectors and self._ready_made and not decisions.has_gpu() else "float32"
+
+    def _training_feed(self, network: Network, data: Rows | Stream, seed: int) -> Any:
+        if isinstance(data, Stream):
+            weights = self._stream_class_weights(network, data)
+            return _stream_feed(preparation.encode_stream(data, network.targets, weights))
+        x = network.inputs.prepare(data.x, type(self).__name__)
+        y = None if data.y is None else network.targets.encode(data.y, "y")
+        weight = self._with_class_weight(network, y, data.weight)
+        return network.rows(
+            network.batch(x, y, weight),
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            seed=seed,
+        )
+
+    def _with_class_weight(
+        self, network: Network, y: Tree, weight: np.ndarray | None
+    ) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        raise ValueError(
+            f"class_weight={self.class_weight!r}: {type(self).__name__} has no classes; pass "
+            "sample_weight to fit"
+        )
+
+    def _stream_class_weights(self, network: Network, data: Stream) -> dict[int, float] | None:
+        self._with_class_weight(network, None, None)
+        return None
+
+    def _evaluation_feed(self, network: Network, data: Rows | Stream, prefix: str = "") -> Any:
+        if isinstance(data, Stream):
+            return _stream_feed(preparation.encode_stream(data, network.targets, None))
+        name = "validation_data: " if prefix else ""
+        x = network.inputs.prepare(data.x, type(self).__name__, f"{name}x")
+        y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
+        return network.evaluation_rows(network.batch(x, y, data.weight), self.batch_size)
+
+    def _keep(self, network: Network, history: History, seed: int) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+        self._network = network
+        self.model_ = network.whole
+        self.history_ = history
+        self.seed_ = seed
+        if network.inputs.n_features is not None:
+            self.n_features_in_ = network.inputs.n_features
+        if network.inputs.names is not None:
+            self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
+
+    def _train(self, feed: Any, validation: Any) -> None:
+        import keras
+
+        network, chosen = self._network, self.configure_callbacks()
+        every_batch = hooks.wants_batches(chosen, "train")
+        every_test_batch = hooks.wants_batches(chosen, "test")
+        chunk = 1 if every_batch else decisions.steps_a_dispatch(network.core, self.batch_size)
+        listed = keras.callbacks.CallbackList(
+            chosen, model=network.whole, epochs=self.epochs, steps=feed.steps, verbose=0
+        )
+
+        def validate() -> dict[str, float]:
+            return loop.evaluate(
+                network.program,
+                validation,
+                chunk=1 if every_test_batch else chunk,
+                callbacks=listed,
+                every_batch=every_test_batch,
+            )
+
+        try:
+            with computing_in(network.precision):
+                loop.train(
+                    network.program,
+                    feed,
+                    epochs=self.epochs,
+                    chunk=chunk,
+                    callbacks=listed,
+                    every_batch=every_batch,
+                    validate=None if validation is None else validate,
+                    history=self.history_,
+                    progress=make_progress(self.verbose, self.epochs),
+                )
+        finally:
+            for callback in chosen:
+                # a callback that keeps its model would be copied with it by clone and pickle
+                callback.set_model(None)
+
+    def _outputs(self, x: Any) -> Tree:
+        network = self._fitted()
+        if preparation.is_stream(x):
+            return network.predict_stream(Stream.of(x, batch_size=self.batch_size, name="x"))
+        return network.predict(network.inputs.prepare(x, type(self).__name__))
+
+    def _fitted(self) -> Network:
+        check_is_fitted(self, "model_")
+        return self._network
+
+    # ---- pickling, and what scikit-learn asks -------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_network" in state:
+            # Keras models of one's own classes do not pickle; the saved form of a Trainer does.
+            state["_saved"] = saving.to_bytes(self, state.pop("_network"))
+            state.pop("model_")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        saved = state.pop("_saved", None)
+        super().__setstate__(state)
+        if saved is not None:
+            network = saving.network_from_bytes(self, saved)
+            self._network, self.model_ = network, network.whole
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._needs_y
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _stream_feed(stream: Stream) -> StreamFeed:
+    return StreamFeed(
+        stream.dataset,
+        steps=stream.steps,
+        around_epoch=stream.around_epoch,
+        reraise=stream.reraise,
+    )

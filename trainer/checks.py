@@ -1,0 +1,115 @@
+"""The checks of arguments, and the words in which they fail.
+
+Responsible for one clear error a fault: the argument, its value, and what to write instead.
+Not for checking data against a model: `data` and `compiling` do that where they know more.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` if a known name is near, otherwise the list of the known names."""
+    names = sorted(set(known))
+    folded = {n.lower().replace("_", ""): n for n in names}
+    near = difflib.get_close_matches(str(name).lower().replace("_", ""), folded, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(repr(folded[n]) for n in near)}?"
+    if not names:
+        return "there are none to choose from"
+    return "choose one of " + ", ".join(repr(n) for n in names)
+
+
+def integer(name: str, value: Any, *, low: int) -> int:
+    """`value` as an int not below `low`.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: below `low`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}={value!r}: must be a whole number, such as {name}={max(low, 10)}")
+    if value < low:
+        raise ValueError(
+            f"{name}={value!r}: must be {low} or more; write {name}={max(low, 10)}, for example"
+        )
+    return int(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a finite float above 0.
+
+    Raises:
+        TypeError: no number.
+        ValueError: not above 0, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}={value!r}: must be a number above 0, such as {name}=0.01")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name}={value!r}: must be above 0; write {name}=0.01, for example")
+    return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """`value` as a float from 0 up to, but not including, 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}={value!r}: must be a number, such as {name}=0.2")
+    if not 0 <= float(value) < 1:
+        raise ValueError(
+            f"{name}={value!r}: must be a number from 0 up to, but not including, 1; "
+            f"write {name}=0.2 to hold out a fifth of the rows"
+        )
+    return float(value)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """`value` if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r}: must be True or False")
+    return value
+
+
+def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
+    """`value` if it is one of `known`."""
+    options = list(known)
+    if not any(value is o or (type(value) is type(o) and value == o) for o in options):
+        strings = [o for o in options if isinstance(o, str)]
+        hint = did_you_mean(value, strings) if isinstance(value, str) and strings else ""
+        listed = ", ".join(repr(o) for o in options)
+        raise ValueError(
+            f"{name}={value!r}: must be one of {listed}" + (f"; {hint}" if hint else "")
+        )
+    return value
+
+
+def field_values(fields: Mapping[str, Any]) -> None:
+    """Check the values of the fields that every Trainer has.
+
+    Raises:
+        TypeError, ValueError: naming the field, its value and what to write instead.
+    """
+    integer("epochs", fields["epochs"], low=1)
+    integer("batch_size", fields["batch_size"], low=1)
+    fraction("validation_split", fields["validation_split"])
+    boolean("shuffle", fields["shuffle"])
+    one_of("normalize", fields["normalize"], (None, "standard", "minmax"))
+    one_of(
+        "precision",
+        fields["precision"],
+        ("auto", "float32", "float64", "mixed_bfloat16", "mixed_float16"),
+    )
+    one_of("jit", fields["jit"], ("auto", True, False))
+    one_of("verbose", fields["verbose"], ("auto", 0, 1, 2, True, False))
+    rate = fields["learning_rate"]
+    if rate is not None and not callable(rate) and not isinstance(rate, Mapping):
+        positive("learning_rate", rate)
+    callbacks = fields["callbacks"]
+    if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"callbacks={callbacks!r}: must be a sequence; write callbacks=({callbacks!r},)"
+        )

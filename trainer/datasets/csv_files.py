@@ -1,0 +1,52 @@
+"""Reads the user's own tables, .csv and .csv.gz.
+
+Every column but the target stays as pandas reads it, missing values and text included; encoding
+them is the model's part.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.datasets.cache import reading
+from trainer.datasets.dataset import Dataset
+from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
+from trainer.datasets.suggest import did_you_mean
+
+
+def load_csv(path: Path, target: str | None, seed: int) -> Dataset:
+    """x is the DataFrame without the column `target`, y that column as a Series."""
+    import pandas as pd
+
+    with reading(path, "a CSV file", cached=False):
+        columns = list(pd.read_csv(path, nrows=0).columns)
+    if target not in columns:
+        problem = (
+            "a CSV file needs the name of the column to predict"
+            if target is None
+            else f"{path.name} has no such column{did_you_mean(target, columns)}"
+        )
+        raise ValueError(f"target={target!r}: {problem}; its columns are {', '.join(columns)}")
+    if len(columns) == 1:
+        raise ValueError(f"{path.name} has no other column than the target {target!r}")
+    with reading(path, "a CSV file", cached=False):
+        # Not in chunks, which may give one column several types.
+        frame = pd.read_csv(path, low_memory=False)
+    x, y = frame.drop(columns=target), frame[target]
+    if y.isna().any():
+        rows = ", ".join(str(row) for row in y.index[y.isna()][:5])
+        raise ValueError(
+            f"target={target!r}: {int(y.isna().sum()):,} of {len(y):,} rows have no value in this "
+            f"column (rows {rows}, counted from 0 after the header, are the first): "
+            "remove them from the file"
+        )
+    check_rows(x, y, x_name=path.name, y_name=f"the column {target!r}")
+    task = infer_task(y)
+    return as_dataset(
+        split_in_three(x, y, task, seed),
+        name=path.name,
+        task=task,
+        description=f"{len(x):,} rows of {x.shape[1]} columns to predict {target} from, "
+        f"{int(x.isna().sum().sum()):,} values missing.",
+        source=str(path),
+    )

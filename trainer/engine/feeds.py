@@ -1,0 +1,155 @@
+"""Feeds: batches from rows held in memory or on disk, and from streams.
+
+Responsible for the order of rows, for cutting an epoch into chunks, and for holding data as
+tensors where they fit. Not for what is done with a chunk (`program`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from trainer.engine.program import Batch, Logs, Program
+
+Chunk = Callable[[Batch, np.ndarray], Logs]
+
+
+class RowsFeed:
+    """Batches of rows picked from arrays.
+
+    Args:
+        data: (x,), (x, y) or (x, y, sample_weight): trees of arrays [n, ...].
+        batch_size: rows a batch; the last batch of an epoch may be smaller.
+        float_dtype: what floats are converted to, "float32" or "float64", as Keras does.
+        shuffle: whether each epoch has an order of its own.
+        seed: with the epoch, determines that order, and nothing else does.
+        resident: whether all rows are held as tensors; otherwise each chunk's rows are read
+            from the arrays when they are needed, which may be memory-mapped.
+    """
+
+    def __init__(
+        self,
+        data: Batch,
+        *,
+        batch_size: int,
+        float_dtype: str,
+        shuffle: bool = False,
+        seed: int = 0,
+        resident: bool = True,
+    ) -> None:
+        import keras
+
+        self._arrays = data
+        self._flat = keras.tree.flatten(data)
+        self.rows = len(self._flat[0])
+        self.batch_size = min(batch_size, self.rows)
+        self.steps: int = -(-self.rows // self.batch_size)
+        self._dtype = float_dtype
+        self._shuffle = shuffle
+        self._seed = seed
+        self._tensors = self._to_tensors(data) if resident else None
+
+    def _to_tensors(self, data: Batch) -> Batch:
+        import keras
+        import tensorflow as tf
+
+        def convert(array: Any) -> Any:
+            if array.dtype.kind in "fb":
+                return tf.constant(np.asarray(array), dtype=self._dtype)
+            return tf.constant(np.asarray(array))
+
+        tensors: Batch = keras.tree.map_structure(convert, data)
+        return tensors
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of the rows in an epoch, int32 [n]: a pure function of seed and epoch."""
+        if not self._shuffle:
+            return np.arange(self.rows, dtype=np.int32)
+        generator = np.random.default_rng([self._seed, epoch])
+        return generator.permutation(self.rows).astype(np.int32)
+
+    def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
+        """Train one epoch; gives (steps so far, logs) after each chunk."""
+        return self._run(program.train_rows, self.order(epoch), chunk)
+
+    def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
+        """Evaluate all rows in their order; gives (steps so far, logs) after each chunk."""
+        return self._run(program.test_rows, np.arange(self.rows, dtype=np.int32), chunk)
+
+    def _run(self, function: Chunk, order: np.ndarray, chunk: int) -> Iterator[tuple[int, Logs]]:
+        whole = self.rows // self.batch_size
+        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
+        done = 0
+        while done < whole:
+            indices = matrix[done : done + chunk]
+            logs = self._dispatch(function, indices)
+            done += len(indices)
+            yield done, logs
+        if whole < self.steps:
+            # a batch of its own size, as Keras has it, not a padded one
+            yield self.steps, self._dispatch(function, order[None, whole * self.batch_size :])
+
+    def _dispatch(self, function: Chunk, indices: np.ndarray) -> Logs:
+        if self._tensors is not None:
+            return function(self._tensors, indices)
+        import keras
+
+        rows = indices.reshape(-1)
+        picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
+        local = np.arange(len(rows), dtype=np.int32).reshape(indices.shape)
+        return function(self._to_tensors(picked), local)
+
+
+class StreamFeed:
+    """Batches from a tf.data.Dataset.
+
+    Args:
+        dataset: gives batches (x,), (x, y) or (x, y, sample_weight).
+        steps: how many batches there are, or None if that is unknown.
+        around_epoch: called with True before, and with False after, each pass.
+        reraise: called with an error of TensorFlow and the steps done; raises the cause instead.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        steps: int | None,
+        around_epoch: Callable[[bool], None] = lambda begins: None,
+        reraise: Callable[[Exception, int], None] = lambda error, steps: None,
+    ) -> None:
+        self._dataset = dataset
+        self.steps = steps
+        self._around_epoch = around_epoch
+        self._reraise = reraise
+
+    def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
+        """Train one pass; gives (steps so far, logs) after each chunk."""
+        return self._run(program.train_stream, chunk)
+
+    def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
+        """Evaluate one pass; gives (steps so far, logs) after each chunk."""
+        return self._run(program.test_stream, chunk)
+
+    def _run(
+        self, function: Callable[[Any, int], tuple[int, Logs]], chunk: int
+    ) -> Iterator[tuple[int, Logs]]:
+        self._around_epoch(True)
+        total = 0
+        try:
+            iterator = iter(self._dataset)
+            while True:
+                done, logs = function(iterator, chunk)
+                total += done
+                if done:
+                    yield total, logs
+                if done < chunk:
+                    break
+        except Exception as error:
+            self._reraise(error, total)
+            raise
+        finally:
+            self._around_epoch(False)
+        self.steps = total

@@ -1,0 +1,231 @@
+"""Classifier and Regressor: a Trainer for labels, and one for numbers.
+
+Responsible for labels, default losses and metrics, scores, probabilities, and the methods that
+draw predictions. Not for the training itself (`base`, `engine`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+
+from trainer import arrays, compiling, preparation
+from trainer.arrays import Tree, map_tree
+from trainer.base import Trainer
+from trainer.labels import Labels
+from trainer.models import ModelSpec
+from trainer.network import Network
+from trainer.preparation import Rows
+from trainer.streams import Stream
+from trainer.targets import Classes, Numbers
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+
+
+class _Scored(Trainer):
+    """What Classifier and Regressor share: a score against y, also of a stream."""
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The mean over the outputs of `accuracy` or R squared, weighted by sample_weight.
+
+        Args:
+            x, y: as for fit; y is None for a stream, which must give the same rows each time.
+            sample_weight: weights of the rows, [n].
+        """
+        if preparation.is_stream(x):
+            stream = Stream.of(x, batch_size=self.batch_size, name="x")
+            parts = list(stream.part(1))
+            y = map_tree(lambda *p: np.concatenate(p), parts[0], *parts[1:])
+            y = map_tree(lambda a: a.astype(str) if a.dtype.kind in "OS" else a, y)
+        predicted = self.predict(x)
+        if isinstance(y, list) or not arrays.is_nested(y):
+            return self._score_one(y, predicted, sample_weight)
+        truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
+        scores = [self._score_one(truth[name], found[name], sample_weight) for name in found]
+        return float(np.mean(scores))
+
+    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
+        raise TypeError(f"{type(self).__name__} must define _score_one()")
+
+
+class Classifier(ClassifierMixin, _Scored):
+    """A Trainer for labels: two classes, many, or several labels a row.
+
+    Labels may be strings, booleans or whole numbers with gaps; y of shape (n,), a 0/1 matrix
+    (n, n_labels) for several labels a row, or a dict or tuple of those for several outputs.
+
+        >>> from sklearn.datasets import load_iris
+        >>> x, y = load_iris(return_X_y=True)
+        >>> Classifier(epochs=30, random_state=0).fit(x, y).score(x, y) > 0.9
+        True
+
+    After fit also: classes_, the sorted labels (nested for several outputs).
+
+    The default loss is a crossentropy that suits the model's outputs: a softmax over the classes,
+    a single sigmoid unit for two classes, sigmoids for several labels, or logits of these. The
+    default metric is accuracy.
+    """
+
+    _needs_y: ClassVar[bool] = True
+    _task: ClassVar[str] = "classification"
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probabilities of the rows of x.
+
+        Args:
+            x: as for fit.
+
+        Returns:
+            [n, n_classes] in the order of classes_; for several labels a row the probability of
+            each label, [n, n_labels]; nested for several outputs.
+        """
+        targets = self._fitted().targets
+        return self._classes(targets).probabilities(self._outputs(x))
+
+    def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
+        """Draw true against predicted classes; see trainer.plots.plot_confusion_matrix."""
+        from trainer import plots
+
+        return plots.plot_confusion_matrix(y, self.predict(x), **options)
+
+    def plot_images(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """Draw images with their true and predicted classes; see trainer.plots.plot_images."""
+        from trainer import plots
+
+        shown = options.get("rows", 3) * options.get("columns", 6)
+        return plots.plot_images(
+            x[:shown], None if y is None else y[:shown], self.predict(x[:shown]), **options
+        )
+
+    # ---- the parts of a fit ------------------------------------------------------------------
+
+    @property
+    def _one_hot(self) -> bool:
+        name = self.loss if isinstance(self.loss, str) else type(self.loss).__name__
+        return name.lower().replace("_", "") in (
+            "categoricalcrossentropy",
+            "categoricalfocalcrossentropy",
+            "categoricalhinge",
+        )
+
+    def _learn_targets(self, data: Rows | Stream) -> Classes:
+        if isinstance(data, Stream):
+            return Classes.learn_stream(data.part(1), one_hot=self._one_hot)
+        return Classes.learn(data.y, "y", one_hot=self._one_hot, weight=data.weight)
+
+    def _strata(self, data: Rows) -> np.ndarray | None:
+        targets = Classes.learn(data.y, "y", one_hot=self._one_hot)
+        labels = targets.labels
+        if not isinstance(labels, Labels) or labels.kind == "multilabel":
+            return None
+        encoded = labels.encode(data.y, "y")
+        return np.asarray(labels.classes[encoded if encoded.ndim == 1 else encoded.argmax(axis=-1)])
+
+    def _default_loss(
+        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
+    ) -> Any:
+        return compiling.default_loss(model, spec, self._one_hot, probe)
+
+    def _default_metrics(self, model: keras.Model) -> Any:
+        outputs = model.outputs if getattr(model, "outputs", None) else [None]
+        if len(outputs) == 1:
+            return ["accuracy"]
+        return [["accuracy"] for _ in outputs]
+
+    def _with_class_weight(
+        self, network: Network, y: Tree, weight: np.ndarray | None
+    ) -> np.ndarray | None:
+        if self.class_weight is None:
+            return weight
+        table = preparation.class_weights(self.class_weight, self._classes(network.targets), y)
+        values = np.array([table[i] for i in sorted(table)])
+        by_class: np.ndarray = values[y if y.ndim == 1 else y.argmax(axis=-1)]
+        if not by_class.any():
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: leaves every row with a weight of zero"
+            )
+        return by_class if weight is None else np.asarray(by_class * weight)
+
+    def _stream_class_weights(self, network: Network, data: Stream) -> dict[int, float] | None:
+        if self.class_weight is None:
+            return None
+        targets = self._classes(network.targets)
+        parts = [targets.encode(np.asarray(y), "y") for y in data.part(1)]
+        return preparation.class_weights(self.class_weight, targets, np.concatenate(parts))
+
+    def _keep(self, network: Network, history: Any, seed: int) -> None:
+        super()._keep(network, history, seed)
+        self.classes_ = self._classes(network.targets).classes
+
+    @staticmethod
+    def _classes(targets: Numbers | Classes) -> Classes:
+        if not isinstance(targets, Classes):
+            raise TypeError(f"a Classifier's targets are Classes, not {type(targets).__name__}")
+        return targets
+
+    def _outputs(self, x: Any) -> Tree:
+        network = self._fitted()
+        outputs = super()._outputs(x)
+        return compiling.as_probabilities(outputs, network.core, network.spec)
+
+    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
+        truth = np.asarray(y)
+        if truth.ndim == 2 and predicted.ndim == 1 and truth.shape[1] > 1:
+            truth = truth.argmax(axis=1)
+        return float(accuracy_score(truth, predicted, sample_weight=weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class Regressor(RegressorMixin, _Scored):
+    """A Trainer for numbers: y of shape (n,), (n, n_columns), or a dict or tuple of those.
+
+        >>> from sklearn.datasets import load_diabetes
+        >>> x, y = load_diabetes(return_X_y=True)
+        >>> Regressor(epochs=30, random_state=0).fit(x, y).score(x, y) > 0.4
+        True
+
+    With a ready architecture the network learns y in units of its deviation, and gives it in its
+    own; the default loss is then the squared error in units of y's variance, so that 1 is as good
+    as the mean. A build_model of yours gets y as it is, and the mean squared error. The default
+    metric is the mean absolute error, in the units of y.
+    """
+
+    _needs_y: ClassVar[bool] = True
+    _task: ClassVar[str] = "regression"
+
+    def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:
+        """Draw the errors against the predictions; see trainer.plots.plot_residuals."""
+        from trainer import plots
+
+        return plots.plot_residuals(y, self.predict(x), **options)
+
+    def _default_loss(
+        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
+    ) -> Any:
+        if self._ready_made and isinstance(targets, Numbers) and targets.scale is not None:
+            return compiling.squared_error_in_deviations(targets.scale[1])
+        return compiling.default_loss(model, spec, False, probe)
+
+    def _default_metrics(self, model: keras.Model) -> Any:
+        outputs = model.outputs if getattr(model, "outputs", None) else [None]
+        if len(outputs) == 1:
+            return ["mae"]
+        return [["mae"] for _ in outputs]
+
+    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
+        return float(r2_score(y, predicted, sample_weight=weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

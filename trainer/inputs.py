@@ -1,0 +1,328 @@
+"""What a fitted Trainer knows of its inputs.
+
+Responsible for checking x against what training saw, for handing the network its form (tables
+encoded, arrays normalised), and for the one Keras model that does both and is saved. Not for
+targets (`labels`, `estimators`) nor for batches (`data`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import arrays
+from trainer.arrays import Tree, map_tree
+from trainer.models import is_shape, map_shapes
+from trainer.tables import Table, affine
+
+if TYPE_CHECKING:
+    import keras
+
+_ROWS_A_STATISTIC = 8_192  # rows whose float64 copy is held at once while means are summed up
+
+
+class Inputs:
+    """The learnt form of x.
+
+    Attributes:
+        table: what was learnt of a DataFrame's columns, or None for arrays and streams.
+        shapes: the shape of one row for each input, as in `ModelSpec.input_shape`.
+        dtypes: the NumPy dtype name of each input, in the same structure.
+        scaling: (offset, scale) of each input that is normalised, by its name (`x['wide']`).
+        n_features: how many values or columns a row of vectors has; None for other inputs.
+        names: the column names, where x had any and all are strings.
+    """
+
+    def __init__(
+        self,
+        *,
+        shapes: Any,
+        dtypes: Any,
+        scaling: dict[str, Any],
+        table: Table | None = None,
+        names: list[str] | None = None,
+    ) -> None:
+        self.shapes = shapes
+        self.dtypes = dtypes
+        self.scaling = scaling
+        self.table = table
+        self.names = names
+        self._encode: Any = None
+        self._encoder: keras.Model | None = None
+
+    @property
+    def n_features(self) -> int | None:
+        """Columns of a table, or values of a row of vectors."""
+        if self.table is not None:
+            return len(self.table.columns)
+        return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
+
+    @classmethod
+    def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
+        """Learn the form of the training rows.
+
+        Args:
+            x: a DataFrame or a tree of arrays.
+            normalize: None, "standard" or "minmax".
+            weight: weights of the rows (n,) for the statistics, or None.
+        """
+        if hasattr(x, "iloc"):
+            table = Table.learn(x, normalize=normalize, weight=weight)
+            names = table.names if all(isinstance(n, str) for n in table.names) else None
+            inputs = cls(shapes=(), dtypes="float32", scaling={}, table=table, names=names)
+            inputs.shapes = (int(inputs.encoder.output.shape[-1]),)
+            return inputs
+        several = not hasattr(x, "shape")
+        return cls(
+            shapes=map_tree(lambda a: tuple(int(d) for d in a.shape[1:]), x),
+            dtypes=map_tree(lambda a: a.dtype.name, x),
+            scaling={
+                name: _statistics([(a, weight)], a.shape[1:], a.dtype, normalize)
+                for name, a in arrays.leaves(x)
+                if normalize is not None and _is_scaled(a.dtype, several)
+            },
+        )
+
+    @classmethod
+    def learn_stream(cls, batches: Iterable[Any], spec: Any, *, normalize: str | None) -> Inputs:
+        """Learn the form of a stream: shapes from its specification, statistics in a pass.
+
+        Args:
+            batches: gives trees of arrays [rows, ...]; iterated once for each input that is
+                normalised.
+            spec: the tree of objects with `shape` (with the batch dimension) and `dtype`.
+            normalize: None, "standard" or "minmax".
+        """
+        several = not hasattr(spec, "shape")
+        dtypes = map_tree(lambda s: np.dtype(s.dtype.as_numpy_dtype), spec)
+        scaling = {}
+        for name, leaf in arrays.leaves(spec):
+            dtype = np.dtype(leaf.dtype.as_numpy_dtype)
+            if normalize is not None and _is_scaled(dtype, several):
+                parts = ((np.asarray(dict(arrays.leaves(b))[name]), None) for b in batches)
+                scaling[name] = _statistics(parts, tuple(leaf.shape)[1:], dtype, normalize)
+        return cls(
+            shapes=map_tree(lambda s: tuple(s.shape)[1:], spec),
+            dtypes=map_tree(lambda d: d.name, dtypes),
+            scaling=scaling,
+        )
+
+    def prepare(self, x: Any, owner: str, name: str = "x") -> Tree:
+        """Check x against what training saw, and give the arrays that the network is fed.
+
+        Args:
+            x: what the user passed: a DataFrame where training had one, or arrays.
+            owner: the estimator's class name, for errors.
+            name: what the user calls x.
+
+        Returns:
+            A tree of arrays; for a DataFrame the encoded matrix, float32 [n, width].
+
+        Raises:
+            TypeError, ValueError: another kind, structure, shape or set of columns.
+        """
+        if self.table is not None:
+            if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
+                raise TypeError(
+                    f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
+                    f"DataFrame with the columns {self.table.names!r}"
+                )
+            arrays.check_not_empty(x.shape, name)
+            return self._encode_table(x, name)
+        tree = arrays.to_arrays(x, name)
+        self._check_shapes(tree, owner, name)
+        arrays.length(tree, name)
+        return tree
+
+    def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:
+        expected = dict(arrays.leaves(map_shapes(_Shape, self.shapes), name))
+        found = dict(arrays.leaves(tree, name))
+        if list(expected) != list(found):
+            if set(expected) == set(found):
+                return
+            raise ValueError(
+                f"{name} has the inputs {list(found)}, but {owner} was trained on {list(expected)}"
+            )
+        for key, array in found.items():
+            shape = expected[key].shape
+            if array.ndim == 1 and len(shape) == 1:
+                raise ValueError(
+                    f"Expected 2D array, got 1D array instead: {key} has shape {array.shape} and "
+                    f"must have shape (n, {shape[0]}). Reshape your data: {key}.reshape(-1, 1) if "
+                    f"it has one feature, {key}.reshape(1, -1) if it is one row"
+                )
+            if len(shape) == 1 and array.ndim == 2 and array.shape[1] != shape[0]:
+                raise ValueError(
+                    f"X has {array.shape[1]} features, but {owner} is expecting {shape[0]} "
+                    f"features as input: {key} must have shape (n, {shape[0]}), as in training"
+                )
+            if len(array.shape[1:]) != len(shape) or any(
+                s is not None and s != a for s, a in zip(shape, array.shape[1:], strict=True)
+            ):
+                raise ValueError(
+                    f"{key} has rows of shape {array.shape[1:]}, but {owner} was trained on rows "
+                    f"of shape {shape}; reshape {key} to (n, {', '.join(map(str, shape))})"
+                )
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The Keras model that encodes a table; made once."""
+        if self.table is None:
+            raise AttributeError("arrays have no encoder")
+        if self._encoder is None:
+            self._encoder = self.table.encoder()
+        return self._encoder
+
+    def _encode_table(self, frame: Any, name: str, piece: int = 16_384) -> np.ndarray:
+        import tensorflow as tf
+
+        if self.table is None:
+            raise AttributeError("arrays have no table")
+        if self._encode is None:
+            self._encode = tf.function(self.encoder, reduce_retracing=True)
+        columns = self.table.inputs(frame, name)
+        encoded = np.empty((len(frame), self.shapes[0]), np.float32)
+        for start in range(0, len(frame), piece):
+            rows = slice(start, start + piece)
+            encoded[rows] = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
+        return encoded
+
+    def transform(self, dtype: str) -> Callable[[Tree], Tree] | None:
+        """The normalisation of a batch, as a function of Keras layers, or None if there is none.
+
+        Args:
+            dtype: the float type to compute in, "float32" or "float64".
+        """
+        import keras
+
+        if not self.scaling:
+            return None
+        layers = {
+            name: keras.layers.Normalization(
+                axis=-1 if np.ndim(offset) else None,
+                mean=offset,
+                variance=(np.asarray(scale) ** 2).tolist(),
+                dtype=dtype,
+                name="normalize" if len(self.scaling) == 1 else f"normalize_{i}",
+            )
+            for i, (name, (offset, scale)) in enumerate(self.scaling.items())
+        }
+
+        def normalize(x: Tree) -> Tree:
+            return arrays.map_named(lambda name, a: layers[name](a) if name in layers else a, x)
+
+        return normalize
+
+    def whole_model(
+        self, network: keras.Model, transform: Callable[[Tree], Tree] | None, dtype: str
+    ) -> keras.Model:
+        """The network with its encoder or normalisation before it, as one Keras model."""
+        import keras
+
+        if self.table is not None:
+            outputs = network(self.encoder.output)
+            return keras.Model(self.encoder.inputs, outputs, name=f"{network.name}_on_table")
+        if transform is None:
+            return network
+        dtypes = dict(arrays.leaves(self.dtypes))
+        shapes = map_shapes(_Shape, self.shapes)
+
+        def symbolic(name: str, leaf: _Shape) -> Any:
+            kind = np.dtype(dtypes[name])
+            scaled = name in self.scaling or kind.kind not in "iu"
+            return keras.Input(leaf.shape, dtype=dtype if scaled else kind.name)
+
+        inputs = arrays.map_named(symbolic, shapes)
+        return keras.Model(inputs, network(transform(inputs)), name=f"{network.name}_normalized")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form that JSON can hold."""
+        return {
+            "shapes": _encode_tree(self.shapes, is_shape),
+            "dtypes": _encode_tree(self.dtypes, lambda v: isinstance(v, str)),
+            "scaling": self.scaling,
+            "table": None if self.table is None else self.table.to_dict(),
+            "names": self.names,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Inputs:
+        """The Inputs that `to_dict` described."""
+        return cls(
+            shapes=_decode_tree(state["shapes"], tuple),
+            dtypes=_decode_tree(state["dtypes"], str),
+            scaling=state["scaling"],
+            table=None if state["table"] is None else Table.from_dict(state["table"]),
+            names=state["names"],
+        )
+
+
+class _Shape:
+    # wraps a shape so that the tree functions take it for a leaf
+    def __init__(self, shape: tuple[int | None, ...]) -> None:
+        self.shape = shape
+
+
+def _is_scaled(dtype: np.dtype[Any], several: bool) -> bool:
+    # among several inputs, wide integers are identifiers for an embedding, not quantities
+    return dtype.kind in "fb" or (dtype.kind in "iu" and (dtype.itemsize == 1 or not several))
+
+
+def _statistics(
+    parts: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    shape: tuple[int | None, ...],
+    dtype: np.dtype[Any],
+    normalize: str | None,
+) -> tuple[list[float] | float, list[float] | float]:
+    """Offset and scale over the given parts: of each column of vectors and sequences, of each
+    channel of images, and one of both for images without channels.
+
+    One mean a pixel would divide by next to nothing at the border of an image.
+    """
+    whole = len(shape) == 0 or (len(shape) == 2 and (dtype == np.uint8 or shape[0] == shape[1]))
+    sums: Any = 0.0
+    low: Any = np.inf
+    high: Any = -np.inf
+    total = 0.0
+    first: Any = None
+    for array, weight in parts:
+        for start in range(0, len(array), _ROWS_A_STATISTIC):
+            piece = np.asarray(array[start : start + _ROWS_A_STATISTIC], dtype=np.float64)
+            rows = piece.reshape(-1, 1) if whole else piece.reshape(-1, piece.shape[-1])
+            repeats = len(rows) // len(piece)
+            w = np.ones(len(piece)) if weight is None else weight[start : start + len(piece)]
+            w = np.repeat(w, repeats)
+            if first is None:
+                first = rows[w > 0][:1].copy() if (w > 0).any() else rows[:1].copy()
+            shifted = rows - first  # about the first row: no digits lost to a large mean
+            sums = sums + np.stack([w @ shifted, w @ shifted**2])
+            total += float(w.sum())
+            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    if normalize == "minmax":
+        offset, scale = affine(np.stack([low, high]), "minmax")
+    else:
+        mean = sums[0] / total
+        deviation = np.sqrt(np.maximum(sums[1] / total - mean**2, 0.0))
+        offset = mean + first[0]
+        constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(offset))
+        scale = np.where(constant, 1.0, deviation)
+    return (float(offset[0]), float(scale[0])) if whole else (offset.tolist(), scale.tolist())
+
+
+def _encode_tree(tree: Tree, is_leaf: Callable[[Any], bool]) -> Any:
+    # JSON has no tuples: a structure is written as {"dict": ...} or {"tuple": ...}
+    if is_leaf(tree):
+        return {"leaf": tree}
+    if isinstance(tree, Mapping):
+        return {"dict": [[k, _encode_tree(v, is_leaf)] for k, v in tree.items()]}
+    return {"tuple": [_encode_tree(v, is_leaf) for v in tree]}
+
+
+def _decode_tree(state: Any, leaf: Callable[[Any], Any]) -> Any:
+    if "leaf" in state:
+        return leaf(state["leaf"])
+    if "dict" in state:
+        return {k: _decode_tree(v, leaf) for k, v in state["dict"]}
+    return tuple(_decode_tree(v, leaf) for v in state["tuple"])

@@ -1,0 +1,198 @@
+"""Class labels of any type, and the numbers that a network is trained on.
+
+Responsible for one output's labels: learning the classes, encoding labels, decoding outputs into
+labels and probabilities, and for being written as JSON. Not for the structure of several outputs:
+`estimators` holds one Labels for each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Labels:
+    """The classes of one output.
+
+    Attributes:
+        kind: "binary" (two classes), "multiclass", or "multilabel" (a 0/1 column for each label).
+        classes: the sorted labels, shape (n_classes,); for "multilabel" the column numbers.
+        one_hot: whether targets are encoded as one-hot rows rather than as class numbers.
+    """
+
+    def __init__(
+        self, kind: str, classes: np.ndarray, dtype: np.dtype[Any], one_hot: bool = False
+    ) -> None:
+        self.kind = kind
+        self.classes = classes
+        self.dtype = dtype
+        self.one_hot = one_hot
+
+    @classmethod
+    def learn(cls, y: Any, name: str, *, one_hot: bool = False) -> Labels:
+        """Learn the classes of `y`.
+
+        Args:
+            y: labels, shape (n,) or (n, 1), of any sortable type; or a 0/1 matrix (n, n_labels).
+            name: what the user calls it, for errors.
+            one_hot: whether the loss wants one-hot rows; then a 0/1 matrix with a single 1 in
+                each row holds classes, not several labels.
+
+        Raises:
+            ValueError: missing labels, continuous numbers, fewer than two classes.
+        """
+        array = as_labels(y, name)
+        if array.ndim == 2 and one_hot and _is_one_hot(array):
+            return cls("multiclass", np.arange(array.shape[1]), np.dtype(np.int64), one_hot=True)
+        if array.ndim == 2:
+            return cls("multilabel", np.arange(array.shape[1]), array.dtype)
+        classes = np.unique(array)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{name} holds only one class ({classes[0]!r}); a classifier needs rows of at "
+                "least two classes"
+            )
+        kind = "binary" if len(classes) == 2 else "multiclass"
+        return cls(kind, classes, array.dtype, one_hot=one_hot)
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes, or how many labels, there are."""
+        return len(self.classes)
+
+    def encode(self, y: Any, name: str) -> np.ndarray:
+        """Labels as training targets.
+
+        Returns:
+            Class numbers, int32 (n,); one-hot rows, float32 (n, n_classes), where the loss wants
+            them; or the 0/1 matrix as float32 (n, n_labels).
+
+        Raises:
+            ValueError: labels that training lacks, or another number of columns.
+        """
+        array = as_labels(y, name)
+        if self.kind == "multilabel" or array.ndim == 2:
+            if array.ndim != 2 or array.shape[1] != self.n_classes:
+                raise ValueError(
+                    f"{name} has shape {array.shape}: must have {self.n_classes} columns of 0 and "
+                    "1, as in training"
+                )
+            return array.astype(np.float32)
+        index = np.searchsorted(self.classes, array) if _sortable(array, self.classes) else None
+        if index is not None:
+            index = np.minimum(index, self.n_classes - 1)
+            unknown = self.classes[index] != array
+        if index is None or unknown.any():
+            extra = np.unique(array if index is None else array[unknown])
+            raise ValueError(
+                f"{name} holds {_some(extra)}, which training lacks; it knows "
+                f"{_some(self.classes)}. Drop those rows, or let the training data hold every class"
+            )
+        if self.one_hot:
+            return np.eye(self.n_classes, dtype=np.float32)[index]
+        return index.astype(np.int32)
+
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """A network's output (n, width), already probabilities, as (n, n_classes)."""
+        if self.kind != "multilabel" and output.shape[-1] == 1:
+            return np.concatenate([1 - output, output], axis=-1)
+        return output
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """The labels of a network's output (n, width): (n,), or (n, n_labels) for multilabel."""
+        if self.kind == "multilabel":
+            return (output > 0.5).astype(self.dtype)
+        chosen: np.ndarray = self.classes[np.argmax(self.probabilities(output), axis=-1)]
+        return chosen
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "classes": self.classes.tolist(),
+            "classes_dtype": self.classes.dtype.str,
+            "dtype": self.dtype.str,
+            "one_hot": self.one_hot,
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Labels:
+        """The Labels that `to_dict` described."""
+        dtype = np.dtype(state["classes_dtype"])
+        return cls(
+            state["kind"],
+            np.array(state["classes"], dtype=dtype),
+            np.dtype(state["dtype"]),
+            state["one_hot"],
+        )
+
+
+def as_labels(y: Any, name: str) -> np.ndarray:
+    """`y` as an array of labels (n,), or of 0 and 1 (n, n_labels).
+
+    Raises:
+        ValueError: missing or continuous values, an empty or three-dimensional array.
+    """
+    array = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(f"{name} is empty: found 0 sample(s) while a minimum of 1 is required")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind == "O":
+        if _any_missing(array):
+            raise ValueError(f"{name} contains NaN or None; drop the rows without a label")
+        kinds = {str if isinstance(v, str) else type(v) for v in array.ravel()}
+        if kinds == {str}:
+            array = array.astype(str)
+        elif len(kinds) > 1 and str in kinds:
+            raise ValueError(
+                f"Unknown label type: {name} mixes text and numbers; write {name}.astype(str)"
+            )
+        elif all(issubclass(k, (bool, int, float, np.generic)) for k in kinds):
+            array = np.array(array.tolist())
+        else:
+            raise ValueError(
+                f"Unknown label type: {name} holds {sorted(k.__name__ for k in kinds)}; labels "
+                "are strings, whole numbers or booleans"
+            )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} contains NaN or infinity (inf); drop the rows without a label"
+            )
+        if (array != np.floor(array)).any():
+            raise ValueError(
+                f"Unknown label type: {name} holds continuous numbers such as "
+                f"{array[array != np.floor(array)].flat[0]:g}; use a Regressor, or labels"
+            )
+    if array.dtype.kind not in "fiubUS":
+        raise ValueError(
+            f"Unknown label type: {name} has dtype {array.dtype}; labels are strings, whole "
+            "numbers or booleans"
+        )
+    if array.ndim > 2 or (array.ndim == 2 and not np.isin(array, (0, 1)).all()):
+        raise ValueError(
+            f"{name} has shape {array.shape}: must be one label a row, shape (n,), or a matrix of "
+            "0 and 1 with a column for each label; for several outputs write a dict of labels"
+        )
+    return array
+
+
+def _any_missing(array: np.ndarray) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(array).any())
+
+
+def _is_one_hot(array: np.ndarray) -> bool:
+    return bool((array.sum(axis=1) == 1).all())
+
+
+def _sortable(array: np.ndarray, classes: np.ndarray) -> bool:
+    return (array.dtype.kind in "US") == (classes.dtype.kind in "US")
+
+
+def _some(values: np.ndarray, most: int = 8) -> str:
+    shown = ", ".join(repr(v) for v in values[:most].tolist())
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

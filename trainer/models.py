@@ -1,0 +1,295 @@
+"""Ready architectures, as Keras functional models made from a ModelSpec.
+
+Responsible for networks that are a sensible start on vectors, images, and several inputs and
+outputs. Not for scaling inputs or targets (`inputs`, `estimators`), nor for losses (`compiling`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer.arrays import Tree
+from trainer.checks import did_you_mean, integer
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a network must take and give; handed to `build_model`.
+
+    Attributes:
+        input_shape: the shape of one row, such as (784,) or (28, 28); for several inputs a dict
+            or tuple of shapes. A DataFrame arrives encoded, as one vector.
+        n_outputs: the width of the output layer: classes, labels or target columns; for several
+            outputs a dict or tuple of widths.
+        task: "classification" (one class a row), "multilabel", "regression" or "custom".
+    """
+
+    input_shape: Any
+    n_outputs: Any
+    task: str
+
+    @property
+    def output_activation(self) -> str:
+        """The activation that gives what the default loss expects."""
+        return {"classification": "softmax", "multilabel": "sigmoid"}.get(self.task, "linear")
+
+
+def is_shape(value: Any) -> bool:
+    """Whether `value` is the shape of one input rather than a structure of shapes."""
+    return isinstance(value, tuple) and all(v is None or isinstance(v, int) for v in value)
+
+
+def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Tree:
+    """Apply `function` to every shape of a structure of shapes."""
+    if is_shape(shapes):
+        return function(shapes)
+    if isinstance(shapes, dict):
+        return {k: map_shapes(function, v) for k, v in shapes.items()}
+    return tuple(map_shapes(function, v) for v in shapes)
+
+
+def is_image(shape: tuple[int | None, ...]) -> bool:
+    """Whether rows of this shape look like images: (h, w, 1 to 4 channels), or square (h, w)."""
+    if len(shape) == 3:
+        return shape[-1] in (1, 2, 3, 4)
+    return len(shape) == 2 and shape[0] == shape[1] and (shape[0] or 0) >= 8
+
+
+def default(spec: ModelSpec) -> keras.Model:
+    """The architecture for data that come without one: `cnn` for images, else `mlp`."""
+    if is_shape(spec.input_shape) and is_image(spec.input_shape):
+        return cnn(spec)
+    return mlp(spec)
+
+
+def mlp(
+    spec: ModelSpec, *, hidden: Sequence[int] = (256, 128), activation: str = "relu"
+) -> keras.Model:
+    """A multilayer perceptron: dense layers on the flattened, joined inputs.
+
+    Args:
+        spec: inputs of any shapes.
+        hidden: the units of each hidden layer.
+        activation: their activation.
+    """
+    from keras import layers
+
+    inputs = _inputs(spec)
+    x = _joined(inputs)
+    for units in hidden:
+        x = layers.Dense(units, activation, kernel_initializer=_initializer(activation))(x)
+    return _model(inputs, x, spec)
+
+
+def deep(
+    spec: ModelSpec,
+    *,
+    depth: int = 20,
+    units: int = 100,
+    activation: str = "selu",
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Many dense layers of one width.
+
+    With `activation="selu"` the layers normalise themselves (Klambauer et al. 2017): LeCun
+    initialisation, and alpha dropout behind the last layer only. With `batch_norm=True` each
+    layer is followed by batch normalisation (Ioffe & Szegedy 2015). With neither, a sigmoid
+    network of this depth does not train.
+
+    Args:
+        spec: inputs of any shapes.
+        depth: the number of hidden layers.
+        units: the units of each.
+        activation: their activation.
+        batch_norm: normalise between each layer and its activation.
+        dropout: the rate behind the last hidden layer.
+    """
+    from keras import layers
+
+    integer("depth", depth, low=1)
+    inputs = _inputs(spec)
+    x = _joined(inputs)
+    for _ in range(depth):
+        x = layers.Dense(
+            units, use_bias=not batch_norm, kernel_initializer=_initializer(activation)
+        )(x)
+        if batch_norm:
+            x = layers.BatchNormalization()(x)
+        x = layers.Activation(activation)(x)
+    if dropout:
+        drop = layers.AlphaDropout if activation == "selu" else layers.Dropout
+        x = drop(dropout)(x)
+    return _model(inputs, x, spec)
+
+
+def cnn(
+    spec: ModelSpec, *, filters: Sequence[int] = (32, 64), units: int = 64, dropout: float = 0.25
+) -> keras.Model:
+    """A small convolutional network: a convolution and a pooling for each of `filters`.
+
+    Args:
+        spec: one input, images (h, w) or (h, w, channels).
+        filters: the filters of each convolution; pooling halves what is left, down to 4 pixels.
+        units: the units of the dense layer.
+        dropout: the rate before the output layer.
+
+    Raises:
+        ValueError: the input is no image.
+    """
+    from keras import layers
+
+    shape = spec.input_shape
+    if not is_shape(shape) or len(shape) not in (2, 3):
+        raise ValueError(
+            f"model='cnn': needs images of shape (h, w) or (h, w, channels), and x has rows of "
+            f"shape {shape}; reshape x, or write model='mlp'"
+        )
+    inputs = layers.Input(shape)
+    x = inputs if len(shape) == 3 else layers.Reshape((*shape, 1))(inputs)
+    side = min(shape[0] or 64, shape[1] or 64)
+    for n in filters:
+        x = layers.Conv2D(n, 3, padding="same", activation="relu", kernel_initializer="he_normal")(
+            x
+        )
+        if side >= 8:
+            x, side = layers.MaxPooling2D()(x), side // 2
+    x = layers.Flatten()(x) if None not in shape[:2] else layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
+    x = layers.Dropout(dropout)(x)
+    return _model(inputs, x, spec)
+
+
+def wide_and_deep(
+    spec: ModelSpec, *, hidden: Sequence[int] = (64, 64), activation: str = "relu"
+) -> keras.Model:
+    """A wide and deep network (Cheng et al. 2016).
+
+    The inputs called "wide" go straight to the output layer and those called "deep" through the
+    hidden layers; of two unnamed inputs the first is wide. A single input goes both ways.
+
+    Args:
+        spec: one input, or a dict with "wide" and "deep", or a pair.
+        hidden: the units of each hidden layer of the deep part.
+        activation: their activation.
+
+    Raises:
+        ValueError: several inputs that are neither a pair nor named "wide" and "deep".
+    """
+    from keras import layers
+
+    inputs = _inputs(spec)
+    shapes = spec.input_shape
+    if is_shape(shapes):
+        wide = x = _joined(inputs)
+    elif isinstance(shapes, dict) and {"wide", "deep"} == set(shapes):
+        wide, x = _joined(inputs["wide"]), _joined(inputs["deep"])
+    elif isinstance(shapes, tuple) and len(shapes) == 2:
+        wide, x = _joined(inputs[0]), _joined(inputs[1])
+    else:
+        names = list(shapes) if isinstance(shapes, dict) else len(shapes)
+        raise ValueError(
+            f"model='wide_and_deep': x has the inputs {names}; pass one array, a pair "
+            "(wide, deep), or {'wide': ..., 'deep': ...}"
+        )
+    for units in hidden:
+        x = layers.Dense(units, activation, kernel_initializer=_initializer(activation))(x)
+    return _model(inputs, layers.Concatenate()([wide, x]), spec)
+
+
+ARCHITECTURES: dict[str, Callable[[ModelSpec], Any]] = {
+    "mlp": mlp,
+    "deep": deep,
+    "cnn": cnn,
+    "wide_and_deep": wide_and_deep,
+}
+
+
+def build(name: str | None, spec: ModelSpec) -> keras.Model:
+    """The architecture called `name`, or the default one for None.
+
+    Raises:
+        ValueError: an unknown name, with near ones.
+    """
+    if name is None:
+        return default(spec)
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ValueError(
+            f"model={name!r}: there is no such architecture; {did_you_mean(name, ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[name](spec)
+
+
+def _inputs(spec: ModelSpec) -> Tree:
+    from keras import layers
+
+    def make(shape: Any, name: str | None = None) -> Any:
+        if is_shape(shape):
+            return layers.Input(shape, name=name)
+        if isinstance(shape, dict):
+            return {k: make(v, k) for k, v in shape.items()}
+        return tuple(make(v) for v in shape)
+
+    return make(spec.input_shape)
+
+
+def _joined(inputs: Tree) -> Any:
+    import keras
+    from keras import layers
+
+    flat = []
+    for x in keras.tree.flatten(inputs):
+        if len(x.shape) == 1:
+            x = layers.Reshape((1,))(x)
+        elif len(x.shape) > 2:
+            if None in x.shape[1:]:
+                raise ValueError(
+                    f"model='mlp': rows of shape {tuple(x.shape[1:])} have no fixed size, so they "
+                    "cannot be flattened; resize or pad them, or override build_model"
+                )
+            x = layers.Flatten()(x)
+        flat.append(x)
+    return flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
+
+
+def _model(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
+    import keras
+    from keras import layers
+
+    def head(width: int, name: str | None = None) -> Any:
+        # float32 even under mixed precision: a softmax or a large target has no room in float16
+        dtype = "float64" if keras.backend.standardize_dtype(features.dtype) == "float64" else None
+        return layers.Dense(
+            width, spec.output_activation, dtype=dtype or "float32", name=name or "output"
+        )(features)
+
+    if isinstance(spec.n_outputs, dict):
+        outputs: Tree = {name: head(width, name) for name, width in spec.n_outputs.items()}
+    elif isinstance(spec.n_outputs, tuple):
+        outputs = tuple(head(w, f"output_{i}") for i, w in enumerate(spec.n_outputs))
+    else:
+        outputs = head(spec.n_outputs)
+    return keras.Model(inputs, outputs)
+
+
+def _initializer(activation: str) -> str:
+    if activation == "selu":
+        return "lecun_normal"
+    return "he_normal" if activation in ("relu", "elu", "leaky_relu") else "glorot_uniform"
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "ModelSpec",
+    "build",
+    "cnn",
+    "deep",
+    "default",
+    "mlp",
+    "wide_and_deep",
+]

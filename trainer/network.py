@@ -1,0 +1,283 @@
+"""A built network with its inputs and targets: what a fit trains, and what is saved.
+
+Responsible for building the model under the right precision and seed, compiling it, and for
+evaluating and predicting with one set of compiled functions. Not for fields or for training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import arrays, compiling
+from trainer.arrays import Tree, map_tree
+from trainer.engine import decisions, loop
+from trainer.engine.feeds import RowsFeed
+from trainer.engine.program import Batch, Program
+from trainer.inputs import Inputs
+from trainer.models import ModelSpec
+from trainer.streams import Stream
+from trainer.targets import Classes, Numbers
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.base import Trainer
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Keras, TensorFlow, NumPy and Python; give the latter two their states back after.
+
+    With the same seed, layers get the weights that keras.utils.set_random_seed(seed) would give.
+    """
+    import keras
+
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        keras.utils.set_random_seed(seed)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Let Keras make layers, losses and metrics of this precision."""
+    import keras
+
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_floatx("float64" if precision == "float64" else "float32")
+        keras.config.set_dtype_policy(precision)
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+@dataclass
+class Network:
+    """A compiled model, what it was built for, and its compiled functions.
+
+    Attributes:
+        inputs: the learnt form of x.
+        targets: the learnt form of y.
+        spec: what build_model was asked for.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16".
+        core: the model that is trained; it takes encoded tables or raw arrays.
+        whole: the same with its encoder or normalisation before it; it is saved and served.
+        program: the compiled functions of `core`.
+        mean_weight: whether sample weights are rescaled to a mean of 1.
+    """
+
+    inputs: Inputs
+    targets: Numbers | Classes
+    spec: ModelSpec
+    precision: str
+    core: keras.Model
+    whole: keras.Model
+    program: Program
+    mean_weight: bool
+
+    @property
+    def float_dtype(self) -> str:
+        """The type that float data are fed as."""
+        return "float64" if self.precision == "float64" else "float32"
+
+    @property
+    def batch_independent(self) -> bool:
+        """Whether evaluation gives the same for any batch size: a model of Keras' own test step."""
+        import keras
+
+        own, base = type(self.core), keras.Model
+        return not any(
+            getattr(own, name) is not getattr(base, name)
+            for name in ("test_step", "compute_loss", "compute_metrics")
+        ) and "compute_loss" not in vars(self.core)
+
+    def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
+        """Sample weights as the loss wants them."""
+        if weight is None or not self.mean_weight:
+            return weight
+        return np.asarray(weight / weight.mean())
+
+    def batch(self, x: Tree, y: Tree | None = None, weight: np.ndarray | None = None) -> Batch:
+        """x, y and weights as the tuple that a Keras step takes."""
+        if y is None:
+            return (x,)
+        weight = self.weights(weight)
+        if weight is None:
+            return (x, y)
+        if not hasattr(y, "shape"):
+            return (x, y, map_tree(lambda _: weight, y))
+        return (x, y, weight)
+
+    def rows(
+        self, data: Batch, *, batch_size: int, shuffle: bool = False, seed: int = 0
+    ) -> RowsFeed:
+        """A feed over rows in memory."""
+        return RowsFeed(
+            data,
+            batch_size=batch_size,
+            float_dtype=self.float_dtype,
+            shuffle=shuffle,
+            seed=seed,
+        )
+
+    def evaluation_rows(self, data: Batch, batch_size: int) -> RowsFeed:
+        """A feed for evaluating rows, in large batches where that gives the same result."""
+        if self.batch_independent:
+            batch_size = max(batch_size, decisions.rows_a_batch(row_bytes(data[0])))
+        return self.rows(data, batch_size=batch_size)
+
+    def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
+        """The loss and every metric over a feed, by name."""
+        with computing_in(self.precision):
+            return loop.evaluate(self.program, feed, chunk=chunk, **hooks)
+
+    def predict(self, x: Tree) -> Tree:
+        """The core's outputs for prepared arrays, as a tree of arrays."""
+        import keras
+        import tensorflow as tf
+
+        def feed(array: np.ndarray) -> Any:
+            dtype = self.float_dtype if array.dtype.kind in "fb" else None
+            return tf.constant(np.asarray(array), dtype=dtype)
+
+        n = arrays.length(x, "x")
+        piece = decisions.rows_a_batch(row_bytes(x))
+        parts = []
+        with computing_in(self.precision):
+            for start in range(0, n, piece):
+                rows = slice(start, start + piece)
+                outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
+                parts.append(keras.tree.map_structure(np.asarray, outputs))
+        if len(parts) == 1:
+            return parts[0]
+        return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+
+    def predict_stream(self, stream: Stream) -> Tree:
+        """The core's outputs for the x of every batch, as a tree of arrays."""
+        import keras
+
+        parts = [self.predict(x) for x in stream.part(0)]
+        return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+
+
+def row_bytes(x: Tree) -> int:
+    """The bytes of one row, as float32."""
+    return sum(4 * int(np.prod(a.shape[1:], dtype=np.int64)) for _, a in arrays.leaves(x))
+
+
+def build(
+    trainer: Trainer,
+    inputs: Inputs,
+    targets: Numbers | Classes,
+    spec: ModelSpec,
+    *,
+    precision: str,
+    seed: int,
+    probe: Tree,
+) -> Network:
+    """Build, compile and check the network of a Trainer.
+
+    Args:
+        trainer: whose hooks and fields say how.
+        inputs: the learnt form of x.
+        targets: the learnt form of y.
+        spec: what the model is built for.
+        precision: what Keras computes in.
+        seed: of the initial weights and of dropout.
+        probe: a few prepared rows of x, on which the model is tried.
+
+    Raises:
+        TypeError, ValueError: build_model gave no model, or one that does not fit the data.
+    """
+    owner = type(trainer).__name__
+    dtype = "float64" if precision == "float64" else "float32"
+    with computing_in(precision), seeded(seed):
+        core = trainer.build_model(spec)
+        compiling.check_model(core, owner)
+        transform = inputs.transform(dtype)
+        outputs = _outputs(core, transform, probe, dtype, owner, spec)
+        compiling.check_outputs(core, spec, outputs)
+
+        def few() -> Any:
+            return core(_tensors(probe, transform, dtype))
+
+        if trainer._ready_made and spec.task == "regression":
+            core = _in_units_of_y(core, targets)
+        loss = trainer.configure_loss()
+        default = loss is None
+        if default:
+            loss = trainer._default_loss(core, spec, targets, few)
+        compiling.compile_model(core, trainer, loss, run_eagerly=trainer.run_eagerly)
+        whole = inputs.whole_model(core, transform, dtype)
+        if whole is not core:
+            # callbacks and users meet the whole model: it shares the core's weights and optimizer
+            whole.compile(optimizer=core.optimizer, loss=core.loss, auto_scale_loss=False)
+    program = Program(
+        core, transform, jit=decisions.use_jit(trainer.jit), eager=trainer.run_eagerly
+    )
+    return Network(inputs, targets, spec, precision, core, whole, program, mean_weight=default)
+
+
+def _in_units_of_y(core: keras.Model, targets: Numbers | Classes) -> keras.Model:
+    """A model whose outputs are in the units of y; the core's own are of the order of 1."""
+    import keras
+
+    if not isinstance(targets, Numbers) or targets.scale is None:
+        return core
+    mean, deviation = targets.scale
+    output = core.outputs[0]
+    # its own precision: house prices have no room in float16
+    units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
+    return keras.Model(core.input, units(output), name=core.name)
+
+
+def _tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
+    import tensorflow as tf
+
+    x = map_tree(
+        lambda a: tf.constant(np.asarray(a), dtype=dtype if a.dtype.kind in "fb" else None), probe
+    )
+    return x if transform is None else transform(x)
+
+
+def _outputs(
+    core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
+) -> Any:
+    """The model's outputs; a model that is not built yet is called on the probe to build it."""
+    try:
+        if core.built and getattr(core, "outputs", None):
+            symbolic = core.inputs
+            _check_symbolic(symbolic, probe)
+            return core.outputs
+        return core(_tensors(probe, transform, dtype))
+    except (ValueError, TypeError) as error:
+        raise compiling.misfit(error, owner, spec) from error
+    except Exception as error:
+        if type(error).__module__.startswith(("tensorflow", "keras")):
+            raise compiling.misfit(error, owner, spec) from error
+        raise
+
+
+def _check_symbolic(symbolic: Any, probe: Tree) -> None:
+    found = [a.shape[1:] for _, a in arrays.leaves(probe)]
+    expected = [tuple(s.shape[1:]) for s in symbolic]
+    if len(found) != len(expected):
+        raise ValueError(f"the model has {len(expected)} inputs, and x has {len(found)}")
+    if len(found) == 1:
+        want, got = expected[0], found[0]
+        fits = len(want) == len(got) and all(
+            w is None or w == g for w, g in zip(want, got, strict=True)
+        )
+        if not fits and not (want == (*got, 1) or (*want, 1) == got):
+            raise ValueError(f"its input has shape {want}, and the rows of x have {got}")

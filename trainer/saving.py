@@ -1,0 +1,257 @@
+"""Saving a fitted Trainer: one .keras file that also holds what the estimator needs.
+
+Responsible for the file's form and for writing it whole or not at all. A .keras file is a zip
+archive; `trainer.json` in it holds fields, inputs, targets and history. Loading rebuilds the
+network with build_model and reads the weights: no code comes out of the file, and nothing is
+unpickled. Not for the exact state of an unfinished run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import targets as targets_module
+from trainer.arrays import Tree, map_named
+from trainer.checks import did_you_mean
+from trainer.history import History
+from trainer.inputs import Inputs
+from trainer.models import ModelSpec, map_shapes
+from trainer.network import Network, build
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+
+FORMAT = 1
+ENTRY = "trainer.json"
+
+
+def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
+    """Write the file: see Trainer.save."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"path={str(path)!r}: must end in .keras; write {str(path) + '.keras'!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}")
+    kept: dict[str, Any] = {}
+    for name, value in trainer.get_params(deep=False).items():
+        try:
+            kept[name] = _to_json(value)
+        except TypeError:
+            warnings.warn(
+                f"{name}={value!r} cannot be written to a file; the loaded "
+                f"{type(trainer).__name__} will have the default instead",
+                stacklevel=3,
+            )
+    content = to_bytes(trainer, network, fields=kept, weights_only=False)
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"could not save to {str(path)!r}: {error.strerror}"
+        ) from error
+    return path
+
+
+def load(cls: type[Any], path: str | Path) -> Any:
+    """Read the file: see Trainer.load."""
+    path = Path(path)
+    if not path.exists():
+        near = [p.name for p in path.parent.glob("*.keras")] if path.parent.is_dir() else []
+        raise FileNotFoundError(
+            f"path={str(path)!r}: there is no such file"
+            + (f"; {did_you_mean(path.name, near)}" if near else "")
+        )
+    try:
+        content = path.read_bytes()
+        meta = _meta(content)
+    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(
+            f"path={str(path)!r}: is no file that Trainer.save wrote, or it is cut short "
+            f"({error}); load a plain Keras model with keras.models.load_model"
+        ) from error
+    if meta["format"] > FORMAT:
+        raise ValueError(
+            f"path={str(path)!r}: has format {meta['format']}, and this version reads up to "
+            f"{FORMAT}; install the version of trainer that wrote it, or a newer one"
+        )
+    if meta["class"] != cls.__name__:
+        raise ValueError(
+            f"path={str(path)!r}: was saved by {meta['class']}, not {cls.__name__}; write "
+            f"{meta['class']}.load({str(path)!r})"
+        )
+    known = set(cls._get_param_names())
+    unknown = [name for name in meta["fields"] if name not in known]
+    if unknown:
+        raise ValueError(
+            f"path={str(path)!r}: holds the field {unknown[0]!r}, which {cls.__name__} lacks; "
+            "load it with the class as it was when it was saved"
+        )
+    trainer = cls(**{name: _from_json(value) for name, value in meta["fields"].items()})
+    network = network_from_bytes(trainer, content)
+    trainer._keep(network, History.from_dict(meta["history"]), meta["seed"])
+    return trainer
+
+
+def to_bytes(
+    trainer: Trainer,
+    network: Network,
+    *,
+    fields: dict[str, Any] | None = None,
+    weights_only: bool = True,
+) -> bytes:
+    """The file's content.
+
+    Args:
+        trainer: whose class and history are written.
+        network: its network.
+        fields: its fields in JSON's form; None where they travel with a pickle.
+        weights_only: leave out the architecture; it is rebuilt, and only plain Keras needs it.
+    """
+    from keras import Model
+
+    meta = {
+        "format": FORMAT,
+        "class": type(trainer).__name__,
+        "fields": fields or {},
+        "seed": trainer.seed_,
+        "precision": network.precision,
+        "inputs": network.inputs.to_dict(),
+        "targets": network.targets.to_dict(),
+        "history": trainer.history_.to_dict(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if weights_only:
+            file = Path(folder) / "model.weights.h5"
+            network.whole.save_weights(file)
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w") as archive:
+                archive.write(file, file.name)
+                archive.writestr(ENTRY, json.dumps(meta))
+            return buffer.getvalue()
+        file = Path(folder) / "model.keras"
+        model: Model = network.whole
+        model.save(file)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(ENTRY, json.dumps(meta))
+        return file.read_bytes()
+
+
+def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
+    """Rebuild the network that `to_bytes` wrote, with the trainer's build_model.
+
+    Raises:
+        ValueError: the weights do not fit what build_model makes.
+    """
+    meta = _meta(content)
+    inputs = Inputs.from_dict(meta["inputs"])
+    targets = targets_module.from_dict(meta["targets"])
+    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+    network = build(
+        trainer,
+        inputs,
+        targets,
+        spec,
+        precision=meta["precision"],
+        seed=meta["seed"],
+        probe=_blank_rows(inputs),
+    )
+    network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            file = archive.extract("model.weights.h5", folder)
+        try:
+            network.whole.load_weights(file)
+        except ValueError as error:
+            raise ValueError(
+                f"the weights in the file do not fit the model that "
+                f"{type(trainer).__name__}.build_model makes now; was it changed since? "
+                f"Keras says: {str(error).strip().splitlines()[0]}"
+            ) from error
+    return network
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _meta(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        broken = archive.testzip()
+        if broken is not None:
+            raise zipfile.BadZipFile(f"{broken} is damaged")
+        found: dict[str, Any] = json.loads(archive.read(ENTRY))
+    return found
+
+
+def _blank_rows(inputs: Inputs) -> Tree:
+    dtypes: dict[str, str] = {}
+    map_named(lambda name, d: dtypes.setdefault(name, d), inputs.dtypes)
+    shapes = map_shapes(lambda s: np.zeros((2, *(d or 1 for d in s)), np.float32), inputs.shapes)
+    return map_named(lambda name, a: a.astype(dtypes[name]), shapes) if dtypes else shapes
+
+
+def _to_json(value: Any) -> Any:
+    """A field's value in a form that JSON holds, tuples and Keras objects included."""
+    import keras
+
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {"tuple": [_to_json(v) for v in value]}
+    if isinstance(value, list):
+        return [_to_json(v) for v in value]
+    if isinstance(value, dict):
+        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
+    keras_types = (
+        keras.optimizers.Optimizer,
+        keras.optimizers.schedules.LearningRateSchedule,
+        keras.losses.Loss,
+        keras.metrics.Metric,
+    )
+    if isinstance(value, keras_types) and type(value).__module__.startswith("keras."):
+        config = keras.saving.serialize_keras_object(value)
+        json.dumps(config)  # raises TypeError for what JSON cannot hold
+        return {"keras": config}
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _from_json(value: Any) -> Any:
+    import keras
+
+    if isinstance(value, list):
+        return [_from_json(v) for v in value]
+    if isinstance(value, dict):
+        if "keras" in value:
+            return keras.saving.deserialize_keras_object(value["keras"], safe_mode=True)
+        if "tuple" in value:
+            return tuple(_from_json(v) for v in value["tuple"])
+        return {_from_json(k): _from_json(v) for k, v in value["dict"]}
+    return value

@@ -1,0 +1,63 @@
+"""What a fitted Trainer says of itself in text.
+
+Responsible for the text of Trainer.summary. Not for pictures (`plots`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainer import arrays
+from trainer.engine import decisions
+from trainer.models import map_shapes
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+    from trainer.network import Network
+
+
+def describe(trainer: Trainer, network: Network) -> str:
+    """Inputs, targets, the model's table, what was decided, and the last epoch."""
+    lines: list[str] = []
+    network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    chunk = decisions.steps_a_dispatch(network.core, trainer.batch_size)
+    told = {
+        "class": type(trainer).__name__,
+        "inputs": _inputs(network),
+        "outputs": _outputs(network),
+        "optimizer": f"{network.core.optimizer.name}, learning rate "
+        f"{float(network.core.optimizer.learning_rate):g}",
+        "decided": f"precision {network.precision}, {chunk} steps a dispatch, "
+        f"XLA {'on' if network.program.jit else 'off'}, seed {trainer.seed_}",
+    }
+    records = trainer.history_.records
+    if records:
+        last = records[-1]
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("epoch",))
+        told[f"epoch {last['epoch']:.0f}"] = shown
+    width = max(map(len, told))
+    head = "\n".join(f"{name:<{width}}  {value}" for name, value in told.items())
+    return head + "\n" + "\n".join(lines)
+
+
+def _inputs(network: Network) -> str:
+    inputs = network.inputs
+    if inputs.table is not None:
+        kinds = [c["kind"] for c in inputs.table.columns]
+        return (
+            f"table of {kinds.count('number')} number and {kinds.count('category')} category "
+            f"columns, encoded as {inputs.shapes[0]} values"
+        )
+    shapes: list[Any] = []
+    map_shapes(lambda s: shapes.append(s), inputs.shapes)
+    names = [n for n, _ in arrays.leaves(inputs.dtypes)]
+    scaled = [
+        f"{n} {s}{' normalised' if n in inputs.scaling else ''}"
+        for n, s in zip(names, shapes, strict=True)
+    ]
+    return ", ".join(scaled)
+
+
+def _outputs(network: Network) -> str:
+    widths = [w for _, w in arrays.leaves(network.spec.n_outputs, "y")]
+    return f"{network.spec.task}, width {', '.join(map(str, widths))}"

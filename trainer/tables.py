@@ -1,0 +1,288 @@
+"""Tables of mixed columns: a DataFrame as inputs of a network.
+
+Responsible for what is learned of each column (medians, means, categories), for the Keras model
+that encodes a raw table with keras.utils.FeatureSpace, and for handing that model a DataFrame.
+The encoder is part of the saved model, so serving never differs from training. Not for arrays.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.checks import did_you_mean
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+MISSING = "[missing]"
+MAX_CATEGORIES = 256  # the commonest are kept; the others share the out-of-vocabulary column
+
+
+class Table:
+    """What training learned of a DataFrame's columns.
+
+    Attributes:
+        columns: for each column, in order, a dict with `name`, `kind` ("number" or "category"),
+            `input` (the name of its Keras input), and either `median`, `offset`, `scale` and
+            `indicator`, or `categories`.
+    """
+
+    def __init__(self, columns: list[dict[str, Any]]) -> None:
+        self.columns = columns
+
+    @classmethod
+    def learn(
+        cls, frame: pd.DataFrame, *, normalize: str | None, weight: np.ndarray | None = None
+    ) -> Table:
+        """Learn the columns of the training rows.
+
+        Numbers and booleans: missing values become the median, beside an indicator column if
+        any is missing here; then scaled as `normalize` says. Everything else is a category:
+        missing is a category of its own, and what training lacks is out-of-vocabulary.
+
+        Args:
+            frame: the training rows.
+            normalize: None, "standard" or "minmax".
+            weight: weights of the rows (n,) for means and deviations, or None.
+
+        Raises:
+            TypeError: a column of dates or of objects that are neither text nor numbers.
+            ValueError: text among the numbers of a column, an infinite value, a repeated name.
+        """
+        if frame.shape[1] == 0 or len(frame) == 0:
+            raise ValueError(
+                f"x is empty: found {frame.shape[1]} feature(s) (shape={frame.shape}) while a "
+                "minimum of 1 is required."
+            )
+        repeated = frame.columns[frame.columns.duplicated()]
+        if len(repeated):
+            raise ValueError(f"x: the column {repeated[0]!r} stands twice; rename one of them")
+        columns = []
+        for i, name in enumerate(frame.columns):
+            series = frame[name]
+            column: dict[str, Any] = {"name": name, "input": _input_name(name, i)}
+            if _is_number(series, name):
+                column |= _number_statistics(as_floats(series, name), normalize, weight)
+            else:
+                counts = as_text(series, name).value_counts()
+                column |= {
+                    "kind": "category",
+                    # the count decides, then the name: value_counts leaves ties in any order
+                    "categories": sorted(counts.index, key=lambda c: (-counts[c], c))[
+                        : MAX_CATEGORIES - 1
+                    ],
+                }
+            columns.append(column)
+        return cls(columns)
+
+    @property
+    def names(self) -> list[Any]:
+        """The columns' names, in order."""
+        return [c["name"] for c in self.columns]
+
+    def inputs(self, frame: pd.DataFrame, name: str = "x") -> dict[str, np.ndarray]:
+        """The columns of a DataFrame as the encoder's inputs.
+
+        Returns:
+            One array [n, 1] a column: float64, NaN where missing, or text.
+
+        Raises:
+            ValueError: a column is missing, too many, or text in a column of numbers.
+        """
+        self._check_names(frame, name)
+        found = {}
+        for column in self.columns:
+            series = frame[column["name"]]
+            if column["kind"] == "number":
+                values = as_floats(series, column["name"])
+            else:
+                values = as_text(series, column["name"]).to_numpy(dtype=object).astype(str)
+            found[column["input"]] = values.reshape(-1, 1)
+        return dict(sorted(found.items()))  # the order in which FeatureSpace lists its inputs
+
+    def _check_names(self, frame: pd.DataFrame, name: str) -> None:
+        known = self.names
+        missing = [c for c in known if c not in frame.columns]
+        extra = [c for c in frame.columns if c not in known]
+        if missing:
+            hint = did_you_mean(missing[0], map(str, extra)) if extra else "add it"
+            raise ValueError(
+                f"{name} lacks the column {missing[0]!r} that training had (in all {len(missing)} "
+                f"of {len(known)} are missing); {hint}"
+            )
+        if extra:
+            raise ValueError(
+                f"{name} has the column {extra[0]!r} that training lacked; write "
+                f"{name}.drop(columns={extra!r})"
+            )
+
+    def encoder(self) -> keras.Model:
+        """The Keras model from the raw columns, [n, 1] each, to one float matrix [n, width]."""
+        import keras
+
+        features = {}
+        for column in self.columns:
+            if column["kind"] == "number":
+                preprocessor = _number_encoder(column)
+                features[column["input"]] = keras.utils.FeatureSpace.feature(
+                    "float64", preprocessor, output_mode="float"
+                )
+            else:
+                lookup = keras.layers.StringLookup(
+                    vocabulary=column["categories"], name=f"{column['input']}_lookup"
+                )
+                features[column["input"]] = keras.utils.FeatureSpace.feature(
+                    "string", lookup, output_mode="one_hot"
+                )
+        space = keras.utils.FeatureSpace(features, output_mode="concat")
+        space.build_from_config({})  # every preprocessor was made with its state: nothing to adapt
+        return keras.Model(space.get_inputs(), space.get_encoded_features(), name="table")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form that JSON can hold."""
+        return {"columns": self.columns}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Table:
+        """The Table that `to_dict` described."""
+        return cls(state["columns"])
+
+
+def _input_name(name: Any, position: int) -> str:
+    # Keras names end up in variable paths: no slash, and no two names that differ in spaces only.
+    if isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        return name
+    return f"column_{position}"
+
+
+def _is_number(series: pd.Series, name: Any) -> bool:
+    import pandas as pd
+
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return False
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: x[{name!r}] has dtype {dtype}")
+    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        return True
+    if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
+        raise TypeError(
+            f"x[{name!r}] holds dates ({dtype}); turn them into numbers first, for example "
+            f"x[{name!r}].dt.dayofyear"
+        )
+    present = series.dropna()
+    if not len(present):
+        return True
+    is_text = present.map(lambda v: isinstance(v, str))
+    if is_text.all():
+        return False
+    if is_text.any():
+        row, value = next((i, v) for i, v in present.items() if isinstance(v, str))
+        raise ValueError(
+            f"x[{name!r}] holds numbers and text ({value!r} at row {row}); correct the text, or "
+            f"write x[{name!r}].astype(str) to make every value a category"
+        )
+    if present.map(lambda v: isinstance(v, (bool, int, float, np.number, np.bool_))).all():
+        return True
+    raise TypeError(
+        f"x[{name!r}] holds {type(present.iloc[0]).__name__} objects, where each argument must be "
+        "a string or a number; convert the column first"
+    )
+
+
+def as_floats(series: pd.Series, name: Any) -> np.ndarray:
+    """A column of numbers as float64 [n], NaN where missing.
+
+    Raises:
+        ValueError: text or an infinite value, with its row.
+    """
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    numbers = pd.to_numeric(series, errors="coerce")
+    wrong = numbers.isna() & series.notna()
+    if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
+        # "12" would convert, but a column that held numbers in training must hold them still
+        wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
+    if wrong.any():
+        row = wrong.idxmax()
+        raise ValueError(
+            f"x[{name!r}] is a column of numbers, but holds the text {series[wrong].iloc[0]!r} at "
+            f"row {row}; correct it, or set it to NaN"
+        )
+    values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isinf(values).any():
+        row = series.index[int(np.isinf(values).argmax())]
+        raise ValueError(
+            f"x[{name!r}] contains infinity (inf) at row {row}; set it to NaN or drop it"
+        )
+    return np.asarray(values)
+
+
+def as_text(series: pd.Series, name: Any) -> pd.Series:
+    """A column of categories as text, MISSING where a value is missing."""
+    return series.astype(object).where(series.notna(), MISSING).map(str)
+
+
+def _number_statistics(
+    values: np.ndarray, normalize: str | None, weight: np.ndarray | None
+) -> dict[str, Any]:
+    missing = np.isnan(values)
+    median = 0.0 if missing.all() else float(np.nanmedian(values))
+    filled = np.where(missing, median, values)
+    offset, scale = affine(filled[:, None], normalize, weight)
+    return {
+        "kind": "number",
+        "median": median,
+        "offset": float(offset[0]),
+        "scale": float(scale[0]),
+        "indicator": bool(missing.any()),
+    }
+
+
+def affine(
+    values: np.ndarray, normalize: str | None, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and scale, float64 [d] each, that normalise columns: (values - offset) / scale.
+
+    Args:
+        values: [n, d].
+        normalize: None (0 and 1), "standard" (mean and deviation) or "minmax" (low and range).
+        weight: weights of the rows [n] for the mean and deviation, or None.
+    """
+    values = values.astype(np.float64, copy=False)
+    if normalize is None:
+        offset, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    elif normalize == "minmax":
+        offset = values.min(axis=0)
+        scale = values.max(axis=0) - offset
+    else:
+        offset = np.average(values, axis=0, weights=weight)
+        scale = np.sqrt(np.average((values - offset) ** 2, axis=0, weights=weight))
+    # A constant column says nothing: leave it at 0 instead of dividing rounding errors by zero.
+    constant = scale <= 1e-12 * np.maximum(1.0, np.abs(offset))
+    return offset, np.where(constant, 1.0, scale)
+
+
+def _number_encoder(column: dict[str, Any]) -> keras.Model:
+    """Missing to the median, scaled, beside an indicator: of Keras' own operations only, so that
+    the saved model loads where this package is not installed."""
+    import keras
+    from keras import ops
+
+    raw = keras.Input((1,), dtype="float64", name=f"{column['input']}_raw")
+    missing = ops.isnan(raw)
+    filled = ops.where(missing, column["median"], raw)
+    # scaled in double precision: a date in seconds has no digits to spare in float32
+    scaled = ops.cast((filled - column["offset"]) / column["scale"], "float32")
+    encoded = (
+        ops.concatenate([scaled, ops.cast(missing, "float32")], axis=-1)
+        if column["indicator"]
+        else scaled
+    )
+    return keras.Model(raw, encoded, name=f"{column['input']}_encoder")
