@@ -7,7 +7,7 @@ labels (`labels`), for tables of mixed columns (`tables`), nor for batches (`dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -198,6 +198,13 @@ def length(tree: Tree, name: str) -> int:
         listed = ", ".join(f"{n} has {k}" for n, k in lengths.items())
         raise ValueError(f"{name}: the parts differ in their number of rows: {listed}")
     return next(iter(lengths.values()))
+
+
+def concatenate(batches: Iterable[Tree]) -> Tree:
+    """The batches of a stream, one after another; bytes, TensorFlow's text, become text."""
+    parts = list(batches)
+    whole = map_tree(lambda *p: np.concatenate([np.asarray(a) for a in p]), parts[0], *parts[1:])
+    return map_tree(lambda a: np.char.decode(a.astype(bytes)) if a.dtype.kind in "OS" else a, whole)
 
 
 def take(tree: Tree, rows: np.ndarray) -> Tree:

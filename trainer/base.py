@@ -18,9 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from trainer import checks, compiling, models, preparation, saving
 from trainer.arrays import Tree
 from trainer.engine import decisions, hooks, loop
-from trainer.engine.feeds import StreamFeed
+from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.fields import Fields
 from trainer.history import History
+from trainer.inputs import Inputs
 from trainer.models import ModelSpec
 from trainer.network import Network, build, computing_in
 from trainer.preparation import Rows
@@ -69,9 +70,11 @@ class Trainer(Fields, BaseEstimator):
         callbacks: keras.callbacks.Callback objects.
         class_weight: {label: weight} or "balanced", for a Classifier.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32,
-            but float64 for a ready architecture on a float64 array of vectors without a GPU, as
-            scikit-learn's estimators compute.
+            but float64 for a ready architecture on vectors or a table of float64 without a GPU,
+            as scikit-learn's estimators compute.
         jit: whether XLA compiles the training steps; "auto" decides by model and machine.
+        resident_bytes: the most that data may take as tensors; larger arrays, memory-mapped ones
+            say, are read chunk by chunk. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
         random_state: a whole number makes fits repeat to the bit; a numpy RandomState or None
             draws one, kept in seed_.
@@ -96,6 +99,7 @@ class Trainer(Fields, BaseEstimator):
     class_weight: Any = None
     precision: str = "auto"
     jit: bool | str = "auto"
+    resident_bytes: int | None = None
     run_eagerly: bool = False
     random_state: Any = None
     verbose: int | str = "auto"
@@ -169,6 +173,7 @@ class Trainer(Fields, BaseEstimator):
         Raises:
             TypeError, ValueError: bad arguments or fields, before any training starts.
         """
+        decisions.limit_threads()
         self._check_fields()
         seed = self._draw_seed()
         owner = type(self).__name__ if self._needs_y else None
@@ -352,7 +357,7 @@ class Trainer(Fields, BaseEstimator):
         targets = self._learn_targets(train)
         normalize = self.normalize or ("standard" if self._ready_made else None)
         inputs = preparation.learn_inputs(train, normalize)
-        precision = self._choose_precision(train)
+        precision = self._choose_precision(train, inputs)
         few: Any
         if isinstance(train, Stream):
             few = preparation.probe(next(iter(train.part(0))))
@@ -361,14 +366,19 @@ class Trainer(Fields, BaseEstimator):
         spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
         network = build(self, inputs, targets, spec, precision=precision, seed=seed, probe=few)
         feed = self._training_feed(network, train, seed)
+        network.make_variables(feed.spec)
+        rows = feed.rows if isinstance(feed, RowsFeed) else None
+        decided = network.decide(self, feed.spec, rows, feed.steps)
+        if isinstance(feed, RowsFeed):
+            feed.resident = decided.resident
         validation = None if valid is None else self._evaluation_feed(network, valid, "validation_")
         return network, feed, validation
 
-    def _choose_precision(self, data: Rows | Stream) -> str:
+    def _choose_precision(self, data: Rows | Stream, inputs: Inputs) -> str:
         if self.precision != "auto":
             return self.precision
-        x = data.x if isinstance(data, Rows) else None
-        vectors = isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype == np.float64
+        doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
+        vectors = doubles and len(inputs.shapes) == 1
         return "float64" if vectors and self._ready_made and not decisions.has_gpu() else "float32"
 
     def _training_feed(self, network: Network, data: Rows | Stream, seed: int) -> Any:
@@ -378,9 +388,10 @@ class Trainer(Fields, BaseEstimator):
         x = network.inputs.prepare(data.x, type(self).__name__)
         y = None if data.y is None else network.targets.encode(data.y, "y")
         weight = self._with_class_weight(network, y, data.weight)
-        return network.rows(
+        return RowsFeed(
             network.batch(x, y, weight),
             batch_size=self.batch_size,
+            float_dtype=network.float_dtype,
             shuffle=self.shuffle,
             seed=seed,
         )
@@ -405,7 +416,9 @@ class Trainer(Fields, BaseEstimator):
         name = "validation_data: " if prefix else ""
         x = network.inputs.prepare(data.x, type(self).__name__, f"{name}x")
         y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
-        return network.evaluation_rows(network.batch(x, y, data.weight), self.batch_size)
+        return network.evaluation_rows(
+            network.batch(x, y, data.weight), self.batch_size, self.resident_bytes
+        )
 
     def _keep(self, network: Network, history: History, seed: int) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
@@ -425,7 +438,7 @@ class Trainer(Fields, BaseEstimator):
         network, chosen = self._network, self.configure_callbacks()
         every_batch = hooks.wants_batches(chosen, "train")
         every_test_batch = hooks.wants_batches(chosen, "test")
-        chunk = 1 if every_batch else decisions.steps_a_dispatch(network.core, self.batch_size)
+        chunk = network.decisions.chunk if network.decisions is not None else 1
         listed = keras.callbacks.CallbackList(
             chosen, model=network.whole, epochs=self.epochs, steps=feed.steps, verbose=0
         )

@@ -12,6 +12,8 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_MOST_NAMES = 40  # that an error lists: a folder may hold thousands of files
+
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """`did you mean 'x'?` if a known name is near, otherwise the list of the known names."""
@@ -22,7 +24,8 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
         return f"did you mean {' or '.join(repr(folded[n]) for n in near)}?"
     if not names:
         return "there are none to choose from"
-    return "choose one of " + ", ".join(repr(n) for n in names)
+    more = f" (and {len(names) - _MOST_NAMES} more)" if len(names) > _MOST_NAMES else ""
+    return "choose one of " + ", ".join(repr(n) for n in names[:_MOST_NAMES]) + more
 
 
 def integer(name: str, value: Any, *, low: int) -> int:
@@ -97,6 +100,9 @@ def field_values(fields: Mapping[str, Any]) -> None:
     integer("batch_size", fields["batch_size"], low=1)
     fraction("validation_split", fields["validation_split"])
     boolean("shuffle", fields["shuffle"])
+    boolean("run_eagerly", fields["run_eagerly"])
+    if fields["resident_bytes"] is not None:
+        integer("resident_bytes", fields["resident_bytes"], low=0)
     one_of("normalize", fields["normalize"], (None, "standard", "minmax"))
     one_of(
         "precision",

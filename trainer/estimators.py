@@ -6,6 +6,7 @@ draw predictions. Not for the training itself (`base`, `engine`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 
 from trainer import arrays, compiling, preparation
-from trainer.arrays import Tree, map_tree
+from trainer.arrays import Tree
 from trainer.base import Trainer
 from trainer.labels import Labels
 from trainer.models import ModelSpec
@@ -27,33 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class _Scored(Trainer):
-    """What Classifier and Regressor share: a score against y, also of a stream."""
-
-    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The mean over the outputs of `accuracy` or R squared, weighted by sample_weight.
-
-        Args:
-            x, y: as for fit; y is None for a stream, which must give the same rows each time.
-            sample_weight: weights of the rows, [n].
-        """
-        if preparation.is_stream(x):
-            stream = Stream.of(x, batch_size=self.batch_size, name="x")
-            parts = list(stream.part(1))
-            y = map_tree(lambda *p: np.concatenate(p), parts[0], *parts[1:])
-            y = map_tree(lambda a: a.astype(str) if a.dtype.kind in "OS" else a, y)
-        predicted = self.predict(x)
-        if isinstance(y, list) or not arrays.is_nested(y):
-            return self._score_one(y, predicted, sample_weight)
-        truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
-        scores = [self._score_one(truth[name], found[name], sample_weight) for name in found]
-        return float(np.mean(scores))
-
-    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
-        raise TypeError(f"{type(self).__name__} must define _score_one()")
-
-
-class Classifier(ClassifierMixin, _Scored):
+class Classifier(ClassifierMixin, Trainer):
     """A Trainer for labels: two classes, many, or several labels a row.
 
     Labels may be strings, booleans or whole numbers with gaps; y of shape (n,), a 0/1 matrix
@@ -86,6 +61,15 @@ class Classifier(ClassifierMixin, _Scored):
         """
         targets = self._fitted().targets
         return self._classes(targets).probabilities(self._outputs(x))
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The accuracy; the mean of the outputs' accuracies where y has several.
+
+        Args:
+            x, y: as for fit; y is None for a stream, which must give the same rows each time.
+            sample_weight: weights of the rows, [n].
+        """
+        return _mean_score(self, x, y, sample_weight, _accuracy)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
         """Draw true against predicted classes; see trainer.plots.plot_confusion_matrix."""
@@ -173,12 +157,6 @@ class Classifier(ClassifierMixin, _Scored):
         outputs = super()._outputs(x)
         return compiling.as_probabilities(outputs, network.core, network.spec)
 
-    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
-        truth = np.asarray(y)
-        if truth.ndim == 2 and predicted.ndim == 1 and truth.shape[1] > 1:
-            truth = truth.argmax(axis=1)
-        return float(accuracy_score(truth, predicted, sample_weight=weight))
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
@@ -186,7 +164,7 @@ class Classifier(ClassifierMixin, _Scored):
         return tags
 
 
-class Regressor(RegressorMixin, _Scored):
+class Regressor(RegressorMixin, Trainer):
     """A Trainer for numbers: y of shape (n,), (n, n_columns), or a dict or tuple of those.
 
         >>> from sklearn.datasets import load_diabetes
@@ -202,6 +180,15 @@ class Regressor(RegressorMixin, _Scored):
 
     _needs_y: ClassVar[bool] = True
     _task: ClassVar[str] = "regression"
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R squared; the mean over the outputs where y has several.
+
+        Args:
+            x, y: as for fit; y is None for a stream, which must give the same rows each time.
+            sample_weight: weights of the rows, [n].
+        """
+        return _mean_score(self, x, y, sample_weight, r2_score)
 
     def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:
         """Draw the errors against the predictions; see trainer.plots.plot_residuals."""
@@ -222,10 +209,28 @@ class Regressor(RegressorMixin, _Scored):
             return ["mae"]
         return [["mae"] for _ in outputs]
 
-    def _score_one(self, y: Any, predicted: np.ndarray, weight: Any) -> float:
-        return float(r2_score(y, predicted, sample_weight=weight))
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _mean_score(
+    trainer: Trainer, x: Any, y: Any, weight: Any, metric: Callable[..., float]
+) -> float:
+    if preparation.is_stream(x):
+        stream = Stream.of(x, batch_size=trainer.batch_size, name="x")
+        y = arrays.concatenate(stream.part(1))
+    predicted = trainer.predict(x)
+    if isinstance(y, list) or not arrays.is_nested(y):
+        return float(metric(y, predicted, sample_weight=weight))
+    truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
+    return float(np.mean([metric(truth[n], found[n], sample_weight=weight) for n in found]))
+
+
+def _accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+    truth = np.asarray(y)
+    if truth.ndim == 2 and predicted.ndim == 1:
+        # one-hot rows, or a column of labels
+        truth = truth.argmax(axis=1) if truth.shape[1] > 1 else truth[:, 0]
+    return float(accuracy_score(truth, predicted, sample_weight=sample_weight))

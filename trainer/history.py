@@ -1,8 +1,9 @@
 """The record of a training: one dict of numbers an epoch, and its forms as table, CSV and JSON.
 
 Responsible for keeping what each epoch logged, in order and exactly (NaN and infinity included),
-and for writing it whole or not at all. Not responsible for computing anything that is logged
-(engine/loop.py), for where a run keeps its files (runs.py) or for drawing (plots.py).
+and for its forms on disk. Not responsible for computing anything that is logged (engine/loop.py),
+for writing a file whole (files.py), for where a run keeps its files (runs.py) or for drawing
+(curves.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.checks import did_you_mean, integer, one_of
+from trainer.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,11 +220,12 @@ class History:
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.records)
-        _write_atomically(path, text.getvalue())
+        write_whole(path, text.getvalue().encode())
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as strict JSON, whole or not at all, as `to_csv` does."""
-        _write_atomically(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_whole(path, text.encode())
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> History:
@@ -293,35 +295,3 @@ def _encode(value: float) -> float | str:
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
-
-
-def _write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    # A link stays a link: the file that it points to is replaced.
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    # Not tempfile: its files are readable by their owner only, and the rename would keep that.
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno,
-                f"path={os.fspath(path)!r}: could not be written ({error.strerror}), and what was "
-                "there before is unchanged; write the name of a file in an existing folder with "
-                "room, in which you may write",
-            ) from error
-        raise
-    if os.name == "posix":
-        # The new name itself is on disk only once the folder is.
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -29,7 +29,7 @@ class Inputs:
     Attributes:
         table: what was learnt of a DataFrame's columns, or None for arrays and streams.
         shapes: the shape of one row for each input, as in `ModelSpec.input_shape`.
-        dtypes: the NumPy dtype name of each input, in the same structure.
+        dtypes: the NumPy dtype name of each input, in the same structure; of a table as encoded.
         scaling: (offset, scale) of each input that is normalised, by its name (`x['wide']`).
         n_features: how many values or columns a row of vectors has; None for other inputs.
         names: the column names, where x had any and all are strings.
@@ -71,7 +71,9 @@ class Inputs:
         if hasattr(x, "iloc"):
             table = Table.learn(x, normalize=normalize, weight=weight)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
-            inputs = cls(shapes=(), dtypes="float32", scaling={}, table=table, names=names)
+            # a frame of float64 alone is the same data as a float64 array, and is encoded as one
+            dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
+            inputs = cls(shapes=(), dtypes=dtype, scaling={}, table=table, names=names)
             inputs.shapes = (int(inputs.encoder.output.shape[-1]),)
             return inputs
         several = not hasattr(x, "shape")
@@ -118,7 +120,7 @@ class Inputs:
             name: what the user calls x.
 
         Returns:
-            A tree of arrays; for a DataFrame the encoded matrix, float32 [n, width].
+            A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
 
         Raises:
             TypeError, ValueError: another kind, structure, shape or set of columns.
@@ -139,9 +141,7 @@ class Inputs:
     def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:
         expected = dict(arrays.leaves(map_shapes(_Shape, self.shapes), name))
         found = dict(arrays.leaves(tree, name))
-        if list(expected) != list(found):
-            if set(expected) == set(found):
-                return
+        if set(expected) != set(found):
             raise ValueError(
                 f"{name} has the inputs {list(found)}, but {owner} was trained on {list(expected)}"
             )
@@ -172,7 +172,7 @@ class Inputs:
         if self.table is None:
             raise AttributeError("arrays have no encoder")
         if self._encoder is None:
-            self._encoder = self.table.encoder()
+            self._encoder = self.table.encoder(self.dtypes)
         return self._encoder
 
     def _encode_table(self, frame: Any, name: str, piece: int = 16_384) -> np.ndarray:
@@ -183,7 +183,7 @@ class Inputs:
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
         columns = self.table.inputs(frame, name)
-        encoded = np.empty((len(frame), self.shapes[0]), np.float32)
+        encoded = np.empty((len(frame), self.shapes[0]), self.dtypes)
         for start in range(0, len(frame), piece):
             rows = slice(start, start + piece)
             encoded[rows] = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
@@ -223,16 +223,22 @@ class Inputs:
 
         if self.table is not None:
             outputs = network(self.encoder.output)
-            return keras.Model(self.encoder.inputs, outputs, name=f"{network.name}_on_table")
+            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_on_table")
         if transform is None:
             return network
         dtypes = dict(arrays.leaves(self.dtypes))
         shapes = map_shapes(_Shape, self.shapes)
 
+        # Keras wants the inputs of a dict to be called as its keys are
+        keys = shapes if isinstance(shapes, dict) else ()
+        called = {f"x[{k!r}]": k for k in keys if isinstance(k, str) and "/" not in k}
+
         def symbolic(name: str, leaf: _Shape) -> Any:
             kind = np.dtype(dtypes[name])
             scaled = name in self.scaling or kind.kind not in "iu"
-            return keras.Input(leaf.shape, dtype=dtype if scaled else kind.name)
+            return keras.Input(
+                leaf.shape, dtype=dtype if scaled else kind.name, name=called.get(name)
+            )
 
         inputs = arrays.map_named(symbolic, shapes)
         return keras.Model(inputs, network(transform(inputs)), name=f"{network.name}_normalized")

@@ -7,6 +7,7 @@ evaluating and predicting with one set of compiled functions. Not for fields or 
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import numpy as np
 
 from trainer import arrays, compiling
 from trainer.arrays import Tree, map_tree
-from trainer.engine import decisions, loop
+from trainer.engine import decisions, hooks, loop
+from trainer.engine.decisions import Decisions
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.program import Batch, Program
 from trainer.inputs import Inputs
@@ -85,6 +87,7 @@ class Network:
     whole: keras.Model
     program: Program
     mean_weight: bool
+    decisions: Decisions | None = None
 
     @property
     def float_dtype(self) -> str:
@@ -101,6 +104,33 @@ class Network:
             getattr(own, name) is not getattr(base, name)
             for name in ("test_step", "compute_loss", "compute_metrics")
         ) and "compute_loss" not in vars(self.core)
+
+    def make_variables(self, spec: Batch) -> None:
+        """Make every variable of the model, its metrics and its optimizer.
+
+        Before anything is traced: a trace in which variables are made is made a second time.
+
+        Args:
+            spec: the form of a batch, as tf.TensorSpec.
+        """
+        import keras
+
+        def symbolic(leaf: Any) -> Any:
+            return keras.KerasTensor(leaf.shape, leaf.dtype.name)
+
+        batch = keras.tree.map_structure(symbolic, spec)
+        with computing_in(self.precision):
+            if self.program.transform is not None:
+                x = keras.tree.map_structure(
+                    lambda leaf: (
+                        keras.KerasTensor(leaf.shape, self.float_dtype)
+                        if leaf.dtype != "string"
+                        else leaf
+                    ),
+                    batch[0],
+                )
+                batch = (x, *batch[1:])
+            self.core._symbolic_build(data_batch=batch)
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
         """Sample weights as the loss wants them."""
@@ -119,23 +149,39 @@ class Network:
             return (x, y, map_tree(lambda _: weight, y))
         return (x, y, weight)
 
-    def rows(
-        self, data: Batch, *, batch_size: int, shuffle: bool = False, seed: int = 0
-    ) -> RowsFeed:
-        """A feed over rows in memory."""
-        return RowsFeed(
-            data,
-            batch_size=batch_size,
-            float_dtype=self.float_dtype,
-            shuffle=shuffle,
-            seed=seed,
-        )
+    def decide(
+        self, trainer: Trainer, spec: Batch, rows: int | None, steps: int | None
+    ) -> Decisions:
+        """Decide how to train, and make the program so.
 
-    def evaluation_rows(self, data: Batch, batch_size: int) -> RowsFeed:
+        Args:
+            trainer: whose fields may override.
+            spec: the form of a batch, as tf.TensorSpec.
+            rows: the number of rows, or None for a stream.
+            steps: the steps of an epoch, or None if that is unknown.
+        """
+        row = spec_bytes(spec)
+        self.decisions = decisions.decide(
+            self.core,
+            batch_size=trainer.batch_size,
+            steps=steps,
+            batch_bytes=row * trainer.batch_size,
+            data_bytes=None if rows is None else row * rows,
+            resident_bytes=trainer.resident_bytes,
+            jit=trainer.jit,
+            every_batch=hooks.wants_batches(trainer.configure_callbacks(), "train"),
+        )
+        self.program.jit = self.decisions.jit and not self.program.eager
+        return self.decisions
+
+    def evaluation_rows(self, data: Batch, batch_size: int, resident_bytes: int | None) -> RowsFeed:
         """A feed for evaluating rows, in large batches where that gives the same result."""
         if self.batch_independent:
             batch_size = max(batch_size, decisions.rows_a_batch(row_bytes(data[0])))
-        return self.rows(data, batch_size=batch_size)
+        feed = RowsFeed(data, batch_size=batch_size, float_dtype=self.float_dtype)
+        limit = decisions.resident_limit() if resident_bytes is None else resident_bytes
+        feed.resident = spec_bytes(feed.spec) * feed.rows <= limit
+        return feed
 
     def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
         """The loss and every metric over a feed, by name."""
@@ -223,10 +269,18 @@ def build(
         if whole is not core:
             # callbacks and users meet the whole model: it shares the core's weights and optimizer
             whole.compile(optimizer=core.optimizer, loss=core.loss, auto_scale_loss=False)
-    program = Program(
-        core, transform, jit=decisions.use_jit(trainer.jit), eager=trainer.run_eagerly
-    )
+    program = Program(core, transform, eager=trainer.run_eagerly)
     return Network(inputs, targets, spec, precision, core, whole, program, mean_weight=default)
+
+
+def spec_bytes(spec: Batch) -> int:
+    """The bytes of one row of a batch of this form."""
+    import keras
+
+    return sum(
+        leaf.dtype.size * math.prod(d or 1 for d in leaf.shape[1:])
+        for leaf in keras.tree.flatten(spec)
+    )
 
 
 def _in_units_of_y(core: keras.Model, targets: Numbers | Classes) -> keras.Model:

@@ -1,229 +1,30 @@
 """The pictures of a training and of a model: learning curves, confusion matrix, images, residuals.
 
-Responsible for drawing numbers that it is given, so that they can be read. Not responsible for
-predicting, for recording a history (history.py) or for saving: every function returns Axes, and
-`axes.figure.savefig("curve.png")` writes the file. Nothing here calls show().
-
-Where figures can be shown (a notebook, a window), they are pyplot's and appear as usual. Where
-they cannot, pyplot keeps only the newest one, so that a long run leaks none; the Axes that a
-function returned, and their figure, stay usable for as long as someone holds them.
+Responsible for drawing numbers that it is given, so that they can be read; the learning curves
+are drawn in curves.py and are only offered here. Not responsible for predicting, for recording a
+history (history.py) or for saving: every function returns Axes, and
+`axes.figure.savefig("curve.png")` writes the file. Nothing here calls show(); figures.py says
+which figures stay open.
 """
 
 from __future__ import annotations
 
-import math
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trainer.arrays import check_finite, numeric
-from trainer.checks import did_you_mean, integer, one_of
-from trainer.history import History, known_mode
+from trainer.checks import integer, one_of
+from trainer.curves import plot_history
+from trainer.figures import COLOURS, WRONG, new_figure, shortened
 from trainer.labels import as_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, without its yellow: told apart by the colour-blind, and on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_TRAINING, _VALIDATION = _COLOURS[:2]
-_WRONG = "#C00000"
-_OWN_AXES = ("learning_rate", "seconds")
-
-_newest: weakref.ref[Figure] | None = None
-
-
-def plot_history(
-    history: History | Mapping[str, History], names: str | Sequence[str] | None = None
-) -> NDArray[Any]:
-    """Draw learning curves, each metric with its validation on Axes of its own.
-
-    Args:
-        history: of one training, or {label: history} to compare several in the same Axes.
-        names: the metrics to draw, by the name of the training log, in this order; "learning_rate"
-            and "seconds" may be among them. None: the losses, the other metrics, and the learning
-            rate if it varies within a training.
-
-    Returns:
-        The Axes, an object array of shape (number of names,). An axis is logarithmic where its
-        values span more than three powers of ten (the learning rate: one). A curve ends where
-        its values do: NaN and infinity are named, with their epochs, above the Axes.
-
-    Raises:
-        TypeError: `history` is something else.
-        ValueError: no epochs, or a name that was not logged.
-
-    >>> axes = plot_history({"raw": raw, "scaled": scaled}, names=["loss"])  # doctest: +SKIP
-    >>> axes[0].figure.savefig("loss.png")  # doctest: +SKIP
-    """
-    from matplotlib.lines import Line2D
-
-    runs = dict(history) if isinstance(history, Mapping) else {"": history}
-    several = isinstance(history, Mapping)
-    _check_histories(runs, several)
-    chosen = _chosen_names(runs, names)
-    columns = 2 if len(chosen) == 4 else min(len(chosen), 3)
-    rows = math.ceil(len(chosen) / columns)
-    legend_height = 0.3 + 0.25 * math.ceil((len(runs) + 2) / 5) if several else 0
-    figure = _new_figure((max(4.4 * columns, 5.2), 3.4 * rows + legend_height))
-    axes = np.empty(len(chosen), dtype=object)
-    colours = dict(zip(runs, _distinct_colours(len(runs)), strict=True))
-    for position, name in enumerate(chosen):
-        axes[position] = ax = figure.add_subplot(rows, columns, position + 1)
-        notes: list[str] = []
-        for label, run in runs.items():
-            if several:
-                styles = ({"color": colours[label]}, {"color": colours[label], "ls": "--"})
-            elif name in _OWN_AXES:
-                styles = ({"color": _COLOURS[2]}, {})
-            else:
-                styles = ({"color": _TRAINING}, {"color": _VALIDATION, "ls": "--"})
-            notes += _draw_run(ax, run, name, str(label), styles)
-        _finish_curves(ax, name, notes)
-        if not several and name not in _OWN_AXES:
-            ax.legend(fontsize="small")
-    if several:
-        handles = [Line2D([], [], color=colours[label], label=str(label)) for label in runs]
-        handles.append(Line2D([], [], color="0.4", label="training"))
-        if any(f"val_{name}" in run for name in chosen for run in runs.values()):
-            handles.append(Line2D([], [], color="0.4", ls="--", label="validation"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
-    return axes
-
-
-def _check_histories(runs: Mapping[Any, Any], several: bool) -> None:
-    if not runs:
-        raise ValueError('history={}: holds no training; write {"label": history, ...}')
-    for label, run in runs.items():
-        argument = f"history[{label!r}]" if several else "history"
-        if not isinstance(run, History):
-            raise TypeError(
-                f"{argument} is a {type(run).__name__}: must be a History, such as "
-                "trainer.history_, or a mapping {label: History}"
-            )
-        if not len(run):
-            raise ValueError(f"{argument} has no epochs: call fit before drawing its curves")
-
-
-def _chosen_names(runs: Mapping[str, History], names: str | Sequence[str] | None) -> list[str]:
-    logged = dict.fromkeys(name for run in runs.values() for name in run.metrics)
-    known = list(dict.fromkeys(name.removeprefix("val_") for name in logged))
-    if names is None:
-        losses = [name for name in known if name == "loss" or name.endswith("_loss")]
-        rest = [name for name in known if name not in losses]
-        rate = any(len(set(_points(run, "learning_rate")[1])) > 1 for run in runs.values())
-        chosen = losses + rest + (["learning_rate"] if rate else [])
-        if not chosen:
-            raise ValueError("history: no epoch logged a loss or a metric, so there are no curves")
-        return chosen
-    known += [name for name in _OWN_AXES if any(_points(run, name)[0] for run in runs.values())]
-    wanted = [names] if isinstance(names, str) else list(names)
-    if not wanted:
-        raise ValueError("names=[]: must hold a name at least; leave it out to draw all")
-    chosen = []
-    for name in wanted:
-        # The validation is on the Axes of its metric, so its name asks for the same Axes.
-        stem = name.removeprefix("val_") if isinstance(name, str) else name
-        if stem not in known:
-            raise ValueError(f"names: {name!r} was not logged; {did_you_mean(name, known)}")
-        chosen.append(stem)
-    return list(dict.fromkeys(chosen))
-
-
-def _points(run: History, name: str) -> tuple[list[int], list[float]]:
-    """The epochs that logged `name` and its values: a log may be missing from some epochs."""
-    pairs = [(int(record["epoch"]), record[name]) for record in run.records if name in record]
-    if name == "learning_rate":  # its NaN says "not known", not "diverged"
-        pairs = [(epoch, value) for epoch, value in pairs if not math.isnan(value)]
-    return [epoch for epoch, _ in pairs], [value for _, value in pairs]
-
-
-def _draw_run(
-    ax: Axes, run: History, name: str, label: str, styles: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Draw the training curve and the validation curve; returns notes on what is not finite."""
-    notes: dict[str, str] = {}
-    curves = {name: "training", f"val_{name}": "validation"}
-    if name in _OWN_AXES:
-        curves = {name: ""}
-    for (log, part), style in zip(curves.items(), styles, strict=False):
-        epochs, values = _points(run, log)
-        if not epochs:
-            continue
-        shown = np.where(np.isfinite(values), values, np.nan)
-        finite = np.isfinite(shown)
-        # A point between two gaps has no line to be seen by.
-        beside = np.append(finite[1:], False) | np.append(False, finite[:-1])
-        marked = np.flatnonzero(finite if len(values) <= 30 else finite & ~beside)
-        full = ", ".join(word for word in (label, part) if word)
-        ax.plot(
-            epochs,
-            shown,
-            marker="o",
-            markersize=3.5,
-            markevery=marked.tolist(),
-            label=full,
-            **style,
-        )
-        note = _note_on_gaps(epochs, values)
-        if note:
-            notes[part] = note
-            before = np.flatnonzero(finite & ~np.append(finite[1:], True))
-            ax.scatter(
-                np.array(epochs)[before], shown[before], marker="X", s=60, color=_WRONG, zorder=3
-            )
-    if len(set(notes.values())) == 1 and len(notes) == sum(log in run for log in curves):
-        notes = {"": next(iter(notes.values()))}
-    prefixes = {part: ", ".join(w for w in (label, part) if w) for part in notes}
-    return [f"{prefixes[p]}: {note}" if prefixes[p] else note for p, note in notes.items()]
-
-
-def _note_on_gaps(epochs: Sequence[int], values: Sequence[float]) -> str | None:
-    gaps = [not math.isfinite(value) for value in values]
-    where = [epoch for epoch, gap in zip(epochs, gaps, strict=True) if gap]
-    if not where:
-        return None
-    kinds = [math.isnan(value) for value, gap in zip(values, gaps, strict=True) if gap]
-    word = "NaN" if all(kinds) else "NaN or infinite" if any(kinds) else "infinite"
-    if all(gaps[gaps.index(True) :]):
-        return f"{word} from epoch {where[0]}"
-    listed = ", ".join(map(str, where[:5])) + (", ..." if len(where) > 5 else "")
-    return f"{word} in epoch{'s' if len(where) > 1 else ''} {listed}"
-
-
-def _finish_curves(ax: Axes, name: str, notes: Sequence[str]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    lines = [_short(note, 60) for note in notes[:4]]
-    if len(notes) > 4:
-        lines[3:] = [f"and {len(notes) - 3} more"]
-    ax.set_title(name, pad=6 + 11 * len(lines))
-    if lines:
-        above: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
-        ax.text(0.5, 1.01, "\n".join(lines), fontsize=8, color=_WRONG, **above)
-    epochs = np.concatenate([np.asarray(line.get_xdata()) for line in ax.lines])
-    values = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines])
-    values = values[np.isfinite(values)]
-    # The epochs that ended in NaN have their place on the axis too; an epoch 0 has none.
-    margin = min(max(0.04 * (epochs.max() - epochs.min()), 0.3), 0.9)
-    ax.set_xlim(epochs.min() - margin, epochs.max() + margin)
-    ax.xaxis.set_major_locator(
-        MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
-    ax.set_xlabel("epoch")
-    span = 10 if name == "learning_rate" else 1000
-    wide = len(values) and values.min() > 0 and values.max() / values.min() >= span
-    # A score of 0.001 is simply bad; a loss of 1000 hides everything that follows it.
-    if wide and known_mode(name) != "max":
-        ax.set_yscale("log")
-        ax.set_ylabel("logarithmic scale")
-    if name == "seconds" and len(values):
-        ax.set_ylim(0, 1.1 * max(values.max(), 1e-3))
-    ax.grid(True, alpha=0.3)
+__all__ = ["plot_confusion_matrix", "plot_history", "plot_images", "plot_residuals"]
 
 
 def plot_confusion_matrix(
@@ -270,7 +71,7 @@ def plot_confusion_matrix(
         labels = np.array(texts) if labels.dtype.kind == "U" else np.arange(len(texts))
     matrix = confusion_matrix(true, predicted, labels=labels, normalize=normalize)
     size = min(max(4.8, 2.8 + 0.45 * len(labels)), 15.0)
-    ax = ax if ax is not None else _new_figure((size, size)).add_subplot()
+    ax = ax if ax is not None else new_figure((size, size)).add_subplot()
 
     # How many points a cell has decides what fits into it.
     box = ax.get_window_extent()
@@ -349,7 +150,7 @@ def plot_images(
     low, high = _value_range(pictures)
     ratio = min(max(pictures.shape[1] / pictures.shape[2], 0.3), 3.0)
     space = 0.17 * len(titles) + 0.12
-    figure = _new_figure((max(1.6 * columns, 2.5), max((1.5 * ratio + space) * rows, 2.5)))
+    figure = new_figure((max(1.6 * columns, 2.5), max((1.5 * ratio + space) * rows, 2.5)))
     axes = figure.subplots(rows, columns, squeeze=False)
     for position, ax in enumerate(axes.flat):
         ax.set_axis_off()
@@ -366,10 +167,10 @@ def plot_images(
             words = ["true", "predicted"][-len(texts) :]
             texts = [f"{word}: {text}" for word, text in zip(words, texts, strict=True)]
         ax.set_title(
-            "\n".join(_short(text, 22) for text in texts),
+            "\n".join(shortened(text, 22) for text in texts),
             fontsize=8,
             pad=3,
-            color=_WRONG if wrong else "black",
+            color=WRONG if wrong else "black",
             fontweight="bold" if wrong else "normal",
         )
     return axes
@@ -427,9 +228,9 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
     true, predicted = _targets("y_true", y_true), _targets("y_pred", y_pred)
     _same_length("y_true", true, "y_pred", predicted)
     residual = true - predicted
-    ax = ax if ax is not None else _new_figure((6.4, 4.4)).add_subplot()
+    ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
     if len(true) <= 2000:
-        ax.scatter(predicted, residual, s=14, alpha=0.5, color=_COLOURS[0], linewidths=0)
+        ax.scatter(predicted, residual, s=14, alpha=0.5, color=COLOURS[0], linewidths=0)
     else:
         bins = ax.hexbin(predicted, residual, gridsize=60, bins="log", mincnt=1, cmap="viridis_r")
         ax.figure.colorbar(bins, ax=ax, label="rows in a hexagon")
@@ -496,35 +297,3 @@ def _same_length(name: str, one: NDArray[Any], other_name: str, other: NDArray[A
             f"{name} has {len(one)} rows and {other_name} has {len(other)}: must be as many; "
             "write both for the same rows"
         )
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _distinct_colours(n: int) -> list[Any]:
-    from matplotlib import colormaps
-
-    if n <= len(_COLOURS):
-        return list(_COLOURS[:n])
-    # The last part of the map is too light to be seen on white.
-    return list(colormaps["viridis"](np.linspace(0, 0.9, n)))
-
-
-def _new_figure(size: tuple[float, float]) -> Figure:
-    """A figure of this size in inches, which pyplot shows where it can and does not pile up."""
-    global _newest
-    import matplotlib
-    import matplotlib.pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry
-
-    figure: Figure = plt.figure(figsize=size, layout="constrained")
-    silent = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
-    if matplotlib.get_backend().lower() in silent:
-        # The newest stays pyplot's, so that plt.savefig writes it. Closing the one before takes
-        # it from pyplot's register only.
-        previous = _newest() if _newest is not None else None
-        if previous is not None:
-            plt.close(previous)
-        _newest = weakref.ref(figure)
-    return figure

@@ -1,17 +1,15 @@
 """Saving a fitted Trainer: one .keras file that also holds what the estimator needs.
 
-Responsible for the file's form and for writing it whole or not at all. A .keras file is a zip
-archive; `trainer.json` in it holds fields, inputs, targets and history. Loading rebuilds the
-network with build_model and reads the weights: no code comes out of the file, and nothing is
-unpickled. Not for the exact state of an unfinished run.
+Responsible for the file's form. A .keras file is a zip archive; `trainer.json` in it holds
+fields, inputs, targets and history. Loading rebuilds the network with build_model and reads the
+weights: no code comes out of the file, and nothing is unpickled. Not for writing a file whole
+(`files`), nor for the exact state of an unfinished run.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import tempfile
 import warnings
 import zipfile
@@ -23,6 +21,7 @@ import numpy as np
 from trainer import targets as targets_module
 from trainer.arrays import Tree, map_named
 from trainer.checks import did_you_mean
+from trainer.files import write_whole
 from trainer.history import History
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec, map_shapes
@@ -53,12 +52,7 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
                 stacklevel=3,
             )
     content = to_bytes(trainer, network, fields=kept, weights_only=False)
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise type(error)(
-            error.errno, f"could not save to {str(path)!r}: {error.strerror}"
-        ) from error
+    write_whole(path, content)
     return path
 
 
@@ -178,26 +172,6 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
                 f"Keras says: {str(error).strip().splitlines()[0]}"
             ) from error
     return network
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _meta(content: bytes) -> dict[str, Any]:

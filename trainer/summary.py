@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer import arrays
-from trainer.engine import decisions
 from trainer.models import map_shapes
 
 if TYPE_CHECKING:
@@ -20,16 +19,16 @@ def describe(trainer: Trainer, network: Network) -> str:
     """Inputs, targets, the model's table, what was decided, and the last epoch."""
     lines: list[str] = []
     network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
-    chunk = decisions.steps_a_dispatch(network.core, trainer.batch_size)
     told = {
         "class": type(trainer).__name__,
         "inputs": _inputs(network),
         "outputs": _outputs(network),
         "optimizer": f"{network.core.optimizer.name}, learning rate "
         f"{float(network.core.optimizer.learning_rate):g}",
-        "decided": f"precision {network.precision}, {chunk} steps a dispatch, "
-        f"XLA {'on' if network.program.jit else 'off'}, seed {trainer.seed_}",
+        "computing": f"{network.precision}, seed {trainer.seed_}",
     }
+    if network.decisions is not None:
+        told["decided"] = str(network.decisions)
     records = trainer.history_.records
     if records:
         last = records[-1]

@@ -7,6 +7,7 @@ The encoder is part of the saved model, so serving never differs from training. 
 
 from __future__ import annotations
 
+import numbers
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MISSING = "[missing]"
 MAX_CATEGORIES = 256  # the commonest are kept; the others share the out-of-vocabulary column
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# What Keras calls layers and models that nobody named: no two parts of a model share a name.
+_KERAS_OWN = re.compile(r"(category_encoding|tfd_concat|sequential|functional|model)(_\d+)?")
 
 
 class Table:
@@ -50,7 +55,8 @@ class Table:
             weight: weights of the rows (n,) for means and deviations, or None.
 
         Raises:
-            TypeError: a column of dates or of objects that are neither text nor numbers.
+            TypeError: a column of dates or of objects that are neither text nor numbers, or whose
+                name is neither text nor a number.
             ValueError: text among the numbers of a column, an infinite value, a repeated name.
         """
         if frame.shape[1] == 0 or len(frame) == 0:
@@ -61,10 +67,11 @@ class Table:
         repeated = frame.columns[frame.columns.duplicated()]
         if len(repeated):
             raise ValueError(f"x: the column {repeated[0]!r} stands twice; rename one of them")
+        names = [_checked_name(name) for name in frame.columns]
         columns = []
-        for i, name in enumerate(frame.columns):
+        for name, input_name in zip(names, _input_names(names), strict=True):
             series = frame[name]
-            column: dict[str, Any] = {"name": name, "input": _input_name(name, i)}
+            column: dict[str, Any] = {"name": name, "input": input_name}
             if _is_number(series, name):
                 column |= _number_statistics(as_floats(series, name), normalize, weight)
             else:
@@ -120,27 +127,37 @@ class Table:
                 f"{name}.drop(columns={extra!r})"
             )
 
-    def encoder(self) -> keras.Model:
-        """The Keras model from the raw columns, [n, 1] each, to one float matrix [n, width]."""
+    def encoder(self, dtype: str = "float32") -> keras.Model:
+        """The Keras model from the raw columns, [n, 1] each, to one float matrix [n, width].
+
+        Args:
+            dtype: of the matrix; "float64" needs a table of numbers alone.
+        """
         import keras
 
         features = {}
         for column in self.columns:
             if column["kind"] == "number":
-                preprocessor = _number_encoder(column)
+                preprocessor = _number_encoder(column, dtype)
                 features[column["input"]] = keras.utils.FeatureSpace.feature(
                     "float64", preprocessor, output_mode="float"
                 )
             else:
+                unseen = "[UNK]"
+                while unseen in column["categories"]:
+                    unseen += "_"  # a category of this name is seen like any other
                 lookup = keras.layers.StringLookup(
-                    vocabulary=column["categories"], name=f"{column['input']}_lookup"
+                    vocabulary=column["categories"],
+                    oov_token=unseen,
+                    name=f"{column['input']}.lookup",
                 )
                 features[column["input"]] = keras.utils.FeatureSpace.feature(
                     "string", lookup, output_mode="one_hot"
                 )
         space = keras.utils.FeatureSpace(features, output_mode="concat")
         space.build_from_config({})  # every preprocessor was made with its state: nothing to adapt
-        return keras.Model(space.get_inputs(), space.get_encoded_features(), name="table")
+        # a plain dict: FeatureSpace gives a tracked one, which Keras takes for another structure
+        return keras.Model(dict(space.get_inputs()), space.get_encoded_features(), name="table")
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON can hold."""
@@ -152,11 +169,37 @@ class Table:
         return cls(state["columns"])
 
 
-def _input_name(name: Any, position: int) -> str:
+def _checked_name(name: Any) -> str | int | float:
+    # a saved model keeps the names in JSON, which knows no tuples, dates or NumPy numbers
+    if isinstance(name, str):
+        return str(name)
+    if isinstance(name, numbers.Integral) and not isinstance(name, bool):
+        return int(name)
+    if isinstance(name, numbers.Real) and not isinstance(name, bool) and np.isfinite(float(name)):
+        return float(name)
+    hint = "'_'.join(map(str, c))" if isinstance(name, tuple) else "str(c)"
+    raise TypeError(
+        f"x: the column name {name!r} is a {type(name).__name__}: must be text or a number; "
+        f"write x.columns = [{hint} for c in x.columns]"
+    )
+
+
+def _input_names(names: list[str | int | float]) -> list[str]:
+    """What the Keras input of each column is called: as the column where Keras allows it, by its
+    position where not; each once."""
     # Keras names end up in variable paths: no slash, and no two names that differ in spaces only.
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        return name
-    return f"column_{position}"
+    kept = {
+        n
+        for n in names
+        if isinstance(n, str) and _PLAIN.fullmatch(n) and not _KERAS_OWN.fullmatch(n)
+    }
+    found = []
+    for position, name in enumerate(names):
+        called = str(name) if name in kept else f"column_{position}"
+        while name not in kept and called in kept:  # a column may be called column_3 itself
+            called += "_"
+        found.append(called)
+    return found
 
 
 def _is_number(series: pd.Series, name: Any) -> bool:
@@ -269,20 +312,20 @@ def affine(
     return offset, np.where(constant, 1.0, scale)
 
 
-def _number_encoder(column: dict[str, Any]) -> keras.Model:
+def _number_encoder(column: dict[str, Any], dtype: str) -> keras.Model:
     """Missing to the median, scaled, beside an indicator: of Keras' own operations only, so that
     the saved model loads where this package is not installed."""
     import keras
     from keras import ops
 
-    raw = keras.Input((1,), dtype="float64", name=f"{column['input']}_raw")
+    raw = keras.Input((1,), dtype="float64", name=f"{column['input']}.raw")
     missing = ops.isnan(raw)
     filled = ops.where(missing, column["median"], raw)
     # scaled in double precision: a date in seconds has no digits to spare in float32
-    scaled = ops.cast((filled - column["offset"]) / column["scale"], "float32")
+    scaled = ops.cast((filled - column["offset"]) / column["scale"], dtype)
     encoded = (
-        ops.concatenate([scaled, ops.cast(missing, "float32")], axis=-1)
+        ops.concatenate([scaled, ops.cast(missing, dtype)], axis=-1)
         if column["indicator"]
         else scaled
     )
-    return keras.Model(raw, encoded, name=f"{column['input']}_encoder")
+    return keras.Model(raw, encoded, name=f"{column['input']}.encoder")

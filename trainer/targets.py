@@ -166,9 +166,7 @@ class Classes:
     @classmethod
     def learn_stream(cls, batches: Iterable[Any], *, one_hot: bool) -> Classes:
         """Learn the classes of a stream in one pass over its targets."""
-        parts = [map_tree(np.asarray, b) for b in batches]
-        parts = [map_tree(_as_text, p) for p in parts]
-        whole = map_tree(lambda *p: np.concatenate(p), parts[0], *parts[1:])
+        whole = arrays.concatenate(batches)
         return cls.learn(whole, "y", one_hot=one_hot)
 
     @property
@@ -289,10 +287,6 @@ def _keys(tree: Any) -> list[str]:
 
 def _at(tree: Any, name: str) -> Any:
     return dict(arrays.leaves(tree, ""))[name]
-
-
-def _as_text(array: np.ndarray) -> np.ndarray:
-    return np.char.decode(array.astype(bytes)) if array.dtype.kind == "O" else array
 
 
 def _like(tree: Tree, outputs: Tree) -> Tree:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.checks import did_you_mean
 from trainer.datasets.cache import DataFileError, reading
 from trainer.datasets.dataset import Dataset, Split
 from trainer.datasets.splits import (
@@ -21,7 +22,6 @@ from trainer.datasets.splits import (
     split_in_three,
     split_off_validation,
 )
-from trainer.datasets.suggest import did_you_mean
 
 Pair = tuple[str, str]
 
@@ -110,8 +110,7 @@ def _pairs(name: str, keys: list[str], target: str | None) -> list[Pair]:
 def _key_of_x(name: str, keys: list[str], target: str) -> str:
     if target not in keys:
         raise ValueError(
-            f"target={target!r}: {name} has no such array{did_you_mean(target, keys)}; "
-            f"it holds {', '.join(keys)}"
+            f"target={target!r}: {name} has no such array; {did_you_mean(target, keys)}"
         )
     others = [key for key in keys if key != target]
     known = [x for x, _ in WHOLE if x in others] or others

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer.checks import did_you_mean
 from trainer.datasets.cache import reading
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
-from trainer.datasets.suggest import did_you_mean
 
 
 def load_csv(path: Path, target: str | None, seed: int) -> Dataset:
@@ -20,13 +20,15 @@ def load_csv(path: Path, target: str | None, seed: int) -> Dataset:
 
     with reading(path, "a CSV file", cached=False):
         columns = list(pd.read_csv(path, nrows=0).columns)
-    if target not in columns:
-        problem = (
-            "a CSV file needs the name of the column to predict"
-            if target is None
-            else f"{path.name} has no such column{did_you_mean(target, columns)}"
+    if target is None:
+        raise ValueError(
+            "target=None: a CSV file needs the name of the column to predict; "
+            f"its columns are {', '.join(columns)}"
         )
-        raise ValueError(f"target={target!r}: {problem}; its columns are {', '.join(columns)}")
+    if target not in columns:
+        raise ValueError(
+            f"target={target!r}: {path.name} has no such column; {did_you_mean(target, columns)}"
+        )
     if len(columns) == 1:
         raise ValueError(f"{path.name} has no other column than the target {target!r}")
     with reading(path, "a CSV file", cached=False):

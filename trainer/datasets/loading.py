@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from trainer.checks import did_you_mean
 from trainer.datasets import images, tables, texts
 from trainer.datasets.array_files import load_npy, load_npz
 from trainer.datasets.csv_files import load_csv
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.idx import load_idx
 from trainer.datasets.image_folders import load_folder
-from trainer.datasets.suggest import did_you_mean
 
 _NAMED: dict[str, Callable[[int], Dataset]] = images.LOADERS | texts.LOADERS | tables.LOADERS
 _KINDS = (
@@ -123,16 +123,18 @@ def _unknown(name_or_path: str | os.PathLike[str], path: Path) -> ValueError | F
     written = str(name_or_path)
     looks_like_path = not isinstance(name_or_path, str) or path.suffix or len(path.parts) > 1
     if looks_like_path and written:
-        near = did_you_mean(path.name, _entries(path.parent))
-        return FileNotFoundError(f"name_or_path={written!r}: there is no such file or folder{near}")
+        hint = (
+            did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+            if path.parent.is_dir()
+            else f"nor is there a folder {str(path.parent)!r}"
+        )
+        return FileNotFoundError(
+            f"name_or_path={written!r}: there is no such file or folder; {hint}"
+        )
     return ValueError(
-        f"name_or_path={written!r}: no data set has this name{did_you_mean(written, names())}; "
-        f"the names are {', '.join(names())}; a path is accepted too: {_KINDS}"
+        f"name_or_path={written!r}: no data set has this name, and a path must lead to {_KINDS}; "
+        f"{did_you_mean(written, names())}"
     )
-
-
-def _entries(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
 
 
 def _as_key(target: str | os.PathLike[str] | None) -> str | None:

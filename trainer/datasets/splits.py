@@ -15,6 +15,7 @@ from trainer.datasets.dataset import Dataset, Split, Task
 
 FRACTION = 0.2  # of all rows for testing, and as many again for validation
 MIN_ROWS = 5  # the fewest of which a fifth is still a row; also the fewest of a class to stratify
+KERAS_SEED = 113  # keras.datasets orders the rows by it, which decides the test rows
 VALIDATION_ROWS = 5_000  # of the 50,000 or 60,000 training images of the classic image sets
 MAX_CLASSES = 50  # integer labels with more distinct values than this may be amounts, not classes
 MAX_CLASS_SHARE = 0.05  # and are taken for amounts when the values are this share of the rows
@@ -76,6 +77,12 @@ def _label_text(label: Any) -> str:
     if isinstance(label, float | np.floating):
         return str(int(label))  # 2.0 in a file whose class labels were written as floats
     return str(label)
+
+
+def keras_train_and_test(x: Any, y: Any) -> tuple[Split, Split]:
+    """Rows in Keras's order as training rows and, the last fifth, test rows, as Keras has them."""
+    n = int(len(x) * 0.8)
+    return _take(x, y, np.arange(n)), _take(x, y, np.arange(n, len(x)))
 
 
 def split_in_three(x: Any, y: Any, task: Task, seed: int) -> ThreeSplits:

@@ -12,9 +12,16 @@ import numpy as np
 
 from trainer.datasets import labels
 from trainer.datasets.cache import KERAS_FILES, PublishedFile, fetch, reading
-from trainer.datasets.dataset import Dataset, Split, Task
+from trainer.datasets.dataset import Dataset, Task
 from trainer.datasets.pickled import read_npz
-from trainer.datasets.splits import as_dataset, check_rows, split_in_three, split_off_validation
+from trainer.datasets.splits import (
+    KERAS_SEED,
+    as_dataset,
+    check_rows,
+    keras_train_and_test,
+    split_in_three,
+    split_off_validation,
+)
 
 BOSTON_FILE = PublishedFile(
     name="boston_housing.npz",
@@ -41,7 +48,6 @@ BOSTON_COLUMNS = [
     "B",
     "LSTAT",
 ]
-KERAS_SEED = 113  # keras.datasets orders the rows by it, which decides the test rows
 
 
 def boston_housing(seed: int) -> Dataset:
@@ -51,11 +57,8 @@ def boston_housing(seed: int) -> Dataset:
     order = np.random.RandomState(KERAS_SEED).permutation(len(x))
     frame = pd.DataFrame(x[order], columns=BOSTON_COLUMNS)
     prices = pd.Series(y[order], name="MEDV")
-    n_train = int(len(x) * 0.8)
-    train = Split(frame.iloc[:n_train], prices.iloc[:n_train])
-    test = Split(frame.iloc[n_train:], prices.iloc[n_train:])
     return as_dataset(
-        split_off_validation(train, test, "regression", seed),
+        split_off_validation(*keras_train_and_test(frame, prices), "regression", seed),
         name="boston_housing",
         task="regression",
         description="Suburbs of Boston in the 1970s and the median price of their houses in "

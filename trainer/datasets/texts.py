@@ -16,7 +16,13 @@ from trainer.datasets import labels
 from trainer.datasets.cache import KERAS_FILES, PublishedFile, fetch, reading
 from trainer.datasets.dataset import Dataset, Split
 from trainer.datasets.pickled import read_npz
-from trainer.datasets.splits import as_dataset, check_rows, split_off_validation
+from trainer.datasets.splits import (
+    KERAS_SEED,
+    as_dataset,
+    check_rows,
+    keras_train_and_test,
+    split_off_validation,
+)
 
 IMDB_FILE = PublishedFile(
     name="imdb.npz",
@@ -32,7 +38,6 @@ N_WORDS = 10_000
 LENGTH = 200
 START, RARE_WORD = 1, 2
 OFFSET = 3  # from a word's rank in the file to its index here
-KERAS_SEED = 113  # keras.datasets orders the rows by it, which decides the test rows
 DESCRIPTION = (
     f"each text is its last {LENGTH} words as int32 indices into the {N_WORDS:,} commonest words "
     f"(0 pads at the front, {START} starts a text, {RARE_WORD} is a rarer word)."
@@ -63,10 +68,8 @@ def reuters(seed: int) -> Dataset:
     with reading(path, "the .npz file of Reuters", cached=True):
         x, y = read_npz(path, ["x", "y"])
         x, y = _in_keras_order(x, y, np.random.RandomState(KERAS_SEED))
-    n_train = int(len(x) * 0.8)
-    train, test = Split(x[:n_train], y[:n_train]), Split(x[n_train:], y[n_train:])
     return as_dataset(
-        split_off_validation(train, test, "classification", seed),
+        split_off_validation(*keras_train_and_test(x, y), "classification", seed),
         name="reuters",
         task="classification",
         class_names=labels.REUTERS,

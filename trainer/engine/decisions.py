@@ -1,12 +1,15 @@
 """What "auto" means: pure functions of model, data and machine, never of a stop-watch.
 
 Responsible for the number of steps in a dispatch, for the rows of a prediction batch, for whether
-data are held as tensors and whether XLA compiles. Two runs of one configuration decide the same.
+data are held as tensors, whether XLA compiles, and how many threads TensorFlow starts. Two runs of
+one configuration on one machine decide the same. Not for acting on it: `program` and `feeds` do.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,16 +19,133 @@ SECONDS_A_DISPATCH = 0.15  # long enough to forget the cost of a dispatch, short
 OPERATIONS_A_SECOND = 2e10  # what a core of a common machine does on small matrices
 SECONDS_A_STEP = 1e-4  # the least that a step costs, however small the model
 MAX_CHUNK = 1_000
+MAX_CHUNK_BYTES = 2**26
 MAX_BATCH_BYTES = 2**25
 MAX_BATCH_ROWS = 8_192
+RESIDENT_SHARE = 0.25  # of the memory that is available when fit begins
+JIT_STEPS = 1_000  # steps an epoch from which the second that XLA compiles for is soon won back
+
+# Layers of which XLA on a CPU makes a faster program, with the same numbers but for rounding. It
+# ruins convolutions, and draws other random numbers than TensorFlow's own kernels for dropout.
+_DENSE_STACK = {
+    "Activation",
+    "Add",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "ELU",
+    "Flatten",
+    "Functional",
+    "InputLayer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Normalization",
+    "PReLU",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Sequential",
+    "Softmax",
+}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided for one fit.
+
+    Attributes:
+        chunk: training steps in one dispatch.
+        resident: whether all rows are held as tensors.
+        jit: whether XLA compiles the training chunk.
+        threads: the threads that one operation may use, 0 for as many as there are cores.
+        why: one sentence for each that is not obvious.
+    """
+
+    chunk: int
+    resident: bool
+    jit: bool
+    threads: int
+    why: str
+
+    def __str__(self) -> str:
+        data = "data held as tensors" if self.resident else "data streamed"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''} an operation"
+        return (
+            f"{self.chunk} steps a dispatch, {data}, XLA {'on' if self.jit else 'off'}, "
+            f"{threads if self.threads else 'default threads'} ({self.why})"
+        )
+
+
+def decide(
+    model: keras.Model,
+    *,
+    batch_size: int,
+    steps: int | None,
+    batch_bytes: int,
+    data_bytes: int | None,
+    resident_bytes: int | None,
+    jit: Any,
+    every_batch: bool,
+) -> Decisions:
+    """Decide how to train.
+
+    Args:
+        model: the built and compiled model.
+        batch_size: rows a step.
+        steps: steps an epoch, or None if that is unknown.
+        batch_bytes: the bytes of one batch as tensors.
+        data_bytes: the bytes of all rows as tensors, or None for a stream.
+        resident_bytes: the most that may be held as tensors; None for a share of free memory.
+        jit: the field of this name.
+        every_batch: whether a callback must see every batch.
+    """
+    threads = intra_op_threads()
+    limit = resident_limit() if resident_bytes is None else resident_bytes
+    resident = data_bytes is not None and data_bytes <= limit
+    compiled, why = _use_jit(model, jit, steps, threads, in_memory=data_bytes is not None)
+    chunk = 1 if every_batch else steps_a_dispatch(model, batch_size)
+    if data_bytes is None or not resident or compiled:
+        chunk = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, batch_bytes)))
+    if steps is not None:
+        # equal chunks: the last is no shorter than it must be
+        chunk = math.ceil(steps / math.ceil(steps / chunk))
+    if every_batch:
+        why = "a callback sees every batch; " + why
+    if data_bytes is not None and not resident:
+        why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
+    return Decisions(chunk, resident, compiled, threads, why)
+
+
+def _use_jit(
+    model: keras.Model, field: Any, steps: int | None, threads: int, *, in_memory: bool
+) -> tuple[bool, str]:
+    if field in (True, False):
+        return bool(field), f"jit={field}"
+    if model.run_eagerly:
+        return False, "run_eagerly"
+    layers = list(model._flatten_layers(include_self=False, recursive=True))
+    if has_gpu():
+        able = all(layer.supports_jit for layer in layers)
+        return able, "GPU" if able else "a layer does not support XLA"
+    if not in_memory:
+        return False, "a stream"
+    if any(type(layer).__name__ not in _DENSE_STACK for layer in layers):
+        return False, "XLA pays on a CPU for dense layers without randomness only"
+    if threads == 1:
+        return False, "one thread is as fast without XLA"
+    if steps is None or steps < JIT_STEPS:
+        return False, f"fewer than {JIT_STEPS:,} steps an epoch do not pay for compiling"
+    return True, "dense layers and many steps"
 
 
 def multiplications(model: keras.Model) -> float:
     """About how many multiplications one row costs in a forward pass."""
     total = 0.0
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        if getattr(layer, "_layers", None):
-            continue  # its parts are counted themselves
+    layers = list(model._flatten_layers(include_self=False, recursive=True))
+    cells = {id(layer.cell) for layer in layers if hasattr(layer, "cell")}
+    for layer in layers:
+        if id(layer) in cells or (getattr(layer, "_layers", None) and not hasattr(layer, "cell")):
+            continue  # a cell is counted with its layer, and the parts of a model themselves
         weights = sum(math.prod(w.shape) for w in layer.weights)
         total += weights * _positions(layer)
     return total
@@ -53,9 +173,40 @@ def rows_a_batch(row_bytes: int) -> int:
     return max(32, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
 
 
-def use_jit(field: Any) -> bool:
-    """Whether XLA compiles the training chunk."""
-    return field is True
+def resident_limit() -> int:
+    """The bytes that data may take as tensors: a share of the memory that is available."""
+    import psutil
+
+    return int(RESIDENT_SHARE * psutil.virtual_memory().available)
+
+
+def limit_threads() -> None:
+    """Let TensorFlow start no more threads than joblib or the environment allows.
+
+    TensorFlow reads TF_NUM_INTRAOP_THREADS itself; OMP_NUM_THREADS, which joblib sets in its
+    workers, it does not. Nothing is changed once TensorFlow's runtime has started.
+    """
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    if not allowed.isdigit() or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    if context.context()._initialized or tf.config.threading.get_intra_op_parallelism_threads():
+        return
+    tf.config.threading.set_intra_op_parallelism_threads(int(allowed))
+    if "TF_NUM_INTEROP_THREADS" not in os.environ:
+        tf.config.threading.set_inter_op_parallelism_threads(int(allowed))
+
+
+def intra_op_threads() -> int:
+    """The threads that one operation may use; 0 means as many as there are cores."""
+    import tensorflow as tf
+
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    if not configured:
+        configured = int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0") or 0)
+    return configured or (1 if os.cpu_count() == 1 else 0)
 
 
 def has_gpu() -> bool:

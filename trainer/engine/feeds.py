@@ -7,6 +7,7 @@ tensors where they fit. Not for what is done with a chunk (`program`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ class RowsFeed:
         float_dtype: what floats are converted to, "float32" or "float64", as Keras does.
         shuffle: whether each epoch has an order of its own.
         seed: with the epoch, determines that order, and nothing else does.
-        resident: whether all rows are held as tensors; otherwise each chunk's rows are read
-            from the arrays when they are needed, which may be memory-mapped.
+
+    Attributes:
+        resident: whether all rows are held as tensors; otherwise each chunk's rows are read from
+            the arrays when they are needed, which may be memory-mapped. Set it before first use.
     """
 
     def __init__(
@@ -37,7 +40,6 @@ class RowsFeed:
         float_dtype: str,
         shuffle: bool = False,
         seed: int = 0,
-        resident: bool = True,
     ) -> None:
         import keras
 
@@ -49,7 +51,8 @@ class RowsFeed:
         self._dtype = float_dtype
         self._shuffle = shuffle
         self._seed = seed
-        self._tensors = self._to_tensors(data) if resident else None
+        self.resident = True
+        self._tensors: Batch | None = None
 
     def _to_tensors(self, data: Batch) -> Batch:
         import keras
@@ -62,6 +65,19 @@ class RowsFeed:
 
         tensors: Batch = keras.tree.map_structure(convert, data)
         return tensors
+
+    @property
+    def spec(self) -> Batch:
+        """The form of a batch: a tree of tf.TensorSpec with an open batch dimension."""
+        import keras
+        import tensorflow as tf
+
+        def one(array: Any) -> Any:
+            dtype = self._dtype if array.dtype.kind in "fb" else array.dtype
+            return tf.TensorSpec([None, *array.shape[1:]], dtype)
+
+        spec: Batch = keras.tree.map_structure(one, self._arrays)
+        return spec
 
     def order(self, epoch: int) -> np.ndarray:
         """The order of the rows in an epoch, int32 [n]: a pure function of seed and epoch."""
@@ -81,25 +97,38 @@ class RowsFeed:
     def _run(self, function: Chunk, order: np.ndarray, chunk: int) -> Iterator[tuple[int, Logs]]:
         whole = self.rows // self.batch_size
         matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
-        done = 0
-        while done < whole:
-            indices = matrix[done : done + chunk]
-            logs = self._dispatch(function, indices)
-            done += len(indices)
-            yield done, logs
+        pieces = [matrix[i : i + chunk] for i in range(0, whole, chunk)]
         if whole < self.steps:
             # a batch of its own size, as Keras has it, not a padded one
-            yield self.steps, self._dispatch(function, order[None, whole * self.batch_size :])
+            pieces.append(order[None, whole * self.batch_size :])
+        done = 0
+        for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
+            logs = function(data, indices)
+            done += len(indices)
+            yield done, logs
 
-    def _dispatch(self, function: Chunk, indices: np.ndarray) -> Logs:
-        if self._tensors is not None:
-            return function(self._tensors, indices)
+    def _resident(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+        if self._tensors is None:
+            self._tensors = self._to_tensors(self._arrays)
+        for indices in pieces:
+            yield self._tensors, indices
+
+    def _read_ahead(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Each chunk's rows as tensors, the next one read while this one is trained."""
         import keras
 
-        rows = indices.reshape(-1)
-        picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
-        local = np.arange(len(rows), dtype=np.int32).reshape(indices.shape)
-        return function(self._to_tensors(picked), local)
+        def read(indices: np.ndarray) -> tuple[Batch, np.ndarray]:
+            rows = indices.reshape(-1)
+            picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
+            local = np.arange(len(rows), dtype=np.int32).reshape(indices.shape)
+            return self._to_tensors(picked), local
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(read, pieces[0])
+            for following in pieces[1:]:
+                ready, ahead = ahead.result(), reader.submit(read, following)
+                yield ready
+            yield ahead.result()
 
 
 class StreamFeed:
@@ -124,6 +153,12 @@ class StreamFeed:
         self.steps = steps
         self._around_epoch = around_epoch
         self._reraise = reraise
+
+    @property
+    def spec(self) -> Batch:
+        """The form of a batch: a tree of tf.TensorSpec."""
+        spec: Batch = self._dataset.element_spec
+        return spec
 
     def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Train one pass; gives (steps so far, logs) after each chunk."""

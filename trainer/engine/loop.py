@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Feed(Protocol):
     """Where batches come from."""
 
     steps: int | None
+
+    @property
+    def spec(self) -> Any:
+        """The form of a batch: a tree of tf.TensorSpec."""
 
     def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Train one epoch, `chunk` steps a dispatch: gives (steps so far, logs) after each."""

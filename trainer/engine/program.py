@@ -9,6 +9,7 @@ inside one `tf.function`, in a while loop. What a step does is Keras' own.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ class Program:
     Args:
         model: a compiled and built Keras model; its train_step, test_step and call are used.
         transform: applied to x of every batch before the model sees it, or None.
-        jit: whether XLA compiles the training chunk.
         eager: whether steps run one by one in Python, for debugging.
+
+    Attributes:
+        jit: whether XLA compiles the training chunk; set it before the first.
     """
 
     def __init__(
@@ -36,26 +39,30 @@ class Program:
         model: keras.Model,
         transform: Callable[[Any], Any] | None = None,
         *,
-        jit: bool = False,
         eager: bool = False,
     ) -> None:
         import tensorflow as tf
 
         self.model = model
         self.eager = eager
-        self.jit = jit and not eager
-        self._transform = transform
+        self.jit = False
+        self.transform = transform
+        self._longest = 0
         self._train_step: Any = self._on_transformed(model.train_step)
         self._test_step: Any = self._on_transformed(model.test_step)
         if not eager:
-            self._train_step = tf.function(self._train_step, reduce_retracing=True)
-            self._test_step = tf.function(self._test_step, reduce_retracing=True)
-            self._predict = tf.function(self._call, reduce_retracing=True)
-            self._train_rows = tf.function(self._rows_loop(self._train_step), reduce_retracing=True)
-            self._test_rows = tf.function(self._rows_loop(self._test_step), reduce_retracing=True)
-            self._train_stream = tf.function(self._stream_loop(self._train_step))
-            self._test_stream = tf.function(self._stream_loop(self._test_step))
-            self._train_chunk = tf.function(self._chunk_loop, jit_compile=True)
+            # no autograph: Keras traces steps without it too
+            graph = functools.partial(tf.function, reduce_retracing=True, autograph=False)
+            self._train_step = graph(self._train_step)
+            self._test_step = graph(self._test_step)
+            self._predict = graph(self._call)
+            self._train_rows = graph(self._rows_loop(self._train_step))
+            self._test_rows = graph(self._rows_loop(self._test_step))
+            self._train_stream = graph(self._stream_loop(self._train_step))
+            self._test_stream = graph(self._stream_loop(self._test_step))
+            self._train_chunk = tf.function(
+                self._chunk_loop, autograph=False, reduce_retracing=False, jit_compile=True
+            )
 
     @property
     def traces(self) -> int:
@@ -90,15 +97,23 @@ class Program:
 
         if self.eager:
             return self._one_by_one(self._train_step, data, indices)
-        if self.jit:
-            rows = tf.constant(indices.reshape(-1))
-            shape = indices.shape
-            chunk = tf.nest.map_structure(
-                lambda t: tf.reshape(tf.gather(t, rows), (*shape, *t.shape[1:])), data
-            )
-            logs: Logs = self._train_chunk(chunk)
-            return logs
-        logs = self._train_rows(data, tf.constant(indices))
+        if self.jit and len(indices) > 1:
+            return self._train_compiled(data, indices)
+        logs: Logs = self._train_rows(data, tf.constant(indices))
+        return logs
+
+    def _train_compiled(self, data: Batch, indices: np.ndarray) -> Logs:
+        # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early
+        import tensorflow as tf
+
+        steps = len(indices)
+        self._longest = max(self._longest, steps)
+        rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
+        flat = tf.constant(rows.reshape(-1))
+        chunk = tf.nest.map_structure(
+            lambda t: tf.reshape(tf.gather(t, flat), (*rows.shape, *t.shape[1:])), data
+        )
+        logs: Logs = self._train_chunk(chunk, tf.constant(steps))
         return logs
 
     def test_rows(self, data: Batch, indices: np.ndarray) -> Logs:
@@ -130,8 +145,8 @@ class Program:
 
     def _on_transformed(self, step: Callable[[Batch], Logs]) -> Callable[[Batch], Logs]:
         def transformed(batch: Batch) -> Logs:
-            if self._transform is not None:
-                batch = (self._transform(batch[0]), *batch[1:])
+            if self.transform is not None:
+                batch = (self.transform(batch[0]), *batch[1:])
             logs = step(batch)
             if not isinstance(logs, dict):
                 raise TypeError(
@@ -144,8 +159,8 @@ class Program:
         return transformed
 
     def _call(self, x: Any) -> Any:
-        if self._transform is not None:
-            x = self._transform(x)
+        if self.transform is not None:
+            x = self.transform(x)
         # predict_step is what Keras' own predict runs, and users may override it
         return self.model.predict_step((x,))
 
@@ -161,7 +176,7 @@ class Program:
 
         return run
 
-    def _chunk_loop(self, chunk: Batch) -> Logs:
+    def _chunk_loop(self, chunk: Batch, steps: Any) -> Logs:
         import tensorflow as tf
 
         # XLA gathers the whole chunk before the loop: with the gather inside, compiling a loop
@@ -170,7 +185,6 @@ class Program:
             picked: Batch = tf.nest.map_structure(lambda t: t[i], chunk)
             return picked
 
-        steps = tf.nest.flatten(chunk)[0].shape[0]
         return _repeat(lambda i: self._train_step(batch(i)), steps, self._train_step, batch(0))
 
     def _stream_loop(self, step: Callable[[Batch], Logs]) -> Callable[..., tuple[Any, Logs]]:

@@ -13,10 +13,10 @@ from trainer.datasets import loading
     [
         ({"name_or_path": "mnst"}, ValueError, r"did you mean 'mnist'\?"),
         ({"name_or_path": "Fashion-MNIST"}, ValueError, r"did you mean 'fashion_mnist'\?"),
-        ({"name_or_path": "qqq"}, ValueError, "the names are boston_housing, .*a path is accepted"),
+        ({"name_or_path": "qqq"}, ValueError, "must lead to .csv .*; choose one of 'boston"),
         ({"name_or_path": ""}, ValueError, "no data set has this name"),
         ({"name_or_path": 3}, TypeError, "name_or_path=3: must be"),
-        ({"name_or_path": "no/file.csv"}, FileNotFoundError, "'no/file.csv': there is no such"),
+        ({"name_or_path": "no/file.csv"}, FileNotFoundError, "; nor is there a folder 'no'"),
         ({"name_or_path": "iris", "target": "y"}, ValueError, "target='y': only for files"),
         ({"name_or_path": "iris", "target": 3}, TypeError, "target=3: must be the name"),
         ({"name_or_path": "iris", "seed": -1}, ValueError, "seed=-1: must be an integer from 0"),

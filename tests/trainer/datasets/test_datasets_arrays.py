@@ -103,7 +103,8 @@ FIVE = np.arange(5)
     ("arrays", "target", "message"),
     [
         ({"a": FIVE, "b": FIVE}, None, "target=None: data.npz holds the arrays a, b; call them"),
-        ({"x": FIVE, "label": FIVE}, "labels", r"\(did you mean 'label'\?\); it holds x, label"),
+        ({"x": FIVE, "label": FIVE}, "labels", r"has no such array; did you mean 'label'\?"),
+        ({"x": FIVE, "b": FIVE}, "qqq", "has no such array; choose one of 'b', 'x'$"),
         ({"a": FIVE, "b": FIVE, "c": FIVE}, "c", "which array of data.npz is x"),
         ({"x": FIVE, "y": FIVE[:4]}, None, "x has 5 rows and data.npz: y has 4"),
         ({"x": FIVE[:0], "y": FIVE[:0]}, None, "has no rows"),

@@ -1,0 +1,55 @@
+"""Files that are written whole or not at all.
+
+Responsible for putting content in the place of a file so that neither a reader nor a crash ever
+meets a part of it. Not responsible for what the content is: `history` and `saving` make it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Where `path` is a link, the file that it points to is replaced. The new content is on disk,
+    and not only on its way there, when this returns.
+
+    Args:
+        path: the file's name, in a folder that exists.
+        content: all that the file will hold.
+
+    Raises:
+        OSError: naming `path`; what was there before is unchanged.
+    """
+    # A link stays a link: the file that it points to is replaced.
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    # Not tempfile: its files are readable by their owner only, and the rename would keep that.
+    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OSError(
+                error.errno,
+                f"path={os.fspath(path)!r}: could not be written ({error.strerror}), and what was "
+                "there before is unchanged; write the name of a file in an existing folder with "
+                "room, in which you may write",
+            ) from error
+        raise
+    if os.name == "posix":
+        # The new name itself is on disk only once the folder is.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
