@@ -244,25 +244,6 @@ def compile_model(model: keras.Model, trainer: Trainer, loss: Any, *, run_eagerl
         model.compute_loss = compute_loss
 
 
-def squared_error_in_deviations(deviation: list[float]) -> Callable[[Any, Any], Any]:
-    """Squared error in units of the targets' variance: 1 is what predicting the mean gives.
-
-    Columns of any scale weigh the same, and any optimizer meets gradients of the order of 1.
-
-    Args:
-        deviation: the standard deviation of each target column.
-    """
-
-    def squared_error(y_true: Any, y_pred: Any) -> Any:
-        from keras import ops
-
-        y_true = ops.reshape(ops.cast(y_true, y_pred.dtype), ops.shape(y_pred))
-        scale = ops.convert_to_tensor(deviation, dtype=y_pred.dtype)
-        return ops.mean(ops.square((y_true - y_pred) / scale), axis=-1)
-
-    return squared_error
-
-
 def from_logits(compiled: Any) -> bool:
     """Whether a loss takes the network's outputs as logits."""
     return bool(getattr(compiled, "from_logits", False))

@@ -72,19 +72,36 @@ class Classifier(ClassifierMixin, Trainer):
         return _mean_score(self, x, y, sample_weight, _accuracy)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
-        """Draw true against predicted classes; see trainer.plots.plot_confusion_matrix."""
+        """Draw true against predicted classes; see trainer.plots.plot_confusion_matrix.
+
+        Here class_names are the names of classes_, in that order, as Dataset.class_names are.
+        """
         from trainer import plots
 
-        return plots.plot_confusion_matrix(y, self.predict(x), **options)
+        true, predicted = (self._named(labels, options) for labels in (y, self.predict(x)))
+        return plots.plot_confusion_matrix(true, predicted, **options)
 
     def plot_images(self, x: Any, y: Any = None, **options: Any) -> Any:
-        """Draw images with their true and predicted classes; see trainer.plots.plot_images."""
+        """Draw images with their true and predicted classes; see trainer.plots.plot_images.
+
+        Here class_names are the names of classes_, in that order, as Dataset.class_names are.
+        """
         from trainer import plots
 
-        shown = options.get("rows", 3) * options.get("columns", 6)
-        return plots.plot_images(
-            x[:shown], None if y is None else y[:shown], self.predict(x[:shown]), **options
-        )
+        x = x[: options.get("rows", 3) * options.get("columns", 6)]
+        true = None if y is None else self._named(y[: len(x)], options)
+        return plots.plot_images(x, true, self._named(self.predict(x), options), **options)
+
+    def _named(self, labels: Any, options: dict[str, Any]) -> Any:
+        """The labels as names where they do not count from 0: plots takes class_names[i] for the
+        name of the label i."""
+        names, classes = options.get("class_names"), self.classes_
+        if names is None or not isinstance(classes, np.ndarray) or classes.dtype.kind not in "iu":
+            return labels
+        counted = np.array_equal(classes, np.arange(len(classes)))
+        if counted or len(names) != len(classes) or not np.isin(labels, classes).all():
+            return labels
+        return np.array(names, dtype=str)[np.searchsorted(classes, labels)]
 
     # ---- the parts of a fit ------------------------------------------------------------------
 
@@ -200,7 +217,9 @@ class Regressor(RegressorMixin, Trainer):
         self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
     ) -> Any:
         if self._ready_made and isinstance(targets, Numbers) and targets.scale is not None:
-            return compiling.squared_error_in_deviations(targets.scale[1])
+            from trainer.losses import ScaledSquaredError
+
+            return ScaledSquaredError(targets.scale[1])
         return compiling.default_loss(model, spec, False, probe)
 
     def _default_metrics(self, model: keras.Model) -> Any:

@@ -6,10 +6,11 @@ for the errors that a wrong name gets. Not for checking values: that happens at 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, dataclass_transform, get_args, get_origin, get_type_hints
 
 from trainer.checks import did_you_mean
@@ -22,11 +23,21 @@ class Fields:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _annotate_new_defaults(cls)
         own_init = "__init__" in cls.__dict__
-        dataclasses.dataclass(kw_only=True, eq=False, repr=False, init=not own_init)(cls)
+        with _new_defaults_annotated(cls), _mutable_defaults_explained(cls):
+            dataclasses.dataclass(kw_only=True, eq=False, repr=False, init=not own_init)(cls)
         if not own_init:
             cls.__init__ = _with_helpful_errors(cls, cls.__init__)  # type: ignore[method-assign]
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        # What scikit-learn takes for parameters. An __init__ of the user's own that passes
+        # **kwargs on takes every field: without them, clone would quietly drop their values.
+        signature = inspect.signature(cls.__init__).parameters.values()
+        names = [p.name for p in signature if p.name != "self" and p.kind != p.VAR_KEYWORD]
+        if any(p.kind == p.VAR_KEYWORD for p in signature):
+            names += [f.name for f in _fields_of(cls)]
+        return sorted(set(names))
 
     @classmethod
     def domains(cls) -> dict[str, Domain]:
@@ -38,7 +49,13 @@ class Fields:
             >>> T.domains()
             {'units': Int(when=None, low=8, high=64, step=None, log=False)}
         """
-        hints = get_type_hints(cls, include_extras=True)
+        try:
+            hints = get_type_hints(cls, include_extras=True)
+        except NameError as error:
+            raise NameError(
+                f"{cls.__name__}: an annotation names {error.name!r}, which its module does not "
+                "define; import it there, at the top and outside `if TYPE_CHECKING:`"
+            ) from error
         found = {}
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
             hint = hints[f.name]
@@ -49,16 +66,38 @@ class Fields:
         return found
 
 
-def _annotate_new_defaults(cls: type) -> None:
+@contextlib.contextmanager
+def _new_defaults_annotated(cls: type) -> Iterator[None]:
     """Let a subclass write `epochs = 20` for an inherited field.
 
     A dataclass looks at annotated attributes only, and would silently keep the parent's default.
+    The annotations go again after it: as text, they mean something in the parent's module only.
     """
     own = cls.__dict__.get("__annotations__", {})
     inherited = {f.name: f for base in cls.__mro__[1:] for f in _fields_of(base)}
-    for name in [n for n in cls.__dict__ if n in inherited and n not in own]:
-        own[name] = inherited[name].type
+    new = [n for n in cls.__dict__ if n in inherited and n not in own]
+    cls.__annotations__ = own | {name: inherited[name].type for name in new}
+    yield
     cls.__annotations__ = own
+
+
+@contextlib.contextmanager
+def _mutable_defaults_explained(cls: type) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        for name, value in cls.__dict__.items():
+            if f"for field {name} " in str(error):
+                instead = (
+                    f"write {name} = {tuple(value)!r}"
+                    if isinstance(value, (list, set))
+                    else f"write {name} = None, and pass it: {cls.__name__}({name}={value!r})"
+                )
+                raise ValueError(
+                    f"{cls.__name__}.{name} = {value!r}: all objects share a default, so it must "
+                    f"not be a {type(value).__name__}; {instead}"
+                ) from error
+        raise
 
 
 def _fields_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
@@ -70,14 +109,15 @@ def _with_helpful_errors(cls: type, init: Callable[..., None]) -> Callable[..., 
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        owner = type(self)  # a subclass with an __init__ of its own passes its fields on to here
         if args:
             raise TypeError(
-                f"{cls.__name__}({args[0]!r}): fields are given by name, "
-                f"such as {cls.__name__}({names[0]}=...)"
+                f"{owner.__name__}({args[0]!r}): fields are given by name, "
+                f"such as {owner.__name__}({names[0]}={args[0]!r})"
             )
         for name in kwargs:
             if name not in names:
-                raise TypeError(f"{cls.__name__}({name}=...): {_why_unknown(cls, name, names)}")
+                raise TypeError(f"{owner.__name__}({name}=...): {_why_unknown(owner, name, names)}")
         init(self, **kwargs)
 
     return __init__

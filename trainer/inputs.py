@@ -189,59 +189,44 @@ class Inputs:
             encoded[rows] = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
         return encoded
 
-    def transform(self, dtype: str) -> Callable[[Tree], Tree] | None:
-        """The normalisation of a batch, as a function of Keras layers, or None if there is none.
+    def transform(self, dtype: str) -> Scaler | None:
+        """The normalisation of a batch, or None if there is none.
 
         Args:
             dtype: the float type to compute in, "float32" or "float64".
         """
-        import keras
+        return Scaler(self.scaling, dtype) if self.scaling else None
 
-        if not self.scaling:
-            return None
-        layers = {
-            name: keras.layers.Normalization(
-                axis=-1 if np.ndim(offset) else None,
-                mean=offset,
-                variance=(np.asarray(scale) ** 2).tolist(),
-                dtype=dtype,
-                name="normalize" if len(self.scaling) == 1 else f"normalize_{i}",
-            )
-            for i, (name, (offset, scale)) in enumerate(self.scaling.items())
-        }
-
-        def normalize(x: Tree) -> Tree:
-            return arrays.map_named(lambda name, a: layers[name](a) if name in layers else a, x)
-
-        return normalize
-
-    def whole_model(
-        self, network: keras.Model, transform: Callable[[Tree], Tree] | None, dtype: str
-    ) -> keras.Model:
+    def whole_model(self, network: keras.Model, dtype: str) -> keras.Model:
         """The network with its encoder or normalisation before it, as one Keras model."""
         import keras
 
         if self.table is not None:
             outputs = network(self.encoder.output)
-            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_on_table")
-        if transform is None:
+            return keras.Model(self.encoder.inputs, outputs, name=f"{network.name}_on_table")
+        if not self.scaling:
             return network
         dtypes = dict(arrays.leaves(self.dtypes))
-        shapes = map_shapes(_Shape, self.shapes)
-
-        # Keras wants the inputs of a dict to be called as its keys are
-        keys = shapes if isinstance(shapes, dict) else ()
-        called = {f"x[{k!r}]": k for k in keys if isinstance(k, str) and "/" not in k}
 
         def symbolic(name: str, leaf: _Shape) -> Any:
             kind = np.dtype(dtypes[name])
             scaled = name in self.scaling or kind.kind not in "iu"
-            return keras.Input(
-                leaf.shape, dtype=dtype if scaled else kind.name, name=called.get(name)
-            )
+            return keras.Input(leaf.shape, dtype=dtype if scaled else kind.name)
 
-        inputs = arrays.map_named(symbolic, shapes)
-        return keras.Model(inputs, network(transform(inputs)), name=f"{network.name}_normalized")
+        def normalize(name: str, x: Any) -> Any:
+            if name not in self.scaling:
+                return x
+            offset, scale = self.scaling[name]
+            return keras.layers.Normalization(
+                axis=-1 if np.ndim(offset) else None,
+                mean=offset,
+                variance=np.square(scale).tolist(),
+                dtype=dtype,
+            )(x)
+
+        inputs = arrays.map_named(symbolic, map_shapes(_Shape, self.shapes))
+        outputs = network(arrays.map_named(normalize, inputs))
+        return keras.Model(inputs, outputs, name=f"{network.name}_normalized")
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON can hold."""
@@ -263,6 +248,43 @@ class Inputs:
             table=None if state["table"] is None else Table.from_dict(state["table"]),
             names=state["names"],
         )
+
+
+class Scaler:
+    """The normalisation of a batch in a graph: what keras.layers.Normalization computes.
+
+    Its numbers are variables, so that a graph serves folds whose means differ.
+
+    Attributes:
+        names: the inputs that are normalised.
+        variables: the offset and the scale of each, in that order.
+    """
+
+    def __init__(self, scaling: Mapping[str, Any], dtype: str) -> None:
+        import keras
+
+        self.names = list(scaling)
+        self.variables = []
+        for offset, scale in scaling.values():
+            # by way of the variance, as the layer of the saved model has it: the same bits
+            deviation = np.sqrt(np.square(scale).astype(dtype))
+            for values in (offset, np.maximum(deviation, keras.config.epsilon())):
+                self.variables.append(
+                    keras.Variable(np.asarray(values, dtype), dtype=dtype, trainable=False)
+                )
+        self._dtype = dtype
+
+    def __call__(self, x: Tree) -> Tree:
+        """A batch, normalised where it is to be."""
+        from keras import ops
+
+        def one(name: str, a: Any) -> Any:
+            if name not in self.names:
+                return a
+            i = 2 * self.names.index(name)
+            return (ops.cast(a, self._dtype) - self.variables[i]) / self.variables[i + 1]
+
+        return arrays.map_named(one, x)
 
 
 class _Shape:

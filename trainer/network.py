@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer import arrays, compiling
 from trainer.arrays import Tree, map_tree
-from trainer.engine import decisions, hooks, loop
+from trainer.engine import decisions, hooks, loop, twins
 from trainer.engine.decisions import Decisions
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.program import Batch, Program
@@ -131,6 +131,18 @@ class Network:
                 )
                 batch = (x, *batch[1:])
             self.core._symbolic_build(data_batch=batch)
+        transform = self.program.transform
+        key = twins.key(
+            self.core,
+            extra=[
+                self.precision,
+                repr(keras.tree.map_structure(lambda leaf: (leaf.shape, leaf.dtype.name), spec)),
+                [] if transform is None else sorted(transform.names),
+            ],
+        )
+        if key is not None and not self.program.eager:
+            scaling = [] if transform is None else transform.variables
+            self.program.graphs.share(key, [*twins.variables(self.core), *scaling])
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
         """Sample weights as the loss wants them."""
@@ -265,10 +277,12 @@ def build(
         if default:
             loss = trainer._default_loss(core, spec, targets, few)
         compiling.compile_model(core, trainer, loss, run_eagerly=trainer.run_eagerly)
-        whole = inputs.whole_model(core, transform, dtype)
+        whole = inputs.whole_model(core, dtype)
         if whole is not core:
-            # callbacks and users meet the whole model: it shares the core's weights and optimizer
-            whole.compile(optimizer=core.optimizer, loss=core.loss, auto_scale_loss=False)
+            # callbacks and users meet the whole model: it shares the core's weights and optimizer,
+            # and has a loss that plain Keras can load
+            loss = "mse" if type(core.loss).__module__ == "trainer.losses" else core.loss
+            whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
     program = Program(core, transform, eager=trainer.run_eagerly)
     return Network(inputs, targets, spec, precision, core, whole, program, mean_weight=default)
 

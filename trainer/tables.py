@@ -135,6 +135,18 @@ class Table:
         """
         import keras
 
+        # FeatureSpace's own layers cast to the type that Keras computes in: a table learnt before
+        # the precision is set, and one loaded after, must give the same
+        ambient = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(dtype)
+        try:
+            return self._assembled(dtype)
+        finally:
+            keras.config.set_dtype_policy(ambient)
+
+    def _assembled(self, dtype: str) -> keras.Model:
+        import keras
+
         features = {}
         for column in self.columns:
             if column["kind"] == "number":

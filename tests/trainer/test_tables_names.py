@@ -56,14 +56,12 @@ def test_the_saved_file_is_a_keras_model_that_takes_the_columns_by_input_name(
 ) -> None:
     import keras
 
-    x, y = frame_of("a/b", "c"), np.arange(24.0)
-    trainer = Regressor(epochs=1, random_state=0).fit(x, y)
+    x, y = frame_of("a/b", "c"), np.arange(24) % 3
+    trainer = Classifier(epochs=1, random_state=0).fit(x, y)
     trainer.save(tmp_path / "model.keras")
-    plain = keras.models.load_model(tmp_path / "model.keras")
+    plain = keras.models.load_model(tmp_path / "model.keras", compile=False)
     given = {"column_0": x[["a/b"]].to_numpy(), "c": x[["c"]].to_numpy()}
-    np.testing.assert_allclose(
-        np.ravel(plain.predict(given, verbose=0)), trainer.predict(x), rtol=1e-5
-    )
+    np.testing.assert_allclose(plain.predict(given, verbose=0), trainer.predict_proba(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +89,25 @@ def test_every_column_has_an_input_of_its_own_whatever_the_names(names: tuple[An
     np.testing.assert_allclose(
         np.sort(encoded, axis=1), np.sort(frame.to_numpy(dtype=float), axis=1), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_encoding_does_not_depend_on_what_keras_computes_in(dtype: str) -> None:
+    import keras
+
+    frame = frame_of("a/b", "c") + 1e6
+    table = Table.learn(frame, normalize="standard")
+    before = keras.config.dtype_policy()
+    expected = np.asarray(table.encoder(dtype)(table.inputs(frame)))
+    assert expected.dtype == dtype
+    for policy in ("float64", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            encoder = table.encoder(dtype)
+            assert keras.config.dtype_policy().name == policy
+        finally:
+            keras.config.set_dtype_policy(before)
+        np.testing.assert_array_equal(np.asarray(encoder(table.inputs(frame))), expected)
 
 
 def test_categories_with_odd_names_are_encoded_beside_numbers() -> None:

@@ -9,11 +9,12 @@ inside one `tf.function`, in a while loop. What a step does is Keras' own.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from trainer.engine.graphs import Graphs
 
 if TYPE_CHECKING:
     import keras
@@ -26,62 +27,29 @@ class Program:
     """The compiled functions of a model.
 
     Args:
-        model: a compiled and built Keras model; its train_step, test_step and call are used.
-        transform: applied to x of every batch before the model sees it, or None.
+        model: a compiled and built Keras model; its train_step, test_step and predict_step run.
+        transform: applied to x of every batch before the model sees it, or None; its variables
+            are those of `inputs.Scaler`.
         eager: whether steps run one by one in Python, for debugging.
 
     Attributes:
         jit: whether XLA compiles the training chunk; set it before the first.
+        graphs: the traced functions, and the variables that they work on.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        transform: Callable[[Any], Any] | None = None,
+        transform: Any = None,
         *,
         eager: bool = False,
     ) -> None:
-        import tensorflow as tf
-
         self.model = model
+        self.transform = transform
         self.eager = eager
         self.jit = False
-        self.transform = transform
+        self.graphs = Graphs()
         self._longest = 0
-        self._train_step: Any = self._on_transformed(model.train_step)
-        self._test_step: Any = self._on_transformed(model.test_step)
-        if not eager:
-            # no autograph: Keras traces steps without it too
-            graph = functools.partial(tf.function, reduce_retracing=True, autograph=False)
-            self._train_step = graph(self._train_step)
-            self._test_step = graph(self._test_step)
-            self._predict = graph(self._call)
-            self._train_rows = graph(self._rows_loop(self._train_step))
-            self._test_rows = graph(self._rows_loop(self._test_step))
-            self._train_stream = graph(self._stream_loop(self._train_step))
-            self._test_stream = graph(self._stream_loop(self._test_step))
-            self._train_chunk = tf.function(
-                self._chunk_loop, autograph=False, reduce_retracing=False, jit_compile=True
-            )
-
-    @property
-    def traces(self) -> int:
-        """How often TensorFlow has traced any of the functions; constant once warm."""
-        if self.eager:
-            return 0
-        return sum(
-            f.experimental_get_tracing_count()
-            for f in (
-                self._train_step,
-                self._test_step,
-                self._predict,
-                self._train_rows,
-                self._test_rows,
-                self._train_stream,
-                self._test_stream,
-                self._train_chunk,
-            )
-        )
 
     def train_rows(self, data: Batch, indices: np.ndarray) -> Logs:
         """Train a chunk of batches taken from data held in memory.
@@ -93,37 +61,17 @@ class Program:
         Returns:
             What the last train_step returned: scalars, averaged over the epoch so far.
         """
-        import tensorflow as tf
-
         if self.eager:
             return self._one_by_one(self._train_step, data, indices)
         if self.jit and len(indices) > 1:
             return self._train_compiled(data, indices)
-        logs: Logs = self._train_rows(data, tf.constant(indices))
-        return logs
-
-    def _train_compiled(self, data: Batch, indices: np.ndarray) -> Logs:
-        # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early
-        import tensorflow as tf
-
-        steps = len(indices)
-        self._longest = max(self._longest, steps)
-        rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
-        flat = tf.constant(rows.reshape(-1))
-        chunk = tf.nest.map_structure(
-            lambda t: tf.reshape(tf.gather(t, flat), (*rows.shape, *t.shape[1:])), data
-        )
-        logs: Logs = self._train_chunk(chunk, tf.constant(steps))
-        return logs
+        return self._run_rows("train_rows", self._train_step, data, indices)
 
     def test_rows(self, data: Batch, indices: np.ndarray) -> Logs:
         """Evaluate a chunk of batches; arguments and result as for `train_rows`."""
-        import tensorflow as tf
-
         if self.eager:
             return self._one_by_one(self._test_step, data, indices)
-        logs: Logs = self._test_rows(data, tf.constant(indices))
-        return logs
+        return self._run_rows("test_rows", self._test_step, data, indices)
 
     def train_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
         """Train up to `steps` batches from a tf.data iterator.
@@ -131,40 +79,48 @@ class Program:
         Returns:
             How many batches there were, and what the last train_step returned.
         """
-        return self._run_stream(self._train_stream, self._train_step, iterator, steps)
+        return self._run_stream("train_stream", self._train_step, iterator, steps)
 
     def test_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
         """Evaluate up to `steps` batches from a tf.data iterator, as `train_stream`."""
-        return self._run_stream(self._test_stream, self._test_step, iterator, steps)
+        return self._run_stream("test_stream", self._test_step, iterator, steps)
 
     def predict(self, x: Any) -> Any:
-        """The outputs of the model for a tree of arrays [n, ...], as a tree of tensors."""
+        """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
         if self.eager:
-            return self._call(x)
-        return self._predict(x)
+            return self._predict_step(x)
+        return self.graphs.run("predict", self._predict_step, (x,), (_open_batch(x),))
 
-    def _on_transformed(self, step: Callable[[Batch], Logs]) -> Callable[[Batch], Logs]:
-        def transformed(batch: Batch) -> Logs:
-            if self.transform is not None:
-                batch = (self.transform(batch[0]), *batch[1:])
-            logs = step(batch)
-            if not isinstance(logs, dict):
-                raise TypeError(
-                    f"{step.__name__} of {type(self.model).__name__} returned "
-                    f"{type(logs).__name__}: it must return a dict of scalars, such as "
-                    '{"loss": loss}'
-                )
-            return logs
+    # ---- one step ----------------------------------------------------------------------------
 
-        return transformed
+    def _train_step(self, batch: Batch) -> Logs:
+        return self._checked("train_step", self.model.train_step(self._transformed(batch)))
 
-    def _call(self, x: Any) -> Any:
-        if self.transform is not None:
-            x = self.transform(x)
+    def _test_step(self, batch: Batch) -> Logs:
+        return self._checked("test_step", self.model.test_step(self._transformed(batch)))
+
+    def _predict_step(self, x: Any) -> Any:
         # predict_step is what Keras' own predict runs, and users may override it
-        return self.model.predict_step((x,))
+        return self.model.predict_step(self._transformed((x,)))
 
-    def _rows_loop(self, step: Callable[[Batch], Logs]) -> Callable[[Batch, Any], Logs]:
+    def _transformed(self, batch: Batch) -> Batch:
+        if self.transform is None:
+            return batch
+        return (self.transform(batch[0]), *batch[1:])
+
+    def _checked(self, name: str, logs: Any) -> Logs:
+        if not isinstance(logs, dict):
+            raise TypeError(
+                f"{name} of {type(self.model).__name__} returned {type(logs).__name__}: it must "
+                'return a dict of scalars, such as {"loss": loss}'
+            )
+        return logs
+
+    # ---- many steps --------------------------------------------------------------------------
+
+    def _run_rows(
+        self, name: str, step: Callable[[Batch], Logs], data: Batch, indices: np.ndarray
+    ) -> Logs:
         import tensorflow as tf
 
         def run(data: Batch, indices: Any) -> Logs:
@@ -172,48 +128,39 @@ class Program:
                 picked: Batch = tf.nest.map_structure(lambda t: tf.gather(t, indices[i]), data)
                 return picked
 
-            return _repeat(lambda i: step(batch(i)), tf.shape(indices)[0], step, batch(0))
+            return _repeat(step, batch, tf.shape(indices)[0])
 
-        return run
+        specs = (_open_batch(data), tf.TensorSpec([None, None], tf.int32))
+        logs: Logs = self.graphs.run(name, run, (data, tf.constant(indices)), specs)
+        return logs
 
-    def _chunk_loop(self, chunk: Batch, steps: Any) -> Logs:
+    def _train_compiled(self, data: Batch, indices: np.ndarray) -> Logs:
         import tensorflow as tf
 
-        # XLA gathers the whole chunk before the loop: with the gather inside, compiling a loop
-        # over a large data set does not end.
-        def batch(i: Any) -> Batch:
-            picked: Batch = tf.nest.map_structure(lambda t: t[i], chunk)
-            return picked
+        # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early.
+        # It gathers before the loop: compiling a loop that gathers from a large set does not end.
+        steps = len(indices)
+        self._longest = max(self._longest, steps)
+        rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
+        flat = tf.constant(rows.reshape(-1))
+        chunk = tf.nest.map_structure(
+            lambda t: tf.reshape(tf.gather(t, flat), (*rows.shape, *t.shape[1:])), data
+        )
 
-        return _repeat(lambda i: self._train_step(batch(i)), steps, self._train_step, batch(0))
+        def run(chunk: Batch, steps: Any) -> Logs:
+            def batch(i: Any) -> Batch:
+                picked: Batch = tf.nest.map_structure(lambda t: t[i], chunk)
+                return picked
 
-    def _stream_loop(self, step: Callable[[Batch], Logs]) -> Callable[..., tuple[Any, Logs]]:
-        import tensorflow as tf
+            return _repeat(self._train_step, batch, steps)
 
-        def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
-            spec = tf.nest.map_structure(
-                lambda s: tf.TensorSpec(s.shape, s.dtype), iterator.element_spec
-            )
-            empty = _zeros(step, spec)
-
-            def more(i: Any, left: Any, logs: Logs) -> Any:
-                return tf.logical_and(i < steps, left)
-
-            def body(i: Any, left: Any, logs: Logs) -> tuple[Any, Any, Logs]:
-                element = iterator.get_next_as_optional()
-                left = element.has_value()
-                logs = tf.cond(left, lambda: step(element.get_value()), lambda: logs)
-                return i + tf.cast(left, tf.int32), left, logs
-
-            done, _, logs = tf.while_loop(
-                more, body, (tf.constant(0), tf.constant(True), empty), parallel_iterations=1
-            )
-            return done, logs
-
-        return run
+        specs = (_exactly(chunk), tf.TensorSpec([], tf.int32))
+        arguments = (chunk, tf.constant(steps))
+        logs: Logs = self.graphs.run("train_chunk", run, arguments, specs, jit=True)
+        return logs
 
     def _run_stream(
-        self, compiled: Any, step: Callable[[Batch], Logs], iterator: Any, steps: int
+        self, name: str, step: Callable[[Batch], Logs], iterator: Any, steps: int
     ) -> tuple[int, Logs]:
         import tensorflow as tf
 
@@ -225,7 +172,25 @@ class Program:
                     return done, logs
                 logs = step(element)
             return steps, logs
-        done, logs = compiled(iterator, tf.constant(steps))
+
+        def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
+            one = tf.function(step, autograph=False)
+
+            def more(i: Any, left: Any, logs: Logs) -> Any:
+                return tf.logical_and(i < steps, left)
+
+            def body(i: Any, left: Any, logs: Logs) -> tuple[Any, Any, Logs]:
+                element = iterator.get_next_as_optional()
+                left = element.has_value()
+                logs = tf.cond(left, lambda: one(element.get_value()), lambda: logs)
+                return i + tf.cast(left, tf.int32), left, logs
+
+            start = (tf.constant(0), tf.constant(True), _zeros(one, iterator.element_spec))
+            done, _, logs = tf.while_loop(more, body, start, parallel_iterations=1)
+            return done, logs
+
+        specs = (iterator._type_spec, tf.TensorSpec([], tf.int32))
+        done, logs = self.graphs.run(name, run, (iterator, tf.constant(steps)), specs)
         return int(done), logs
 
     def _one_by_one(self, step: Callable[[Batch], Logs], data: Batch, indices: np.ndarray) -> Logs:
@@ -237,15 +202,17 @@ class Program:
         return logs
 
 
-def _repeat(body: Callable[[Any], Logs], steps: Any, step: Any, example: Batch) -> Logs:
-    """Run `body(0)` to `body(steps - 1)` in a graph, and return the last logs."""
+def _repeat(step: Callable[[Batch], Logs], batch: Callable[[Any], Batch], steps: Any) -> Logs:
+    """Run `step(batch(0))` to `step(batch(steps - 1))` in a graph, and return the last logs."""
     import tensorflow as tf
 
-    spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), example)
+    one = tf.function(step, autograph=False)  # Keras traces steps without autograph too
+    first = batch(0)
+    spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), first)
     _, logs = tf.while_loop(
         lambda i, logs: i < steps,
-        lambda i, logs: (i + 1, body(i)),
-        (tf.constant(0), _zeros(step, spec)),
+        lambda i, logs: (i + 1, one(batch(i))),
+        (tf.constant(0), _zeros(one, spec)),
         parallel_iterations=1,
     )
     result: Logs = logs
@@ -261,3 +228,16 @@ def _zeros(step: Any, spec: Any) -> Logs:
         lambda t: tf.zeros([d or 0 for d in t.shape], t.dtype), logs
     )
     return zeros
+
+
+def _open_batch(tree: Any) -> Any:
+    """The form of tensors [n, ...], whatever n is: one trace serves every number of rows."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tree)
+
+
+def _exactly(tree: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), tree)

@@ -1,0 +1,129 @@
+"""Traced functions, and the sharing of them between models of one architecture.
+
+Responsible for tracing each function once a signature, and for running a graph that was traced for
+one model on the variables of another one that is built alike: a second fit, another fold or the
+next trial of a search then trains without tracing. Not for deciding which models are built alike
+(`twins` does), nor for what the functions do (`program`).
+
+How: a graph takes the variables of its model as captured inputs beside its arguments. The same
+graph computes the same steps of a twin model when it is given the twin's variables instead.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_SHARED = 16  # architectures whose graphs are kept
+MAX_SHARED_BYTES = 2**27  # and the most that the variables they were traced with may take
+
+
+@dataclass
+class _Traced:
+    graph: Any
+    owner: Graphs | None  # None once the owner's variables need not be told apart
+    positions: list[int]  # of each captured variable among the owner's variables
+
+
+class _Shared(dict[Hashable, _Traced]):
+    """The graphs of one architecture, and the bytes of the variables that they keep alive."""
+
+    bytes = 0
+
+
+_shared: OrderedDict[Hashable, _Shared] = OrderedDict()
+
+
+class Graphs:
+    """The traced functions of a model, its own or a twin's.
+
+    Attributes:
+        traces: how many functions were traced for this model; a twin's are not counted.
+    """
+
+    def __init__(self) -> None:
+        self.traces = 0
+        self._own: dict[Hashable, _Traced] = {}
+        self._common: _Shared | None = None
+        self._handles: list[Any] = []
+        self._captured: dict[Hashable, list[Any]] = {}
+
+    def share(self, key: Hashable, variables: Sequence[Any]) -> None:
+        """Use the graphs of twin models from now on, and let them use this one's.
+
+        Args:
+            key: equal for models that are built alike, and for no others.
+            variables: every Keras variable that the functions read or write, in an order that is
+                the same for twins.
+        """
+        size = sum(v.value.dtype.size * v.value.shape.num_elements() for v in variables)
+        if size > MAX_SHARED_BYTES:
+            return
+        self._handles = [v.value.handle for v in variables]
+        self._common = _shared.setdefault(key, _Shared())
+        self._common.bytes = max(self._common.bytes, size)
+        _shared.move_to_end(key)
+        while len(_shared) > MAX_SHARED or _kept_bytes() > MAX_SHARED_BYTES:
+            _shared.popitem(last=False)
+
+    def run(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        specs: tuple[Any, ...],
+        *,
+        jit: bool = False,
+    ) -> Any:
+        """Run a function in a graph.
+
+        Args:
+            name: of the function.
+            function: traced if there is no graph of this name and form yet.
+            arguments: trees of tensors.
+            specs: the form of the arguments that the graph is to accept.
+            jit: whether XLA compiles it.
+        """
+        signature = (name, jit, repr(specs))
+        traced = self._own.get(signature)
+        if traced is None and self._common is not None:
+            traced = self._common.get(signature)
+        if traced is None:
+            traced = self._trace(signature, function, specs, jit)
+        if traced.owner is self:
+            return traced.graph(*arguments)
+        captured = self._captured.get(signature)
+        if captured is None:
+            captured = [self._handles[i] for i in traced.positions]
+            self._captured[signature] = captured
+        return _call(traced.graph, arguments, captured)
+
+    def _trace(
+        self, signature: Hashable, function: Callable[..., Any], specs: Any, jit: bool
+    ) -> _Traced:
+        import tensorflow as tf
+
+        made = tf.function(function, autograph=False, jit_compile=True if jit else None)
+        graph = made.get_concrete_function(*specs)
+        self.traces += 1
+        place = {id(handle): i for i, handle in enumerate(self._handles)}
+        positions = [place.get(id(tensor), -1) for tensor in graph.captured_inputs]
+        traced = _Traced(graph, self, positions)
+        if self._common is not None and -1 not in positions:
+            # the entry must not keep this model alive: only its graph, and what that captured
+            self._common[signature] = _Traced(graph, None, positions)
+        self._own[signature] = traced
+        return traced
+
+
+def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:
+    from tensorflow.python.eager.polymorphic_function import function_type_utils
+
+    bound = function_type_utils.canonicalize_function_inputs(arguments, {}, graph.function_type)
+    return graph._call_flat(graph.function_type.unpack_inputs(bound), captured)
+
+
+def _kept_bytes() -> int:
+    return sum(shared.bytes for shared in _shared.values())
