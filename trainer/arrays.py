@@ -8,6 +8,7 @@ labels (`labels`), for tables of mixed columns (`tables`), nor for batches (`dat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def to_arrays(value: Any, name: str) -> Tree:
     Raises:
         TypeError, ValueError: sparse, complex, text, empty, NaN or infinite values.
     """
+    check_is_data(value, name)
     if is_nested(value):
         if isinstance(value, Mapping):
             return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in value.items()}
@@ -93,10 +95,7 @@ def numeric(value: Any, name: str) -> np.ndarray:
         TypeError: sparse, or elements that are no numbers.
         ValueError: complex numbers, text, rows of different lengths, no rows, no columns.
     """
-    if _is_sparse(value):
-        raise TypeError(
-            f"{name} is a sparse matrix, and dense data are required; write {name}.toarray()"
-        )
+    check_dense(value, name)
     if hasattr(value, "iloc"):
         value = value.to_numpy()
     try:
@@ -125,6 +124,29 @@ def numeric(value: Any, name: str) -> np.ndarray:
     return array
 
 
+def check_is_data(value: Any, name: str) -> None:
+    """Refuse what is plainly no data, before NumPy makes a scalar of it.
+
+    Raises:
+        ValueError: None.
+        TypeError: text, such as the name of a file.
+    """
+    if value is None:
+        raise ValueError(f"{name}=None: must be data; pass an array, a DataFrame or a stream")
+    if isinstance(value, (str, bytes, Path)):
+        raise TypeError(
+            f"{name}={value!r}: must be data, not text; read a file with trainer.datasets.load"
+        )
+
+
+def check_dense(value: Any, name: str) -> None:
+    """Refuse a sparse matrix."""
+    if _is_sparse(value):
+        raise TypeError(
+            f"{name} is a sparse matrix, and dense data are required; write {name}.toarray()"
+        )
+
+
 def _is_sparse(value: Any) -> bool:
     return hasattr(value, "toarray") and hasattr(value, "nnz")
 
@@ -132,22 +154,43 @@ def _is_sparse(value: Any) -> bool:
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
+    except TypeError as error:
+        raise TypeError(
             f"{name} holds objects that are no numbers, where each argument must be a string of "
-            f"digits or a number ({error}); pass a pandas DataFrame, whose text columns are "
-            "encoded for you, or convert them first"
+            f"digits or a number ({error}); convert them to numbers first"
         ) from error
+    except ValueError as error:
+        raise _text_found(array, name) from error
 
 
 def _from_text(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return array.astype(np.float64)
     except ValueError as error:
-        raise ValueError(
-            f"{name} holds text ({error}); pass a pandas DataFrame, whose text columns are "
-            "encoded for you, or convert it to numbers first"
-        ) from error
+        raise _text_found(array, name) from error
+
+
+def _text_found(array: np.ndarray, name: str) -> ValueError:
+    def is_number(value: Any) -> bool:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    text = next((v for v in array.ravel().tolist() if not is_number(v)), "")
+    instead = {
+        "x": "pass a pandas DataFrame to fit, whose text columns are encoded for you, or convert "
+        "it to numbers first",
+        "y": "convert it to numbers first, or use a Classifier if these are labels",
+    }.get(_role(name), "pass numbers")
+    return ValueError(f"{name} holds text such as {text!r}; {instead}")
+
+
+def _role(name: str) -> str:
+    # "validation_data: x['wide']" is an x
+    last = name.rsplit(": ", 1)[-1]
+    return last.split("[", 1)[0]
 
 
 def check_not_empty(shape: tuple[int, ...], name: str) -> None:
@@ -177,14 +220,17 @@ def check_finite(array: np.ndarray, name: str) -> None:
                 continue  # one pass without a temporary of the same size
         bad = np.argwhere(~np.isfinite(piece))
         if len(bad):
-            place = tuple(int(i) for i in bad[0])
-            what = "NaN" if np.isnan(piece[place]) else "infinity (inf)"
-            index = ", ".join(str(i) for i in (place[0] + start, *place[1:]))
-            raise ValueError(
-                f"{name} contains {what}, first at {name}[{index}]; drop such rows, fill them in "
-                "(sklearn.impute.SimpleImputer), or pass x as a pandas DataFrame, whose missing "
-                "values are filled in for you"
-            )
+            at = tuple(int(i) for i in bad[0])
+            what = "NaN" if np.isnan(piece[at]) else "infinity (inf)"
+            index = ", ".join(str(i) for i in (at[0] + start, *at[1:]))
+            instead = "drop such rows, or replace what is not finite"
+            if what == "NaN" and _role(name) == "x":
+                instead = (
+                    "drop such rows, fill them in (sklearn.impute.SimpleImputer), or train on a "
+                    "pandas DataFrame, whose missing values are filled in for you"
+                )
+            place = name.rsplit(": ", 1)[-1]
+            raise ValueError(f"{name} contains {what}, first at {place}[{index}]; {instead}")
 
 
 def length(tree: Tree, name: str) -> int:
@@ -220,6 +266,11 @@ def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | Non
     """
     if value is None:
         return None
+    if isinstance(value, str):
+        raise TypeError(
+            f"{name}={value!r}: must be numbers, one weight a row, shape ({n},); for weights by "
+            "class write class_weight='balanced'"
+        )
     array = numeric(value, name).astype(np.float64)
     check_finite(array, name)
     if array.ndim != 1 or len(array) != n:

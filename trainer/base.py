@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from trainer import checks, compiling, models, preparation, saving
+from trainer import arrays, checks, compiling, models, preparation, saving
 from trainer.arrays import Tree
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
@@ -24,7 +24,7 @@ from trainer.history import History
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec
 from trainer.network import Network, build, computing_in
-from trainer.preparation import Rows
+from trainer.preparation import PROBE_ROWS, Rows
 from trainer.progress import make_progress
 from trainer.streams import Stream
 from trainer.targets import Classes, Numbers
@@ -282,6 +282,11 @@ class Trainer(Fields, BaseEstimator):
     def _check_fields(self) -> None:
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
         if self._ready_made and self.model is not None:
+            if not isinstance(self.model, str):
+                raise TypeError(
+                    f"model={self.model!r}: must be the name of a ready architecture, such as "
+                    "'mlp'; for a network of your own override build_model"
+                )
             checks.one_of("model", self.model, models.ARCHITECTURES)
         self.configure_optimizer()
         self.configure_loss()
@@ -300,6 +305,8 @@ class Trainer(Fields, BaseEstimator):
         from sklearn.utils import check_random_state
 
         try:
+            if isinstance(state, bool):
+                raise ValueError("True is no seed")
             return int(check_random_state(state).randint(2**31 - 1))
         except ValueError as error:
             raise ValueError(
@@ -337,7 +344,7 @@ class Trainer(Fields, BaseEstimator):
             "example, or override compute_loss"
         )
 
-    def _default_metrics(self, model: keras.Model) -> Any:
+    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
         return None
 
     def _strata(self, data: Rows) -> np.ndarray | None:
@@ -345,7 +352,7 @@ class Trainer(Fields, BaseEstimator):
 
     def _learn_targets(self, data: Rows | Stream) -> Numbers | Classes:
         if isinstance(data, Stream):
-            batches = data.part(1) if self._ready_made else None
+            batches = data.part(1, 2) if self._ready_made else None
             return Numbers.learn_stream(self._task, batches, data.y_spec)
         if data.y is None:
             return Numbers(self._task, 1, False, None)
@@ -360,12 +367,13 @@ class Trainer(Fields, BaseEstimator):
         precision = self._choose_precision(train, inputs)
         few: Any
         if isinstance(train, Stream):
-            few = preparation.probe(next(iter(train.part(0))))
+            few = preparation.probe(train.first()[0])
         else:
             few = inputs.prepare(preparation.probe(train.x), type(self).__name__)
         spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
         network = build(self, inputs, targets, spec, precision=precision, seed=seed, probe=few)
         feed = self._training_feed(network, train, seed)
+        self._try_out(network, train, few)
         network.make_variables(feed.spec)
         rows = feed.rows if isinstance(feed, RowsFeed) else None
         decided = network.decide(self, feed.spec, rows, feed.steps)
@@ -373,6 +381,26 @@ class Trainer(Fields, BaseEstimator):
             feed.resident = decided.resident
         validation = None if valid is None else self._evaluation_feed(network, valid, "validation_")
         return network, feed, validation
+
+    def _try_out(self, network: Network, train: Rows | Stream, few: Tree) -> None:
+        """Refuse a loss or metrics that do not fit the targets; the defaults do."""
+        fields = {
+            "loss": None if network.default_loss else self.loss or self.configure_loss(),
+            "metrics": self.metrics or self.configure_metrics(),
+        }
+        if all(value is None for value in fields.values()):
+            return
+        if isinstance(train, Stream):
+            y = None if train.y_spec is None else arrays.concatenate([train.first()[1]])
+        else:
+            y = None if train.y is None else train.take(np.arange(min(train.n, PROBE_ROWS))).y
+        if y is None:
+            return
+        widths = [width for _, width in arrays.leaves(network.spec.n_outputs, "")]
+        # as many rows as outputs would let shapes pass that do not fit
+        rows = next((n for n in range(PROBE_ROWS, 1, -1) if n not in widths), PROBE_ROWS)
+        y = preparation.probe(network.targets.encode(y, "y"), rows)
+        network.try_out(fields, preparation.probe(few, rows), y)
 
     def _choose_precision(self, data: Rows | Stream, inputs: Inputs) -> str:
         if self.precision != "auto":
@@ -384,7 +412,11 @@ class Trainer(Fields, BaseEstimator):
     def _training_feed(self, network: Network, data: Rows | Stream, seed: int) -> Any:
         if isinstance(data, Stream):
             weights = self._stream_class_weights(network, data)
-            return _stream_feed(preparation.encode_stream(data, network.targets, weights))
+            return _stream_feed(
+                preparation.encode_stream(
+                    data, network.targets, weights, mean_weight=network.default_loss
+                )
+            )
         x = network.inputs.prepare(data.x, type(self).__name__)
         y = None if data.y is None else network.targets.encode(data.y, "y")
         weight = self._with_class_weight(network, y, data.weight)
@@ -411,9 +443,17 @@ class Trainer(Fields, BaseEstimator):
         return None
 
     def _evaluation_feed(self, network: Network, data: Rows | Stream, prefix: str = "") -> Any:
-        if isinstance(data, Stream):
-            return _stream_feed(preparation.encode_stream(data, network.targets, None))
         name = "validation_data: " if prefix else ""
+        if isinstance(data, Stream):
+            network.inputs.check_stream(data.x_spec, type(self).__name__, f"{name}x")
+            if prefix and isinstance(network.targets, Classes):
+                for y in data.part(1):  # an unknown label ends no epoch: it is found before
+                    network.targets.encode(arrays.concatenate([y]), f"{name}y")
+            return _stream_feed(
+                preparation.encode_stream(
+                    data, network.targets, None, mean_weight=network.default_loss
+                )
+            )
         x = network.inputs.prepare(data.x, type(self).__name__, f"{name}x")
         y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
         return network.evaluation_rows(
@@ -473,7 +513,11 @@ class Trainer(Fields, BaseEstimator):
     def _outputs(self, x: Any) -> Tree:
         network = self._fitted()
         if preparation.is_stream(x):
-            return network.predict_stream(Stream.of(x, batch_size=self.batch_size, name="x"))
+            shapes = network.inputs.shapes
+            rank = len(shapes) if models.is_shape(shapes) else None
+            stream = Stream.of(x, batch_size=self.batch_size, name="x", row_rank=rank)
+            network.inputs.check_stream(stream.x_spec, type(self).__name__)
+            return network.predict_stream(stream)
         return network.predict(network.inputs.prepare(x, type(self).__name__))
 
     def _fitted(self) -> Network:

@@ -12,23 +12,31 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 _MOST_NAMES = 40  # that an error lists: a folder may hold thousands of files
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """`did you mean 'x'?` if a known name is near, otherwise the list of the known names."""
     names = sorted(set(known))
-    folded = {n.lower().replace("_", ""): n for n in names}
-    near = difflib.get_close_matches(str(name).lower().replace("_", ""), folded, n=3, cutoff=0.6)
+    near = near_names(name, names)
     if near:
-        return f"did you mean {' or '.join(repr(folded[n]) for n in near)}?"
+        return f"did you mean {' or '.join(map(repr, near))}?"
     if not names:
         return "there are none to choose from"
     more = f" (and {len(names) - _MOST_NAMES} more)" if len(names) > _MOST_NAMES else ""
     return "choose one of " + ", ".join(repr(n) for n in names[:_MOST_NAMES]) + more
 
 
-def integer(name: str, value: Any, *, low: int) -> int:
+def near_names(name: Any, known: Iterable[str]) -> list[str]:
+    """Up to three of the known names that `name` may be a slip of, the nearest first."""
+    folded = {n.lower().replace("_", ""): n for n in known}
+    near = difflib.get_close_matches(str(name).lower().replace("_", ""), folded, n=3, cutoff=0.6)
+    return [folded[n] for n in near]
+
+
+def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
     """`value` as an int not below `low`.
 
     Raises:
@@ -36,10 +44,10 @@ def integer(name: str, value: Any, *, low: int) -> int:
         ValueError: below `low`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}={value!r}: must be a whole number, such as {name}={max(low, 10)}")
+        raise TypeError(f"{name}={value!r}: must be a whole number, such as {name}={example}")
     if value < low:
         raise ValueError(
-            f"{name}={value!r}: must be {low} or more; write {name}={max(low, 10)}, for example"
+            f"{name}={value!r}: must be {low} or more; write {name}={example}, for example"
         )
     return int(value)
 
@@ -54,7 +62,9 @@ def positive(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r}: must be a number above 0, such as {name}=0.01")
     if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name}={value!r}: must be above 0; write {name}=0.01, for example")
+        raise ValueError(
+            f"{name}={value!r}: must be a finite number above 0; write {name}=0.01, for example"
+        )
     return float(value)
 
 
@@ -71,23 +81,23 @@ def fraction(name: str, value: Any) -> float:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """`value` if it is True or False."""
-    if not isinstance(value, bool):
+    """`value` as a bool, if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}: must be True or False")
-    return value
+    return bool(value)
 
 
 def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
-    """`value` if it is one of `known`."""
+    """`value` if it is one of `known`; True is not 1, but NumPy's scalars are Python's."""
     options = list(known)
-    if not any(value is o or (type(value) is type(o) and value == o) for o in options):
+    plain = value.item() if isinstance(value, np.generic) else value  # a search over an array
+    if not any(plain is o or (type(plain) is type(o) and plain == o) for o in options):
         strings = [o for o in options if isinstance(o, str)]
-        hint = did_you_mean(value, strings) if isinstance(value, str) and strings else ""
+        near = near_names(plain, strings) if isinstance(plain, str) else []
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         listed = ", ".join(repr(o) for o in options)
-        raise ValueError(
-            f"{name}={value!r}: must be one of {listed}" + (f"; {hint}" if hint else "")
-        )
-    return value
+        raise ValueError(f"{name}={plain!r}: must be one of {listed}{hint}")
+    return plain
 
 
 def field_values(fields: Mapping[str, Any]) -> None:
@@ -97,7 +107,7 @@ def field_values(fields: Mapping[str, Any]) -> None:
         TypeError, ValueError: naming the field, its value and what to write instead.
     """
     integer("epochs", fields["epochs"], low=1)
-    integer("batch_size", fields["batch_size"], low=1)
+    integer("batch_size", fields["batch_size"], low=1, example=32)
     fraction("validation_split", fields["validation_split"])
     boolean("shuffle", fields["shuffle"])
     boolean("run_eagerly", fields["run_eagerly"])
@@ -116,6 +126,8 @@ def field_values(fields: Mapping[str, Any]) -> None:
         positive("learning_rate", rate)
     callbacks = fields["callbacks"]
     if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
+        instead = "callbacks=()" if callbacks is None else "callbacks=(callback,)"
         raise TypeError(
-            f"callbacks={callbacks!r}: must be a sequence; write callbacks=({callbacks!r},)"
+            f"callbacks={callbacks!r}: must be a sequence of keras.callbacks.Callback objects; "
+            f"write {instead}"
         )

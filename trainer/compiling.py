@@ -1,17 +1,17 @@
 """Optimizer, loss and metrics: from fields to a compiled Keras model.
 
-Responsible for finding Keras objects by name (with near names for a wrong one), for the defaults
-of each task, and for checking that a model's output fits its targets. Not for training.
+Responsible for finding Keras objects by name (with near names for a wrong one), and for the
+defaults of each task. Not for what a model's outputs mean (`outputs`), nor for training.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from trainer import arrays
+from trainer import arrays, outputs
+from trainer.arrays import Tree
 from trainer.checks import did_you_mean
 from trainer.models import ModelSpec, is_shape
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.base import Trainer
+    from trainer.targets import Classes, Numbers
 
 
 def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
@@ -40,8 +41,10 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
     else:
+        made = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
         raise TypeError(
             f"optimizer={value!r}: must be a name such as 'adam' or a keras.optimizers.Optimizer"
+            + made
         )
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
@@ -99,11 +102,17 @@ def metrics(value: Any) -> Any:
             return {k: one(m) for k, m in metric.items()}
         if callable(metric):
             return metric
-        raise TypeError(f"metrics: {metric!r} is no name, function or keras.metrics.Metric")
+        raise TypeError(
+            f"metrics=[{metric!r}]: must be names such as 'accuracy', functions or "
+            "keras.metrics.Metric objects"
+        )
 
     if isinstance(value, str):
         raise TypeError(f"metrics={value!r}: must be a list; write metrics=[{value!r}]")
     return None if value is None else one(value)
+
+
+_SINGULAR = {"metrics": "metric"}
 
 
 def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any:
@@ -127,98 +136,82 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
             )
         ]
         raise ValueError(
-            f"{field}={value!r}: Keras has no such {field.rstrip('s')}; "
+            f"{field}={value!r}: Keras has no such {_SINGULAR.get(field, field)}; "
             f"{did_you_mean(value if isinstance(value, str) else value.get('class_name'), known)}"
         ) from error
     return found
 
 
-def default_loss(model: keras.Model, spec: ModelSpec, one_hot: bool, probe: Any) -> Any:
-    """The loss of a task, chosen by the model's outputs.
+def crossentropy(
+    model: keras.Model, spec: ModelSpec, kinds: dict[str, str], one_hot: bool, probe: Any
+) -> Any:
+    """The loss of a classifier, or one for each output, chosen by the model's outputs.
 
-    Classes: sparse categorical crossentropy, or binary crossentropy for a single sigmoid unit;
-    from logits where the last layer has no activation. Labels: binary crossentropy. Numbers:
-    squared error.
+    Classes: sparse categorical crossentropy, or binary crossentropy for a single unit. Several
+    labels a row: binary crossentropy. From logits where the outputs are no probabilities.
 
     Args:
         model: the built model.
         spec: what it was built for.
+        kinds: of each output, as `Labels.kind`.
         one_hot: whether targets are one-hot rows.
-        probe: gives the model's outputs on a few rows, where layers do not tell the activation.
+        probe: gives the model's outputs on a few rows.
     """
     import keras
 
-    def one(width: int, name: str, output: Any) -> Any:
-        if spec.task == "regression":
-            return keras.losses.MeanSquaredError()
-        logits = _gives_logits(model, output, probe, name)
-        if spec.task == "multilabel" or output.shape[-1] == 1:
-            return keras.losses.BinaryCrossentropy(from_logits=logits)
+    exclusive = {name: kind != "multilabel" for name, kind in kinds.items()}
+    logits = outputs.are_logits(model, spec, probe, exclusive)
+    made = outputs.symbolic(model)
+    widths = outputs.named(model, spec, probe() if made is None else made)
+
+    def one(name: str) -> Any:
+        if not exclusive[name] or widths[name].shape[-1] == 1:
+            return keras.losses.BinaryCrossentropy(from_logits=logits[name])
         kind = (
             keras.losses.CategoricalCrossentropy
             if one_hot
             else keras.losses.SparseCategoricalCrossentropy
         )
-        return kind(from_logits=logits)
+        return kind(from_logits=logits[name])
 
-    outputs = named_outputs(spec, model.outputs if getattr(model, "outputs", None) else probe())
-    widths = dict(arrays.leaves(spec.n_outputs, ""))
-    chosen = {name: one(widths[name], name, output) for name, output in outputs.items()}
-    if isinstance(spec.n_outputs, int):
-        return next(iter(chosen.values()))
-    values = iter(chosen.values())
-    return (
-        {key: next(values) for key in spec.n_outputs}
-        if isinstance(spec.n_outputs, dict)
-        else list(values)
-    )
+    return arrays.map_named(lambda name, _: one(name), spec.n_outputs, "")
 
 
-def named_outputs(spec: ModelSpec, outputs: Any) -> dict[str, Any]:
-    """The model's outputs by the name that `arrays.leaves` gives the targets."""
-    names = [name for name, _ in arrays.leaves(spec.n_outputs, "")]
-    if isinstance(outputs, dict):
-        flat = [
-            outputs[k] for k in (spec.n_outputs if isinstance(spec.n_outputs, dict) else outputs)
-        ]
-    else:
-        flat = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    if len(names) != len(flat):
-        raise ValueError(
-            f"build_model returned a model with {len(flat)} outputs, but y has {len(names)}; "
-            "give the model one output for each part of y"
-        )
-    return dict(zip(names, flat, strict=True))
+def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
+    """The default metric of each output of a classifier, always called accuracy.
+
+    Keras' "accuracy" takes several labels a row for one class, and logits for probabilities.
+
+    Args:
+        kinds: of each output, as `Labels.kind`.
+        loss: the loss, or one for each output.
+        widths: in the structure of y.
+    """
+    import keras
+
+    losses = dict(arrays.leaves(loss, ""))
+
+    def one(name: str, _: int) -> Any:
+        own = losses.get(name, loss)
+        binary = kinds[name] == "multilabel" or type(own).__name__.startswith("Binary")
+        if not binary:
+            return ["accuracy"]
+        threshold = 0.0 if getattr(own, "from_logits", False) else 0.5
+        each = keras.metrics.binary_accuracy
+        return [keras.metrics.MeanMetricWrapper(each, name="accuracy", threshold=threshold)]
+
+    return arrays.map_named(one, widths, "")
 
 
-def _gives_logits(model: keras.Model, output: Any, probe: Any, name: str) -> bool:
-    activation = _last_activation(output)
-    if activation is not None:
-        return activation in ("linear", None)
-    values = probe()
-    if isinstance(values, (list, tuple, dict)):
-        return False  # several outputs of a subclassed model: taken at their word
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape[-1] == 1:
-        return bool((array < 0).any() or (array > 1).any())
-    return bool((array < 0).any() or (np.abs(array.sum(axis=-1) - 1) > 0.05).any())
-
-
-def _last_activation(output: Any) -> str | None:
-    """The name of the activation that made a symbolic output, or None if it cannot be told."""
-    history = getattr(output, "_keras_history", None)
-    layer: Any = getattr(history, "operation", None)
-    while getattr(layer, "outputs", None) and getattr(layer, "layers", None):
-        layer = layer.layers[-1]
-    activation = getattr(layer, "activation", None)
-    if activation is not None:
-        return str(getattr(activation, "__name__", activation))
-    if layer is not None and type(layer).__name__ in ("Softmax", "Sigmoid"):
-        return type(layer).__name__.lower()
-    return None
-
-
-def compile_model(model: keras.Model, trainer: Trainer, loss: Any, *, run_eagerly: bool) -> None:
+def compile_model(
+    model: keras.Model,
+    trainer: Trainer,
+    spec: ModelSpec,
+    targets: Numbers | Classes,
+    loss: Any,
+    *,
+    run_eagerly: bool,
+) -> None:
     """Compile a model with a Trainer's optimizer, metrics and, if it has one, compute_loss."""
     from trainer.base import Trainer as Base
 
@@ -226,7 +219,7 @@ def compile_model(model: keras.Model, trainer: Trainer, loss: Any, *, run_eagerl
     model.compile(
         optimizer=trainer.configure_optimizer(),
         loss=loss,
-        metrics=trainer._default_metrics(model) if metrics is None else metrics,
+        metrics=trainer._default_metrics(spec, targets, loss) if metrics is None else metrics,
         run_eagerly=run_eagerly,
         jit_compile=False,  # the engine compiles whole chunks, not steps
     )
@@ -244,61 +237,58 @@ def compile_model(model: keras.Model, trainer: Trainer, loss: Any, *, run_eagerl
         model.compute_loss = compute_loss
 
 
-def from_logits(compiled: Any) -> bool:
-    """Whether a loss takes the network's outputs as logits."""
-    return bool(getattr(compiled, "from_logits", False))
+def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> None:
+    """Refuse a loss or metrics that do not fit the targets, by computing them on a few rows.
 
-
-def as_probabilities(outputs: Any, model: keras.Model, spec: ModelSpec) -> Any:
-    """The outputs of a trained classifier as probabilities, where its loss takes logits."""
-    flat = named_outputs(spec, outputs)
-    losses = model.loss if isinstance(model.loss, (dict, list, tuple)) else [model.loss]
-    each = list(losses.values()) if isinstance(losses, dict) else list(losses)
-    if len(each) != len(flat) or not any(map(from_logits, each)):
-        return outputs
-    done = {
-        name: _squash(value, spec.task) if from_logits(one) else value
-        for (name, value), one in zip(flat.items(), each, strict=True)
-    }
-    if isinstance(spec.n_outputs, int):
-        return next(iter(done.values()))
-    return list(done.values())
-
-
-def _squash(logits: np.ndarray, task: str) -> np.ndarray:
-    from scipy.special import expit, softmax
-
-    if task == "multilabel" or logits.shape[-1] == 1:
-        return np.asarray(expit(logits))
-    return np.asarray(softmax(logits, axis=-1))
-
-
-def check_outputs(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
-    """Refuse a model whose output width does not fit its targets.
+    A loss or training step of the model's own is left alone: it may want whole batches.
 
     Args:
-        model: the built model.
-        spec: what it was to be built for.
-        outputs: its outputs, symbolic or not, each with `shape`.
+        model: the compiled model; its metrics are reset.
+        fields: loss and metrics as the user gave them; None for those that are not to be tried.
+        x, y: tensors of a few rows, as the model is fed.
 
     Raises:
-        ValueError: with the width expected and the width got.
+        ValueError: naming the field, its value and the shapes.
     """
-    if spec.task == "custom":
+    import keras
+    import tensorflow as tf
+
+    own = "compute_loss" in vars(model) or any(
+        getattr(type(model), hook) is not getattr(keras.Model, hook)
+        for hook in ("train_step", "compute_loss", "compute_metrics")
+    )
+    if own or all(value is None for value in fields.values()):
         return
-    widths = dict(arrays.leaves(spec.n_outputs, ""))
-    for name, output in named_outputs(spec, outputs).items():
-        expected, shape = widths[name], tuple(output.shape)
-        got = shape[-1] if len(shape) > 1 else 1
-        binary = spec.task == "classification" and expected == 2 and got == 1
-        if got != expected and not binary:
-            where = f" for y{name}" if name else ""
-            unit = {"classification": "classes", "multilabel": "labels"}.get(spec.task, "columns")
+    y_pred = model(x, training=False)
+    tries = {
+        "loss": lambda: model.compute_loss(x=x, y=y, y_pred=y_pred),
+        "metrics": lambda: model.compute_metrics(x, y, y_pred),
+    }
+    for field, value in fields.items():
+        if value is None:
+            continue
+        try:
+            tries[field]()
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
             raise ValueError(
-                f"build_model: the output{where} has the wrong width: expected {expected} "
-                f"({expected} {unit} in y), got {got}; end the model with "
-                f"Dense(spec.n_outputs, {spec.output_activation!r})"
-            )
+                f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
+                f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
+                "for the usual one"
+            ) from error
+    model.reset_metrics()
+
+
+def _shapes(tree: Tree) -> str:
+    def shown(leaf: Any) -> str:
+        return f"(n, {', '.join(map(str, leaf.shape[1:]))})" if len(leaf.shape) > 1 else "(n,)"
+
+    return ", ".join(f"{name} {shown(leaf)}".strip() for name, leaf in arrays.leaves(tree, ""))
+
+
+def _reason(error: Exception) -> str:
+    # the first line, without the nodes and operations that TensorFlow's errors name
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(getattr(error, "message", "") or error)).strip()
+    return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
 def check_model(model: Any, owner: str) -> None:
@@ -320,8 +310,7 @@ def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
     """The error for a model that cannot take its inputs."""
     shape = spec.input_shape
     shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ValueError(
         f"{owner}.build_model: the model does not take x of shape {shown}; start it with "
-        f"keras.Input(spec.input_shape). Keras says: {first}"
+        f"keras.Input(spec.input_shape) ({_reason(error)})"
     )

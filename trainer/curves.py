@@ -55,8 +55,12 @@ def plot_history(
     chosen = _chosen_names(runs, names)
     columns = 2 if len(chosen) == 4 else min(len(chosen), 3)
     rows = math.ceil(len(chosen) / columns)
-    legend_height = 0.3 + 0.25 * math.ceil((len(runs) + 2) / 5) if several else 0
-    figure = new_figure((max(4.4 * columns, 5.2), 3.4 * rows + legend_height))
+    width = max(4.4 * columns, 5.2)
+    # In inches: a letter of the legend, and the line and the gap beside a label.
+    entry = 0.08 * max(len(str(label)) for label in [*runs, "validation"]) + 0.6
+    legend_columns = max(1, min(int(width / entry), 5))
+    legend_height = 0.3 + 0.25 * math.ceil((len(runs) + 2) / legend_columns) if several else 0
+    figure = new_figure((width, 3.4 * rows + legend_height))
     axes = np.empty(len(chosen), dtype=object)
     colours = dict(zip(runs, distinct_colours(len(runs)), strict=True))
     for position, name in enumerate(chosen):
@@ -78,7 +82,8 @@ def plot_history(
         handles.append(Line2D([], [], color="0.4", label="training"))
         if any(f"val_{name}" in run for name in chosen for run in runs.values()):
             handles.append(Line2D([], [], color="0.4", ls="--", label="validation"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+        ncols = min(len(handles), legend_columns)
+        figure.legend(handles=handles, loc="outside lower center", ncols=ncols)
     return axes
 
 

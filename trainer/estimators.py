@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 
-from trainer import arrays, compiling, preparation
+from trainer import arrays, compiling, outputs, preparation
 from trainer.arrays import Tree
 from trainer.base import Trainer
 from trainer.labels import Labels
@@ -130,13 +130,17 @@ class Classifier(ClassifierMixin, Trainer):
     def _default_loss(
         self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
     ) -> Any:
-        return compiling.default_loss(model, spec, self._one_hot, probe)
+        kinds = self._classes(targets).kinds
+        several = [f"y{name}" for name, kind in kinds.items() if kind == "multilabel"]
+        if self._ready_made and several and len(kinds) > 1:
+            raise ValueError(
+                f"{several[0]} has several labels a row: beside other outputs, no ready "
+                "architecture has sigmoids for one and a softmax for another; override build_model"
+            )
+        return compiling.crossentropy(model, spec, kinds, self._one_hot, probe)
 
-    def _default_metrics(self, model: keras.Model) -> Any:
-        outputs = model.outputs if getattr(model, "outputs", None) else [None]
-        if len(outputs) == 1:
-            return ["accuracy"]
-        return [["accuracy"] for _ in outputs]
+    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
+        return compiling.accuracies(self._classes(targets).kinds, loss, spec.n_outputs)
 
     def _with_class_weight(
         self, network: Network, y: Tree, weight: np.ndarray | None
@@ -156,8 +160,8 @@ class Classifier(ClassifierMixin, Trainer):
         if self.class_weight is None:
             return None
         targets = self._classes(network.targets)
-        parts = [targets.encode(np.asarray(y), "y") for y in data.part(1)]
-        return preparation.class_weights(self.class_weight, targets, np.concatenate(parts))
+        y = targets.encode(arrays.concatenate(data.part(1)), "y")
+        return preparation.class_weights(self.class_weight, targets, y)
 
     def _keep(self, network: Network, history: Any, seed: int) -> None:
         super()._keep(network, history, seed)
@@ -171,8 +175,7 @@ class Classifier(ClassifierMixin, Trainer):
 
     def _outputs(self, x: Any) -> Tree:
         network = self._fitted()
-        outputs = super()._outputs(x)
-        return compiling.as_probabilities(outputs, network.core, network.spec)
+        return outputs.as_probabilities(super()._outputs(x), network.core.loss)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -220,13 +223,10 @@ class Regressor(RegressorMixin, Trainer):
             from trainer.losses import ScaledSquaredError
 
             return ScaledSquaredError(targets.scale[1])
-        return compiling.default_loss(model, spec, False, probe)
+        return "mse"
 
-    def _default_metrics(self, model: keras.Model) -> Any:
-        outputs = model.outputs if getattr(model, "outputs", None) else [None]
-        if len(outputs) == 1:
-            return ["mae"]
-        return [["mae"] for _ in outputs]
+    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
+        return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,6 +13,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, dataclass_transform, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from trainer.checks import did_you_mean
 from trainer.hyperparameters import Domain
 
@@ -38,6 +40,23 @@ class Fields:
         if any(p.kind == p.VAR_KEYWORD for p in signature):
             names += [f.name for f in _fields_of(cls)]
         return sorted(set(names))
+
+    @contextlib.contextmanager
+    def python_scalars(self) -> Iterator[None]:
+        """Within it, fields hold Python's numbers and text in place of NumPy's.
+
+        A search over an array of values sets NumPy's, which Keras' layers refuse, and scikit-learn
+        wants fields left as they were set.
+        """
+        values = {f.name: getattr(self, f.name) for f in _fields_of(type(self))}
+        numpy = {name: v for name, v in values.items() if isinstance(v, np.generic)}
+        try:
+            for name, value in numpy.items():
+                setattr(self, name, value.item())
+            yield
+        finally:
+            for name, value in numpy.items():
+                setattr(self, name, value)
 
     @classmethod
     def domains(cls) -> dict[str, Domain]:
@@ -117,20 +136,20 @@ def _with_helpful_errors(cls: type, init: Callable[..., None]) -> Callable[..., 
             )
         for name in kwargs:
             if name not in names:
-                raise TypeError(f"{owner.__name__}({name}=...): {_why_unknown(owner, name, names)}")
+                raise TypeError(f"{owner.__name__}({name}=...): {_why_unknown(owner, name)}")
         init(self, **kwargs)
 
     return __init__
 
 
-def _why_unknown(cls: type, name: str, names: list[str]) -> str:
+def _why_unknown(cls: type[Fields], name: str) -> str:
     value = inspect.getattr_static(cls, name, None)
     if value is not None and not callable(value) and not isinstance(value, (property, classmethod)):
         return (
             f"{name!r} is a plain class attribute; annotate it to make it a field: "
             f"`{name}: {type(value).__name__} = {value!r}`"
         )
-    return f"there is no field {name!r}; {did_you_mean(name, names)}"
+    return f"there is no field {name!r}; {did_you_mean(name, cls._get_param_names())}"
 
 
 __all__ = ["Fields"]

@@ -12,6 +12,7 @@ A domain stands in the annotation of a field, beside its default:
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,8 +73,10 @@ class _Range(Domain):
                 raise ValueError(
                     f"{kind}(step={self.step!r}, log=True): give step or log=True, not both"
                 )
-            if isinstance(self.step, bool) or not self.step > 0:
-                raise ValueError(f"{kind}(step={self.step!r}): must be above 0")
+            if isinstance(self.step, bool) or not isinstance(self.step, (int, float)):
+                raise TypeError(f"{kind}(step={self.step!r}): must be a number above 0")
+            if not (self.step > 0 and math.isfinite(self.step)):
+                raise ValueError(f"{kind}(step={self.step!r}): must be above 0, and finite")
 
     def _on_grid(self, value: float) -> bool:
         if self.step is None:
@@ -145,9 +148,9 @@ class Float(_Range):
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is a number of the domain."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        return self.low <= value <= self.high and self._on_grid(value)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False  # NumPy's numbers are Real, its booleans are not
+        return self.low <= float(value) <= self.high and self._on_grid(float(value))
 
 
 @dataclass(frozen=True, init=False)

@@ -92,8 +92,8 @@ class Inputs:
         """Learn the form of a stream: shapes from its specification, statistics in a pass.
 
         Args:
-            batches: gives trees of arrays [rows, ...]; iterated once for each input that is
-                normalised.
+            batches: gives trees of arrays [rows, ...] and the rows' weights or None; iterated
+                once for each input that is normalised.
             spec: the tree of objects with `shape` (with the batch dimension) and `dtype`.
             normalize: None, "standard" or "minmax".
         """
@@ -103,7 +103,10 @@ class Inputs:
         for name, leaf in arrays.leaves(spec):
             dtype = np.dtype(leaf.dtype.as_numpy_dtype)
             if normalize is not None and _is_scaled(dtype, several):
-                parts = ((np.asarray(dict(arrays.leaves(b))[name]), None) for b in batches)
+                parts = (
+                    (np.asarray(dict(arrays.leaves(x))[name]), w if hasattr(w, "shape") else None)
+                    for x, w in batches
+                )
                 scaling[name] = _statistics(parts, tuple(leaf.shape)[1:], dtype, normalize)
         return cls(
             shapes=map_tree(lambda s: tuple(s.shape)[1:], spec),
@@ -138,6 +141,27 @@ class Inputs:
         arrays.length(tree, name)
         return tree
 
+    def check_stream(self, spec: Any, owner: str, name: str = "x") -> None:
+        """Check the form of a stream's x against what training saw.
+
+        Args:
+            spec: the tree of objects with `shape` (with the batch dimension) and `dtype`.
+            owner: the estimator's class name, for errors.
+            name: what the user calls the stream.
+
+        Raises:
+            TypeError, ValueError: another kind, structure or shape.
+        """
+        if self.table is not None:
+            raise TypeError(
+                f"{name} is a stream: {owner} was trained on a DataFrame; pass a DataFrame with "
+                f"the columns {self.table.names!r}"
+            )
+        known = {n: leaf for n, leaf in arrays.leaves(spec, name) if leaf.shape.rank is not None}
+        if len(known) == len(list(arrays.leaves(spec, name))):
+            shapes = arrays.map_named(lambda n, leaf: _Shape(tuple(leaf.shape)), spec, name)
+            self._check_shapes(shapes, owner, name)
+
     def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:
         expected = dict(arrays.leaves(map_shapes(_Shape, self.shapes), name))
         found = dict(arrays.leaves(tree, name))
@@ -147,22 +171,24 @@ class Inputs:
             )
         for key, array in found.items():
             shape = expected[key].shape
-            if array.ndim == 1 and len(shape) == 1:
+            row = tuple(array.shape[1:])
+            if len(array.shape) == 1 and len(shape) == 1:
                 raise ValueError(
                     f"Expected 2D array, got 1D array instead: {key} has shape {array.shape} and "
                     f"must have shape (n, {shape[0]}). Reshape your data: {key}.reshape(-1, 1) if "
                     f"it has one feature, {key}.reshape(1, -1) if it is one row"
                 )
-            if len(shape) == 1 and array.ndim == 2 and array.shape[1] != shape[0]:
+            fits = len(row) == len(shape) and all(
+                s is None or a is None or s == a for s, a in zip(shape, row, strict=True)
+            )
+            if not fits and len(shape) == len(row) == 1:
                 raise ValueError(
-                    f"X has {array.shape[1]} features, but {owner} is expecting {shape[0]} "
+                    f"X has {row[0]} features, but {owner} is expecting {shape[0]} "
                     f"features as input: {key} must have shape (n, {shape[0]}), as in training"
                 )
-            if len(array.shape[1:]) != len(shape) or any(
-                s is not None and s != a for s, a in zip(shape, array.shape[1:], strict=True)
-            ):
+            if not fits:
                 raise ValueError(
-                    f"{key} has rows of shape {array.shape[1:]}, but {owner} was trained on rows "
+                    f"{key} has rows of shape {row}, but {owner} was trained on rows "
                     f"of shape {shape}; reshape {key} to (n, {', '.join(map(str, shape))})"
                 )
 
@@ -202,16 +228,26 @@ class Inputs:
         import keras
 
         if self.table is not None:
+            if network.name in self.encoder.input:
+                raise ValueError(
+                    f"build_model: the model is called {network.name!r}, as a column of x is; "
+                    f"give it another name, such as name='{network.name}_network'"
+                )
             outputs = network(self.encoder.output)
-            return keras.Model(self.encoder.inputs, outputs, name=f"{network.name}_on_table")
+            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_on_table")
         if not self.scaling:
             return network
         dtypes = dict(arrays.leaves(self.dtypes))
+        # Keras wants the inputs of a dict to be called as its keys are
+        keys = self.shapes if isinstance(self.shapes, dict) else ()
+        called = {f"x[{k!r}]": k for k in keys if isinstance(k, str) and "/" not in k}
 
         def symbolic(name: str, leaf: _Shape) -> Any:
             kind = np.dtype(dtypes[name])
             scaled = name in self.scaling or kind.kind not in "iu"
-            return keras.Input(leaf.shape, dtype=dtype if scaled else kind.name)
+            return keras.Input(
+                leaf.shape, dtype=dtype if scaled else kind.name, name=called.get(name)
+            )
 
         def normalize(name: str, x: Any) -> Any:
             if name not in self.scaling:

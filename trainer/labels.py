@@ -50,8 +50,8 @@ class Labels:
         classes = np.unique(array)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} holds only one class ({classes[0]!r}); a classifier needs rows of at "
-                "least two classes"
+                f"{name} holds only one class ({classes.tolist()[0]!r}); a classifier needs rows "
+                "of at least two classes"
             )
         kind = "binary" if len(classes) == 2 else "multiclass"
         return cls(kind, classes, array.dtype, one_hot=one_hot)

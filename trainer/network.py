@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, compiling
+from trainer import arrays, compiling, outputs
 from trainer.arrays import Tree, map_tree
 from trainer.engine import decisions, hooks, loop, twins
 from trainer.engine.decisions import Decisions
@@ -64,6 +64,17 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
+@contextlib.contextmanager
+def state_kept(model: keras.Model) -> Iterator[None]:
+    """Undo what trying a model out does to its seeds and statistics: fit starts where Keras does."""
+    before = [(variable, np.array(variable)) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
 @dataclass
 class Network:
     """A compiled model, what it was built for, and its compiled functions.
@@ -76,7 +87,7 @@ class Network:
         core: the model that is trained; it takes encoded tables or raw arrays.
         whole: the same with its encoder or normalisation before it; it is saved and served.
         program: the compiled functions of `core`.
-        mean_weight: whether sample weights are rescaled to a mean of 1.
+        default_loss: whether the loss is the task's usual one; then only ratios of weights matter.
     """
 
     inputs: Inputs
@@ -86,7 +97,7 @@ class Network:
     core: keras.Model
     whole: keras.Model
     program: Program
-    mean_weight: bool
+    default_loss: bool
     decisions: Decisions | None = None
 
     @property
@@ -104,6 +115,16 @@ class Network:
             getattr(own, name) is not getattr(base, name)
             for name in ("test_step", "compute_loss", "compute_metrics")
         ) and "compute_loss" not in vars(self.core)
+
+    def try_out(self, fields: dict[str, Any], x: Tree, y: Tree) -> None:
+        """Refuse a loss or metrics that do not fit, on a few rows: see compiling.try_out."""
+        with computing_in(self.precision), state_kept(self.core):
+            compiling.try_out(
+                self.core,
+                fields,
+                _tensors(x, self.program.transform, self.float_dtype),
+                _tensors(y, None, self.float_dtype),
+            )
 
     def make_variables(self, spec: Batch) -> None:
         """Make every variable of the model, its metrics and its optimizer.
@@ -132,12 +153,17 @@ class Network:
                 batch = (x, *batch[1:])
             self.core._symbolic_build(data_batch=batch)
         transform = self.program.transform
+        inputs = []  # which part of a dict x is for which
+        if isinstance(spec[0], dict):
+            inputs = [tensor.name for tensor in getattr(self.core, "inputs", ())]
         key = twins.key(
             self.core,
             extra=[
                 self.precision,
                 repr(keras.tree.map_structure(lambda leaf: (leaf.shape, leaf.dtype.name), spec)),
-                [] if transform is None else sorted(transform.names),
+                [] if transform is None else transform.names,
+                [] if transform is None else [tuple(v.shape) for v in transform.variables],
+                inputs,
             ],
         )
         if key is not None and not self.program.eager:
@@ -146,7 +172,7 @@ class Network:
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
         """Sample weights as the loss wants them."""
-        if weight is None or not self.mean_weight:
+        if weight is None or not self.default_loss:
             return weight
         return np.asarray(weight / weight.mean())
 
@@ -201,7 +227,7 @@ class Network:
             return loop.evaluate(self.program, feed, chunk=chunk, **hooks)
 
     def predict(self, x: Tree) -> Tree:
-        """The core's outputs for prepared arrays, as a tree of arrays."""
+        """The core's outputs for prepared arrays, as a tree of arrays in the structure of y."""
         import keras
         import tensorflow as tf
 
@@ -215,17 +241,18 @@ class Network:
         with computing_in(self.precision):
             for start in range(0, n, piece):
                 rows = slice(start, start + piece)
-                outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
-                parts.append(keras.tree.map_structure(np.asarray, outputs))
-        if len(parts) == 1:
-            return parts[0]
-        return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+                piece_outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
+                parts.append(keras.tree.map_structure(np.asarray, piece_outputs))
+        whole = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+        return outputs.arranged(self.core, self.spec, whole)
 
     def predict_stream(self, stream: Stream) -> Tree:
         """The core's outputs for the x of every batch, as a tree of arrays."""
         import keras
 
         parts = [self.predict(x) for x in stream.part(0)]
+        if not parts:
+            raise ValueError(f"{stream.name} is empty: a tf.data.Dataset with 0 sample(s)")
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
 
@@ -260,12 +287,13 @@ def build(
     """
     owner = type(trainer).__name__
     dtype = "float64" if precision == "float64" else "float32"
-    with computing_in(precision), seeded(seed):
+    with computing_in(precision), seeded(seed), trainer.python_scalars():
         core = trainer.build_model(spec)
         compiling.check_model(core, owner)
         transform = inputs.transform(dtype)
-        outputs = _outputs(core, transform, probe, dtype, owner, spec)
-        compiling.check_outputs(core, spec, outputs)
+        with state_kept(core):
+            found = _outputs(core, transform, probe, dtype, owner, spec)
+        outputs.check(core, spec, found)
 
         def few() -> Any:
             return core(_tensors(probe, transform, dtype))
@@ -275,16 +303,21 @@ def build(
         loss = trainer.configure_loss()
         default = loss is None
         if default:
-            loss = trainer._default_loss(core, spec, targets, few)
-        compiling.compile_model(core, trainer, loss, run_eagerly=trainer.run_eagerly)
+            with state_kept(core):
+                loss = trainer._default_loss(core, spec, targets, few)
+        compiling.compile_model(core, trainer, spec, targets, loss, run_eagerly=trainer.run_eagerly)
         whole = inputs.whole_model(core, dtype)
+        if whole is core and type(core.loss).__module__ == "trainer.losses":
+            whole = keras.Model(core.input, core.output, name=core.name)
         if whole is not core:
             # callbacks and users meet the whole model: it shares the core's weights and optimizer,
             # and has a loss that plain Keras can load
             loss = "mse" if type(core.loss).__module__ == "trainer.losses" else core.loss
             whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
+            # not tracked, for they stay the core's: EarlyStopping asks them which way is better
+            vars(whole)["_compile_metrics"] = core._compile_metrics
     program = Program(core, transform, eager=trainer.run_eagerly)
-    return Network(inputs, targets, spec, precision, core, whole, program, mean_weight=default)
+    return Network(inputs, targets, spec, precision, core, whole, program, default_loss=default)
 
 
 def spec_bytes(spec: Batch) -> int:
@@ -324,10 +357,10 @@ def _outputs(
 ) -> Any:
     """The model's outputs; a model that is not built yet is called on the probe to build it."""
     try:
-        if core.built and getattr(core, "outputs", None):
-            symbolic = core.inputs
-            _check_symbolic(symbolic, probe)
-            return core.outputs
+        declared = outputs.symbolic(core)
+        if declared is not None:
+            _check_symbolic(core.inputs, probe)
+            return declared
         return core(_tensors(probe, transform, dtype))
     except (ValueError, TypeError) as error:
         raise compiling.misfit(error, owner, spec) from error

@@ -75,10 +75,19 @@ def collect(
                     f"weights themselves; leave {name} out, and let x give (x, y) or (x, y, weight)"
                 )
         stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
+        if stream.steps is None:
+            stream.first()  # fails if there is none
         if needs_y and stream.y_spec is None:
             raise ValueError(f"{needs_y}: {prefix}x gives no y; let its elements be (x, y)")
         return stream
-    if not (hasattr(x, "iloc") and getattr(x, "ndim", 0) == 2):
+    if hasattr(x, "iloc") and x.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead: {prefix}x is a Series of {len(x)} values. "
+            "Reshape your data: x.to_frame() if it has one feature"
+        )
+    if hasattr(x, "iloc"):
+        arrays.check_not_empty(x.shape, f"{prefix}x")
+    else:
         x = arrays.to_arrays(x, f"{prefix}x")
         for name, leaf in arrays.leaves(x, f"{prefix}x"):
             if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
@@ -95,6 +104,7 @@ def collect(
     rows = Rows(x, y, None, prefix)
     if y is not None:
         for name, leaf in _targets(y, f"{prefix}y"):
+            arrays.check_dense(leaf, name)
             shape = np.asarray(leaf).shape
             if not shape or shape[0] != rows.n:
                 found = f"{shape[0]} rows" if shape else "no rows"
@@ -113,8 +123,11 @@ def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> R
     if is_stream(value):
         return collect(value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix)
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        share = isinstance(value, float) and 0 < value < 1
+        instead = f"validation_split={value}" if share else "validation_data=(x_valid, y_valid)"
         raise TypeError(
-            f"validation_data={_short(value)}: must be (x, y), (x, y, sample_weight) or a stream"
+            f"validation_data={_described(value)}: must be (x, y), (x, y, sample_weight) or a "
+            f"stream; write {instead}"
         )
     x, y, *weight = value
     return collect(
@@ -146,14 +159,22 @@ def split_rows(
             f"validation_split={share}: leaves no row of {n} to train on; pass validation_data"
         )
     if not shuffle:
+        if stratify is not None:
+            lost = np.setdiff1d(stratify[n - held :], stratify[: n - held])
+            if len(lost):
+                raise ValueError(
+                    f"validation_split={share}: with shuffle=False it holds out the last {held} "
+                    f"rows, and the others have none of the class {_short(lost[0].item())}; write "
+                    "shuffle=True, or pass validation_data"
+                )
         return rows.take(np.arange(n - held)), rows.take(np.arange(n - held, n))
     if stratify is not None:
         classes, counts = np.unique(stratify, return_counts=True)
         if counts.min() < 2:
             raise ValueError(
-                f"validation_split={share}: the class {_short(classes[counts.argmin()])} has a "
-                "single row, which cannot be in both parts; add rows of it, drop it, or pass "
-                "validation_data"
+                f"validation_split={share}: the class {_short(classes[counts.argmin()].item())} "
+                "has a single row, which cannot be in both parts; add rows of it, drop it, or "
+                "pass validation_data"
             )
         if held < len(classes) or n - held < len(classes):
             raise ValueError(
@@ -167,24 +188,58 @@ def split_rows(
 
 
 def encode_stream(
-    stream: Stream, targets: Numbers | Classes, row_weights: Mapping[int, float] | None
+    stream: Stream,
+    targets: Numbers | Classes,
+    row_weights: Mapping[int, float] | None,
+    *,
+    mean_weight: bool,
 ) -> Stream:
-    """The stream with its targets encoded, and weighted by class if asked for."""
-    if stream.y_spec is None or (isinstance(targets, Numbers) and row_weights is None):
+    """The stream with its targets encoded, and weighted by class if asked for.
+
+    Args:
+        stream: batches of x, y and perhaps weights.
+        targets: the learnt form of y.
+        row_weights: the weight of each class number, or None.
+        mean_weight: whether weights are rescaled to a mean of 1, which takes a pass.
+    """
+    if stream.y_spec is None:
         return stream
+    scale = 1.0
+    table = None if row_weights is None else np.array([row_weights[i] for i in sorted(row_weights)])
+    if mean_weight and (table is not None or stream.is_weighted):
+        scale = _mean_weight(stream, targets, table)
 
     def encode(x: Any, y: Any, *weight: Any) -> tuple[Any, ...]:
         encoded = targets.encode_graph(y)
-        if row_weights is None:
-            return (x, encoded, *weight)
+        if table is None and not weight:
+            return (x, encoded)
         import tensorflow as tf
 
-        table = tf.constant([row_weights[i] for i in sorted(row_weights)], tf.float32)
-        index = encoded if encoded.shape.rank == 1 else tf.argmax(encoded, axis=-1)
-        by_class = tf.gather(table, index)
-        return (x, encoded, by_class * tf.cast(weight[0], tf.float32) if weight else by_class)
+        found = map_tree(lambda w: tf.cast(w, tf.float32) / scale, weight[0]) if weight else None
+        if table is not None:
+            index = encoded if encoded.shape.rank == 1 else tf.argmax(encoded, axis=-1)
+            by_class = tf.gather(tf.constant(table / scale, tf.float32), index)
+            found = by_class if found is None else by_class * found * scale
+        if not hasattr(encoded, "shape") and hasattr(found, "shape"):
+            found = map_tree(lambda _: found, encoded)
+        return (x, encoded, found)
 
     return stream.map(encode)
+
+
+def _mean_weight(stream: Stream, targets: Numbers | Classes, table: np.ndarray | None) -> float:
+    total, rows = 0.0, 0
+    for y, weight in stream.part(1, 2):
+        if weight is not None and not hasattr(weight, "shape"):
+            return 1.0  # a weight for each output: their ratios are the user's
+        found = np.ones(arrays.length(y, "y")) if weight is None else np.asarray(weight, float)
+        if table is not None:
+            index = targets.encode(arrays.concatenate([y]), "y")
+            found = found * table[index if index.ndim == 1 else index.argmax(axis=-1)]
+        total, rows = total + float(found.sum()), rows + len(found)
+    if total <= 0:
+        raise ValueError(f"{stream.name}: every weight is zero; at least one must be above 0")
+    return total / rows
 
 
 def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
@@ -220,10 +275,11 @@ def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
         key = label.item() if isinstance(label, np.generic) else label
         if key not in known:
             raise ValueError(
-                f"class_weight: {label!r} is no class of y, which has {_short(list(known))}"
+                f"class_weight={{{label!r}: {weight!r}}}: {label!r} is no class of y, which has "
+                f"{_short(list(known))}; leave it out"
             )
         if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
-            raise ValueError(f"class_weight={{{label!r}: {weight!r}}}: must be 0 or more")
+            raise ValueError(f"class_weight={{{label!r}: {weight!r}}}: must be a number, 0 or more")
         weights[known[key]] = float(weight)
     return weights
 
@@ -238,7 +294,7 @@ def probe(x: Any, rows: int = PROBE_ROWS) -> Any:
 def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
     """The form of x, from the training part."""
     if isinstance(data, Stream):
-        return Inputs.learn_stream(data.part(0), data.x_spec, normalize=normalize)
+        return Inputs.learn_stream(data.part(0, 2), data.x_spec, normalize=normalize)
     return Inputs.learn(data.x, normalize=normalize, weight=data.weight)
 
 
@@ -253,6 +309,14 @@ def _take_any(y: Any, rows: np.ndarray) -> Tree:
         return value.iloc[rows] if hasattr(value, "iloc") else np.asarray(value)[rows]
 
     return pick(y) if isinstance(y, list) or not arrays.is_nested(y) else map_tree(pick, y)
+
+
+def _described(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
+    if isinstance(value, (tuple, list, dict)):
+        return f"<{type(value).__name__} of {len(value)} parts>"
+    return _short(value)
 
 
 def _short(value: Any) -> str:

@@ -8,11 +8,14 @@ weights: no code comes out of the file, and nothing is unpickled. Not for writin
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tempfile
 import warnings
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ import numpy as np
 
 from trainer import targets as targets_module
 from trainer.arrays import Tree, map_named
-from trainer.checks import did_you_mean
+from trainer.checks import near_names
 from trainer.files import write_whole
 from trainer.history import History
 from trainer.inputs import Inputs
@@ -28,15 +31,18 @@ from trainer.models import ModelSpec, map_shapes
 from trainer.network import Network, build
 
 if TYPE_CHECKING:
+    import keras
+
     from trainer.base import Trainer
 
 FORMAT = 1
 ENTRY = "trainer.json"
+WEIGHTS = "model.weights.h5"  # the name that Keras gives it
 
 
 def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     """Write the file: see Trainer.save."""
-    path = Path(path)
+    path = _as_path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path={str(path)!r}: must end in .keras; write {str(path) + '.keras'!r}")
     if not path.parent.is_dir():
@@ -51,27 +57,50 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
                 f"{type(trainer).__name__} will have the default instead",
                 stacklevel=3,
             )
-    content = to_bytes(trainer, network, fields=kept, weights_only=False)
+    try:
+        content = to_bytes(trainer, network, fields=kept, weights_only=False)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"path={str(path)!r}: not written, since the temporary folder "
+            f"{tempfile.gettempdir()!r} could not hold it ({error.strerror}), and what was there "
+            "before is unchanged; make room, or set TMPDIR to a folder with room",
+        ) from error
     write_whole(path, content)
     return path
 
 
 def load(cls: type[Any], path: str | Path) -> Any:
     """Read the file: see Trainer.load."""
-    path = Path(path)
+    path = _as_path(path)
     if not path.exists():
-        near = [p.name for p in path.parent.glob("*.keras")] if path.parent.is_dir() else []
+        near = {p.stem: p.name for p in path.parent.glob("*.keras")}
+        found = [near[stem] for stem in near_names(path.stem, near)]
         raise FileNotFoundError(
             f"path={str(path)!r}: there is no such file"
-            + (f"; {did_you_mean(path.name, near)}" if near else "")
+            + (f"; did you mean {' or '.join(map(repr, found))}?" if found else "")
         )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"path={str(path)!r}: is a folder; write the name of a .keras file in it"
+        )
+    content = path.read_bytes()
     try:
-        content = path.read_bytes()
         meta = _meta(content)
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        if content[:2] == b"PK":
+            raise ValueError(
+                f"path={str(path)!r}: is cut short or damaged ({error}); save it again, or copy "
+                "it again from where it is whole"
+            ) from error
         raise ValueError(
-            f"path={str(path)!r}: is no file that Trainer.save wrote, or it is cut short "
-            f"({error}); load a plain Keras model with keras.models.load_model"
+            f"path={str(path)!r}: is no file that {cls.__name__}.save wrote ({error}); write the "
+            "name of one"
+        ) from error
+    except KeyError as error:
+        raise ValueError(
+            f"path={str(path)!r}: is no file that {cls.__name__}.save wrote, but an archive "
+            f"without {error.args[0]}; load a plain Keras model with keras.models.load_model"
         ) from error
     if meta["format"] > FORMAT:
         raise ValueError(
@@ -111,8 +140,6 @@ def to_bytes(
         fields: its fields in JSON's form; None where they travel with a pickle.
         weights_only: leave out the architecture; it is rebuilt, and only plain Keras needs it.
     """
-    from keras import Model
-
     meta = {
         "format": FORMAT,
         "class": type(trainer).__name__,
@@ -123,21 +150,31 @@ def to_bytes(
         "targets": network.targets.to_dict(),
         "history": trainer.history_.to_dict(),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        if weights_only:
-            file = Path(folder) / "model.weights.h5"
-            network.whole.save_weights(file)
-            buffer = io.BytesIO()
-            with zipfile.ZipFile(buffer, "w") as archive:
-                archive.write(file, file.name)
-                archive.writestr(ENTRY, json.dumps(meta))
-            return buffer.getvalue()
+    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
         file = Path(folder) / "model.keras"
-        model: Model = network.whole
-        model.save(file)
+        if weights_only or not _save_model(network.whole, file):
+            weights = Path(folder) / WEIGHTS
+            network.whole.save_weights(weights)
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.write(weights, WEIGHTS)
         with zipfile.ZipFile(file, "a") as archive:
             archive.writestr(ENTRY, json.dumps(meta))
         return file.read_bytes()
+
+
+def _save_model(model: keras.Model, file: Path) -> bool:
+    """Let Keras write the model; False, with a warning, if it cannot describe its class."""
+    try:
+        model.save(file)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        warnings.warn(
+            "plain Keras will not be able to open the file, Trainer.load will: a model in it has "
+            f"no usable get_config(). Keras says: {said[:150]}",
+            stacklevel=5,
+        )
+        return False
+    return True
 
 
 def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
@@ -162,9 +199,10 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
     network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            file = archive.extract("model.weights.h5", folder)
+            file = archive.extract(WEIGHTS, folder)
         try:
-            network.whole.load_weights(file)
+            with _one_optimizer(network):
+                network.whole.load_weights(file)
         except ValueError as error:
             raise ValueError(
                 f"the weights in the file do not fit the model that "
@@ -174,13 +212,39 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
     return network
 
 
+@contextlib.contextmanager
+def _one_optimizer(network: Network) -> Iterator[None]:
+    """Show Keras the optimizer as the whole model's only, not as its core's as well: there it
+    would be written, and plain Keras, which loads the core as a layer, would not find it."""
+    core = network.core
+    shared = core.optimizer
+    if network.whole is not core:
+        core.optimizer, core.compiled = None, False
+    try:
+        yield
+    finally:
+        core.optimizer, core.compiled = shared, True
+
+
 def _meta(content: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         broken = archive.testzip()
         if broken is not None:
             raise zipfile.BadZipFile(f"{broken} is damaged")
+        for name in (ENTRY, WEIGHTS):
+            if name not in archive.namelist():
+                raise KeyError(name)
         found: dict[str, Any] = json.loads(archive.read(ENTRY))
+    for key in ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history"):
+        if key not in found:
+            raise KeyError(f"{key} in {ENTRY}")
     return found
+
+
+def _as_path(path: Any) -> Path:
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"path={path!r}: must be the name of a file, such as 'model.keras'")
+    return Path(path)
 
 
 def _blank_rows(inputs: Inputs) -> Tree:

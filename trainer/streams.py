@@ -10,6 +10,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
+from trainer.arrays import map_tree
+
+UNKNOWN_LABEL = "y holds a label that training lacks"  # what a pipeline's assertion says
+
 
 def is_stream(value: Any) -> bool:
     """Whether `value` is a tf.data.Dataset or a keras.utils.PyDataset.
@@ -38,19 +44,25 @@ class Stream:
         steps: the number of batches, or None if it is unknown.
     """
 
-    def __init__(self, dataset: Any, *, steps: int | None, source: _Source | None = None) -> None:
+    def __init__(
+        self, dataset: Any, *, steps: int | None, name: str, source: _Source | None = None
+    ) -> None:
         self.dataset = dataset
         self.steps = steps
+        self.name = name
         self._source = source
+        self._first: tuple[Any, ...] | None = None
 
     @classmethod
-    def of(cls, value: Any, *, batch_size: int, name: str) -> Stream:
+    def of(cls, value: Any, *, batch_size: int, name: str, row_rank: int | None = None) -> Stream:
         """A stream over a tf.data.Dataset, batched or not, or a keras.utils.PyDataset.
 
         Args:
             value: the data set.
             batch_size: the rows a batch, where its elements are single rows.
             name: what the user calls it, for errors.
+            row_rank: the number of axes of a row of x where it is known, to tell single rows from
+                batches of a fixed size.
 
         Raises:
             ValueError: it is empty, or endless.
@@ -59,7 +71,7 @@ class Stream:
 
         if not isinstance(value, tf.data.Dataset):
             source = _Source(value, name)
-            return cls(source.dataset(), steps=value.num_batches, source=source)
+            return cls(source.dataset(), steps=value.num_batches, name=name, source=source)
         cardinality = int(value.cardinality())
         if cardinality == tf.data.INFINITE_CARDINALITY:
             raise ValueError(
@@ -69,11 +81,11 @@ class Stream:
         if cardinality == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
-        if not _is_batched(dataset.element_spec):
+        if not _is_batched(dataset.element_spec, row_rank):
             dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         steps = int(dataset.cardinality())
-        return cls(dataset, steps=None if steps < 0 else steps)
+        return cls(dataset, steps=None if steps < 0 else steps, name=name)
 
     @property
     def x_spec(self) -> Any:
@@ -86,16 +98,44 @@ class Stream:
         spec = self.dataset.element_spec
         return spec[1] if len(spec) > 1 else None
 
-    def part(self, i: int) -> Iterable[Any]:
-        """A re-iterable view of x (0), y (1) or the weights (2) as trees of NumPy arrays."""
-        return _Part(self, i)
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the elements hold weights."""
+        return len(self.dataset.element_spec) > 2
+
+    def first(self) -> tuple[Any, ...]:
+        """The first batch, as trees of NumPy arrays; read once.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self._first is None and self._source is not None:
+            # a pass that stops in its middle would leave batches in the workers' queue
+            self._first = self._source.first
+        if self._first is None:
+            self._first = next(iter(self.dataset.take(1).as_numpy_iterator()), None)
+        if self._first is None:
+            raise ValueError(f"{self.name} is empty: a tf.data.Dataset with 0 sample(s)")
+        return self._first
+
+    def part(self, *which: int) -> Iterable[Any]:
+        """A re-iterable view of x (0), y (1) or the weights (2) as trees of NumPy arrays.
+
+        Of several it gives tuples; what the elements do not hold is None.
+        """
+        return _Part(self, which)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Stream:
         """The stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
 
         mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
-        return Stream(mapped.prefetch(tf.data.AUTOTUNE), steps=self.steps, source=self._source)
+        return Stream(
+            mapped.prefetch(tf.data.AUTOTUNE),
+            steps=self.steps,
+            name=self.name,
+            source=self._source,
+        )
 
     def around_epoch(self, begins: bool) -> None:
         """Tell a PyDataset that a pass begins, or that it has ended."""
@@ -111,44 +151,56 @@ class Stream:
         """
         if self._source is not None and self._source.error is not None:
             cause, self._source.error = self._source.error, None
-            cause.add_note(
-                f"raised while reading batch {self._source.batch} of {self._source.name}"
-            )
             raise cause from None
+        if UNKNOWN_LABEL in str(error):
+            raise ValueError(
+                f"{UNKNOWN_LABEL}, after {steps} batches of the stream; drop such rows, or let the "
+                "training data hold every class"
+            ) from error
         error.add_note(f"raised after {steps} batches of the stream had been used")
 
 
 class _Part:
-    def __init__(self, stream: Stream, i: int) -> None:
+    def __init__(self, stream: Stream, which: tuple[int, ...]) -> None:
         self._stream = stream
-        self._i = i
+        self._which = which
 
     def __iter__(self) -> Iterator[Any]:
-        self._stream.around_epoch(True)
         read = 0
         try:
             for batch in self._stream.dataset.as_numpy_iterator():
-                yield batch[self._i]
+                found = tuple(batch[i] if i < len(batch) else None for i in self._which)
+                yield found if len(found) > 1 else found[0]
                 read += 1
         except Exception as error:
             self._stream.reraise(error, read)
             raise
         finally:
-            self._stream.around_epoch(False)
+            if self._stream._source is not None:
+                self._stream._source.stop_workers()
 
 
 class _Source:
-    """A PyDataset behind Keras' own adapter, which runs its workers."""
+    """A PyDataset behind Keras' own adapter, which runs its workers.
+
+    Attributes:
+        first: its first batch, as trees of NumPy arrays.
+        error: what it raised within a pass, which TensorFlow turns into text.
+    """
 
     def __init__(self, dataset: Any, name: str) -> None:
         from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
         self.name = name
+        self.first: tuple[Any, ...] | None = None
         self.error: Exception | None = None
-        self.batch = 0
+        self._read = 0
         source = self
 
         class Adapter(PyDatasetAdapter):
+            def _standardize_batch(self, batch: Any) -> Any:
+                return source.received(super()._standardize_batch(batch))
+
             def _get_iterator(self) -> Iterator[Any]:
                 return source.watched(super()._get_iterator())
 
@@ -159,23 +211,51 @@ class _Source:
         self._adapter = Adapter(dataset)
 
     def dataset(self) -> Any:
-        return self._adapter.get_tf_dataset().map(_as_tuple)
+        """The batches as a tf.data.Dataset; reads a few to learn their form."""
+        try:
+            return self._adapter.get_tf_dataset().map(_as_tuple)
+        except Exception as error:
+            self._note(error)
+            raise
+
+    def received(self, batch: Any) -> Any:
+        """Count a batch, and give its text in the form that TensorFlow takes."""
+        import tensorflow as tf
+
+        if self.first is None:
+            self.first = map_tree(np.asarray, _as_tuple(*batch))
+        self._read += 1
+
+        def convert(array: Any) -> Any:
+            is_text = getattr(getattr(array, "dtype", None), "kind", "") in ("O", "S", "U")
+            return tf.constant(array, tf.string) if is_text else array
+
+        return map_tree(convert, batch)
 
     def watched(self, batches: Iterator[Any]) -> Iterator[Any]:
-        # from_generator turns an exception into text: keep the exception itself
-        self.batch = 0
+        """Keep the exception that ends a pass."""
+        self._read = 0
         while True:
             try:
                 batch = next(batches)
             except StopIteration:
                 return
             except Exception as error:
+                self._note(error)
                 self.error = error
                 raise
-            self.batch += 1
             yield batch
 
+    def _note(self, error: Exception) -> None:
+        error.add_note(f"raised while reading batch {self._read} of {self.name}")
+
+    def stop_workers(self) -> None:
+        """End a pass that is none of training's: the user's on_epoch_end is not called."""
+        if self._adapter.enqueuer is not None:
+            self._adapter.enqueuer.stop()
+
     def around_epoch(self, begins: bool) -> None:
+        """Call the user's on_epoch_begin or on_epoch_end."""
         if begins:
             self._adapter.on_epoch_begin()
         elif self._adapter._within_epoch:
@@ -186,10 +266,16 @@ def _as_tuple(*element: Any) -> tuple[Any, ...]:
     return element
 
 
-def _is_batched(spec: Any) -> bool:
+def _is_batched(spec: Any, row_rank: int | None) -> bool:
     """Whether every component of an element has the same leading dimension, as batches have."""
     import keras
 
+    x = spec[0]
+    if hasattr(x, "shape") and x.shape.rank is not None:
+        if row_rank is not None:
+            return bool(x.shape.rank > row_rank)
+        if x.shape.rank == 1 and x.shape[0] is not None:
+            return False  # a batch of vectors has two axes
     shapes = [s.shape for s in keras.tree.flatten(spec)]
     if any(s.rank == 0 for s in shapes):
         return False

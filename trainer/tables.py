@@ -73,7 +73,7 @@ class Table:
             series = frame[name]
             column: dict[str, Any] = {"name": name, "input": input_name}
             if _is_number(series, name):
-                column |= _number_statistics(as_floats(series, name), normalize, weight)
+                column |= _number_statistics(as_floats(series, f"x[{name!r}]"), normalize, weight)
             else:
                 counts = as_text(series, name).value_counts()
                 column |= {
@@ -105,7 +105,7 @@ class Table:
         for column in self.columns:
             series = frame[column["name"]]
             if column["kind"] == "number":
-                values = as_floats(series, column["name"])
+                values = as_floats(series, f"{name}[{column['name']!r}]")
             else:
                 values = as_text(series, column["name"]).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)
@@ -116,10 +116,10 @@ class Table:
         missing = [c for c in known if c not in frame.columns]
         extra = [c for c in frame.columns if c not in known]
         if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             hint = did_you_mean(missing[0], map(str, extra)) if extra else "add it"
             raise ValueError(
-                f"{name} lacks the column {missing[0]!r} that training had (in all {len(missing)} "
-                f"of {len(known)} are missing); {hint}"
+                f"{name} lacks the column {missing[0]!r}{more}, which training had; {hint}"
             )
         if extra:
             raise ValueError(
@@ -249,8 +249,12 @@ def _is_number(series: pd.Series, name: Any) -> bool:
     )
 
 
-def as_floats(series: pd.Series, name: Any) -> np.ndarray:
+def as_floats(series: pd.Series, name: str) -> np.ndarray:
     """A column of numbers as float64 [n], NaN where missing.
+
+    Args:
+        series: the column.
+        name: what the user calls it, such as `x['age']`.
 
     Raises:
         ValueError: text or an infinite value, with its row.
@@ -267,15 +271,13 @@ def as_floats(series: pd.Series, name: Any) -> np.ndarray:
     if wrong.any():
         row = wrong.idxmax()
         raise ValueError(
-            f"x[{name!r}] is a column of numbers, but holds the text {series[wrong].iloc[0]!r} at "
-            f"row {row}; correct it, or set it to NaN"
+            f"{name} is a column of numbers, but holds the text {series[wrong].iloc[0]!r} at row "
+            f"{row}; correct it, or make numbers with pd.to_numeric({name}, errors='coerce')"
         )
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(values).any():
         row = series.index[int(np.isinf(values).argmax())]
-        raise ValueError(
-            f"x[{name!r}] contains infinity (inf) at row {row}; set it to NaN or drop it"
-        )
+        raise ValueError(f"{name} contains infinity (inf) at row {row}; set it to NaN or drop it")
     return np.asarray(values)
 
 

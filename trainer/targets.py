@@ -16,6 +16,7 @@ import numpy as np
 from trainer import arrays
 from trainer.arrays import Tree, map_named, map_tree
 from trainer.labels import Labels
+from trainer.streams import UNKNOWN_LABEL
 
 
 class Targets(Protocol):
@@ -79,17 +80,22 @@ class Numbers:
     @classmethod
     def learn_stream(cls, task: str, batches: Iterable[Any] | None, spec: Any) -> Numbers:
         """Learn the form of the targets of a stream, and their scale in one pass over `batches`
-        unless they are None."""
+        of targets and weights, unless they are None."""
         widths = map_tree(lambda s: 1 if s.shape.rank == 1 else s.shape[-1] or 1, spec)
         flat = map_tree(lambda s: s.shape.rank == 1, spec)
         scale = None
         if hasattr(spec, "shape") and spec.shape.rank <= 2 and batches is not None:
-            parts = [np.asarray(b, dtype=np.float64) for b in batches]
-            whole = np.concatenate([p.reshape(len(p), -1) for p in parts])
+            parts = list(batches)
+            whole = np.concatenate(
+                [np.asarray(y, np.float64).reshape(len(y), -1) for y, _ in parts]
+            )
             arrays.check_finite(whole, "y")
+            weights = [weight for _, weight in parts if weight is not None]
             from trainer.tables import affine
 
-            mean, deviation = affine(whole, "standard")
+            mean, deviation = affine(
+                whole, "standard", np.concatenate(weights) if weights else None
+            )
             scale = (mean.tolist(), deviation.tolist())
         return cls(task, widths, flat, scale)
 
@@ -115,12 +121,18 @@ class Numbers:
         return y
 
     def decode(self, outputs: Tree) -> Tree:
-        """The outputs, without the last axis where the target was a vector."""
+        """The outputs, without the last axis where the target was a vector.
+
+        Args:
+            outputs: in the structure of y; of a custom model any other, which is left as it is.
+        """
+        if set(dict(arrays.leaves(outputs, ""))) != set(dict(arrays.leaves(self.flat, ""))):
+            return outputs
 
         def one(flat: bool, output: np.ndarray) -> np.ndarray:
             return output[..., 0] if flat and output.ndim > 1 and output.shape[-1] == 1 else output
 
-        return map_tree(one, self.flat, _like(self.flat, outputs))
+        return map_tree(one, self.flat, outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON can hold."""
@@ -180,6 +192,11 @@ class Classes:
         return map_tree(lambda label: label.classes, self.labels)
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of the labels of each output, as `Labels.kind`."""
+        return {name: label.kind for name, label in arrays.leaves(self.labels, "")}
+
+    @property
     def task(self) -> str:
         """ "multilabel" if the only output is; else "classification"."""
         if isinstance(self.labels, Labels) and self.labels.kind == "multilabel":
@@ -215,9 +232,7 @@ class Classes:
                 tf.lookup.KeyValueTensorInitializer(keys, tf.constant(numbers)), -1
             )
             index = table.lookup(tf.reshape(tensor, [-1]))
-            with tf.control_dependencies(
-                [tf.debugging.assert_non_negative(index, "y holds a label that training lacks")]
-            ):
+            with tf.control_dependencies([tf.debugging.assert_non_negative(index, UNKNOWN_LABEL)]):
                 index = tf.identity(index)
             if label.one_hot:
                 return tf.one_hot(index, label.n_classes)
@@ -227,13 +242,11 @@ class Classes:
 
     def decode(self, outputs: Tree) -> Tree:
         """The most probable labels; for multilabel a 0/1 matrix."""
-        return map_tree(lambda label, p: label.decode(p), self.labels, _like(self.labels, outputs))
+        return map_tree(lambda label, p: label.decode(p), self.labels, outputs)
 
     def probabilities(self, outputs: Tree) -> Tree:
         """The probability of every class, [n, n_classes] for each output."""
-        return map_tree(
-            lambda label, p: label.probabilities(p), self.labels, _like(self.labels, outputs)
-        )
+        return map_tree(lambda label, p: label.probabilities(p), self.labels, outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON can hold."""
@@ -287,18 +300,3 @@ def _keys(tree: Any) -> list[str]:
 
 def _at(tree: Any, name: str) -> Any:
     return dict(arrays.leaves(tree, ""))[name]
-
-
-def _like(tree: Tree, outputs: Tree) -> Tree:
-    """The outputs in the structure of the targets, which may name what Keras only counts."""
-    if isinstance(tree, dict) and not isinstance(outputs, dict):
-        return dict(zip(tree, outputs, strict=True))
-    if isinstance(tree, tuple) and isinstance(outputs, dict):
-        return tuple(outputs.values())
-    if not isinstance(tree, (dict, tuple)) and isinstance(outputs, (list, tuple)):
-        if len(outputs) == 1:
-            return outputs[0]
-        raise ValueError(
-            f"the model has {len(outputs)} outputs, but y has one; give y one part an output"
-        )
-    return tuple(outputs) if isinstance(outputs, list) else outputs

@@ -11,12 +11,13 @@ graph computes the same steps of a twin model when it is given the twin's variab
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MAX_SHARED = 16  # architectures whose graphs are kept
+MAX_SHARED = 4  # architectures whose graphs are kept
 MAX_SHARED_BYTES = 2**27  # and the most that the variables they were traced with may take
 
 
@@ -33,6 +34,7 @@ class _Shared(dict[Hashable, _Traced]):
     bytes = 0
 
 
+_needless: list[Any] = []
 _shared: OrderedDict[Hashable, _Shared] = OrderedDict()
 
 
@@ -106,7 +108,8 @@ class Graphs:
         import tensorflow as tf
 
         made = tf.function(function, autograph=False, jit_compile=True if jit else None)
-        graph = made.get_concrete_function(*specs)
+        with _nothing_left_behind():
+            graph = made.get_concrete_function(*specs)
         self.traces += 1
         place = {id(handle): i for i, handle in enumerate(self._handles)}
         positions = [place.get(id(tensor), -1) for tensor in graph.captured_inputs]
@@ -116,6 +119,34 @@ class Graphs:
             self._common[signature] = _Traced(graph, None, positions)
         self._own[signature] = traced
         return traced
+
+
+@contextlib.contextmanager
+def _nothing_left_behind() -> Iterator[None]:
+    """Free what a trace leaves in TensorFlow's global tables, where it would stay for good.
+
+    Inner graphs refer to their operations by way of C++, where Python's collector does not see it
+    (keras#20552); and custom gradients are registered by name with all that they refer to. Neither
+    is needed again: TensorFlow has its own copy of the graphs, and nobody differentiates them.
+    """
+    from tensorflow.python.framework import ops
+    from tensorflow.python.framework.func_graph import dismantle_func_graph
+
+    gradients = ops.gradient_registry._registry
+    before = set(gradients)
+    try:
+        yield
+    finally:
+        for name in set(gradients) - before:
+            if name.startswith("CustomGradient-"):
+                del gradients[name]
+        while _needless:
+            dismantle_func_graph(_needless.pop())
+
+
+def needless(graph: Any) -> None:
+    """Let the Python side of an inner graph be freed once the outer one is traced."""
+    _needless.append(graph)
 
 
 def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.engine.graphs import Graphs
+from trainer.engine.graphs import Graphs, needless
 
 if TYPE_CHECKING:
     import keras
@@ -223,9 +223,10 @@ def _zeros(step: Any, spec: Any) -> Logs:
     # the loop's variables need the form of a step's logs before the first step has run
     import tensorflow as tf
 
-    logs = step.get_concrete_function(spec).structured_outputs
+    concrete = step.get_concrete_function(spec)
+    needless(concrete.graph)
     zeros: Logs = tf.nest.map_structure(
-        lambda t: tf.zeros([d or 0 for d in t.shape], t.dtype), logs
+        lambda t: tf.zeros([d or 0 for d in t.shape], t.dtype), concrete.structured_outputs
     )
     return zeros
 

@@ -1,0 +1,13 @@
+"""Every figure of speed and memory that the README claims, measured by one command.
+
+    python -m benchmarks                 # all of them; writes benchmarks/results/table.md and .json
+    python -m benchmarks perceptron cnn  # these only; prints the table
+    python -m benchmarks --quick         # tiny data: whether the programs run, not what they cost
+
+A benchmark in `cases` names its sides: ours, its peers, and what is compared. Each side is a
+process of its own that stays alive; the sides take turns, one round each, A B A B ..., so that
+whatever else the machine does meets all of them alike. Clocks run inside the sides, around the
+work alone. The first round warms up and does not count, except where a benchmark says otherwise.
+
+PyTorch and Lightning are compared where they are installed: `pip install -e ".[bench]"`.
+"""

@@ -1,0 +1,37 @@
+"""The benchmarks: one file a subject, each with its BENCHMARKS.
+
+To add one, write such a file and name it in FILES.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from benchmarks.case import Benchmark, Side
+
+FILES = (
+    "perceptron",
+    "cnn",
+    "lstm",
+    "long_step",
+    "stream",
+    "first_epoch",
+    "inference",
+    "trial",
+    "scaling",
+    "growth",
+    "memory",
+)
+
+
+def benchmarks(file: str) -> tuple[Benchmark, ...]:
+    """The benchmarks of a file."""
+    found: tuple[Benchmark, ...] = importlib.import_module(f"benchmarks.cases.{file}").BENCHMARKS
+    return found
+
+
+def find_side(file: str, benchmark: str, side: str) -> Side:
+    """A side by the names of its file, its benchmark and itself."""
+    (found,) = (b for b in benchmarks(file) if b.name == benchmark)
+    (wanted,) = (s for s in found.sides if s.name == side)
+    return wanted

@@ -1,0 +1,22 @@
+"""Synthetic data that can be learnt, seeded. Their kind costs what real data of that size cost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def arrays(rows: int, shape: tuple[int, ...], classes: int = 10) -> Data:
+    """x float32 [rows, *shape] in 0..1, and y int64 [rows]: the class whose direction is nearest."""
+    generator = np.random.default_rng(0)
+    x = generator.random((rows, *shape), dtype=np.float32)
+    directions = generator.standard_normal((int(np.prod(shape)), classes), dtype=np.float32)
+    # centred, or one class would win for almost every row
+    y = ((x.reshape(rows, -1) - 0.5) @ directions).argmax(axis=1)
+    return x, y
+
+
+def images(rows: int) -> Data:
+    """Images of 28 x 28, as MNIST's, and their classes."""
+    return arrays(rows, (28, 28))

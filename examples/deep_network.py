@@ -1,0 +1,99 @@
+"""Twenty layers: why a plain sigmoid network does not train, and two ways to make it train.
+
+    python examples/deep_network.py
+    python examples/deep_network.py --data fashion_mnist
+
+Back through each sigmoid layer the gradient shrinks, so that nothing of it reaches the first one.
+Batch normalisation keeps what a layer gets of one size; SELU units do so by themselves.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import pandas as pd
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+import keras
+import tensorflow as tf
+
+from trainer import Classifier, ModelSpec, datasets, models, plots
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--data", default="digits", help="a data set's name, a file or a folder")
+parser.add_argument("--target", help="of a table: the column to predict")
+parser.add_argument("--epochs", type=int, default=25, help="how often to go through the data")
+parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
+parser.add_argument("--out", type=Path, default=Path("output/deep_network"), help="for files")
+args = parser.parse_args()
+args.out.mkdir(parents=True, exist_ok=True)
+
+data = datasets.load(args.data, target=args.target, seed=args.seed)
+if data.class_names is None:
+    raise SystemExit(f"--data {args.data}: holds numbers to predict; use examples/regression.py")
+print(data, data.description, sep="\n")
+
+
+class Deep(Classifier):
+    """Twenty dense layers of 100 units; the annotated names are its fields."""
+
+    activation: str = "sigmoid"
+    batch_norm: bool = False
+    dropout: float = 0.0
+
+    def build_model(self, spec):
+        return models.deep(
+            spec,
+            depth=20,
+            units=100,
+            activation=self.activation,
+            batch_norm=self.batch_norm,
+            dropout=self.dropout,  # alpha dropout behind SELU: it keeps mean and deviation
+        )
+
+
+def vanishing(way):
+    """How much smaller the first layer's gradient is than the last one's, before any training."""
+    spec = ModelSpec(data.train.x.shape[1:], len(data.class_names), "classification")
+    keras.utils.set_random_seed(args.seed)
+    network = Deep(**way).build_model(spec)
+    x = keras.random.normal((32, *spec.input_shape))
+    y = keras.random.randint((32,), 0, spec.n_outputs)
+    kernels = [weight.value for weight in network.trainable_weights if weight.name == "kernel"]
+    with tf.GradientTape() as tape:
+        loss = keras.losses.sparse_categorical_crossentropy(y, network(x, training=True))
+    first, last = tape.gradient(loss, [kernels[0], kernels[-1]])
+    return float(tf.norm(first) / tf.norm(last))
+
+
+ways = {
+    "sigmoid": {},
+    "sigmoid, batch normalisation": {"batch_norm": True},
+    "SELU, alpha dropout": {"activation": "selu", "dropout": 0.1},
+}
+histories, rows = {}, []
+for name, way in ways.items():
+    model = Deep(
+        **way,
+        optimizer="sgd",
+        learning_rate=0.01,
+        normalize="standard",
+        epochs=args.epochs,
+        random_state=args.seed,
+    )
+    model.fit(*data.train, validation_data=data.valid)
+    histories[name] = model.history_
+    accuracy = model.score(*data.test)
+    rows.append({"network": name, "gradient ratio": vanishing(way), "accuracy": accuracy})
+
+table = pd.DataFrame(rows)
+print("gradient of the first layer / the last, before training; accuracy on the test rows:")
+print(table.to_string(index=False, float_format="{:.3g}".format))
+table.to_csv(args.out / "results.csv", index=False)
+print("Batch normalisation evaluates with averages over past batches, which follow slowly:")
+print("its validation curve starts late.")
+plots.plot_history(histories)[0].figure.savefig(args.out / "learning_curves.png")
+
+print("\nfiles written:")
+for name in ("results.csv", "learning_curves.png"):
+    print(f"  {args.out / name}")

@@ -1,0 +1,89 @@
+"""Runs an example as a newcomer does: in a folder of its own, without a screen or a network."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SECONDS = 120
+
+
+@dataclass
+class Run:
+    """A finished run: what it printed, the folder that it wrote to and the files that it named."""
+
+    text: str
+    folder: Path
+    files: dict[str, Path]
+
+    def line(self, start: str) -> str:
+        """The rest of the only printed line that starts so."""
+        (rest,) = [x.removeprefix(start) for x in self.text.splitlines() if x.startswith(start)]
+        return rest
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts examples/<name>.py with options; gives the finished process."""
+
+    def start_one(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY")}
+        nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+        env |= nowhere | {"KERAS_HOME": str(tmp_path / "no_cache")}
+        return subprocess.run(
+            [sys.executable, str(EXAMPLES / f"{name}.py"), *options],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    return start_one
+
+
+@pytest.fixture
+def run(start, tmp_path):
+    """Runs an example to its end, and checks what holds for all: it succeeds without a warning,
+    and the files that it names are whole and are all that it wrote."""
+
+    def run_one(name: str, *options: str) -> Run:
+        done = start(name, *options)
+        assert done.returncode == 0, done.stderr
+        warnings = [x for x in done.stderr.splitlines() if "Warning" in x or "WARNING:tens" in x]
+        assert not warnings, done.stderr
+        folder = tmp_path / "output" / name
+        _, named = done.stdout.split("\nfiles written:\n")
+        files = [tmp_path / line.strip() for line in named.splitlines()]
+        assert sorted(files) == sorted(p for p in folder.rglob("*") if p.is_file())
+        for file in files:
+            check_whole(file)
+        return Run(done.stdout, folder, {file.name: file for file in files})
+
+    return run_one
+
+
+def check_whole(file: Path) -> None:
+    """Assert that a picture shows something, and that a table has rows."""
+    assert file.stat().st_size > 0
+    if file.suffix == ".png":
+        with Image.open(file) as picture:
+            assert min(picture.size) >= 200
+            assert len(picture.convert("L").getcolors(256)) > 10, f"{file} is blank"
+    elif file.suffix == ".csv":
+        assert len(pd.read_csv(file, header=None)) > 1
+
+
+@pytest.fixture(scope="session")
+def housing():
+    """The real table of houses in California, with missing values and a column of text."""
+    file = Path(__file__).resolve().parents[3] / "shared" / "data" / "california_housing.csv.gz"
+    if not file.exists():
+        pytest.skip(f"{file} is not there")
+    return str(file)

@@ -1,0 +1,159 @@
+"""Each example runs, names what it wrote, and shows what it says that it shows.
+
+The bounds are scores that an untrained model misses: of ten classes it hits one in ten, and its R2
+is below 0.
+"""
+
+from pathlib import Path
+
+import keras
+import pandas as pd
+import pytest
+from sklearn.datasets import load_wine
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+pytestmark = pytest.mark.slow  # each starts TensorFlow in a process of its own
+
+
+def number(text: str) -> float:
+    """The number that a text starts with."""
+    return float(text.split()[0].rstrip(",:%"))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_enough_to_be_read_at_once(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < (
+        140 if path.stem == "classification" else 100
+    )
+
+
+def test_the_quickstart_trains_a_classifier_that_recognises_digits(run):
+    done = run("quickstart")
+    assert number(done.line("held-out accuracy ")) >= 0.96
+    assert "360 predictions are equal" in done.text
+    assert set(done.files) == {
+        "model.keras",
+        "history.csv",
+        "learning_curves.png",
+        "confusion_matrix.png",
+        "images.png",
+    }
+
+
+def test_the_model_of_the_quickstart_opens_in_plain_keras(run):
+    done = run("quickstart", "--epochs", "1")
+    model = keras.models.load_model(done.files["model.keras"])
+    assert model.output_shape == (None, 10)
+
+
+def test_the_quickstart_takes_a_table_whose_classes_do_not_count_from_0(run, tmp_path):
+    frame = load_wine(as_frame=True).frame
+    frame["target"] = 10 * frame["target"] - 5  # -5, 5 and 15
+    frame.to_csv(tmp_path / "wine.csv", index=False)
+    done = run("quickstart", "--data", "wine.csv", "--target", "target")
+    assert number(done.line("held-out accuracy ")) > 0.9
+    assert "images.png" not in done.files
+
+
+def test_the_quickstart_takes_numbers_to_predict(run):
+    done = run("quickstart", "--data", "diabetes")
+    assert number(done.line("held-out R2 ")) > 0.3
+    assert "residuals.png" in done.files
+
+
+def test_a_seed_repeats_a_run_to_the_bit_and_another_does_not(run):
+    def losses(seed: str) -> pd.DataFrame:
+        done = run("quickstart", "--data", "iris", "--epochs", "2", "--seed", seed)
+        return pd.read_csv(done.files["history.csv"]).drop(columns="seconds")
+
+    first = losses("7")
+    pd.testing.assert_frame_equal(first, losses("7"), check_exact=True)
+    assert not first.equals(losses("8"))
+
+
+def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
+    done = run("classification", "--epochs", "15")
+    assert number(done.line("raw pixels: held-out accuracy ")) < 0.3
+    assert number(done.line("normalised: held-out accuracy ")) > 0.9
+    assert "% of the test images get the very same probabilities" in done.text
+    assert "That is guessing" in done.text
+    raw, normalised = number(done.line("raw pixels: loss ")), number(done.line("normalised: loss "))
+    assert raw > 1_000 * normalised
+    for library in ("tensorflow", "keras", "numpy", "scikit-learn", "matplotlib"):
+        assert done.line(f"{library} ")[0].isdigit()
+    assert "weights: 50,610 as a list, 50,610 by adding" in done.text
+    assert done.line("test: images ").startswith("(360, 8, 8) uint8 from 0 to 255")
+
+
+def test_wrong_targets_hurt_the_squared_loss_more_than_the_absolute(run):
+    done = run("regression")
+    table = pd.read_csv(done.files["scores.csv"]).set_index(["trained on", "loss"])
+    assert (table.loc["correct targets", "R2"] > 0.3).all()
+    slipped = table.loc["slipped points", "MAE"]
+    assert slipped["squared"] > 1.2 * slipped["absolute"]
+    assert (slipped > 1.2 * table.loc["correct targets", "MAE"]).all()
+
+
+def test_twenty_layers_train_with_normalised_layers_only(run):
+    done = run("deep_network", "--epochs", "20")
+    table = pd.read_csv(done.files["results.csv"], index_col="network")
+    plain = table.loc["sigmoid"]
+    helped = table.drop(index="sigmoid")
+    assert plain["accuracy"] < 0.3
+    assert plain["gradient ratio"] < 1e-6
+    assert (helped["accuracy"] > 0.9).all()
+    assert (helped["gradient ratio"] > 0.1).all()
+
+
+def test_both_ways_of_writing_a_wide_and_deep_network_give_the_same_predictions(run):
+    done = run("wide_and_deep")
+    assert number(done.line("the predictions of the two ways differ by at most ")) < 1e-5
+    for name in ("Functional", "Subclassed", 'model="wide_and_deep"'):
+        assert number(done.line(f"{name}: held-out R2 ")) > 0.2
+
+
+def test_files_read_by_a_pipeline_train_as_well_as_arrays(run):
+    done = run("tf_data", "--epochs", "10")
+    files = number(done.line("from files: held-out accuracy "))
+    assert files > 0.93
+    assert abs(files - number(done.line("from arrays: held-out accuracy "))) < 0.03
+    shards = [pd.read_csv(p, header=None) for n, p in done.files.items() if n.startswith("train")]
+    assert len(shards) == 4
+    assert pd.concat(shards).shape == (1077, 65)
+
+
+@pytest.mark.parametrize("name", ["regression", "wide_and_deep"])
+def test_a_real_table_with_missing_values_and_text_is_taken_as_it_is(run, housing, name):
+    options = ("--data", housing, "--target", "median_house_value", "--epochs", "3")
+    done = run(name, *options)
+    if name == "regression":
+        table = pd.read_csv(done.files["scores.csv"]).set_index(["trained on", "loss"])
+        assert (table.loc["correct targets", "R2"] > 0.65).all()
+        assert table.loc[("slipped points", "absolute"), "R2"] > 0.65
+    else:
+        assert number(done.line("Functional: held-out R2 ")) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("classification", "iris", "holds no images"),
+        ("regression", "digits", "holds classes"),
+        ("wide_and_deep", "iris", "holds classes"),
+        ("deep_network", "diabetes", "holds numbers"),
+        ("tf_data", "diabetes", "needs classes"),
+    ],
+)
+def test_data_of_another_kind_are_refused_in_one_line(start, name, data, said):
+    done = start(name, "--data", data)
+    assert done.returncode != 0
+    assert f"--data {data}: " in done.stderr.splitlines()[-1]
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_data_set_is_answered_with_near_names(start):
+    done = start("quickstart", "--data", "digit")
+    assert done.returncode != 0
+    assert "did you mean 'digits'?" in done.stderr

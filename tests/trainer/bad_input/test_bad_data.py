@@ -1,0 +1,191 @@
+"""Data that fit refuses: one clear error, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+Row = tuple[Callable[[Any], Any], type[Exception], tuple[str, ...]]
+
+
+def with_value(array: np.ndarray, place: Any, value: Any) -> np.ndarray:
+    changed = array.copy()
+    changed[place] = value
+    return changed
+
+
+# what is called, the error, and what its message holds: argument, value, remedy
+DATA: dict[str, Row] = {
+    "x and y of different length": (
+        lambda g: g.classifier().fit(g.x, g.y[:-1]),
+        ValueError,
+        ("x has 30 rows", "y has 29 rows", "pass one target for each row"),
+    ),
+    "inputs of different length": (
+        lambda g: g.classifier().fit((g.x, g.x[:-1]), g.y),
+        ValueError,
+        ("x[0] has 30", "x[1] has 29"),
+    ),
+    "outputs of different length": (
+        lambda g: g.classifier().fit(g.x, {"a": g.y, "b": g.y[:3]}),
+        ValueError,
+        ("x has 30 rows", "y['b'] has 3 rows"),
+    ),
+    "no rows": (
+        lambda g: g.classifier().fit(g.x[:0], g.y[:0]),
+        ValueError,
+        ("x is empty", "(0, 4)"),
+    ),
+    "no columns": (
+        lambda g: g.classifier().fit(g.x[:, :0], g.y),
+        ValueError,
+        ("x is empty", "(30, 0)"),
+    ),
+    "no rows in a frame": (
+        lambda g: g.classifier().fit(g.frame[:0], g.y[:0]),
+        ValueError,
+        ("x is empty", "(0, 3)"),
+    ),
+    "no rows in a stream": (
+        lambda g: g.classifier().fit(g.stream(g.x[:0], g.y[:0])),
+        ValueError,
+        ("x is empty",),
+    ),
+    "x None": (lambda g: g.classifier().fit(None, g.y), ValueError, ("x=None", "pass an array")),
+    "x a file's name": (
+        lambda g: g.classifier().fit("data.csv", g.y),
+        TypeError,
+        ("x='data.csv'", "trainer.datasets.load"),
+    ),
+    "NaN in x": (
+        lambda g: g.classifier().fit(with_value(g.x, (2, 1), np.nan), g.y),
+        ValueError,
+        ("x contains NaN", "x[2, 1]", "SimpleImputer", "DataFrame"),
+    ),
+    "infinity in x": (
+        lambda g: g.classifier().fit(with_value(g.x, (2, 1), np.inf), g.y),
+        ValueError,
+        ("x contains infinity", "x[2, 1]", "drop such rows"),
+    ),
+    "infinity in a frame": (
+        lambda g: g.classifier().fit(g.frame.assign(age=with_value(g.x[:, 0], 3, np.inf)), g.y),
+        ValueError,
+        ("x['age'] contains infinity", "row 3", "set it to NaN"),
+    ),
+    "NaN in numeric y": (
+        lambda g: g.regressor().fit(g.x, with_value(g.r, 3, np.nan)),
+        ValueError,
+        ("y contains NaN", "y[3]", "drop such rows"),
+    ),
+    "NaN among labels": (
+        lambda g: g.classifier().fit(g.x, with_value(g.y.astype(float), 3, np.nan)),
+        ValueError,
+        ("y contains NaN", "drop the rows without a label"),
+    ),
+    "None among labels": (
+        lambda g: g.classifier().fit(g.x, with_value(g.y.astype(object), 3, None)),
+        ValueError,
+        ("y contains NaN or None", "drop the rows without a label"),
+    ),
+    "one class": (
+        lambda g: g.classifier().fit(g.x, g.y * 0),
+        ValueError,
+        ("y holds only one class (0)", "at least two classes"),
+    ),
+    "numbers for a classifier": (
+        lambda g: g.classifier().fit(g.x, g.r),
+        ValueError,
+        ("y holds continuous numbers", "use a Regressor"),
+    ),
+    "labels for a regressor": (
+        lambda g: g.regressor().fit(g.x, np.array(["a", "b", "c"])[g.y]),
+        ValueError,
+        ("y holds text such as 'a'", "use a Classifier"),
+    ),
+    "text among numeric labels": (
+        lambda g: g.classifier().fit(g.x, np.array(["a", 1, 2] * 10, dtype=object)),
+        ValueError,
+        ("y mixes text and numbers", "y.astype(str)"),
+    ),
+    "no y": (lambda g: g.classifier().fit(g.x), ValueError, ("requires y", "None", "pass the y")),
+    "y beside a stream": (
+        lambda g: g.classifier().fit(g.stream(g.x, g.y), g.y),
+        ValueError,
+        ("y: x is a", "leave y out"),
+    ),
+    "text in a numeric column": (
+        lambda g: g.classifier().fit(g.frame.assign(age=[1.0, 2.0, "old"] * 10), g.y),
+        ValueError,
+        ("x['age']", "'old' at row 2", "x['age'].astype(str)"),
+    ),
+    "text in an array": (
+        lambda g: g.classifier().fit(np.array([["a", "b"]] * 30), g.y),
+        ValueError,
+        ("x holds text such as 'a'", "DataFrame"),
+    ),
+    "a column twice": (
+        lambda g: g.classifier().fit(pd.concat([g.frame, g.frame], axis=1), g.y),
+        ValueError,
+        ("column 'age' stands twice", "rename"),
+    ),
+    "dates": (
+        lambda g: g.classifier().fit(g.frame.assign(age=pd.Timestamp("2020-01-01")), g.y),
+        TypeError,
+        ("x['age'] holds dates", "dt.dayofyear"),
+    ),
+    "sparse x": (
+        lambda g: g.classifier().fit(scipy.sparse.csr_matrix(g.x), g.y),
+        TypeError,
+        ("x is a sparse matrix", "x.toarray()"),
+    ),
+    "sparse y": (
+        lambda g: g.classifier().fit(g.x, scipy.sparse.csr_matrix(g.x > 0)),
+        TypeError,
+        ("y is a sparse matrix", "y.toarray()"),
+    ),
+    "1-D x": (
+        lambda g: g.classifier().fit(g.x[:, 0], g.y),
+        ValueError,
+        ("x has shape (30,)", "x.reshape(-1, 1)"),
+    ),
+    "a Series as x": (
+        lambda g: g.classifier().fit(g.frame["age"], g.y),
+        ValueError,
+        ("x is a Series", "x.to_frame()"),
+    ),
+    "objects as x": (
+        lambda g: g.classifier().fit(np.array([[object()]] * 30), g.y),
+        TypeError,
+        ("x holds objects that are no numbers", "convert"),
+    ),
+    "complex x": (
+        lambda g: g.classifier().fit(g.x + 1j, g.y),
+        ValueError,
+        ("x has dtype complex128",),
+    ),
+    "rows of different length": (
+        lambda g: g.classifier().fit([[1, 2], [3]] * 15, g.y),
+        ValueError,
+        ("x: its rows differ in length", "pad_sequences"),
+    ),
+    "a generator": (
+        lambda g: g.classifier().fit((row for row in g.x), g.y),
+        TypeError,
+        ("x is a generator", "PyDataset"),
+    ),
+    "an endless stream": (
+        lambda g: g.classifier().fit(g.stream(g.x, g.y).repeat()),
+        ValueError,
+        ("x is a tf.data.Dataset without end", "x.take(steps)"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "words"), DATA.values(), ids=DATA.keys())
+def test_fit_refuses_data_with(refuses: Any, call: Any, error: Any, words: Any) -> None:
+    refuses(call, error, words)

@@ -1,0 +1,300 @@
+"""Labels of every type, and networks that give probabilities or logits in every usual form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainer import Classifier
+
+ROWS = 60
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, 3)).astype(np.float32)
+TWO = (X[:, 0] > 0).astype(int)
+THREE = np.digitize(X[:, 0], [-0.5, 0.5])
+MATRIX = (X > 0).astype(int)
+
+
+class Linear(Classifier):
+    """One dense layer that separates the rows within a few epochs."""
+
+    units: int | None = None
+    activation: str | None = "softmax"
+    epochs = 30
+    batch_size = 20
+    optimizer = "sgd"
+    learning_rate = 0.5
+    metrics = ()
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        units = self.units or spec.n_outputs
+        return keras.Sequential(
+            [keras.Input(spec.input_shape), keras.layers.Dense(units, self.activation)]
+        )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits.astype(np.float64))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+
+# ---- types of labels -------------------------------------------------------------------------
+
+LABELS = {
+    "strings": np.array(["b", "a", "c"])[THREE],
+    "strings of one length more": np.array(["no", "yes", "perhaps"])[THREE],
+    "objects": np.array(["b", "a", "c"], dtype=object)[THREE],
+    "a list": [["b", "a", "c"][i] for i in THREE],
+    "integers with gaps": np.array([-7, 40, 3])[THREE],
+    "uint8": THREE.astype(np.uint8),
+    "whole floats": np.array([0.0, 10.0, 5.0])[THREE],
+    "a column": np.array([5, 1, 9])[THREE][:, None],
+    "booleans": TWO == 1,
+    "two strings": np.where(TWO, "spam", "ham"),
+    "minus one and one": np.where(TWO, 1, -1),
+    "a Series": pd.Series(np.where(TWO, "spam", "ham"), index=np.arange(ROWS)[::-1]),
+    "a Series of categories": pd.Series(pd.Categorical(np.where(TWO, "spam", "ham"))),
+    "a Series of Int64": pd.Series(np.where(TWO, 5, 2), dtype="Int64"),
+    "a Series of boolean": pd.Series(TWO == 1, dtype="boolean"),
+    "a Series of string": pd.Series(np.where(TWO, "spam", "ham"), dtype="string"),
+}
+
+
+@pytest.mark.parametrize("form", LABELS)
+def test_labels_of_any_type_are_learnt_and_given_back(form: str) -> None:
+    y = LABELS[form]
+    plain = np.asarray(y).reshape(-1)
+    if plain.dtype == object:
+        plain = np.array(plain.tolist())
+    model = Linear().fit(X, y)
+    predicted = model.predict(X)
+    np.testing.assert_array_equal(model.classes_, np.unique(plain))
+    assert model.classes_.dtype.kind == predicted.dtype.kind == plain.dtype.kind
+    assert predicted.shape == (ROWS,)
+    assert np.mean(predicted == plain) > 0.85
+    assert model.score(X, y) == pytest.approx(np.mean(predicted == plain))
+    proba = model.predict_proba(X)
+    assert proba.shape == (ROWS, len(model.classes_))
+    np.testing.assert_array_equal(predicted, model.classes_[proba.argmax(axis=1)])
+
+
+def test_the_probabilities_stand_in_the_order_of_the_classes() -> None:
+    names = np.array(["zebra", "ant"])[TWO]  # class 1 comes first in classes_
+    proba = Linear().fit(X, names).predict_proba(X)
+    right = np.where(TWO == 1, proba[:, 0], proba[:, 1])
+    assert np.mean(right > 0.5) > 0.85
+
+
+def test_labels_of_any_type_give_the_same_training() -> None:
+    expected = Linear().fit(X, THREE).predict_proba(X)
+    renamed = Linear().fit(X, np.array(["a", "b", "c"])[THREE]).predict_proba(X)
+    np.testing.assert_array_equal(renamed, expected)
+
+
+def test_several_labels_a_row_come_back_as_a_matrix() -> None:
+    model = Linear(activation="sigmoid").fit(X, MATRIX)
+    predicted, proba = model.predict(X), model.predict_proba(X)
+    assert predicted.shape == proba.shape == (ROWS, 3)
+    assert predicted.dtype == MATRIX.dtype
+    np.testing.assert_array_equal(predicted, (proba > 0.5).astype(int))
+    assert np.mean(predicted == MATRIX) > 0.9
+    exact = np.mean((predicted == MATRIX).all(axis=1))
+    assert model.score(X, MATRIX) == pytest.approx(exact)
+
+
+def test_the_default_model_learns_several_labels_a_row() -> None:
+    model = Classifier(epochs=20, batch_size=20, random_state=0).fit(X, MATRIX)
+    assert model.score(X, MATRIX) > 0.7
+    right = np.mean(model.predict(X) == MATRIX)
+    assert model.evaluate(X, MATRIX)["accuracy"] == pytest.approx(right, rel=1e-5)
+
+
+def test_one_hot_rows_are_classes_for_categorical_crossentropy() -> None:
+    model = Linear(loss="categorical_crossentropy").fit(X, np.eye(3)[THREE])
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    assert np.mean(model.predict(X) == THREE) > 0.85
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
+    assert model.score(X, np.eye(3)[THREE]) == pytest.approx(np.mean(model.predict(X) == THREE))
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", keras.losses.CategoricalHinge()])
+def test_labels_become_one_hot_rows_where_the_loss_wants_them(loss: Any) -> None:
+    model = Linear(loss=loss, metrics=["accuracy"]).fit(X, np.array(["b", "a", "c"])[THREE])
+    np.testing.assert_array_equal(model.classes_, ["a", "b", "c"])
+    assert model.score(X, np.array(["b", "a", "c"])[THREE]) > 0.7
+    found = model.evaluate(X, np.array(["b", "a", "c"])[THREE])["accuracy"]
+    assert found == pytest.approx(model.score(X, np.array(["b", "a", "c"])[THREE]))
+
+
+# ---- forms of networks -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("units", "activation"),
+    [(2, "softmax"), (1, "sigmoid"), (2, None), (1, None)],
+    ids=["softmax", "sigmoid", "two logits", "one logit"],
+)
+def test_two_classes_may_have_one_unit_or_two_with_or_without_activation(
+    units: int, activation: str | None
+) -> None:
+    y = np.where(TWO, "yes", "no")
+    model = Linear(units=units, activation=activation, metrics=None).fit(X, y)
+    outputs, proba = model.model_.predict(X, verbose=0), model.predict_proba(X)
+    if activation is None:
+        outputs = softmax(outputs) if units == 2 else sigmoid(outputs)
+    second = outputs[:, -1]
+    np.testing.assert_allclose(proba, np.c_[1 - second, second], rtol=1e-4, atol=1e-6)
+    assert model.score(X, y) > 0.9
+    logs = model.evaluate(X, y)
+    entropy = -np.log(np.where(TWO == 1, proba[:, 1], proba[:, 0])).mean()
+    assert logs["loss"] == pytest.approx(entropy, rel=1e-3)
+    assert logs["accuracy"] == pytest.approx(model.score(X, y), rel=1e-5)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_the_logits_of_many_classes_become_probabilities(one_hot: bool) -> None:
+    model = Linear(activation=None, loss=_from_logits() if one_hot else None).fit(X, THREE)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba, softmax(model.model_.predict(X, verbose=0)), rtol=1e-4)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+    assert model.score(X, THREE) > 0.85
+
+
+def _from_logits() -> keras.losses.Loss:
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def test_the_logits_of_several_labels_become_probabilities_of_each() -> None:
+    model = Linear(activation=None, metrics=None).fit(X, MATRIX)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba, sigmoid(model.model_.predict(X, verbose=0)), rtol=1e-4)
+    right = np.mean(model.predict(X) == MATRIX)
+    assert model.evaluate(X, MATRIX)["accuracy"] == pytest.approx(right, rel=1e-5)
+    assert right > 0.9
+
+
+class Hidden(keras.Model):
+    """A subclassed model: nothing but its graph tells how it ends."""
+
+    def __init__(self, units: int, end: Any) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(units, kernel_initializer="zeros")
+        self.end = end
+
+    def call(self, x: Any) -> Any:
+        return self.end(self.dense(x))
+
+
+ENDS = {
+    "softmax": (lambda x: keras.ops.softmax(x), 3),
+    "divided powers": (
+        lambda x: keras.ops.exp(x) / keras.ops.sum(keras.ops.exp(x), axis=-1, keepdims=True),
+        3,
+    ),
+    "logits": (lambda x: x, 3),
+    "sigmoid": (lambda x: keras.ops.sigmoid(x), 1),
+    "one logit": (lambda x: x, 1),
+    "sigmoids": (lambda x: keras.ops.sigmoid(x), None),
+    "logits of labels": (lambda x: x, None),
+}
+
+
+@pytest.mark.parametrize("form", ENDS)
+def test_a_subclassed_model_may_end_in_probabilities_or_in_logits(form: str) -> None:
+    end, units = ENDS[form]
+    y = {3: THREE, 1: TWO, None: MATRIX}[units]
+
+    class Own(Linear):
+        def build_model(self, spec: Any) -> keras.Model:
+            return Hidden(units or 3, end)
+
+    model = Own().fit(X, y)
+    outputs, proba = np.asarray(model.model_(X)), model.predict_proba(X)
+    assert ("logit" in form) == bool((outputs < 0).any())
+    if form == "logits":
+        outputs = softmax(outputs)
+    elif "logit" in form:
+        outputs = sigmoid(outputs)
+    expected = np.c_[1 - outputs, outputs] if units == 1 else outputs
+    np.testing.assert_allclose(proba, expected, rtol=1e-3, atol=1e-6)
+    assert np.mean(model.predict(X) == y) > 0.85
+
+
+FUNCTIONAL_ENDS = {
+    "an Activation layer": lambda d, n: keras.layers.Activation("softmax")(d),
+    "a Softmax layer": lambda d, n: keras.layers.Softmax()(d),
+    "an operation": lambda d, n: keras.ops.softmax(d),
+    "a reshaped softmax": lambda d, n: keras.layers.Reshape((n,))(keras.layers.Softmax()(d)),
+    "a mean of two": lambda d, n: keras.layers.Average()([keras.layers.Softmax()(d)] * 2),
+}
+
+
+@pytest.mark.parametrize("form", FUNCTIONAL_ENDS)
+def test_probabilities_are_recognised_however_the_model_ends(form: str) -> None:
+    class Own(Linear):
+        def build_model(self, spec: Any) -> keras.Model:
+            inputs = keras.Input(spec.input_shape)
+            dense = keras.layers.Dense(spec.n_outputs)(inputs)
+            return keras.Model(inputs, FUNCTIONAL_ENDS[form](dense, spec.n_outputs))
+
+    model = Own(epochs=2).fit(X, THREE)
+    assert model.model_.loss.from_logits is False
+    np.testing.assert_allclose(model.predict_proba(X), model.model_(X), rtol=1e-5)
+
+
+def test_the_activation_of_a_model_within_the_model_counts() -> None:
+    class Nested(Linear):
+        def build_model(self, spec: Any) -> keras.Model:
+            inputs = keras.Input(spec.input_shape)
+            inner = keras.Input(spec.input_shape)
+            head = keras.layers.Dense(spec.n_outputs, "softmax")(inner)
+            other = keras.layers.Dense(2)(inner)
+            return keras.Model(inputs, keras.Model(inner, [head, other])(inputs)[0])
+
+    model = Nested(epochs=2).fit(X, THREE)
+    assert model.model_.loss.from_logits is False
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.linspace(0, 1, ROWS), "continuous numbers such as .*use a Regressor"),
+        (np.array(["a", None] * 30, dtype=object), "y contains NaN or None; drop the rows"),
+        (np.where(TWO, np.nan, 1.0), r"y contains NaN or infinity \(inf\)"),
+        (np.array(["a", 1] * 30, dtype=object), r"mixes text and numbers; write y\.astype\(str\)"),
+        (np.zeros(ROWS, int), r"y holds only one class \(.*0.*\)"),
+        (np.zeros((ROWS, 2, 2)), r"y has shape \(60, 2, 2\): must be one label a row"),
+        (THREE[:, None] * np.ones((1, 2), int), "must be one label a row"),
+    ],
+    ids=["continuous", "None", "NaN", "mixed", "one class", "three axes", "no 0/1 matrix"],
+)
+def test_labels_that_are_none_are_refused(y: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Linear().fit(X, y)
+
+
+def test_labels_that_training_lacks_are_named() -> None:
+    model = Linear(epochs=1).fit(X, np.array(["a", "b", "c"])[THREE])
+    with pytest.raises(ValueError, match="y holds 'd', which training lacks; it knows 'a', 'b'"):
+        model.evaluate(X, np.array(["a", "b", "d"])[THREE])
+    with pytest.raises(ValueError, match=r"validation_data: y holds 3, which training lacks"):
+        Linear().fit(X, THREE, validation_data=(X, THREE + 1))
+    with pytest.raises(ValueError, match="y holds 0, 1, 2, which training lacks"):
+        model.evaluate(X, THREE)
+
+
+def test_a_head_of_the_wrong_width_is_told_what_to_be() -> None:
+    with pytest.raises(ValueError, match=r"expected 3 \(3 classes in y\), got 4; end the model"):
+        Linear(units=4).fit(X, THREE)

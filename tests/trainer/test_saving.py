@@ -1,0 +1,406 @@
+"""A saved Trainer: loaded, it predicts the same to the bit; plain Keras opens it too."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from trainer import Classifier, Float, Regressor, Trainer
+
+ROWS = 40
+RNG = np.random.default_rng(0)
+X = RNG.normal(loc=2, size=(ROWS, 4)).astype(np.float32)
+Y = X[:, 0]
+NAMES = np.array(["low", "mid", "top"])[np.digitize(X[:, 0], [1.5, 2.5])]
+FRAME = pd.DataFrame(
+    {
+        "n": np.where(RNG.random(ROWS) < 0.2, np.nan, Y),
+        "c": pd.Series(RNG.choice(["a", "b", None], size=ROWS), dtype="str"),
+        "b": pd.array(RNG.choice([True, False, None], size=ROWS), dtype="boolean"),
+        7: np.arange(ROWS),
+    }
+)
+LATER = FRAME.assign(c=["unseen", None] * (ROWS // 2), n=[np.nan, 1.0] * (ROWS // 2))
+
+
+class Linear(Regressor):
+    epochs = 2
+    batch_size = 20
+    metrics = ()
+    normalize = "standard"
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs)])
+
+
+class Labelled(Classifier):
+    """A subclass with fields of every type that a file can hold."""
+
+    units: int = 3
+    rate: Annotated[float, Float(0.0, 0.9)] = 0.5
+    sizes: tuple[int, ...] = (4, 5)
+    names: tuple[Any, ...] = ("a", ("b", None), True)
+    table: dict[Any, Any] | None = None
+    epochs = 2
+    batch_size = 20
+    metrics = ()
+    normalize = "minmax"
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        x = inputs = keras.Input(spec.input_shape)
+        for size in self.sizes:
+            x = keras.layers.Dropout(self.rate)(keras.layers.Dense(size, "relu")(x))
+        return keras.Model(inputs, keras.layers.Dense(spec.n_outputs, spec.output_activation)(x))
+
+
+class Own(keras.Model):
+    """A subclassed model, as people write it: without get_config, with state besides weights."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.hidden = keras.layers.Dense(8, "relu")
+        self.norm = keras.layers.BatchNormalization()
+        self.head = keras.layers.Dense(units)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.head(self.norm(self.hidden(x), training=training))
+
+
+class Subclassed(Labelled):
+    normalize = "standard"
+
+    def build_model(self, spec: Any) -> keras.Model:
+        return Own(spec.n_outputs)
+
+
+class TwoByTwo(Linear):
+    def build_model(self, spec: Any) -> keras.Model:
+        inputs = {k: keras.Input(s, name=k) for k, s in spec.input_shape.items()}
+        joined = keras.layers.Concatenate()(list(inputs.values()))
+        return keras.Model(
+            inputs, {k: keras.layers.Dense(w)(joined) for k, w in spec.n_outputs.items()}
+        )
+
+
+NESTED_X = {"wide": X[:, :1], "deep": X[:, 1:]}
+NESTED_Y = {"z": Y, "a": X[:, 1:3]}
+FLAGS = (X > 2).astype(np.int64)
+
+CASES: dict[str, tuple[Any, Any, Any, Any]] = {
+    "arrays": (Linear(), X, Y, X),
+    "the default regressor": (Regressor(model="wide_and_deep", epochs=1), X, 1e5 * Y, X),
+    "doubles": (Regressor(model="wide_and_deep", epochs=1), X.astype(float), Y, X),
+    "labels": (Labelled(), X, NAMES, X),
+    "booleans": (Labelled(), X, Y > 2, X),
+    "integers with gaps": (Labelled(), X, np.where(Y > 2, 40, -7).astype(np.int16), X),
+    "several labels a row": (Labelled(), X, FLAGS, X),
+    "one-hot rows": (Labelled(loss="categorical_crossentropy"), X, np.eye(4)[FLAGS.sum(1) % 4], X),
+    "a table": (Labelled(), FRAME, NAMES, LATER),
+    "a table for the default model": (Classifier(model="wide_and_deep"), FRAME, NAMES, LATER),
+    "a table in mixed precision": (Labelled(precision="mixed_bfloat16"), FRAME, NAMES, LATER),
+    "nested inputs and outputs": (TwoByTwo(), NESTED_X, NESTED_Y, NESTED_X),
+    "a subclassed model": (Subclassed(), X, NAMES, X),
+    "mixed precision": (Labelled(precision="mixed_float16"), X, NAMES, X),
+    "no normalisation": (Labelled(normalize=None), X, NAMES, X),
+}
+
+
+def leaves(tree: Any) -> list[np.ndarray]:
+    return keras.tree.flatten(tree)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_loaded_trainer_predicts_the_same_to_the_bit(case: str, tmp_path: Path) -> None:
+    model, x, y, later = CASES[case]
+    model.set_params(epochs=2).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        if case == "a subclassed model":
+            with pytest.warns(UserWarning, match=r"plain Keras will not .* no usable get_config"):
+                path = model.save(tmp_path / "model.keras")
+        else:
+            path = model.save(tmp_path / "model.keras")
+        loaded = type(model).load(path)
+    for method in ("predict", "predict_proba"):
+        if hasattr(model, method):
+            for data in (x, later):
+                found, expected = getattr(loaded, method)(data), getattr(model, method)(data)
+                for a, b in zip(leaves(found), leaves(expected), strict=True):
+                    np.testing.assert_array_equal(a, b)
+                    assert a.dtype == b.dtype
+    assert repr(loaded) == repr(model)
+    assert loaded.history_ == model.history_
+    assert loaded.seed_ == model.seed_
+    for name in ("n_features_in_", "feature_names_in_", "classes_"):
+        assert hasattr(loaded, name) == hasattr(model, name)
+        if hasattr(model, name):
+            for a, b in zip(
+                leaves(getattr(loaded, name)), leaves(getattr(model, name)), strict=True
+            ):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_a_loaded_trainer_can_be_evaluated_and_fitted_and_saved_again(tmp_path: Path) -> None:
+    model = Labelled(metrics=None).fit(FRAME, NAMES)
+    path = model.save(tmp_path / "model.keras")
+    loaded = Labelled.load(path)
+    assert loaded.evaluate(LATER, NAMES) == model.evaluate(LATER, NAMES)
+    assert loaded.score(FRAME, NAMES) == model.score(FRAME, NAMES)
+    again = Labelled.load(loaded.save(tmp_path / "again.keras"))
+    np.testing.assert_array_equal(again.predict_proba(FRAME), model.predict_proba(FRAME))
+    np.testing.assert_array_equal(
+        loaded.fit(FRAME, NAMES).predict_proba(FRAME), model.predict_proba(FRAME)
+    )
+
+
+def test_what_the_optimizer_knew_is_in_the_file(tmp_path: Path) -> None:
+    model = Linear(optimizer="adam").fit(X, Y)
+    loaded = Linear.load(model.save(tmp_path / "model.keras"))
+    plain = keras.models.load_model(tmp_path / "model.keras")
+    expected = [np.asarray(v) for v in model.model_.optimizer.variables]
+    assert int(expected[0]) == 4  # steps
+    for optimizer in (loaded.model_.optimizer, plain.optimizer):
+        for a, b in zip(optimizer.variables, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_fields_of_every_writable_type_come_back(tmp_path: Path) -> None:
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 100, 0.9)
+    fields: dict[str, Any] = {
+        "units": np.int64(5),
+        "rate": 0.25,
+        "sizes": (3,),
+        "names": ("x", ("y", None), [1, (2,)], False),
+        "table": {"a": (1, 2), 3: {"b": None}, ("k", 1): "tuple keys too"},
+        "optimizer": keras.optimizers.SGD(0.1, momentum=0.5, nesterov=True),
+        "learning_rate": schedule,
+        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=False),
+        "metrics": ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top")],
+        "class_weight": {"low": 2.0},
+        "epochs": 1,
+    }
+    model = Labelled(**fields).fit(X, NAMES)
+    loaded = Labelled.load(model.save(tmp_path / "model.keras"))
+    for name in ("units", "rate", "sizes", "names", "table", "class_weight", "epochs"):
+        assert getattr(loaded, name) == fields[name]
+        assert type(getattr(loaded, name)) is not np.int64
+    assert type(loaded.names[1]) is tuple and type(loaded.names[2]) is list
+    for name in ("optimizer", "learning_rate", "loss"):
+        assert type(getattr(loaded, name)) is type(fields[name])
+        assert getattr(loaded, name).get_config() == fields[name].get_config()
+    assert loaded.metrics[1].get_config() == fields["metrics"][1].get_config()
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.evaluate(X, NAMES) == model.evaluate(X, NAMES)
+    refitted, again = loaded.fit(X, NAMES), model.fit(X, NAMES)
+    np.testing.assert_array_equal(refitted.predict_proba(X), again.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("callbacks", (keras.callbacks.TerminateOnNaN(),)),
+        ("loss", lambda y, p: keras.ops.mean((y - p) ** 2, axis=-1)),
+        ("metrics", [lambda y, p: keras.ops.mean(y - p)]),
+        ("random_state", np.random.RandomState(0)),
+    ],
+    ids=["callbacks", "loss", "metrics", "random_state"],
+)
+def test_a_field_that_cannot_be_written_is_named_and_the_rest_is_kept(
+    name: str, value: Any, tmp_path: Path
+) -> None:
+    model = Linear(**{name: value, "learning_rate": 0.01}).fit(X, Y)
+    with pytest.warns(UserWarning, match=f"^{name}=.*cannot be written.*will have the default"):
+        path = model.save(tmp_path / "model.keras")
+    loaded = Linear.load(path)
+    assert loaded.learning_rate == 0.01
+    assert getattr(loaded, name) == getattr(Linear(), name)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+# ---- what is in the file ---------------------------------------------------------------------
+
+
+def test_the_file_holds_no_pickle_and_none_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Labelled().fit(FRAME, NAMES)
+    path = model.save(tmp_path / "model.keras")
+    expected = model.predict_proba(LATER)
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if not n.startswith("assets/")]
+        assert sorted(names) == [
+            "config.json",
+            "metadata.json",
+            "model.weights.h5",
+            "trainer.json",
+        ]
+        for name in names:
+            content = archive.read(name)
+            if name.endswith(".json"):
+                json.loads(content)
+            with pytest.raises(Exception):  # noqa: B017 - whatever pickle says, it is none
+                pickle.loads(content)
+        archive.extract("model.weights.h5", tmp_path)
+
+    def only_numbers(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            assert item.dtype.kind in "fiub", name
+
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        file.visititems(only_numbers)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("something is unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    np.testing.assert_array_equal(Labelled.load(path).predict_proba(LATER), expected)
+
+
+def test_plain_keras_opens_the_files_in_a_process_without_the_package(tmp_path: Path) -> None:
+    frame = FRAME[["n", "c"]]
+    cases: dict[str, tuple[Any, Any, Any]] = {
+        "default": (Classifier(model="wide_and_deep", epochs=1), X, NAMES),
+        "regressor": (Regressor(model="wide_and_deep", epochs=1), X, 1e5 * Y),
+        "unscaled": (Regressor(model="wide_and_deep", epochs=1), {"wide": IDS, "deep": IDS}, Y),
+        "own": (Labelled(), X, FLAGS),
+        "nested": (TwoByTwo(), NESTED_X, NESTED_Y),
+        "table": (Labelled(), frame, NAMES),
+        "mixed": (Labelled(precision="mixed_bfloat16"), X, NAMES),
+    }
+    for name, (model, x, y) in cases.items():
+        model.fit(x, y).save(tmp_path / f"{name}.keras")
+        if name == "table":
+            x = {"n": frame[["n"]].to_numpy(), "c": frame[["c"]].fillna("[missing]").to_numpy()}
+            x["c"] = x["c"].astype(str)
+        found = model.model_(keras.tree.map_structure(tf.constant, x))
+        arrays = {f"x_{k}": v for k, v in (x if isinstance(x, dict) else {"": x}).items()}
+        named = found if isinstance(found, dict) else {"": found}
+        arrays |= {f"p_{k}": np.asarray(v).astype(np.float32) for k, v in named.items()}
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    script = """
+import sys, warnings
+import keras, numpy as np, tensorflow as tf
+warnings.simplefilter("error")
+for name in sys.argv[1:]:
+    model = keras.models.load_model(f"{name}.keras")
+    saved = np.load(f"{name}.npz")
+    x = {k[2:]: tf.constant(saved[k]) for k in saved if k.startswith("x_")}
+    found = model(x if len(x) > 1 else x[""])
+    for k, v in (found if isinstance(found, dict) else {"": found}).items():
+        np.testing.assert_array_equal(np.asarray(v).astype(np.float32), saved[f"p_{k}"], name)
+assert not any(m.split(".")[0] == "trainer" for m in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *cases],
+        cwd=tmp_path,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+IDS = RNG.integers(0, 9, size=(ROWS, 2))
+
+
+def test_the_file_holds_no_row_of_the_data(tmp_path: Path) -> None:
+    marks = np.array([123456.789, 98765.4321])
+    x = np.r_[np.c_[marks, marks], X[:, :2]].astype(np.float64)
+    path = Linear(normalize=None).fit(x, np.zeros(len(x))).save(tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as archive:
+        content = b"".join(archive.read(n) for n in archive.namelist())
+    for mark in marks:
+        assert str(mark).encode() not in content
+        assert np.float32(mark).tobytes() not in content
+        assert np.float64(mark).tobytes() not in content
+
+
+# ---- writing it whole or not at all ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_the_old_file_stays_whole_when_the_disk_is_full(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Linear().fit(X, Y), Linear(epochs=1).fit(X, -Y)
+    path = old.save(tmp_path / "model.keras")
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, full)
+        with pytest.raises(OSError, match=r"model\.keras.*No space left"):
+            new.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+    np.testing.assert_array_equal(Linear.load(path).predict(X), old.predict(X))
+    new.save(path)
+    np.testing.assert_array_equal(Linear.load(path).predict(X), new.predict(X))
+
+
+def test_saving_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:
+    model = Labelled().fit(FRAME, NAMES)
+    before = model.predict_proba(LATER)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model.predict_proba(LATER), before)
+    assert model.model_.optimizer is not None
+    model.fit(FRAME, NAMES)
+    np.testing.assert_array_equal(model.predict_proba(LATER), before)
+
+
+def test_a_trainer_that_is_not_fitted_cannot_be_saved(tmp_path: Path) -> None:
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        Linear().save(tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_class_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    path = Linear(epochs=1).fit(X, Y).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"was saved by Linear, not Labelled; write Linear\.load"):
+        Labelled.load(path)
+
+
+def test_a_model_that_was_changed_since_is_refused(tmp_path: Path) -> None:
+    path = Linear(epochs=1).fit(X, Y).save(tmp_path / "model.keras")
+
+    def build(spec: Any) -> keras.Model:
+        hidden = keras.layers.Dense(7)
+        return keras.Sequential([keras.Input(spec.input_shape), hidden, keras.layers.Dense(1)])
+
+    changed = type("Linear", (Linear,), {"build_model": lambda self, spec: build(spec)})
+    with pytest.raises(ValueError, match=r"do not fit the model that Linear\.build_model makes"):
+        changed.load(path)
+
+
+def test_a_plain_trainer_with_a_loss_of_its_own_is_saved(tmp_path: Path) -> None:
+    class Contracting(Trainer):
+        def build_model(self, spec: Any) -> keras.Model:
+            return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(4)])
+
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+            return keras.ops.mean((x - y_pred) ** 2)
+
+    model = Contracting(epochs=1).fit(X)
+    loaded = Contracting.load(model.save(tmp_path / "model.keras"))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.evaluate(X) == model.evaluate(X)

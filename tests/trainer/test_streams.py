@@ -1,0 +1,359 @@
+"""Training on tf.data.Dataset and keras.utils.PyDataset: the same results as on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import Classifier, Regressor, Trainer
+
+ROWS, BATCH = 50, 20  # the last batch is smaller than the others
+RNG = np.random.default_rng(0)
+X = RNG.normal(loc=3, size=(ROWS, 4)).astype(np.float32)
+Y = X[:, 0].astype(np.float32)
+NAMES = np.array(["low", "mid", "top"])[np.digitize(X[:, 0], [2.5, 3.5])]
+WEIGHT = RNG.uniform(0.5, 2, size=ROWS).astype(np.float32)
+
+
+class Linear(Regressor):
+    epochs = 2
+    batch_size = BATCH
+    optimizer = "sgd"
+    loss = "mse"
+    metrics = ()
+    normalize = "standard"
+    shuffle = False
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        return keras.Sequential(
+            [keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs)]
+        )
+
+
+class Labelled(Classifier):
+    epochs = 6
+    batch_size = BATCH
+    optimizer = "sgd"
+    learning_rate = 1.0
+    normalize = "standard"
+    shuffle = False
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        return keras.Sequential(
+            [keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs, "softmax")]
+        )
+
+
+class Batches(keras.utils.PyDataset):
+    """Rows in batches, as users write them."""
+
+    def __init__(self, *parts: Any, fail_at: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.parts, self.fail_at = parts, fail_at
+
+    @property
+    def num_batches(self) -> int:
+        return -(-ROWS // BATCH)
+
+    def __getitem__(self, index: int) -> Any:
+        if index == self.fail_at:
+            raise LookupError("the file of this batch is gone")
+        rows = slice(index * BATCH, (index + 1) * BATCH)
+        return tuple(keras.tree.map_structure(lambda a: a[rows], p) for p in self.parts)
+
+
+def dataset(*parts: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(parts)
+
+
+def generated(*parts: np.ndarray, batched: bool = True) -> tf.data.Dataset:
+    """A data set of unknown length."""
+
+    def rows() -> Iterator[Any]:
+        step = BATCH if batched else 1
+        for i in range(0, ROWS, step):
+            yield tuple(p[i : i + step] if batched else p[i] for p in parts)
+
+    lead = (None,) if batched else ()
+    signature = tuple(tf.TensorSpec(lead + p.shape[1:], p.dtype) for p in parts)
+    return tf.data.Dataset.from_generator(rows, output_signature=signature)
+
+
+STREAMS = {
+    "batched": lambda *p: dataset(*p).batch(BATCH),
+    "single rows": dataset,
+    "of unknown length": generated,
+    "single rows of unknown length": lambda *p: generated(*p, batched=False),
+    "filtered": lambda *p: dataset(*p).batch(BATCH).filter(lambda *p: True),
+    "PyDataset": Batches,
+    "PyDataset with two workers": lambda *p: Batches(*p, workers=2, max_queue_size=4),
+}
+
+
+@pytest.fixture(scope="module")
+def on_arrays() -> Linear:
+    return Linear().fit(X, Y, sample_weight=WEIGHT, validation_data=(X, Y))
+
+
+@pytest.mark.parametrize("form", STREAMS)
+def test_a_stream_trains_as_its_rows_do_in_arrays(form: str, on_arrays: Linear) -> None:
+    make = STREAMS[form]
+    model = Linear().fit(make(X, Y, WEIGHT), validation_data=make(X, Y))
+    np.testing.assert_allclose(model.predict(X), on_arrays.predict(X), rtol=1e-5)
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(model.history_[name], on_arrays.history_[name], rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(make(X, Y)), model.predict(X))
+    np.testing.assert_array_equal(model.predict(make(X)), model.predict(X))
+    for weight in ((), (WEIGHT,)):
+        weights = {"sample_weight": weight[0]} if weight else {}
+        expected = model.evaluate(X, Y, **weights)["loss"]
+        assert model.evaluate(make(X, Y, *weight))["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_of_a_fixed_size_are_taken_as_batches() -> None:
+    whole = dataset(X[:40], Y[:40]).batch(BATCH, drop_remainder=True)
+    by_stream, by_arrays = Linear().fit(whole), Linear().fit(X[:40], Y[:40])
+    np.testing.assert_allclose(by_stream.predict(X), by_arrays.predict(X), rtol=1e-5)
+
+
+def test_elements_that_are_x_alone_can_be_predicted() -> None:
+    model = Linear().fit(X, Y)
+    alone = tf.data.Dataset.from_tensor_slices(X)
+    np.testing.assert_array_equal(model.predict(alone), model.predict(X))
+    np.testing.assert_array_equal(model.predict(alone.batch(7)), model.predict(X))
+
+
+@pytest.mark.parametrize("form", ["batched", "single rows of unknown length", "PyDataset"])
+def test_labels_of_a_stream_may_be_strings(form: str) -> None:
+    # TensorFlow's type for text is object or bytes, never numpy's str
+    names = NAMES.astype(object) if form != "single rows of unknown length" else NAMES.astype("S")
+    parts = (X, names)
+    if form == "single rows of unknown length":
+        stream = generated(X, Y, batched=False).map(_with_name)
+    else:
+        stream = STREAMS[form](*parts)
+    model = Labelled().fit(stream)
+    np.testing.assert_array_equal(model.classes_, ["low", "mid", "top"])
+    assert set(model.predict(X)) <= {"low", "mid", "top"}
+    assert model.score(stream) == pytest.approx(model.score(X, NAMES))
+    assert model.evaluate(stream)["accuracy"] == pytest.approx(model.score(X, NAMES), rel=1e-5)
+    assert model.score(stream) > 0.8
+
+
+def _with_name(x: Any, y: Any) -> Any:
+    return x, tf.where(y < 2.5, "low", tf.where(y < 3.5, "mid", "top"))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([40, -7, 3])[np.digitize(X[:, 0], [2.5, 3.5])], X[:, 0] > 3],
+    ids=["integers with gaps", "booleans"],
+)
+def test_labels_of_a_stream_may_be_numbers_or_booleans(labels: np.ndarray) -> None:
+    stream = dataset(X, labels).batch(BATCH)
+    by_stream, by_arrays = Labelled(epochs=2).fit(stream), Labelled(epochs=2).fit(X, labels)
+    np.testing.assert_array_equal(by_stream.classes_, by_arrays.classes_)
+    np.testing.assert_allclose(by_stream.predict_proba(X), by_arrays.predict_proba(X), rtol=1e-4)
+    np.testing.assert_array_equal(by_stream.predict(stream), by_stream.predict(X))
+
+
+def test_several_labels_a_row_and_one_hot_rows_may_be_streamed() -> None:
+    matrix = (X > 3).astype(np.int64)
+    model = Classifier(model="wide_and_deep", epochs=1).fit(dataset(X, matrix).batch(BATCH))
+    assert model.predict(X).shape == matrix.shape
+    one_hot = np.eye(3, dtype=np.float32)[np.digitize(X[:, 0], [2.5, 3.5])]
+    model = Labelled(loss="categorical_crossentropy").fit(dataset(X, one_hot).batch(BATCH))
+    assert np.mean(model.predict(X) == one_hot.argmax(axis=1)) > 0.8
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"low": 5.0, "top": 0.5}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_of_a_stream_are_weighted_as_those_of_arrays(
+    class_weight: Any, weighted: bool
+) -> None:
+    loss = "sparse_categorical_crossentropy"  # of the user's own: weights are used as they are
+    model = Labelled(epochs=2, class_weight=class_weight, loss=loss, metrics=())
+    extra = (WEIGHT,) if weighted else ()
+    weight = WEIGHT if weighted else None
+    expected = model.fit(X, NAMES, sample_weight=weight).predict_proba(X)
+    found = model.fit(dataset(X, NAMES.astype(object), *extra).batch(BATCH)).predict_proba(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["batched", "single rows", "PyDataset"])
+def test_streams_may_have_several_inputs_and_outputs(form: str) -> None:
+    class TwoByTwo(Linear):
+        def build_model(self, spec: Any) -> keras.Model:
+            inputs = {k: keras.Input(s, name=k) for k, s in spec.input_shape.items()}
+            joined = keras.layers.Concatenate()(list(inputs.values()))
+            return keras.Model(
+                inputs, {k: keras.layers.Dense(w)(joined) for k, w in spec.n_outputs.items()}
+            )
+
+    x = {"left": X[:, :3], "right": X[:, 3:]}
+    y = {"first": Y, "rest": X[:, 1:]}
+    by_stream, by_arrays = TwoByTwo().fit(STREAMS[form](x, y)), TwoByTwo().fit(x, y)
+    found, expected = by_stream.predict(STREAMS[form](x, y)), by_arrays.predict(x)
+    assert found["first"].shape == (ROWS,)
+    for key in y:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-6)
+
+
+def test_a_stream_is_normalised_by_its_own_statistics_inside_the_model() -> None:
+    model = Linear().fit(generated(X, Y))
+    kernel, bias = model.model_.get_weights()[-2:]
+    by_hand = (X - X.mean(axis=0)) / X.std(axis=0) @ kernel + bias
+    np.testing.assert_allclose(model.predict(X), by_hand[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(model.model_(X)[:, 0], model.predict(X), rtol=1e-5)
+
+
+def test_the_default_model_learns_from_a_stream_in_units_of_y() -> None:
+    model = Regressor(epochs=15, random_state=0).fit(dataset(X, 1000 * Y).batch(BATCH))
+    assert model.score(X, 1000 * Y) > 0.9
+
+
+def test_an_autoencoder_may_be_fed_by_a_stream() -> None:
+    class Code(Trainer):
+        def build_model(self, spec: Any) -> keras.Model:
+            return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(4)])
+
+    model = Code(loss="mse", random_state=0, epochs=1).fit(dataset(X, X).batch(BATCH))
+    assert model.predict(X).shape == X.shape
+
+
+def test_each_epoch_is_a_new_pass_over_a_shuffled_data_set() -> None:
+    seen: list[float] = []
+
+    def note(x: Any, y: Any) -> Any:
+        tf.py_function(lambda v: seen.append(float(v)), [x[0]], [])
+        return x, y
+
+    stream = dataset(X, Y).shuffle(ROWS, seed=0).map(note).batch(BATCH)
+    Linear(normalize=None, epochs=2).fit(stream)
+    first, second = seen[-2 * ROWS : -ROWS], seen[-ROWS:]
+    assert sorted(first) == sorted(second) == pytest.approx(sorted(X[:, 0].tolist()))
+    assert first != second
+
+
+def test_a_py_dataset_is_told_of_the_end_of_each_epoch() -> None:
+    class Counting(Batches):
+        ends = 0
+
+        def on_epoch_end(self) -> None:
+            self.ends += 1
+
+    stream = Counting(X, Y)
+    Linear(normalize=None, epochs=3).fit(stream)
+    assert stream.ends == 3
+
+
+# ---- errors of the user's own code -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
+def test_an_error_in_a_py_dataset_reaches_the_user_with_its_batch(workers: int, call: str) -> None:
+    broken = Batches(X, Y, fail_at=1, workers=workers)
+    model = Linear(normalize=None)
+    if call != "fit":
+        model.fit(X, Y)
+    with pytest.raises(LookupError, match="the file of this batch is gone") as caught:
+        getattr(model, call)(broken)
+    assert any("batch 1 of x" in note for note in caught.value.__notes__)
+    assert caught.value.__traceback__ is not None
+
+
+def test_an_error_in_validation_data_says_that_it_was_there() -> None:
+    with pytest.raises(LookupError) as caught:
+        Linear(normalize=None).fit(X, Y, validation_data=Batches(X, Y, fail_at=2))
+    assert any("batch 2 of validation_data: x" in note for note in caught.value.__notes__)
+
+
+def test_a_py_dataset_can_be_used_again_after_its_error() -> None:
+    broken = Batches(X, Y, fail_at=1)
+    model = Linear(normalize=None)
+    with pytest.raises(LookupError):
+        model.fit(broken)
+    broken.fail_at = None
+    np.testing.assert_allclose(
+        model.fit(broken).predict(X), Linear(normalize=None).fit(X, Y).predict(X), rtol=1e-5
+    )
+
+
+def test_an_error_in_a_tf_data_pipeline_says_after_how_many_batches() -> None:
+    def fragile() -> Iterator[Any]:
+        yield X[:BATCH], Y[:BATCH]
+        raise LookupError("the second file is gone")
+
+    signature = (tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.float32))
+    stream = tf.data.Dataset.from_generator(fragile, output_signature=signature)
+    with pytest.raises(tf.errors.OpError, match="the second file is gone"):
+        Linear(normalize=None).fit(stream)
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+
+def test_a_data_set_without_end_is_refused_with_the_remedy() -> None:
+    endless = dataset(X, Y).batch(BATCH).repeat()
+    with pytest.raises(ValueError, match=r"x is a tf.data.Dataset without end.*x\.take\(steps\)"):
+        Linear().fit(endless)
+    with pytest.raises(ValueError, match="validation_data: x is a tf.data.Dataset without end"):
+        Linear().fit(X, Y, validation_data=endless)
+    assert Linear().fit(endless.take(2)).history_.records
+
+
+def test_a_py_dataset_without_end_is_refused() -> None:
+    class Endless(Batches):
+        num_batches = None
+
+    with pytest.raises(ValueError, match="a PyDataset without end; give it a num_batches"):
+        Linear().fit(Endless(X, Y))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: dataset(X[:0], Y[:0]).batch(4), lambda: generated(X, Y).skip(99)],
+    ids=["known", "of unknown length"],
+)
+@pytest.mark.parametrize("normalize", [None, "standard"])
+def test_an_empty_data_set_is_refused(make: Any, normalize: str | None) -> None:
+    with pytest.raises(ValueError, match=r"x is empty"):
+        Linear(normalize=normalize).fit(make())
+
+
+def test_a_generator_is_refused_because_it_gives_its_rows_once() -> None:
+    with pytest.raises(TypeError, match=r"x is a generator.*from_generator\(function"):
+        Linear().fit((batch for batch in [(X, Y)]))
+
+
+def test_y_and_weights_beside_a_stream_are_refused() -> None:
+    stream = dataset(X, Y).batch(BATCH)
+    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and let x give \(x, y\)"):
+        Linear().fit(stream, Y)
+    with pytest.raises(ValueError, match="^sample_weight: x is a .*leave sample_weight out"):
+        Linear().fit(stream, sample_weight=WEIGHT)
+
+
+def test_a_stream_cannot_be_split() -> None:
+    with pytest.raises(ValueError, match=r"validation_split=0\.2: a stream cannot be split"):
+        Linear(validation_split=0.2).fit(dataset(X, Y).batch(BATCH))
+
+
+def test_a_stream_without_y_is_refused_where_y_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"Linear: x gives no y; let its elements be \(x, y\)"):
+        Linear().fit(dataset(X).batch(BATCH))
+
+
+def test_a_label_that_the_training_stream_lacks_is_named() -> None:
+    model = Labelled(epochs=1).fit(X, NAMES)
+    other = dataset(X, np.where(NAMES == "top", "peak", NAMES).astype(object)).batch(BATCH)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="training lacks"):
+        model.evaluate(other)
