@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +32,8 @@ class _Process:
 
     def __init__(self, file: str, benchmark: Benchmark, side: Side, count: int, quick: bool):
         self._what = f"{file}, {benchmark.name}: {side.name}"
-        self._errors = tempfile.TemporaryFile("w+")
+        # a file, not a pipe: nobody reads it while the side works. It is closed in __exit__.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         inherited = {k: v for k, v in os.environ.items() if not any(d in k for d in _DECISIVE)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.rounds", file, benchmark.name, side.name, str(count)]
@@ -69,10 +70,8 @@ class _Process:
 
     def __exit__(self, *error: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # it may have ended already
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended already
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:

@@ -457,7 +457,10 @@ class Trainer(Fields, BaseEstimator):
         x = network.inputs.prepare(data.x, type(self).__name__, f"{name}x")
         y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
         return network.evaluation_rows(
-            network.batch(x, y, data.weight), self.batch_size, self.resident_bytes
+            network.batch(x, y, data.weight),
+            self.batch_size,
+            self.resident_bytes,
+            every_batch=bool(prefix) and hooks.wants_batches(self.configure_callbacks(), "test"),
         )
 
     def _keep(self, network: Network, history: History, seed: int) -> None:

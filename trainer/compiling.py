@@ -6,8 +6,10 @@ defaults of each task. Not for what a model's outputs mean (`outputs`), nor for 
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainer import arrays, outputs
@@ -37,7 +39,7 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     import keras
 
     if isinstance(value, keras.optimizers.Optimizer):
-        made = value.__class__.from_config(value.get_config())
+        made = _from_config(value, value.get_config())
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
     else:
@@ -50,10 +52,19 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
         inner = getattr(made, "inner_optimizer", made)
         config = inner.get_config()
         config["learning_rate"] = learning_rate
-        fresh = inner.__class__.from_config(config)
+        fresh = _from_config(inner, config)
         if inner is made:
             return fresh
         made.inner_optimizer = fresh
+    return made
+
+
+def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
+    made = value.__class__.from_config(config)
+    # a config does not tell of which weights the optimizer was told to leave undecayed
+    names = getattr(value, "_exclude_from_weight_decay_pattern", None)
+    if names is not None:
+        made.exclude_from_weight_decay(var_names=[names.pattern])
     return made
 
 
@@ -95,7 +106,7 @@ def metrics(value: Any) -> Any:
                 _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
             return metric
         if isinstance(metric, keras.metrics.Metric):
-            return metric.__class__.from_config(metric.get_config())
+            return _copied(metric)
         if isinstance(metric, (list, tuple)):
             return [one(m) for m in metric]
         if isinstance(metric, dict):
@@ -110,6 +121,13 @@ def metrics(value: Any) -> Any:
     if isinstance(value, str):
         raise TypeError(f"metrics={value!r}: must be a list; write metrics=[{value!r}]")
     return None if value is None else one(value)
+
+
+def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
+    # not by way of its config, which leaves options out even of some of Keras' own
+    made = object.__new__(type(metric))
+    vars(made).update(copy.deepcopy(vars(metric), {id(metric): made}))
+    return made
 
 
 _SINGULAR = {"metrics": "metric"}
@@ -235,6 +253,17 @@ def compile_model(
             return trainer.compute_loss(x, y, y_pred, sample_weight)
 
         model.compute_loss = compute_loss
+
+
+@contextlib.contextmanager
+def state_kept(model: keras.Model) -> Iterator[None]:
+    """Undo what trying a model out does to its seeds: fit starts where Keras' own does."""
+    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
 
 
 def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> None:

@@ -48,7 +48,7 @@ class Fields:
         A search over an array of values sets NumPy's, which Keras' layers refuse, and scikit-learn
         wants fields left as they were set.
         """
-        values = {f.name: getattr(self, f.name) for f in _fields_of(type(self))}
+        values = {name: getattr(self, name) for name in self._get_param_names()}
         numpy = {name: v for name, v in values.items() if isinstance(v, np.generic)}
         try:
             for name, value in numpy.items():

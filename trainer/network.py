@@ -7,6 +7,7 @@ evaluating and predicting with one set of compiled functions. Not for fields or 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import random
 from collections.abc import Iterator
@@ -64,17 +65,6 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-@contextlib.contextmanager
-def state_kept(model: keras.Model) -> Iterator[None]:
-    """Undo what trying a model out does to its seeds and statistics: fit starts where Keras does."""
-    before = [(variable, np.array(variable)) for variable in model.non_trainable_variables]
-    try:
-        yield
-    finally:
-        for variable, value in before:
-            variable.assign(value)
-
-
 @dataclass
 class Network:
     """A compiled model, what it was built for, and its compiled functions.
@@ -105,20 +95,14 @@ class Network:
         """The type that float data are fed as."""
         return "float64" if self.precision == "float64" else "float32"
 
-    @property
+    @functools.cached_property
     def batch_independent(self) -> bool:
-        """Whether evaluation gives the same for any batch size: a model of Keras' own test step."""
-        import keras
-
-        own, base = type(self.core), keras.Model
-        return not any(
-            getattr(own, name) is not getattr(base, name)
-            for name in ("test_step", "compute_loss", "compute_metrics")
-        ) and "compute_loss" not in vars(self.core)
+        """Whether evaluation gives the same for any batch size."""
+        return decisions.batch_independent(self.core)
 
     def try_out(self, fields: dict[str, Any], x: Tree, y: Tree) -> None:
         """Refuse a loss or metrics that do not fit, on a few rows: see compiling.try_out."""
-        with computing_in(self.precision), state_kept(self.core):
+        with computing_in(self.precision), compiling.state_kept(self.core):
             compiling.try_out(
                 self.core,
                 fields,
@@ -153,16 +137,14 @@ class Network:
                 batch = (x, *batch[1:])
             self.core._symbolic_build(data_batch=batch)
         transform = self.program.transform
-        inputs = []  # which part of a dict x is for which
-        if isinstance(spec[0], dict):
-            inputs = [tensor.name for tensor in getattr(self.core, "inputs", ())]
+        named = isinstance(spec[0], dict)  # then each input takes the part of its name
+        inputs = [i.name for i in getattr(self.core, "inputs", ())] if named else []
         key = twins.key(
             self.core,
             extra=[
                 self.precision,
                 repr(keras.tree.map_structure(lambda leaf: (leaf.shape, leaf.dtype.name), spec)),
                 [] if transform is None else transform.names,
-                [] if transform is None else [tuple(v.shape) for v in transform.variables],
                 inputs,
             ],
         )
@@ -212,9 +194,23 @@ class Network:
         self.program.jit = self.decisions.jit and not self.program.eager
         return self.decisions
 
-    def evaluation_rows(self, data: Batch, batch_size: int, resident_bytes: int | None) -> RowsFeed:
-        """A feed for evaluating rows, in large batches where that gives the same result."""
-        if self.batch_independent:
+    def evaluation_rows(
+        self,
+        data: Batch,
+        batch_size: int,
+        resident_bytes: int | None,
+        *,
+        every_batch: bool = False,
+    ) -> RowsFeed:
+        """A feed for evaluating rows, in large batches where that gives the same result.
+
+        Args:
+            data: x, y and weights.
+            batch_size: rows a step where they matter.
+            resident_bytes: the field of this name.
+            every_batch: whether a callback must see every batch.
+        """
+        if self.batch_independent and not every_batch:
             batch_size = max(batch_size, decisions.rows_a_batch(row_bytes(data[0])))
         feed = RowsFeed(data, batch_size=batch_size, float_dtype=self.float_dtype)
         limit = decisions.resident_limit() if resident_bytes is None else resident_bytes
@@ -285,25 +281,28 @@ def build(
     Raises:
         TypeError, ValueError: build_model gave no model, or one that does not fit the data.
     """
+    import keras
+
     owner = type(trainer).__name__
     dtype = "float64" if precision == "float64" else "float32"
     with computing_in(precision), seeded(seed), trainer.python_scalars():
         core = trainer.build_model(spec)
         compiling.check_model(core, owner)
         transform = inputs.transform(dtype)
-        with state_kept(core):
+        with compiling.state_kept(core):
             found = _outputs(core, transform, probe, dtype, owner, spec)
         outputs.check(core, spec, found)
 
         def few() -> Any:
-            return core(_tensors(probe, transform, dtype))
+            # not the user's rows: a loaded Trainer has none, and must come to the same loss
+            return core(_tensors(_noise_like(probe), transform, dtype))
 
         if trainer._ready_made and spec.task == "regression":
             core = _in_units_of_y(core, targets)
         loss = trainer.configure_loss()
         default = loss is None
         if default:
-            with state_kept(core):
+            with compiling.state_kept(core):
                 loss = trainer._default_loss(core, spec, targets, few)
         compiling.compile_model(core, trainer, spec, targets, loss, run_eagerly=trainer.run_eagerly)
         whole = inputs.whole_model(core, dtype)
@@ -317,7 +316,13 @@ def build(
             # not tracked, for they stay the core's: EarlyStopping asks them which way is better
             vars(whole)["_compile_metrics"] = core._compile_metrics
     program = Program(core, transform, eager=trainer.run_eagerly)
-    return Network(inputs, targets, spec, precision, core, whole, program, default_loss=default)
+    own = "compute_loss" in vars(core) or any(
+        getattr(type(core), name) is not getattr(keras.Model, name)
+        for name in ("compute_loss", "train_step")
+    )
+    return Network(
+        inputs, targets, spec, precision, core, whole, program, default_loss=default and not own
+    )
 
 
 def spec_bytes(spec: Batch) -> int:
@@ -341,6 +346,18 @@ def _in_units_of_y(core: keras.Model, targets: Numbers | Classes) -> keras.Model
     # its own precision: house prices have no room in float16
     units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
     return keras.Model(core.input, units(output), name=core.name)
+
+
+def _noise_like(probe: Tree) -> Tree:
+    """Rows of the same form: normal numbers, or 0 and 1 where x holds integers."""
+    generator = np.random.default_rng(0)
+
+    def one(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind == "f":
+            return generator.normal(size=array.shape).astype(array.dtype)
+        return generator.integers(0, 2, size=array.shape).astype(array.dtype)
+
+    return map_tree(one, probe)
 
 
 def _tensors(probe: Tree, transform: Any, dtype: str) -> Tree:

@@ -31,9 +31,7 @@ class Linear(Regressor):
     random_state = 0
 
     def build_model(self, spec: Any) -> keras.Model:
-        return keras.Sequential(
-            [keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs)]
-        )
+        return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs)])
 
 
 class Labelled(Classifier):

@@ -221,7 +221,9 @@ def test_validation_rows_are_not_used_for_statistics() -> None:
 
 
 def test_rows_held_out_by_validation_split_are_not_used_for_statistics() -> None:
-    frame = pd.DataFrame({"n": np.r_[np.arange(20.0), np.full(20, 1e6)], "c": ["a"] * 20 + ["z"] * 20})
+    frame = pd.DataFrame(
+        {"n": np.r_[np.arange(20.0), np.full(20, 1e6)], "c": ["a"] * 20 + ["z"] * 20}
+    )
     split = Linear(normalize="standard", validation_split=0.5, shuffle=False).fit(frame, Y)
     half = Linear(normalize="standard", shuffle=False).fit(frame[:20], Y[:20])
     np.testing.assert_array_equal(split.predict(frame), half.predict(frame))

@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainer.engine import twins
+
 if TYPE_CHECKING:
     import keras
 
@@ -171,6 +173,34 @@ def steps_a_dispatch(model: keras.Model, batch_size: int) -> int:
 def rows_a_batch(row_bytes: int) -> int:
     """How many rows to evaluate or predict at once, where nothing depends on the batch."""
     return max(32, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
+
+
+def batch_independent(model: keras.Model) -> bool:
+    """Whether evaluation gives the same, but for rounding, however many rows a batch has.
+
+    Code of one's own may look at a batch as a whole, and so do some of Keras' own parts: with
+    several outputs each one's loss is a mean over batches, not over rows.
+    """
+    import keras
+
+    losses = keras.tree.flatten(model.loss)
+    return (
+        twins.is_stock(model)
+        and len(losses) == len(model.outputs) == 1
+        and getattr(losses[0], "reduction", "mean") in ("sum_over_batch_size", "mean")
+        and all(tensor.shape[0] is None for tensor in model.inputs)
+        and not any(map(_sees_batch, model._flatten_layers()))
+    )
+
+
+def _sees_batch(layer: Any) -> bool:
+    import keras
+
+    masks = isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
+    # cells of recurrent layers draw a mask of dropout in evaluation too, and leave it unused
+    draws = getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0)
+    stateful = getattr(layer, "stateful", False)
+    return bool(masks or draws or stateful or layer.activity_regularizer is not None)
 
 
 def resident_limit() -> int:

@@ -41,16 +41,25 @@ def wants_batches(callbacks: Sequence[Any], phase: str) -> bool:
 def _wants_batches(callback: Any, phase: str) -> bool:
     import keras
 
-    base = keras.callbacks.Callback
     names = [f"on_{phase}_batch_begin", f"on_{phase}_batch_end"]
     if phase == "train":
         names += ["on_batch_begin", "on_batch_end"]
-    overridden = any(
-        getattr(type(callback), name) is not getattr(base, name) or name in vars(callback)
+    idle = (keras.callbacks.Callback, _idle(callback))
+    return any(
+        name in vars(callback)
+        or all(getattr(type(callback), name) is not getattr(stock, name) for stock in idle)
         for name in names
     )
-    # these override the hook for an option that is off: they look at whole epochs only
-    epochs_only = (
-        isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_freq == "epoch"
-    ) or (isinstance(callback, keras.callbacks.TensorBoard) and callback.update_freq == "epoch")
-    return overridden and not epochs_only
+
+
+def _idle(callback: Any) -> Any:
+    """The class whose hooks of batches do nothing for a callback: they are for another option."""
+    from keras.callbacks import BackupAndRestore, Callback, ModelCheckpoint, TensorBoard
+
+    for saving in (BackupAndRestore, ModelCheckpoint):
+        if isinstance(callback, saving) and callback.save_freq == "epoch":
+            return saving
+    if isinstance(callback, TensorBoard):
+        every_batch = callback.update_freq != "epoch" or callback.write_steps_per_second
+        return Callback if every_batch or callback._should_trace else TensorBoard
+    return Callback

@@ -92,7 +92,8 @@ def train(
             progress.epoch_begins(epoch, feed.steps)
             if every_batch:
                 callbacks.on_train_batch_begin(0)
-            for done, step_logs in feed.train(program, epoch, chunk):
+            # asked to stop before the first batch, Keras still trains that one
+            for done, step_logs in feed.train(program, epoch, 1 if model.stop_training else chunk):
                 logs = as_floats(step_logs)
                 if every_batch:
                     callbacks.on_train_batch_end(done - 1, logs)
@@ -104,10 +105,11 @@ def train(
             rate = learning_rate(program.model)
             if validate is not None:
                 logs = logs | {f"val_{name}": value for name, value in validate().items()}
-            history.append(
-                epoch + 1, logs, learning_rate=rate, seconds=time.perf_counter() - started
-            )
-            callbacks.on_epoch_end(epoch, dict(logs))
+            seconds = time.perf_counter() - started
+            logs = dict(logs)
+            callbacks.on_epoch_end(epoch, logs)
+            logs = as_floats(logs)  # callbacks may add to them
+            history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
             progress.epoch_ends(epoch, logs, time.perf_counter() - started)
             if model.stop_training:
                 break
@@ -133,15 +135,18 @@ def evaluate(
         The loss and every metric, by name.
     """
     program.model.reset_metrics()
+    logs: dict[str, float] = {}
     if callbacks is not None:
+        callbacks.model.stop_evaluating = False
         callbacks.on_test_begin()
         if every_batch:
             callbacks.on_test_batch_begin(0)
-    logs: dict[str, float] = {}
     for done, step_logs in feed.test(program, chunk):
         logs = as_floats(step_logs)
         if callbacks is not None and every_batch:
             callbacks.on_test_batch_end(done - 1, logs)
+            if callbacks.model.stop_evaluating:
+                break
             if done != feed.steps:
                 callbacks.on_test_batch_begin(done)
     if callbacks is not None:
@@ -150,9 +155,15 @@ def evaluate(
 
 
 def as_floats(logs: Logs) -> dict[str, float]:
-    """Logs as plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on."""
+    """Logs as plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on.
+
+    Of a dict within the logs the contents count, and not its name, as in Keras.
+    """
     plain: dict[str, float] = {}
     for name, value in logs.items():
+        if isinstance(value, dict):
+            plain |= as_floats(value)
+            continue
         array = np.asarray(value)
         if array.ndim == 0:
             plain[name] = float(array)

@@ -76,23 +76,39 @@ def key(model: Any, *, extra: Any) -> Hashable | None:
         return None
     found = variables(model)
     describe = _Description(found)
-    losses, metrics = model._compile_loss, model._compile_metrics
     several = len(model.outputs) > 1 or isinstance(model.loss, dict)
+    counted = [] if model._compile_metrics is None else model._compile_metrics.metrics
     try:
         return (
-            describe(model),
+            _without_optimizer(model, describe),
             tuple(describe.variable(variable) for variable in found),
             describe(model.optimizer),
-            describe(losses and [losses._user_loss, losses._user_loss_weights]),
-            describe(metrics and [metrics._user_metrics, metrics._user_weighted_metrics]),
             # the names of logs
-            tuple(metric.name for metric in model.metrics),
+            tuple(metric.name for metric in (*model.metrics, *counted)),
             tuple(model.output_names) if several else (),
             describe([keras.config.epsilon(), keras.config.image_data_format()]),
             describe(extra),
         )
     except _Unknown:
         return None
+
+
+def is_stock(model: Any) -> bool:
+    """Whether a model, its losses and its metrics are made of Keras' own parts alone."""
+    try:
+        return bool(_is_stock_model(model) and _without_optimizer(model, None))
+    except _Unknown:
+        return False
+
+
+def _without_optimizer(model: Any, describe: _Description | None) -> Hashable:
+    describe = describe or _Description(variables(model))
+    losses, metrics = model._compile_loss, model._compile_metrics
+    return (
+        describe(model),
+        describe(losses and [losses._user_loss, losses._user_loss_weights]),
+        describe(metrics and [metrics._user_metrics, metrics._user_weighted_metrics]),
+    )
 
 
 def variables(model: Any) -> list[Any]:
