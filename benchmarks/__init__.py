@@ -7,7 +7,7 @@
 A benchmark in `cases` names its sides: ours, its peers, and what is compared. Each side is a
 process of its own that stays alive; the sides take turns, one round each, A B A B ..., so that
 whatever else the machine does meets all of them alike. Clocks run inside the sides, around the
-work alone. The first round warms up and does not count, except where a benchmark says otherwise.
+work alone. The first two rounds warm up and do not count, except where each has a new process.
 
 PyTorch and Lightning are compared where they are installed: `pip install -e ".[bench]"`.
 """

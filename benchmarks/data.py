@@ -8,7 +8,7 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def arrays(rows: int, shape: tuple[int, ...], classes: int = 10) -> Data:
-    """x float32 [rows, *shape] in 0..1, and y int64 [rows]: the direction that x goes along most."""
+    """x float32 [rows, *shape] in 0..1, and y int64 [rows]: the direction that x is most along."""
     generator = np.random.default_rng(0)
     x = generator.random((rows, *shape), dtype=np.float32)
     directions = generator.standard_normal((int(np.prod(shape)), classes), dtype=np.float32)

@@ -18,6 +18,7 @@ from typing import Self
 from benchmarks.case import Benchmark, Side
 
 ROOT = Path(__file__).parents[1]
+WARM_UP = 2  # rounds that do not count: Keras may trace in its second epoch too
 
 # Settings of the caller's shell that would decide what is measured.
 _DECISIVE = ("_NUM_THREADS", "TF_NUM_", "TF_XLA_FLAGS", "XLA_FLAGS", "KERAS_BACKEND", "KMP_")
@@ -109,8 +110,9 @@ def run(file: str, benchmark: Benchmark, *, rounds: int, quick: bool) -> dict[st
     with ExitStack() as stack:
         processes = {}
         for side in sides:
-            process = stack.enter_context(_Process(file, benchmark, side, rounds + 1, quick))
-            process.ask()  # the warm-up, before the next one starts
+            process = stack.enter_context(_Process(file, benchmark, side, WARM_UP + rounds, quick))
+            for _ in range(WARM_UP):
+                process.ask()  # before the next one starts
             processes[side.name] = process
         for _ in range(rounds):
             for name, process in processes.items():

@@ -6,7 +6,6 @@ labels (`estimators`), data (`preparation`), the model's life (`network`) or the
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,17 +14,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from trainer import arrays, checks, compiling, models, preparation, saving
+from trainer import checks, compiling, fitting, models, preparation, saving
 from trainer.arrays import Tree
-from trainer.engine import decisions, hooks, loop
-from trainer.engine.feeds import RowsFeed, StreamFeed
+from trainer.engine import decisions, hooks
 from trainer.fields import Fields
 from trainer.history import History
-from trainer.inputs import Inputs
 from trainer.models import ModelSpec
-from trainer.network import Network, build, computing_in
-from trainer.preparation import PROBE_ROWS, Rows
-from trainer.progress import make_progress
+from trainer.network import Network
+from trainer.preparation import Rows
 from trainer.streams import Stream
 from trainer.targets import Classes, Numbers
 
@@ -175,7 +171,7 @@ class Trainer(Fields, BaseEstimator):
         """
         decisions.limit_threads()
         self._check_fields()
-        seed = self._draw_seed()
+        seed = fitting.draw_seed(self.random_state)
         owner = type(self).__name__ if self._needs_y else None
         train = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
         valid = preparation.collect_validation(
@@ -183,9 +179,9 @@ class Trainer(Fields, BaseEstimator):
         )
         if valid is None and self.validation_split:
             train, valid = self._split(train, seed)
-        network, feed, validation_feed = self._prepare(train, valid, seed)
+        network, feed, validation_feed = fitting.prepare(self, train, valid, seed)
         self._keep(network, History(), seed)
-        self._train(feed, validation_feed)
+        fitting.train(self, feed, validation_feed)
         return self
 
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
@@ -201,7 +197,7 @@ class Trainer(Fields, BaseEstimator):
         network = self._fitted()
         owner = type(self).__name__ if self._needs_y else None
         data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
-        return network.evaluate(self._evaluation_feed(network, data))
+        return network.evaluate(fitting.evaluation_feed(self, network, data))
 
     def predict(self, x: Any) -> Any:
         """Predictions for the rows of x.
@@ -293,26 +289,6 @@ class Trainer(Fields, BaseEstimator):
         self.configure_metrics()
         hooks.check_callbacks(self.configure_callbacks())
 
-    def _draw_seed(self) -> int:
-        state = self.random_state
-        if isinstance(state, numbers.Integral) and not isinstance(state, bool):
-            seed = int(state)
-            if not 0 <= seed < 2**32:
-                raise ValueError(
-                    f"random_state={state}: must be from 0 to {2**32 - 1}; write random_state=0"
-                )
-            return seed
-        from sklearn.utils import check_random_state
-
-        try:
-            if isinstance(state, bool):
-                raise ValueError("True is no seed")
-            return int(check_random_state(state).randint(2**31 - 1))
-        except ValueError as error:
-            raise ValueError(
-                f"random_state={state!r}: must be a whole number, a numpy RandomState or None"
-            ) from error
-
     def _split(self, data: Rows | Stream, seed: int) -> tuple[Rows, Rows]:
         if isinstance(data, Stream):
             raise ValueError(
@@ -358,76 +334,6 @@ class Trainer(Fields, BaseEstimator):
             return Numbers(self._task, 1, False, None)
         return Numbers.learn(self._task, data.y, "y", data.weight)
 
-    def _prepare(
-        self, train: Rows | Stream, valid: Rows | Stream | None, seed: int
-    ) -> tuple[Network, Any, Any]:
-        targets = self._learn_targets(train)
-        normalize = self.normalize or ("standard" if self._ready_made else None)
-        inputs = preparation.learn_inputs(train, normalize)
-        precision = self._choose_precision(train, inputs)
-        few: Any
-        if isinstance(train, Stream):
-            few = preparation.probe(train.first()[0])
-        else:
-            few = inputs.prepare(preparation.probe(train.x), type(self).__name__)
-        spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
-        network = build(self, inputs, targets, spec, precision=precision, seed=seed, probe=few)
-        feed = self._training_feed(network, train, seed)
-        self._try_out(network, train, few)
-        network.make_variables(feed.spec)
-        rows = feed.rows if isinstance(feed, RowsFeed) else None
-        decided = network.decide(self, feed.spec, rows, feed.steps)
-        if isinstance(feed, RowsFeed):
-            feed.resident = decided.resident
-        validation = None if valid is None else self._evaluation_feed(network, valid, "validation_")
-        return network, feed, validation
-
-    def _try_out(self, network: Network, train: Rows | Stream, few: Tree) -> None:
-        """Refuse a loss or metrics that do not fit the targets; the defaults do."""
-        fields = {
-            "loss": None if network.default_loss else self.loss or self.configure_loss(),
-            "metrics": self.metrics or self.configure_metrics(),
-        }
-        if all(value is None for value in fields.values()):
-            return
-        if isinstance(train, Stream):
-            y = None if train.y_spec is None else arrays.concatenate([train.first()[1]])
-        else:
-            y = None if train.y is None else train.take(np.arange(min(train.n, PROBE_ROWS))).y
-        if y is None:
-            return
-        widths = [width for _, width in arrays.leaves(network.spec.n_outputs, "")]
-        # as many rows as outputs would let shapes pass that do not fit
-        rows = next((n for n in range(PROBE_ROWS, 1, -1) if n not in widths), PROBE_ROWS)
-        y = preparation.probe(network.targets.encode(y, "y"), rows)
-        network.try_out(fields, preparation.probe(few, rows), y)
-
-    def _choose_precision(self, data: Rows | Stream, inputs: Inputs) -> str:
-        if self.precision != "auto":
-            return self.precision
-        doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
-        vectors = doubles and len(inputs.shapes) == 1
-        return "float64" if vectors and self._ready_made and not decisions.has_gpu() else "float32"
-
-    def _training_feed(self, network: Network, data: Rows | Stream, seed: int) -> Any:
-        if isinstance(data, Stream):
-            weights = self._stream_class_weights(network, data)
-            return _stream_feed(
-                preparation.encode_stream(
-                    data, network.targets, weights, mean_weight=network.default_loss
-                )
-            )
-        x = network.inputs.prepare(data.x, type(self).__name__)
-        y = None if data.y is None else network.targets.encode(data.y, "y")
-        weight = self._with_class_weight(network, y, data.weight)
-        return RowsFeed(
-            network.batch(x, y, weight),
-            batch_size=self.batch_size,
-            float_dtype=network.float_dtype,
-            shuffle=self.shuffle,
-            seed=seed,
-        )
-
     def _with_class_weight(
         self, network: Network, y: Tree, weight: np.ndarray | None
     ) -> np.ndarray | None:
@@ -442,27 +348,6 @@ class Trainer(Fields, BaseEstimator):
         self._with_class_weight(network, None, None)
         return None
 
-    def _evaluation_feed(self, network: Network, data: Rows | Stream, prefix: str = "") -> Any:
-        name = "validation_data: " if prefix else ""
-        if isinstance(data, Stream):
-            network.inputs.check_stream(data.x_spec, type(self).__name__, f"{name}x")
-            if prefix and isinstance(network.targets, Classes):
-                for y in data.part(1):  # an unknown label ends no epoch: it is found before
-                    network.targets.encode(arrays.concatenate([y]), f"{name}y")
-            return _stream_feed(
-                preparation.encode_stream(
-                    data, network.targets, None, mean_weight=network.default_loss
-                )
-            )
-        x = network.inputs.prepare(data.x, type(self).__name__, f"{name}x")
-        y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
-        return network.evaluation_rows(
-            network.batch(x, y, data.weight),
-            self.batch_size,
-            self.resident_bytes,
-            every_batch=bool(prefix) and hooks.wants_batches(self.configure_callbacks(), "test"),
-        )
-
     def _keep(self, network: Network, history: History, seed: int) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
@@ -474,44 +359,6 @@ class Trainer(Fields, BaseEstimator):
             self.n_features_in_ = network.inputs.n_features
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
-
-    def _train(self, feed: Any, validation: Any) -> None:
-        import keras
-
-        network, chosen = self._network, self.configure_callbacks()
-        every_batch = hooks.wants_batches(chosen, "train")
-        every_test_batch = hooks.wants_batches(chosen, "test")
-        chunk = network.decisions.chunk if network.decisions is not None else 1
-        listed = keras.callbacks.CallbackList(
-            chosen, model=network.whole, epochs=self.epochs, steps=feed.steps, verbose=0
-        )
-
-        def validate() -> dict[str, float]:
-            return loop.evaluate(
-                network.program,
-                validation,
-                chunk=1 if every_test_batch else chunk,
-                callbacks=listed,
-                every_batch=every_test_batch,
-            )
-
-        try:
-            with computing_in(network.precision):
-                loop.train(
-                    network.program,
-                    feed,
-                    epochs=self.epochs,
-                    chunk=chunk,
-                    callbacks=listed,
-                    every_batch=every_batch,
-                    validate=None if validation is None else validate,
-                    history=self.history_,
-                    progress=make_progress(self.verbose, self.epochs),
-                )
-        finally:
-            for callback in chosen:
-                # a callback that keeps its model would be copied with it by clone and pickle
-                callback.set_model(None)
 
     def _outputs(self, x: Any) -> Tree:
         network = self._fitted()
@@ -550,12 +397,3 @@ class Trainer(Fields, BaseEstimator):
         tags.target_tags.required = self._needs_y
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _stream_feed(stream: Stream) -> StreamFeed:
-    return StreamFeed(
-        stream.dataset,
-        steps=stream.steps,
-        around_epoch=stream.around_epoch,
-        reraise=stream.reraise,
-    )

@@ -329,7 +329,7 @@ def test_an_empty_data_set_is_refused(make: Any, normalize: str | None) -> None:
 
 def test_a_generator_is_refused_because_it_gives_its_rows_once() -> None:
     with pytest.raises(TypeError, match=r"x is a generator.*from_generator\(function"):
-        Linear().fit((batch for batch in [(X, Y)]))
+        Linear().fit(batch for batch in [(X, Y)])
 
 
 def test_y_and_weights_beside_a_stream_are_refused() -> None:
