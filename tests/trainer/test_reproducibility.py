@@ -58,7 +58,9 @@ def fits() -> dict[str, Any]:
             IMAGES, LABELS
         ),
         "embedding and lstm": Recurrent(random_state=3).fit(WORDS, LABELS),
-        "table": Classifier(epochs=2, random_state=3, class_weight="balanced").fit(frame, LABELS),
+        "table": Classifier(
+            model="wide_and_deep", epochs=2, random_state=3, class_weight="balanced"
+        ).fit(frame, LABELS),
     }
 
 
@@ -98,8 +100,8 @@ def test_a_second_fit_of_the_same_object_or_of_a_clone_is_equal_to_the_bit() -> 
 
 
 def test_another_random_state_gives_another_model() -> None:
-    found = {digest(Linear(random_state=seed).fit(X, Y)) for seed in (0, 1, 2**32 - 1)}
-    assert len(found) == 3
+    found = {digest(Linear(random_state=seed).fit(X, Y)) for seed in (0, 2**32 - 1)}
+    assert len(found) == 2
 
 
 def test_the_seed_orders_the_rows_and_picks_those_held_out() -> None:

@@ -110,10 +110,18 @@ def test_a_number_missing_only_at_prediction_becomes_the_median() -> None:
 
 def test_categories_that_are_numbers_are_the_same_with_and_without_missing_ones() -> None:
     train = pd.DataFrame({"c": pd.Categorical([7, 8, 7])})
-    for later in (pd.Categorical([8, None, 7]), pd.array([8, None, 7], dtype="Int64")):
+    for later in (pd.Categorical([8, None, 7]), pd.array([8, None, 7], "Int64"), [8, np.nan, 7]):
         np.testing.assert_array_equal(
             encoded(train, pd.DataFrame({"c": later})), [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
         )
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
+def test_a_column_of_objects_that_are_all_missing_takes_anything_later(dtype: str) -> None:
+    train = pd.DataFrame({"c": pd.Series([None, None], dtype=dtype)})
+    np.testing.assert_array_equal(encoded(train), [[0, 1], [0, 1]])
+    later = pd.DataFrame({"c": pd.Series(["x", None], dtype=dtype)})
+    np.testing.assert_array_equal(encoded(train, later), [[1, 0], [0, 1]])
 
 
 @pytest.mark.parametrize("word", ["[UNK]", "", "ä ö", "nan", "None", "a/b"])

@@ -71,11 +71,10 @@ class SmallClassifier(Classifier):
         (Y[:, 0], (ROWS,)),
         (Y[:, :1], (ROWS, 1)),
         (Y, (ROWS, 3)),
-        (Y[:, 0].tolist(), (ROWS,)),
         (pd.Series(Y[:, 0]), (ROWS,)),
         (pd.DataFrame(Y), (ROWS, 3)),
     ],
-    ids=["vector", "column", "columns", "list", "series", "frame"],
+    ids=["vector", "column", "columns", "series", "frame"],
 )
 def test_predictions_have_the_shape_of_y(cls: Any, y: Any, shape: tuple[int, ...]) -> None:
     model = cls().fit(X, y)

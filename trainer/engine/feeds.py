@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.engine.program import Batch, Logs, Program
 
-Chunk = Callable[[Batch, np.ndarray], Logs]
+Chunk = Callable[[Batch, np.ndarray, bool], Logs]
 
 
 class RowsFeed:
@@ -46,6 +46,7 @@ class RowsFeed:
         self._arrays = data
         self._flat = keras.tree.flatten(data)
         self.rows = len(self._flat[0])
+        self._even = self.rows % batch_size == 0
         self.batch_size = min(batch_size, self.rows)
         self.steps: int = -(-self.rows // self.batch_size)
         self._dtype = float_dtype
@@ -103,7 +104,7 @@ class RowsFeed:
             pieces.append(order[None, whole * self.batch_size :])
         done = 0
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
-            logs = function(data, indices)
+            logs = function(data, indices, self._even)
             done += len(indices)
             yield done, logs
 
@@ -162,16 +163,17 @@ class StreamFeed:
 
     def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Train one pass; gives (steps so far, logs) after each chunk."""
-        return self._run(program.train_stream, chunk)
+        return self._run(program, program.train_stream, chunk)
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate one pass; gives (steps so far, logs) after each chunk."""
-        return self._run(program.test_stream, chunk)
+        return self._run(program, program.test_stream, chunk)
 
     def _run(
-        self, function: Callable[[Any, int], tuple[int, Logs]], chunk: int
+        self, program: Program, function: Callable[[Any, int], tuple[int, Logs]], chunk: int
     ) -> Iterator[tuple[int, Logs]]:
         self._around_epoch(True)
+        program.streamed.assign(0)
         total = 0
         try:
             iterator = iter(self._dataset)
@@ -183,7 +185,7 @@ class StreamFeed:
                 if done < chunk:
                     break
         except Exception as error:
-            self._reraise(error, total)
+            self._reraise(error, int(program.streamed))
             raise
         finally:
             self._around_epoch(False)

@@ -70,6 +70,11 @@ class Graphs:
         while len(_shared) > MAX_SHARED or _kept_bytes() > MAX_SHARED_BYTES:
             _shared.popitem(last=False)
 
+    @property
+    def shared(self) -> bool:
+        """Whether twins may use these graphs."""
+        return self._common is not None
+
     def run(
         self,
         name: str,

@@ -80,8 +80,13 @@ def train(
         history: receives one record an epoch.
         progress: shows how the training goes.
     """
+    import keras
+
     model = callbacks.model if callbacks.model is not None else program.model
     model.stop_training = False
+    added: dict[str, Any] = {}  # the logs of an epoch, with what callbacks added to them
+    last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: added.update(logs))
+    callbacks.callbacks.append(last)
     callbacks.on_train_begin()
     logs: dict[str, float] = {}
     try:
@@ -106,9 +111,9 @@ def train(
             if validate is not None:
                 logs = logs | {f"val_{name}": value for name, value in validate().items()}
             seconds = time.perf_counter() - started
-            logs = dict(logs)
+            added.clear()
             callbacks.on_epoch_end(epoch, logs)
-            logs = as_floats(logs)  # callbacks may add to them
+            logs = as_floats(added)
             history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
             progress.epoch_ends(epoch, logs, time.perf_counter() - started)
             if model.stop_training:

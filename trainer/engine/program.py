@@ -35,6 +35,7 @@ class Program:
     Attributes:
         jit: whether XLA compiles the training chunk; set it before the first.
         graphs: the traced functions, and the variables that they work on.
+        streamed: counts the steps of a pass over a stream; an error leaves it where it arose.
     """
 
     def __init__(
@@ -44,19 +45,23 @@ class Program:
         *,
         eager: bool = False,
     ) -> None:
+        import keras
+
         self.model = model
+        self.streamed = keras.Variable(0, dtype="int32", trainable=False, name="streamed")
         self.transform = transform
         self.eager = eager
         self.jit = False
         self.graphs = Graphs()
         self._longest = 0
 
-    def train_rows(self, data: Batch, indices: np.ndarray) -> Logs:
+    def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
         """Train a chunk of batches taken from data held in memory.
 
         Args:
             data: tensors of all rows, [n, ...] each.
             indices: the rows of each batch, int32 [steps, batch].
+            even: whether all batches are of this size: code of one's own may ask for it.
 
         Returns:
             What the last train_step returned: scalars, averaged over the epoch so far.
@@ -65,13 +70,13 @@ class Program:
             return self._one_by_one(self._train_step, data, indices)
         if self.jit and len(indices) > 1:
             return self._train_compiled(data, indices)
-        return self._run_rows("train_rows", self._train_step, data, indices)
+        return self._run_rows("train_rows", self._train_step, data, indices, even)
 
-    def test_rows(self, data: Batch, indices: np.ndarray) -> Logs:
+    def test_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
         """Evaluate a chunk of batches; arguments and result as for `train_rows`."""
         if self.eager:
             return self._one_by_one(self._test_step, data, indices)
-        return self._run_rows("test_rows", self._test_step, data, indices)
+        return self._run_rows("test_rows", self._test_step, data, indices, even)
 
     def train_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
         """Train up to `steps` batches from a tf.data iterator.
@@ -119,7 +124,12 @@ class Program:
     # ---- many steps --------------------------------------------------------------------------
 
     def _run_rows(
-        self, name: str, step: Callable[[Batch], Logs], data: Batch, indices: np.ndarray
+        self,
+        name: str,
+        step: Callable[[Batch], Logs],
+        data: Batch,
+        indices: np.ndarray,
+        even: bool,
     ) -> Logs:
         import tensorflow as tf
 
@@ -130,7 +140,9 @@ class Program:
 
             return _repeat(step, batch, tf.shape(indices)[0])
 
-        specs = (_open_batch(data), tf.TensorSpec([None, None], tf.int32))
+        # a graph that twins share serves every batch size
+        batch_size = indices.shape[1] if even and not self.graphs.shared else None
+        specs = (_open_batch(data), tf.TensorSpec([None, batch_size], tf.int32))
         logs: Logs = self.graphs.run(name, run, (data, tf.constant(indices)), specs)
         return logs
 
@@ -154,7 +166,14 @@ class Program:
 
             return _repeat(self._train_step, batch, steps)
 
-        specs = (_exactly(chunk), tf.TensorSpec([], tf.int32))
+        # the batch is left open, as in any other graph: of several outputs Keras weighs each one's
+        # loss by the rows of a batch where these are known, and not otherwise
+        specs = (
+            tf.nest.map_structure(
+                lambda t: tf.TensorSpec([t.shape[0], None, *t.shape[2:]], t.dtype), chunk
+            ),
+            tf.TensorSpec([], tf.int32),
+        )
         arguments = (chunk, tf.constant(steps))
         logs: Logs = self.graphs.run("train_chunk", run, arguments, specs, jit=True)
         return logs
@@ -171,6 +190,7 @@ class Program:
                 if element is None:
                     return done, logs
                 logs = step(element)
+                self.streamed.assign_add(1)
             return steps, logs
 
         def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
@@ -183,6 +203,7 @@ class Program:
                 element = iterator.get_next_as_optional()
                 left = element.has_value()
                 logs = tf.cond(left, lambda: one(element.get_value()), lambda: logs)
+                self.streamed.assign_add(tf.cast(left, tf.int32))
                 return i + tf.cast(left, tf.int32), left, logs
 
             start = (tf.constant(0), tf.constant(True), _zeros(one, iterator.element_spec))
@@ -236,9 +257,3 @@ def _open_batch(tree: Any) -> Any:
     import tensorflow as tf
 
     return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tree)
-
-
-def _exactly(tree: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), tree)
