@@ -33,7 +33,10 @@ def test_every_public_name_can_be_imported_without_tensorflow():
 
 def test_an_unknown_name_is_an_attribute_error():
     run(
-        "import trainer\ntry: trainer.nothing\nexcept AttributeError: pass\nelse: raise SystemExit(1)"
+        "import trainer\n"
+        "try: trainer.nothing\n"
+        "except AttributeError: pass\n"
+        "else: raise SystemExit(1)"
     )
 
 

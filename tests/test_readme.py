@@ -1,4 +1,4 @@
-"""The READMEs say what is true: every code block runs, and both languages give the same commands."""
+"""The READMEs say what is true: code blocks run, and both languages give the same commands."""
 
 import os
 import re

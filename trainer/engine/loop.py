@@ -113,7 +113,7 @@ def train(
             seconds = time.perf_counter() - started
             added.clear()
             callbacks.on_epoch_end(epoch, logs)
-            logs = as_floats(added)
+            logs = logs | as_floats(added)
             history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
             progress.epoch_ends(epoch, logs, time.perf_counter() - started)
             if model.stop_training:

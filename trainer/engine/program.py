@@ -54,6 +54,7 @@ class Program:
         self.jit = False
         self.graphs = Graphs()
         self._longest = 0
+        self._predicted: Any = None
 
     def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
         """Train a chunk of batches taken from data held in memory.
@@ -94,7 +95,18 @@ class Program:
         """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
         if self.eager:
             return self._predict_step(x)
-        return self.graphs.run("predict", self._predict_step, (x,), (_open_batch(x),))
+        import tensorflow as tf
+
+        spec = _open_batch(x)
+        if self._predicted is not None:
+            # lengths that differ from call to call are left open, and not traced one by one
+            spec = tf.nest.map_structure(
+                lambda old, new: old.most_specific_common_supertype([new]) or new,
+                self._predicted,
+                spec,
+            )
+        self._predicted = spec
+        return self.graphs.run("predict", self._predict_step, (x,), (spec,))
 
     # ---- one step ----------------------------------------------------------------------------
 

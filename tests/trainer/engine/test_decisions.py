@@ -1,0 +1,218 @@
+"""What "auto" decides: a pure function of model, data and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import pytest
+from keras import layers
+
+from trainer.engine import decisions
+from trainer.engine.decisions import (
+    batch_independent,
+    decide,
+    multiplications,
+    rows_a_batch,
+    steps_a_dispatch,
+)
+
+
+def _compiled(*parts: Any, shape: tuple[Any, ...] = (8,), loss: Any = "mse") -> keras.Model:
+    model = keras.Sequential([keras.Input(shape), *parts])
+    model.compile("sgd", loss, metrics=["mae"])
+    return model
+
+
+def _dense() -> keras.Model:
+    return _compiled(layers.Dense(4, "relu"), layers.Dense(1))
+
+
+def _decide(model: keras.Model, **changes: Any) -> decisions.Decisions:
+    given: dict[str, Any] = {
+        "batch_size": 32,
+        "steps": 100,
+        "batch_bytes": 32 * 36,
+        "data_bytes": 100 * 32 * 36,
+        "resident_bytes": None,
+        "jit": "auto",
+        "every_batch": False,
+    }
+    return decide(model, **given | changes)
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "intra_op_threads", lambda: 2)
+    monkeypatch.setattr(decisions, "has_gpu", lambda: False)
+
+
+def test_the_same_is_decided_twice() -> None:
+    assert _decide(_dense()) == _decide(_dense())
+
+
+def test_a_callback_of_batches_has_one_step_a_dispatch() -> None:
+    decided = _decide(_dense(), every_batch=True)
+    assert decided.chunk == 1
+    assert "a callback sees every batch" in str(decided)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 999, 1_001, 4_000])
+def test_chunks_of_an_epoch_are_of_one_length(steps: int) -> None:
+    chunk = _decide(_dense(), steps=steps).chunk
+    assert 1 <= chunk <= decisions.MAX_CHUNK
+    assert -(-steps // chunk) * chunk - steps < -(-steps // chunk), "none is much shorter"
+
+
+def test_a_larger_model_has_fewer_steps_a_dispatch() -> None:
+    large = _compiled(layers.Dense(400), layers.Dense(400), layers.Dense(1))
+    assert steps_a_dispatch(_dense(), 32) == decisions.MAX_CHUNK
+    assert 1 <= steps_a_dispatch(large, 512) < steps_a_dispatch(large, 32) < decisions.MAX_CHUNK
+
+
+@pytest.mark.parametrize(
+    ("parts", "shape", "expected"),
+    [
+        ((layers.Dense(4), layers.Dense(1)), (8,), 8 * 4 + 4 + 4 + 1),
+        ((layers.Conv2D(2, 3, padding="same"),), (5, 5, 1), 25 * (9 * 2 + 2)),
+        ((layers.SimpleRNN(3),), (7, 2), 7 * (2 * 3 + 3 * 3 + 3)),
+    ],
+)
+def test_multiplications_are_counted_at_every_position(
+    parts: tuple[Any, ...], shape: tuple[int, ...], expected: int
+) -> None:
+    assert multiplications(_compiled(*parts, shape=shape)) == expected
+
+
+def test_data_above_the_limit_are_read_chunk_by_chunk() -> None:
+    assert _decide(_dense(), resident_bytes=10**9).resident
+    read = _decide(_dense(), resident_bytes=10**5)
+    assert not read.resident
+    assert "MiB of data, limit 0" in str(read)
+    assert "data streamed" in str(read)
+
+
+def test_the_limit_is_a_share_of_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4_000))
+    assert decisions.resident_limit() == 1_000
+    assert _decide(_dense(), data_bytes=1_000).resident
+    assert not _decide(_dense(), data_bytes=1_001).resident
+
+
+def test_what_is_read_for_a_chunk_is_limited() -> None:
+    wide = 2**24
+    assert _decide(_dense(), resident_bytes=0, batch_bytes=wide).chunk == 4
+    assert _decide(_dense(), data_bytes=None, steps=None, batch_bytes=wide).chunk == 4
+    assert _decide(_dense(), resident_bytes=0, batch_bytes=2**30).chunk == 1
+
+
+def test_xla_compiles_dense_stacks_with_many_steps(two_threads: None) -> None:
+    many = decisions.JIT_STEPS
+    assert _decide(_dense(), steps=many).jit
+    assert not _decide(_dense(), steps=many - 1).jit
+    assert not _decide(_dense(), steps=many, data_bytes=None).jit, "a stream"
+    dropout = _compiled(layers.Dense(4), layers.Dropout(0.5), layers.Dense(1))
+    assert not _decide(dropout, steps=many).jit, "XLA draws other numbers"
+    convolution = _compiled(layers.Conv1D(2, 2), layers.Flatten(), layers.Dense(1), shape=(8, 1))
+    assert not _decide(convolution, steps=many).jit, "XLA is slow at it"
+
+
+def test_the_field_jit_overrides(two_threads: None) -> None:
+    assert _decide(_dense(), steps=10, jit=True).jit
+    assert not _decide(_dense(), steps=10**6, jit=False).jit
+    assert "jit=True" in str(_decide(_dense(), steps=10, jit=True))
+
+
+def test_one_thread_is_as_fast_without_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "intra_op_threads", lambda: 1)
+    monkeypatch.setattr(decisions, "has_gpu", lambda: False)
+    decided = _decide(_dense(), steps=10**6)
+    assert not decided.jit
+    assert "1 thread an operation" in str(decided)
+
+
+def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "has_gpu", lambda: True)
+    model = _compiled(layers.Conv1D(2, 2), layers.Flatten(), layers.Dense(1), shape=(8, 1))
+    assert _decide(model, steps=10).jit
+    model.layers[0].supports_jit = False
+    assert not _decide(model, steps=10).jit
+
+
+def test_a_prediction_batch_is_bounded_in_rows_and_bytes() -> None:
+    assert rows_a_batch(4) == decisions.MAX_BATCH_ROWS
+    assert rows_a_batch(2**15) == 2**10
+    assert rows_a_batch(2**40) == 32
+
+
+@pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"])
+def test_the_environment_limits_threads(variable: str) -> None:
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "from trainer.engine import decisions as d; d.limit_threads();"
+        "import tensorflow as tf; tf.constant(1); print(d.intra_op_threads())"
+    )
+    clean = {k: v for k, v in os.environ.items() if "NUM_" not in k}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, variable: "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "3"
+
+
+# ---- whether evaluation may choose the rows of a batch -----------------------------------------
+
+
+class _Own(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return x - keras.ops.mean(x, axis=0)
+
+
+def _two() -> keras.Model:
+    x = keras.Input((8,))
+    model = keras.Model(x, [layers.Dense(1)(x), layers.Dense(1)(x)])
+    model.compile("sgd", ["mse", "mse"])
+    return model
+
+
+def _fixed() -> keras.Model:
+    x = keras.Input(batch_shape=(4, 8))
+    model = keras.Model(x, layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    return model
+
+
+DEPENDENT: dict[str, Callable[[], keras.Model]] = {
+    "a layer of one's own": lambda: _compiled(_Own(), layers.Dense(1)),
+    "a loss of one's own": lambda: _compiled(layers.Dense(1), loss=lambda y, p: p),
+    "a sum": lambda: _compiled(
+        layers.Dense(1), loss=keras.losses.MeanSquaredError(reduction="sum")
+    ),
+    "a loss of the activity": lambda: _compiled(layers.Dense(1, activity_regularizer="l2")),
+    "masks": lambda: _compiled(layers.Embedding(9, 3, mask_zero=True), layers.GRU(2)),
+    "dropout in a cell": lambda: _compiled(layers.LSTM(2, dropout=0.5), shape=(4, 2)),
+    "several outputs": _two,
+    "a batch of a fixed size": _fixed,
+}
+
+
+@pytest.mark.parametrize("what", DEPENDENT)
+def test_evaluation_keeps_to_batches_where_they_matter(what: str) -> None:
+    assert not batch_independent(DEPENDENT[what]())
+
+
+def test_evaluation_takes_large_batches_of_other_models() -> None:
+    assert batch_independent(_dense())
+    parts = (layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Dropout(0.5))
+    assert batch_independent(_compiled(*parts, layers.Flatten(), layers.Dense(1), shape=(5, 5, 1)))
+    assert batch_independent(_compiled(layers.LSTM(2), layers.Dense(1), shape=(4, 2)))
