@@ -229,7 +229,8 @@ class Each(Trainer):
 
 def after(fits):
     for i in range(fits):
-        trainer = Each(own=i % 2 == 0, epochs=1, batch_size=8, loss="mse", random_state=i, verbose=0)
+        own = i % 2 == 0
+        trainer = Each(own=own, epochs=1, batch_size=8, loss="mse", random_state=i, verbose=0)
         trainer.fit(x, x[:, :1], validation_data=(x, x[:, :1]))
         trainer.predict(x[: i + 1])
         trainer.evaluate(x[: i + 1], x[: i + 1, :1])
