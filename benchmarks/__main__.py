@@ -77,9 +77,12 @@ def measure(names: list[str], *, rounds: int, quick: bool) -> dict[str, Any]:
                 report["failed"].append(str(error).splitlines()[0])
                 continue
             report["figures"][f"{file}/{benchmark.name}"] = figures
-            report["lines"] += table.lines(benchmark, figures)
+            lines = table.lines(benchmark, figures)
+            report["lines"] += lines
             took = time.perf_counter() - began
-            print(f"{file}/{benchmark.name}: {took:.0f} s", file=sys.stderr, flush=True)
+            print(f"{file}, {benchmark.name}: {took:.0f} s", file=sys.stderr)
+            for line in lines:
+                print("  " + table.row(line), file=sys.stderr, flush=True)
     report["minutes"] = (time.perf_counter() - started) / 60
     return report
 

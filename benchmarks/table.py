@@ -92,19 +92,20 @@ def markdown(report: dict[str, Any]) -> str:
     if report["quick"]:
         body += ["Tiny data: these figures show that the programs run, and nothing else.", ""]
     body += ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
-    body += ["| " + " | ".join(_cells(line)) + " |" for line in report["lines"]]
+    body += [row(line) for line in report["lines"]]
     if report["failed"]:
         body += ["", "Failed:", ""]
         body += [f"- {what}" for what in report["failed"]]
     return "\n".join(body) + "\n"
 
 
-def _cells(line: dict[str, Any]) -> list[str]:
+def row(line: dict[str, Any]) -> str:
+    """A comparison as a row of the table."""
     target = line["target"] or ""
     if line["met"] is not None:
         target += ": yes" if line["met"] else ": **no**"
     absent = "" if line["peer"] is None else "not installed"
-    return [
+    cells = [
         line["benchmark"],
         line["unit"],
         line["ours"],
@@ -114,6 +115,7 @@ def _cells(line: dict[str, Any]) -> list[str]:
         _shown(line["ratio"], "×"),
         target,
     ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _shown(spread: dict[str, float] | None, sign: str = "") -> str:

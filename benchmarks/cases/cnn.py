@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.case import ONE_THREAD, Benchmark, Comparison, Side, Target
+from benchmarks.case import Benchmark, Comparison, Side, Target
 from benchmarks.data import Data, arrays
 from benchmarks.models import Task
 
@@ -46,13 +46,10 @@ BENCHMARKS = (
             Side(OURS, TASK.ours),
             Side(KERAS, TASK.keras),
             Side(f"{KERAS}, steps_per_execution=100", partial(TASK.keras, steps_per_execution=100)),
-            Side(f"{OURS}, one thread", TASK.ours, ONE_THREAD),
-            Side(f"{KERAS}, one thread", TASK.keras, ONE_THREAD),
         ),
         comparisons=(
             Comparison(OURS, KERAS, Target(ratio=1.2)),
             Comparison(OURS, f"{KERAS}, steps_per_execution=100", Target(ratio=0.97)),
-            Comparison(f"{OURS}, one thread", f"{KERAS}, one thread", Target(ratio=0.97)),
         ),
     ),
 )

@@ -17,6 +17,7 @@ def _benchmark(name: str, title: str, task: Task) -> Benchmark:
         sides=(Side(OURS, task.ours_first_epoch), Side(KERAS, task.keras_first_epoch)),
         comparisons=(Comparison(OURS, KERAS, Target(ratio=1.0)),),
         fresh=True,
+        most_rounds=3,
     )
 
 

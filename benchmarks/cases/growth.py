@@ -20,7 +20,7 @@ def growth(rounds: Rounds, prepare: Callable[[Any, Any], Fit]) -> None:
     import psutil
 
     process = psutil.Process()
-    fit = prepare(*images(320 if rounds.quick else 3_200))
+    fit = prepare(*images(320 if rounds.quick else 1_600))
     fits = 8 if rounds.quick else FITS
     rounds.wait()
     for i in range(SETTLED):
@@ -60,7 +60,7 @@ def one_model(x: Any, y: Any) -> Fit:
 
 def traces(rounds: Rounds) -> None:
     """How many functions the refits of one Trainer trace."""
-    x, y = images(320 if rounds.quick else 3_200)
+    x, y = images(320 if rounds.quick else 1_600)
     trainer = Task(perceptron, images, "sgd", 0.01).trainer(epochs=1).fit(x, y)
     rounds.wait()
     traced = 0

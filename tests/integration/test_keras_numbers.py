@@ -83,7 +83,7 @@ def test_the_raw_table_of_houses_is_learnt_without_preparation() -> None:
     assert x["total_bedrooms"].isna().any() and x["ocean_proximity"].dtype.kind not in "iuf"
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.2, random_state=SEED)
 
-    model = Regressor(epochs=20, batch_size=64, random_state=SEED).fit(x_train, y_train)
+    model = Regressor(epochs=20, batch_size=128, random_state=SEED).fit(x_train, y_train)
     ours = model.score(x_test, y_test)
 
     as_category = {"ocean_proximity": "category"}

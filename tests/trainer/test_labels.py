@@ -148,7 +148,7 @@ def test_two_classes_may_have_one_unit_or_two_with_or_without_activation(
 ) -> None:
     y = np.where(TWO, "yes", "no")
     model = Linear(units=units, activation=activation, metrics=None).fit(X, y)
-    outputs, proba = model.model_.predict(X, verbose=0), model.predict_proba(X)
+    outputs, proba = np.asarray(model.model_(X)), model.predict_proba(X)
     if activation is None:
         outputs = softmax(outputs) if units == 2 else sigmoid(outputs)
     second = outputs[:, -1]
@@ -164,7 +164,7 @@ def test_two_classes_may_have_one_unit_or_two_with_or_without_activation(
 def test_the_logits_of_many_classes_become_probabilities(one_hot: bool) -> None:
     model = Linear(activation=None, loss=_from_logits() if one_hot else None).fit(X, THREE)
     proba = model.predict_proba(X)
-    np.testing.assert_allclose(proba, softmax(model.model_.predict(X, verbose=0)), rtol=1e-4)
+    np.testing.assert_allclose(proba, softmax(np.asarray(model.model_(X))), rtol=1e-4)
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
     assert model.score(X, THREE) > 0.85
 
@@ -176,7 +176,7 @@ def _from_logits() -> keras.losses.Loss:
 def test_the_logits_of_several_labels_become_probabilities_of_each() -> None:
     model = Linear(activation=None, metrics=None).fit(X, MATRIX)
     proba = model.predict_proba(X)
-    np.testing.assert_allclose(proba, sigmoid(model.model_.predict(X, verbose=0)), rtol=1e-4)
+    np.testing.assert_allclose(proba, sigmoid(np.asarray(model.model_(X))), rtol=1e-4)
     right = np.mean(model.predict(X) == MATRIX)
     assert model.evaluate(X, MATRIX)["accuracy"] == pytest.approx(right, rel=1e-5)
     assert right > 0.9

@@ -53,14 +53,13 @@ def fits() -> dict[str, Any]:
     """Fits that draw initial weights, orders, dropout masks and validation rows."""
     frame = pd.DataFrame({"n": Y, "c": LABELS, "d": pd.Categorical(np.arange(50) % 7)})
     return {
-        "mlp": Regressor(epochs=2, random_state=3).fit(X, Y),
         "cnn with dropout": Classifier(epochs=2, random_state=3, validation_split=0.2).fit(
             IMAGES, LABELS
         ),
         "embedding and lstm": Recurrent(random_state=3).fit(WORDS, LABELS),
-        "table": Classifier(
-            model="wide_and_deep", epochs=2, random_state=3, class_weight="balanced"
-        ).fit(frame, LABELS),
+        "mlp on a table": Classifier(epochs=2, random_state=3, class_weight="balanced").fit(
+            frame, LABELS
+        ),
     }
 
 

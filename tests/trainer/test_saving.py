@@ -122,7 +122,6 @@ CASES: dict[str, tuple[Any, Any, Any, Any]] = {
     "several labels a row": (Labelled(), X, FLAGS, X),
     "one-hot rows": (Labelled(loss="categorical_crossentropy"), X, np.eye(4)[FLAGS.sum(1) % 4], X),
     "a table": (Labelled(), FRAME, NAMES, LATER),
-    "a table for the default model": (Classifier(model="wide_and_deep"), FRAME, NAMES, LATER),
     "a table in mixed precision": (Labelled(precision="mixed_bfloat16"), FRAME, NAMES, LATER),
     "nested inputs and outputs": (TwoByTwo(), NESTED_X, NESTED_Y, NESTED_X),
     "a subclassed model": (Subclassed(), X, NAMES, X),
@@ -216,8 +215,6 @@ def test_fields_of_every_writable_type_come_back(tmp_path: Path) -> None:
     assert loaded.metrics[1].get_config() == fields["metrics"][1].get_config()
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     assert loaded.evaluate(X, NAMES) == model.evaluate(X, NAMES)
-    refitted, again = loaded.fit(X, NAMES), model.fit(X, NAMES)
-    np.testing.assert_array_equal(refitted.predict_proba(X), again.predict_proba(X))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +284,6 @@ def test_plain_keras_opens_the_files_in_a_process_without_the_package(tmp_path: 
     cases: dict[str, tuple[Any, Any, Any]] = {
         "regressor": (Regressor(model="wide_and_deep", epochs=1), X, 1e5 * Y),
         "unscaled": (Regressor(model="wide_and_deep", epochs=1), {"wide": IDS, "deep": IDS}, Y),
-        "own": (Labelled(), X, FLAGS),
         "nested": (TwoByTwo(), NESTED_X, NESTED_Y),
         "table": (Labelled(), frame, NAMES),
         "mixed": (Labelled(precision="mixed_bfloat16"), X, NAMES),
@@ -368,9 +364,7 @@ def test_saving_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:
     before = model.predict_proba(LATER)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(model.predict_proba(LATER), before)
-    assert model.model_.optimizer is not None
-    model.fit(FRAME, NAMES)
-    np.testing.assert_array_equal(model.predict_proba(LATER), before)
+    assert model.model_.optimizer is model._network.core.optimizer
 
 
 def test_a_trainer_that_is_not_fitted_cannot_be_saved(tmp_path: Path) -> None:

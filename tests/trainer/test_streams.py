@@ -87,7 +87,6 @@ def generated(*parts: np.ndarray, batched: bool = True) -> tf.data.Dataset:
 STREAMS = {
     "batched": lambda *p: dataset(*p).batch(BATCH),
     "single rows": dataset,
-    "of unknown length": generated,
     "single rows of unknown length": lambda *p: generated(*p, batched=False),
     "PyDataset": Batches,
     "PyDataset with two workers": lambda *p: Batches(*p, workers=2, max_queue_size=4),
@@ -160,8 +159,9 @@ def test_several_labels_a_row_and_one_hot_rows_may_be_streamed() -> None:
     assert np.mean(model.predict(X) == one_hot.argmax(axis=1)) > 0.8
 
 
-@pytest.mark.parametrize("class_weight", ["balanced", {"low": 5.0, "top": 0.5}])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("class_weight", "weighted"), [("balanced", False), ({"low": 5.0, "top": 0.5}, True)]
+)
 def test_classes_of_a_stream_are_weighted_as_those_of_arrays(
     class_weight: Any, weighted: bool
 ) -> None:
