@@ -1,0 +1,232 @@
+"""The benchmarks run, and their table says what was measured. No test asserts a time."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The benchmarks are no part of what is installed."""
+    monkeypatch.syspath_prepend(ROOT)
+
+
+@pytest.fixture
+def benchmark():
+    """Two sides, of which the second needs a package that nobody has."""
+    from benchmarks.case import Benchmark, Comparison, Side, Target
+
+    return Benchmark(
+        name="work",
+        title="some work",
+        unit="s",
+        sides=(Side("ours", print), Side("theirs", print, needs="no_such_package")),
+        comparisons=(Comparison("ours", "theirs", Target(ratio=2.0)),),
+    )
+
+
+def report(lines, **other):
+    return {
+        "machine": {"CPU": "one"},
+        "command": "python -m benchmarks",
+        "load": 0.0,
+        "rounds": 3,
+        "quick": False,
+        "minutes": 1.0,
+        "lines": lines,
+        "failed": [],
+        **other,
+    }
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_one_table_as_markdown_and_as_json(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "stream", "--quick", "--rounds", "2"]
+        + ["--output", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "table.json").read_text())
+    figures = written["figures"]["stream/epoch"]
+    assert set(figures) == {"Trainer", "keras.Model.fit"}
+    assert all(len(each) == 2 and min(each) > 0 for each in figures.values())
+    (line,) = written["lines"]
+    assert line["ours"] == "Trainer" and line["peer"] == "keras.Model.fit"
+    for spread in (line["ours_figures"], line["peer_figures"], line["ratio"]):
+        assert spread["min"] <= spread["median"] <= spread["max"]
+    assert written["machine"]["cores"] and written["machine"]["tensorflow"]
+    table = (tmp_path / "table.md").read_text()
+    assert "python -m benchmarks stream --rounds 2 --quick" in table
+    header, rule, row = (text for text in table.splitlines() if text.startswith("|"))
+    assert header.count("|") == rule.count("|") == row.count("|")
+    assert str(ROOT) not in table + json.dumps(written)
+    assert table.strip() in done.stdout
+
+
+def test_an_unknown_benchmark_is_named_with_those_there_are(capsys):
+    from benchmarks.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["perceptrn"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'perceptrn'" in said and "perceptron" in said
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "many"])
+def test_rounds_must_be_a_positive_number(rounds, capsys):
+    from benchmarks.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["cnn", "--rounds", rounds])
+    assert ended.value.code == 2
+    assert rounds in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"), [([], True), (["cnn"], False), (["--quick"], False)]
+)
+def test_only_a_complete_run_replaces_the_table(arguments, written, tmp_path, monkeypatch, capsys):
+    from benchmarks import __main__ as program
+
+    monkeypatch.setattr(program, "RESULTS", tmp_path)
+    monkeypatch.setattr(program, "measure", lambda names, **options: report([]))
+    assert program.main(arguments) == 0
+    assert [file.name for file in sorted(tmp_path.iterdir())] == (
+        ["table.json", "table.md"] if written else []
+    )
+    assert "# Benchmarks" in capsys.readouterr().out
+
+
+def test_every_comparison_names_sides_of_its_benchmark():
+    from benchmarks import cases
+
+    for file in cases.FILES:
+        found = cases.benchmarks(file)
+        assert len({b.name for b in found}) == len(found) > 0
+        for b in found:
+            names = [side.name for side in b.sides]
+            assert len(set(names)) == len(names)
+            assert b.comparisons
+            for comparison in b.comparisons:
+                assert {comparison.ours, comparison.peer} <= {*names, None}, b.title
+            for side in b.sides:
+                assert cases.find_side(file, b.name, side.name) is side
+
+
+def test_sides_take_turns_after_each_has_warmed_up(benchmark, monkeypatch):
+    from benchmarks import running
+    from benchmarks.case import Side
+
+    asked = []
+
+    class Recorder:
+        def __init__(self, file, benchmark, side, count, quick):
+            self.name, self.left = side.name, count
+
+        def ask(self):
+            asked.append(self.name)
+            self.left -= 1
+            return float(len(asked))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            assert self.left == 0
+
+    monkeypatch.setattr(running, "_Process", Recorder)
+    both = replace(benchmark, sides=(Side("ours", print), Side("theirs", print)))
+    figures = running.run("file", both, rounds=3, quick=True)
+    warm = running.WARM_UP
+    assert asked == ["ours"] * warm + ["theirs"] * warm + ["ours", "theirs"] * 3
+    assert figures == {
+        "ours": [2 * warm + i for i in (1, 3, 5)],
+        "theirs": [2 * warm + i for i in (2, 4, 6)],
+    }
+    asked.clear()
+    running.run("file", replace(both, fresh=True, most_rounds=2), rounds=3, quick=True)
+    assert asked == ["ours", "theirs"] * 2
+
+
+def test_a_side_that_dies_is_named_with_its_last_words(benchmark):
+    from benchmarks import running
+
+    # a side that the other process cannot find
+    with pytest.raises(running.SideFailed, match="stream, work: ours ended.*exit code 1") as failed:
+        running.run("stream", benchmark, rounds=1, quick=True)
+    assert "ValueError" in str(failed.value)
+
+
+def test_a_benchmark_that_fails_does_not_stop_the_others(benchmark, monkeypatch, capsys):
+    from benchmarks import __main__ as program
+    from benchmarks import running, table
+
+    def run(file, b, *, rounds, quick):
+        if file == "bad":
+            raise running.SideFailed("bad, work: ours ended without an answer\ndetails")
+        return {"ours": [1.0], "theirs": [3.0]}
+
+    monkeypatch.setattr(program.running, "run", run)
+    monkeypatch.setattr(program.cases, "benchmarks", lambda file: (benchmark,))
+    measured = program.measure(["bad", "good"], rounds=1, quick=True)
+    assert measured["failed"] == ["bad, work: ours ended without an answer"]
+    assert list(measured["figures"]) == ["good/work"]
+    assert "details" in capsys.readouterr().err
+    text = table.markdown(measured | {"command": "python -m benchmarks"})
+    assert "- bad, work: ours ended without an answer" in text
+
+
+def test_a_peer_that_is_not_installed_is_shown_as_such(benchmark):
+    from benchmarks import running, table
+
+    assert [running.installed(side) for side in benchmark.sides] == [True, False]
+    (line,) = table.lines(benchmark, {"ours": [1.0, 2.0]})
+    assert line["met"] is None and line["ratio"] is None
+    assert "| theirs | not installed |" in table.row(line)
+
+
+def test_the_ratio_is_the_median_of_the_rounds_own_ratios(benchmark):
+    from benchmarks import table
+
+    # of the medians it would be 6 / 2
+    (line,) = table.lines(benchmark, {"ours": [1.0, 2.0, 4.0], "theirs": [2.0, 6.0, 8.0]})
+    assert line["ratio"] == {"median": 2.0, "min": 2.0, "max": 3.0}
+    assert line["met"] is True
+    assert table.row(line) == (
+        "| some work | s | ours | 2 (1–4) | theirs | 6 (2–8) | 2× (2–3) | at least 2×: yes |"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bound", "ours", "peer", "met"),
+    [
+        ({"ratio": 3.0}, 1.0, 3.0, True),
+        ({"ratio": 3.0}, 1.0, 2.9, False),
+        ({"within": 0.15}, 1.0, 1.14, True),
+        ({"within": 0.15}, 1.0, 0.8, False),
+        ({"value": 1.0}, 0.9, None, True),
+        ({"value": 1.0}, 1.1, 9.0, False),
+        ({"value": 0.0}, -0.5, 9.0, True),
+        ({"excess": 500.0}, 1400.0, 1000.0, True),
+        ({"excess": 500.0}, 1600.0, 1000.0, False),
+    ],
+)
+def test_a_target_is_met_or_missed(benchmark, bound, ours, peer, met):
+    from benchmarks import table
+    from benchmarks.case import Comparison, Target
+
+    comparison = Comparison("ours", None if peer is None else "theirs", Target(**bound))
+    figures = {"ours": [ours]} | ({} if peer is None else {"theirs": [peer]})
+    (line,) = table.lines(replace(benchmark, comparisons=(comparison,)), figures)
+    assert line["met"] is met
+    assert table.row(line).endswith(": yes |" if met else ": **no** |")
