@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.rounds import Rounds
 
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @dataclass(frozen=True)

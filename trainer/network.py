@@ -100,8 +100,16 @@ class Network:
         """Whether evaluation gives the same for any batch size."""
         return decisions.batch_independent(self.core)
 
+    @property
+    def fixed_rows(self) -> int | None:
+        """The rows that each batch must have, where the model says so, as a stateful one does."""
+        inputs = getattr(self.core, "inputs", None) or ()
+        return next((tensor.shape[0] for tensor in inputs), None)
+
     def try_out(self, fields: dict[str, Any], x: Tree, y: Tree) -> None:
         """Refuse a loss or metrics that do not fit, on a few rows: see compiling.try_out."""
+        if self.fixed_rows is not None:
+            return  # they may be more than there are to try it on
         with computing_in(self.precision), compiling.state_kept(self.core):
             compiling.try_out(
                 self.core,
@@ -234,8 +242,7 @@ class Network:
             return tf.constant(np.asarray(array), dtype=dtype)
 
         n = arrays.length(x, "x")
-        fixed = [tensor.shape[0] for tensor in getattr(self.core, "inputs", None) or ()]
-        piece = next(iter(fixed), None) or decisions.rows_a_batch(row_bytes(x))
+        piece = self.fixed_rows or decisions.rows_a_batch(row_bytes(x))
         parts = []
         with computing_in(self.precision):
             for start in range(0, n, piece):
@@ -285,11 +292,14 @@ def build(
         TypeError, ValueError: build_model gave no model, or one that does not fit the data.
     """
     import keras
+    from keras.src.random import seed_generator
 
     owner = type(trainer).__name__
     dtype = "float64" if precision == "float64" else "float32"
     with computing_in(precision), seeded(seed), trainer.python_scalars():
         core = trainer.build_model(spec)
+        # Keras makes it when a layer first draws without a seed: in its fit, with this seed
+        seed_generator.global_seed_generator()
         compiling.check_model(core, owner)
         transform = inputs.transform(dtype)
         with compiling.state_kept(core):

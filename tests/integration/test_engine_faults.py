@@ -254,12 +254,23 @@ def test_a_metric_without_a_value_is_kept_as_nan(capsys: pytest.CaptureFixture) 
 
 
 def test_a_loss_without_a_value_stops_where_keras_stops() -> None:
-    def fit(callback: Any) -> Trainer:
-        return Linear(optimizer=keras.optimizers.SGD(1e30), callbacks=[callback]).fit(X, Y)
+    def callbacks(seen: list[int]) -> list[Any]:
+        each = keras.callbacks.LambdaCallback(on_train_batch_end=lambda i, logs: seen.append(i))
+        return [keras.callbacks.TerminateOnNaN(), each]
 
-    trainer = fit(keras.callbacks.TerminateOnNaN())
-    assert len(trainer.history_) == 1
-    assert math.isnan(trainer.history_["loss"][0]) or math.isinf(trainer.history_["loss"][0])
+    def steep() -> Any:
+        return keras.optimizers.SGD(1e15)
+
+    ours: list[int] = []
+    theirs: list[int] = []
+    trainer = Linear(optimizer=steep(), callbacks=callbacks(ours)).fit(X, Y)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(1)])
+    model.compile(steep(), "mse")
+    model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=callbacks(theirs))
+    assert ours == theirs
+    assert 1 < len(ours) < 5, "in the middle of the first epoch"
+    assert not math.isfinite(trainer.history_["loss"][-1])
 
 
 HOOKS = ["train_begin", "epoch_begin", "train_batch_begin", "train_batch_end", "test_begin"]

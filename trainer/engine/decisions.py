@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 SECONDS_A_DISPATCH = 0.15  # long enough to forget the cost of a dispatch, short enough for Ctrl-C
-OPERATIONS_A_SECOND = 2e10  # what a core of a common machine does on small matrices
+OPERATIONS_A_SECOND = 6e10  # what a core of a common machine does on small matrices
 SECONDS_A_STEP = 1e-4  # the least that a step costs, however small the model
 MAX_CHUNK = 1_000
 MAX_CHUNK_BYTES = 2**26
@@ -104,7 +104,7 @@ def decide(
     threads = intra_op_threads()
     limit = resident_limit() if resident_bytes is None else resident_bytes
     resident = data_bytes is not None and data_bytes <= limit
-    compiled, why = _use_jit(model, jit, steps, threads, in_memory=data_bytes is not None)
+    compiled, why = _use_jit(model, jit, steps, in_memory=data_bytes is not None)
     chunk = 1 if every_batch else steps_a_dispatch(model, batch_size)
     if data_bytes is None or not resident or compiled:
         chunk = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, batch_bytes)))
@@ -119,7 +119,7 @@ def decide(
 
 
 def _use_jit(
-    model: keras.Model, field: Any, steps: int | None, threads: int, *, in_memory: bool
+    model: keras.Model, field: Any, steps: int | None, *, in_memory: bool
 ) -> tuple[bool, str]:
     if field in (True, False):
         return bool(field), f"jit={field}"
@@ -133,8 +133,6 @@ def _use_jit(
         return False, "a stream"
     if any(type(layer).__name__ not in _DENSE_STACK for layer in layers):
         return False, "XLA pays on a CPU for dense layers without randomness only"
-    if threads == 1:
-        return False, "one thread is as fast without XLA"
     if steps is None or steps < JIT_STEPS:
         return False, f"fewer than {JIT_STEPS:,} steps an epoch do not pay for compiling"
     return True, "dense layers and many steps"
