@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from trainer import callbacks as plugins
 from trainer import checks, compiling, fitting, models, preparation, saving
 from trainer.arrays import Tree
-from trainer.engine import decisions, hooks
-from trainer.fields import Fields
+from trainer.engine import decisions
 from trainer.history import History
 from trainer.models import ModelSpec
 from trainer.network import Network
+from trainer.parameters import Parameters
 from trainer.preparation import Rows
 from trainer.streams import Stream
 from trainer.targets import Classes, Numbers
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 
-class Trainer(Fields, BaseEstimator):
+class Trainer(Parameters):
     """A Keras model with everything that training it takes; a scikit-learn estimator.
 
     Subclass it, annotate hyperparameters as fields, and override the hooks you need:
@@ -63,7 +63,8 @@ class Trainer(Fields, BaseEstimator):
             None: the ready architectures use "standard", a build_model of yours gets x as it is.
         validation_split: the share of the rows held out for validation; stratified for classes.
         shuffle: whether each epoch has an order of its own. A stream keeps its order.
-        callbacks: keras.callbacks.Callback objects.
+        callbacks: names of plugins, dicts of a name and parameters, or keras.callbacks.Callback
+            objects; trainer.callbacks.names() lists the names.
         class_weight: {label: weight} or "balanced", for a Classifier.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32,
             but float64 for a ready architecture on vectors or a table of float64 without a GPU,
@@ -74,11 +75,17 @@ class Trainer(Fields, BaseEstimator):
         run_eagerly: run every step in Python, for debugging.
         random_state: a whole number makes fits repeat to the bit; a numpy RandomState or None
             draws one, kept in seed_.
+        run_dir: a folder for this run, from which a fit that was killed goes on exactly: see fit.
+            None: nothing is written.
+        save_minutes: with run_dir, the longest time between two saved states within an epoch;
+            each epoch's end is saved too, where that takes less than 3% of the time.
+        save_steps: with run_dir, the most steps between two saved states within an epoch.
         verbose: 1 a bar, 2 a line an epoch, 0 silence; "auto" a bar on a terminal or in a
             notebook, silence elsewhere.
 
-    After fit: model_ (the whole Keras model, which takes raw x), history_, seed_, and for vectors
-    and tables n_features_in_ (feature_names_in_ where columns have names).
+    After fit: model_ (the whole Keras model, which takes raw x), history_, seed_, run_ (the run's
+    folder, or None), and for vectors and tables n_features_in_ (feature_names_in_ where columns
+    have names).
     """
 
     model: str | None = None
@@ -98,9 +105,11 @@ class Trainer(Fields, BaseEstimator):
     resident_bytes: int | None = None
     run_eagerly: bool = False
     random_state: Any = None
+    run_dir: str | Path | None = None
+    save_minutes: float | None = 10.0
+    save_steps: int | None = None
     verbose: int | str = "auto"
 
-    _needs_y: ClassVar[bool] = False
     _task: ClassVar[str] = "custom"
 
     # ---- hooks -------------------------------------------------------------------------------
@@ -130,7 +139,7 @@ class Trainer(Fields, BaseEstimator):
         return compiling.metrics(self.metrics)
 
     def configure_callbacks(self) -> list[Any]:
-        """The callbacks of a fit; by default those of the field callbacks."""
+        """The callbacks of a fit, in the forms of the field callbacks; by default that field's."""
         return list(self.callbacks)
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
@@ -153,8 +162,13 @@ class Trainer(Fields, BaseEstimator):
         *,
         validation_data: Any = None,
         sample_weight: Any = None,
+        resume: bool | str = "auto",
     ) -> Self:
-        """Train a new model.
+        """Train a new model, or go on with the run in the folder run_dir.
+
+        With run_dir, the state of the training is saved while it goes on. After a kill at any
+        instant, the same call goes on from the last state and ends with the same bytes of weights
+        as if nothing had happened. SIGTERM and Ctrl-C save first.
 
         Args:
             x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
@@ -162,26 +176,34 @@ class Trainer(Fields, BaseEstimator):
             y: targets of n rows, nested for several outputs; None if x is a stream.
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated each epoch.
             sample_weight: weights of the rows, [n].
+            resume: "auto": go on if run_dir holds an unfinished run with the same fields and data,
+                and refuses, with the differences, if these changed. True: go on, or fail; more
+                epochs than a finished run had train it further. False: begin a new run.
 
         Returns:
             self.
 
         Raises:
             TypeError, ValueError: bad arguments or fields, before any training starts.
+            KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as it came.
         """
         decisions.limit_threads()
-        self._check_fields()
+        chosen = self._check_fields()
+        checks.one_of("resume", resume, ("auto", True, False))
         seed = fitting.draw_seed(self.random_state)
         owner = type(self).__name__ if self._needs_y else None
         train = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
         valid = preparation.collect_validation(
             validation_data, batch_size=self.batch_size, needs_y=owner
         )
-        if valid is None and self.validation_split:
-            train, valid = self._split(train, seed)
-        network, feed, validation_feed = fitting.prepare(self, train, valid, seed)
-        self._keep(network, History(), seed)
-        fitting.train(self, feed, validation_feed)
+        with fitting.run_of(self, train, valid, seed, resume) as run:
+            seed = seed if run is None else run.seed
+            if valid is None and self.validation_split:
+                train, valid = self._split(train, seed)
+            network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
+            self._keep(network, History(), seed)
+            self.run_ = None if run is None else run.path
+            fitting.train(self, chosen, feed, validation_feed, run)
         return self
 
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
@@ -253,29 +275,14 @@ class Trainer(Fields, BaseEstimator):
         loaded: Self = saving.load(cls, path)
         return loaded
 
-    def set_params(self, **params: Any) -> Self:
-        """Set fields by name.
-
-        Raises:
-            ValueError: an unknown name, with near ones.
-        """
-        known = self.get_params(deep=True)
-        for name in params:
-            if name not in known and "__" not in name:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for {type(self).__name__}: there is no such "
-                    f"field; {checks.did_you_mean(name, known)}"
-                )
-        super().set_params(**params)
-        return self
-
     # ---- the parts of a fit ------------------------------------------------------------------
 
     @property
     def _ready_made(self) -> bool:
         return type(self).build_model is Trainer.build_model
 
-    def _check_fields(self) -> None:
+    def _check_fields(self) -> list[Any]:
+        """Refuse wrong fields; gives the callbacks."""
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
         if self._ready_made and self.model is not None:
             if not isinstance(self.model, str):
@@ -287,7 +294,7 @@ class Trainer(Fields, BaseEstimator):
         self.configure_optimizer()
         self.configure_loss()
         self.configure_metrics()
-        hooks.check_callbacks(self.configure_callbacks())
+        return plugins.make_all(self.configure_callbacks())
 
     def _split(self, data: Rows | Stream, seed: int) -> tuple[Rows, Rows]:
         if isinstance(data, Stream):
@@ -373,27 +380,3 @@ class Trainer(Fields, BaseEstimator):
     def _fitted(self) -> Network:
         check_is_fitted(self, "model_")
         return self._network
-
-    # ---- pickling, and what scikit-learn asks -------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "_network" in state:
-            # Keras models of one's own classes do not pickle; the saved form of a Trainer does.
-            state["_saved"] = saving.to_bytes(self, state.pop("_network"))
-            state.pop("model_")
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        saved = state.pop("_saved", None)
-        super().__setstate__(state)
-        if saved is not None:
-            network = saving.network_from_bytes(self, saved)
-            self._network, self.model_ = network, network.whole
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = self._needs_y
-        tags.input_tags.three_d_array = True
-        return tags

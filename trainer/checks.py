@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -119,6 +120,13 @@ def field_values(fields: Mapping[str, Any]) -> None:
         fields["precision"],
         ("auto", "float32", "float64", "mixed_bfloat16", "mixed_float16"),
     )
+    run_dir = fields["run_dir"]
+    if run_dir is not None and (not isinstance(run_dir, (str, os.PathLike)) or not str(run_dir)):
+        raise TypeError(f"run_dir={run_dir!r}: must be the name of a folder; write 'runs/first'")
+    if fields["save_minutes"] is not None:
+        positive("save_minutes", fields["save_minutes"])
+    if fields["save_steps"] is not None:
+        integer("save_steps", fields["save_steps"], low=1, example=1_000)
     one_of("jit", fields["jit"], ("auto", True, False))
     one_of("verbose", fields["verbose"], ("auto", 0, 1, 2, True, False))
     rate = fields["learning_rate"]
@@ -128,6 +136,6 @@ def field_values(fields: Mapping[str, Any]) -> None:
     if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
         instead = "callbacks=()" if callbacks is None else "callbacks=(callback,)"
         raise TypeError(
-            f"callbacks={callbacks!r}: must be a sequence of keras.callbacks.Callback objects; "
-            f"write {instead}"
+            f"callbacks={callbacks!r}: must be a sequence of names of plugins or "
+            f"keras.callbacks.Callback objects; write {instead}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer import arrays, outputs
@@ -227,15 +227,23 @@ def compile_model(
     spec: ModelSpec,
     targets: Numbers | Classes,
     loss: Any,
+    callbacks: Sequence[Any],
     *,
     run_eagerly: bool,
 ) -> None:
-    """Compile a model with a Trainer's optimizer, metrics and, if it has one, compute_loss."""
+    """Compile a model with a Trainer's optimizer, metrics and, if it has one, compute_loss.
+
+    Callbacks that have a configure_optimizer may change the optimizer.
+    """
     from trainer.base import Trainer as Base
 
     metrics = trainer.configure_metrics()
+    made = trainer.configure_optimizer()
+    for callback in callbacks:
+        if hasattr(callback, "configure_optimizer"):
+            made = callback.configure_optimizer(made)
     model.compile(
-        optimizer=trainer.configure_optimizer(),
+        optimizer=made,
         loss=loss,
         metrics=trainer._default_metrics(spec, targets, loss) if metrics is None else metrics,
         run_eagerly=run_eagerly,

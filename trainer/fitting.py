@@ -6,20 +6,24 @@ nor for any one step, which have modules of their own.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, preparation
+from trainer import arrays, fingerprint, preparation
 from trainer.arrays import Tree
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
+from trainer.engine.interrupts import Interrupts
 from trainer.inputs import Inputs
+from trainer.keeping import Keeper, warn_of_forgotten
 from trainer.models import ModelSpec
 from trainer.network import Network, build, computing_in
 from trainer.preparation import PROBE_ROWS, Rows
-from trainer.progress import make_progress
+from trainer.runs import Run
 from trainer.streams import Stream
 from trainer.targets import Classes
 
@@ -53,12 +57,17 @@ def draw_seed(state: Any) -> int:
 
 
 def prepare(
-    trainer: Trainer, train: Rows | Stream, valid: Rows | Stream | None, seed: int
+    trainer: Trainer,
+    chosen: Sequence[Any],
+    train: Rows | Stream,
+    valid: Rows | Stream | None,
+    seed: int,
 ) -> tuple[Network, Any, Any]:
     """Learn inputs and targets, build the network, and decide how to train it.
 
     Args:
         trainer: whose fields and hooks say how.
+        chosen: its callbacks.
         train: the training data.
         valid: the validation data, or None.
         seed: of weights, dropout and the order of rows.
@@ -76,17 +85,28 @@ def prepare(
     else:
         few = inputs.prepare(preparation.probe(train.x), type(trainer).__name__)
     spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
-    network = build(trainer, inputs, targets, spec, precision=precision, seed=seed, probe=few)
+    network = build(
+        trainer,
+        inputs,
+        targets,
+        spec,
+        precision=precision,
+        seed=seed,
+        probe=few,
+        callbacks=chosen,
+    )
     feed = _training_feed(trainer, network, train, seed)
     _try_out(trainer, network, train, few)
     network.make_variables(feed.spec)
     rows = feed.rows if isinstance(feed, RowsFeed) else None
-    decided = network.decide(trainer, feed.spec, rows, feed.steps)
+    often = hooks.interval(chosen, "train")
+    decided = network.decide(trainer, feed.spec, rows, feed.steps, often)
     if isinstance(feed, RowsFeed):
         feed.resident = decided.resident
-    validation = (
-        None if valid is None else evaluation_feed(trainer, network, valid, validation=True)
-    )
+    validation = None
+    if valid is not None:
+        every = hooks.interval(chosen, "test") is not None
+        validation = evaluation_feed(trainer, network, valid, validation=True, every_batch=every)
     return network, feed, validation
 
 
@@ -140,9 +160,22 @@ def _training_feed(trainer: Trainer, network: Network, data: Rows | Stream, seed
 
 
 def evaluation_feed(
-    trainer: Trainer, network: Network, data: Rows | Stream, *, validation: bool = False
+    trainer: Trainer,
+    network: Network,
+    data: Rows | Stream,
+    *,
+    validation: bool = False,
+    every_batch: bool = False,
 ) -> Any:
-    """The feed of batches to evaluate; `validation` is during a fit, and named so in errors."""
+    """The feed of batches to evaluate.
+
+    Args:
+        trainer: whose fields say how.
+        network: what is evaluated.
+        data: on what.
+        validation: whether it is during a fit; errors name it so.
+        every_batch: whether a callback must see the batches.
+    """
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, type(trainer).__name__, f"{name}x")
@@ -158,48 +191,115 @@ def evaluation_feed(
         network.batch(x, y, data.weight),
         trainer.batch_size,
         trainer.resident_bytes,
-        every_batch=validation and hooks.wants_batches(trainer.configure_callbacks(), "test"),
+        every_batch=every_batch,
     )
 
 
-def train(trainer: Trainer, feed: Any, validation: Any) -> None:
-    """Run the loop on a prepared Trainer, with its callbacks, history and progress."""
+@contextlib.contextmanager
+def run_of(
+    trainer: Trainer,
+    train: Rows | Stream,
+    valid: Rows | Stream | None,
+    seed: int,
+    resume: bool | str,
+) -> Iterator[Run | None]:
+    """The run directory of a fit while it lasts, or None without the field run_dir.
+
+    Raises:
+        RunError, BadState: the folder must not be used, or holds no state to go on from.
+    """
+    if trainer.run_dir is None:
+        if resume is True:
+            raise ValueError("resume=True: there is no run_dir; write run_dir='runs/first'")
+        yield None
+        return
+    data = {"training": fingerprint.of(train), "validation": fingerprint.of(valid)}
+    run = Run.open(trainer, resume, seed, data)
+    try:
+        yield run
+    except BaseException as error:
+        run.log(f"ended by {type(error).__name__}: {error}")
+        raise
+    finally:
+        run.close()
+
+
+def train(
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
+) -> None:
+    """Run the loop on a prepared Trainer, with its callbacks, history, progress and run."""
     import keras
 
-    network, chosen = trainer._network, trainer.configure_callbacks()
-    every_batch = hooks.wants_batches(chosen, "train")
-    every_test_batch = hooks.wants_batches(chosen, "test")
-    chunk = network.decisions.chunk if network.decisions is not None else 1
-    listed = keras.callbacks.CallbackList(
-        chosen, model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
-    )
+    from trainer.callbacks.callback import Callback, Session
+    from trainer.callbacks.progress import Progress
+    from trainer.callbacks.run_log import RunLog
 
-    def validate() -> dict[str, float]:
-        return loop.evaluate(
-            network.program,
-            validation,
-            chunk=1 if every_test_batch else chunk,
-            callbacks=listed,
-            every_batch=every_test_batch,
+    network = trainer._network
+    chunk = network.decisions.chunk if network.decisions is not None else 1
+    folder = None if run is None else run.path
+    session = Session(trainer, network, feed, validation, trainer.seed_, folder)
+    shown: list[Any] = []
+    if not any(isinstance(callback, Progress) for callback in chosen):
+        shown.append(Progress(verbose=trainer.verbose))
+    if run is not None:
+        run.decided(str(network.decisions))
+        warn_of_forgotten(chosen)
+        shown.append(RunLog(run=run))
+    listed = keras.callbacks.CallbackList(
+        [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
+    )
+    plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    with Interrupts() as interrupts:
+        keeper = Keeper(
+            network.core,
+            chosen,
+            trainer.history_,
+            [feed, validation],
+            interrupts,
+            epochs=trainer.epochs,
+            folder=None if run is None else run.states,
+            minutes=trainer.save_minutes,
+            steps=trainer.save_steps,
+            found=None if run is None else run.found,
+            warm_up=lambda: next(feed.train(network.program, 0, 1)),
         )
 
-    try:
-        with computing_in(network.precision):
-            loop.train(
-                network.program,
-                feed,
-                epochs=trainer.epochs,
-                chunk=chunk,
-                callbacks=listed,
-                every_batch=every_batch,
-                validate=None if validation is None else validate,
-                history=trainer.history_,
-                progress=make_progress(trainer.verbose, trainer.epochs),
+        def validate() -> dict[str, float]:
+            every = hooks.interval(listed.callbacks, "test") is not None
+            return loop.evaluate(
+                network.program, validation, chunk=1 if every else chunk, callbacks=listed
             )
-    finally:
-        for callback in chosen:
-            # a callback that keeps its model would be copied with it by clone and pickle
-            callback.set_model(None)
+
+        try:
+            for callback in plugins:
+                callback.session = session  # type: ignore[misc]
+                callback.setup(session)
+            network.share_graphs(feed.spec, hooks.traced(chosen))
+            with computing_in(network.precision):
+                loop.train(
+                    network.program,
+                    feed,
+                    epochs=trainer.epochs,
+                    chunk=chunk,
+                    callbacks=listed,
+                    validate=None if validation is None else validate,
+                    history=trainer.history_,
+                    keeper=keeper,
+                )
+        finally:
+            for callback in plugins:
+                if callback.session is not None:
+                    callback.teardown()
+                    callback.session = None  # type: ignore[misc]
+            for callback in listed.callbacks:
+                # a callback that keeps its model would be copied with it by clone and pickle
+                callback.set_model(None)
+    if interrupts.received is not None:
+        if run is not None:
+            run.close()
+        interrupts.pass_on()
+    elif run is not None:
+        run.finish(trainer)
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:
@@ -208,4 +308,5 @@ def _stream_feed(stream: Stream) -> StreamFeed:
         steps=stream.steps,
         around_epoch=stream.around_epoch,
         reraise=stream.reraise,
+        leave=stream.stop_workers,
     )

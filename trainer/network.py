@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer import arrays, compiling, outputs
 from trainer.arrays import Tree, map_tree
-from trainer.engine import decisions, hooks, loop, twins
+from trainer.engine import decisions, loop, twins
 from trainer.engine.decisions import Decisions
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.program import Batch, Program
@@ -145,6 +145,20 @@ class Network:
                 batch = (x, *batch[1:])
             if not _has_only_a_step(self.core):
                 self.core._symbolic_build(data_batch=batch)
+
+    def share_graphs(self, spec: Batch, extensions: Sequence[Any] = ()) -> None:
+        """Let models that are built alike use each other's compiled functions.
+
+        Args:
+            spec: the form of a batch, as tf.TensorSpec.
+            extensions: the callbacks whose before_step joins the training step.
+        """
+        import keras
+
+        self.program.extensions = list(extensions)
+        keys = [extension.traced_key() for extension in extensions]
+        if None in keys:
+            return
         transform = self.program.transform
         named = isinstance(spec[0], dict)  # then each input takes the part of its name
         inputs = [i.name for i in getattr(self.core, "inputs", ())] if named else []
@@ -155,11 +169,13 @@ class Network:
                 repr(keras.tree.map_structure(lambda leaf: (leaf.shape, leaf.dtype.name), spec)),
                 [] if transform is None else transform.names,
                 inputs,
+                keys,
             ],
         )
         if key is not None and not self.program.eager:
             scaling = [] if transform is None else transform.variables
-            found = [*twins.variables(self.core), *scaling, self.program.streamed]
+            added = [v for extension in extensions for v in extension.traced_variables()]
+            found = [*twins.variables(self.core), *scaling, *added, self.program.streamed]
             self.program.graphs.share(key, found)
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
@@ -180,7 +196,12 @@ class Network:
         return (x, y, weight)
 
     def decide(
-        self, trainer: Trainer, spec: Batch, rows: int | None, steps: int | None
+        self,
+        trainer: Trainer,
+        spec: Batch,
+        rows: int | None,
+        steps: int | None,
+        interval: int | None,
     ) -> Decisions:
         """Decide how to train, and make the program so.
 
@@ -189,6 +210,7 @@ class Network:
             spec: the form of a batch, as tf.TensorSpec.
             rows: the number of rows, or None for a stream.
             steps: the steps of an epoch, or None if that is unknown.
+            interval: batches between two calls of callbacks, or None if none sees batches.
         """
         row = spec_bytes(spec)
         self.decisions = decisions.decide(
@@ -199,7 +221,7 @@ class Network:
             data_bytes=None if rows is None else row * rows,
             resident_bytes=trainer.resident_bytes,
             jit=trainer.jit,
-            every_batch=hooks.wants_batches(trainer.configure_callbacks(), "train"),
+            interval=interval,
         )
         self.program.jit = self.decisions.jit and not self.program.eager
         return self.decisions
@@ -276,6 +298,7 @@ def build(
     precision: str,
     seed: int,
     probe: Tree,
+    callbacks: Sequence[Any] = (),
 ) -> Network:
     """Build, compile and check the network of a Trainer.
 
@@ -287,6 +310,7 @@ def build(
         precision: what Keras computes in.
         seed: of the initial weights and of dropout.
         probe: a few prepared rows of x, on which the model is tried.
+        callbacks: those that may change the optimizer.
 
     Raises:
         TypeError, ValueError: build_model gave no model, or one that does not fit the data.
@@ -318,7 +342,9 @@ def build(
         if default:
             with compiling.state_kept(core):
                 loss = trainer._default_loss(core, spec, targets, few)
-        compiling.compile_model(core, trainer, spec, targets, loss, run_eagerly=trainer.run_eagerly)
+        compiling.compile_model(
+            core, trainer, spec, targets, loss, callbacks, run_eagerly=trainer.run_eagerly
+        )
         whole = inputs.whole_model(core, dtype)
         if whole is core and type(core.loss).__module__ == "trainer.losses":
             whole = keras.Model(core.input, core.output, name=core.name)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer import callbacks
 from trainer import targets as targets_module
 from trainer.arrays import Tree, map_named
 from trainer.checks import near_names
@@ -50,7 +51,7 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     kept: dict[str, Any] = {}
     for name, value in trainer.get_params(deep=False).items():
         try:
-            kept[name] = _to_json(value)
+            kept[name] = to_json(value)
         except TypeError:
             warnings.warn(
                 f"{name}={value!r} cannot be written to a file; the loaded "
@@ -195,6 +196,7 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
         precision=meta["precision"],
         seed=meta["seed"],
         probe=_blank_rows(inputs),
+        callbacks=callbacks.make_all(trainer.configure_callbacks()),
     )
     network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
     with tempfile.TemporaryDirectory() as folder:
@@ -254,7 +256,7 @@ def _blank_rows(inputs: Inputs) -> Tree:
     return map_named(lambda name, a: a.astype(dtypes[name]), shapes) if dtypes else shapes
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """A field's value in a form that JSON holds, tuples and Keras objects included."""
     import keras
 
@@ -263,11 +265,11 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple):
-        return {"tuple": [_to_json(v) for v in value]}
+        return {"tuple": [to_json(v) for v in value]}
     if isinstance(value, list):
-        return [_to_json(v) for v in value]
+        return [to_json(v) for v in value]
     if isinstance(value, dict):
-        return {"dict": [[_to_json(k), _to_json(v)] for k, v in value.items()]}
+        return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     keras_types = (
         keras.optimizers.Optimizer,
         keras.optimizers.schedules.LearningRateSchedule,

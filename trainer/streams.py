@@ -142,6 +142,11 @@ class Stream:
         if self._source is not None:
             self._source.around_epoch(begins)
 
+    def stop_workers(self) -> None:
+        """End a pass that is none of training's: a PyDataset's own hooks are not called."""
+        if self._source is not None:
+            self._source.stop_workers()
+
     def reraise(self, error: Exception, steps: int) -> None:
         """Raise the user's own error, with the batch in which it arose, in place of `error`.
 
@@ -176,8 +181,7 @@ class _Part:
             self._stream.reraise(error, read)
             raise
         finally:
-            if self._stream._source is not None:
-                self._stream._source.stop_workers()
+            self._stream.stop_workers()
 
 
 class _Source:

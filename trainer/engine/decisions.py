@@ -87,7 +87,7 @@ def decide(
     data_bytes: int | None,
     resident_bytes: int | None,
     jit: Any,
-    every_batch: bool,
+    interval: int | None,
 ) -> Decisions:
     """Decide how to train.
 
@@ -99,20 +99,22 @@ def decide(
         data_bytes: the bytes of all rows as tensors, or None for a stream.
         resident_bytes: the most that may be held as tensors; None for a share of free memory.
         jit: the field of this name.
-        every_batch: whether a callback must see every batch.
+        interval: batches between two calls of callbacks, or None if none sees batches.
     """
     threads = intra_op_threads()
     limit = resident_limit() if resident_bytes is None else resident_bytes
     resident = data_bytes is not None and data_bytes <= limit
     compiled, why = _use_jit(model, jit, steps, in_memory=data_bytes is not None)
-    chunk = 1 if every_batch else steps_a_dispatch(model, batch_size)
+    chunk = steps_a_dispatch(model, batch_size)
     if data_bytes is None or not resident or compiled:
         chunk = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, batch_bytes)))
-    if steps is not None:
+    if interval is not None:
+        chunk = next(n for n in range(min(chunk, interval), 0, -1) if interval % n == 0)
+        seen = "every batch" if interval == 1 else f"every {interval} batches"
+        why = f"a callback is called at {seen}; " + why
+    elif steps is not None:
         # equal chunks: the last is no shorter than it must be
         chunk = math.ceil(steps / math.ceil(steps / chunk))
-    if every_batch:
-        why = "a callback sees every batch; " + why
     if data_bytes is not None and not resident:
         why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
     return Decisions(chunk, resident, compiled, threads, why)

@@ -87,22 +87,40 @@ class RowsFeed:
         generator = np.random.default_rng([self._seed, epoch])
         return generator.permutation(self.rows).astype(np.int32)
 
-    def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Train one epoch; gives (steps so far, logs) after each chunk."""
-        return self._run(program.train_rows, self.order(epoch), chunk)
+    def first(self) -> Batch:
+        """The first batch in the order of the rows, as tensors."""
+        import keras
+
+        rows = slice(self.batch_size)
+        return self._to_tensors(
+            keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
+        )
+
+    def replay(self, epochs: int) -> None:
+        """Nothing: an epoch's order does not depend on those before it."""
+
+    def train(
+        self, program: Program, epoch: int, chunk: int, start: int = 0
+    ) -> Iterator[tuple[int, Logs]]:
+        """Train one epoch from step `start`; gives (steps so far, logs) after each chunk."""
+        return self._run(program.train_rows, self.order(epoch), chunk, start)
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate all rows in their order; gives (steps so far, logs) after each chunk."""
         return self._run(program.test_rows, np.arange(self.rows, dtype=np.int32), chunk)
 
-    def _run(self, function: Chunk, order: np.ndarray, chunk: int) -> Iterator[tuple[int, Logs]]:
+    def _run(
+        self, function: Chunk, order: np.ndarray, chunk: int, start: int = 0
+    ) -> Iterator[tuple[int, Logs]]:
         whole = self.rows // self.batch_size
         matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
-        pieces = [matrix[i : i + chunk] for i in range(0, whole, chunk)]
-        if whole < self.steps:
+        pieces = [matrix[i : i + chunk] for i in range(start, whole, chunk)]
+        if whole < self.steps and start < self.steps:
             # a batch of its own size, as Keras has it, not a padded one
             pieces.append(order[None, whole * self.batch_size :])
-        done = 0
+        done = start
+        if not pieces:
+            return
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
             logs = function(data, indices, self._even)
             done += len(indices)
@@ -140,6 +158,7 @@ class StreamFeed:
         steps: how many batches there are, or None if that is unknown.
         around_epoch: called with True before, and with False after, each pass.
         reraise: called with an error of TensorFlow and the steps done; raises the cause instead.
+        leave: called after a pass that was none of training's.
     """
 
     def __init__(
@@ -149,8 +168,10 @@ class StreamFeed:
         steps: int | None,
         around_epoch: Callable[[bool], None] = lambda begins: None,
         reraise: Callable[[Exception, int], None] = lambda error, steps: None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self._dataset = dataset
+        self._leave = leave
         self.steps = steps
         self._around_epoch = around_epoch
         self._reraise = reraise
@@ -161,22 +182,50 @@ class StreamFeed:
         spec: Batch = self._dataset.element_spec
         return spec
 
-    def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Train one pass; gives (steps so far, logs) after each chunk."""
-        return self._run(program, program.train_stream, chunk)
+    def first(self) -> Batch:
+        """The first batch, as tensors."""
+        try:
+            batch: Batch = next(iter(self._dataset.take(1)))
+            return batch
+        finally:
+            self._leave()
+
+    def replay(self, epochs: int) -> None:
+        """Begin and leave as many passes as a fit had, so that the next has the order it had.
+
+        A shuffle with a seed draws the seed of each pass when the pass begins.
+        """
+        for _ in range(epochs):
+            self._around_epoch(True)
+            try:
+                iter(self._dataset)
+            finally:
+                self._around_epoch(False)
+
+    def train(
+        self, program: Program, epoch: int, chunk: int, start: int = 0
+    ) -> Iterator[tuple[int, Logs]]:
+        """Train one pass from step `start`; gives (steps so far, logs) after each chunk."""
+        return self._run(program, program.train_stream, chunk, start)
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate one pass; gives (steps so far, logs) after each chunk."""
         return self._run(program, program.test_stream, chunk)
 
     def _run(
-        self, program: Program, function: Callable[[Any, int], tuple[int, Logs]], chunk: int
+        self,
+        program: Program,
+        function: Callable[[Any, int], tuple[int, Logs]],
+        chunk: int,
+        start: int = 0,
     ) -> Iterator[tuple[int, Logs]]:
         self._around_epoch(True)
-        program.streamed.assign(0)
-        total = 0
+        program.streamed.assign(start)
+        total = start
         try:
             iterator = iter(self._dataset)
+            for _ in range(start):  # not dataset.skip, which would be another pipeline
+                next(iterator)
             while True:
                 done, logs = function(iterator, chunk)
                 total += done

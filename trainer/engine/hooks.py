@@ -1,55 +1,91 @@
-"""Which hooks of Keras callbacks a fit must call.
+"""Which hooks of Keras callbacks a fit must call, and how often.
 
-Responsible for telling whether a callback needs to see every batch, which costs a dispatch for
-each. Not for calling it: that is `loop`'s work.
+Responsible for telling whether a callback needs to see batches, which costs a dispatch for each
+call, and for calling it then. Not for when anything happens: that is `loop`'s work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 
-def check_callbacks(callbacks: Sequence[Any]) -> None:
-    """Refuse what is no Keras callback.
+class BatchHooks:
+    """The hooks of batches, each callback's called as often as it asked.
 
-    Raises:
-        TypeError: with the object and what to write instead.
+    Args:
+        callbacks: a keras.callbacks.CallbackList.
+        phase: "train" or "test".
+
+    Attributes:
+        interval: batches between two calls of any hook, or None if there is nothing to call.
     """
-    if not callbacks:
-        return
-    import keras
 
-    for i, callback in enumerate(callbacks):
-        if not isinstance(callback, keras.callbacks.Callback):
-            made = f"; write {callback.__name__}()" if isinstance(callback, type) else ""
-            raise TypeError(
-                f"callbacks[{i}]={callback!r}: must be a keras.callbacks.Callback object{made}"
-            )
+    def __init__(self, callbacks: Any, phase: str) -> None:
+        self.interval = interval(callbacks.callbacks, phase)
+        self._callbacks = callbacks
+        self._phase = phase
+        self._begin = f"on_{phase}_batch_begin"
+        self._end = f"on_{phase}_batch_end"
+
+    def begin(self, batch: int) -> None:
+        """Batch `batch`, counted from 0, is about to be computed."""
+        if self.interval is None:
+            return
+        for callback in self._callbacks.callbacks:
+            if batch % self._often(callback) == 0:
+                getattr(callback, self._begin)(batch, {})
+
+    def end(self, done: int, steps: int | None, logs: dict[str, float]) -> None:
+        """So many batches of `steps` are done."""
+        if self.interval is None:
+            return
+        for callback in self._callbacks.callbacks:
+            if done % self._often(callback) == 0 or done == steps:
+                getattr(callback, self._end)(done - 1, logs)
+
+    def _often(self, callback: Any) -> int:
+        own = _interval(callback, self._phase)
+        # a callback that asks for none of them is still told of them where Keras would tell it
+        return self.interval or 1 if own is None else own
 
 
-def wants_batches(callbacks: Sequence[Any], phase: str) -> bool:
-    """Whether any callback must be called at every batch.
+def interval(callbacks: Sequence[Any], phase: str) -> int | None:
+    """Batches between two calls of a batch hook of any callback, or None if none is overridden.
 
     Args:
         callbacks: Keras callbacks.
         phase: "train" or "test".
     """
-    return any(_wants_batches(c, phase) for c in callbacks)
+    asked = [n for n in (_interval(c, phase) for c in callbacks) if n is not None]
+    return math.gcd(*asked) if asked else None
 
 
-def _wants_batches(callback: Any, phase: str) -> bool:
+def traced(callbacks: Sequence[Any]) -> list[Any]:
+    """The callbacks that add operations to the training step."""
+    from trainer.callbacks.callback import Callback
+
+    return [
+        c
+        for c in callbacks
+        if isinstance(c, Callback) and type(c).before_step is not Callback.before_step
+    ]
+
+
+def _interval(callback: Any, phase: str) -> int | None:
     import keras
 
     names = [f"on_{phase}_batch_begin", f"on_{phase}_batch_end"]
     if phase == "train":
         names += ["on_batch_begin", "on_batch_end"]
     idle = (keras.callbacks.Callback, _idle(callback))
-    return any(
+    overridden = any(
         name in vars(callback)
         or all(getattr(type(callback), name) is not getattr(stock, name) for stock in idle)
         for name in names
     )
+    return (getattr(callback, "every_n_batches", None) or 1) if overridden else None
 
 
 def _idle(callback: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The one training loop: epochs, chunks of steps, callbacks, stopping.
+"""The one training loop: epochs, chunks of steps, callbacks, stopping, going on.
 
 Responsible for the order in which things happen in a fit and an evaluation. Not for what a step
-does (`program`), nor for where batches come from (`feeds`).
+does (`program`), nor for where batches come from (`feeds`), nor for what is written (`Keeper`).
 
 The way of a batch: `feeds` gives the chunk, `program` runs its steps, the logs of its last step go
 to the callbacks, and at the end of the epoch, with the validation's, into the history.
@@ -11,16 +11,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trainer.engine.hooks import BatchHooks
 from trainer.engine.program import Logs, Program
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.history import History
+
+
+@dataclass
+class Position:
+    """A place in a training, between two dispatches.
+
+    Attributes:
+        epoch: counted from 0.
+        step: steps of this epoch that are done; all of them before its validation.
+        logs: of the last step.
+        seconds: that the epoch has taken so far.
+        stopped: whether a callback has ended the training.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    logs: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
 
 
 class Feed(Protocol):
@@ -32,27 +53,36 @@ class Feed(Protocol):
     def spec(self) -> Any:
         """The form of a batch: a tree of tf.TensorSpec."""
 
-    def train(self, program: Program, epoch: int, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Train one epoch, `chunk` steps a dispatch: gives (steps so far, logs) after each."""
+    def first(self) -> Any:
+        """The first batch."""
+
+    def replay(self, epochs: int) -> None:
+        """Come to the state in which so many passes leave the feed."""
+
+    def train(
+        self, program: Program, epoch: int, chunk: int, start: int = 0
+    ) -> Iterator[tuple[int, Logs]]:
+        """Train an epoch from step `start`: gives (steps so far, logs) after each dispatch."""
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate all batches, in order; gives the same."""
 
 
-class Progress(Protocol):
-    """Who shows a person how the training goes."""
+class Keeper(Protocol):
+    """Who keeps what a training needs to go on, and knows whether it is to end."""
 
-    def epoch_begins(self, epoch: int, steps: int | None) -> None:
-        """Epoch `epoch`, counted from 0, begins."""
+    def start(self) -> Position:
+        """Give everything the state that was kept, and tell the place; called once, before any
+        step, after on_train_begin."""
 
-    def chunk_ends(self, step: int, logs: dict[str, float]) -> None:
-        """So many steps of the epoch are done."""
+    def where(self) -> tuple[int, int]:
+        """The epoch and step that `start` will give."""
 
-    def epoch_ends(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        """The epoch ended, its validation included."""
+    def passed(self, position: Position) -> None:
+        """The training is at this place, which may be worth keeping."""
 
-    def close(self) -> None:
-        """The training ended, however it did."""
+    def ending(self) -> bool:
+        """Whether somebody asked the training to end here."""
 
 
 def train(
@@ -62,10 +92,9 @@ def train(
     epochs: int,
     chunk: int,
     callbacks: keras.callbacks.CallbackList,
-    every_batch: bool,
     validate: Callable[[], dict[str, float]] | None,
     history: History,
-    progress: Progress,
+    keeper: Keeper,
 ) -> None:
     """Train a model.
 
@@ -74,11 +103,11 @@ def train(
         feed: the training batches.
         epochs: how many times to go through the data.
         chunk: how many steps to run in one dispatch.
-        callbacks: told of the beginning and end of training and of epochs.
-        every_batch: whether to tell them of every batch too; `chunk` is 1 then.
+        callbacks: told of the beginning and end of training and of epochs, of dispatches and,
+            where they ask for it, of batches.
         validate: evaluates the validation data, or None; called once an epoch.
         history: receives one record an epoch.
-        progress: shows how the training goes.
+        keeper: where to start, and what to keep.
     """
     import keras
 
@@ -87,42 +116,54 @@ def train(
     added: dict[str, Any] = {}  # the logs of an epoch, with what callbacks added to them
     last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: added.update(logs))
     callbacks.callbacks.append(last)
+    batches = BatchHooks(callbacks, "train")
+    chunked = [c for c in callbacks.callbacks if hasattr(c, "on_chunk_end")]
     callbacks.on_train_begin()
-    logs: dict[str, float] = {}
-    try:
-        for epoch in range(epochs):
-            started = time.perf_counter()
+    first_epoch, first_step = keeper.where()
+    if first_step:  # the hook ran before what was kept was kept: what it does is overwritten
+        callbacks.on_epoch_begin(first_epoch)
+    here = keeper.start()
+    logs = here.logs
+    # stopped within an epoch, that epoch still has its validation
+    for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):
+        started = time.perf_counter() - here.seconds
+        if here.step == 0:
             program.model.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            progress.epoch_begins(epoch, feed.steps)
-            if every_batch:
-                callbacks.on_train_batch_begin(0)
-            # asked to stop before the first batch, Keras still trains that one
-            for done, step_logs in feed.train(program, epoch, 1 if model.stop_training else chunk):
-                logs = as_floats(step_logs)
-                if every_batch:
-                    callbacks.on_train_batch_end(done - 1, logs)
-                progress.chunk_ends(done, logs)
-                if model.stop_training:
-                    break
-                if every_batch and done != feed.steps:
-                    callbacks.on_train_batch_begin(done)
-            rate = learning_rate(program.model)
-            if validate is not None:
-                logs = logs | {f"val_{name}": value for name, value in validate().items()}
-            seconds = time.perf_counter() - started
-            added.clear()
-            callbacks.on_epoch_end(epoch, logs)
-            logs = logs | as_floats(added)
-            history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
-            progress.epoch_ends(epoch, logs, time.perf_counter() - started)
-            if model.stop_training:
+        if here.step != feed.steps and not here.stopped:
+            batches.begin(here.step)
+        # asked to stop before the first batch, Keras still trains that one
+        size = 1 if model.stop_training else chunk
+        steps = feed.train(program, epoch, size, here.step)
+        for done, step_logs in () if here.stopped else steps:
+            logs = as_floats(step_logs)
+            batches.end(done, feed.steps, logs)
+            for callback in chunked:
+                callback.on_chunk_end(done, logs)
+            keeper.passed(
+                Position(epoch, done, logs, time.perf_counter() - started, model.stop_training)
+            )
+            if model.stop_training or keeper.ending():
                 break
-        optimizer = program.model.optimizer
-        if optimizer is not None and program.model.trainable_weights:
-            optimizer.finalize_variable_values(program.model.trainable_weights)
-    finally:
-        progress.close()
+            if done != feed.steps:
+                batches.begin(done)
+        here = Position()
+        if keeper.ending():
+            break
+        rate = learning_rate(program.model)
+        if validate is not None:
+            logs = logs | {f"val_{name}": value for name, value in validate().items()}
+        seconds = time.perf_counter() - started
+        added.clear()
+        callbacks.on_epoch_end(epoch, logs)
+        logs = logs | as_floats(added)
+        history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
+        keeper.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
+        if model.stop_training or keeper.ending():
+            break
+    optimizer = program.model.optimizer
+    if optimizer is not None and program.model.trainable_weights:
+        optimizer.finalize_variable_values(program.model.trainable_weights)
     callbacks.on_train_end(logs)
 
 
@@ -132,28 +173,33 @@ def evaluate(
     *,
     chunk: int,
     callbacks: keras.callbacks.CallbackList | None = None,
-    every_batch: bool = False,
 ) -> dict[str, float]:
     """Evaluate a model on all batches of a feed.
+
+    Args:
+        program: the compiled functions of the model.
+        feed: the batches.
+        chunk: how many to evaluate in one dispatch.
+        callbacks: told of the beginning and end, and of batches where they ask for it.
 
     Returns:
         The loss and every metric, by name.
     """
     program.model.reset_metrics()
     logs: dict[str, float] = {}
-    if callbacks is not None:
+    batches = None if callbacks is None else BatchHooks(callbacks, "test")
+    if callbacks is not None and batches is not None:
         callbacks.model.stop_evaluating = False
         callbacks.on_test_begin()
-        if every_batch:
-            callbacks.on_test_batch_begin(0)
+        batches.begin(0)
     for done, step_logs in feed.test(program, chunk):
         logs = as_floats(step_logs)
-        if callbacks is not None and every_batch:
-            callbacks.on_test_batch_end(done - 1, logs)
-            if callbacks.model.stop_evaluating:
+        if callbacks is not None and batches is not None:
+            batches.end(done, feed.steps, logs)
+            if batches.interval is not None and callbacks.model.stop_evaluating:
                 break
             if done != feed.steps:
-                callbacks.on_test_batch_begin(done)
+                batches.begin(done)
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs

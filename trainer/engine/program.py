@@ -35,6 +35,7 @@ class Program:
     Attributes:
         jit: whether XLA compiles the training chunk; set it before the first.
         graphs: the traced functions, and the variables that they work on.
+        extensions: callbacks whose before_step joins the training step; set it before the first.
         streamed: counts the steps of a pass over a stream; an error leaves it where it arose.
     """
 
@@ -53,6 +54,7 @@ class Program:
         self.eager = eager
         self.jit = False
         self.graphs = Graphs()
+        self.extensions: list[Any] = []
         self._longest = 0
         self._predicted: Any = None
 
@@ -111,16 +113,19 @@ class Program:
     # ---- one step ----------------------------------------------------------------------------
 
     def _train_step(self, batch: Batch) -> Logs:
-        return self._checked("train_step", self.model.train_step(self._transformed(batch)))
+        for extension in self.extensions:
+            extension.before_step(self.model)
+        return self._checked("train_step", self.model.train_step(self.transformed(batch)))
 
     def _test_step(self, batch: Batch) -> Logs:
-        return self._checked("test_step", self.model.test_step(self._transformed(batch)))
+        return self._checked("test_step", self.model.test_step(self.transformed(batch)))
 
     def _predict_step(self, x: Any) -> Any:
         # predict_step is what Keras' own predict runs, and users may override it
-        return self.model.predict_step(self._transformed((x,)))
+        return self.model.predict_step(self.transformed((x,)))
 
-    def _transformed(self, batch: Batch) -> Batch:
+    def transformed(self, batch: Batch) -> Batch:
+        """The batch as the model takes it: with x normalised."""
         if self.transform is None:
             return batch
         return (self.transform(batch[0]), *batch[1:])

@@ -1,0 +1,169 @@
+"""Callbacks: plugins of a fit, by name or as objects.
+
+    Classifier(callbacks=["early_stopping", {"name": "checkpoint", "keep": 3}, Mine(patience=2)])
+
+Any keras.callbacks.Callback works as it is. Plugins of this package extend `Callback`: their
+parameters can be searched, and a resumed run goes on with their state. A package of your own adds
+plugins by the decorator `register`, or by entry points of the group `trainer.callbacks`.
+
+Responsible for finding plugins by name. Names are loaded when they are first used: importing this
+package does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from trainer.checks import did_you_mean
+
+if TYPE_CHECKING:
+    from trainer.callbacks.callback import Callback, Session
+
+GROUP = "trainer.callbacks"
+BUILT_IN = {
+    "checkpoint": "checkpoint:Checkpoint",
+    "csv": "csv_file:CSVFile",
+    "early_stopping": "early_stopping:EarlyStopping",
+    "ema": "ema:EMA",
+    "image_predictions": "image_predictions:ImagePredictions",
+    "learning_rate": "learning_rate:LearningRate",
+    "mlflow": "mlflow:MLflow",
+    "nan_guard": "nan_guard:NaNGuard",
+    "plateau": "plateau:Plateau",
+    "progress": "progress:Progress",
+    "statistics": "statistics:Statistics",
+    "swa": "swa:SWA",
+    "tensorboard": "tensorboard:TensorBoard",
+    "throughput": "throughput:Throughput",
+    "time_limit": "time_limit:TimeLimit",
+    "unfreeze": "unfreeze:Unfreeze",
+}
+_CLASSES = {place.split(":")[1]: place for place in BUILT_IN.values()}
+_registered: dict[str, type] = {}
+
+__all__ = ["Callback", "Session", "names", "register", *sorted(_CLASSES)]
+
+
+def register(name: str) -> Callable[[type], type]:
+    """A class decorator: `callbacks=["name"]` then means the class.
+
+    Args:
+        name: letters, digits and underscores.
+
+    Raises:
+        ValueError: another plugin has this name.
+        TypeError: the class is no keras.callbacks.Callback.
+    """
+    if not name.isidentifier() or "__" in name:
+        raise ValueError(
+            f"register({name!r}): must be letters, digits and single underscores, such as "
+            "'my_plugin'"
+        )
+
+    def decorate(cls: type) -> type:
+        import keras
+
+        if not (isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)):
+            raise TypeError(f"register({name!r}): {cls!r} is no keras.callbacks.Callback class")
+        other = _registered.get(name)
+        taken = name in BUILT_IN or (
+            other is not None
+            # a cell of a notebook that runs again defines the same class again
+            and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__)
+        )
+        if taken:
+            raise ValueError(f"register({name!r}): there is a plugin of this name; choose another")
+        _registered[name] = cls
+        cls.name = name  # type: ignore[attr-defined]
+        return cls
+
+    return decorate
+
+
+def names() -> list[str]:
+    """The names of all plugins: built in, registered, and of installed packages."""
+    return sorted({*BUILT_IN, *_registered, *_installed()})
+
+
+def find(name: str) -> type:
+    """The class of a plugin.
+
+    Raises:
+        ValueError: no plugin has this name.
+    """
+    if name in _registered:
+        return _registered[name]
+    if name in BUILT_IN:
+        module, cls = BUILT_IN[name].split(":")
+        return _checked(getattr(importlib.import_module(f"{__name__}.{module}"), cls), name)
+    entry = _installed().get(name)
+    if entry is None:
+        raise ValueError(
+            f"callbacks=[{name!r}]: there is no such plugin; {did_you_mean(name, names())}"
+        )
+    return _checked(entry.load(), name)
+
+
+def make(spec: Any) -> Any:
+    """A callback from its name, from a dict of its name and parameters, or from itself.
+
+    Raises:
+        TypeError, ValueError: none of these, or parameters that the plugin does not have.
+    """
+    if isinstance(spec, str):
+        return find(spec)()
+    if isinstance(spec, Mapping):
+        name = spec.get("name")
+        if not isinstance(name, str):
+            raise ValueError(
+                f"callbacks=[{dict(spec)!r}]: a dict needs the plugin's name; "
+                "write {'name': 'early_stopping', 'patience': 3}"
+            )
+        return find(name)(**{k: v for k, v in spec.items() if k != "name"})
+    import keras
+
+    if isinstance(spec, keras.callbacks.Callback):
+        return spec
+    made = f"; write {spec.__name__}()" if isinstance(spec, type) else ""
+    raise TypeError(
+        f"callbacks=[{spec!r}]: must be a plugin's name, a dict with its name and parameters, or a "
+        f"keras.callbacks.Callback object{made}"
+    )
+
+
+def make_all(specs: Iterable[Any]) -> list[Any]:
+    """`make` for each; names and dicts give a new object at each call."""
+    return [make(spec) for spec in specs]
+
+
+@cache
+def _installed() -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+
+
+def _checked(cls: Any, name: str) -> type:
+    import keras
+
+    if not (isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)):
+        raise TypeError(
+            f"callbacks=[{name!r}]: the entry point of this name gives {cls!r}, which is no "
+            "keras.callbacks.Callback class"
+        )
+    return cls
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Callback", "Session"):
+        return getattr(importlib.import_module(f"{__name__}.callback"), name)
+    if name in _CLASSES:
+        module, cls = _CLASSES[name].split(":")
+        return getattr(importlib.import_module(f"{__name__}.{module}"), cls)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

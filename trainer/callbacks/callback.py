@@ -1,0 +1,194 @@
+"""Callback: the base of plugins.
+
+Responsible for what a plugin may override and for what a fit tells it. Not for finding plugins by
+name (the package itself does), nor for when hooks are called (`engine.loop`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+
+from trainer.callbacks import states
+from trainer.checks import did_you_mean
+from trainer.fields import Fields
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+    from trainer.network import Network
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a fit lets its plugins see.
+
+    Attributes:
+        trainer: the Trainer that is being fitted.
+        network: its built network; `network.core` is the model whose steps run.
+        feed: the training batches.
+        validation: the validation batches, or None.
+        seed: of the fit.
+        folder: the run's folder, or None without the field run_dir.
+    """
+
+    trainer: Trainer
+    network: Network
+    feed: Any
+    validation: Any
+    seed: int
+    folder: Path | None
+
+    def sample(self, *, validation: bool = False) -> tuple[Any, ...] | None:
+        """The first batch of training or validation rows, in their own order.
+
+        Returns:
+            (x,), (x, y) or (x, y, sample_weight) as tensors [batch, ...], as the core's
+            train_step takes them; None where there are no validation data.
+        """
+        feed = self.validation if validation else self.feed
+        return None if feed is None else self.network.program.transformed(feed.first())
+
+
+class Callback(Fields, keras.callbacks.Callback):
+    """A keras.callbacks.Callback whose parameters are fields, and that a resumed run goes on with.
+
+    Annotate parameters as in a Trainer, and override the hooks of Keras that you need:
+
+        class Patience(Callback):
+            epochs: Annotated[int, Int(1, 20)] = 3
+
+            def on_epoch_end(self, epoch, logs=None):
+                ...
+
+    Hooks beyond those of Keras: `on_chunk_end`, which is called some times a second and costs
+    nothing, `configure_optimizer` and `before_step`.
+
+    Attributes:
+        name: what the plugin is called in `callbacks=["name"]` and in nested parameters; the
+            class's name in snake case unless it is registered under another one.
+        every_n_batches: how often on_train_batch_begin and on_train_batch_end are to be called,
+            where they are overridden: at every n-th batch and at the last. None: at every batch,
+            which costs a dispatch for each.
+        session: what is being trained, from on_train_begin to on_train_end; otherwise None.
+    """
+
+    name: ClassVar[str] = "callback"
+    every_n_batches: ClassVar[int | None] = None
+
+    session: ClassVar[Session | None] = None  # an instance has its own during a fit
+    params: ClassVar[Any] = None
+    _model: ClassVar[Any] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
+            cls.name = cls.name.lower()
+
+    # ---- hooks beyond those of Keras ---------------------------------------------------------
+
+    def setup(self, session: Session) -> None:
+        """Called once a fit, when the model is built and before anything is traced or trained.
+
+        Here a plugin refuses what it cannot work with, and makes variables that before_step uses.
+
+        Args:
+            session: the same as `self.session` up to on_train_end.
+        """
+
+    def teardown(self) -> None:
+        """Called once a fit, after everything else, however it ended."""
+
+    def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+        """Called after each dispatch of training steps, some times a second.
+
+        Args:
+            steps: how many steps of the epoch are done.
+            logs: the loss and metrics of the epoch so far.
+        """
+
+    def configure_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Any:
+        """Change, or replace, the optimizer before the model is compiled.
+
+        Args:
+            optimizer: fresh, and not built yet.
+
+        Returns:
+            The optimizer to use.
+        """
+        return optimizer
+
+    def before_step(self, model: keras.Model) -> None:
+        """Add operations to the compiled training step, before its own; traced, not run in Python.
+
+        Only tensor operations take effect; variables of the plugin's own are made in `setup`.
+
+        Args:
+            model: the model whose train_step follows.
+        """
+
+    def traced_key(self) -> str | None:
+        """What determines the operations that before_step adds; None: anything may.
+
+        Models that are built alike share their compiled steps where it is equal.
+        """
+        return None
+
+    def traced_variables(self) -> list[keras.Variable]:
+        """The variables of its own that before_step works on; asked for after setup."""
+        return []
+
+    # ---- exact resuming ----------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: numbers, text, arrays, and lists and dicts of them.
+
+        By default every attribute that holds such values and is no field.
+        """
+        fields = set(self._get_param_names())
+        found = states.plain_attributes(self)
+        return {name: value for name, value in found.items() if name not in fields}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what state_dict gave; called after on_train_begin.
+
+        Args:
+            state: with tuples, arrays and their types as they were.
+        """
+        states.set_attributes(self, state)
+
+    # ---- parameters --------------------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The fields by name, as scikit-learn asks for them."""
+        return {name: getattr(self, name) for name in self._get_param_names()}
+
+    def set_params(self, of_fit: dict[str, Any] | None = None, /, **params: Any) -> Any:
+        """Set fields by name; returns self.
+
+        Args:
+            of_fit: what Keras tells a callback of a fit, by the same method: epochs and steps.
+            **params: the fields.
+
+        Raises:
+            ValueError: an unknown name, with near ones.
+        """
+        if of_fit is not None:
+            self.params = of_fit  # type: ignore[misc]
+        known = self._get_param_names()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(
+                    f"{name}={value!r}: {type(self).__name__} has no such field; "
+                    f"{did_you_mean(name, known)}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({shown})"

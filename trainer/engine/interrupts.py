@@ -1,0 +1,74 @@
+"""Signals during a training: SIGTERM and Ctrl-C let the running dispatch finish.
+
+Responsible for noticing them and for passing them on once the training has ended in order. Not for
+what is saved then: that is the keeper's work (`trainer.keeping`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any, Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """A context in which the first SIGTERM or SIGINT is noted, and the second acts at once.
+
+    Handlers are set in the main thread only: elsewhere Python allows none, and signals go where
+    they went before. A signal that is ignored stays ignored. Sub-processes that a fork gave the
+    handlers to have the earlier ones back when they need them.
+
+    Attributes:
+        received: the number of the signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._earlier: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                earlier = signal.getsignal(number)
+                # None: set by C code, which Python cannot set back
+                if earlier is not None and earlier != signal.SIG_IGN:
+                    self._earlier[number] = earlier
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, earlier in self._earlier.items():
+            # a callback may have set a handler of its own meanwhile
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, earlier)
+
+    def pass_on(self) -> None:
+        """Let a signal that was received have its usual effect, after the context was left.
+
+        Raises:
+            KeyboardInterrupt: after SIGINT, where Python's own handler stands.
+            SystemExit: after SIGTERM, where no handler stands: `finally` blocks run, and the
+                process ends with 128 + 15.
+        """
+        if self.received is None:
+            return
+        if self._earlier.get(self.received) == signal.SIG_DFL:
+            sys.exit(128 + self.received)
+        signal.raise_signal(self.received)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process or self.received is not None:
+            signal.signal(number, self._earlier[number])
+            signal.raise_signal(number)
+            return
+        self.received = number
+        name = signal.Signals(number).name
+        # not print: a handler may interrupt a print
+        again = "; again: stop at once" if number == signal.SIGINT else ""
+        os.write(2, f"{name}: stopping after the running dispatch{again}\n".encode())

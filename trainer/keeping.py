@@ -1,0 +1,244 @@
+"""What a training needs to go on exactly, and when it is kept.
+
+Responsible for capturing the state between two dispatches, for giving it back, and for how often
+it is saved. Not for the form of files (`statefile`), nor for the run's folder (`runs`).
+
+The state is all that a step, a callback or the loop reads and changes: the variables of the model,
+its metrics, its optimizer and its random seeds, the attributes of callbacks, the history and the
+place in the training. What can be had again is not part of it: the order of rows is a function of
+seed and epoch, and normalisation is learnt from the same data again.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import plain
+from trainer.callbacks import states
+from trainer.engine import twins
+from trainer.engine.interrupts import Interrupts
+from trainer.engine.loop import Position
+from trainer.statefile import BadState, StateFolder
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.history import History
+
+# The least that training is to last for each second that saving takes: saving each epoch then
+# takes at most a 34th of the time, however short an epoch is.
+SECONDS_A_SECOND = 33
+
+State = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+class Keeper:
+    """Keeps the state of one training.
+
+    Args:
+        model: whose steps run.
+        callbacks: in the order of the fit.
+        history: of the fit.
+        feeds: those of training and validation; each epoch makes one pass.
+        interrupts: tells whether a signal asked for the end.
+        epochs: of the fit.
+        folder: where states are saved, or None to save none.
+        minutes: the longest time without saving within an epoch, or None for no limit.
+        steps: the most steps without saving within an epoch, or None for no limit.
+        found: the state to go on with, or None to start anew.
+        warm_up: runs a step, for a model that makes variables in its first one.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        callbacks: Sequence[Any],
+        history: History,
+        feeds: Sequence[Any],
+        interrupts: Interrupts,
+        *,
+        epochs: int,
+        folder: StateFolder | None = None,
+        minutes: float | None = None,
+        steps: int | None = None,
+        found: State | None = None,
+        warm_up: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._model = model
+        self._callbacks = callbacks
+        self._history = history
+        self._feeds = feeds
+        self._interrupts = interrupts
+        self._epochs = epochs
+        self._warm_up = warm_up
+        self._folder = folder
+        self._minutes = minutes
+        self._every = steps
+        self._found = found
+        self._here = Position() if found is None else Position(**found[0]["position"])
+        self._step = self._here.step
+        self._saved = time.perf_counter()
+        self._took = 0.0
+
+    def where(self) -> tuple[int, int]:
+        """The epoch and step at which training starts."""
+        return self._here.epoch, self._here.step
+
+    def start(self) -> Position:
+        """Give everything the state that was found, and tell the place.
+
+        Raises:
+            BadState: it does not fit the model or the callbacks.
+        """
+        if self._found is not None:
+            values, tensors = self._found
+            self._found = None
+            if len(variables(self._model)) < len(values["variables"]):
+                self._warm_up()
+            restore_variables(self._model, values["variables"], tensors)
+            self._restore_callbacks(values["callbacks"], tensors)
+            self._history.records[:] = values["history"]
+            self._model.stop_training = self._here.stopped
+            for callback in self._callbacks:
+                if callback.model is not None:
+                    callback.model.stop_training = self._here.stopped
+            for feed in self._feeds:
+                if feed is not None:
+                    feed.replay(self._here.epoch)
+        self._saved = time.perf_counter()
+        return self._here
+
+    def passed(self, position: Position) -> None:
+        """Save the state if it is time to."""
+        if self._folder is None or not self._due(position):
+            return
+        began = time.perf_counter()
+        values, tensors = self._capture(position)
+        self._folder.save(values, tensors)
+        self._saved = time.perf_counter()
+        self._took = self._saved - began
+        self._step = position.step
+
+    def ending(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self._interrupts.received is not None
+
+    def _due(self, position: Position) -> bool:
+        since = time.perf_counter() - self._saved
+        last = position.stopped or position.epoch == self._epochs
+        if self.ending() or (last and position.step == 0):
+            return True
+        if position.step == 0:
+            self._step = 0
+            assert self._folder is not None
+            return since >= SECONDS_A_SECOND * (self._took + self._folder.cost)
+        if self._every is not None and position.step - self._step >= self._every:
+            return True
+        return self._minutes is not None and since >= 60 * self._minutes
+
+    def _capture(self, position: Position) -> State:
+        tensors: dict[str, np.ndarray] = {}
+        found = variables(self._model)
+        for i, variable in enumerate(found):
+            tensors[f"variable/{i}"] = np.array(variable)
+        values = {
+            "position": asdict(position),
+            "history": [dict(record) for record in self._history.records],
+            "variables": [[v.path, list(v.shape)] for v in found],
+            "callbacks": [
+                {
+                    "class": type(callback).__name__,
+                    "state": plain.encode(states.state_of(callback), tensors, f"callback/{i}"),
+                }
+                for i, callback in enumerate(self._callbacks)
+            ],
+        }
+        return values, tensors
+
+    def _restore_callbacks(self, found: list[Any], tensors: dict[str, np.ndarray]) -> None:
+        saved = [entry["class"] for entry in found]
+        present = [type(callback).__name__ for callback in self._callbacks]
+        if saved != present:
+            raise BadState(f"the run had the callbacks {saved}, and now there are {present}")
+        for callback, entry in zip(self._callbacks, found, strict=True):
+            states.restore(callback, plain.decode(entry["state"], tensors))
+
+
+def variables(model: keras.Model) -> list[Any]:
+    """Every variable that training a model reads and changes, each once, in a fixed order.
+
+    Beyond those that Keras counts: the states of recurrent layers, optimizers, metrics and seeds
+    that a model of one's own holds, and Keras' global generator of seeds.
+    """
+    import keras
+    from keras.src.random.seed_generator import global_seed_generator
+
+    found = list(twins.variables(model))
+    for layer in model._flatten_layers():
+        held = [getattr(layer, "states", None)]
+        if not type(layer).__module__.startswith("keras."):
+            held += vars(layer).values()
+        for value in _leaves(held):
+            if isinstance(value, (keras.optimizers.Optimizer, keras.metrics.Metric)):
+                found += value.variables
+            elif isinstance(value, keras.random.SeedGenerator):
+                found.append(value.state)
+            elif isinstance(value, keras.Variable):
+                found.append(value)
+    found.append(global_seed_generator().state)
+    return list({id(v): v for v in found}.values())
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
+
+
+def restore_variables(
+    model: keras.Model, described: list[Any], tensors: dict[str, np.ndarray]
+) -> None:
+    """Give a model the values of the variables of one like it.
+
+    Args:
+        model: built, with all its variables.
+        described: the path and shape of each variable, in the order of `variables`.
+        tensors: their values, as `variable/0` and so on.
+
+    Raises:
+        BadState: the model has other variables.
+    """
+    found = variables(model)
+    shapes = [list(v.shape) for v in found]
+    saved = [shape for _, shape in described]
+    if shapes != saved:
+        i = next((i for i, (a, b) in enumerate(zip(shapes, saved, strict=False)) if a != b), -1)
+        where = f", first at {described[i][0]!r}" if i >= 0 else ""
+        raise BadState(
+            f"the run's model had {len(saved)} variables, this one has {len(shapes)}, and they "
+            f"differ{where}; was build_model changed since?"
+        )
+    for i, variable in enumerate(found):
+        variable.assign(tensors[f"variable/{i}"])
+
+
+def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
+    """Warn of what callbacks of one's own hold that no state can keep."""
+    for callback in callbacks:
+        names = states.forgotten(callback)
+        if names:
+            warnings.warn(
+                f"{type(callback).__name__}: a resumed run will not have back {', '.join(names)}; "
+                "give the callback the methods state_dict and load_state_dict if it matters",
+                stacklevel=4,
+            )

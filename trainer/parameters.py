@@ -1,0 +1,134 @@
+"""A Trainer as a scikit-learn estimator: parameters, nested ones too, cloning and pickling.
+
+Responsible for what scikit-learn asks of an estimator's fields. Not for fitting (`base`), nor for
+how annotated attributes become fields (`fields`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator
+
+from trainer import callbacks, saving
+from trainer.checks import did_you_mean
+from trainer.fields import Fields
+
+_NESTED = "callbacks__"
+
+
+class Parameters(Fields, BaseEstimator):
+    """Fields that scikit-learn reads and sets, those of callbacks as callbacks__NAME__FIELD."""
+
+    _needs_y: ClassVar[bool] = False
+    if TYPE_CHECKING:
+        callbacks: Sequence[Any]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The fields by name; with `deep` those of the callbacks too."""
+        params: dict[str, Any] = super().get_params(deep=deep)
+        if deep:
+            for name, spec in _named(params.get("callbacks")).items():
+                for field, value in _params_of(spec).items():
+                    params[f"{_NESTED}{name}__{field}"] = value
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields by name.
+
+        Callbacks are not changed in place: a new sequence takes the place of the old one.
+
+        Raises:
+            ValueError: an unknown name, with near ones.
+        """
+        plain = {k: v for k, v in params.items() if not k.startswith(_NESTED)}
+        known = self.get_params(deep=True)
+        for name in plain:
+            if name not in known and "__" not in name:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}: there is no such "
+                    f"field; {did_you_mean(name, known)}"
+                )
+        super().set_params(**plain)
+        known = self.get_params(deep=True)
+        for name, value in params.items():
+            if name.startswith(_NESTED):
+                if name not in known:
+                    nested = [k for k in known if k.startswith(_NESTED)]
+                    raise ValueError(
+                        f"Invalid parameter {name!r} for {type(self).__name__}: no callback of it "
+                        f"has such a field; {did_you_mean(name, nested)}"
+                    )
+                owner, field = name.removeprefix(_NESTED).split("__", 1)
+                self.callbacks = _replaced(self.callbacks, owner, field, value)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_network" in state:
+            # Keras models of one's own classes do not pickle; the saved form of a Trainer does.
+            state["_saved"] = saving.to_bytes(self, state.pop("_network"))
+            state.pop("model_")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        saved = state.pop("_saved", None)
+        super().__setstate__(state)
+        if saved is not None:
+            network = saving.network_from_bytes(self, saved)
+            self._network, self.model_ = network, network.whole
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._needs_y
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _named(specs: Any) -> dict[str, Any]:
+    """The callbacks that have a name; a second of the same name is name_2."""
+    found: dict[str, Any] = {}
+    if not isinstance(specs, (list, tuple)):
+        return found
+    for spec in specs:
+        name = spec if isinstance(spec, str) else None
+        if isinstance(spec, Mapping):
+            name = spec.get("name")
+        elif hasattr(spec, "get_params"):
+            name = getattr(spec, "name", None)
+        if isinstance(name, str):
+            count = 2
+            free = name
+            while free in found:
+                free, count = f"{name}_{count}", count + 1
+            found[free] = spec
+    return found
+
+
+def _params_of(spec: Any) -> dict[str, Any]:
+    try:
+        made = callbacks.make(spec)
+    except (TypeError, ValueError):
+        return {}  # fit says what is wrong with it
+    if hasattr(made, "get_params"):
+        params: dict[str, Any] = made.get_params(deep=False)
+        return params
+    return {k: v for k, v in spec.items() if k != "name"} if isinstance(spec, Mapping) else {}
+
+
+def _replaced(specs: Sequence[Any], owner: str, field: str, value: Any) -> tuple[Any, ...] | list:
+    target = _named(specs)[owner]
+
+    def one(spec: Any) -> Any:
+        if spec is not target:
+            return spec
+        if isinstance(spec, str):
+            return {"name": spec, field: value}
+        if isinstance(spec, Mapping):
+            return {**spec, field: value}
+        return type(spec)(**(spec.get_params(deep=False) | {field: value}))
+
+    made = [one(spec) for spec in specs]
+    return tuple(made) if isinstance(specs, tuple) else made

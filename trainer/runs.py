@@ -1,0 +1,323 @@
+"""The run directory: what a fit with the field run_dir leaves behind, and goes on from.
+
+Responsible for who may use the folder, for whether a fit begins, goes on or is refused, and for
+the files in it. Not for the state of a training (`keeping`).
+
+    config.json       fields, decisions, seed, data, command line, commit
+    environment.json  versions and machine
+    history.csv       one row an epoch
+    run.log           what happened when
+    checkpoints/      the state to go on from, and what the checkpoint plugin keeps
+    model.keras       the trained model, once the run is finished
+    plots/            learning curves
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import os
+import platform
+import re
+import secrets
+import subprocess
+import sys
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import saving
+from trainer.files import write_whole
+from trainer.statefile import StateFolder
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+    from trainer.history import History
+    from trainer.keeping import State
+
+FORMAT = 1
+# Fields that a resumed run may change: they do not take part in the numbers.
+FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "keras-trainer")
+_VARIABLES = ("TF_", "XLA_", "OMP_", "CUDA_", "KERAS_")
+
+
+class RunError(ValueError):
+    """A folder that this fit must not use; the message says why, and what to write instead."""
+
+
+class Run:
+    """A run directory in use by this process.
+
+    Attributes:
+        path: the folder.
+        found: the state to go on with, or None.
+        seed: that of the run.
+        states: where states are saved.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
+        self.seed = seed
+        self.found: State | None = None
+        self.states: StateFolder
+        self._lock: Any = None
+
+    @classmethod
+    def open(cls, trainer: Trainer, resume: bool | str, seed: int, data: dict[str, Any]) -> Run:
+        """Take the folder of the field run_dir, for a new run or for going on.
+
+        Args:
+            trainer: with its fields.
+            resume: as of Trainer.fit.
+            seed: for a new run; an unfinished one keeps its own if random_state is None.
+            data: fingerprints of training and validation data.
+
+        Raises:
+            RunError: another process holds it, it holds a finished run, or one that differs.
+            BadState: no state in it is whole.
+        """
+        path = Path(trainer.run_dir or "")
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"run_dir={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
+                "folder that does not exist yet, in one where you may write"
+            ) from error
+        run = cls(path, seed)
+        run._hold()
+        try:
+            run._begin(trainer, resume, data)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _hold(self) -> None:
+        from filelock import FileLock, Timeout
+
+        self._lock = FileLock(self.path / ".lock")
+        holder = self.path / ".holder.json"
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            who = _read(holder) or {}
+            raise RunError(
+                f"run_dir={str(self.path)!r}: process {who.get('process', '?')} on "
+                f"{who.get('machine', '?')} has been using it since {who.get('since', '?')}; wait "
+                "for it, or write another run_dir"
+            ) from None
+        mine = {"process": os.getpid(), "machine": platform.node(), "since": _now()}
+        write_whole(holder, json.dumps(mine).encode())
+
+    def _begin(self, trainer: Trainer, resume: bool | str, data: dict[str, Any]) -> None:
+        earlier = _read(self.path / "config.json")
+        config = {
+            "format": FORMAT,
+            "class": type(trainer).__name__,
+            "fields": {k: described(v) for k, v in trainer.get_params(deep=False).items()},
+            "data": data,
+        }
+        if earlier is None:
+            if (self.path / "config.json").exists():
+                raise RunError(
+                    f"run_dir={str(self.path)!r}: its config.json cannot be read; write another "
+                    "run_dir, or delete the folder"
+                )
+            if resume is True:
+                raise RunError(
+                    f"resume=True: there is no run in {str(self.path)!r}; write resume='auto' to "
+                    "begin one"
+                )
+            identity = secrets.token_hex(8)
+        else:
+            self._check(earlier, config, resume)
+            identity = earlier["run"]
+            self.seed = earlier["seed"] if trainer.random_state is None else self.seed
+        self.states = StateFolder(self.path / "checkpoints", identity)
+        if earlier is not None:
+            self.found = self.states.last()
+            self._warn_of_versions()
+        place = "" if self.found is None else _place(self.found[0]["position"])
+        self.log(f"goes on from {place}" if place else "begins")
+        config |= {
+            "run": identity,
+            "seed": self.seed,
+            "status": "unfinished",
+            "command": sys.argv,
+            "commit": _commit(),
+            "begun": earlier["begun"] if earlier else _now(),
+        }
+        self._config = config
+        self._write("config.json", config)
+        self._write("environment.json", environment())
+
+    def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
+        where = f"run_dir={str(self.path)!r}"
+        changes = differences(earlier, config)
+        before, after = earlier["fields"].get("epochs"), config["fields"]["epochs"]
+        longer = resume is True and isinstance(before, int) and after > before
+        if longer:
+            changes = [c for c in changes if not c.startswith("epochs ")]
+        if earlier["status"] == "finished" and not longer:
+            more = "" if changes else "; resume=True with more epochs trains it further"
+            raise RunError(
+                f"{where}: holds a finished run, which is not overwritten; load it with "
+                f"{earlier['class']}.load({str(self.path / 'model.keras')!r}), or write another "
+                f"run_dir{more}"
+            )
+        if resume is False:
+            raise RunError(
+                f"{where}: holds an unfinished run; write resume='auto' to go on with it, or "
+                "another run_dir"
+            )
+        if changes:
+            raise RunError(
+                f"{where}: holds an unfinished run that differs from this one: "
+                f"{'; '.join(changes)}. Set these back to go on with it, or write another run_dir"
+            )
+
+    def _warn_of_versions(self) -> None:
+        earlier = (_read(self.path / "environment.json") or {}).get("packages", {})
+        now = environment()["packages"]
+        changed = [
+            f"{name} {earlier.get(name)} is now {version}"
+            for name, version in now.items()
+            if earlier.get(name) != version
+        ]
+        if changed:
+            warnings.warn(
+                f"{self.path}: {', '.join(changed)}; the run may not go on to the bit",
+                stacklevel=4,
+            )
+
+    def decided(self, text: str) -> None:
+        """Add to the configuration what "auto" came to."""
+        self._config["decisions"] = text
+        self._write("config.json", self._config)
+
+    def log(self, line: str) -> None:
+        """Add a line to run.log, with the time."""
+        with open(self.path / "run.log", "a", encoding="utf-8") as file:
+            file.write(f"{_now()}  {line}\n")
+
+    def finish(self, trainer: Trainer) -> None:
+        """Write the model and the learning curves, and mark the run as finished."""
+        self.history(trainer.history_)
+        saving.save(trainer, trainer._network, self.path / "model.keras")
+        if len(trainer.history_):
+            picture = io.BytesIO()
+            figure: Any = np.ravel(trainer.history_.plot())[0].figure
+            figure.savefig(picture, format="png", dpi=120)
+            (self.path / "plots").mkdir(exist_ok=True)
+            write_whole(self.path / "plots" / "curves.png", picture.getvalue())
+        self._config["status"] = "finished"
+        self._write("config.json", self._config)
+        self.log(f"finished after {len(trainer.history_)} epochs")
+
+    def history(self, history: History) -> None:
+        """Write history.csv."""
+        history.to_csv(self.path / "history.csv")
+
+    def close(self) -> None:
+        """Wait until the state is written, and leave the folder to others."""
+        if hasattr(self, "states"):
+            self.states.close()
+        if self._lock is not None and self._lock.is_locked:
+            (self.path / ".holder.json").unlink(missing_ok=True)
+            self._lock.release()
+
+    def _write(self, name: str, content: Any) -> None:
+        write_whole(self.path / name, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What two configurations differ in, as "name was this, is that"."""
+    found = []
+    if earlier["class"] != now["class"]:
+        found.append(f"the class was {earlier['class']}, is {now['class']}")
+    before, after = (_flat(c["fields"], FREE) | _flat(c["data"], ()) for c in (earlier, now))
+    for name in dict.fromkeys([*before, *after]):
+        a, b = before.get(name), after.get(name)
+        if a != b:
+            found.append(f"{name} was {a!r}, is {b!r}")
+    return found
+
+
+def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name in ("training", "validation") and isinstance(value, dict):
+            flat |= {f"{name} {leaf}": text for leaf, text in value.items()}
+        elif name not in without:
+            flat[name] = value
+    return flat
+
+
+def described(value: Any) -> Any:
+    """A field's value as JSON, for reading and for comparing; not for making it again."""
+    try:
+        return saving.to_json(value)
+    except TypeError:
+        pass
+    if isinstance(value, (list, tuple)):
+        return [described(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): described(v) for k, v in value.items()}
+    if hasattr(value, "get_params"):
+        return {"class": type(value).__name__, **described(value.get_params(deep=False))}
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def environment() -> dict[str, Any]:
+    """Versions of what decides the numbers, and the machine."""
+    import psutil
+
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "packages": found,
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)},
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _place(position: dict[str, Any]) -> str:
+    within = f", step {position['step']}" if position["step"] else ""
+    return f"epoch {position['epoch'] + 1}{within}"
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,181 @@
+"""The file of a training's state: its form, and a folder that always holds a whole one.
+
+Responsible for writing tensors and plain values so that they are read back to the bit or not at
+all, and for keeping the last two files. Not for what is in a state (`keeping`).
+
+A file is a safetensors file whose metadata hold the plain values as JSON, and a SHA-256 of all
+that is read back. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from trainer.files import write_whole
+
+FORMAT = 1
+KEPT = 2
+Tensors = dict[str, np.ndarray]
+
+
+class BadState(ValueError):
+    """A state file that is truncated, altered, foreign or of another run: it says which."""
+
+
+def to_bytes(values: dict[str, Any], tensors: Tensors) -> bytes:
+    """The content of a file.
+
+    Args:
+        values: what JSON holds, NaN and infinity included.
+        tensors: arrays of numbers by name.
+    """
+    from safetensors.numpy import save
+
+    text = json.dumps({"format": FORMAT, **values})
+    whole = {name: np.array(array, order="C") for name, array in tensors.items()}
+    return save(whole, metadata={"trainer": text, "sha256": _digest(text, whole)})
+
+
+def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
+    """What `to_bytes` was given.
+
+    Raises:
+        BadState: it gave another content, or another version did.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        text, digest = header["trainer"], header["sha256"]
+        tensors = load(content)
+        values = json.loads(text)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadState("it is truncated or altered") from error
+    if _digest(text, tensors) != digest:
+        raise BadState("its checksum is wrong: it was altered")
+    if values["format"] > FORMAT:
+        raise BadState(f"it has format {values['format']}, and this version reads up to {FORMAT}")
+    return values, tensors
+
+
+def _digest(text: str, tensors: Tensors) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.data)  # the bytes where they are: a copy would take memory
+    return digest.hexdigest()
+
+
+class StateFolder:
+    """The states of one run, in one folder; the last two are kept.
+
+    Args:
+        folder: an existing folder.
+        run: the identity of the run; files of another one are not read.
+
+    Attributes:
+        cost: seconds that the last save took, waiting and writing together.
+        failed: what the last save failed with, or None.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self._folder = folder
+        self._run = run
+        self._writer = ThreadPoolExecutor(1, "state")
+        self._writing: Future[float] | None = None
+        self._number = max((_number(p) for p in self._files()), default=0)
+        self.cost = 0.0
+        self.failed: OSError | None = None
+
+    def save(self, values: dict[str, Any], tensors: Tensors) -> None:
+        """Write a state in the background; the one before is kept until it is whole.
+
+        A failure is warned of by the next call, and leaves the files as they are.
+
+        Args:
+            values: what JSON holds.
+            tensors: arrays that nobody changes any more.
+        """
+        began = perf_counter()
+        self.wait()
+        self._number += 1
+        path = self._folder / f"state-{self._number:08d}.safetensors"
+        waited = perf_counter() - began
+
+        def write() -> float:
+            began = perf_counter()
+            write_whole(path, to_bytes({"run": self._run, **values}, tensors))
+            for old in self._files()[KEPT:]:
+                old.unlink(missing_ok=True)
+            return waited + perf_counter() - began
+
+        self._writing = self._writer.submit(write)
+
+    def wait(self) -> None:
+        """Wait until nothing is being written, and warn of what could not be."""
+        if self._writing is None:
+            return
+        try:
+            self.cost = self._writing.result()
+            self.failed = None
+        except OSError as error:
+            self.failed = error
+            warnings.warn(
+                f"the state of the run was not saved ({error}); training goes on, and the "
+                "earlier state is whole",
+                stacklevel=2,
+            )
+        finally:
+            self._writing = None
+
+    def close(self) -> None:
+        """Wait, and end the writer."""
+        self.wait()
+        self._writer.shutdown()
+
+    def last(self) -> tuple[dict[str, Any], Tensors] | None:
+        """The newest whole state, with a warning for each newer file that is none.
+
+        Raises:
+            BadState: there are files, and none is whole.
+        """
+        files = self._files()
+        for path in files:
+            try:
+                values, tensors = from_bytes(path.read_bytes())
+                if values.get("run") != self._run:
+                    raise BadState("it belongs to another run")
+                return values, tensors
+            except BadState as error:
+                warnings.warn(
+                    f"{path.name} cannot be used: {error}; the state before it is tried",
+                    stacklevel=2,
+                )
+        if files:
+            raise BadState(
+                f"{self._folder}: none of the states in it can be used ({len(files)} tried); "
+                "delete the run's folder, or write another run_dir, to start anew"
+            )
+        return None
+
+    def _files(self) -> list[Path]:
+        """The newest first."""
+        return sorted(self._folder.glob("state-*.safetensors"), key=_number, reverse=True)
+
+
+def _number(path: Path) -> int:
+    with contextlib.suppress(ValueError):
+        return int(path.stem.removeprefix("state-"))
+    return 0
