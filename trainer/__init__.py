@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainer import plots as plots
     from trainer.base import Trainer
     from trainer.estimators import Classifier, Regressor
+    from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
     from trainer.hyperparameters import Bool, Choice, Float, Int
     from trainer.models import ModelSpec
@@ -37,6 +38,8 @@ __all__ = [
     "Regressor",
     "Trainer",
     "datasets",
+    "find_batch_size",
+    "find_learning_rate",
     "models",
     "plots",
 ]
@@ -51,6 +54,8 @@ _HOMES = {
     "ModelSpec": "trainer.models",
     "Regressor": "trainer.estimators",
     "Trainer": "trainer.base",
+    "find_batch_size": "trainer.finders",
+    "find_learning_rate": "trainer.finders",
 }
 
 

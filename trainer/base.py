@@ -14,9 +14,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import checks, compiling, fitting, models, preparation, saving
+from trainer import checks, compiling, doctor, fitting, models, preparation, saving
 from trainer.arrays import Tree
-from trainer.engine import decisions
+from trainer.doctor import Diagnosis
+from trainer.engine import decisions, memory
 from trainer.history import History
 from trainer.models import ModelSpec
 from trainer.network import Network
@@ -84,8 +85,8 @@ class Trainer(Parameters):
             notebook, silence elsewhere.
 
     After fit: model_ (the whole Keras model, which takes raw x), history_, seed_, run_ (the run's
-    folder, or None), and for vectors and tables n_features_in_ (feature_names_in_ where columns
-    have names).
+    folder, or None), callbacks_ (the objects, those made from names too), and for vectors and
+    tables n_features_in_ (feature_names_in_ where columns have names).
     """
 
     model: str | None = None
@@ -202,8 +203,10 @@ class Trainer(Parameters):
                 train, valid = self._split(train, seed)
             network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
             self._keep(network, History(), seed)
-            self.run_ = None if run is None else run.path
+            self.run_, self.callbacks_ = None if run is None else run.path, chosen
             fitting.train(self, chosen, feed, validation_feed, run)
+        memory.fit_ended()
+        doctor.warn_of_failure(self)
         return self
 
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
@@ -246,6 +249,17 @@ class Trainer(Parameters):
         from trainer.summary import describe
 
         return describe(self, self._fitted())
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong with the training, if anything: the likeliest cause first; prints well.
+
+        It looks at the history and at a few rows that fit kept, in memory only. After a poor
+        training it also tries other learning rates on these, for some 50 steps each.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+        """
+        return doctor.diagnose(self)
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted Trainer as one .keras file, which plain Keras can load too.

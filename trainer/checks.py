@@ -69,6 +69,23 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def finite(name: str, value: Any, *, low: float = -math.inf, example: float = 0.0) -> float:
+    """`value` as a finite float not below `low`.
+
+    Raises:
+        TypeError: no number.
+        ValueError: below `low`, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}={value!r}: must be a number, such as {name}={example}")
+    if not math.isfinite(value) or value < low:
+        least = "" if low == -math.inf else f", {low:g} or more"
+        raise ValueError(
+            f"{name}={value!r}: must be a finite number{least}; write {name}={example}, for example"
+        )
+    return float(value)
+
+
 def fraction(name: str, value: Any) -> float:
     """`value` as a float from 0 up to, but not including, 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

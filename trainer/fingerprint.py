@@ -34,17 +34,16 @@ def of(data: Rows | Stream | None) -> dict[str, str] | None:
     found = {}
     parts: dict[str, Any] = {"x": data.x, "y": data.y, "sample_weight": data.weight}
     for name, value in parts.items():
-        if hasattr(value, "iloc"):
-            found[name] = f"table of {len(value)} rows, {_table(value)}"
-        elif value is not None:
-            if isinstance(value, list) and not arrays.is_nested(value):
-                value = np.asarray(value)
-            for leaf, array in arrays.leaves(value, name):
-                if hasattr(array, "iloc"):
-                    found[leaf] = f"table of {len(array)} rows, {_table(array)}"
-                else:
-                    array = np.asanyarray(array)
-                    found[leaf] = f"{array.dtype} {list(array.shape)}, {_array(array)}"
+        if value is None:
+            continue
+        if isinstance(value, list) and not arrays.is_nested(value):
+            value = np.asarray(value)
+        for leaf, array in arrays.leaves(value, name):
+            if hasattr(array, "iloc"):
+                found[leaf] = f"table of {len(array)} rows, {_table(array)}"
+            else:
+                array = np.asanyarray(array)
+                found[leaf] = f"{array.dtype} {list(array.shape)}, {_array(array)}"
     return found
 
 
@@ -66,9 +65,15 @@ def _array(array: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def _table(frame: Any) -> str:
+def _table(table: Any) -> str:
     import pandas as pd
 
-    digest = hashlib.sha256(repr(list(getattr(frame, "columns", [frame.name]))).encode())
-    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    frame = table.to_frame() if table.ndim == 1 else table
+    digest = hashlib.sha256(repr(list(frame.columns)).encode())
+    for i in range(frame.shape[1]):
+        column = frame.iloc[:, i]
+        if column.dtype == object:  # may hold what pandas cannot hash, lists say
+            digest.update(_array(column.to_numpy()).encode())
+        else:
+            digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, preparation
+from trainer import arrays, evidence, fingerprint, preparation
 from trainer.arrays import Tree
+from trainer.building import build
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.interrupts import Interrupts
 from trainer.inputs import Inputs
 from trainer.keeping import Keeper, warn_of_forgotten
 from trainer.models import ModelSpec
-from trainer.network import Network, build, computing_in
+from trainer.network import Network, computing_in
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
 from trainer.streams import Stream
@@ -107,6 +108,7 @@ def prepare(
     if valid is not None:
         every = hooks.interval(chosen, "test") is not None
         validation = evaluation_feed(trainer, network, valid, validation=True, every_batch=every)
+    network.evidence = evidence.collect(train, feed, validation, targets)
     return network, feed, validation
 
 
@@ -261,7 +263,7 @@ def train(
             minutes=trainer.save_minutes,
             steps=trainer.save_steps,
             found=None if run is None else run.found,
-            warm_up=lambda: next(feed.train(network.program, 0, 1)),
+            warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
         )
 
         def validate() -> dict[str, float]:
@@ -296,7 +298,7 @@ def train(
                 callback.set_model(None)
     if interrupts.received is not None:
         if run is not None:
-            run.close()
+            run.states.wait()
         interrupts.pass_on()
     elif run is not None:
         run.finish(trainer)
@@ -309,4 +311,5 @@ def _stream_feed(stream: Stream) -> StreamFeed:
         around_epoch=stream.around_epoch,
         reraise=stream.reraise,
         leave=stream.stop_workers,
+        first=stream.first,
     )

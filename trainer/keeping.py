@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from trainer.history import History
 
 # The least that training is to last for each second that saving takes: saving each epoch then
-# takes at most a 34th of the time, however short an epoch is.
-SECONDS_A_SECOND = 33
+# takes at most a 51st of the time, however short an epoch is. The time of the thread that writes
+# counts too: it takes a core from the training.
+SECONDS_A_SECOND = 50
 
 State = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -85,6 +86,7 @@ class Keeper:
         self._step = self._here.step
         self._saved = time.perf_counter()
         self._took = 0.0
+        self._ending = False
 
     def where(self) -> tuple[int, int]:
         """The epoch and step at which training starts."""
@@ -104,18 +106,18 @@ class Keeper:
             restore_variables(self._model, values["variables"], tensors)
             self._restore_callbacks(values["callbacks"], tensors)
             self._history.records[:] = values["history"]
-            self._model.stop_training = self._here.stopped
-            for callback in self._callbacks:
-                if callback.model is not None:
-                    callback.model.stop_training = self._here.stopped
             for feed in self._feeds:
                 if feed is not None:
                     feed.replay(self._here.epoch)
+        if self._folder is not None:
+            for i, callback in enumerate(self._callbacks):
+                self._state_of(i, callback, {})  # what cannot be saved is named before training
         self._saved = time.perf_counter()
         return self._here
 
     def passed(self, position: Position) -> None:
         """Save the state if it is time to."""
+        self._ending = self._interrupts.received is not None
         if self._folder is None or not self._due(position):
             return
         began = time.perf_counter()
@@ -126,13 +128,13 @@ class Keeper:
         self._step = position.step
 
     def ending(self) -> bool:
-        """Whether a signal asked for the end."""
-        return self._interrupts.received is not None
+        """Whether a signal had asked for the end at the last place that was passed."""
+        return self._ending
 
     def _due(self, position: Position) -> bool:
         since = time.perf_counter() - self._saved
         last = position.stopped or position.epoch == self._epochs
-        if self.ending() or (last and position.step == 0):
+        if self._ending or (last and position.step == 0):
             return True
         if position.step == 0:
             self._step = 0
@@ -146,20 +148,22 @@ class Keeper:
         tensors: dict[str, np.ndarray] = {}
         found = variables(self._model)
         for i, variable in enumerate(found):
-            tensors[f"variable/{i}"] = np.array(variable)
+            tensors[f"variable/{i}"] = plain.copied(variable)
         values = {
             "position": asdict(position),
             "history": [dict(record) for record in self._history.records],
             "variables": [[v.path, list(v.shape)] for v in found],
             "callbacks": [
-                {
-                    "class": type(callback).__name__,
-                    "state": plain.encode(states.state_of(callback), tensors, f"callback/{i}"),
-                }
+                {"class": type(callback).__name__, "state": self._state_of(i, callback, tensors)}
                 for i, callback in enumerate(self._callbacks)
             ],
         }
         return values, tensors
+
+    @staticmethod
+    def _state_of(i: int, callback: Any, tensors: dict[str, np.ndarray]) -> Any:
+        name = f"callback/{i}/{type(callback).__name__}"
+        return plain.encode(states.state_of(callback), tensors, name)
 
     def _restore_callbacks(self, found: list[Any], tensors: dict[str, np.ndarray]) -> None:
         saved = [entry["class"] for entry in found]

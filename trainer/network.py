@@ -1,7 +1,7 @@
 """A built network with its inputs and targets: what a fit trains, and what is saved.
 
-Responsible for building the model under the right precision and seed, compiling it, and for
-evaluating and predicting with one set of compiled functions. Not for fields or for training.
+Responsible for deciding how to train, and for evaluating and predicting with one set of compiled
+functions. Not for making the model (`building`), for fields, nor for training.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,23 +30,7 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.base import Trainer
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed Keras, TensorFlow, NumPy and Python; give the latter two their states back after.
-
-    With the same seed, layers get the weights that keras.utils.set_random_seed(seed) would give.
-    """
-    import keras
-
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        keras.utils.set_random_seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    from trainer.evidence import Evidence
 
 
 @contextlib.contextmanager
@@ -78,6 +61,7 @@ class Network:
         whole: the same with its encoder or normalisation before it; it is saved and served.
         program: the compiled functions of `core`.
         default_loss: whether the loss is the task's usual one; then only ratios of weights matter.
+        evidence: what is kept of the data of its fit; None for a network that was loaded.
     """
 
     inputs: Inputs
@@ -89,6 +73,7 @@ class Network:
     program: Program
     default_loss: bool
     decisions: Decisions | None = None
+    evidence: Evidence | None = None
 
     @property
     def float_dtype(self) -> str:
@@ -114,8 +99,8 @@ class Network:
             compiling.try_out(
                 self.core,
                 fields,
-                _tensors(x, self.program.transform, self.float_dtype),
-                _tensors(y, None, self.float_dtype),
+                tensors(x, self.program.transform, self.float_dtype),
+                tensors(y, None, self.float_dtype),
             )
 
     def make_variables(self, spec: Batch) -> None:
@@ -143,7 +128,7 @@ class Network:
                     batch[0],
                 )
                 batch = (x, *batch[1:])
-            if not _has_only_a_step(self.core):
+            if not has_only_a_step(self.core):
                 self.core._symbolic_build(data_batch=batch)
 
     def share_graphs(self, spec: Batch, extensions: Sequence[Any] = ()) -> None:
@@ -289,82 +274,6 @@ def row_bytes(x: Tree) -> int:
     return sum(4 * int(np.prod(a.shape[1:], dtype=np.int64)) for _, a in arrays.leaves(x))
 
 
-def build(
-    trainer: Trainer,
-    inputs: Inputs,
-    targets: Numbers | Classes,
-    spec: ModelSpec,
-    *,
-    precision: str,
-    seed: int,
-    probe: Tree,
-    callbacks: Sequence[Any] = (),
-) -> Network:
-    """Build, compile and check the network of a Trainer.
-
-    Args:
-        trainer: whose hooks and fields say how.
-        inputs: the learnt form of x.
-        targets: the learnt form of y.
-        spec: what the model is built for.
-        precision: what Keras computes in.
-        seed: of the initial weights and of dropout.
-        probe: a few prepared rows of x, on which the model is tried.
-        callbacks: those that may change the optimizer.
-
-    Raises:
-        TypeError, ValueError: build_model gave no model, or one that does not fit the data.
-    """
-    import keras
-    from keras.src.random import seed_generator
-
-    owner = type(trainer).__name__
-    dtype = "float64" if precision == "float64" else "float32"
-    with computing_in(precision), seeded(seed), trainer.python_scalars():
-        core = trainer.build_model(spec)
-        # Keras makes it when a layer first draws without a seed: in its fit, with this seed
-        seed_generator.global_seed_generator()
-        compiling.check_model(core, owner)
-        transform = inputs.transform(dtype)
-        with compiling.state_kept(core):
-            found = _outputs(core, transform, probe, dtype, owner, spec)
-        if found is not None:
-            outputs.check(core, spec, found)
-
-        def few() -> Any:
-            # not the user's rows: a loaded Trainer has none, and must come to the same loss
-            return core(_tensors(_noise_like(probe), transform, dtype))
-
-        if trainer._ready_made and spec.task == "regression":
-            core = _in_units_of_y(core, targets)
-        loss = trainer.configure_loss()
-        default = loss is None
-        if default:
-            with compiling.state_kept(core):
-                loss = trainer._default_loss(core, spec, targets, few)
-        compiling.compile_model(
-            core, trainer, spec, targets, loss, callbacks, run_eagerly=trainer.run_eagerly
-        )
-        whole = inputs.whole_model(core, dtype)
-        if whole is core and type(core.loss).__module__ == "trainer.losses":
-            whole = keras.Model(core.input, core.output, name=core.name)
-        if whole is not core:
-            # callbacks and users meet the whole model: it shares the core's weights and optimizer,
-            # and has a loss that plain Keras can load
-            loss = "mse" if type(core.loss).__module__ == "trainer.losses" else core.loss
-            whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
-            # not tracked, for they stay the core's: EarlyStopping asks them which way is better
-            vars(whole)["_compile_metrics"] = core._compile_metrics
-    program = Program(core, transform, eager=trainer.run_eagerly)
-    own = "compute_loss" in vars(core) or any(
-        getattr(type(core), name) is not getattr(keras.Model, name)
-        for name in ("compute_loss", "train_step")
-    )
-    return Network(
-        inputs, targets, spec, precision, core, whole, program, default_loss=default and not own
-    )
-
-
 def spec_bytes(spec: Batch) -> int:
     """The bytes of one row of a batch of this form."""
     import keras
@@ -375,32 +284,8 @@ def spec_bytes(spec: Batch) -> int:
     )
 
 
-def _in_units_of_y(core: keras.Model, targets: Numbers | Classes) -> keras.Model:
-    """A model whose outputs are in the units of y; the core's own are of the order of 1."""
-    import keras
-
-    if not isinstance(targets, Numbers) or targets.scale is None:
-        return core
-    mean, deviation = targets.scale
-    output = core.outputs[0]
-    # its own precision: house prices have no room in float16
-    units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
-    return keras.Model(core.input, units(output), name=core.name)
-
-
-def _noise_like(probe: Tree) -> Tree:
-    """Rows of the same form: normal numbers, or 0 and 1 where x holds integers."""
-    generator = np.random.default_rng(0)
-
-    def one(array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind == "f":
-            return generator.normal(size=array.shape).astype(array.dtype)
-        return generator.integers(0, 2, size=array.shape).astype(array.dtype)
-
-    return map_tree(one, probe)
-
-
-def _tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
+def tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
+    """Prepared rows as the core takes them, normalised if `transform` does that."""
     import tensorflow as tf
 
     x = map_tree(
@@ -409,45 +294,9 @@ def _tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
     return x if transform is None else transform(x)
 
 
-def _has_only_a_step(core: keras.Model) -> bool:
+def has_only_a_step(core: keras.Model) -> bool:
+    """Whether a model has a train_step, and cannot be called."""
     import keras
 
     own, base = type(core), keras.Model
     return own.train_step is not base.train_step and own.call is base.call
-
-
-def _outputs(
-    core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
-) -> Any:
-    """The model's outputs; a model that is not built yet is called on the probe to build it.
-
-    None for a model that has a train_step, and cannot be called: its parts are built in training.
-    """
-    if _has_only_a_step(core):
-        return None
-    try:
-        declared = outputs.symbolic(core)
-        if declared is not None:
-            _check_symbolic(core.inputs, probe)
-            return declared
-        return core(_tensors(probe, transform, dtype))
-    except (ValueError, TypeError) as error:
-        raise compiling.misfit(error, owner, spec) from error
-    except Exception as error:
-        if type(error).__module__.startswith(("tensorflow", "keras")):
-            raise compiling.misfit(error, owner, spec) from error
-        raise
-
-
-def _check_symbolic(symbolic: Any, probe: Tree) -> None:
-    found = [a.shape[1:] for _, a in arrays.leaves(probe)]
-    expected = [tuple(s.shape[1:]) for s in symbolic]
-    if len(found) != len(expected):
-        raise ValueError(f"the model has {len(expected)} inputs, and x has {len(found)}")
-    if len(found) == 1:
-        want, got = expected[0], found[0]
-        fits = len(want) == len(got) and all(
-            w is None or w == g for w, g in zip(want, got, strict=True)
-        )
-        if not fits and not (want == (*got, 1) or (*want, 1) == got):
-            raise ValueError(f"its input has shape {want}, and the rows of x have {got}")

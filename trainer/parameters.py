@@ -25,6 +25,16 @@ class Parameters(Fields, BaseEstimator):
     if TYPE_CHECKING:
         callbacks: Sequence[Any]
 
+    def search_space(self) -> dict[str, Any]:
+        """The domains of the annotated fields, and of those of the callbacks, by parameter."""
+        found: dict[str, Any] = dict(type(self).domains())
+        for name, spec in _named(self.callbacks).items():
+            made = callbacks.make(spec)
+            if isinstance(made, Fields):
+                own = type(made).domains()
+                found |= {f"{_NESTED}{name}__{field}": domain for field, domain in own.items()}
+        return found
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The fields by name; with `deep` those of the callbacks too."""
         params: dict[str, Any] = super().get_params(deep=deep)
@@ -66,6 +76,7 @@ class Parameters(Fields, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("callbacks_", None)  # they may hold files and the like
         if "_network" in state:
             # Keras models of one's own classes do not pickle; the saved form of a Trainer does.
             state["_saved"] = saving.to_bytes(self, state.pop("_network"))

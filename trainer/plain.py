@@ -5,62 +5,96 @@ Responsible for the form in which the state of callbacks is kept. Not for files 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
+
+_CONTAINERS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `encode` takes a value. Of a subclass it does not: that would not come back as it."""
+    if value is None or type(value) in (bool, int, float, str):
+        return True
+    if type(value) is dict:
+        return all(type(k) in (str, int) and is_plain(v) for k, v in value.items())
+    if type(value) in (list, *_CONTAINERS.values()):
+        return all(map(is_plain, value))
+    return _kind(value) is not None
 
 
 def encode(value: Any, tensors: dict[str, np.ndarray], key: str) -> Any:
     """A form that JSON holds; arrays go into `tensors` under names that begin with `key`.
 
     Args:
-        value: None, numbers, text, NumPy's, Keras variables, tensors, and containers of them.
-        tensors: receives the arrays.
+        value: None, numbers, text, NumPy's numbers and arrays, variables, tensors, and lists,
+            tuples, sets and dicts of them.
+        tensors: receives copies of the arrays.
         key: tells this value's arrays from others.
 
     Raises:
         TypeError: anything else.
     """
+    if not is_plain(value):
+        raise TypeError(
+            f"{key}: {value!r} cannot be saved, it is a {type(value).__name__}; a state_dict must "
+            "hold numbers, text, arrays, and lists, tuples, sets and dicts of them"
+        )
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, dict):
-        pairs = [
-            [encode(k, tensors, key), encode(v, tensors, f"{key}/{k}")] for k, v in value.items()
-        ]
-        return {"dict": pairs}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        made = [encode(v, tensors, f"{key}/{i}") for i, v in enumerate(items)]
-        return made if isinstance(value, list) else {_container(value): made}
-    if isinstance(value, str):
-        return str(value)
-    array = np.array(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{key}={value!r}: {type(value).__name__} cannot be saved")
-    tensors[key] = array
-    return {"scalar" if isinstance(value, (np.generic, int, float)) else "array": key}
+        return {"dict": [[k, encode(v, tensors, key)] for k, v in value.items()]}
+    if isinstance(value, list):
+        return [encode(v, tensors, key) for v in value]
+    if isinstance(value, (tuple, set, frozenset)):
+        return {type(value).__name__: [encode(v, tensors, key) for v in value]}
+    name = f"{key}/{len(tensors)}"
+    tensors[name] = copied(value)
+    return {str(_kind(value)): name}
 
 
 def decode(form: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The value of a form that `encode` made; variables and tensors come back as arrays."""
+    """The value of a form that `encode` made; a variable comes back as an array."""
     if isinstance(form, list):
         return [decode(v, tensors) for v in form]
     if not isinstance(form, dict):
         return form
     ((kind, content),) = form.items()
     if kind == "dict":
-        return {decode(k, tensors): decode(v, tensors) for k, v in content}
+        return {k: decode(v, tensors) for k, v in content}
+    if kind in _CONTAINERS:
+        return _CONTAINERS[kind](decode(v, tensors) for v in content)
     if kind == "array":
-        return tensors[content]
+        return tensors[content].copy()  # one that may be written to
     if kind == "scalar":
         return tensors[content][()]
-    made = {"tuple": tuple, "set": set, "frozenset": frozenset}[kind]
-    return made(decode(v, tensors) for v in content)
+    import tensorflow as tf
+
+    return tf.constant(tensors[content])
 
 
-def _container(value: Any) -> str:
-    return next(
-        name
-        for name, kind in (("set", set), ("frozenset", frozenset), ("tuple", tuple))
-        if isinstance(value, kind)
-    )
+def copied(value: Any) -> np.ndarray:
+    """A NumPy copy of an array, a tensor or a variable, which later steps do not change."""
+    held = getattr(value, "value", None)
+    if held is not None and not callable(held):  # a Keras variable wraps one of TensorFlow's
+        value = held
+    return np.array(value.numpy() if hasattr(value, "numpy") else value)
+
+
+def _kind(value: Any) -> str | None:
+    """As what an array of numbers comes back, or None for anything else."""
+    if isinstance(value, np.generic):
+        return "scalar" if value.dtype.kind in "biufc" else None
+    if type(value) is np.ndarray:
+        return "array" if value.dtype.kind in "biufc" else None
+    if "keras" not in sys.modules:
+        return None
+    import keras
+    import tensorflow as tf
+
+    if isinstance(value, (keras.Variable, tf.Variable)):
+        return "array" if value.dtype not in ("string", tf.string) else None
+    if tf.is_tensor(value) and hasattr(value, "numpy"):
+        return "tensor" if value.dtype not in (tf.string, tf.resource, tf.variant) else None
+    return None

@@ -14,9 +14,11 @@ the files in it. Not for the state of a training (`keeping`).
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
+import numbers
 import os
 import platform
 import re
@@ -24,6 +26,7 @@ import secrets
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import saving
+from trainer.callbacks import states
 from trainer.files import write_whole
 from trainer.statefile import StateFolder
 
@@ -43,6 +47,7 @@ FORMAT = 1
 # Fields that a resumed run may change: they do not take part in the numbers.
 FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "keras-trainer")
+_CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
 _VARIABLES = ("TF_", "XLA_", "OMP_", "CUDA_", "KERAS_")
 
 
@@ -74,7 +79,7 @@ class Run:
         Args:
             trainer: with its fields.
             resume: as of Trainer.fit.
-            seed: for a new run; an unfinished one keeps its own if random_state is None.
+            seed: for a new run; an earlier one keeps its own unless random_state is a number.
             data: fingerprints of training and validation data.
 
         Raises:
@@ -113,21 +118,25 @@ class Run:
                 "for it, or write another run_dir"
             ) from None
         mine = {"process": os.getpid(), "machine": platform.node(), "since": _now()}
-        write_whole(holder, json.dumps(mine).encode())
+        with self._tried(holder.name):
+            write_whole(holder, json.dumps(mine).encode())
 
     def _begin(self, trainer: Trainer, resume: bool | str, data: dict[str, Any]) -> None:
         earlier = _read(self.path / "config.json")
+        if earlier is not None and not earlier.keys() >= _CONFIG:
+            earlier = None
         config = {
             "format": FORMAT,
             "class": type(trainer).__name__,
             "fields": {k: described(v) for k, v in trainer.get_params(deep=False).items()},
             "data": data,
         }
+        config = json.loads(json.dumps(config))  # as it is read back
         if earlier is None:
             if (self.path / "config.json").exists():
                 raise RunError(
-                    f"run_dir={str(self.path)!r}: its config.json cannot be read; write another "
-                    "run_dir, or delete the folder"
+                    f"run_dir={str(self.path)!r}: its config.json is none that a run wrote; write "
+                    "another run_dir, or delete the folder"
                 )
             if resume is True:
                 raise RunError(
@@ -137,8 +146,12 @@ class Run:
             identity = secrets.token_hex(8)
         else:
             self._check(earlier, config, resume)
+            for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
+                for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
+                    left.unlink(missing_ok=True)
             identity = earlier["run"]
-            self.seed = earlier["seed"] if trainer.random_state is None else self.seed
+            if not isinstance(trainer.random_state, numbers.Integral):
+                self.seed = earlier["seed"]
         self.states = StateFolder(self.path / "checkpoints", identity)
         if earlier is not None:
             self.found = self.states.last()
@@ -173,8 +186,8 @@ class Run:
             )
         if resume is False:
             raise RunError(
-                f"{where}: holds an unfinished run; write resume='auto' to go on with it, or "
-                "another run_dir"
+                f"resume=False: {where} holds an unfinished run; write resume='auto' to go on "
+                "with it, or another run_dir"
             )
         if changes:
             raise RunError(
@@ -203,17 +216,20 @@ class Run:
 
     def log(self, line: str) -> None:
         """Add a line to run.log, with the time."""
-        with open(self.path / "run.log", "a", encoding="utf-8") as file:
+        with self._tried("run.log"), open(self.path / "run.log", "a", encoding="utf-8") as file:
             file.write(f"{_now()}  {line}\n")
 
     def finish(self, trainer: Trainer) -> None:
         """Write the model and the learning curves, and mark the run as finished."""
+        import matplotlib.pyplot as plt
+
         self.history(trainer.history_)
         saving.save(trainer, trainer._network, self.path / "model.keras")
         if len(trainer.history_):
             picture = io.BytesIO()
             figure: Any = np.ravel(trainer.history_.plot())[0].figure
             figure.savefig(picture, format="png", dpi=120)
+            plt.close(figure)  # it is in the folder, not in the notebook
             (self.path / "plots").mkdir(exist_ok=True)
             write_whole(self.path / "plots" / "curves.png", picture.getvalue())
         self._config["status"] = "finished"
@@ -222,7 +238,8 @@ class Run:
 
     def history(self, history: History) -> None:
         """Write history.csv."""
-        history.to_csv(self.path / "history.csv")
+        with self._tried("history.csv"):
+            history.to_csv(self.path / "history.csv")
 
     def close(self) -> None:
         """Wait until the state is written, and leave the folder to others."""
@@ -231,6 +248,14 @@ class Run:
         if self._lock is not None and self._lock.is_locked:
             (self.path / ".holder.json").unlink(missing_ok=True)
             self._lock.release()
+
+    @contextlib.contextmanager
+    def _tried(self, name: str) -> Iterator[None]:
+        """What is only read by people ends no training when the disk is full."""
+        try:
+            yield
+        except OSError as error:
+            warnings.warn(f"{self.path / name}: not written ({error})", stacklevel=4)
 
     def _write(self, name: str, content: Any) -> None:
         write_whole(self.path / name, (json.dumps(content, indent=1) + "\n").encode())
@@ -262,18 +287,36 @@ def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
 def described(value: Any) -> Any:
     """A field's value as JSON, for reading and for comparing; not for making it again."""
     try:
-        return saving.to_json(value)
+        return _without_numbers(saving.to_json(value))
     except TypeError:
         pass
     if isinstance(value, (list, tuple)):
         return [described(v) for v in value]
     if isinstance(value, dict):
         return {str(k): described(v) for k, v in value.items()}
+    if hasattr(value, "on_train_begin") and not hasattr(value, "get_params"):
+        # not the objects' attributes: those count while a fit goes on
+        made_with = {n: getattr(value, n) for n in states.stock_parameters(value)}
+        if "min_delta" in made_with:  # Keras turns its sign where less is better
+            made_with["min_delta"] = abs(made_with["min_delta"])
+        shown = {n: described(v) for n, v in made_with.items() if n not in ("verbose", "filepath")}
+        return {"class": type(value).__name__, **shown}
     if hasattr(value, "get_params"):
         return {"class": type(value).__name__, **described(value.get_params(deep=False))}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _without_numbers(form: Any) -> Any:
+    """The same without the numbers that Keras adds to names, as in adam_3: they count objects."""
+    if isinstance(form, list):
+        return [_without_numbers(v) for v in form]
+    if not isinstance(form, dict):
+        return form
+    name = form.get("name")
+    new = {"name": re.sub(r"_\d+$", "", name)} if isinstance(name, str) else {}
+    return {k: _without_numbers(v) for k, v in form.items()} | new
 
 
 def environment() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tempfile
 import warnings
 import zipfile
@@ -24,12 +25,13 @@ import numpy as np
 from trainer import callbacks
 from trainer import targets as targets_module
 from trainer.arrays import Tree, map_named
+from trainer.building import build
 from trainer.checks import near_names
 from trainer.files import write_whole
 from trainer.history import History
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec, map_shapes
-from trainer.network import Network, build
+from trainer.network import Network
 
 if TYPE_CHECKING:
     import keras
@@ -199,19 +201,27 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
         callbacks=callbacks.make_all(trainer.configure_callbacks()),
     )
     network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        load_weights(network, content)
+    except ValueError as error:
+        raise ValueError(
+            f"the weights in the file do not fit the model that "
+            f"{type(trainer).__name__}.build_model makes now; was it changed since? "
+            f"Keras says: {str(error).strip().splitlines()[0]}"
+        ) from error
+    return network
+
+
+def load_weights(network: Network, content: bytes) -> None:
+    """Give a network the weights, and its optimizer the state, that `to_bytes` wrote.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             file = archive.extract(WEIGHTS, folder)
-        try:
-            with _one_optimizer(network):
-                network.whole.load_weights(file)
-        except ValueError as error:
-            raise ValueError(
-                f"the weights in the file do not fit the model that "
-                f"{type(trainer).__name__}.build_model makes now; was it changed since? "
-                f"Keras says: {str(error).strip().splitlines()[0]}"
-            ) from error
-    return network
+        network.whole.load_weights(file)
 
 
 @contextlib.contextmanager
@@ -264,6 +274,8 @@ def to_json(value: Any) -> Any:
         return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, tuple):
         return {"tuple": [to_json(v) for v in value]}
     if isinstance(value, list):
@@ -280,6 +292,11 @@ def to_json(value: Any) -> Any:
         config = keras.saving.serialize_keras_object(value)
         json.dumps(config)  # raises TypeError for what JSON cannot hold
         return {"keras": config}
+    if isinstance(value, keras.callbacks.Callback) and hasattr(value, "get_params"):
+        # a plugin that has a name is written as the dict that makes one like it
+        name, fields = getattr(value, "name", None), value.get_params(deep=False)
+        if name in callbacks.names() and callbacks.find(name) is type(value):
+            return to_json({"name": name, **fields})
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainer.files import write_whole
 
 FORMAT = 1
 KEPT = 2
+_STANDARD = "biufc"  # kinds of NumPy's own numbers; bfloat16 and float8 are of another package
 Tensors = dict[str, np.ndarray]
 
 
@@ -40,8 +42,13 @@ def to_bytes(values: dict[str, Any], tensors: Tensors) -> bytes:
     """
     from safetensors.numpy import save
 
-    text = json.dumps({"format": FORMAT, **values})
-    whole = {name: np.array(array, order="C") for name, array in tensors.items()}
+    whole, forms = {}, {}
+    for name, array in tensors.items():
+        if array.dtype.kind not in _STANDARD:
+            forms[name] = [array.dtype.name, list(array.shape)]
+            array = np.frombuffer(array.tobytes(), np.uint8)
+        whole[name] = np.asarray(array, order="C")
+    text = json.dumps({"format": FORMAT, "forms": forms, **values})
     return save(whole, metadata={"trainer": text, "sha256": _digest(text, whole)})
 
 
@@ -60,12 +67,17 @@ def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
         text, digest = header["trainer"], header["sha256"]
         tensors = load(content)
         values = json.loads(text)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadState("it is truncated or altered") from error
     if _digest(text, tensors) != digest:
         raise BadState("its checksum is wrong: it was altered")
-    if values["format"] > FORMAT:
-        raise BadState(f"it has format {values['format']}, and this version reads up to {FORMAT}")
+    if values.pop("format") > FORMAT:
+        raise BadState("a newer version of trainer wrote it; install that one")
+    for name, (dtype, shape) in values.pop("forms").items():
+        import ml_dtypes
+
+        kind = np.dtype(getattr(ml_dtypes, dtype))
+        tensors[name] = np.frombuffer(tensors[name].tobytes(), kind).reshape(shape)
     return values, tensors
 
 
@@ -84,20 +96,21 @@ class StateFolder:
     Args:
         folder: an existing folder.
         run: the identity of the run; files of another one are not read.
-
-    Attributes:
-        cost: seconds that the last save took, waiting and writing together.
-        failed: what the last save failed with, or None.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
         self._folder = folder
         self._run = run
         self._writer = ThreadPoolExecutor(1, "state")
-        self._writing: Future[float] | None = None
+        self._writing: Future[None] | None = None
         self._number = max((_number(p) for p in self._files()), default=0)
-        self.cost = 0.0
-        self.failed: OSError | None = None
+        self._unusable: set[Path] = set()
+        self._cost = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Seconds that the last write took; infinite while it goes on."""
+        return math.inf if self._writing is not None and not self._writing.done() else self._cost
 
     def save(self, values: dict[str, Any], tensors: Tensors) -> None:
         """Write a state in the background; the one before is kept until it is whole.
@@ -108,18 +121,19 @@ class StateFolder:
             values: what JSON holds.
             tensors: arrays that nobody changes any more.
         """
-        began = perf_counter()
         self.wait()
         self._number += 1
         path = self._folder / f"state-{self._number:08d}.safetensors"
-        waited = perf_counter() - began
 
-        def write() -> float:
+        def write() -> None:
             began = perf_counter()
-            write_whole(path, to_bytes({"run": self._run, **values}, tensors))
-            for old in self._files()[KEPT:]:
-                old.unlink(missing_ok=True)
-            return waited + perf_counter() - began
+            try:
+                write_whole(path, to_bytes({"run": self._run, **values}, tensors))
+                whole = [file for file in self._files() if file not in self._unusable]
+                for old in [*whole[KEPT:], *self._unusable]:
+                    old.unlink(missing_ok=True)
+            finally:
+                self._cost = perf_counter() - began
 
         self._writing = self._writer.submit(write)
 
@@ -128,10 +142,8 @@ class StateFolder:
         if self._writing is None:
             return
         try:
-            self.cost = self._writing.result()
-            self.failed = None
+            self._writing.result()
         except OSError as error:
-            self.failed = error
             warnings.warn(
                 f"the state of the run was not saved ({error}); training goes on, and the "
                 "earlier state is whole",
@@ -155,10 +167,12 @@ class StateFolder:
         for path in files:
             try:
                 values, tensors = from_bytes(path.read_bytes())
-                if values.get("run") != self._run:
+                if values.pop("run") != self._run:
                     raise BadState("it belongs to another run")
                 return values, tensors
             except BadState as error:
+                # it goes once there is a newer whole one, and does not count as one of those kept
+                self._unusable.add(path)
                 warnings.warn(
                     f"{path.name} cannot be used: {error}; the state before it is tried",
                     stacklevel=2,

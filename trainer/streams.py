@@ -52,6 +52,7 @@ class Stream:
         self.name = name
         self._source = source
         self._first: tuple[Any, ...] | None = None
+        self._origin: tuple[Stream, Callable[..., tuple[Any, ...]]] | None = None
 
     @classmethod
     def of(cls, value: Any, *, batch_size: int, name: str, row_rank: int | None = None) -> Stream:
@@ -109,6 +110,13 @@ class Stream:
         Raises:
             ValueError: there is none.
         """
+        if self._first is None and self._origin is not None:
+            # not a pass of its own: it would change the order of the next one
+            import tensorflow as tf
+
+            stream, function = self._origin
+            batch = tf.data.Dataset.from_tensors(stream.first()).map(function)
+            self._first = next(batch.as_numpy_iterator())
         if self._first is None and self._source is not None:
             # a pass that stops in its middle would leave batches in the workers' queue
             self._first = self._source.first
@@ -130,12 +138,14 @@ class Stream:
         import tensorflow as tf
 
         mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
-        return Stream(
+        made = Stream(
             mapped.prefetch(tf.data.AUTOTUNE),
             steps=self.steps,
             name=self.name,
             source=self._source,
         )
+        made._origin = (self, function)
+        return made
 
     def around_epoch(self, begins: bool) -> None:
         """Tell a PyDataset that a pass begins, or that it has ended."""

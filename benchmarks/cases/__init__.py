@@ -19,6 +19,7 @@ FILES = (
     "inference",
     "trial",
     "scaling",
+    "keeping",
     "growth",
     "memory",
 )

@@ -279,7 +279,7 @@ def test_the_bar_costs_less_than_one_percent_of_a_fit(monkeypatch: pytest.Monkey
         bars.append(_Timed(epochs, _terminal()))
         return bars[-1]
 
-    monkeypatch.setattr("trainer.fitting.make_progress", make)
+    monkeypatch.setattr("trainer.callbacks.progress.make_progress", make)
     x = np.zeros((8_000, 4), "float32")
     seen: list[int] = []
     each = keras.callbacks.LambdaCallback(on_train_batch_end=lambda i, logs: seen.append(i))

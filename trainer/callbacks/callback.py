@@ -72,7 +72,7 @@ class Callback(Fields, keras.callbacks.Callback):
             class's name in snake case unless it is registered under another one.
         every_n_batches: how often on_train_batch_begin and on_train_batch_end are to be called,
             where they are overridden: at every n-th batch and at the last. None: at every batch,
-            which costs a dispatch for each.
+            which costs a dispatch for each. 0: not for this callback's sake.
         session: what is being trained, from on_train_begin to on_train_end; otherwise None.
     """
 
@@ -131,10 +131,18 @@ class Callback(Fields, keras.callbacks.Callback):
             model: the model whose train_step follows.
         """
 
-    def traced_key(self) -> str | None:
-        """What determines the operations that before_step adds; None: anything may.
+    def after_step(self, model: keras.Model) -> None:
+        """Undo, after each step that before_step was called for, what it did to Python's objects.
 
-        Models that are built alike share their compiled steps where it is equal.
+        Args:
+            model: the same; its step may have failed.
+        """
+
+    def traced_key(self) -> str | None:
+        """What determines what before_step does to a step; None: anything may.
+
+        Models that are built alike share their compiled steps where it is equal. Where it changes
+        during a fit, between two dispatches, the step is compiled anew.
         """
         return None
 

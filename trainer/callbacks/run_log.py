@@ -12,7 +12,7 @@ from typing import Any
 from trainer.callbacks.callback import Callback
 from trainer.runs import Run
 
-SHARE = 33  # history.csv is written where training lasted so many times longer than that takes
+SHARE = 100  # history.csv is written where training lasted so many times longer than that takes
 
 
 class RunLog(Callback):

@@ -2,17 +2,19 @@
 
 Responsible for telling the plain values among a callback's attributes, and for giving them back.
 Works on any Keras callback: EarlyStopping and ReduceLROnPlateau count in plain attributes. Not for
-writing them to a file (`state`).
+writing them to a file (`plain`, `statefile`).
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-import numpy as np
+from trainer import plain
 
-# What Keras sets on every callback, and what describes a fit rather than its progress.
-_OF_A_FIT = {"model", "_model", "params", "validation_data", "session"}
+# What Keras sets on every callback, and what describes a fit rather than its progress; CSVLogger
+# looks into its file for append_header, at the beginning of each.
+_OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
 
 
 def state_of(callback: Any) -> dict[str, Any]:
@@ -32,24 +34,47 @@ def restore(callback: Any, state: dict[str, Any]) -> None:
 
 
 def plain_attributes(callback: Any) -> dict[str, Any]:
-    """The attributes that hold numbers, text, arrays, variables, and containers of them."""
+    """The attributes that hold numbers, text, arrays, variables, and containers of them.
+
+    Not what Keras' own classes were made with: that is in the callback already, and EarlyStopping
+    turns the sign of its min_delta once, when it learns which way is better.
+    """
+    made_with = stock_parameters(callback)
     return {
         name: value
         for name, value in vars(callback).items()
-        if name not in _OF_A_FIT and is_plain(value)
+        if name not in _OF_A_FIT and name not in made_with and plain.is_plain(value)
     }
 
 
-def set_attributes(callback: Any, state: dict[str, Any]) -> None:
-    """Set attributes; a variable keeps its identity and takes the value."""
-    import keras
+def stock_parameters(callback: Any) -> list[str]:
+    """The arguments of a callback that are those of a class of Keras'; none for a plugin."""
+    names: list[str] = []
+    for cls in type(callback).__mro__:
+        if cls.__module__.startswith("keras.") and "__init__" in vars(cls):
+            names += [n for n in inspect.signature(vars(cls)["__init__"]).parameters if n != "self"]
+    return [name for name in dict.fromkeys(names) if name in vars(callback)]
 
+
+def set_attributes(callback: Any, state: dict[str, Any]) -> None:
+    """Set attributes; a variable, in a list or dict too, keeps its identity and takes the value."""
     for name, value in state.items():
-        present = vars(callback).get(name)
-        if isinstance(present, keras.Variable):
-            present.assign(value)
-        else:
-            setattr(callback, name, value)
+        setattr(callback, name, _merged(vars(callback).get(name), value))
+
+
+def _merged(present: Any, value: Any) -> Any:
+    import keras
+    import tensorflow as tf
+
+    if isinstance(present, (keras.Variable, tf.Variable)):
+        present.assign(value)
+        return present
+    if isinstance(present, (list, tuple)) and isinstance(value, type(present)):
+        if len(present) == len(value):
+            return type(value)(map(_merged, present, value))
+    elif isinstance(present, dict) and isinstance(value, dict):
+        return {k: _merged(present.get(k), v) for k, v in value.items()}
+    return value
 
 
 def forgotten(callback: Any) -> list[str]:
@@ -59,24 +84,5 @@ def forgotten(callback: Any) -> list[str]:
     return [
         name
         for name, value in vars(callback).items()
-        if name not in _OF_A_FIT and not is_plain(value) and not callable(value)
+        if name not in _OF_A_FIT and not plain.is_plain(value) and not callable(value)
     ]
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value can be written to a file and read back as it was."""
-    import keras
-
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return True
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.dtype.kind in "biuf"
-    if isinstance(value, dict):
-        return all(isinstance(k, (str, int)) and is_plain(v) for k, v in value.items())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return all(map(is_plain, value))
-    if isinstance(value, keras.Variable):
-        return True
-    import tensorflow as tf
-
-    return tf.is_tensor(value) and hasattr(value, "numpy") and value.dtype != tf.string

@@ -26,6 +26,7 @@ MAX_BATCH_BYTES = 2**25
 MAX_BATCH_ROWS = 8_192
 RESIDENT_SHARE = 0.25  # of the memory that is available when fit begins
 JIT_STEPS = 1_000  # steps an epoch from which the second that XLA compiles for is soon won back
+JIT_RECURRENT_STEPS = 50  # the same where each step is a loop over time
 
 # Layers of which XLA on a CPU makes a faster program, with the same numbers but for rounding. It
 # ruins convolutions, and draws other random numbers than TensorFlow's own kernels for dropout.
@@ -49,6 +50,9 @@ _DENSE_STACK = {
     "Sequential",
     "Softmax",
 }
+# and these, without dropout of their own: of each step of time XLA makes one operation of many
+_RECURRENT = {"GRU", "LSTM", "SimpleRNN"}
+_AROUND_RECURRENT = {"Bidirectional", "GRUCell", "LSTMCell", "Masking", "SimpleRNNCell"}
 
 
 @dataclass(frozen=True)
@@ -133,11 +137,16 @@ def _use_jit(
         return able, "GPU" if able else "a layer does not support XLA"
     if not in_memory:
         return False, "a stream"
-    if any(type(layer).__name__ not in _DENSE_STACK for layer in layers):
-        return False, "XLA pays on a CPU for dense layers without randomness only"
-    if steps is None or steps < JIT_STEPS:
-        return False, f"fewer than {JIT_STEPS:,} steps an epoch do not pay for compiling"
-    return True, "dense layers and many steps"
+    names = {type(layer).__name__ for layer in layers}
+    draws = any(
+        getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0) for layer in layers
+    )
+    if draws or names - _DENSE_STACK - _RECURRENT - _AROUND_RECURRENT:
+        return False, "XLA pays on a CPU for dense and recurrent layers without randomness only"
+    least = JIT_RECURRENT_STEPS if names & _RECURRENT else JIT_STEPS
+    if steps is None or steps < least:
+        return False, f"fewer than {least:,} steps an epoch do not pay for compiling"
+    return True, "dense or recurrent layers, and many steps"
 
 
 def multiplications(model: keras.Model) -> float:

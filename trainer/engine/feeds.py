@@ -28,6 +28,7 @@ class RowsFeed:
         seed: with the epoch, determines that order, and nothing else does.
 
     Attributes:
+        data: the arrays.
         resident: whether all rows are held as tensors; otherwise each chunk's rows are read from
             the arrays when they are needed, which may be memory-mapped. Set it before first use.
     """
@@ -43,7 +44,7 @@ class RowsFeed:
     ) -> None:
         import keras
 
-        self._arrays = data
+        self.data = data
         self._flat = keras.tree.flatten(data)
         self.rows = len(self._flat[0])
         self._even = self.rows % batch_size == 0
@@ -77,7 +78,7 @@ class RowsFeed:
             dtype = self._dtype if array.dtype.kind in "fb" else array.dtype
             return tf.TensorSpec([None, *array.shape[1:]], dtype)
 
-        spec: Batch = keras.tree.map_structure(one, self._arrays)
+        spec: Batch = keras.tree.map_structure(one, self.data)
         return spec
 
     def order(self, epoch: int) -> np.ndarray:
@@ -92,9 +93,7 @@ class RowsFeed:
         import keras
 
         rows = slice(self.batch_size)
-        return self._to_tensors(
-            keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
-        )
+        return self._to_tensors(keras.tree.map_structure(lambda a: np.asarray(a[rows]), self.data))
 
     def replay(self, epochs: int) -> None:
         """Nothing: an epoch's order does not depend on those before it."""
@@ -128,7 +127,7 @@ class RowsFeed:
 
     def _resident(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         if self._tensors is None:
-            self._tensors = self._to_tensors(self._arrays)
+            self._tensors = self._to_tensors(self.data)
         for indices in pieces:
             yield self._tensors, indices
 
@@ -138,7 +137,7 @@ class RowsFeed:
 
         def read(indices: np.ndarray) -> tuple[Batch, np.ndarray]:
             rows = indices.reshape(-1)
-            picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self._arrays)
+            picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self.data)
             local = np.arange(len(rows), dtype=np.int32).reshape(indices.shape)
             return self._to_tensors(picked), local
 
@@ -159,6 +158,7 @@ class StreamFeed:
         around_epoch: called with True before, and with False after, each pass.
         reraise: called with an error of TensorFlow and the steps done; raises the cause instead.
         leave: called after a pass that was none of training's.
+        first: gives the first batch as arrays, without a pass; None: it takes one.
     """
 
     def __init__(
@@ -169,8 +169,10 @@ class StreamFeed:
         around_epoch: Callable[[bool], None] = lambda begins: None,
         reraise: Callable[[Exception, int], None] = lambda error, steps: None,
         leave: Callable[[], None] = lambda: None,
+        first: Callable[[], Batch] | None = None,
     ) -> None:
         self._dataset = dataset
+        self._first = first
         self._leave = leave
         self.steps = steps
         self._around_epoch = around_epoch
@@ -184,6 +186,11 @@ class StreamFeed:
 
     def first(self) -> Batch:
         """The first batch, as tensors."""
+        if self._first is not None:
+            import tensorflow as tf
+
+            found: Batch = tf.nest.map_structure(tf.constant, self._first())
+            return found
         try:
             batch: Batch = next(iter(self._dataset.take(1)))
             return batch
@@ -191,14 +198,18 @@ class StreamFeed:
             self._leave()
 
     def replay(self, epochs: int) -> None:
-        """Begin and leave as many passes as a fit had, so that the next has the order it had.
+        """Read as many passes as a fit did, so that the next has the order that it had.
 
-        A shuffle with a seed draws the seed of each pass when the pass begins.
+        Where a pipeline or a PyDataset draws, and how often in a pass, only it knows.
         """
         for _ in range(epochs):
             self._around_epoch(True)
             try:
-                iter(self._dataset)
+                for _ in self._dataset:
+                    pass
+            except Exception as error:
+                self._reraise(error, 0)
+                raise
             finally:
                 self._around_epoch(False)
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from trainer import checks
+
 
 class BatchHooks:
     """The hooks of batches, each callback's called as often as it asked.
@@ -85,7 +87,10 @@ def _interval(callback: Any, phase: str) -> int | None:
         or all(getattr(type(callback), name) is not getattr(stock, name) for stock in idle)
         for name in names
     )
-    return (getattr(callback, "every_n_batches", None) or 1) if overridden else None
+    often = getattr(callback, "every_n_batches", None)
+    if not overridden or (often == 0 and not isinstance(often, bool)):
+        return None
+    return 1 if often is None else checks.integer("every_n_batches", often, low=0, example=100)
 
 
 def _idle(callback: Any) -> Any:

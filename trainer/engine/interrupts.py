@@ -6,6 +6,7 @@ what is saved then: that is the keeper's work (`trainer.keeping`).
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -21,7 +22,8 @@ class Interrupts:
 
     Handlers are set in the main thread only: elsewhere Python allows none, and signals go where
     they went before. A signal that is ignored stays ignored. Sub-processes that a fork gave the
-    handlers to have the earlier ones back when they need them.
+    handlers to have the earlier ones back when they need them, but for workers of a pool, which
+    their parent ends: Ctrl-C reaches them too, and the running dispatch may wait for their batch.
 
     Attributes:
         received: the number of the signal, or None.
@@ -63,7 +65,10 @@ class Interrupts:
         signal.raise_signal(self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process or self.received is not None:
+        forked = os.getpid() != self._process
+        if forked and number == signal.SIGINT and multiprocessing.current_process().daemon:
+            return
+        if forked or self.received is not None:
             signal.signal(number, self._earlier[number])
             signal.raise_signal(number)
             return

@@ -123,6 +123,7 @@ def train(
     if first_step:  # the hook ran before what was kept was kept: what it does is overwritten
         callbacks.on_epoch_begin(first_epoch)
     here = keeper.start()
+    model.stop_training = model.stop_training or here.stopped
     logs = here.logs
     # stopped within an epoch, that epoch still has its validation
     for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):

@@ -73,7 +73,7 @@ class Program:
             return self._one_by_one(self._train_step, data, indices)
         if self.jit and len(indices) > 1:
             return self._train_compiled(data, indices)
-        return self._run_rows("train_rows", self._train_step, data, indices, even)
+        return self._run_rows(self._named("train_rows"), self._train_step, data, indices, even)
 
     def test_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
         """Evaluate a chunk of batches; arguments and result as for `train_rows`."""
@@ -87,11 +87,30 @@ class Program:
         Returns:
             How many batches there were, and what the last train_step returned.
         """
-        return self._run_stream("train_stream", self._train_step, iterator, steps)
+        return self._run_stream(self._named("train_stream"), self._train_step, iterator, steps)
 
     def test_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
         """Evaluate up to `steps` batches from a tf.data iterator, as `train_stream`."""
         return self._run_stream("test_stream", self._test_step, iterator, steps)
+
+    def warm_up(self, spec: Batch, batch_size: int) -> None:
+        """Run a training step on zeros, for variables that a model's own code makes in its first.
+
+        Not on data: a pass over a stream, even one that is left, changes the order of the next.
+
+        Args:
+            spec: the form of a batch, as tf.TensorSpec.
+            batch_size: where the form leaves it open.
+        """
+        import tensorflow as tf
+
+        def zeros(leaf: Any) -> Any:
+            rows = leaf.shape[0] or batch_size
+            return tf.zeros([rows, *(d or 1 for d in leaf.shape[1:])], leaf.dtype)
+
+        batch = tf.nest.map_structure(zeros, spec)
+        rows = tf.nest.flatten(batch)[0].shape[0]
+        self.train_rows(batch, np.arange(rows, dtype=np.int32)[None])
 
     def predict(self, x: Any) -> Any:
         """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
@@ -110,12 +129,21 @@ class Program:
         self._predicted = spec
         return self.graphs.run("predict", self._predict_step, (x,), (spec,))
 
+    def _named(self, name: str) -> str:
+        # where the key of an extension changes during a fit, the steps are traced anew
+        keys = [extension.traced_key() for extension in self.extensions]
+        return f"{name} {keys}" if keys else name
+
     # ---- one step ----------------------------------------------------------------------------
 
     def _train_step(self, batch: Batch) -> Logs:
         for extension in self.extensions:
             extension.before_step(self.model)
-        return self._checked("train_step", self.model.train_step(self.transformed(batch)))
+        try:
+            return self._checked("train_step", self.model.train_step(self.transformed(batch)))
+        finally:
+            for extension in reversed(self.extensions):
+                extension.after_step(self.model)
 
     def _test_step(self, batch: Batch) -> Logs:
         return self._checked("test_step", self.model.test_step(self.transformed(batch)))
@@ -192,7 +220,7 @@ class Program:
             tf.TensorSpec([], tf.int32),
         )
         arguments = (chunk, tf.constant(steps))
-        logs: Logs = self.graphs.run("train_chunk", run, arguments, specs, jit=True)
+        logs: Logs = self.graphs.run(self._named("train_chunk"), run, arguments, specs, jit=True)
         return logs
 
     def _run_stream(

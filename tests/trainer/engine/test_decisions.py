@@ -38,7 +38,7 @@ def _decide(model: keras.Model, **changes: Any) -> decisions.Decisions:
         "data_bytes": 100 * 32 * 36,
         "resident_bytes": None,
         "jit": "auto",
-        "every_batch": False,
+        "interval": None,
     }
     return decide(model, **given | changes)
 
@@ -54,9 +54,14 @@ def test_the_same_is_decided_twice() -> None:
 
 
 def test_a_callback_of_batches_has_one_step_a_dispatch() -> None:
-    decided = _decide(_dense(), every_batch=True)
+    decided = _decide(_dense(), interval=1)
     assert decided.chunk == 1
-    assert "a callback sees every batch" in str(decided)
+    assert "a callback is called at every batch" in str(decided)
+
+
+@pytest.mark.parametrize(("interval", "chunk"), [(10, 10), (997, 997), (2_400, 800), (1_009, 1)])
+def test_dispatches_end_where_callbacks_are_called(interval: int, chunk: int) -> None:
+    assert _decide(_dense(), steps=10**6, jit=False, interval=interval).chunk == chunk
 
 
 @pytest.mark.parametrize("steps", [1, 7, 999, 1_001, 4_000])
@@ -125,6 +130,27 @@ def test_the_field_jit_overrides(two_threads: None) -> None:
     assert _decide(_dense(), steps=10, jit=True).jit
     assert not _decide(_dense(), steps=10**6, jit=False).jit
     assert "jit=True" in str(_decide(_dense(), steps=10, jit=True))
+
+
+RECURRENT: dict[str, list[Any]] = {
+    "LSTM": [layers.LSTM(2)],
+    "GRU under a mask": [layers.Masking(), layers.GRU(2)],
+    "both ways": [layers.Bidirectional(layers.SimpleRNN(2))],
+    "two": [layers.LSTM(2, return_sequences=True), layers.LSTM(2)],
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_xla_compiles_recurrent_layers_from_fewer_steps(name: str, two_threads: None) -> None:
+    model = _compiled(*RECURRENT[name], layers.Dense(1), shape=(5, 3))
+    few = decisions.JIT_RECURRENT_STEPS
+    assert _decide(model, steps=few).jit
+    assert not _decide(model, steps=few - 1).jit
+
+
+def test_dropout_within_recurrent_layers_keeps_xla_off(two_threads: None) -> None:
+    model = _compiled(layers.LSTM(2, recurrent_dropout=0.5), layers.Dense(1), shape=(5, 3))
+    assert not _decide(model, steps=10**6).jit
 
 
 def test_xla_pays_on_one_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
+import numpy as np
 import pytest
 from keras.callbacks import (
     BackupAndRestore,
@@ -23,7 +23,9 @@ from keras.callbacks import (
     TerminateOnNaN,
 )
 
-from trainer.engine.hooks import check_callbacks, wants_batches
+from trainer import Regressor
+from trainer import callbacks as trainer_callbacks
+from trainer.engine.hooks import interval
 
 
 class _Named(Callback):
@@ -82,34 +84,47 @@ EPOCHS: dict[str, Callable[[Path], Callback]] = {
 
 @pytest.mark.parametrize("name", EVERY_BATCH)
 def test_a_callback_with_a_hook_of_batches_sees_every_batch(name: str, tmp_path: Path) -> None:
-    assert wants_batches([Callback(), EVERY_BATCH[name](tmp_path)], "train")
+    assert interval([Callback(), EVERY_BATCH[name](tmp_path)], "train") == 1
 
 
 @pytest.mark.parametrize("name", EPOCHS)
 def test_a_callback_of_epochs_costs_no_dispatches(name: str, tmp_path: Path) -> None:
-    assert not wants_batches([EPOCHS[name](tmp_path)], "train")
+    assert interval([EPOCHS[name](tmp_path)], "train") is None
 
 
 def test_a_profile_needs_every_batch(tmp_path: Path) -> None:
     callback = TensorBoard(tmp_path)
     callback._should_trace = True  # as profile_batch sets it where TensorFlow can profile
-    assert wants_batches([callback], "train")
+    assert interval([callback], "train") == 1
 
 
 def test_training_and_evaluation_are_told_apart() -> None:
-    assert wants_batches([_Test()], "test")
-    assert not wants_batches([_Test()], "train")
-    assert not wants_batches([_Named()], "test")
-    assert not wants_batches([], "train")
+    assert interval([_Test()], "test") == 1
+    assert interval([_Test()], "train") is None
+    assert interval([_Named()], "test") is None
+    assert interval([], "train") is None
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        (print, r"callbacks\[1\]=.*: must be a keras.callbacks.Callback object$"),
-        (EarlyStopping, r"callbacks\[1\]=.*Callback object; write EarlyStopping\(\)$"),
-    ],
-)
-def test_what_is_no_callback_is_named(wrong: Any, message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        check_callbacks([keras.callbacks.History(), wrong])
+class _Every(trainer_callbacks.Callback):
+    every_n_batches: int = 10
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.seen: list[int] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen.append(batch)
+
+
+def test_a_callback_tells_how_often_it_needs_to_be_called() -> None:
+    assert interval([Callback(), _Every()], "train") == 10
+    assert interval([_Every(), _Every(every_n_batches=15)], "train") == 5
+    assert interval([_Every(), LambdaCallback(on_train_batch_end=print)], "train") == 1
+
+
+@pytest.mark.parametrize("others", [[], [LambdaCallback(on_train_batch_end=lambda i, logs: None)]])
+def test_each_callback_is_called_as_often_as_it_asked(others: list[Any]) -> None:
+    ten, fifteen = _Every(), _Every(every_n_batches=15)
+    x = np.zeros((8 * 32, 2), "float32")
+    Regressor(epochs=1, batch_size=8, verbose=0, callbacks=[ten, fifteen, *others]).fit(x, x[:, 0])
+    assert ten.seen == [9, 19, 29, 31], "and at the last batch"
+    assert fifteen.seen == [14, 29, 31]

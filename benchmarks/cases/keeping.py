@@ -1,0 +1,116 @@
+"""What saving the state and ten callbacks take of the time of a training.
+
+Counted inside one training, not as the difference of two: on a busy machine two trainings differ by
+more than this.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import Benchmark, Comparison, Side, Target
+from benchmarks.cases.perceptron import TASK
+from benchmarks.rounds import Rounds
+
+TEN = (
+    "progress",
+    "csv",
+    "tensorboard",
+    "early_stopping",
+    "checkpoint",
+    "plateau",
+    "nan_guard",
+    "time_limit",
+    "throughput",
+    "statistics",
+)
+HOOKS = (
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_chunk_end",
+    "on_test_begin",
+    "on_test_end",
+)
+
+
+class _Clock:
+    """Adds up the seconds spent in methods."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, owner: Any, name: str) -> None:
+        method = getattr(owner, name)
+
+        @functools.wraps(method)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return method(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        setattr(owner, name, timed)
+
+
+def share(rounds: Rounds, watch: Callable[[_Clock], tuple[str, ...]]) -> None:
+    """The percentage of an epoch that is spent in what `watch` watches."""
+    import keras
+
+    clock = _Clock()
+    callbacks = watch(clock)
+
+    class Told(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch:  # the epoch before has ended, and its state is saved
+                rounds.tell(100 * clock.seconds / (time.perf_counter() - self.began))
+            rounds.wait()
+            clock.seconds, self.began = 0.0, time.perf_counter()
+
+    x, y = TASK.data(rounds.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = TASK.trainer(epochs=rounds.count + 1, run_dir=Path(folder) / "run")
+        trainer.set_params(callbacks=[*callbacks, Told()], verbose=0)
+        trainer.fit(x, y, validation_data=(x[:5_000], y[:5_000]))
+
+
+def saving(clock: _Clock) -> tuple[str, ...]:
+    """The state: capturing it, and writing it in the background."""
+    from trainer import keeping, statefile
+
+    clock.watch(keeping.Keeper, "passed")
+    clock.watch(statefile, "to_bytes")
+    clock.watch(statefile, "write_whole")
+    return ()
+
+
+def ten(clock: _Clock) -> tuple[str, ...]:
+    """Ten built-in callbacks, none of which sees every batch."""
+    from trainer import callbacks
+
+    for name in TEN:
+        for hook in HOOKS:
+            clock.watch(callbacks.find(name), hook)
+    return TEN
+
+
+def _benchmark(name: str, title: str, watch: Callable[[_Clock], tuple[str, ...]]) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=title,
+        unit="% of an epoch",
+        sides=(Side("Trainer", partial(share, watch=watch)),),
+        comparisons=(Comparison("Trainer", target=Target(value=3.0)),),
+    )
+
+
+BENCHMARKS = (
+    _benchmark("state", "saving the state each epoch, perceptron, 55,000 images", saving),
+    _benchmark("callbacks", "ten built-in callbacks, perceptron, 55,000 images", ten),
+)

@@ -1,0 +1,495 @@
+"""A failing training's cause is named, and a healthy one's silence is kept: real trainings."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from sklearn import datasets
+from sklearn.base import clone
+
+from trainer import Classifier, Regressor, Trainer, evidence
+from trainer.doctor import Diagnosis, Finding
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Trainings that fail warn of it; the tests of the warning look for it themselves."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*went nowhere", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message=".*encountered in", category=RuntimeWarning)
+        yield
+
+
+class Perceptron(Classifier):
+    """The 784-300-100-10 network of the Fashion-MNIST lesson, on whatever is given."""
+
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+
+    def build_model(self, spec):
+        return keras.Sequential(
+            [
+                layers.Input(spec.input_shape),
+                layers.Flatten(),
+                layers.Dense(300, "relu"),
+                layers.Dense(100, "relu"),
+                layers.Dense(spec.n_outputs, "softmax"),
+            ]
+        )
+
+
+class Small(Perceptron):
+    """The same with one small hidden layer."""
+
+    units: int = 32
+    bias: float = 0.0
+
+    def build_model(self, spec):
+        return keras.Sequential(
+            [
+                layers.Input(spec.input_shape),
+                layers.Dense(
+                    self.units, "relu", bias_initializer=keras.initializers.Constant(self.bias)
+                ),
+                layers.Dense(spec.n_outputs, "softmax"),
+            ]
+        )
+
+
+class Line(Regressor):
+    """A regression with a network of one's own, whose output activation is a field."""
+
+    end: str = "linear"
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+
+    def build_model(self, spec):
+        return keras.Sequential(
+            [
+                layers.Input(spec.input_shape),
+                layers.Dense(32, "tanh"),
+                layers.Dense(spec.n_outputs, self.end),
+            ]
+        )
+
+
+def pixels():
+    """Digits as images of 28 x 28 pixels from 0 to 255."""
+    x, y = datasets.load_digits(return_X_y=True)
+    images = np.kron(x.reshape(-1, 8, 8), np.ones((3, 3)))
+    return np.pad(images, ((0, 0), (2, 2), (2, 2))).astype("float32") * (255 / 16), y
+
+
+def diabetes():
+    x, y = datasets.load_diabetes(return_X_y=True, scaled=False)
+    return x.astype("float32"), y.astype("float32")
+
+
+# ---- ten trainings, and more, that fail ----------------------------------------------------------
+
+
+def raw_pixels():
+    return Perceptron(epochs=5, random_state=0).fit(*pixels())
+
+
+def raw_columns():
+    x, y = datasets.load_wine(return_X_y=True)
+    return Small(epochs=20, optimizer="adam", random_state=1).fit(x, y)
+
+
+def raw_targets():
+    return Line(epochs=10, normalize="standard", random_state=0).fit(
+        diabetes()[0], diabetes()[1] * 10
+    )
+
+
+def high_rate():
+    x, y = datasets.load_wine(return_X_y=True)
+    return Small(epochs=10, normalize="standard", learning_rate=300.0, random_state=0).fit(x, y)
+
+
+def high_rate_of_adam():
+    x, y = pixels()
+    return Perceptron(
+        epochs=4, normalize="standard", optimizer="adam", learning_rate=3.0, random_state=0
+    ).fit(x, y)
+
+
+def low_rate():
+    x, y = datasets.load_digits(return_X_y=True)
+    return Small(epochs=8, normalize="standard", learning_rate=1e-6, random_state=0).fit(x, y)
+
+
+def low_rate_of_regression():
+    x, y = datasets.make_friedman1(800, random_state=0)
+    y = (y - y.mean()) / y.std()
+    return Line(
+        epochs=5, normalize="standard", optimizer="adam", learning_rate=1e-8, random_state=0
+    ).fit(x, y)
+
+
+def logits_as_probabilities():
+    class NoSoftmax(Small):
+        def build_model(self, spec):
+            return keras.Sequential(
+                [
+                    layers.Input(spec.input_shape),
+                    layers.Dense(32, "relu"),
+                    layers.Dense(spec.n_outputs),
+                ]
+            )
+
+    x, y = datasets.load_digits(return_X_y=True)
+    loss = "sparse_categorical_crossentropy"
+    return NoSoftmax(epochs=5, normalize="standard", loss=loss, random_state=0).fit(x, y)
+
+
+def softmax_of_one():
+    class One(Small):
+        def build_model(self, spec):
+            return keras.Sequential(
+                [
+                    layers.Input(spec.input_shape),
+                    layers.Dense(16, "relu"),
+                    layers.Dense(1),
+                    layers.Softmax(),
+                ]
+            )
+
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    return One(epochs=5, normalize="standard", random_state=0).fit(x, y)
+
+
+def sigmoid_of_any_numbers():
+    x, y = datasets.make_regression(500, 8, noise=5, random_state=2)
+    return Line(epochs=15, end="sigmoid", normalize="standard", random_state=0).fit(x, y / y.std())
+
+
+def each_with_each():
+    class Own(Line):
+        def compute_loss(self, x, y, y_pred, sample_weight):
+            return ops.mean(ops.square(ops.cast(y, y_pred.dtype) - y_pred))
+
+    x, y = datasets.make_friedman1(600, random_state=3)
+    y = (y - y.mean()) / y.std()
+    return Own(epochs=10, normalize="standard", learning_rate=0.05, random_state=0).fit(x, y)
+
+
+def dead_units():
+    x, y = datasets.load_iris(return_X_y=True)
+    return Small(epochs=20, normalize="standard", bias=-10.0, random_state=0).fit(x, y)
+
+
+def deep_sigmoids():
+    class Deep(Perceptron):
+        def build_model(self, spec):
+            hidden = [layers.Dense(30, "sigmoid") for _ in range(12)]
+            last = layers.Dense(spec.n_outputs, "softmax")
+            return keras.Sequential([layers.Input(spec.input_shape), *hidden, last])
+
+    x, y = datasets.load_digits(return_X_y=True)
+    return Deep(epochs=5, normalize="standard", learning_rate=0.1, random_state=0).fit(x, y)
+
+
+def rare_class():
+    x, y = datasets.make_classification(
+        2_000, 10, n_informative=4, weights=[0.97], class_sep=0.4, flip_y=0.02, random_state=4
+    )
+    return Classifier(epochs=5, random_state=0, learning_rate=1e-4).fit(x, y)
+
+
+def too_few_rows():
+    x, y = datasets.make_classification(
+        160, 40, n_informative=5, class_sep=0.5, flip_y=0.2, random_state=5
+    )
+    return Classifier(epochs=80, validation_split=0.4, random_state=0).fit(x, y)
+
+
+def copies_before_the_split():
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    few = np.flatnonzero(y == 0)
+    x, y = np.concatenate([x, x[few]]), np.concatenate([y, y[few]])
+    return Classifier(epochs=10, validation_split=0.3, random_state=0).fit(x, y)
+
+
+def other_rows_labels():
+    x, y = datasets.load_wine(return_X_y=True)
+    y = np.random.default_rng(0).permutation(np.tile(y, 10))
+    x = np.tile(x, (10, 1)) + np.random.default_rng(1).normal(size=(1780, 13)) * x.std(axis=0)
+    return Small(epochs=6, normalize="standard", random_state=0).fit(x, y)
+
+
+def logarithm_of_negative():
+    class Own(Line):
+        def compute_loss(self, x, y, y_pred, sample_weight):
+            return ops.mean(ops.square(ops.log(y_pred[:, 0]) - ops.log(y)))
+
+    x, y = datasets.make_friedman1(400, random_state=6)
+    return Own(epochs=3, normalize="standard", random_state=0).fit(x, y / 10)
+
+
+FAILING = {
+    raw_pixels: "inputs are not scaled",
+    raw_columns: "inputs are not scaled",
+    raw_targets: "targets are not scaled",
+    high_rate: "learning rate is too high",
+    high_rate_of_adam: "learning rate is too high",
+    low_rate: "learning rate is too low",
+    low_rate_of_regression: "learning rate is too low",
+    logits_as_probabilities: "labels do not match the output",
+    softmax_of_one: "labels do not match the output",
+    sigmoid_of_any_numbers: "labels do not match the output",
+    each_with_each: "labels do not match the output",
+    dead_units: "dying ReLUs",
+    deep_sigmoids: "vanishing gradients",
+    rare_class: "class imbalance",
+    too_few_rows: "overfitting",
+    copies_before_the_split: "leak between training and validation rows",
+    other_rows_labels: "constant prediction",
+    logarithm_of_negative: "loss is not finite",
+}
+
+
+@pytest.mark.parametrize("training", FAILING, ids=lambda t: t.__name__)
+def test_the_cause_of_a_failing_training_is_named_first(training):
+    found = training().diagnose()
+    assert len(found), "nothing was found"
+    assert found[0].name == FAILING[training], str(found)
+
+
+# ---- five trainings, and more, that do not -------------------------------------------------------
+
+
+def scaled_pixels():
+    x, y = pixels()
+    return Perceptron(
+        epochs=8, normalize="minmax", learning_rate=0.1, validation_split=0.2, random_state=0
+    ).fit(x, y)
+
+
+def small_cnn():
+    x, y = datasets.load_digits(return_X_y=True)
+    x = x.reshape(-1, 8, 8, 1).astype("float32")
+    return Classifier(model="cnn", epochs=4, validation_split=0.2, random_state=0).fit(x, y)
+
+
+def regression():
+    return Regressor(epochs=40, validation_split=0.2, random_state=0).fit(*diabetes())
+
+
+def two_outputs():
+    x, y = datasets.load_digits(return_X_y=True)
+    both = {"digit": y, "odd": y % 2}
+    return Classifier(epochs=5, validation_split=0.2, random_state=0).fit(x, both)
+
+
+def several_labels():
+    x, y = datasets.make_multilabel_classification(900, 20, n_classes=4, random_state=0)
+    return Classifier(epochs=12, validation_split=0.2, random_state=0).fit(x, y)
+
+
+def short_run():
+    x, y = pixels()
+    return Perceptron(epochs=1, normalize="standard", random_state=0).fit(x[:600], y[:600])
+
+
+def short_slow_run():
+    x, y = datasets.load_digits(return_X_y=True)
+    return Small(epochs=3, normalize="standard", random_state=0).fit(x, y)
+
+
+def weighted_rare_class():
+    x, y = datasets.make_classification(
+        2_000, 10, n_informative=5, weights=[0.95], class_sep=1.5, random_state=7
+    )
+    return Classifier(epochs=8, class_weight="balanced", validation_split=0.2, random_state=0).fit(
+        x, y
+    )
+
+
+def autoencoder():
+    class Copy(Trainer):
+        def build_model(self, spec):
+            return keras.Sequential(
+                [
+                    layers.Input(spec.input_shape),
+                    layers.Dense(16, "relu"),
+                    layers.Dense(spec.n_outputs),
+                ]
+            )
+
+    x = datasets.load_digits(return_X_y=True)[0] / 16
+    return Copy(epochs=10, loss="mse", random_state=0).fit(x, x)
+
+
+def tokens():
+    class Bag(Classifier):
+        def build_model(self, spec):
+            return keras.Sequential(
+                [
+                    layers.Input(spec.input_shape),
+                    layers.Embedding(1_000, 8),
+                    layers.GlobalAveragePooling1D(),
+                    layers.Dense(1, "sigmoid"),
+                ]
+            )
+
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 1_000, (1_500, 12))
+    return Bag(epochs=30, learning_rate=0.05, random_state=0).fit(x, (x < 300).sum(axis=1) > 3)
+
+
+HEALTHY = [
+    scaled_pixels,
+    small_cnn,
+    regression,
+    two_outputs,
+    several_labels,
+    short_run,
+    short_slow_run,
+    weighted_rare_class,
+    autoencoder,
+    tokens,
+]
+
+
+@pytest.mark.parametrize("training", HEALTHY, ids=lambda t: t.__name__)
+def test_nothing_is_found_in_a_healthy_training(training):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*went nowhere")
+        trained = training()
+    assert not list(trained.diagnose()), str(trained.diagnose())
+
+
+# ---- the words -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unscaled():
+    with pytest.warns(RuntimeWarning, match="went nowhere.*inputs are not scaled.*diagnose"):
+        return raw_pixels()
+
+
+def test_the_lesson_without_normalisation_is_told_to_normalise(unscaled):
+    first = unscaled.diagnose()[0]
+    assert 'normalize="standard"' in first.change
+    assert 'normalize="minmax"' in first.change
+    healed = unscaled.set_params(normalize="standard", epochs=3).fit(*pixels())
+    assert healed.score(*pixels()) > 0.85
+
+
+@pytest.mark.skipif(not (SHARED / "mnist_10k.npz").exists(), reason="needs mnist_10k.npz")
+def test_the_lesson_on_mnist_is_told_to_normalise():
+    with np.load(SHARED / "mnist_10k.npz") as data:
+        x, y = data["x"][:6_000].astype("float32"), data["y"][:6_000]
+    trained = Perceptron(epochs=3, random_state=0, validation_split=0.1).fit(x, y)
+    first = trained.diagnose()[0]
+    assert first.name == "inputs are not scaled"
+    assert 'normalize="standard", or normalize="minmax"' in first.change
+
+
+def test_a_diagnosis_prints_each_finding_with_its_change():
+    found = Diagnosis((Finding("a", "b", "c"), Finding("d", "e", "f")), "of 3 of 4 rows")
+    assert str(found) == "1. a: b\n  change: c\n2. d: e\n  change: f\n(of 3 of 4 rows)"
+    assert [f.name for f in found] == ["a", "d"] and len(found) == 2
+    assert str(Diagnosis()) == "nothing wrong was found" and not Diagnosis()
+
+
+def test_the_suggested_rate_heals_a_training():
+    x, y = datasets.load_wine(return_X_y=True)
+    change = high_rate().diagnose()[0].change
+    rate = float(change.removeprefix("write learning_rate="))
+    healed = Small(epochs=10, normalize="standard", learning_rate=rate, random_state=0).fit(x, y)
+    assert healed.score(x, y) > 0.9
+
+
+def test_a_stream_that_is_not_scaled_is_named_by_its_first_batch():
+    import tensorflow as tf
+
+    x, y = pixels()
+    stream = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)
+    trained = Perceptron(epochs=3, random_state=0).fit(stream, validation_data=stream)
+    assert trained.diagnose()[0].name == "inputs are not scaled"
+
+
+def test_only_clear_failures_warn():
+    x, y = datasets.load_iris(return_X_y=True)
+    noise = np.random.default_rng(0).permutation(y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*went nowhere")
+        Classifier(epochs=2, random_state=0, learning_rate=1e-9).fit(x, noise)  # has only begun
+    with pytest.warns(RuntimeWarning, match="no better than a constant.*diagnose"):
+        Classifier(epochs=3, random_state=0, learning_rate=1e-9).fit(x, noise)
+
+
+# ---- what it leaves alone ------------------------------------------------------------------------
+
+
+def test_a_diagnosis_changes_no_weight_and_can_be_repeated():
+    trained = high_rate()
+    before = [v.numpy() for v in (*trained.model_.variables, *trained.model_.optimizer.variables)]
+    numpy_state = np.random.get_state()[1].copy()
+    first, second = str(trained.diagnose()), str(trained.diagnose())
+    after = [v.numpy() for v in (*trained.model_.variables, *trained.model_.optimizer.variables)]
+    assert first == second
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_keeping_evidence_changes_no_number(monkeypatch):
+    x, y = datasets.load_digits(return_X_y=True)
+
+    class WithDropout(Small):
+        def build_model(self, spec):
+            return keras.Sequential(
+                [
+                    layers.Input(spec.input_shape),
+                    layers.Dense(16, "relu"),
+                    layers.Dropout(0.3),
+                    layers.Dense(spec.n_outputs, "softmax"),
+                ]
+            )
+
+    def weights():
+        trained = WithDropout(epochs=2, random_state=0, validation_split=0.2).fit(x, y)
+        return trained.model_.get_weights(), trained.history_["val_loss"]
+
+    with_evidence = weights()
+    monkeypatch.setattr(evidence, "collect", lambda *arguments: None)
+    without = weights()
+    assert all(np.array_equal(a, b) for a, b in zip(with_evidence[0], without[0], strict=True))
+    assert with_evidence[1] == without[1]
+
+
+def test_evidence_is_neither_pickled_nor_cloned():
+    trained = small_cnn()
+    kept = trained._network.evidence
+    assert kept is not None
+    content = pickle.dumps(trained)
+    weights = sum(w.nbytes for w in trained.model_.get_weights())
+    assert len(content) < 4 * weights + 2**17  # the weights and Adam's two averages of them
+    assert kept.train.x[:40].tobytes() not in content
+    loaded = pickle.loads(content)
+    assert loaded._network.evidence is None
+    assert not loaded.diagnose() and "history" in loaded.diagnose().note
+    assert not hasattr(clone(trained), "_network")
+
+
+def test_a_loaded_trainer_still_tells_of_nan(tmp_path):
+    file = high_rate().save(tmp_path / "model.keras")
+    assert Small.load(file).diagnose()[0].name == "loss is not finite"
+
+
+def test_rows_of_few_values_are_no_leak():
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 2, (600, 6)).astype("float32")
+    y = (x[:, 0] > x[:, 1]).astype(int)
+    trained = Classifier(epochs=5, random_state=0, validation_split=0.3).fit(x, y)
+    assert trained._network.evidence.overlap.found > 0
+    assert not trained.diagnose()

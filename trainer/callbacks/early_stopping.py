@@ -1,0 +1,124 @@
+"""The plugin that ends a training which no longer improves.
+
+Responsible for what a fit asks of Keras' EarlyStopping beyond what it does: refusing logs that will
+not be there, counting from the first epoch, and going on exactly. Not for the comparison of values,
+nor for the best weights: those are Keras' own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import keras
+
+from trainer import checks
+from trainer.callbacks import monitored, states
+from trainer.callbacks.callback import Callback, Session
+from trainer.hyperparameters import Float, Int
+
+
+class EarlyStopping(Callback):
+    """Ends the training when a log has not improved for some epochs (keras EarlyStopping).
+
+    Unlike Keras', it can end the training after its first epoch, counts every epoch that is below
+    the baseline, takes not-a-number for the worst value, and refuses a log that is not there. The
+    best weights are those that the model has at the end of the epoch: list it after ema, so that
+    they are the averaged ones.
+
+    Attributes:
+        monitor: the log to watch. None: val_loss with validation data, otherwise loss.
+        mode: "min" or "max", the better direction. None: known by the log's name.
+        patience: the epochs without an improvement after which the training ends.
+        min_delta: by how much a value must be better than the best to count as an improvement.
+        baseline: a value that must be bettered too for an epoch to count, or None.
+        restore_best: whether the model ends with the weights of the best epoch.
+        start_from_epoch: so many epochs at the beginning are not looked at.
+        best_epoch_: the best epoch, as the history counts; None before there is one.
+        stopped_epoch_: the epoch after which this plugin ended the training, or None.
+    """
+
+    monitor: str | None = None
+    mode: str | None = None
+    patience: Annotated[int, Int(1, 30, log=True)] = 3
+    min_delta: Annotated[float, Float(0.0, 0.1)] = 0.0
+    baseline: float | None = None
+    restore_best: bool = True
+    start_from_epoch: int = 0
+
+    def setup(self, session: Session) -> None:
+        """Check the fields, and begin to count.
+
+        Raises:
+            TypeError, ValueError: naming the field, its value and what to write instead.
+        """
+        checks.integer("patience", self.patience, low=1, example=3)
+        checks.integer("start_from_epoch", self.start_from_epoch, low=0, example=5)
+        checks.boolean("restore_best", self.restore_best)
+        checks.finite("min_delta", self.min_delta, low=0, example=0.001)
+        if self.baseline is not None:
+            checks.finite("baseline", self.baseline, example=0.5)
+        if self.start_from_epoch >= session.trainer.epochs:
+            raise ValueError(
+                f"start_from_epoch={self.start_from_epoch}: the fit has {session.trainer.epochs} "
+                "epoch(s), so none would be looked at; write start_from_epoch=0"
+            )
+        self._log = monitored.choose(self.monitor, session)
+        self._inner = keras.callbacks.EarlyStopping(
+            monitor=self._log,
+            mode=monitored.direction(self._log, self.mode),
+            patience=self.patience,
+            min_delta=self.min_delta,
+            baseline=self.baseline,
+            restore_best_weights=self.restore_best,
+            start_from_epoch=self.start_from_epoch,
+        )
+        self.best_epoch_: int | None = None
+        self.stopped_epoch_: int | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin to count."""
+        self._inner.set_model(self.model)
+        self._inner.on_train_begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare, and end the training if it is time to.
+
+        Raises:
+            ValueError: the log is not there.
+        """
+        value = monitored.value(self._log, logs)
+        if epoch < self.start_from_epoch:
+            return
+        if math.isnan(value):  # nothing compares with it: as the first value it would stay the best
+            value = math.inf if self._inner.mode == "min" else -math.inf
+        self._inner.on_epoch_end(epoch, {self._log: value})
+        self.best_epoch_ = self._inner.best_epoch + 1
+        # Keras looks at its count neither in the first epoch nor in one that is the best so far,
+        # though it may be below the baseline
+        if self._inner.wait >= self.patience:
+            self.model.stop_training = True
+            self.stopped_epoch_ = epoch + 1
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Give the model its best weights back."""
+        self._inner.on_train_end()
+
+    def teardown(self) -> None:
+        """Let go of the best weights and of the model."""
+        if hasattr(self, "_inner"):
+            del self._inner
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts of Keras' own callback, and the best weights."""
+        return {
+            "inner": states.plain_attributes(self._inner),
+            "best_epoch_": self.best_epoch_,
+            "stopped_epoch_": self.stopped_epoch_,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        states.set_attributes(self._inner, state["inner"])
+        self.best_epoch_ = state["best_epoch_"]
+        self.stopped_epoch_ = state["stopped_epoch_"]

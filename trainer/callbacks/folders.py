@@ -1,0 +1,117 @@
+"""A folder that belongs to one run: what a plugin writes in it is of that run alone.
+
+Responsible for where a plugin writes by default, for refusing a folder that holds another run's
+files, and for keeping two writers apart. Not for the files themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.files import write_whole
+
+if TYPE_CHECKING:
+    from trainer.callbacks.callback import Session
+
+_OWNER = ".run.json"
+
+
+def place(field: str, value: Any, default: str, session: Session) -> Path:
+    """Where to write: `value`, or `default` in the folder of the run.
+
+    Raises:
+        TypeError, ValueError: `value` is no path, or None without a run.
+    """
+    if value is None:
+        if session.folder is None:
+            raise ValueError(
+                f"{field}=None: there is no run_dir to write to; write {field}='{default}', or "
+                "run_dir='runs/first' for the Trainer"
+            )
+        return session.folder / default
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise TypeError(f"{field}={value!r}: must be a path, such as {field}='{default}'")
+    return Path(value)
+
+
+class OwnFolder:
+    """A folder in which one plugin of one run writes.
+
+    Args:
+        field: the plugin's field that names it, for errors.
+        path: the folder; it is made if it is not there.
+        session: of the fit.
+        patterns: which files in it, as Path.glob takes them, the plugin writes.
+
+    Attributes:
+        path: the folder.
+
+    Raises:
+        ValueError: it holds such files of another run, or another plugin or process uses it.
+        OSError: it cannot be made or written to.
+    """
+
+    def __init__(self, field: str, path: Path, session: Session, patterns: Sequence[str]) -> None:
+        from filelock import FileLock, Timeout
+
+        self.path = path
+        self._patterns = patterns
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / ".lock")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(
+                f"{field}={str(path)!r}: another callback or process writes to it; write another "
+                f"{field}, {str(path.with_name(path.name + '-2'))!r} for example"
+            ) from None
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{field}={str(path)!r}: cannot be written to ({error.strerror}); write the name "
+                "of a folder in which you may write",
+            ) from error
+        try:
+            self._take(field, session)
+        except BaseException:
+            self.release()
+            raise
+
+    def files(self) -> list[Path]:
+        """The plugin's files, in the order of their names."""
+        return sorted(path for pattern in self._patterns for path in self.path.glob(pattern))
+
+    def release(self) -> None:
+        """Leave the folder to others."""
+        self._lock.release()
+
+    def _take(self, field: str, session: Session) -> None:
+        owner = self.path / _OWNER
+        run = _identity(session)
+        files = self.files()
+        if files and _read(owner) != run:
+            raise ValueError(
+                f"{field}={str(self.path)!r}: holds {files[0].name} of another run, which is not "
+                f"touched; write another {field}, or delete the folder"
+            )
+        write_whole(owner, (json.dumps({"run": run}) + "\n").encode())
+
+
+def _identity(session: Session) -> str:
+    """Of the run, the same when it goes on; a fit without run_dir never does."""
+    if session.folder is None:
+        return secrets.token_hex(8)
+    identity: str = json.loads((session.folder / "config.json").read_text(encoding="utf-8"))["run"]
+    return identity
+
+
+def _read(owner: Path) -> str | None:
+    try:
+        return str(json.loads(owner.read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,179 @@
+"""The plugin that tells an MLflow server, or its local store, of a training.
+
+Responsible for what is logged and for going on in the same MLflow run. Not for files of a run
+directory (`trainer.runs`). MLflow is imported when a fit begins, and is the extra "mlflow".
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from trainer import runs
+from trainer.callbacks.callback import Callback, Session
+
+MAX_PARAM = 500  # letters of a parameter, which any store of MLflow takes
+PARAMS_A_CALL = 100  # MLflow's limit
+
+
+class MLflow(Callback):
+    """Logs the fields as parameters, each epoch's metrics, and at the end files.
+
+    The files are model.keras, history.csv and curves.png. An MLflow run begins with the first
+    dispatch that has ended; a training that goes on from a run_dir goes on in the same MLflow run,
+    in which each epoch is logged once. The run that is active in MLflow itself is left alone.
+    An epoch costs a request to the server. A failed request ends the training.
+
+    Attributes:
+        tracking_uri: where to log, such as "http://localhost:5000" or "sqlite:///mlflow.db". None:
+            MLflow's own setting, the variable MLFLOW_TRACKING_URI for instance.
+        experiment: its name; it is made if it is not there.
+        run_name: None lets MLflow choose one.
+    """
+
+    name = "mlflow"
+
+    tracking_uri: str | None = None
+    experiment: str = "keras-trainer"
+    run_name: str | None = None
+
+    def setup(self, session: Session) -> None:
+        """Find the experiment.
+
+        Raises:
+            ImportError: MLflow is not installed.
+            TypeError: a field is no text.
+            ValueError: the store cannot be reached.
+        """
+        self._run: str | None = None
+        for field, example in (
+            ("tracking_uri", "sqlite:///mlflow.db"),
+            ("experiment", "digits"),
+            ("run_name", "first"),
+        ):
+            value = getattr(self, field)
+            needless = value is None and field != "experiment"
+            if not needless and not (isinstance(value, str) and value):
+                raise TypeError(f"{field}={value!r}: must be text, such as {field}={example!r}")
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise ImportError(
+                "callbacks=['mlflow']: MLflow is not installed; "
+                "write pip install 'keras-trainer[mlflow]'"
+            ) from error
+        try:
+            self._client: Any = MlflowClient(tracking_uri=self.tracking_uri)
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                self._experiment = self._client.create_experiment(self.experiment)
+            elif found.lifecycle_stage != "active":
+                raise ValueError(
+                    f"experiment={self.experiment!r}: is deleted; restore it, or write another name"
+                )
+            else:
+                self._experiment = found.experiment_id
+        except Exception as error:
+            if isinstance(error, ValueError):
+                raise
+            raise ValueError(
+                f"tracking_uri={self.tracking_uri!r}: MLflow cannot use it "
+                f"({type(error).__name__}: {error}); start the server, or write "
+                "tracking_uri='sqlite:///mlflow.db' for a local file"
+            ) from error
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forget the run of an earlier fit."""
+        self._run = None
+        self._logged = 0  # epochs
+        self._status = "FAILED"  # unless on_train_end is called
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in the same MLflow run, after the last epoch that it knows."""
+        self._run = state["run"]
+        if self._run is None:
+            return
+        steps = [
+            metric.step
+            for name in self._client.get_run(self._run).data.metrics
+            for metric in self._client.get_metric_history(self._run, name)
+        ]
+        self._logged = max(steps, default=0)
+        self._client.update_run(self._run, status="RUNNING")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which MLflow run this is."""
+        return {"run": self._run}
+
+    def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+        """Begin the MLflow run: before the first state is saved, in which it is named."""
+        if self._run is None:
+            self._begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Log the metrics of the epoch, the first as step 1."""
+        from mlflow.entities import Metric
+
+        assert self.session is not None
+        if epoch + 1 <= self._logged:
+            return
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(_key(name), float(value), now, epoch + 1) for name, value in (logs or {}).items()
+        ]
+        self._client.log_batch(self._run, metrics=metrics)
+        self._logged = epoch + 1
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Tell a training that ended from one that was interrupted."""
+        assert self.session is not None
+        trainer = self.session.trainer
+        ended = self.model.stop_training or len(trainer.history_) >= trainer.epochs
+        self._status = "FINISHED" if ended else "KILLED"
+
+    def teardown(self) -> None:
+        """Log the files of a finished training, and end the MLflow run."""
+        if self._run is None:
+            return
+        if self._status == "FINISHED":
+            self._log_files()
+            self._client.set_terminated(self._run, self._status)
+            return
+        try:
+            self._client.set_terminated(self._run, self._status)
+        except Exception as error:  # what ended the training matters more
+            warnings.warn(
+                f"mlflow: the end of run {self._run} was not logged: {error}", stacklevel=2
+            )
+
+    def _begin(self) -> None:
+        from mlflow.entities import Param
+
+        assert self.session is not None
+        trainer = self.session.trainer
+        run = self._client.create_run(self._experiment, run_name=self.run_name)
+        self._run = run.info.run_id
+        values = {"class": type(trainer).__name__, "seed": self.session.seed}
+        values |= {k: runs.described(v) for k, v in trainer.get_params(deep=True).items()}
+        params = [Param(name, str(value)[:MAX_PARAM]) for name, value in values.items()]
+        for first in range(0, len(params), PARAMS_A_CALL):
+            self._client.log_batch(self._run, params=params[first : first + PARAMS_A_CALL])
+
+    def _log_files(self) -> None:
+        assert self.session is not None
+        trainer = self.session.trainer
+        with tempfile.TemporaryDirectory() as folder:
+            trainer.save(Path(folder) / "model.keras")
+            trainer.history_.to_csv(Path(folder) / "history.csv")
+            figure = trainer.history_.plot()[0].figure
+            figure.savefig(Path(folder) / "curves.png", dpi=120)
+            self._client.log_artifacts(self._run, folder)
+
+
+def _key(name: str) -> str:
+    """The name of a metric with no letter that MLflow refuses: f1[0] is f1.0."""
+    return re.sub(r"[^\w. /:-]", "_", name.replace("[", ".").replace("]", ""))

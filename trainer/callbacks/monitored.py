@@ -1,0 +1,98 @@
+"""The log that a plugin watches: which one, and which way is better.
+
+Responsible for finding both, and for refusing names that will never be logged. Not for what is
+done with the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+
+from trainer import callbacks
+from trainer.checks import did_you_mean, one_of
+from trainer.engine.loop import as_floats
+from trainer.history import known_mode
+
+if TYPE_CHECKING:
+    from trainer.callbacks.callback import Session
+
+
+def choose(monitor: str | None, session: Session) -> str:
+    """The name of the log to watch; None: val_loss with validation data, otherwise loss.
+
+    Raises:
+        TypeError, ValueError: it is no name, or no log of this fit will have it.
+    """
+    if monitor is None:
+        return "loss" if session.validation is None else "val_loss"
+    if not isinstance(monitor, str) or not monitor:
+        raise TypeError(f"monitor={monitor!r}: must be the name of a log, such as 'val_loss'")
+    if monitor.startswith("val_") and session.validation is None:
+        raise ValueError(
+            f"monitor={monitor!r}: there are no validation data; pass validation_data to fit, "
+            f"write validation_split=0.2, or monitor={monitor.removeprefix('val_')!r}"
+        )
+    known = _names(session)
+    if known is not None and monitor not in known:
+        raise ValueError(
+            f"monitor={monitor!r}: there will be no such log; {did_you_mean(monitor, known)}"
+        )
+    return monitor
+
+
+def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
+    """Whether lower or higher is better; None: known by the log's name.
+
+    Raises:
+        ValueError: another mode, or None where the name does not tell.
+    """
+    if mode is not None:
+        found: Literal["min", "max"] = one_of("mode", mode, ("min", "max"))
+        return found
+    known = known_mode(monitor)
+    if known is None:
+        raise ValueError(
+            f"monitor={monitor!r}: whether lower or higher is better is not known by this name; "
+            "write mode='min' or mode='max'"
+        )
+    return known
+
+
+def value(monitor: str, logs: Mapping[str, Any] | None) -> float:
+    """The value of the log at the end of an epoch.
+
+    Raises:
+        ValueError: it was not logged.
+    """
+    found = as_floats(dict(logs or {}))
+    if monitor not in found:
+        raise ValueError(f"monitor={monitor!r}: was not logged; {did_you_mean(monitor, found)}")
+    return found[monitor]
+
+
+def _names(session: Session) -> set[str] | None:
+    """The names of all logs, or None where code of one's own may add some."""
+    core = session.network.core
+    base = keras.Model
+    own = any(
+        getattr(type(core), name) is not getattr(base, name)
+        for name in ("train_step", "test_step", "get_metrics_result", "compute_metrics")
+    )
+    made = callbacks.make_all(session.trainer.configure_callbacks())
+    if own or any(map(_may_log, made)):
+        return None
+    of_training = set(as_floats(core.get_metrics_result()))
+    if session.validation is None:
+        return of_training
+    return of_training | {f"val_{name}" for name in of_training}
+
+
+def _may_log(callback: Any) -> bool:
+    """Whether a callback may add to the logs of an epoch; the plugins of this package do not."""
+    place = type(callback).__module__
+    if place.startswith("keras."):
+        return isinstance(callback, keras.callbacks.LambdaCallback)
+    return not place.startswith("trainer.callbacks.")

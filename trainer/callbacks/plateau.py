@@ -1,0 +1,100 @@
+"""The plugin that lowers the learning rate when a log no longer improves.
+
+Responsible for what a fit asks of Keras' ReduceLROnPlateau beyond what it does: refusing logs that
+will not be there, and going on exactly. Not for the comparison of values, nor for schedules within
+an epoch: the plugin learning_rate goes on with what this one lowers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import keras
+
+from trainer import checks
+from trainer.callbacks import monitored, states
+from trainer.callbacks.callback import Callback, Session
+from trainer.callbacks.learning_rate import rate_of
+from trainer.hyperparameters import Float, Int
+
+
+class Plateau(Callback):
+    """Lowers the learning rate when a log has not improved for some epochs (ReduceLROnPlateau).
+
+    With the plugin learning_rate, the rest of its schedule is lowered by the same factor. Unlike
+    Keras', it takes not-a-number for the worst value, and refuses a log that is not there.
+
+    Attributes:
+        monitor: the log to watch. None: val_loss with validation data, otherwise loss.
+        mode: "min" or "max", the better direction. None: known by the log's name.
+        factor: what the rate is multiplied by, between 0 and 1.
+        patience: the epochs without an improvement after which the rate is lowered.
+        min_delta: by how much a value must be better than the best to count as an improvement.
+        cooldown: epochs after a reduction that do not count.
+        min_learning_rate: the rate is not lowered below it.
+    """
+
+    monitor: str | None = None
+    mode: str | None = None
+    factor: Annotated[float, Float(0.1, 0.8)] = 0.1
+    patience: Annotated[int, Int(1, 30, log=True)] = 3
+    min_delta: Annotated[float, Float(0.0, 0.1)] = 1e-4
+    cooldown: Annotated[int, Int(0, 10)] = 0
+    min_learning_rate: float = 0.0
+
+    def setup(self, session: Session) -> None:
+        """Check the fields, and begin to count.
+
+        Raises:
+            TypeError, ValueError: naming the field, its value and what to write instead.
+        """
+        if checks.positive("factor", self.factor) >= 1:
+            raise ValueError(
+                f"factor={self.factor!r}: must be below 1, for the rate is multiplied by it; write "
+                "factor=0.1, for example"
+            )
+        checks.integer("patience", self.patience, low=1, example=3)
+        checks.integer("cooldown", self.cooldown, low=0, example=2)
+        checks.finite("min_delta", self.min_delta, low=0, example=0.001)
+        checks.finite("min_learning_rate", self.min_learning_rate, low=0, example=1e-5)
+        rate_of(session.network.core.optimizer, self.name)
+        self._log = monitored.choose(self.monitor, session)
+        self._inner = keras.callbacks.ReduceLROnPlateau(
+            monitor=self._log,
+            mode=monitored.direction(self._log, self.mode),
+            factor=self.factor,
+            patience=self.patience,
+            min_delta=self.min_delta,
+            cooldown=self.cooldown,
+            min_lr=self.min_learning_rate,
+        )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin to count."""
+        self._inner.set_model(self.model)
+        self._inner.on_train_begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare, and lower the rate if it is time to.
+
+        Raises:
+            ValueError: the log is not there.
+        """
+        value = monitored.value(self._log, logs)
+        if math.isnan(value):  # nothing compares with it: as the first value it would stay the best
+            value = math.inf if self._inner.mode == "min" else -math.inf
+        self._inner.on_epoch_end(epoch, {self._log: value})
+
+    def teardown(self) -> None:
+        """Let go of the model."""
+        if hasattr(self, "_inner"):
+            del self._inner
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts of Keras' own callback."""
+        return states.plain_attributes(self._inner)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        states.set_attributes(self._inner, state)

@@ -1,0 +1,174 @@
+"""The plugin that measures weights, gradients and updates.
+
+Responsible for the numbers of each weight tensor once an epoch, as a table. They are taken beside
+the training, of which nothing changes. Not for drawing them (`tensorboard` draws histograms).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from trainer import checks
+from trainer.callbacks.callback import Callback, Session
+from trainer.callbacks.run_log import SHARE
+from trainer.files import write_whole
+from trainer.isolation import globals_kept, model_kept
+from trainer.network import computing_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = ("mean", "std", "norm", "zeros", "gradient_norm", "update_ratio")
+
+
+class Statistics(Callback):
+    """Measures each weight tensor, its gradient and its update at the end of epochs.
+
+    Gradients and updates are those of the first training batch, the same each time: one step of
+    training is made on it and undone. So they are comparable between epochs.
+
+    A measurement takes tenths of a second for a small model: where epochs are short, space them.
+
+    Attributes:
+        every_epochs: epochs between two measurements.
+
+    After fit: frame_, and in a run's folder statistics.csv with the same table.
+    """
+
+    every_epochs: int = 1
+
+    @property
+    def frame_(self) -> pd.DataFrame:
+        """One row an epoch and weight tensor.
+
+        Columns: epoch (from 1), weight (its path in the model), mean and std of its elements, norm
+        (Euclidean), zeros (the share of elements that are 0), gradient_norm, and update_ratio: the
+        norm of the change that one step makes, divided by that of the tensor. About 0.001 is usual;
+        far below it a layer hardly learns. NaN: no gradient flows, or the tensor is all zeros.
+        """
+        import pandas as pd
+
+        if not hasattr(self, "_epochs"):
+            raise AttributeError("frame_: there are no statistics yet; call fit first")
+        index = pd.MultiIndex.from_product([self._epochs, self._weights], names=["epoch", "weight"])
+        flat = self._values.reshape(-1, len(MEASURES))
+        return pd.DataFrame(flat, index=index, columns=list(MEASURES)).reset_index()
+
+    def setup(self, session: Session) -> None:
+        """Take the batch, and refuse a model of which no gradient can be had."""
+        checks.integer("every_epochs", self.every_epochs, low=1, example=1)
+        self._sample = session.sample()
+        core = session.network.core
+        if type(core).train_step is keras.Model.train_step:
+            return
+        try:
+            with computing_in(session.network.precision):
+                self._measured(core)
+        except Exception as error:
+            raise ValueError(
+                f"statistics: the loss of {type(core).__name__} cannot be computed outside of its "
+                f"train_step ({type(error).__name__}: {error}); give it a compute_loss, or leave "
+                "the plugin out"
+            ) from error
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forget an earlier fit."""
+        weights = _weights(self._core)
+        self._weights = [weight.path for weight in weights]
+        self._epochs: list[int] = []
+        self._values = np.empty((0, len(weights), len(MEASURES)))
+        self._written, self._took = 0.0, 0.0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Measure, and write the table if that costs little."""
+        if (epoch + 1) % self.every_epochs:
+            return
+        self._epochs.append(epoch + 1)
+        self._values = np.concatenate([self._values, self._measured(self._core)[None]])
+        began = time.perf_counter()
+        if began - self._written > SHARE * self._took:
+            self._write()
+            self._written = time.perf_counter()
+            self._took = self._written - began
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Write the table."""
+        self._write()
+
+    def teardown(self) -> None:
+        """Let go of the batch."""
+        self._sample = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The measurements so far."""
+        return {"epochs": self._epochs, "values": self._values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after these measurements."""
+        self._epochs, self._values = list(state["epochs"]), state["values"]
+
+    @property
+    def _core(self) -> keras.Model:
+        assert self.session is not None
+        return self.session.network.core
+
+    def _write(self) -> None:
+        assert self.session is not None
+        if self.session.folder is not None:
+            table = self.frame_.to_csv(index=False)
+            write_whole(self.session.folder / "statistics.csv", table.encode())
+
+    def _measured(self, model: keras.Model) -> np.ndarray:
+        """The measures of each weight tensor, [weights, measures]."""
+        weights = _weights(model)
+        before = [_elements(weight) for weight in weights]
+        with globals_kept(), model_kept(model):
+            norms = self._step(model)
+            after = [_elements(weight) for weight in weights]
+        rows = []
+        for weight, old, new in zip(weights, before, after, strict=True):
+            norm = np.linalg.norm(old)
+            gradient = norms.get(id(weight), np.nan)
+            known = norm > 0 and np.isfinite(gradient)
+            ratio = np.linalg.norm(new - old) / norm if known else np.nan
+            rows.append([old.mean(), old.std(), norm, np.mean(old == 0), gradient, ratio])
+        return np.array(rows).reshape(len(weights), len(MEASURES))
+
+    def _step(self, model: keras.Model) -> dict[int, float]:
+        """Make a step on the batch; gives the norm of each weight's gradient by the weight's id."""
+        import tensorflow as tf
+
+        assert self._sample is not None
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self._sample)
+        with tf.GradientTape() as tape:
+            y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
+            loss = model._compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
+            scaled = model.optimizer.scale_loss(loss)
+        weights = model.trainable_weights
+        found = zip(tape.gradient(scaled, weights), weights, strict=True)
+        pairs = [(gradient, weight) for gradient, weight in found if gradient is not None]
+        # of mixed_float16, whose optimizer takes gradients that are many times too large
+        scale = float(model.optimizer.scale_loss(tf.constant(1.0)))
+        norms = {
+            id(weight): float(np.linalg.norm(_elements(gradient))) / scale
+            for gradient, weight in pairs
+        }
+        if pairs:
+            model.optimizer.apply_gradients(pairs)
+        return norms
+
+
+def _weights(model: keras.Model) -> list[keras.Variable]:
+    return [w for w in model.weights if keras.backend.is_float_dtype(w.dtype) and 0 not in w.shape]
+
+
+def _elements(tensor: Any) -> np.ndarray:
+    import tensorflow as tf
+
+    return np.asarray(tf.convert_to_tensor(tensor)).astype(np.float64).ravel()

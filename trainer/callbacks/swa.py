@@ -1,0 +1,95 @@
+"""The plugin that averages the weights of the last epochs.
+
+Responsible for the mean, and for giving it to the model in the end. Not for the learning rate at
+which those epochs are trained.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+
+from trainer import checks
+from trainer.callbacks.callback import Callback, Session
+from trainer.hyperparameters import Float
+
+
+class SWA(Callback):
+    """Stochastic weight averaging (Izmailov et al. 2018).
+
+    The trained model has the mean of the weights at the ends of the last epochs. Moving statistics
+    of batch normalization are averaged too, where the paper computes them anew on the training
+    data. Training and validation go on with the raw weights, and so do other callbacks: of one that
+    gives the model weights in the end, as early_stopping does, and this one, the later in the list
+    has its way.
+
+    Attributes:
+        start: the first epoch that counts: as a share of the epochs, below 1, or as a whole number,
+            counted from 1 as in the history. At least the last epoch counts.
+        averaged_: the epochs that the mean is of.
+    """
+
+    start: Annotated[float | int, Float(0.5, 0.95)] = 0.75
+
+    def setup(self, session: Session) -> None:
+        """Begin with no mean.
+
+        Raises:
+            TypeError, ValueError: start is no share and no epoch of this fit.
+        """
+        self._first = self._first_epoch(session.trainer.epochs)
+        self._mean: list[np.ndarray] | None = None
+        self.averaged_ = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Take the weights into the mean."""
+        if epoch < self._first:
+            return
+        weights = [v.numpy().astype("float64") for v in self._weights()]
+        self.averaged_ += 1
+        means = weights if self._mean is None else self._mean
+        n = self.averaged_
+        self._mean = [m + (w - m) / n for m, w in zip(means, weights, strict=True)]
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Give the model the mean; warns where no epoch counted."""
+        if self._mean is None:
+            warnings.warn(
+                f"start={self.start!r}: training ended before epoch {self._first + 1}, so no "
+                "weights were averaged; write an earlier start",
+                stacklevel=2,
+            )
+            return
+        for variable, mean in zip(self._weights(), self._mean, strict=True):
+            variable.assign(mean)
+
+    def teardown(self) -> None:
+        """Let go of the mean."""
+        self._mean = None
+
+    def _weights(self) -> list[keras.Variable]:
+        # counts and codes, such as those of a lookup, are no weights to average
+        assert self.session is not None
+        found = self.session.network.core.weights
+        return [v for v in found if keras.backend.is_float_dtype(v.dtype)]
+
+    def _first_epoch(self, epochs: int) -> int:
+        if isinstance(self.start, bool) or not isinstance(self.start, (int, float, np.number)):
+            raise TypeError(
+                f"start={self.start!r}: must be a share of the epochs, such as 0.75, or the number "
+                "of an epoch"
+            )
+        if isinstance(self.start, (int, np.integer)):
+            first = checks.integer("start", self.start, low=1, example=5)
+            if first > epochs:
+                raise ValueError(
+                    f"start={self.start!r}: the fit has {epochs} epoch(s); write start={epochs} or "
+                    "less, or a share such as start=0.75"
+                )
+            return first - 1
+        share = checks.fraction("start", self.start)
+        return min(math.ceil(share * epochs), epochs - 1)

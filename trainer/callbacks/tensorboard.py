@@ -1,0 +1,119 @@
+"""The plugin that writes for TensorBoard.
+
+Responsible for where, for batches, and for one step count over all parts of a run. The rest is
+done by keras.callbacks.TensorBoard.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+
+from trainer.callbacks import folders
+from trainer.callbacks.callback import Callback, Session
+from trainer.checks import boolean, integer
+from trainer.hyperparameters import Bool
+
+_EVENTS = ["train/events.out.tfevents.*", "validation/events.out.tfevents.*"]
+
+
+class TensorBoard(Callback):
+    """Writes scalars, the model's graph, and histograms of weights: `tensorboard --logdir ...`.
+
+    The tags are those of keras.callbacks.TensorBoard: epoch_loss, epoch_learning_rate and so on in
+    the runs train and validation, by the epoch counted from 0; with every_n_batches batch_loss and
+    so on, by the number of the batch in the whole training, each the mean over its epoch so far.
+    A resumed run goes on with both counts. Epochs that a killed run had written, and that are then
+    trained again, are written again, with the same values; TensorBoard shows them once (with
+    --load_fast=false twice).
+
+    The graph is that of the layers, of a Sequential or functional model; others have none.
+
+    Attributes:
+        log_dir: the folder. None: tensorboard/ in the run's folder. Events of another run in it
+            are an error, because TensorBoard would draw both as one line.
+        histogram_freq: write histograms of all weights each so many epochs; 0: never.
+        write_graph: whether to write the graph of the model.
+        every_n_batches: write the logs each so many batches; 0: of epochs only. Each time costs a
+            dispatch.
+    """
+
+    name = "tensorboard"
+
+    log_dir: str | Path | None = None
+    histogram_freq: int = 0
+    write_graph: Annotated[bool, Bool()] = True
+    every_n_batches: int = 0  # type: ignore[misc]
+
+    def setup(self, session: Session) -> None:
+        """Refuse wrong fields, and take the folder."""
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "callbacks=['tensorboard']: the package tensorboard is not installed; install it "
+                "with `pip install tensorboard`"
+            )
+        integer("histogram_freq", self.histogram_freq, low=0, example=1)
+        integer("every_n_batches", self.every_n_batches, low=0, example=100)
+        boolean("write_graph", self.write_graph)
+        path = folders.place("log_dir", self.log_dir, "tensorboard", session)
+        self._own = folders.OwnFolder("log_dir", path, session, _EVENTS)
+        self._keras: Any = None
+
+    def teardown(self) -> None:
+        """Close the files."""
+        writer = self.__dict__.pop("_keras", None)
+        if writer is not None:
+            writer.on_train_end()
+        own = self.__dict__.pop("_own", None)
+        if own is not None:
+            own.release()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Open the files, and write the graph."""
+        self._before = self._steps = 0  # batches of earlier epochs, and of this one
+        self._keras = keras.callbacks.TensorBoard(
+            self._own.path, histogram_freq=self.histogram_freq, write_graph=self.write_graph
+        )
+        self._keras.set_model(self.model)
+        self._keras.on_train_begin()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count the batches of the epoch before."""
+        self._before, self._steps = self._before + self._steps, 0
+
+    def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+        """Count batches, and put them on disk: a state that is saved next counts on them."""
+        self._steps = steps
+        if self.every_n_batches:
+            self._flush()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Write the logs of a batch; not called where every_n_batches is 0."""
+        import tensorflow as tf
+
+        step = self._before + batch
+        if self.every_n_batches and (batch + 1) % self.every_n_batches == 0:
+            with self._keras._train_writer.as_default():
+                for name, value in (logs or {}).items():
+                    tf.summary.scalar(f"batch_{name}", value, step=step)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Write what validation came to, by the optimizer's iterations."""
+        self._keras.on_test_end(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the logs of the epoch and the learning rate."""
+        self._keras.on_epoch_end(epoch, logs)
+        self._flush()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count of batches."""
+        return {"_before": self._before, "_steps": self._steps}
+
+    def _flush(self) -> None:
+        # TensorFlow would wait up to two minutes, and a kill would leave a gap
+        for writer in self._keras._writers.values():
+            writer.flush()

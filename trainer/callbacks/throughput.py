@@ -1,0 +1,158 @@
+"""The plugin that measures how fast a training is, and where its time goes.
+
+Responsible for the numbers of each epoch. They are not put into the logs: those are the same for
+every run of the same training, and speed is not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from trainer.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PARTS = ("training", "validation", "other")
+
+
+class Throughput(Callback):
+    """Measures rows and steps a second, shares of the time, and memory, epoch by epoch.
+
+    Tracing and compiling are part of the first epoch's training. The time of an epoch that is
+    neither training nor validation is that of callbacks at its end, and of saving; what callbacks
+    do between dispatches counts as training.
+
+    After training:
+
+        records: a dict an epoch: epoch (counted from 1), steps, rows, seconds, the three parts of
+            these (training_seconds, validation_seconds, other_seconds), steps_per_second and
+            rows_per_second (of the training seconds), and memory_bytes: the most resident memory
+            that this process was seen to hold at the end of a dispatch or of the epoch. rows and
+            rows_per_second are not-a-number for a stream, whose batches may vary.
+        frame: the same as a DataFrame.
+        devices: the names of the devices that TensorFlow computes on, with their kinds.
+        summary(): the whole in a few lines, which are printed at the end unless the Trainer has
+            verbose=0.
+    """
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin with no records."""
+        import psutil
+
+        self.records: list[dict[str, float]] = []
+        self.devices: list[str] = _devices()
+        self._epoch: dict[str, float] = {}
+        self._process = psutil.Process()
+        self._mark = time.perf_counter()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """End the epoch before, and begin one."""
+        self._end_epoch()
+        parts = {f"{part}_seconds": 0.0 for part in _PARTS}
+        self._epoch = {"epoch": epoch + 1, "steps": 0, "memory_bytes": 0, **parts}
+
+    def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+        """Count steps and time."""
+        self._epoch["steps"] = steps
+        self._passed("training")
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """What was before is not validation."""
+        self._passed("other")
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Count the time of validation."""
+        self._passed("validation")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """End the last epoch, and print what it came to."""
+        self._end_epoch()
+        assert self.session is not None
+        if self.records and self.session.trainer.verbose not in (0, False):
+            print(self.summary())
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The records as a DataFrame indexed by epoch."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records).set_index("epoch")
+
+    def summary(self) -> str:
+        """What was measured, in a few lines; the rates are medians over the epochs."""
+        if not self.records:
+            return "throughput: no epoch has ended"
+        total = sum(r["seconds"] for r in self.records)
+        shares = ", ".join(
+            f"{part} {sum(r[f'{part}_seconds'] for r in self.records) / total:.0%}"
+            for part in _PARTS
+        )
+        steps, rows = (
+            statistics.median(r[f"{name}_per_second"] for r in self.records)
+            for name in ("steps", "rows")
+        )
+        counted = "" if math.isnan(rows) else f"{rows:,.0f} rows/s, "
+        memory = max(r["memory_bytes"] for r in self.records) / 1e6
+        epochs = f"{len(self.records)} epoch{'s' if len(self.records) > 1 else ''}"
+        return (
+            f"throughput: {epochs} in {total:.1f} s: {shares}\n"
+            f"  {counted}{steps:,.1f} steps/s; {memory:,.0f} MB of memory at most\n"
+            f"  on {', '.join(self.devices)}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The records, and the epoch as far as it is."""
+        return {"records": self.records, "_epoch": self._epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with both; the time between is nobody's."""
+        self.records, self._epoch = list(state["records"]), dict(state["_epoch"])
+        self._mark = time.perf_counter()
+
+    def _passed(self, part: str) -> None:
+        now = time.perf_counter()
+        self._epoch[f"{part}_seconds"] += now - self._mark
+        self._mark = now
+        held = float(self._process.memory_info().rss)
+        self._epoch["memory_bytes"] = max(self._epoch["memory_bytes"], held)
+
+    def _end_epoch(self) -> None:
+        if self._epoch:
+            self._passed("other")
+            assert self.session is not None
+            self.records.append(_completed(self._epoch, self.session.feed))
+            self._epoch = {}
+        self._mark = time.perf_counter()
+
+
+def _completed(epoch: dict[str, float], feed: Any) -> dict[str, float]:
+    steps = epoch["steps"]
+    has_rows = hasattr(feed, "rows")
+    rows = float(min(steps * feed.batch_size, feed.rows)) if has_rows else math.nan
+    training = epoch["training_seconds"]
+    parts = {f"{part}_seconds": epoch[f"{part}_seconds"] for part in _PARTS}
+    return {
+        "epoch": epoch["epoch"],
+        "steps": steps,
+        "rows": rows,
+        "seconds": sum(parts.values()),
+        **parts,
+        "steps_per_second": steps / training if training else math.nan,
+        "rows_per_second": rows / training if training else math.nan,
+        "memory_bytes": epoch["memory_bytes"],
+    }
+
+
+def _devices() -> list[str]:
+    import tensorflow as tf
+
+    found = []
+    for device in tf.config.list_physical_devices():
+        kind = tf.config.experimental.get_device_details(device).get("device_name")
+        number = device.name.removeprefix("/physical_device:")
+        found.append(f"{number} ({kind})" if kind else number)
+    return found

@@ -1,0 +1,78 @@
+"""The plugin that ends a training after some time.
+
+Responsible for measuring the time and for asking for the end. Not for ending (`engine.loop`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from trainer.callbacks.callback import Callback, Session
+from trainer.checks import positive
+
+
+class TimeLimit(Callback):
+    """Stops the training, in order, when it has lasted for some time in all.
+
+    The dispatch of steps that is running then is finished, its epoch is validated and recorded,
+    and the run counts as finished. What counts is the time from the beginning of the first epoch,
+    validation, callbacks and saving included; time before an interruption counts too, as far as
+    the state that the run went on from. How far a training comes then depends on the machine and
+    its load, so that it does not repeat to the bit.
+
+    Attributes:
+        minutes: the limit, or a part of it.
+        seconds: the same; both together where both are given.
+
+    After training, `elapsed` is its length in seconds, and `reached` whether the limit ended it.
+    """
+
+    minutes: float | None = None
+    seconds: float | None = None
+
+    def setup(self, session: Session) -> None:
+        """Refuse wrong fields."""
+        if self.minutes is None and self.seconds is None:
+            raise ValueError("minutes=None: there is no limit; write minutes=30, or seconds=90")
+        for name, value in (("minutes", self.minutes), ("seconds", self.seconds)):
+            if value is not None:
+                positive(name, value)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin to measure."""
+        self.reached = False
+        self.elapsed = 0.0
+        self._before = 0.0
+        self._began = time.monotonic()
+
+    def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+        """Ask for the end if it is time."""
+        self._measure()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """The same: validation takes time too."""
+        self._measure()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Note how long it took."""
+        self.elapsed = self._now()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The time until now."""
+        return {"elapsed": self._now(), "reached": self.reached}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the time until then."""
+        self.elapsed = self._before = state["elapsed"]
+        self.reached = state["reached"]
+        self._began = time.monotonic()
+
+    def _now(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def _measure(self) -> None:
+        self.elapsed = self._now()
+        if self.elapsed >= 60 * (self.minutes or 0) + (self.seconds or 0):
+            self.reached = True
+            self.model.stop_training = True

@@ -1,0 +1,311 @@
+"""What a fitted network does on the rows that were kept of its training: figures for a diagnosis.
+
+Responsible for measuring: how much better than a constant the predictions are, what each layer
+gets and gives, gradients at the start, and what other learning rates would have done in a short
+trial. It leaves the network as it was. Not for what the figures mean (`doctor`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import arrays, compiling, outputs, preparation
+from trainer.arrays import map_tree
+from trainer.building import build
+from trainer.engine.feeds import RowsFeed
+from trainer.evidence import MOST_ROWS, Evidence, Sample, picked
+from trainer.network import Network, computing_in, has_only_a_step, row_bytes
+from trainer.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
+from trainer.targets import Classes
+from trainer.watching import Seen, watch
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+
+PROBE_BYTES = 2**22  # of the rows that are sent through the layers one by one
+TRIAL_STEPS = 50
+TRIAL_ROWS = 500  # on which the loss is taken
+DOWN, UP = (-1, -2, -3), (1, 2, 3, 4, 5)  # powers of ten
+ENOUGH = 0.1  # share of the loss that a useful rate takes off in a trial
+
+
+class Examination:
+    """Measurements of a fitted Trainer, each made when it is first asked for.
+
+    Args:
+        trainer: a fitted Trainer, whose network has evidence.
+    """
+
+    def __init__(self, trainer: Trainer, network: Network, evidence: Evidence) -> None:
+        self.trainer = trainer
+        self.network = network
+        self.evidence = evidence
+        self.history = trainer.history_
+        # a model that is a train_step alone cannot be asked for predictions
+        self.can_predict = not has_only_a_step(network.core)
+
+    @functools.cached_property
+    def results(self) -> dict[str, Result]:
+        """How each output predicts the training rows; empty where that cannot be told."""
+        return self._results(self.evidence.train)
+
+    @functools.cached_property
+    def valid_results(self) -> dict[str, Result]:
+        """The same for the validation rows."""
+        return {} if self.evidence.valid is None else self._results(self.evidence.valid)
+
+    @property
+    def skill(self) -> float | None:
+        """The skill of the best output on the training rows; None where it cannot be told."""
+        return max((r.skill for r in self.results.values()), default=None)
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch; 0 where a model of one's own does not log it."""
+        return [record.get("loss", 0.0) for record in self.history.records]
+
+    @property
+    def broken(self) -> bool:
+        """Whether the last loss or a prediction is not finite."""
+        bad = bool(self.losses) and not math.isfinite(self.losses[-1])
+        return bad or self.skill == -math.inf
+
+    @property
+    def constant_loss(self) -> float | None:
+        """The loss of the best constant prediction; None where only a prediction tells."""
+        y = self.evidence.train.y
+        if y is None or self.evidence.weighted:
+            return None
+        losses = dict(arrays.leaves(self.network.core.loss, ""))
+        single = next(iter(losses.values()))
+        found = [constant_loss(losses.get(n, single), a) for n, a in arrays.leaves(y, "")]
+        known = [value for value in found if value is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    @functools.cached_property
+    def layers(self) -> list[Seen]:
+        """Every layer of the trained network, in the order in which they are called."""
+        return self._seen(self.network)
+
+    @functools.cached_property
+    def layers_at_start(self) -> list[Seen]:
+        """The same before the first step."""
+        return [] if self.at_start is None else self._seen(self.at_start)
+
+    @functools.cached_property
+    def at_start(self) -> Network | None:
+        """The network as it was before the first step, made again from its seed."""
+        trained = self.network
+        few = preparation.probe(self.evidence.train.x)
+        made = build(
+            self.trainer,
+            trained.inputs,
+            trained.targets,
+            trained.spec,
+            precision=trained.precision,
+            seed=self.trainer.seed_,
+            probe=few,
+        )
+        made.make_variables(self._feed.spec)
+        shapes = [tuple(w.shape) for w in made.core.weights]
+        return made if shapes == [tuple(w.shape) for w in trained.core.weights] else None
+
+    @functools.cached_property
+    def flow(self) -> float | None:
+        """The gradient of the first layer's weights, in the last one's, before the first step:
+        root mean squares. None where that cannot be told."""
+        if self.at_start is None or self.evidence.train.y is None or not self.can_predict:
+            return None
+        import tensorflow as tf
+
+        core = self.at_start.core
+        matrices = [w for w in core.trainable_weights if len(w.shape) > 1]
+        if len(matrices) < 2:
+            return None
+        x, y = self._few_tensors(self.at_start)
+        with computing_in(self.at_start.precision), compiling.state_kept(core):
+            with tf.GradientTape() as tape:
+                loss = core.compute_loss(x=x, y=y, y_pred=core(x, training=False))
+            found = tape.gradient(loss, [w.value for w in matrices])
+        core.reset_metrics()
+        sizes = [
+            math.sqrt(float(np.mean(np.square(np.asarray(tf.convert_to_tensor(g), np.float64)))))
+            for g in found
+            if g is not None
+        ]
+        return sizes[0] / sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else None
+
+    @functools.cached_property
+    def loss_at_start(self) -> float:
+        """The loss before the first step; NaN where that cannot be told."""
+        return math.nan if self.at_start is None else self.at_start.evaluate(self._few)["loss"]
+
+    @functools.cached_property
+    def fall(self) -> float | None:
+        """By what share the training brought the loss down; negative if it rose."""
+        if self.at_start is None or self.network.fixed_rows is not None:
+            return None
+        return _gain(self.loss_at_start, self.network.evaluate(self._few)["loss"])
+
+    @functools.cached_property
+    def trials(self) -> dict[float, float]:
+        """By what share some steps on the kept rows bring the loss down, for each learning rate;
+        -inf where it diverges. The first is the rate of the training. Empty under a schedule."""
+        network = self.at_start
+        if network is None or network.fixed_rows is not None or network.core.optimizer is None:
+            return {}
+        core = network.core
+        try:
+            rate = float(np.asarray(core.optimizer.learning_rate))
+            core.optimizer.learning_rate = rate
+        except TypeError:
+            return {}  # Keras refuses to set the rate of a schedule
+        kept = [*core.variables, *core.optimizer.variables]
+        values = [v.numpy() for v in kept]
+        before = self.loss_at_start
+
+        def gain(power: int) -> float:
+            for variable, value in zip(kept, values, strict=True):
+                variable.assign(value)
+            core.optimizer.learning_rate = rate * 10.0**power
+            self._take_steps(network)
+            return _gain(before, network.evaluate(self._few)["loss"])
+
+        own = gain(0)
+        tried = {rate: own}
+        # the likelier direction first: a rate that is too high makes the loss rise
+        for powers in (DOWN, UP) if own < -ENOUGH / 10 else (UP, DOWN):
+            best = own
+            for power in powers if own < 0.5 else ():
+                found = tried[rate * 10.0**power] = gain(power)
+                if found == -math.inf and power > 0 or found < best and best >= ENOUGH:
+                    break
+                best = max(best, found)
+            if best >= max(ENOUGH, 3 * own):
+                break
+        for variable, value in zip(kept, values, strict=True):
+            variable.assign(value)
+        return tried
+
+    def own_loss_compares_each_with_each(self) -> bool:
+        """Whether a loss of the user's own broadcasts y [n] against outputs [n, 1] to [n, n]:
+        then it stays the same when y is shuffled, and changes when y has shape [n, 1]."""
+        from trainer.base import Trainer
+
+        network, y = self.network, self.evidence.train.y
+        own = type(self.trainer).compute_loss is not Trainer.compute_loss
+        own = own or (
+            callable(network.core.loss) and type(network.core.loss).__name__ == "function"
+        )
+        ends = [s for s in self.layers if s.gives_output]
+        if not own or len(ends) != 1 or ends[0].width != 1 or getattr(y, "ndim", 0) != 1:
+            return False
+        import tensorflow as tf
+
+        core = network.core
+        x, true = self._few_tensors(network)
+        noise = np.random.default_rng(0).normal(size=(len(true), 1))
+        made_up = tf.constant(noise, network.float_dtype)
+
+        def loss(y: Any) -> float:
+            return float(core.compute_loss(x=x, y=y, y_pred=made_up))
+
+        with computing_in(network.precision), compiling.state_kept(core):
+            order = np.random.default_rng(1).permutation(len(true))
+            shuffled = tf.gather(true, order)
+            found = [loss(true), loss(shuffled), loss(true[:, None]), loss(shuffled[:, None])]
+        core.reset_metrics()
+        return math.isclose(*found[:2], rel_tol=1e-5) and not math.isclose(*found[2:], rel_tol=1e-5)
+
+    def _take_steps(self, network: Network) -> None:
+        with computing_in(network.precision):
+            done = epoch = 0
+            while done < TRIAL_STEPS:
+                for steps, _ in self._feed.train(network.program, epoch, TRIAL_STEPS):
+                    last = steps
+                    if done + last >= TRIAL_STEPS:
+                        break
+                done, epoch = done + last, epoch + 1
+
+    @functools.cached_property
+    def _feed(self) -> RowsFeed:
+        return self._feed_of(MOST_ROWS)
+
+    @functools.cached_property
+    def _few(self) -> RowsFeed:
+        return self._feed_of(TRIAL_ROWS)
+
+    def _feed_of(self, rows: int) -> RowsFeed:
+        sample = self.evidence.train
+        few = picked(arrays.length(sample.x, "x"), rows)
+        x, y = (None if tree is None else arrays.take(tree, few) for tree in (sample.x, sample.y))
+        return RowsFeed(
+            self.network.batch(x, y),
+            batch_size=self.trainer.batch_size,
+            float_dtype=self.network.float_dtype,
+            shuffle=True,
+            seed=0,
+        )
+
+    # ---- predictions -------------------------------------------------------------------------
+
+    def _results(self, sample: Sample) -> dict[str, Result]:
+        network = self.network
+        if sample.y is None or not self.can_predict:
+            return {}
+        if network.targets.task == "custom" and not compares_numbers(network.core.loss):
+            return {}  # what its outputs have to do with y, its own loss alone knows
+        x = sample.x
+        if network.fixed_rows is not None:
+            whole = arrays.length(x, "x") // network.fixed_rows * network.fixed_rows
+            x = map_tree(lambda a: a[:whole], x)
+        if arrays.length(x, "x") < 2:
+            return {}
+        with compiling.state_kept(network.core):
+            predicted = network.predict(x)
+        n = arrays.length(x, "x")
+        true = {name: a[:n] for name, a in arrays.leaves(sample.y, "")}
+        if isinstance(network.targets, Classes):
+            predicted = outputs.as_probabilities(predicted, network.core.loss)
+            labels = dict(arrays.leaves(network.targets.labels, ""))
+            given = dict(arrays.leaves(network.targets.probabilities(predicted), ""))
+            return {n: of_labels(labels[n], true[n], given[n]) for n in true}
+        given = dict(arrays.leaves(predicted, ""))
+        return {
+            n: of_numbers(true[n], given[n])
+            for n in true
+            if n in given and given[n].size == true[n].size
+        }
+
+    # ---- layers ------------------------------------------------------------------------------
+
+    def _few_tensors(self, network: Network) -> tuple[Any, Any]:
+        sample = self.evidence.train
+        rows = max(8, min(256, PROBE_BYTES // max(1, row_bytes(sample.x))))
+        rows = min(rows, arrays.length(sample.x, "x"))
+        few = picked(arrays.length(sample.x, "x"), rows)
+        few = few if network.fixed_rows is None else np.arange(network.fixed_rows)
+        y = None if sample.y is None else arrays.take(sample.y, few)
+        feed = RowsFeed(
+            network.batch(arrays.take(sample.x, few), y),
+            batch_size=len(few),
+            float_dtype=network.float_dtype,
+        )
+        x, *rest = network.program.transformed(feed.first())
+        return x, rest[0] if rest else None
+
+    def _seen(self, network: Network) -> list[Seen]:
+        if not self.can_predict:
+            return []
+        core = network.core
+        x, _ = self._few_tensors(network)
+        with computing_in(network.precision), compiling.state_kept(core):
+            return watch(core, x)
+
+
+def _gain(before: float, after: float) -> float:
+    return (before - after) / abs(before) if math.isfinite(after) and before else -math.inf

@@ -1,0 +1,190 @@
+"""The batch size with which a machine trains fastest.
+
+Responsible for measuring rows a second and memory, and for what they suggest. Not for how well a
+batch size learns: a larger one makes fewer steps an epoch, and may need a higher rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import checks
+from trainer.finders.short_fits import check_trainer, short_fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from trainer.base import Trainer
+
+SMALLEST, LARGEST = 8, 8192
+NEAR = 0.95  # of the best speed, which a second measurement may turn round
+
+
+@dataclass(frozen=True, repr=False)
+class BatchSizes:
+    """What was measured of several batch sizes.
+
+    Attributes:
+        suggestion: the smallest batch size that is within 5% of the fastest.
+        frame: one row a batch size: batch_size, rows_per_second (the median of dispatches; NaN
+            where memory was too small) and peak_bytes (of the process; with a GPU, of the GPU).
+        stopped: why no larger ones were tried.
+    """
+
+    suggestion: int
+    frame: pd.DataFrame
+    stopped: str
+
+    def __repr__(self) -> str:
+        speeds = self.frame.set_index("batch_size")["rows_per_second"]
+        return (
+            f"BatchSizes(suggestion={self.suggestion}, {speeds[self.suggestion]:,.0f} rows/s; "
+            f"{len(speeds)} sizes from {speeds.index[0]} to {speeds.index[-1]}, {self.stopped})"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw rows a second over batch sizes, with the suggestion marked.
+
+        Args:
+            ax: where to draw. None: a new figure.
+        """
+        from trainer.figures import COLOURS, new_figure
+
+        ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
+        sizes, speeds = self.frame["batch_size"], self.frame["rows_per_second"]
+        ax.plot(sizes, speeds, color=COLOURS[0], marker="o")
+        ax.axvline(
+            self.suggestion,
+            color=COLOURS[1],
+            linestyle="--",
+            label=f"suggestion {self.suggestion}",
+        )
+        for size in sizes[speeds.isna()]:
+            ax.axvline(size, color=COLOURS[6], linestyle=":", label=f"out of memory at {size}")
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(list(sizes), [str(size) for size in sizes])
+        ax.set_ylim(0, 1.1 * float(speeds.max()))
+        ax.set_xlabel("batch size")
+        ax.set_ylabel("rows a second")
+        ax.legend(fontsize="small")
+        ax.grid(True, alpha=0.3)
+        return ax
+
+
+def find_batch_size(
+    trainer: Trainer,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    sizes: Sequence[int] | None = None,
+    seconds: float = 1.0,
+) -> BatchSizes:
+    """Train copies with rising batch sizes, and suggest the one to use.
+
+    The trainer and the random states of all libraries stay as they were; its callbacks,
+    validation_split and run_dir take no part. Nothing else should run on the machine meanwhile.
+
+    On a GPU, a size for which memory is too small ends the test. A CPU's process would be killed:
+    there it ends before a size that, from the growth so far, would take more than is free.
+
+    Args:
+        trainer: fitted or not.
+        x, y, sample_weight: as for Trainer.fit, but no stream, which comes in batches already.
+        sizes: the batch sizes, rising. None: the powers of two from 8 to 8192, or to as many rows
+            as there are.
+        seconds: how long to time each, after it has been compiled.
+
+    Returns:
+        The suggestion, with the speeds and memory behind it.
+
+    Raises:
+        TypeError, ValueError: bad arguments, or what fit refuses.
+        MemoryError: memory is too small for the first size.
+    """
+    check_trainer("find_batch_size", trainer)
+    checks.positive("seconds", seconds)
+    rows = _rows(trainer, x, y, sample_weight)
+    chosen = _checked_sizes(sizes, rows)
+    import pandas as pd
+    import tensorflow as tf
+
+    from trainer.engine.decisions import has_gpu
+    from trainer.finders.probes import PeakMemory, SpeedTest
+
+    gpu = has_gpu()
+    free = _free_bytes()
+    table: list[tuple[int, float, float]] = []
+    stopped = "as many as were asked for" if sizes is not None else "the largest that is tried"
+    if sizes is None and 2 * chosen[-1] > rows:
+        stopped = f"of {rows:,} rows"
+    for size in chosen:
+        if not gpu and len(table) > 1 and _expected(table, size) - table[0][2] > free:
+            stopped = f"memory may be too small for {size}"
+            break
+        test = SpeedTest(seconds=seconds, batch_size=size)
+        try:
+            with PeakMemory(gpu=gpu) as peak:
+                # an epoch may have no more than one dispatch
+                short_fit(trainer, test, x, y, sample_weight, batch_size=size, epochs=10**9)
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            if not table:
+                raise MemoryError(
+                    f"batch_size={size}: memory is too small for it; write smaller sizes, such as "
+                    f"sizes=({max(1, size // 4)}, {max(1, size // 2)})"
+                ) from error
+            table.append((size, np.nan, np.nan))
+            stopped = f"memory is too small for {size}"
+            break
+        table.append((size, float(np.median(test.speeds)), float(peak.bytes)))
+    frame = pd.DataFrame(table, columns=["batch_size", "rows_per_second", "peak_bytes"])
+    fast = frame["rows_per_second"] >= NEAR * frame["rows_per_second"].max()
+    return BatchSizes(int(frame["batch_size"][fast].iloc[0]), frame, stopped)
+
+
+def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
+    from trainer import preparation
+    from trainer.preparation import Rows
+
+    owner = type(trainer).__name__ if trainer._needs_y else None
+    data = preparation.collect(x, y, weight, batch_size=1, needs_y=owner)
+    if not isinstance(data, Rows):
+        raise TypeError(
+            f"x is a {type(x).__name__}, which comes in batches already; pass arrays or a "
+            "DataFrame of some of its rows"
+        )
+    return data.n
+
+
+def _checked_sizes(sizes: Sequence[int] | None, rows: int) -> list[int]:
+    if sizes is None:
+        powers = (2**n for n in range(SMALLEST.bit_length() - 1, LARGEST.bit_length()))
+        return [size for size in powers if size <= rows] or [rows]
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray) or not len(sizes):
+        raise TypeError(f"sizes={sizes!r}: must be batch sizes, such as sizes=(32, 64, 128)")
+    found = [checks.integer("sizes", size, low=1, example=32) for size in sizes]
+    if sorted(set(found)) != found:
+        raise ValueError(f"sizes={sizes!r}: must rise; write sizes={tuple(sorted(set(found)))!r}")
+    if found[-1] > rows:
+        raise ValueError(
+            f"sizes={sizes!r}: {found[-1]} is more than the {rows} rows of x; leave it out, or "
+            "pass more rows"
+        )
+    return found
+
+
+def _expected(table: list[tuple[int, float, float]], size: int) -> float:
+    """The peak at a larger size, from a straight line through the last two."""
+    (a, _, low), (b, _, high) = table[-2:]
+    return high + max(0.0, high - low) / (b - a) * (size - b)
+
+
+def _free_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,406 @@
+"""The usual reasons for which a training fails: one function looks for each.
+
+Responsible for what is a finding, its words and its thresholds. Not for their order (`doctor`), nor
+for measuring what the network does (`examination`).
+
+The thresholds are rules of thumb, as taught in courses: see Karpathy, "A Recipe for Training Neural
+Networks" (2019), and LeCun et al., "Efficient BackProp" (1998), on inputs of the order of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer import arrays
+from trainer.examination import Examination
+from trainer.targets import Classes
+from trainer.watching import activation
+
+NOWHERE = 0.05  # skill below which predictions are no better than a constant
+POOR = 0.5  # skill below which a training is held to have failed, if a reason is found
+GOOD = 0.8  # skill from which it is of no interest whether inputs and targets are scaled
+LARGE = 10.0  # inputs and targets are to be of the order of 1
+SMALL = 0.01
+DEAD = 0.5  # share of a layer's ReLUs that give 0 for every row
+FLOW = 1e-4  # the first layer's gradient in the last one's
+RARE = 0.1  # rows of a class, in those of the largest
+MISSED = 0.1  # recall of a class that is hardly ever predicted
+RISE = 1.2  # of the validation loss over its lowest
+GAP = 0.1  # between the scores of training and validation
+LEAK = 0.02  # share of validation rows that are training rows
+BEGUN = 3  # epochs before which a training has only begun
+PACE = 0.02  # the same in an epoch: at less, to halve the loss takes more than 35
+SLOW = 0.1  # share of the loss that a training of a useful rate takes off at least
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        name: what, in a few words, such as "inputs are not scaled".
+        says: how it is seen, with figures.
+        change: the field or the code to change.
+    """
+
+    name: str
+    says: str
+    change: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.says}\n  change: {self.change}"
+
+
+# ---- how the training went -----------------------------------------------------------------------
+
+
+def went_nowhere(case: Examination) -> bool:
+    """Whether the predictions are no better than a constant, or not finite."""
+    return case.broken or (case.skill is not None and case.skill < NOWHERE)
+
+
+def failed(case: Examination) -> bool:
+    """Whether the training is so poor that its causes are looked for."""
+    return case.broken or (case.skill is not None and case.skill < POOR)
+
+
+def is_good(case: Examination) -> bool:
+    """Whether the training is so good that scaling does not matter, or is beyond judgement."""
+    return not case.broken and (case.skill is None or case.skill >= GOOD)
+
+
+def how(case: Examination) -> str:
+    """How the training went, for the end of a sentence."""
+    bad = next((i for i, value in enumerate(case.losses, 1) if not math.isfinite(value)), None)
+    if bad is not None:
+        return f"the loss is {case.losses[bad - 1]} from epoch {bad} on"
+    if case.broken:
+        return "the predictions are not finite"
+    if went_nowhere(case):
+        return "the predictions are no better than a constant"
+    return f"the predictions are {100 * (case.skill or 0):.0f}% of the way from a constant to right"
+
+
+# ---- the usual reasons ---------------------------------------------------------------------------
+
+
+def mismatch(case: Examination) -> Finding | None:
+    """Outputs that cannot be what the targets or the loss want."""
+    name = "labels do not match the output"
+    network = case.network
+    losses = dict(arrays.leaves(network.core.loss, ""))
+    ends = [s for s in case.layers if s.gives_output]
+    y = dict(arrays.leaves(case.evidence.train.y, ""))
+    single = len(ends) == 1 and len(y) == 1
+    if single and isinstance(network.targets, Classes):
+        last, loss = activation(ends[0].layer), next(iter(losses.values()))
+        kind = loss if isinstance(loss, str) else type(loss).__name__
+        from_logits = bool(getattr(loss, "from_logits", False))
+        if last == "softmax" and ends[0].width == 1:
+            return Finding(
+                name,
+                "the output is a softmax over a single unit, which is 1 for every row",
+                'build_model: end it with Dense(1, "sigmoid"), or with '
+                'Dense(spec.n_outputs, "softmax")',
+            )
+        probabilities = last in ("softmax", "sigmoid")
+        if "entropy" in kind.lower() and from_logits and probabilities:
+            return Finding(
+                name,
+                f"the loss has from_logits=True, but the output is a {last}: it is applied twice",
+                f"loss: leave it out, or write {kind}(); or end build_model with "
+                "Dense(spec.n_outputs)",
+            )
+        tells = hasattr(ends[0].layer, "activation")
+        other = tells and not probabilities and not from_logits
+        if "entropy" in kind.lower() and other and failed(case):
+            return Finding(
+                name,
+                f"the loss takes probabilities, but the output's activation is {last}",
+                "loss: leave it out, or write from_logits=True; or end build_model with "
+                f"Dense(spec.n_outputs, {network.spec.output_activation!r})",
+            )
+    elif single:
+        reach = {
+            "sigmoid": (0.0, 1.0),
+            "hard_sigmoid": (0.0, 1.0),
+            "softmax": (0.0, 1.0),
+            "tanh": (-1.0, 1.0),
+            "relu": (0.0, math.inf),
+            "relu6": (0.0, 6.0),
+            "softplus": (0.0, math.inf),
+        }.get(activation(ends[0].layer))
+        values = next(iter(y.values()))
+        if reach is not None and values is not None and values.dtype.kind in "fiu":
+            outside = float(((values < reach[0]) | (values > reach[1])).mean())
+            if outside > NOWHERE:
+                low, high = float(values.min()), float(values.max())
+                return Finding(
+                    name,
+                    f"the output is a {activation(ends[0].layer)}, which gives {reach[0]:g} to "
+                    f"{reach[1]:g}, but y goes from {low:.4g} to {high:.4g}: {100 * outside:.0f}% "
+                    "of it cannot be reached",
+                    "build_model: end it with Dense(spec.n_outputs), without an activation",
+                )
+    return _broadcast(case) if failed(case) else None
+
+
+def _broadcast(case: Examination) -> Finding | None:
+    """A loss of the user's own to which it makes no difference which row has which target."""
+    if not case.own_loss_compares_each_with_each():
+        return None
+    return Finding(
+        "labels do not match the output",
+        "the loss stays the same when the rows of y are shuffled: y of shape (n,) and outputs of "
+        "shape (n, 1) are compared each with each",
+        "compute_loss (or loss): write y = keras.ops.reshape(y, keras.ops.shape(y_pred)) first",
+    )
+
+
+def inputs(case: Examination) -> Finding | None:
+    """Inputs far from the order of 1."""
+    if is_good(case):
+        return None
+    firsts = [s for s in case.layers_at_start if s.first and math.isfinite(s.size)]
+    large = max((s.size for s in firsts), default=1.0)
+    small = max((s.deviation for s in firsts), default=1.0)
+    if large <= LARGE and small >= SMALL:
+        return None
+    figure = f"up to {large:.3g} (root mean square)" if large > LARGE else f"of {small:.2g} or less"
+    what = "values" if large > LARGE else "differences"
+    change = 'write normalize="standard"'
+    if case.trainer.normalize is None:
+        change += ', or normalize="minmax"'
+    else:
+        change = (
+            f"normalize={case.trainer.normalize!r} does not reach them: scale them in build_model "
+            "with keras.layers.Normalization, or before fit"
+        )
+    return Finding(
+        "inputs are not scaled",
+        f"the first layer gets {what} {figure}, and works best with the order of 1; {how(case)}",
+        change,
+    )
+
+
+def targets(case: Examination) -> Finding | None:
+    """Targets far from the order of 1."""
+    network, y = case.network, case.evidence.train.y
+    if is_good(case):
+        return None
+    ready = case.trainer._ready_made and getattr(network.targets, "scale", None) is not None
+    if y is None or isinstance(network.targets, Classes) or ready:
+        return None
+    sizes = [
+        float(np.sqrt(np.mean(np.square(a.astype(np.float64)))))
+        for _, a in arrays.leaves(y)
+        if a.dtype.kind in "fiu"
+    ]
+    if max(sizes, default=1.0) <= LARGE:
+        return None
+    return Finding(
+        "targets are not scaled",
+        f"y has a root mean square of {max(sizes):.3g}, and a network begins with outputs of the "
+        f"order of 1; {how(case)}",
+        "fit on (y - y.mean()) / y.std(), or end build_model with "
+        "keras.layers.Rescaling(y.std(), offset=y.mean()); a ready architecture of a Regressor "
+        "does it itself",
+    )
+
+
+def dead_from_start(case: Examination) -> Finding | None:
+    """ReLUs that are dead before the first step."""
+    dead = [s for s in case.layers_at_start if (s.dead or 0.0) >= DEAD]
+    if not dead:
+        return None
+    return _of_dead(
+        dead,
+        "before the first step",
+        'build_model: bias_initializer="zeros", kernel_initializer="he_normal", or '
+        'activation="leaky_relu"',
+    )
+
+
+def dying(case: Examination) -> Finding | None:
+    """ReLUs that died in the training."""
+    dead = [s for s in case.layers if (s.dead or 0.0) >= DEAD]
+    if not dead or dead_from_start(case) is not None:
+        return None
+    return _of_dead(
+        dead,
+        "after training",
+        'learning_rate: a tenth of it; or build_model: activation="leaky_relu" and '
+        'kernel_initializer="he_normal"',
+    )
+
+
+def _of_dead(dead: list[Any], when: str, change: str) -> Finding:
+    worst = max(dead, key=lambda s: s.dead)
+    return Finding(
+        "dying ReLUs",
+        f"{100 * worst.dead:.0f}% of the units of {worst.layer.name!r} give 0 for every row "
+        f"{when}: no gradient comes through them",
+        change,
+    )
+
+
+def vanishing(case: Examination) -> Finding | None:
+    """A gradient that is lost on its way to the first layers."""
+    flow = case.flow
+    if flow is None or flow >= FLOW:
+        return None
+    return Finding(
+        "vanishing gradients",
+        f"before the first step, the first layer's gradient is {flow:.1g} of the last one's: the "
+        "first layers hardly learn",
+        'build_model: activation="relu" and kernel_initializer="he_normal", '
+        "BatchNormalization between the layers, or fewer layers",
+    )
+
+
+def rate(case: Examination) -> Finding | None:
+    """A learning rate that does worse than another, in a trial."""
+    tried = case.trials
+    constant = case.constant_loss
+    # to come down to the loss of a constant is no proof that a rate is any good
+    useful = SLOW
+    if constant is not None and case.loss_at_start > 0:
+        useful = max(SLOW, 1 - (1 - NOWHERE) * constant / case.loss_at_start)
+    if not tried:
+        return None
+    (rate, own), *others = tried.items()
+    shown = f"in a trial of some steps on {arrays.length(case.evidence.train.x, 'x')} rows"
+    lower = max(((g, r) for r, g in others if r < rate), default=(-math.inf, rate))
+    higher = max(((g, r) for r, g in others if r > rate), default=(-math.inf, rate))
+
+    def fell(gain: float) -> str:
+        if gain == -math.inf:
+            return "made the loss NaN or infinite"
+        return f"brought the loss {'down' if gain >= 0 else 'up'} by {100 * abs(gain):.0f}%"
+
+    if lower[0] >= useful and own < 0.5 * lower[0]:
+        return Finding(
+            "learning rate is too high",
+            f"{shown} learning_rate={rate:.3g} {fell(own)}, and {lower[1]:.3g} {fell(lower[0])}; "
+            f"{how(case)}",
+            f"write learning_rate={lower[1]:.1g}",
+        )
+    fall = case.fall
+    slow = fall is not None and fall < min(2 * SLOW, PACE * len(case.losses))
+    if slow and higher[0] >= useful and higher[0] > 3 * max(own, 0.0):
+        return Finding(
+            "learning rate is too low",
+            f"the whole training brought the loss down by {100 * (fall or 0):.1f}%, and {shown} "
+            f"learning_rate={higher[1]:.3g} {fell(higher[0])}",
+            f"write learning_rate={higher[1]:.1g}",
+        )
+    return None
+
+
+def leak(case: Examination) -> Finding | None:
+    """Validation rows that are training rows."""
+    overlap = case.evidence.overlap
+    if overlap is None or overlap.found < max(2, LEAK * overlap.checked):
+        return None
+    share = overlap.found / overlap.checked
+    if share < 2 * overlap.repeated and _few_values(case):
+        return None  # rows of few values meet by chance, within the training rows as well
+    return Finding(
+        "leak between training and validation rows",
+        f"{overlap.found} of {overlap.checked} validation rows are training rows too: their "
+        "scores tell nothing about new rows",
+        "drop repeated rows before they are split (np.unique or DataFrame.drop_duplicates), or "
+        "keep the copies of a row on one side (sklearn.model_selection.GroupShuffleSplit)",
+    )
+
+
+def _few_values(case: Examination) -> bool:
+    for _, array in arrays.leaves(case.evidence.train.x):
+        columns = array.reshape(len(array), -1)
+        columns = columns[:, np.linspace(0, columns.shape[1] - 1, 50).astype(int)]
+        if max(len(np.unique(column)) for column in columns.T) > 20:
+            return False
+    return True
+
+
+def imbalance(case: Examination) -> Finding | None:
+    """A rare class that is hardly ever predicted."""
+    if case.evidence.weighted or not all(np.isfinite(r.skill) for r in case.results.values()):
+        return None
+    for name, counts in case.evidence.counts.items():
+        result = case.results.get(name)
+        if result is None or len(result.recalls) != len(counts):
+            continue
+        several = case.network.targets.task == "multilabel"
+        most = (case.evidence.train.rows or 0) if several else counts.max()
+        rare = (counts < RARE * most) & (counts > 0) & (result.recalls < MISSED)
+        if rare.any():
+            at = int(np.flatnonzero(rare)[counts[rare].argmin()])
+            known: Any = case.network.targets
+            classes = np.asarray(dict(arrays.leaves(known.classes, ""))[name])
+            several = several or len(case.evidence.counts) > 1
+            return Finding(
+                "class imbalance",
+                f"the {'label' if several else 'class'} {classes[at].item()!r} has {counts[at]} of "
+                f"{case.evidence.train.rows} rows, and the model finds "
+                f"{100 * result.recalls[at]:.0f}% of them",
+                "pass sample_weight to fit" if several else 'write class_weight="balanced"',
+            )
+    return None
+
+
+def overfitting(case: Examination) -> Finding | None:
+    """A validation loss that rises while the training loss falls."""
+    history = case.history
+    if "val_loss" not in history or len(history) < BEGUN:
+        return None
+    valid, train = history["val_loss"], history["loss"]
+    if not all(map(math.isfinite, valid)) or not case.results or not case.valid_results:
+        return None
+    best = int(np.argmin(valid))
+    advice = "Dropout, fewer units or weight decay in build_model; more rows"
+    for name, fresh in case.valid_results.items():
+        known = case.results[name]
+        if known.skill >= GOOD and fresh.skill < NOWHERE:
+            return Finding(
+                "overfitting",
+                f"the training rows are predicted with a score of {known.score:.2f}, and the "
+                f"validation rows no better than by a constant ({fresh.score:.2f})",
+                advice,
+            )
+    gap = max(case.results[name].score - r.score for name, r in case.valid_results.items())
+    if valid[-1] <= RISE * valid[best] or train[-1] >= train[best] or gap < GAP:
+        return None
+    epoch = f"{history['epoch'][best]:.0f}"
+    return Finding(
+        "overfitting",
+        f"the validation loss rose from {valid[best]:.3g} in epoch {epoch} to {valid[-1]:.3g}, "
+        f"while the training loss fell from {train[best]:.3g} to {train[-1]:.3g}",
+        f'callbacks=["early_stopping"], or epochs={epoch}; {advice}',
+    )
+
+
+def constant(case: Examination) -> Finding:
+    """Predictions no better than a constant, for no reason that was found."""
+    spread = max(r.spread for r in case.results.values())
+    same = f"the predictions vary by {spread:.2g} over the rows"
+    return Finding(
+        "constant prediction",
+        f"{how(case)}; {same}",
+        "look whether the rows of y belong to those of x (both shuffled alike?) and whether x "
+        "tells y at all; then try more epochs and more units",
+    )
+
+
+def not_finite(last: float) -> Finding:
+    """A loss that is not finite, for no reason that was found."""
+    return Finding(
+        "loss is not finite",
+        f"the last loss is {last}, and inputs and rate look right",
+        "compute_loss, loss or build_model: look for a logarithm, a division or a root of 0; "
+        'callbacks=["nan_guard"] tells the layer',
+    )

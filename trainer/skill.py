@@ -1,0 +1,125 @@
+"""How much better than a constant a network's predictions are.
+
+Responsible for one figure that holds for classes, labels and numbers alike. Not for the scores that
+people ask for: those are Keras' metrics and scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.labels import Labels
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one output predicts some rows.
+
+    Attributes:
+        skill: how much better than the best constant it is: 0 as good, 1 perfect, -inf if it is
+            not finite. Of classes the best of accuracy, mean recall and crossentropy tells it, of
+            numbers R squared.
+        score: accuracy, or R squared, which a gap between training and validation is seen by.
+        recalls: the share of each class's or label's rows that is found; NaN without such rows.
+        spread: how much the predictions vary over the rows, in units of the targets' variation.
+    """
+
+    skill: float
+    score: float
+    recalls: np.ndarray
+    spread: float
+
+
+def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
+    if not np.isfinite(p).all():
+        return Result(-math.inf, 0.0, np.zeros(labels.n_classes), 0.0)
+    p = p.astype(np.float64)
+    if labels.kind == "multilabel":
+        columns = [
+            _of_classes(true[:, i].astype(int), np.stack([1 - p[:, i], p[:, i]], axis=-1))
+            for i in range(p.shape[1])
+            if len(np.unique(true[:, i])) == 2
+        ]
+        if not columns:
+            return Result(0.0, 1.0, np.full(p.shape[1], np.nan), 0.0)
+        return Result(
+            max(c.skill for c in columns),
+            float(np.mean([c.score for c in columns])),
+            np.array([c.recalls[1] for c in columns]),
+            max(c.spread for c in columns),
+        )
+    return _of_classes(true if true.ndim == 1 else true.argmax(axis=-1), p)
+
+
+def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
+    chosen = p.argmax(axis=-1)
+    counts = np.bincount(true, minlength=p.shape[-1])
+    hits = np.bincount(true[chosen == true], minlength=p.shape[-1])
+    recalls = np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+    shares = counts[counts > 0] / len(true)
+    accuracy = float((chosen == true).mean())
+    if len(shares) < 2:
+        return Result(accuracy, accuracy, recalls, 0.0)
+    total = np.maximum(p, 0).sum(axis=-1)
+    q = np.maximum(p[np.arange(len(true)), true], 0) / np.where(total > 0, total, 1)
+    entropy = -float(np.sum(shares * np.log(shares)))
+    skills = [
+        (accuracy - shares.max()) / (1 - shares.max()),
+        (float(np.nanmean(recalls)) - 1 / len(shares)) / (1 - 1 / len(shares)),
+        1 + float(np.log(np.maximum(q, 1e-7)).mean()) / entropy,
+    ]
+    return Result(max(skills), accuracy, recalls, float(p.std(axis=0).max()))
+
+
+def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:
+    none = np.array([])
+    if not np.isfinite(given).all():
+        return Result(-math.inf, 0.0, none, 0.0)
+    wide = true.reshape(len(true), -1).astype(np.float64)
+    given = given.reshape(len(true), -1).astype(np.float64)
+    varies = wide.var(axis=0) > 0
+    if not varies.any():
+        return Result(0.0, 1.0, none, 0.0)
+    with np.errstate(over="ignore"):
+        error = np.mean(np.square(wide - given), axis=0)[varies]
+        variance = wide.var(axis=0)[varies]
+        # of columns in units of their own and of columns in one unit, whichever is kinder
+        r2 = float(1 - min(np.mean(error / variance), error.sum() / variance.sum()))
+        spread = float((given.std(axis=0)[varies] / wide.std(axis=0)[varies]).max())
+    return Result(r2, r2, none, spread)
+
+
+def compares_numbers(loss: Any) -> bool:
+    """Whether a loss is one of the usual differences between numbers."""
+    return _kind(loss) in ("mse", "mae", "huber", "logcosh")
+
+
+def constant_loss(loss: Any, y: np.ndarray) -> float | None:
+    """The loss of the best constant prediction for encoded targets; None for an unusual loss."""
+    kind = _kind(loss)
+    wide = y.reshape(len(y), -1).astype(np.float64)
+    if kind == "scaledsquarederror":
+        return 1.0
+    if kind == "mse":
+        return float(wide.var(axis=0).mean())
+    if kind == "mae":
+        return float(np.abs(wide - np.median(wide, axis=0)).mean())
+    if not kind.endswith("categoricalcrossentropy") and kind != "binarycrossentropy":
+        return None
+    if y.ndim == 1:
+        shares = np.unique(y, return_counts=True)[1] / len(y)
+        return -float(np.sum(shares * np.log(shares)))
+    shares = np.clip(wide.mean(axis=0), 1e-12, 1 - 1e-12)
+    if kind == "binarycrossentropy":
+        return -float(np.mean(shares * np.log(shares) + (1 - shares) * np.log(1 - shares)))
+    return -float(np.sum(shares * np.log(shares)))
+
+
+def _kind(loss: Any) -> str:
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    plain = name.lower().replace("_", "")
+    return {"meansquarederror": "mse", "meanabsoluteerror": "mae"}.get(plain, plain)
