@@ -54,7 +54,7 @@ def test_a_wheel_works_outside_the_checkout(tmp_path):
     packages = {
         name.split("/")[0] for name in names if not name.split("/")[0].endswith("dist-info")
     }
-    assert packages == {"trainer"}
+    assert packages == {"trainer", "search"}
     out = run(
         "import trainer\n"
         "from trainer import Classifier, datasets\n"

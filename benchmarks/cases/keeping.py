@@ -28,7 +28,7 @@ TEN = (
     "nan_guard",
     "time_limit",
     "throughput",
-    "statistics",
+    "swa",
 )
 HOOKS = (
     "on_epoch_begin",

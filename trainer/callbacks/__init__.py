@@ -89,8 +89,12 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *_registered, *_installed()})
 
 
-def find(name: str) -> type:
+def find(name: str, place: str = "callbacks") -> type:
     """The class of a plugin.
+
+    Args:
+        name: of a built-in, a registered or an installed plugin.
+        place: what errors call it.
 
     Raises:
         ValueError: no plugin has this name.
@@ -103,41 +107,45 @@ def find(name: str) -> type:
     entry = _installed().get(name)
     if entry is None:
         raise ValueError(
-            f"callbacks=[{name!r}]: there is no such plugin; {did_you_mean(name, names())}"
+            f"{place}={name!r}: there is no such plugin; {did_you_mean(name, names())}"
         )
     return _checked(entry.load(), name)
 
 
-def make(spec: Any) -> Any:
+def make(spec: Any, place: str = "callbacks") -> Any:
     """A callback from its name, from a dict of its name and parameters, or from itself.
+
+    Args:
+        spec: one of these.
+        place: what errors call it.
 
     Raises:
         TypeError, ValueError: none of these, or parameters that the plugin does not have.
     """
     if isinstance(spec, str):
-        return find(spec)()
+        return find(spec, place)()
     if isinstance(spec, Mapping):
         name = spec.get("name")
         if not isinstance(name, str):
             raise ValueError(
-                f"callbacks=[{dict(spec)!r}]: a dict needs the plugin's name; "
+                f"{place}={dict(spec)!r}: a dict needs the plugin's name; "
                 "write {'name': 'early_stopping', 'patience': 3}"
             )
-        return find(name)(**{k: v for k, v in spec.items() if k != "name"})
+        return find(name, place)(**{k: v for k, v in spec.items() if k != "name"})
     import keras
 
     if isinstance(spec, keras.callbacks.Callback):
         return spec
     made = f"; write {spec.__name__}()" if isinstance(spec, type) else ""
     raise TypeError(
-        f"callbacks=[{spec!r}]: must be a plugin's name, a dict with its name and parameters, or a "
+        f"{place}={spec!r}: must be a plugin's name, a dict with its name and parameters, or a "
         f"keras.callbacks.Callback object{made}"
     )
 
 
 def make_all(specs: Iterable[Any]) -> list[Any]:
     """`make` for each; names and dicts give a new object at each call."""
-    return [make(spec) for spec in specs]
+    return [make(spec, f"callbacks[{i}]") for i, spec in enumerate(specs)]
 
 
 @cache

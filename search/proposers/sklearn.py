@@ -1,0 +1,165 @@
+"""Proposals as scikit-learn makes them: a grid, random points, successive halving.
+
+Responsible for the order of points and for who is promoted. The grid is ParameterGrid's product
+over the listed values; random points are drawn from the domains, without repetition where the
+space is finite, as ParameterSampler does; halving is that of HalvingRandomSearchCV and
+HalvingGridSearchCV (Jamieson and Talwalkar 2016; Li et al. 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from search.proposers import Finished, Outcome, Proposal, Wait
+from search.space import LEVELS, Point, Space
+
+COLLISIONS = 1_000  # draws without a new point, after which a finite space counts as used up
+
+
+class Listed:
+    """Points known beforehand, one trial each.
+
+    Args:
+        points: in their order.
+    """
+
+    def __init__(self, points: list[Point]) -> None:
+        self._points = points
+        self._next = 0
+
+    def ask(self) -> Proposal:
+        """The next point."""
+        if self._next >= len(self._points):
+            raise Finished
+        self._next += 1
+        return Proposal(str(self._next - 1), self._points[self._next - 1])
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        """Nothing depends on it."""
+
+    def snapshot(self) -> Any:
+        """How many were proposed."""
+        return {"next": self._next}
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on after those."""
+        self._next = snapshot["next"]
+
+
+def grid(space: Space, levels: int = LEVELS) -> Listed:
+    """Every point of a grid."""
+    return Listed(list(space.grid(levels)))
+
+
+def random(space: Space, n: int, seed: int) -> Listed:
+    """`n` random points; fewer where the space has fewer."""
+    return Listed(draw(space, n, seed))
+
+
+def draw(space: Space, n: int, seed: int) -> list[Point]:
+    """`n` random points, each once where there are finitely many."""
+    generator = np.random.default_rng(seed)
+    if not space.finite:
+        return [space.draw(generator) for _ in range(n)]
+    found: dict[str, Point] = {}
+    misses = 0
+    while len(found) < n and misses < COLLISIONS:
+        point = space.draw(generator)
+        key = repr(sorted((k, type(v).__name__, repr(v)) for k, v in point.items()))
+        misses = misses + 1 if key in found else 0
+        found.setdefault(key, point)
+    return list(found.values())
+
+
+class Halving:
+    """Successive halving: all points with few epochs, the best of them with more, and so on.
+
+    Args:
+        points: the candidates.
+        epochs: those of the last rung.
+        factor: of `n` trials `n // factor` go on, with `factor` times the epochs.
+        least: the epochs of the first rung; None: so few that the last rung is reached with as
+            many rungs as the number of candidates allows.
+        maximize: whether a higher score is better.
+    """
+
+    def __init__(
+        self,
+        points: list[Point],
+        *,
+        epochs: int,
+        factor: int = 3,
+        least: int | None = None,
+        maximize: bool,
+    ) -> None:
+        rungs = 1 + int(math.log(max(1, len(points)), factor) + 1e-9)
+        by_epochs = 1 + int(math.log(max(1, epochs / (least or 1)), factor) + 1e-9)
+        self._rungs = max(1, min(rungs, by_epochs))
+        self._epochs = [
+            max(1, math.ceil(epochs / factor ** (self._rungs - 1 - i))) for i in range(self._rungs)
+        ]
+        self._sizes = [max(1, len(points) // factor**i) for i in range(self._rungs)]
+        self._points = points
+        self._maximize = maximize
+        self._rung = 0
+        self._entrants: list[tuple[int, str | None]] = [(i, None) for i in range(len(points))]
+        self._asked = 0
+        self._scores: dict[str, float | None] = {}
+
+    def ask(self) -> Proposal:
+        """The next trial of this rung; the next rung begins when all of this one have ended."""
+        if self._asked == len(self._entrants):
+            if len(self._scores) < len(self._entrants):
+                raise Wait
+            self._promote()
+        candidate, parent = self._entrants[self._asked]
+        self._asked += 1
+        return Proposal(
+            f"{candidate}@{self._rung}",
+            self._points[candidate],
+            epochs=self._epochs[self._rung],
+            parent=parent,
+            rung=self._rung,
+        )
+
+    def _promote(self) -> None:
+        last = self._rung
+        if last + 1 >= self._rungs:
+            raise Finished
+        scored = [
+            (candidate, score)
+            for candidate, _ in self._entrants
+            if (score := self._scores[f"{candidate}@{last}"]) is not None
+        ]
+        if not scored:
+            raise Finished
+        scored.sort(key=lambda pair: -pair[1] if self._maximize else pair[1])
+        best = [candidate for candidate, _ in scored[: self._sizes[last + 1]]]
+        self._rung += 1
+        self._entrants = [(candidate, f"{candidate}@{last}") for candidate in best]
+        self._asked = 0
+        self._scores = {}
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        """Note the score; a trial without one is not promoted."""
+        score = outcome.score
+        self._scores[key] = score if score is not None and math.isfinite(score) else None
+
+    def snapshot(self) -> Any:
+        """The rung and its scores."""
+        return {
+            "rung": self._rung,
+            "entrants": self._entrants,
+            "asked": self._asked,
+            "scores": self._scores,
+        }
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on within that rung."""
+        self._rung = snapshot["rung"]
+        self._entrants = [(c, p) for c, p in snapshot["entrants"]]
+        self._asked = snapshot["asked"]
+        self._scores = dict(snapshot["scores"])

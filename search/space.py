@@ -1,0 +1,342 @@
+"""The space of a search: the domains of an estimator's parameters, and points in it.
+
+Responsible for collecting domains from annotated fields, for drawing, listing and checking points.
+Not for keras-tuner's form of a space (`proposers.keras_tuner`), nor for who proposes points.
+
+A point is a dict from parameter to value. It holds the active parameters alone: one whose
+condition does not hold is left out, and the estimator keeps its own value for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.checks import did_you_mean
+from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+
+LEVELS = 10  # values that a grid takes of a domain without steps
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Domains by parameter; a parameter comes after those that its condition names.
+
+    Attributes:
+        domains: at least one.
+    """
+
+    domains: Mapping[str, Domain]
+
+    @classmethod
+    def of(cls, estimator: Any, space: Any = None) -> Space:
+        """The space of an estimator.
+
+        Args:
+            estimator: a scikit-learn estimator; the annotated fields of Trainers in it, of their
+                callbacks and of the steps of pipelines have domains.
+            space: None for all of these; names, to search these alone; or a dict from name to
+                Int, Float, Choice, Bool, a list of values, or one of scipy.stats' loguniform,
+                uniform and randint, which is searched in the place of them.
+
+        Raises:
+            TypeError, ValueError: an unknown name, an empty space, or something that is no domain.
+        """
+        own = annotated(estimator)
+        params = estimator.get_params(deep=True)
+        if space is None:
+            found = dict(own)
+            if not found:
+                raise ValueError(
+                    f"space=None: {type(estimator).__name__} has no annotated domains; annotate a "
+                    "field, `units: Annotated[int, Int(8, 64)] = 16`, or write "
+                    'space={"learning_rate": Float(1e-4, 1e-1, log=True)}'
+                )
+        elif isinstance(space, str) or not isinstance(space, (Mapping, Sequence)):
+            raise TypeError(f"space={space!r}: must be a dict of domains, or a list of names")
+        elif isinstance(space, Mapping):
+            found = {name: _domain(name, value) for name, value in space.items()}
+        else:
+            for name in space:
+                if name not in own:
+                    raise ValueError(
+                        f"space=[{name!r}]: {type(estimator).__name__} has no domain of this "
+                        f"name; {did_you_mean(name, own)}"
+                    )
+            found = {name: own[name] for name in space}
+        if not found:
+            raise ValueError("space is empty; write at least one domain")
+        for name in found:
+            if name not in params:
+                raise ValueError(
+                    f"space={{{name!r}: ...}}: {type(estimator).__name__} has no such parameter; "
+                    f"{did_you_mean(name, params)}"
+                )
+        return cls(_ordered(_settled(found, params)))
+
+    def active(self, point: Mapping[str, Any]) -> list[str]:
+        """The parameters that matter, given the values of those before them."""
+        names: list[str] = []
+        for name, domain in self.domains.items():
+            if all(p in names and _among(point[p], v) for p, v in (domain.when or {}).items()):
+                names.append(name)
+        return names
+
+    def check(self, point: Mapping[str, Any]) -> Point:
+        """The point, if it lies in the space; values of inactive parameters are left out.
+
+        Raises:
+            ValueError: an unknown name, a missing one, or a value outside its domain.
+        """
+        for name in point:
+            if name not in self.domains:
+                raise ValueError(
+                    f"{name}={point[name]!r}: the space has no such parameter; "
+                    f"{did_you_mean(name, self.domains)}"
+                )
+        checked: Point = {}
+        for name, domain in self.domains.items():
+            conditions = (domain.when or {}).items()
+            if not all(p in checked and _among(checked[p], v) for p, v in conditions):
+                continue
+            if name not in point:
+                raise ValueError(f"{name}: the point {dict(point)!r} has no value for it")
+            if not domain.contains(point[name]):
+                raise ValueError(f"{name}={point[name]!r}: must lie in {domain!r}")
+            checked[name] = point[name]
+        return checked
+
+    def draw(self, generator: np.random.Generator) -> Point:
+        """A random point: each active parameter by its domain's own distribution."""
+        point: Point = {}
+        for name, domain in self.domains.items():
+            value = from_unit(domain, float(generator.random()))  # drawn for inactive ones too
+            conditions = (domain.when or {}).items()
+            if all(p in point and _among(point[p], v) for p, v in conditions):
+                point[name] = value
+        return point
+
+    def grid(self, levels: int = LEVELS) -> Iterator[Point]:
+        """Every combination once, the last parameter changing fastest.
+
+        Args:
+            levels: how many values to take of a domain without steps, or of a logarithmic Int
+                that has more.
+        """
+        seen = set()
+        for values in itertools.product(*(listed(d, levels) for d in self.domains.values())):
+            whole = dict(zip(self.domains, values, strict=True))
+            point = {name: whole[name] for name in self.active(whole)}
+            key = tuple((name, type(v).__name__, repr(v)) for name, v in point.items())
+            if key not in seen:
+                seen.add(key)
+                yield point
+
+    @property
+    def finite(self) -> bool:
+        """Whether there are finitely many points."""
+        return all(values(domain) is not None for domain in self.domains.values())
+
+
+def annotated(estimator: Any) -> dict[str, Domain]:
+    """The domains that an estimator and the parts in it declare, under their parameters' names."""
+    found: dict[str, Domain] = {}
+    if hasattr(estimator, "search_space"):
+        found |= estimator.search_space()
+    for name, part in estimator.get_params(deep=True).items():
+        if hasattr(part, "search_space") and not isinstance(part, type):
+            found |= {f"{name}__{field}": domain for field, domain in part.search_space().items()}
+    # a condition names its parent as the part itself does
+    return {name: _prefixed(name, domain) for name, domain in found.items()}
+
+
+def _prefixed(name: str, domain: Domain) -> Domain:
+    prefix = name[: name.rfind("__") + 2] if "__" in name else ""
+    return _with_when(domain, {prefix + p: v for p, v in (domain.when or {}).items()})
+
+
+def _with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
+    kept = dict(when) or None
+    if isinstance(domain, Choice):
+        return Choice(*domain.values, when=kept)
+    if isinstance(domain, Bool):
+        return Bool(when=kept)
+    assert isinstance(domain, (Int, Float))
+    return type(domain)(
+        low=domain.low, high=domain.high, step=domain.step, log=domain.log, when=kept
+    )
+
+
+def _domain(name: str, value: Any) -> Domain:
+    if isinstance(value, Domain):
+        return value
+    if isinstance(value, (list, np.ndarray)) or (isinstance(value, tuple) and value):
+        if len(value) == 0:
+            raise ValueError(f"space={{{name!r}: []}}: an empty list; write at least one value")
+        plain = [v.item() if isinstance(v, np.generic) else v for v in value]
+        try:
+            return Choice(*dict.fromkeys(plain)) if len(plain) > 1 else Choice(plain[0])
+        except (TypeError, ValueError):  # unhashable, or one list among them
+            return Choice(*plain)
+    kind = getattr(getattr(value, "dist", None), "name", None)
+    if kind in ("loguniform", "reciprocal", "uniform", "randint"):
+        low, high = value.support()
+        if kind == "randint":
+            return Int(int(low), int(high))
+        return Float(float(low), float(high), log=kind != "uniform")
+    raise TypeError(
+        f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool or a list of values; "
+        f"write Float(0.1, 1.0), for example"
+    )
+
+
+def _settled(found: dict[str, Domain], params: Mapping[str, Any]) -> dict[str, Domain]:
+    """Conditions on parameters outside the space hold or not by the estimator's own values."""
+    settled = {}
+    dropped: set[str] = set()
+    for name in _by_dependence(found):
+        domain = found[name]
+        inside = {}
+        holds = True
+        for parent, wanted in (domain.when or {}).items():
+            if parent in dropped:
+                holds = False
+            elif parent in found:
+                inside[parent] = _reachable(name, parent, wanted, found[parent])
+            elif parent in params:
+                holds = holds and _among(params[parent], wanted)
+            else:
+                raise ValueError(
+                    f"{name}: when={dict(domain.when or {})!r} names {parent!r}, which is no "
+                    f"parameter; {did_you_mean(parent, params)}"
+                )
+        if holds:
+            settled[name] = _with_when(domain, inside)
+        else:
+            dropped.add(name)
+    return settled
+
+
+def _reachable(name: str, parent: str, wanted: Any, domain: Domain) -> tuple[Any, ...]:
+    options = wanted if isinstance(wanted, tuple) else (wanted,)
+    for value in options:
+        if not domain.contains(value):
+            raise ValueError(
+                f"{name}: when={{{parent!r}: {wanted!r}}} can never hold: {parent} lies in "
+                f"{domain!r}"
+            )
+    return options
+
+
+def _by_dependence(found: Mapping[str, Domain]) -> list[str]:
+    """Names such that each comes after those that its condition names."""
+    order: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise ValueError(f"when: {' -> '.join([*above, name])} is a circle")
+        for parent in found[name].when or {}:
+            if parent in found:
+                visit(parent, (*above, name))
+        if name not in order:
+            order.append(name)
+
+    for name in found:
+        visit(name, ())
+    return order
+
+
+def _ordered(found: dict[str, Domain]) -> dict[str, Domain]:
+    return {name: found[name] for name in _by_dependence(found)}
+
+
+def _among(value: Any, wanted: Any) -> bool:
+    options = wanted if isinstance(wanted, tuple) else (wanted,)
+    return any(type(value) is type(o) and value == o for o in options)
+
+
+# ---- one domain ----------------------------------------------------------------------------------
+
+
+def values(domain: Domain) -> Sequence[Any] | None:
+    """All values of a domain in their order; None if they are not finitely many."""
+    if isinstance(domain, Choice):
+        return domain.values
+    if isinstance(domain, Bool):
+        return (False, True)
+    if isinstance(domain, Int):
+        return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
+    assert isinstance(domain, Float)
+    if domain.step is None:
+        return (float(domain.low),) if domain.low == domain.high else None
+    steps = math.floor((domain.high - domain.low) / domain.step + 1e-9)
+    # each from the start, so that errors do not add up, and none above the end
+    return [min(float(domain.low + i * domain.step), float(domain.high)) for i in range(steps + 1)]
+
+
+def listed(domain: Domain, levels: int) -> list[Any]:
+    """The values that a grid takes of a domain, in their order.
+
+    All where the domain has steps or no more than `levels` values; otherwise so many that are
+    evenly spread (by ratio where it is logarithmic), both ends included.
+    """
+    found = values(domain)
+    if isinstance(domain, (Int, Float)) and domain.step is None:
+        if found is not None and len(found) <= levels:
+            return list(found)
+        spread = (np.geomspace if domain.log else np.linspace)(domain.low, domain.high, levels)
+        if isinstance(domain, Float):
+            return [float(domain.low), *spread[1:].tolist()[:-1], float(domain.high)][:levels]
+        return list(dict.fromkeys(spread.round().astype(int).tolist()))
+    assert found is not None
+    return list(found)
+
+
+def from_unit(domain: Domain, u: float) -> Any:
+    """The value at `u` of 0..1: uniform `u` gives the domain's own distribution.
+
+    Of a logarithmic Int the whole number k has a share in proportion to log((k + 1) / k).
+    """
+    if isinstance(domain, Int) and domain.log:
+        low, high = math.log(domain.low), math.log(domain.high + 1)
+        return min(max(int(math.exp(low + u * (high - low))), domain.low), domain.high)
+    found = values(domain)
+    if found is not None:
+        return found[min(int(u * len(found)), len(found) - 1)]
+    assert isinstance(domain, Float)
+    if domain.log:
+        low, high = math.log(domain.low), math.log(domain.high)
+        return min(max(math.exp(low + u * (high - low)), domain.low), domain.high)
+    return min(domain.low + u * (domain.high - domain.low), domain.high)
+
+
+def to_unit(domain: Domain, value: Any) -> float:
+    """A `u` at which `from_unit` gives the value: the middle of its share."""
+    if isinstance(domain, Int) and domain.log:
+        low, high = math.log(domain.low), math.log(domain.high + 1)
+        if high == low:
+            return 0.5
+        middle = (math.log(value) + math.log(value + 1)) / 2
+        return (middle - low) / (high - low)
+    found = values(domain)
+    if found is not None:
+        index = next(i for i, v in enumerate(found) if _close(v, value))
+        return (index + 0.5) / len(found)
+    assert isinstance(domain, Float)
+    if domain.log:
+        low, high = math.log(domain.low), math.log(domain.high)
+        return (math.log(value) - low) / (high - low)
+    return float((value - domain.low) / (domain.high - domain.low))
+
+
+def _close(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return type(a) is type(b) and bool(a == b)
