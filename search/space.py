@@ -9,6 +9,7 @@ condition does not hold is left out, and the estimator keeps its own value for i
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -169,9 +170,7 @@ def _with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
     if isinstance(domain, Bool):
         return Bool(when=kept)
     assert isinstance(domain, (Int, Float))
-    return type(domain)(
-        low=domain.low, high=domain.high, step=domain.step, log=domain.log, when=kept
-    )
+    return dataclasses.replace(domain, when=kept)
 
 
 def _domain(name: str, value: Any) -> Domain:

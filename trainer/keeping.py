@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trainer.history import History
 
 # The least that training is to last for each second that saving takes: saving each epoch then
-# takes at most a 51st of the time, however short an epoch is. The time of the thread that writes
+# takes at most a 51st of the time, however short an epoch is. What the thread that writes computes
 # counts too: it takes a core from the training.
 SECONDS_A_SECOND = 50
 

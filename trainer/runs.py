@@ -125,6 +125,9 @@ class Run:
         earlier = _read(self.path / "config.json")
         if earlier is not None and not earlier.keys() >= _CONFIG:
             earlier = None
+        whole = earlier is not None or not (self.path / "config.json").exists()
+        if earlier is not None and earlier["status"] != "finished" and not self._trained():
+            earlier = None  # it ended before its first state, by a refused field for instance
         config = {
             "format": FORMAT,
             "class": type(trainer).__name__,
@@ -133,7 +136,7 @@ class Run:
         }
         config = json.loads(json.dumps(config))  # as it is read back
         if earlier is None:
-            if (self.path / "config.json").exists():
+            if not whole:
                 raise RunError(
                     f"run_dir={str(self.path)!r}: its config.json is none that a run wrote; write "
                     "another run_dir, or delete the folder"
@@ -169,6 +172,11 @@ class Run:
         self._config = config
         self._write("config.json", config)
         self._write("environment.json", environment())
+
+    def _trained(self) -> bool:
+        return any((self.path / name).exists() for name in ("history.csv", "model.keras")) or any(
+            (self.path / "checkpoints").iterdir()
+        )
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
         where = f"run_dir={str(self.path)!r}"
@@ -221,20 +229,23 @@ class Run:
 
     def finish(self, trainer: Trainer) -> None:
         """Write the model and the learning curves, and mark the run as finished."""
-        import matplotlib.pyplot as plt
-
         self.history(trainer.history_)
         saving.save(trainer, trainer._network, self.path / "model.keras")
         if len(trainer.history_):
-            picture = io.BytesIO()
-            figure: Any = np.ravel(trainer.history_.plot())[0].figure
-            figure.savefig(picture, format="png", dpi=120)
-            plt.close(figure)  # it is in the folder, not in the notebook
-            (self.path / "plots").mkdir(exist_ok=True)
-            write_whole(self.path / "plots" / "curves.png", picture.getvalue())
+            self._draw(trainer.history_)
         self._config["status"] = "finished"
         self._write("config.json", self._config)
         self.log(f"finished after {len(trainer.history_)} epochs")
+
+    def _draw(self, history: History) -> None:
+        import matplotlib.pyplot as plt
+
+        picture = io.BytesIO()
+        figure: Any = np.ravel(history.plot())[0].figure
+        figure.savefig(picture, format="png", dpi=120)
+        plt.close(figure)  # it is in the folder, not in the notebook
+        (self.path / "plots").mkdir(exist_ok=True)
+        write_whole(self.path / "plots" / "curves.png", picture.getvalue())
 
     def history(self, history: History) -> None:
         """Write history.csv."""

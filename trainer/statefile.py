@@ -16,7 +16,7 @@ import math
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,10 @@ class StateFolder:
 
     @property
     def cost(self) -> float:
-        """Seconds that the last write took; infinite while it goes on."""
+        """Seconds of a core that the last write took; infinite while it goes on.
+
+        Waiting for the disk is not counted: the training goes on meanwhile.
+        """
         return math.inf if self._writing is not None and not self._writing.done() else self._cost
 
     def save(self, values: dict[str, Any], tensors: Tensors) -> None:
@@ -126,14 +129,14 @@ class StateFolder:
         path = self._folder / f"state-{self._number:08d}.safetensors"
 
         def write() -> None:
-            began = perf_counter()
+            began = thread_time()
             try:
                 write_whole(path, to_bytes({"run": self._run, **values}, tensors))
                 whole = [file for file in self._files() if file not in self._unusable]
                 for old in [*whole[KEPT:], *self._unusable]:
                     old.unlink(missing_ok=True)
             finally:
-                self._cost = perf_counter() - began
+                self._cost = thread_time() - began
 
         self._writing = self._writer.submit(write)
 

@@ -213,7 +213,8 @@ class _Code:
             self._listed = list(values(domain) or ())
 
     def register(self, parameters: Any, name: str, default: Any) -> None:
-        domain, kept = self._domain, {}
+        domain = self._domain
+        kept: dict[str, Any] = {}
         inside = default is not None and domain.contains(default)
         if self._kind == "index":
             places = [i for i, v in enumerate(self._listed) if _same(v, default)]

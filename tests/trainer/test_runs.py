@@ -301,3 +301,16 @@ def test_the_history_on_disk_can_be_read_while_training_goes_on(tmp_path: Path) 
 
     make(tmp_path, callbacks=[Read()], epochs=3).fit(X, Y)
     assert seen and seen[0] == 2
+
+
+def test_a_fit_that_was_refused_before_it_trained_does_not_occupy_its_folder(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run"
+    bad = {"name": "early_stopping", "patience": 0}
+    with pytest.raises(ValueError, match="patience=0"):
+        Classifier(epochs=1, verbose=0, run_dir=folder, callbacks=[bad]).fit(X, Y)
+    trainer = Classifier(epochs=1, verbose=0, run_dir=folder, callbacks=["early_stopping"])
+    assert len(trainer.fit(X, Y).history_) == 1
+    with pytest.raises(RunError, match="holds a finished run"):
+        trainer.fit(X, Y)
