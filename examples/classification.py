@@ -12,6 +12,7 @@ import argparse
 import math
 import os
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -95,7 +96,9 @@ runs = {}
 descent = {"optimizer": "sgd", "learning_rate": 0.01}
 for label, normalize in {"raw pixels": None, "normalised": "standard"}.items():
     model = Perceptron(**descent, normalize=normalize, epochs=args.epochs, random_state=args.seed)
-    runs[label] = model.fit(*train, validation_data=valid)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that it went nowhere is the lesson
+        runs[label] = model.fit(*train, validation_data=valid)
     losses = model.history_["loss"]
     print(f"{label}: loss {losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last")
 raw, normalised = runs.values()
@@ -115,6 +118,7 @@ if same > 0.5:
     print("the first steps were too large for raw pixels, and the units have died of them.")
 else:
     print("It can tell images apart: these are dark or few enough for steps of this size.")
+print(f"What the Trainer says of it:\n{raw.diagnose()}")
 
 # 7. Judge it by images that took no part in the training.
 for label, run in runs.items():

@@ -61,7 +61,8 @@ def run(start, tmp_path):
         folder = tmp_path / "output" / name
         _, named = done.stdout.split("\nfiles written:\n")
         files = [tmp_path / line.strip() for line in named.splitlines()]
-        assert sorted(files) == sorted(p for p in folder.rglob("*") if p.is_file())
+        shown = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        assert sorted(files) == sorted(shown)
         for file in files:
             check_whole(file)
         return Run(done.stdout, folder, {file.name: file for file in files})

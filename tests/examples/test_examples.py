@@ -81,6 +81,7 @@ def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
     assert number(done.line("normalised: held-out accuracy ")) > 0.9
     assert "% of the test images get the very same probabilities" in done.text
     assert "That is guessing" in done.text
+    assert "inputs are not scaled" in done.text
     raw, normalised = number(done.line("raw pixels: loss ")), number(done.line("normalised: loss "))
     assert raw > 1_000 * normalised
     for library in ("tensorflow", "keras", "numpy", "scikit-learn", "matplotlib"):
@@ -109,6 +110,21 @@ def test_twenty_layers_train_with_normalised_layers_only(run):
     assert plain["gradient ratio"] < 1e-6
     assert (helped["accuracy"] > 0.9).all()
     assert (helped["gradient ratio"] > 0.1).all()
+
+
+@slow
+def test_a_training_that_was_killed_goes_on_to_the_bit(run):
+    done = run("callbacks", "--epochs", "12")
+    assert done.line("the second process ended with ") == "-9"
+    assert "goes on from epoch" in done.text
+    assert done.line("equal weights: ") == done.line("equal histories: ") == "True"
+    assert number(done.line("held-out accuracy ")) > 0.8
+
+
+@slow
+def test_a_plugin_of_ones_own_keeps_what_it_saw(run):
+    done = run("custom_callback", "--epochs", "4")
+    assert pd.read_csv(done.files["worst_class.csv"])["epoch"].tolist() == [1, 3]
 
 
 @slow
@@ -149,8 +165,6 @@ def test_a_real_table_with_missing_values_and_text_is_taken_as_it_is(run, housin
     [
         ("classification", "iris", "holds no images"),
         ("regression", "digits", "holds classes"),
-        ("wide_and_deep", "iris", "holds classes"),
-        ("deep_network", "diabetes", "holds numbers"),
         ("tf_data", "diabetes", "needs classes"),
     ],
 )

@@ -238,9 +238,9 @@ def after(fits):
     gc.collect()
     return psutil.Process().memory_info().rss
 
-after(8)
-sizes = [after(8) for _ in range(6)]
-print((min(sizes[3:]) - min(sizes[:3])) / 24)  # the least, because the allocator comes and goes
+after(6)
+sizes = [after(4) for _ in range(6)]
+print((min(sizes[3:]) - min(sizes[:3])) / 12)  # the least, because the allocator comes and goes
 """
 
 
