@@ -19,7 +19,7 @@ from trainer.finders import batch_size as batch_size_finder
 from trainer.finders.learning_rate import suggest
 from trainer.finders.probes import PeakMemory, RateTest
 
-MNIST = Path("/work/shared/data/mnist_10k.npz")
+MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist_10k.npz"
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 6)).astype("float32")
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
