@@ -1,0 +1,53 @@
+"""Who runs the trials of a study: the protocol, and how a trial can fail to give a result.
+
+Responsible for what an executor promises. Not for what a trial does, nor for what becomes of it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+
+class Failure(Exception):
+    """A job gave no result; the message says why, for the person who reads the study.
+
+    Attributes:
+        again: whether another attempt may end otherwise: the machine may be at fault, not the job.
+    """
+
+    again = False
+
+
+class Raised(Failure):
+    """It raised an exception, or called sys.exit; the message ends with its traceback."""
+
+
+class TimedOut(Failure):
+    """It took longer than it may, and was ended."""
+
+
+class OutOfMemory(Failure):
+    """Its process took more memory than it may, and was ended."""
+
+
+class Crashed(Failure):
+    """Its process died: of a signal, or by leaving without a word."""
+
+    again = True
+
+
+class Executor(Protocol):
+    """Runs `work(argument)` for one argument after another, some of them at once.
+
+    Attributes:
+        workers: how many at once.
+    """
+
+    workers: int
+
+    def submit(self, argument: Any) -> Future[Any]:
+        """Run the work on an argument; the future gives the result, or raises a Failure."""
+
+    def close(self) -> None:
+        """Give up what is running or waiting, and end."""

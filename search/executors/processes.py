@@ -1,0 +1,224 @@
+"""Trials in processes of their own, which may crash, hang or eat memory without harm to the study.
+
+Responsible for starting workers, for their limits, and for telling how one ended. pebble's
+ProcessPool does the hard part: it ends a job that takes too long and replaces a process that died.
+
+A worker does not import the user's script again, as Python's own spawned processes do: a script
+that starts a search without `if __name__ == "__main__"` would start it in each worker.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing.spawn
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
+
+SECONDS_BETWEEN_LOOKS = 0.1  # at the memory of the workers
+LAST_WORDS = 2_000  # characters of what a process printed that its failure quotes
+
+
+class Processes:
+    """A pool of worker processes.
+
+    Args:
+        work: takes an argument and gives a result that can be pickled; cloudpickle sends it.
+        workers: how many processes.
+        timeout: the seconds after which a job is ended, or None.
+        memory: the resident bytes above which a worker is ended, or None.
+        recycle: the jobs after which a process is replaced by a new one; 0: never.
+
+    Raises:
+        TypeError: the work cannot be pickled.
+    """
+
+    def __init__(
+        self,
+        work: Any,
+        *,
+        workers: int,
+        timeout: float | None = None,
+        memory: int | None = None,
+        recycle: int = 0,
+    ) -> None:
+        import cloudpickle
+        from pebble import ProcessPool
+
+        self.workers = workers
+        self._timeout = timeout
+        self._memory = memory
+        try:
+            content = cloudpickle.dumps(work)
+        except Exception as error:
+            raise TypeError(
+                f"the search cannot be sent to other processes ({error}); write "
+                "executor='serial', or leave open files, locks and the like out of the estimator"
+            ) from error
+        self._folder = Path(tempfile.mkdtemp(prefix="search-"))
+        file = self._folder / "work.pickle"
+        file.write_bytes(content)
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        self._pool = ProcessPool(
+            max_workers=workers,
+            max_tasks=recycle,
+            initializer=worker.prepare,
+            initargs=(str(file), str(self._folder), os.getpid(), threads),
+            context=_Context(),
+        )
+        self._killed: dict[int, int] = {}
+        self._jobs: dict[int, Future[Any]] = {}
+        self._submitted = 0
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, argument: Any) -> Future[Any]:
+        """Run the work on an argument in a free worker, or when one is free."""
+        outer: Future[Any] = Future()
+        self._submitted += 1
+        number = self._submitted
+        self._jobs[number] = outer
+        inner = self._pool.schedule(worker.run, args=(number, argument), timeout=self._timeout)
+
+        def pass_on(done: Any) -> None:
+            self._jobs.pop(number, None)
+            try:
+                kind, content = done.result()
+            except BaseException as error:
+                _end(outer, self._failure(error))
+                return
+            if kind == "raised":
+                _end(outer, Raised(content))
+                return
+            try:
+                result = pickle.loads(content)
+            except Exception as error:
+                text = f"its result could not be read: {type(error).__name__}: {error}"
+                _end(outer, Raised(text))
+                return
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                outer.set_result(result)
+
+        inner.add_done_callback(pass_on)
+        return outer
+
+    def close(self) -> None:
+        """End all workers, and what they are doing."""
+        self._closed.set()
+        self._pool.stop()
+        self._pool.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _failure(self, error: BaseException) -> Failure:
+        from pebble import ProcessExpired
+
+        if isinstance(error, TimeoutError):
+            return TimedOut(f"took longer than {self._timeout:g} s, and was ended")
+        if isinstance(error, concurrent.futures.CancelledError):
+            return Crashed("was given up when the search ended")
+        if not isinstance(error, ProcessExpired):
+            return Raised(f"it could not be sent to a worker: {type(error).__name__}: {error}")
+        said = self._last_words(error.pid)
+        if error.pid in self._killed:
+            took, limit = (n / 2**20 for n in (self._killed.pop(error.pid), self._memory or 0))
+            return OutOfMemory(f"took {took:,.0f} MiB, above {limit:,.0f} MiB, and was ended{said}")
+        code = error.exitcode
+        how = f"left with exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = f"died of {signal.Signals(-code).name}"
+        return Crashed(f"its process {how}{said}")
+
+    def _last_words(self, pid: int | None) -> str:
+        try:
+            text = (self._folder / f"{pid}.txt").read_text(errors="replace")[-LAST_WORDS:].strip()
+        except OSError:
+            return ""
+        return f"; it had printed:\n{text}" if text else ""
+
+    def _watch(self) -> None:
+        left: set[Path] = set()
+        while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
+            if self._memory is not None:
+                for mark in self._folder.glob("*.txt"):
+                    self._limit(int(mark.stem))
+            # pebble takes a process that left with 0 for one that had nothing to do, and would wait
+            # for its job for ever. What was left at the last look is not just being told of.
+            found = {mark for mark in self._folder.glob("*.job") if not _alive(int(mark.stem))}
+            for mark in found & left:
+                with contextlib.suppress(OSError, ValueError):
+                    job = self._jobs.pop(int(mark.read_text()), None)
+                    mark.unlink()
+                    if job is not None:
+                        said = self._last_words(int(mark.stem))
+                        _end(job, Crashed(f"its process left with exit code 0{said}"))
+            left = found
+
+    def _limit(self, pid: int) -> None:
+        import psutil
+
+        assert self._memory is not None
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            taken = process.memory_info().rss
+            if taken > self._memory and process.ppid() == os.getpid():
+                self._killed[pid] = taken
+                process.kill()
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return bool(process.ppid() == os.getpid() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _end(future: Future[Any], failure: Failure) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # it had ended otherwise
+        future.set_exception(failure)
+
+
+class _Process(SpawnProcess):
+    """A spawned process that does not import the main module."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with _without_main():
+            return SpawnProcess._Popen(process_obj)
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+_preparing = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    with _preparing:
+        whole = multiprocessing.spawn.get_preparation_data
+
+        def data(name: str) -> dict[str, Any]:
+            found = whole(name)
+            return {k: v for k, v in found.items() if not k.startswith("init_main")}
+
+        multiprocessing.spawn.get_preparation_data = data
+        try:
+            yield
+        finally:
+            multiprocessing.spawn.get_preparation_data = whole

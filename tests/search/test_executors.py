@@ -1,0 +1,196 @@
+"""Executors: one job's end is no other's, and each end has its reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut
+from search.executors.processes import Processes
+from search.executors.serial import Serial
+
+
+class Unpicklable(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds a function")
+        self.function = lambda: 0
+
+
+def work(argument: Any) -> Any:
+    import ctypes
+
+    if argument == "segfault":
+        ctypes.string_at(0)
+    if argument == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if argument == "hang":
+        time.sleep(600)
+    if argument == "memory":
+        held = []
+        while True:
+            held.append(b"1" * 10_000_000)
+            time.sleep(0.01)
+    if argument == "raise":
+        raise ValueError("a reason")
+    if argument == "unpicklable":
+        raise Unpicklable
+    if argument == "exit":
+        sys.exit(0)
+    if argument == "leave":
+        print("last words")
+        sys.stdout.flush()
+        os._exit(0)
+    if argument == "print":
+        for _ in range(10):
+            print("x" * 1_000_000)
+    if argument == "result":
+        return lambda: 0
+    return argument, os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Processes]:
+    # sent by value: a worker cannot import this file
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Processes(work, workers=2, timeout=6, memory=400 * 2**20)
+    yield made
+    made.close()
+
+
+ENDS: dict[str, tuple[type[Failure], str]] = {
+    "segfault": (Crashed, "died of SIGSEGV"),
+    "killed": (Crashed, "died of SIGKILL"),
+    "hang": (TimedOut, "took longer than 6 s"),
+    "memory": (OutOfMemory, "MiB, above 400 MiB"),
+    "raise": (Raised, "ValueError: a reason\nTraceback"),
+    "unpicklable": (Raised, "Unpicklable: holds a function"),
+    "exit": (Raised, "SystemExit: 0"),
+    "leave": (Crashed, "left with exit code 0; it had printed:\nlast words"),
+    "result": (Raised, "local object"),
+}
+
+
+def test_each_end_has_its_reason_and_harms_no_other_job(pool: Processes) -> None:
+    jobs = [name for end in ENDS for name in (end, f"good after {end}")]
+    futures = {name: pool.submit(name) for name in jobs}
+    for name, future in futures.items():
+        if name in ENDS:
+            kind, reason = ENDS[name]
+            with pytest.raises(kind) as caught:
+                future.result(60)
+            assert reason in str(caught.value), name
+        else:
+            assert future.result(60)[0] == name
+
+
+def test_only_the_death_of_a_process_is_worth_another_attempt() -> None:
+    assert [f.again for f in (Raised, TimedOut, OutOfMemory, Crashed)] == [False] * 3 + [True]
+
+
+def test_a_worker_may_print_megabytes(pool: Processes, capfd: pytest.CaptureFixture) -> None:
+    assert pool.submit("print").result(30)[0] == "print"
+    assert "xxx" not in "".join(capfd.readouterr())
+
+
+def test_threads_are_shared_among_the_workers(pool: Processes) -> None:
+    threads = pool.submit("good").result(30)[2]
+    given = os.environ.get("OMP_NUM_THREADS")
+    assert threads == (given or str(max(1, (os.cpu_count() or 1) // 2)))
+
+
+def test_processes_are_used_again_and_replaced_after_some_jobs() -> None:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Processes(work, workers=1, recycle=2)
+    try:
+        processes = [made.submit(i).result(30)[1] for i in range(4)]
+    finally:
+        made.close()
+    assert processes[0] == processes[1] != processes[2] == processes[3]
+
+
+def test_work_that_cannot_be_sent_is_named() -> None:
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match="cannot be sent to other processes .*executor='serial'"):
+        Processes(lambda argument: lock, workers=1)
+
+
+SCRIPT = """
+    import os, sys, time
+    from search.executors.processes import Processes
+
+    class Mine:
+        value = 3
+
+    def work(argument):
+        if argument == "wait":
+            time.sleep(600)
+        return Mine.value, os.getpid()
+
+    print("main", flush=True)  # once: a worker does not run the script again
+    pool = Processes(work, workers=2)
+    value, pid = pool.submit(0).result(30)
+    print(value, pid, pool.submit("wait") and os.getpid(), flush=True)
+    if sys.argv[1:] == ["wait"]:
+        time.sleep(600)
+    pool.close()
+"""
+
+
+def _script(tmp_path: Path) -> Path:
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(SCRIPT))
+    return file
+
+
+def test_classes_of_a_script_work_without_a_guard(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(_script(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("main") == 1
+    assert "\n3 " in done.stdout
+
+
+def test_orphans_end_by_themselves(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(_script(tmp_path)), "wait"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "main\n"
+    process.stdout.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+@pytest.mark.parametrize("argument", ["raise", "exit"])
+def test_the_serial_executor_tells_failures_alike(argument: str) -> None:
+    with pytest.raises(Raised, match=r"(ValueError: a reason|SystemExit: 0)\n"):
+        Serial(work).submit(argument).result()
+    assert Serial(lambda value: value + 1).submit(1).result() == 2
