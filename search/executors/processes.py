@@ -85,11 +85,14 @@ class Processes:
 
     def submit(self, argument: Any) -> Future[Any]:
         """Run the work on an argument in a free worker, or when one is free."""
+        import cloudpickle
+
         outer: Future[Any] = Future()
         self._submitted += 1
         number = self._submitted
         self._jobs[number] = outer
-        inner = self._pool.schedule(worker.run, args=(number, argument), timeout=self._timeout)
+        sent = cloudpickle.dumps(argument)  # it may hold classes of a script
+        inner = self._pool.schedule(worker.run, args=(number, sent), timeout=self._timeout)
 
         def pass_on(done: Any) -> None:
             self._jobs.pop(number, None)

@@ -44,26 +44,26 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def run(job: int, argument: Any) -> tuple[str, bytes | str]:
+def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
     """Do the work: ("result", it, pickled) or ("raised", the error as text).
 
     Neither may be sent as it is: exceptions and results may not pickle.
 
     Args:
         job: its number; a file beside the process's output holds it while it runs.
-        argument: of the work.
+        argument: of the work, pickled.
     """
     global _work
     os.ftruncate(1, 0)  # what this job prints is all that its file holds
     mark = Path(_file).with_name(f"{os.getpid()}.job")
     mark.write_text(str(job))
     try:
-        if _work is None:
-            import cloudpickle
+        import cloudpickle
 
+        if _work is None:
             with open(_file, "rb") as file:
                 _work = cloudpickle.load(file)
-        return "result", pickle.dumps(_work(argument))
+        return "result", pickle.dumps(_work(cloudpickle.loads(argument)))
     except (Exception, SystemExit) as error:
         text = "".join(traceback.format_exception(error))
         return "raised", f"{type(error).__name__}: {error}\n{text}"

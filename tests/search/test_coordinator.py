@@ -1,0 +1,202 @@
+"""Studies: no trial is lost and none finished twice, whatever happens to workers or coordinator."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.coordinator import Coordinator, trial_seed
+from search.executors.processes import Processes
+from search.executors.serial import Serial
+from search.proposers.sklearn import Halving, draw, random
+from search.space import Space
+from search.store import NAME, Store, Trial
+from search.trial import Fold, Job, Result
+from trainer import Choice, Float, Int
+
+SPACE = Space({"x": Float(-1, 1), "units": Int(1, 64, log=True), "kind": Choice("a", None)})
+
+
+def work(job: Job) -> Result:
+    score = job.params["x"] ** 2 + job.seed / 2**40
+    return Result(score, {"units": job.params["units"]}, [Fold(score, epochs=[{"epoch": 1}])])
+
+
+def _study(folder: Path, n: int = 12, seed: int = 0, **options: Any) -> list[Trial]:
+    store = Store(folder)
+    try:
+        return Coordinator(store, random(SPACE, n, seed), Serial(work), seed=seed, **options).run()
+    finally:
+        store.close()
+
+
+def test_a_study_is_stored_as_it_ran(tmp_path: Path) -> None:
+    trials = _study(tmp_path)
+    assert [t.params for t in trials] == draw(SPACE, 12, 0)
+    assert all(t.state == "completed" for t in trials)
+    store = Store(tmp_path)
+    assert [(t.params, t.score, t.seed) for t in store.trials()] == [
+        (t.params, t.score, t.seed) for t in trials
+    ]
+    assert len(store.frame("folds")) == len(store.frame("epochs")) == 12
+
+
+def test_a_finished_study_runs_nothing_again(tmp_path: Path) -> None:
+    first = _study(tmp_path)
+    told: list[Trial] = []
+    assert [t.score for t in _study(tmp_path, told=told.append)] == [t.score for t in first]
+    assert told == []
+
+
+def test_another_seed_is_another_study(tmp_path: Path) -> None:
+    _study(tmp_path)
+    with pytest.raises(ValueError, match=r"seed=1: the study .* has seed 0; write seed=0"):
+        _study(tmp_path, seed=1)
+
+
+def test_the_seed_of_a_trial_does_not_depend_on_the_others() -> None:
+    seeds = [trial_seed(7, i) for i in range(100)]
+    assert len(set(seeds)) == 100
+    assert seeds[42] == trial_seed(7, 42) != trial_seed(8, 42)
+
+
+def test_time_that_is_over_begins_no_further_trial(tmp_path: Path) -> None:
+    assert _study(tmp_path, max_seconds=0.0) == []
+    assert len(_study(tmp_path)) == 12, "and the study goes on later"
+
+
+@pytest.mark.parametrize("score", [None, math.nan, -math.inf])
+def test_a_score_that_is_no_number_is_a_failure_with_its_reason(
+    tmp_path: Path, score: float | None
+) -> None:
+    store = Store(tmp_path)
+    serial = Serial(lambda job: Result(score))
+    (trial,) = Coordinator(store, random(SPACE, 1, 0), serial, seed=0).run()
+    assert (trial.state, trial.score) == ("failed", None)
+    assert trial.error == f"the score is {score}, which is no finite number"
+
+
+def test_rungs_name_their_parents(tmp_path: Path) -> None:
+    proposer = Halving(draw(SPACE, 9, 0), epochs=9, factor=3, maximize=False)
+    trials = Coordinator(Store(tmp_path), proposer, Serial(work), seed=0).run()
+    assert [t.rung for t in trials] == [0] * 9 + [1] * 3 + [2]
+    for trial in trials[9:]:
+        assert trial.parent is not None
+        assert trials[trial.parent].params == trial.params
+        assert trials[trial.parent].rung == (trial.rung or 0) - 1
+    assert sorted(trials[9:12], key=lambda t: t.score or 0)[0].params == trials[12].params
+
+
+# ---- workers that die ----------------------------------------------------------------------------
+
+
+def faulty(job: Job) -> Result:
+    fault = {3: "die", 5: "raise", 7: "hang", 9: "leave", 11: "nan"}.get(job.trial)
+    if fault == "die":
+        os.kill(os.getpid(), 9)
+    if fault == "raise":
+        raise ValueError("a reason")
+    if fault == "hang":
+        time.sleep(600)
+    if fault == "leave":
+        os._exit(0)
+    return Result(math.nan if fault == "nan" else job.params["x"] ** 2)
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_the_prepared_trials_fail_with_their_reasons_and_the_others_score(
+    tmp_path: Path, by_value: None
+) -> None:
+    pool = Processes(faulty, workers=3, timeout=4)
+    try:
+        trials = Coordinator(Store(tmp_path), random(SPACE, 20, 0), pool, seed=0).run()
+    finally:
+        pool.close()
+    failed = {t.id: t.error or "" for t in trials if t.state == "failed"}
+    reasons = {
+        3: "died of SIGKILL",
+        5: "ValueError: a reason",
+        7: "took longer than 4 s",
+        9: "left with exit code 0",
+        11: "the score is nan",
+    }
+    assert sorted(failed) == sorted(reasons)
+    for number, reason in reasons.items():
+        assert reason in failed[number]
+    assert [t.attempts for t in trials if t.id in (3, 5, 7, 9)] == [2, 1, 1, 2]
+    points = draw(SPACE, 20, 0)
+    assert all(t.score == points[t.id]["x"] ** 2 for t in trials if t.state == "completed")
+
+
+# ---- a coordinator that dies ---------------------------------------------------------------------
+
+KILLED = """
+    import sys, time
+    from pathlib import Path
+    from search.coordinator import Coordinator
+    from search.executors.serial import Serial
+    from search.proposers.sklearn import Halving, draw
+    from search.space import Space
+    from search.store import Store
+    from search.trial import Result
+    from trainer import Float
+
+    space = Space({"x": Float(-1, 1)})
+
+    def work(job):
+        time.sleep(0.004)
+        return Result(job.params["x"] ** 2 + job.seed / 2**40)
+
+    proposer = Halving(draw(space, 81, 0), epochs=27, factor=3, maximize=False)
+    store = Store(Path(sys.argv[1]))
+    print("begun", flush=True)
+    trials = Coordinator(store, proposer, Serial(work), seed=5).run()
+    print(*[(t.id, t.key, t.params["x"], t.score, t.epochs, t.parent) for t in trials], sep="\\n")
+"""
+
+
+def _coordinator(folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    whole = _coordinator(tmp_path / "whole").communicate()[0]
+    rng = np.random.default_rng(0)
+    kills = 0
+    for _ in range(12):
+        process = _coordinator(tmp_path / "killed")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        kills += process.wait() == -9
+        process.stdout.close()
+    assert kills >= 3
+    text = _coordinator(tmp_path / "killed").communicate()[0]
+    assert text == whole
+    assert (tmp_path / "killed" / NAME).exists()
