@@ -110,8 +110,8 @@ def test_the_limit_is_a_share_of_free_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_read_for_a_chunk_is_limited() -> None:
     wide = 2**24
-    assert _decide(_dense(), resident_bytes=0, batch_bytes=wide).chunk == 4
-    assert _decide(_dense(), data_bytes=None, steps=None, batch_bytes=wide).chunk == 4
+    assert _decide(_dense(), resident_bytes=0, batch_bytes=wide).chunk == 2
+    assert _decide(_dense(), data_bytes=None, steps=None, batch_bytes=wide).chunk == 2
     assert _decide(_dense(), resident_bytes=0, batch_bytes=2**30).chunk == 1
 
 
