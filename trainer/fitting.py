@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, evidence, fingerprint, preparation
+from trainer import arrays, fingerprint, preparation
 from trainer.arrays import Tree
 from trainer.building import build
+from trainer.doctor import evidence
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.interrupts import Interrupts

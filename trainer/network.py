@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.base import Trainer
-    from trainer.evidence import Evidence
+    from trainer.doctor.evidence import Evidence
 
 
 @contextlib.contextmanager

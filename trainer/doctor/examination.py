@@ -16,12 +16,12 @@ import numpy as np
 from trainer import arrays, compiling, outputs, preparation
 from trainer.arrays import map_tree
 from trainer.building import build
+from trainer.doctor.evidence import MOST_ROWS, Evidence, Sample, picked
+from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
+from trainer.doctor.watching import Seen, watch
 from trainer.engine.feeds import RowsFeed
-from trainer.evidence import MOST_ROWS, Evidence, Sample, picked
 from trainer.network import Network, computing_in, has_only_a_step, row_bytes
-from trainer.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
 from trainer.targets import Classes
-from trainer.watching import Seen, watch
 
 if TYPE_CHECKING:
     from trainer.base import Trainer

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from trainer import arrays
-from trainer.examination import Examination
+from trainer.doctor.examination import Examination
+from trainer.doctor.watching import activation
 from trainer.targets import Classes
-from trainer.watching import activation
 
 NOWHERE = 0.05  # skill below which predictions are no better than a constant
 POOR = 0.5  # skill below which a training is held to have failed, if a reason is found

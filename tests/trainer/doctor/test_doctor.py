@@ -12,10 +12,10 @@ from keras import layers
 from sklearn import datasets
 from sklearn.base import clone
 
-from trainer import Classifier, Regressor, Trainer, evidence
-from trainer.doctor import Diagnosis, Finding
+from trainer import Classifier, Regressor, Trainer
+from trainer.doctor import Diagnosis, Finding, evidence
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from trainer import Classifier, evidence
+from trainer import Classifier
+from trainer.doctor import evidence
 from trainer.engine.feeds import RowsFeed
 from trainer.preparation import Rows
 from trainer.targets import Classes

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer import reasons
-from trainer.examination import Examination
-from trainer.reasons import Finding
+from trainer.doctor import reasons
+from trainer.doctor.examination import Examination
+from trainer.doctor.reasons import Finding
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
