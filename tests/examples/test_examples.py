@@ -66,15 +66,6 @@ def test_the_quickstart_takes_numbers_to_predict(run):
 
 
 @slow
-def test_a_run_repeats_to_the_bit(run):
-    histories = []
-    for _ in range(2):
-        done = run("quickstart", "--data", "iris", "--epochs", "2", "--seed", "7")
-        histories.append(pd.read_csv(done.files["history.csv"]).drop(columns="seconds"))
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
-
-
-@slow
 def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
     done = run("classification", "--epochs", "15")
     assert number(done.line("raw pixels: held-out accuracy ")) < 0.3

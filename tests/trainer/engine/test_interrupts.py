@@ -109,8 +109,8 @@ import multiprocessing, os, signal, sys, time
 from trainer.engine.interrupts import Interrupts
 
 def work(ready):
-    ready.set()
     try:
+        ready.set()
         time.sleep(30)
     except KeyboardInterrupt:
         os._exit(9)
