@@ -258,7 +258,12 @@ def _ordered(found: dict[str, Domain]) -> dict[str, Domain]:
 
 def _among(value: Any, wanted: Any) -> bool:
     options = wanted if isinstance(wanted, tuple) else (wanted,)
-    return any(type(value) is type(o) and value == o for o in options)
+    return any(same(value, option) for option in options)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values of a parameter are one: 1, 1.0 and True are three."""
+    return type(a) is type(b) and bool(a == b)
 
 
 # ---- one domain ----------------------------------------------------------------------------------
@@ -338,4 +343,4 @@ def to_unit(domain: Domain, value: Any) -> float:
 def _close(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-    return type(a) is type(b) and bool(a == b)
+    return same(a, b)

@@ -79,7 +79,7 @@ class Trainer(Parameters):
         run_dir: a folder for this run, from which a fit that was killed goes on exactly: see fit.
             None: nothing is written.
         save_minutes: with run_dir, the longest time between two saved states within an epoch;
-            each epoch's end is saved too, where that takes less than 3% of the time.
+            each epoch's end is saved too, where that takes less than 2% of the time.
         save_steps: with run_dir, the most steps between two saved states within an epoch.
         verbose: 1 a bar, 2 a line an epoch, 0 silence; "auto" a bar on a terminal or in a
             notebook, silence elsewhere.

@@ -125,9 +125,6 @@ class Run:
         earlier = _read(self.path / "config.json")
         if earlier is not None and not earlier.keys() >= _CONFIG:
             earlier = None
-        whole = earlier is not None or not (self.path / "config.json").exists()
-        if earlier is not None and earlier["status"] != "finished" and not self._trained():
-            earlier = None  # it ended before its first state, by a refused field for instance
         config = {
             "format": FORMAT,
             "class": type(trainer).__name__,
@@ -136,7 +133,7 @@ class Run:
         }
         config = json.loads(json.dumps(config))  # as it is read back
         if earlier is None:
-            if not whole:
+            if (self.path / "config.json").exists():
                 raise RunError(
                     f"run_dir={str(self.path)!r}: its config.json is none that a run wrote; write "
                     "another run_dir, or delete the folder"
@@ -148,7 +145,10 @@ class Run:
                 )
             identity = secrets.token_hex(8)
         else:
-            self._check(earlier, config, resume)
+            # one that ended before its first epoch, by a refused field for instance, has nothing
+            # to lose; it stays the same run, whose files plugins may have begun already
+            if earlier["status"] == "finished" or self._trained():
+                self._check(earlier, config, resume)
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
                     left.unlink(missing_ok=True)
@@ -174,8 +174,9 @@ class Run:
         self._write("environment.json", environment())
 
     def _trained(self) -> bool:
-        return any((self.path / name).exists() for name in ("history.csv", "model.keras")) or any(
-            (self.path / "checkpoints").iterdir()
+        kept = (self.path / "checkpoints").glob("*.*")
+        return (self.path / "history.csv").exists() or any(
+            path.suffix in (".safetensors", ".keras") for path in kept
         )
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:

@@ -7,7 +7,7 @@ calls, and then proposes what it would have proposed. Not for running trials, no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from search.space import Point
@@ -23,7 +23,6 @@ class Proposal:
         epochs: the epoch at which the trial ends, where the proposer decides that; otherwise None.
         parent: the key of the trial whose last state it goes on from, or None.
         rung: which round of a successive halving it belongs to, counted from 0, or None.
-        rows: the share of the training rows to use, where the proposer decides that, or None.
     """
 
     key: str
@@ -31,7 +30,6 @@ class Proposal:
     epochs: int | None = None
     parent: str | None = None
     rung: int | None = None
-    rows: float | None = None
 
 
 class Wait(Exception):
@@ -48,11 +46,9 @@ class Outcome:
 
     Attributes:
         score: of the objective; None if the trial gave none (it failed, or its score is no number).
-        epochs: the objective after each epoch, where that is known.
     """
 
     score: float | None
-    epochs: list[float] = field(default_factory=list)
 
 
 class Proposer(Protocol):

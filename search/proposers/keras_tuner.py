@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from search.proposers import Finished, Outcome, Proposal, Wait
-from search.space import LEVELS, Point, Space, from_unit, listed, to_unit, values
+from search.space import LEVELS, Point, Space, from_unit, listed, same, to_unit, values
 from trainer.checks import did_you_mean
 from trainer.hyperparameters import Choice, Domain, Float, Int
 
@@ -217,7 +217,7 @@ class _Code:
         kept: dict[str, Any] = {}
         inside = default is not None and domain.contains(default)
         if self._kind == "index":
-            places = [i for i, v in enumerate(self._listed) if _same(v, default)]
+            places = [i for i, v in enumerate(self._listed) if same(v, default)]
             ordered = not isinstance(domain, Choice)
             parameters.Choice(
                 name, list(range(len(self._listed))), ordered=ordered, default=(places or [0])[0]
@@ -251,7 +251,7 @@ class _Code:
         """Values of a condition as keras-tuner has them, or None if it cannot."""
         options = wanted if isinstance(wanted, tuple) else (wanted,)
         if self._kind == "index":
-            return [i for i, v in enumerate(self._listed) if any(_same(v, o) for o in options)]
+            return [i for i, v in enumerate(self._listed) if any(same(v, o) for o in options)]
         return [int(o) for o in options] if self._kind == "int" else None
 
 
@@ -284,7 +284,3 @@ def _made(
     if tuner not in kinds:
         raise ValueError(f"tuner={tuner!r}: there is no such tuner; {did_you_mean(tuner, TUNERS)}")
     return kinds[tuner](**given, max_trials=max_trials, **options)
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b)

@@ -314,3 +314,22 @@ def test_a_fit_that_was_refused_before_it_trained_does_not_occupy_its_folder(
     assert len(trainer.fit(X, Y).history_) == 1
     with pytest.raises(RunError, match="holds a finished run"):
         trainer.fit(X, Y)
+
+
+def test_a_run_that_was_killed_before_its_first_state_goes_on_in_the_folders_of_its_plugins(
+    tmp_path: Path,
+) -> None:
+    class Kill(Callback):
+        """Ends the first epoch, once."""
+
+        def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
+            if not (tmp_path / "killed").exists():
+                (tmp_path / "killed").touch()
+                raise Ended
+
+    fields = {"epochs": 1, "verbose": 0, "run_dir": tmp_path / "run"}
+    with pytest.raises(Ended):
+        Classifier(**fields, callbacks=["tensorboard", "checkpoint", Kill()]).fit(X, Y)
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
+    trainer = Classifier(**fields, callbacks=["tensorboard", "checkpoint", Kill()]).fit(X, Y)
+    assert len(trainer.history_) == 1

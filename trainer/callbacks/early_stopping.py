@@ -7,7 +7,6 @@ nor for the best weights: those are Keras' own.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import keras
@@ -87,11 +86,9 @@ class EarlyStopping(Callback):
         Raises:
             ValueError: the log is not there.
         """
-        value = monitored.value(self._log, logs)
+        value = monitored.value(self._log, logs, worst=self._inner.mode)
         if epoch < self.start_from_epoch:
             return
-        if math.isnan(value):  # nothing compares with it: as the first value it would stay the best
-            value = math.inf if self._inner.mode == "min" else -math.inf
         self._inner.on_epoch_end(epoch, {self._log: value})
         self.best_epoch_ = self._inner.best_epoch + 1
         # Keras looks at its count neither in the first epoch nor in one that is the best so far,

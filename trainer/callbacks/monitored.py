@@ -6,12 +6,12 @@ done with the values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from trainer import callbacks
 from trainer.checks import did_you_mean, one_of
 from trainer.engine.loop import as_floats
 from trainer.history import known_mode
@@ -61,8 +61,14 @@ def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
     return known
 
 
-def value(monitor: str, logs: Mapping[str, Any] | None) -> float:
+def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None) -> float:
     """The value of the log at the end of an epoch.
+
+    Args:
+        monitor: its name.
+        logs: of the epoch.
+        worst: the better direction, for one to whom not-a-number is the worst value: nothing
+            compares with it, and as the first value it would stay the best.
 
     Raises:
         ValueError: it was not logged.
@@ -70,6 +76,8 @@ def value(monitor: str, logs: Mapping[str, Any] | None) -> float:
     found = as_floats(dict(logs or {}))
     if monitor not in found:
         raise ValueError(f"monitor={monitor!r}: was not logged; {did_you_mean(monitor, found)}")
+    if worst is not None and math.isnan(found[monitor]):
+        return math.inf if worst == "min" else -math.inf
     return found[monitor]
 
 
@@ -81,8 +89,7 @@ def _names(session: Session) -> set[str] | None:
         getattr(type(core), name) is not getattr(base, name)
         for name in ("train_step", "test_step", "get_metrics_result", "compute_metrics")
     )
-    made = callbacks.make_all(session.trainer.configure_callbacks())
-    if own or any(map(_may_log, made)):
+    if own or any(map(_may_log, session.trainer.callbacks_)):
         return None
     of_training = set(as_floats(core.get_metrics_result()))
     if session.validation is None:

@@ -7,7 +7,6 @@ an epoch: the plugin learning_rate goes on with what this one lowers.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import keras
@@ -81,9 +80,7 @@ class Plateau(Callback):
         Raises:
             ValueError: the log is not there.
         """
-        value = monitored.value(self._log, logs)
-        if math.isnan(value):  # nothing compares with it: as the first value it would stay the best
-            value = math.inf if self._inner.mode == "min" else -math.inf
+        value = monitored.value(self._log, logs, worst=self._inner.mode)
         self._inner.on_epoch_end(epoch, {self._log: value})
 
     def teardown(self) -> None:

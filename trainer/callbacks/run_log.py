@@ -25,13 +25,13 @@ class RunLog(Callback):
     run: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write a line, and the table if that costs little."""
+        """Write a line."""
         run: Run = self.run
         shown = "  ".join(f"{name} {value:.6g}" for name, value in (logs or {}).items())
         run.log(f"epoch {epoch + 1}  {shown}")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Write the table of the epochs before this one."""
+        """Write the table of the epochs before this one, if that costs little."""
         assert self.session is not None
         history = self.session.trainer.history_
         last, took = getattr(self, "_written", (0.0, 0.0))
