@@ -329,7 +329,7 @@ def test_a_run_that_was_killed_before_its_first_state_goes_on_in_the_folders_of_
 
     fields = {"epochs": 1, "verbose": 0, "run_dir": tmp_path / "run"}
     with pytest.raises(Ended):
-        Classifier(**fields, callbacks=["tensorboard", "checkpoint", Kill()]).fit(X, Y)
+        Classifier(**fields, callbacks=["tensorboard", Kill()]).fit(X, Y)
     assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
-    trainer = Classifier(**fields, callbacks=["tensorboard", "checkpoint", Kill()]).fit(X, Y)
+    trainer = Classifier(**fields, callbacks=["tensorboard", Kill()]).fit(X, Y)
     assert len(trainer.history_) == 1
