@@ -1,7 +1,9 @@
-"""Hyperparameter searches over trainers, on all cores.
+"""Hyperparameter searches over trainers, and over any scikit-learn estimator, on all cores.
 
-Responsible for the public names. So far the package holds spaces, proposers, the study's file and
-the processes that run trials; the searches are being built on them.
+    from search import TunerSearch
+
+    search = TunerSearch(Classifier(epochs=5), {"learning_rate": Float(1e-4, 1, log=True)})
+    search.fit(x, y).best_params_
 
 Names are loaded when they are first used: a worker process sets its number of threads before it
 imports NumPy.
@@ -9,17 +11,31 @@ imports NumPy.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.callbacks import SearchCallback
+    from search.hypermodels import hypermodel
+    from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
 
-__all__ = ["Space"]
+__all__ = ["SearchCallback", "SklearnSearch", "Space", "TunerSearch", "hypermodel"]
+
+_HOMES = {
+    "SearchCallback": "search.callbacks",
+    "SklearnSearch": "search.searches",
+    "Space": "search.space",
+    "TunerSearch": "search.searches",
+    "hypermodel": "search.hypermodels",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Space":
-        from search.space import Space
-
-        return Space
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'search' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

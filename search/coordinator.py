@@ -7,22 +7,31 @@ stored: these are given.
 With one worker the order of asking and telling is the same each time, and so are the trials. A
 trial that was running when the coordinator was killed is run again, from its beginning or from its
 own last state, with the seed that it had.
+
+Of a proposer that is slow to ask, trials are asked before a worker is free for them, as many as
+there are workers, and wait in the executor; not with one worker, where each trial would be chosen
+without knowing the last one's score.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 import numpy as np
 
-from search.executors import Executor, Failure
-from search.proposers import Finished, Outcome, Proposer, Wait
+from search.callbacks import SearchCallback
+from search.executors import Executor, Failure, Withdrawn
+from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
 from search.store import Store, Trial
 from search.trial import Job, Result
+
+SECONDS_BETWEEN_LOOKS = 0.1  # at which trials a worker has begun
+LOOKS_BETWEEN_WAITS = 5  # after which callbacks hear that nothing happened
 
 
 def trial_seed(study: int, trial: int) -> int:
@@ -31,16 +40,23 @@ def trial_seed(study: int, trial: int) -> int:
 
 
 class Coordinator:
-    """Runs a study to its end.
+    """Runs a study to its end. It is what callbacks see as the Study.
 
     Args:
         store: of the study; what is in it is gone on with.
         proposer: made with the same arguments as when the study began.
         executor: whose work takes a Job and gives a Result.
         seed: of the study.
+        maximize: whether a higher score is better.
+        objective: the name of the score.
+        by_rung: whether the best is the best of the last rung, whose trials had all epochs.
         retries: how often a trial is begun again whose process died.
+        max_trials: the most trials there will be, if that is known; the proposer sees to it.
         max_seconds: after which no further trial begins, or None.
-        told: called with each trial that has begun or ended.
+        max_epochs: no further trial is asked that could exceed this number of epochs in all, those
+            of every fit of every trial; or None.
+        cost: the epochs that a proposal may take, without those of its parent.
+        callbacks: told what happens.
 
     Raises:
         ValueError: the store holds a study of another seed.
@@ -53,20 +69,42 @@ class Coordinator:
         executor: Executor,
         *,
         seed: int,
+        maximize: bool,
+        objective: str = "score",
+        by_rung: bool = False,
         retries: int = 1,
+        max_trials: int | None = None,
         max_seconds: float | None = None,
-        told: Callable[[Trial], None] = lambda trial: None,
+        max_epochs: int | None = None,
+        cost: Callable[[Trial, Trial | None], int] = lambda trial, parent: 0,
+        callbacks: Sequence[SearchCallback] = (),
     ) -> None:
+        self.directory = store.path.parent
+        self.objective = objective
+        self.maximize = maximize
+        self.workers = executor.workers
+        self.max_trials = max_trials
+        self.max_seconds = max_seconds
         self._store = store
         self._proposer = proposer
         self._executor = executor
         self._seed = seed
+        self._by_rung = by_rung
         self._retries = retries
-        self._max_seconds = max_seconds
-        self._told = told
-        self._running: dict[Future[Any], Trial] = {}
+        self._max_epochs = max_epochs
+        self._cost = cost
+        self._callbacks = callbacks
+        self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
+        self._submitted: dict[Future[Any], Trial] = {}
+        self._begun: set[int] = set()
         self._trials = store.trials()
+        self._best: Trial | None = None
+        for trial in self._trials:
+            self._compare(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
+        self._epochs = store.epochs_trained()
+        self._stopped = False
+        self._started = time.monotonic()
         kept = store.get("seed")
         if kept is None:
             with store.transaction():
@@ -74,73 +112,152 @@ class Coordinator:
                 store.set("proposer", proposer.snapshot())
         elif kept != seed:
             raise ValueError(
-                f"seed={seed}: the study in {str(store.path.parent)!r} has seed {kept}; write "
+                f"seed={seed}: the study in {str(self.directory)!r} has seed {kept}; write "
                 f"seed={kept} to go on with it, or another directory"
             )
         else:
             proposer.restore(store.get("proposer"))
 
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in the order of asking."""
+        return self._trials
+
+    @property
+    def best(self) -> Trial | None:
+        """The completed trial with the best score, the first of equals; None before one."""
+        return self._best
+
+    @property
+    def seconds(self) -> float:
+        """Since this coordinator began."""
+        return time.monotonic() - self._started
+
+    def stop(self) -> None:
+        """Begin no further trial; those that run end."""
+        self._stopped = True
+
     def run(self) -> list[Trial]:
-        """Run trials until the proposer has no more, or the time is over.
+        """Run trials until the proposer has no more, or a budget is used up.
 
         Returns:
             All trials of the study, in the order of asking.
         """
-        until = math.inf if self._max_seconds is None else time.monotonic() + self._max_seconds
-        for trial in self._trials:
-            if trial.state == "running":
-                self._submit(trial)
+        self._started = time.monotonic()
+        with contextlib.ExitStack() as ends:
+            for callback in self._callbacks:
+                ends.callback(callback.on_search_end, self)
+                callback.on_search_begin(self)
+            self._run()
+        return self._trials
+
+    def _run(self) -> None:
+        left = [t for t in self._trials if t.state in ("waiting", "running")]
         finished = False
+        held_up = False  # nothing can be asked for before a trial ends
+        looks = 0
         while True:
-            while len(self._running) < self._executor.workers and not finished:
-                if time.monotonic() >= until:
-                    finished = True
-                    break
+            self._stopped = self._stopped or self.seconds >= (self.max_seconds or math.inf)
+            if self._stopped:
+                self._withdraw()
+            while not (finished or held_up or self._stopped or self._full):
+                if left:
+                    self._submit(left.pop(0))
+                    continue
                 try:
-                    self._begin()
+                    held_up = not self._ask()
                 except Wait:
-                    if not self._running:
+                    if not self._submitted:
                         raise RuntimeError(
                             f"{type(self._proposer).__name__} waits, and no trial is running"
                         ) from None
-                    break
+                    held_up = True
                 except Finished:
                     finished = True
-            if not self._running:
-                return self._trials
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=lambda f: self._running[f].id):
-                self._end(self._running.pop(future), future)
+            if not self._submitted:
+                return
+            done, _ = wait(self._submitted, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            self._look_who_began()
+            for future in sorted(done, key=lambda f: self._submitted[f].id):
+                self._end(self._submitted.pop(future), future)
+                held_up = False
+            looks = 0 if done else looks + 1
+            if looks == LOOKS_BETWEEN_WAITS:
+                looks = 0
+                self._tell_callbacks("on_wait")
 
-    def _begin(self) -> None:
+    @property
+    def _full(self) -> bool:
+        return len(self._submitted) >= self._executor.workers + self._ahead
+
+    def _ask(self) -> bool:
+        """Ask for a trial and submit it; False if it could exceed the budget of epochs."""
+        if self._max_epochs is not None:
+            before = self._proposer.snapshot()
         proposal = self._proposer.ask()
-        number = len(self._trials)
-        trial = Trial(
-            number,
-            proposal.key,
-            proposal.point,
-            trial_seed(self._seed, number),
-            epochs=proposal.epochs,
-            parent=None if proposal.parent is None else self._numbers[proposal.parent],
-            rung=proposal.rung,
-        )
+        parent = None if proposal.parent is None else self._trials[self._numbers[proposal.parent]]
+        trial = self._trial(proposal, parent)
+        if self._max_epochs is not None:
+            planned = sum(self._planned(t) for t in self._submitted.values())
+            if self._epochs + planned + self._cost(trial, parent) > self._max_epochs:
+                self._proposer.restore(before)
+                return False
         with self._store.transaction():
             self._store.add(trial)
             self._store.set("proposer", self._proposer.snapshot())
         self._trials.append(trial)
-        self._numbers[trial.key] = number
+        self._numbers[trial.key] = trial.id
         self._submit(trial)
+        return True
+
+    def _trial(self, proposal: Proposal, parent: Trial | None) -> Trial:
+        number = len(self._trials)
+        return Trial(
+            number,
+            proposal.key,
+            proposal.point,
+            # one that goes on from another's state goes on with its random numbers
+            trial_seed(self._seed, number) if parent is None else parent.seed,
+            epochs=proposal.epochs,
+            parent=None if parent is None else parent.id,
+            rung=proposal.rung,
+        )
+
+    def _planned(self, trial: Trial) -> int:
+        return self._cost(trial, None if trial.parent is None else self._trials[trial.parent])
 
     def _submit(self, trial: Trial) -> None:
+        parent = None if trial.parent is None else self._trials[trial.parent]
+        job = Job(
+            trial.id,
+            trial.params,
+            trial.seed,
+            trial.epochs,
+            trial.parent,
+            None if parent is None else parent.epochs,
+        )
+        if len(self._submitted) < self._executor.workers:
+            self._begin(trial)  # there is a worker for it
+        self._submitted[self._executor.submit(job)] = trial
+
+    def _look_who_began(self) -> None:
+        for future, trial in self._submitted.items():
+            if trial.id not in self._begun and (future.running() or future.done()):
+                self._begin(trial)
+
+    def _begin(self, trial: Trial) -> None:
+        self._begun.add(trial.id)
+        trial.state, trial.started = "running", time.time()
         trial.attempts += 1
         self._store.start(trial.id)
-        job = Job(trial.id, trial.params, trial.seed, trial.epochs, trial.parent, trial.rung)
-        self._running[self._executor.submit(job)] = trial
-        self._told(trial)
+        self._tell_callbacks("on_trial_begin", trial)
 
     def _end(self, trial: Trial, future: Future[Any]) -> None:
+        self._begun.discard(trial.id)
         try:
             result: Result = future.result()
+        except Withdrawn:
+            return  # it stays in the study, for when this goes on
         except Failure as failure:
             if failure.again and trial.attempts <= self._retries:
                 self._submit(trial)
@@ -152,18 +269,32 @@ class Coordinator:
             error = "" if whole else f"the score is {score}, which is no finite number"
         trial.score = None if error else result.score
         trial.state = "failed" if error else "completed"
-        trial.metrics, trial.error = dict(result.metrics), error or None
+        trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
         self._proposer.tell(trial.key, Outcome(trial.score))
         with self._store.transaction():
-            for i, fold in enumerate(result.folds):
-                self._store.add_fold(
-                    trial.id,
-                    i,
-                    score=fold.score,
-                    metrics=fold.metrics,
-                    seconds=fold.seconds,
-                    epochs=fold.epochs,
-                )
-            self._store.end(trial.id, score=trial.score, metrics=trial.metrics, error=trial.error)
+            self._store.add_folds(trial.id, result.folds)
+            self._store.end(trial)
             self._store.set("proposer", self._proposer.snapshot())
-        self._told(trial)
+        self._epochs += self._store.epochs_trained(trial.id)
+        self._compare(trial)
+        self._tell_callbacks("on_trial_end", trial)
+
+    def _compare(self, trial: Trial) -> None:
+        if trial.state != "completed" or trial.score is None:
+            return
+        if self._best is None or self._merit(trial) > self._merit(self._best):
+            self._best = trial
+
+    def _merit(self, trial: Trial) -> tuple[int, float]:
+        score = trial.score or 0.0
+        rung = (trial.rung or 0) if self._by_rung else 0
+        return rung, score if self.maximize else -score
+
+    def _withdraw(self) -> None:
+        for future in list(self._submitted):
+            if not future.running():
+                future.cancel()
+
+    def _tell_callbacks(self, event: str, *arguments: Any) -> None:
+        for callback in self._callbacks:
+            getattr(callback, event)(self, *arguments)

@@ -25,6 +25,8 @@ LEVELS = 10  # values that a grid takes of a domain without steps
 
 Point = dict[str, Any]
 
+_PLAIN = (type(None), bool, int, float, str)  # what JSON gives back as it was
+
 
 @dataclass(frozen=True)
 class Space:
@@ -139,6 +141,28 @@ class Space:
             if key not in seen:
                 seen.add(key)
                 yield point
+
+    def to_json(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The point as JSON holds it: what JSON has no form for, by its place in the Choice."""
+        written: dict[str, Any] = {}
+        for name, value in point.items():
+            domain = self.domains[name]
+            if isinstance(domain, Choice) and type(value) not in _PLAIN:
+                place = next(i for i, v in enumerate(domain.values) if v is value or same(v, value))
+                written[name] = {"choice": place, "value": repr(value)}
+            else:
+                written[name] = value.item() if isinstance(value, np.generic) else value
+        return written
+
+    def from_json(self, written: Mapping[str, Any]) -> Point:
+        """Read back what `to_json` gave."""
+        point: Point = {}
+        for name, value in written.items():
+            domain = self.domains[name]
+            if isinstance(value, dict) and isinstance(domain, Choice):
+                value = domain.values[value["choice"]]
+            point[name] = value
+        return point
 
     @property
     def finite(self) -> bool:

@@ -11,7 +11,7 @@ Tables, format 1:
     study    name, value            what the study is: JSON texts by name; `proposer` is its state
     trials   id                     counted from 0, in the order of asking
              key                    the proposer's name for it
-             state                  running, completed, failed
+             state                  waiting (asked for, not begun), running, completed, failed
              score                  of the objective; null without one
              params                 JSON: the values of the active parameters
              epochs, parent, rung   what the proposer decided: see search.proposers.Proposal
@@ -20,8 +20,11 @@ Tables, format 1:
              started, ended         seconds since 1970
              metrics                JSON: what else was measured
              error                  the reason of a failure, with its traceback
-    folds    trial, fold, score, metrics, seconds
-    epochs   trial, fold, epoch, metrics
+    folds    trial, fold, execution one fit of the trial: split `fold`, repetition `execution`
+             score, metrics         of that fit
+             fit_seconds, score_seconds
+    epochs   trial, fold, execution, epoch, metrics
+                                    one row an epoch of a Trainer's fit, counted from 1
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.space import Space
+from search.trial import Fold
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -46,7 +52,7 @@ create table study (name text primary key, value text not null) without rowid;
 create table trials (
     id integer primary key,
     key text not null unique,
-    state text not null check (state in ('running', 'completed', 'failed')),
+    state text not null check (state in ('waiting', 'running', 'completed', 'failed')),
     score real,
     params text not null,
     epochs integer,
@@ -62,17 +68,20 @@ create table trials (
 create table folds (
     trial integer not null references trials (id),
     fold integer not null,
+    execution integer not null,
     score real,
     metrics text not null,
-    seconds real not null,
-    primary key (trial, fold)
+    fit_seconds real not null,
+    score_seconds real not null,
+    primary key (trial, fold, execution)
 ) without rowid;
 create table epochs (
     trial integer not null references trials (id),
     fold integer not null,
+    execution integer not null,
     epoch integer not null,
     metrics text not null,
-    primary key (trial, fold, epoch)
+    primary key (trial, fold, execution, epoch)
 ) without rowid;
 """
 
@@ -88,7 +97,7 @@ class Trial:
     epochs: int | None = None
     parent: int | None = None
     rung: int | None = None
-    state: str = "running"
+    state: str = "waiting"
     score: float | None = None
     attempts: int = 0
     started: float | None = None
@@ -102,13 +111,15 @@ class Store:
 
     Args:
         folder: an existing folder, in which no other coordinator works.
+        space: of the study; it writes the values of parameters as JSON, and reads them.
 
     Raises:
         ValueError: the file is of a later format, or no study.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, space: Space) -> None:
         self.path = folder / NAME
+        self._space = space
         new = not self.path.exists()
         self._database = sqlite3.connect(self.path, isolation_level=None)
         try:
@@ -165,11 +176,11 @@ class Store:
         """A trial that was asked for."""
         self._database.execute(
             "insert into trials (id, key, state, params, epochs, parent, rung, seed) "
-            "values (?, ?, 'running', ?, ?, ?, ?, ?)",
+            "values (?, ?, 'waiting', ?, ?, ?, ?, ?)",
             (
                 trial.id,
                 trial.key,
-                json.dumps(trial.params),
+                json.dumps(self._space.to_json(trial.params)),
                 trial.epochs,
                 trial.parent,
                 trial.rung,
@@ -181,57 +192,55 @@ class Store:
         """A worker begins it, perhaps again."""
         with self.transaction():
             self._database.execute(
-                "update trials set attempts = attempts + 1, started = ? where id = ?",
+                "update trials set state = 'running', attempts = attempts + 1, started = ? "
+                "where id = ?",
                 (time.time(), trial),
             )
 
-    def end(
-        self,
-        trial: int,
-        *,
-        score: float | None,
-        metrics: dict[str, float] | None = None,
-        error: str | None = None,
-    ) -> None:
+    def end(self, trial: Trial) -> None:
         """It is over: with a score, or with the reason why there is none."""
         self._database.execute(
             "update trials set state = ?, score = ?, metrics = ?, error = ?, ended = ? "
             "where id = ?",
             (
-                "completed" if score is not None else "failed",
-                score,
-                json.dumps(metrics or {}),
-                error,
-                time.time(),
-                trial,
+                trial.state,
+                trial.score,
+                json.dumps(trial.metrics),
+                trial.error,
+                trial.ended,
+                trial.id,
             ),
         )
 
-    def add_fold(
-        self,
-        trial: int,
-        fold: int,
-        *,
-        score: float | None,
-        metrics: dict[str, float],
-        seconds: float,
-        epochs: list[dict[str, float]],
-    ) -> None:
-        """What one fit of a trial gave; a fit that is repeated replaces its rows."""
-        self._database.execute(
-            "insert or replace into folds values (?, ?, ?, ?, ?)",
-            (trial, fold, score, json.dumps(metrics), seconds),
-        )
+    def add_folds(self, trial: int, folds: list[Fold]) -> None:
+        """What the fits of a trial gave; those that are repeated replace their rows."""
         self._database.executemany(
-            "insert or replace into epochs values (?, ?, ?, ?)",
+            "insert or replace into folds values (?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     trial,
-                    fold,
+                    fold.fold,
+                    fold.execution,
+                    fold.score,
+                    json.dumps(fold.metrics),
+                    fold.fit_seconds,
+                    fold.score_seconds,
+                )
+                for fold in folds
+            ],
+        )
+        self._database.executemany(
+            "insert or replace into epochs values (?, ?, ?, ?, ?)",
+            [
+                (
+                    trial,
+                    fold.fold,
+                    fold.execution,
                     int(record["epoch"]),
                     json.dumps({k: v for k, v in record.items() if k != "epoch"}),
                 )
-                for record in epochs
+                for fold in folds
+                for record in fold.epochs
             ],
         )
 
@@ -244,9 +253,19 @@ class Store:
         rows = self._database.execute(f"select {names} from trials order by id")
         made = [Trial(*row) for row in rows]
         for trial in made:
-            trial.params = json.loads(str(trial.params))
+            trial.params = self._space.from_json(json.loads(str(trial.params)))
             trial.metrics = json.loads(str(trial.metrics))
         return made
+
+    def epochs_trained(self, trial: int | None = None) -> int:
+        """The epochs that the fits of a trial, or of all, were trained, without their parents'."""
+        only = "" if trial is None else f"where e.trial = {int(trial)}"
+        row = self._database.execute(
+            "select count(*) from epochs e join trials t on t.id = e.trial "
+            f"left join trials p on p.id = t.parent and e.epoch <= p.epochs {only} "
+            f"{'and' if only else 'where'} p.id is null"
+        ).fetchone()
+        return int(row[0])
 
     def frame(self, table: str) -> pd.DataFrame:
         """The table folds or epochs, with a column a metric."""

@@ -20,7 +20,7 @@ class Job:
         seed: of its random numbers.
         epochs: the epoch at which it ends, where the proposer decides that, or None.
         parent: the trial from whose last state it goes on, or None.
-        rung: of a successive halving, or None.
+        parent_epochs: the epochs of that state.
     """
 
     trial: int
@@ -28,7 +28,7 @@ class Job:
     seed: int
     epochs: int | None = None
     parent: int | None = None
-    rung: int | None = None
+    parent_epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,21 @@ class Fold:
     """What one fit of a trial gave.
 
     Attributes:
+        fold: which split of the data, counted from 0.
+        execution: which repetition of it, counted from 0.
         score: of the objective, or None if it is not a number.
         metrics: what else was measured.
-        seconds: that fit and scoring took.
+        fit_seconds: that fitting took.
+        score_seconds: that scoring took.
         epochs: one record an epoch, with its number under "epoch".
     """
 
+    fold: int
+    execution: int
     score: float | None
     metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
     epochs: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -53,8 +59,8 @@ class Result:
     """What a trial gave.
 
     Attributes:
-        score: of the objective; None where there is none.
-        metrics: what else was measured, the mean over folds.
+        score: of the objective, the mean over its fits; None where there is none.
+        metrics: what else was measured, the mean over its fits.
         folds: one for each fit.
     """
 

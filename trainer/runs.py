@@ -15,6 +15,7 @@ the files in it. Not for the state of a training (`keeping`).
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import datetime
 import io
 import json
@@ -36,6 +37,7 @@ import numpy as np
 from trainer import saving
 from trainer.callbacks import states
 from trainer.files import write_whole
+from trainer.holding import Hold, InUse
 from trainer.statefile import StateFolder
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Run:
         self.seed = seed
         self.found: State | None = None
         self.states: StateFolder
-        self._lock: Any = None
+        self._lock: Hold | None = None
 
     @classmethod
     def open(cls, trainer: Trainer, resume: bool | str, seed: int, data: dict[str, Any]) -> Run:
@@ -104,22 +106,12 @@ class Run:
         return run
 
     def _hold(self) -> None:
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(self.path / ".lock")
-        holder = self.path / ".holder.json"
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            who = _read(holder) or {}
+            self._lock = Hold(self.path)
+        except InUse as error:
             raise RunError(
-                f"run_dir={str(self.path)!r}: process {who.get('process', '?')} on "
-                f"{who.get('machine', '?')} has been using it since {who.get('since', '?')}; wait "
-                "for it, or write another run_dir"
+                f"run_dir={str(self.path)!r}: {error}; wait for it, or write another run_dir"
             ) from None
-        mine = {"process": os.getpid(), "machine": platform.node(), "since": _now()}
-        with self._tried(holder.name):
-            write_whole(holder, json.dumps(mine).encode())
 
     def _begin(self, trainer: Trainer, resume: bool | str, data: dict[str, Any]) -> None:
         earlier = _read(self.path / "config.json")
@@ -231,9 +223,10 @@ class Run:
     def finish(self, trainer: Trainer) -> None:
         """Write the model and the learning curves, and mark the run as finished."""
         self.history(trainer.history_)
-        saving.save(trainer, trainer._network, self.path / "model.keras")
-        if len(trainer.history_):
-            self._draw(trainer.history_)
+        if not _state_alone.get():
+            saving.save(trainer, trainer._network, self.path / "model.keras")
+            if len(trainer.history_):
+                self._draw(trainer.history_)
         self._config["status"] = "finished"
         self._write("config.json", self._config)
         self.log(f"finished after {len(trainer.history_)} epochs")
@@ -257,8 +250,7 @@ class Run:
         """Wait until the state is written, and leave the folder to others."""
         if hasattr(self, "states"):
             self.states.close()
-        if self._lock is not None and self._lock.is_locked:
-            (self.path / ".holder.json").unlink(missing_ok=True)
+        if self._lock is not None:
             self._lock.release()
 
     @contextlib.contextmanager
@@ -271,6 +263,30 @@ class Run:
 
     def _write(self, name: str, content: Any) -> None:
         write_whole(self.path / name, (json.dumps(content, indent=1) + "\n").encode())
+
+
+_state_alone = contextvars.ContextVar("state_alone", default=False)
+
+
+@contextlib.contextmanager
+def state_alone() -> Iterator[None]:
+    """Within it, a finished run keeps its state to go on from, without a model or pictures.
+
+    The trials of a search are such runs: there are many, and most are looked at never again.
+    """
+    token = _state_alone.set(True)
+    try:
+        yield
+    finally:
+        _state_alone.reset(token)
+
+
+def finished_epochs(path: Path) -> int | None:
+    """The epochs of the finished run in a folder; None if none is, or it is unfinished."""
+    config = _read(path / "config.json") or {}
+    if config.get("status") != "finished":
+        return None
+    return int(config["fields"]["epochs"])
 
 
 def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -37,6 +37,10 @@ class Crashed(Failure):
     again = True
 
 
+class Withdrawn(Failure):
+    """It was cancelled before a worker began it."""
+
+
 class Executor(Protocol):
     """Runs `work(argument)` for one argument after another, some of them at once.
 
@@ -47,7 +51,11 @@ class Executor(Protocol):
     workers: int
 
     def submit(self, argument: Any) -> Future[Any]:
-        """Run the work on an argument; the future gives the result, or raises a Failure."""
+        """Run the work on an argument; the future gives the result, or raises a Failure.
+
+        The future's running() tells whether a worker has begun. Its cancel() withdraws the
+        argument if none has: the future then raises Withdrawn.
+        """
 
     def close(self) -> None:
         """Give up what is running or waiting, and end."""

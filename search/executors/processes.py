@@ -18,15 +18,25 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
+from search.executors import (
+    Crashed,
+    Failure,
+    OutOfMemory,
+    Raised,
+    TimedOut,
+    Withdrawn,
+    worker,
+)
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at the memory of the workers
+SECONDS_UNTIL_LOST = 2.0  # of a dead worker's job, of which pebble has not told
 LAST_WORDS = 2_000  # characters of what a process printed that its failure quotes
 
 
@@ -87,12 +97,11 @@ class Processes:
         """Run the work on an argument in a free worker, or when one is free."""
         import cloudpickle
 
-        outer: Future[Any] = Future()
         self._submitted += 1
         number = self._submitted
-        self._jobs[number] = outer
         sent = cloudpickle.dumps(argument)  # it may hold classes of a script
         inner = self._pool.schedule(worker.run, args=(number, sent), timeout=self._timeout)
+        outer = self._jobs[number] = _Job(inner)
 
         def pass_on(done: Any) -> None:
             self._jobs.pop(number, None)
@@ -129,7 +138,7 @@ class Processes:
         if isinstance(error, TimeoutError):
             return TimedOut(f"took longer than {self._timeout:g} s, and was ended")
         if isinstance(error, concurrent.futures.CancelledError):
-            return Crashed("was given up when the search ended")
+            return Withdrawn("was given up")
         if not isinstance(error, ProcessExpired):
             return Raised(f"it could not be sent to a worker: {type(error).__name__}: {error}")
         said = self._last_words(error.pid)
@@ -151,22 +160,23 @@ class Processes:
         return f"; it had printed:\n{text}" if text else ""
 
     def _watch(self) -> None:
-        left: set[Path] = set()
+        dead: dict[Path, float] = {}
         while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
             if self._memory is not None:
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
             # pebble takes a process that left with 0 for one that had nothing to do, and would wait
-            # for its job for ever. What was left at the last look is not just being told of.
-            found = {mark for mark in self._folder.glob("*.job") if not _alive(int(mark.stem))}
-            for mark in found & left:
+            # for its job for ever; of every other death it tells soon
+            marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]
+            now = time.monotonic()
+            dead = {mark: dead.get(mark, now) for mark in marks}
+            for mark in [m for m, since in dead.items() if now - since > SECONDS_UNTIL_LOST]:
                 with contextlib.suppress(OSError, ValueError):
                     job = self._jobs.pop(int(mark.read_text()), None)
                     mark.unlink()
                     if job is not None:
                         said = self._last_words(int(mark.stem))
                         _end(job, Crashed(f"its process left with exit code 0{said}"))
-            left = found
 
     def _limit(self, pid: int) -> None:
         import psutil
@@ -178,6 +188,20 @@ class Processes:
             if taken > self._memory and process.ppid() == os.getpid():
                 self._killed[pid] = taken
                 process.kill()
+
+
+class _Job(Future[Any]):
+    """What a job gives; whether it has begun is pebble's to know."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def running(self) -> bool:
+        return bool(self._inner.running()) and not self.done()
+
+    def cancel(self) -> bool:
+        return not self._inner.running() and bool(self._inner.cancel())
 
 
 def _alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ be sent back. Not for starting and ending processes (`processes`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -36,12 +37,28 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     for name in THREADS:
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # several processes share a GPU: none may take all of its memory at once
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     mark = Path(folder) / f"{os.getpid()}.txt"
     output = os.open(mark, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(Exception):  # the first job says what is wrong
+        warm_up = getattr(_loaded(), "warm_up", None)
+        if warm_up is not None:
+            warm_up()
+
+
+def _loaded() -> Any:
+    global _work
+    if _work is None:
+        import cloudpickle
+
+        with open(_file, "rb") as file:
+            _work = cloudpickle.load(file)
+    return _work
 
 
 def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
@@ -53,17 +70,13 @@ def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
         job: its number; a file beside the process's output holds it while it runs.
         argument: of the work, pickled.
     """
-    global _work
     os.ftruncate(1, 0)  # what this job prints is all that its file holds
     mark = Path(_file).with_name(f"{os.getpid()}.job")
     mark.write_text(str(job))
     try:
         import cloudpickle
 
-        if _work is None:
-            with open(_file, "rb") as file:
-                _work = cloudpickle.load(file)
-        return "result", pickle.dumps(_work(cloudpickle.loads(argument)))
+        return "result", pickle.dumps(_loaded()(cloudpickle.loads(argument)))
     except (Exception, SystemExit) as error:
         text = "".join(traceback.format_exception(error))
         return "raised", f"{type(error).__name__}: {error}\n{text}"

@@ -1,8 +1,8 @@
 """Who proposes the next trial of a study.
 
-Responsible for the protocol that all proposers share, and for finding one by name. A proposer is
-asked for trials and told how they ended; it can be put to JSON and back at any moment between two
-calls, and then proposes what it would have proposed. Not for running trials, nor for storing them.
+Responsible for the protocol that all proposers share. A proposer is asked for trials and told how
+they ended; it can be put to JSON and back at any moment between two calls, and then proposes what
+it would have proposed. Not for running trials, nor for storing them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,19 @@ class Outcome:
 
 
 class Proposer(Protocol):
-    """Proposes trials."""
+    """Proposes trials.
+
+    Attributes:
+        slow: whether asking may take long, so that it is worth being asked before a worker is
+            free.
+        learns: whether trials that somebody else proposed mean anything to it.
+    """
+
+    @property
+    def slow(self) -> bool: ...
+
+    @property
+    def learns(self) -> bool: ...
 
     def ask(self) -> Proposal:
         """The next trial.
@@ -65,8 +77,20 @@ class Proposer(Protocol):
     def tell(self, key: str, outcome: Outcome) -> None:
         """The trial of this key ended."""
 
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
+        """A trial that somebody else proposed has ended.
+
+        Args:
+            key: its name, which none of the proposer's own has.
+            point: a point of the space.
+            outcome: how it ended.
+        """
+
     def snapshot(self) -> Any:
-        """All that decides what is proposed from now on, as JSON holds it."""
+        """All that decides what is proposed from now on, as JSON holds it.
+
+        It may share lists with the proposer: to be written down before the next call.
+        """
 
     def restore(self, snapshot: Any) -> None:
         """Take back what `snapshot` of a proposer made with the same arguments gave."""

@@ -4,25 +4,29 @@ Responsible for putting a space to an oracle exactly, for driving the oracle by 
 for its state as JSON. Not for running trials. keras-tuner's own files are never written: they do
 not survive a crash between two of them.
 
-How a domain is put: what keras-tuner has as it is (whole numbers with steps, numbers) stays; all
-else is put as the index of a value, or as the place in 0..1 of a logarithmic whole number, and
-decoded here. keras-tuner would turn booleans into numbers, refuse None, miss the last step of a
-number, and leave out the maximum of a logarithmic grid.
+How a domain is put: what keras-tuner has as it is (whole numbers, numbers) stays; all else, and all
+of a grid, is put as the index of a value and decoded here. keras-tuner would turn booleans into
+numbers, refuse None, miss the last step of a number, and leave out the maximum of a logarithmic
+grid.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from search.proposers import Finished, Outcome, Proposal, Wait
-from search.space import LEVELS, Point, Space, from_unit, listed, same, to_unit, values
+from search.space import LEVELS, Point, Space, listed, same, values
 from trainer.checks import did_you_mean
-from trainer.hyperparameters import Choice, Domain, Float, Int
+from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 OBJECTIVE = "score"
@@ -42,6 +46,10 @@ class KerasTuner:
         epochs: those of a full trial, for hyperband.
         defaults: the estimator's own values; a grid begins with them.
         options: further arguments of the oracle, such as factor for hyperband.
+
+    Attributes:
+        slow: a Gaussian process takes seconds to ask, and one's own oracle may.
+        learns: False of hyperband, whose rounds compare trials of equal epochs.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class KerasTuner:
         options: dict[str, Any] | None = None,
     ) -> None:
         import keras_tuner
+        from keras_tuner import oracles
 
         self._space = space
         self._max_trials = max_trials
@@ -71,24 +80,37 @@ class KerasTuner:
             self._oracle = _made(
                 tuner, objective, parameters, max_trials, seed, epochs, dict(options or {})
             )
+        held = {parameter.name for parameter in self._oracle.hyperparameters.space}
+        for name in self._codes:
+            if name not in held:
+                raise ValueError(
+                    f"tuner={tuner!r}: its oracle does not search {name!r}; give the parameters "
+                    "on, `lambda objective, parameters: Oracle(objective=objective, "
+                    "hyperparameters=parameters, max_trials=20)`"
+                )
         self._oracle.verbose = 0
         self._oracle.max_consecutive_failed_trials = _WITHOUT_END
         self._oracle.save = lambda *ignored: None
         self._oracle._save_trial = lambda *ignored: None
+        self._own = callable(tuner)
+        self.slow = self._own or tuner == "bayesian"
+        self.learns = not isinstance(self._oracle, oracles.HyperbandOracle)
+        self._grid = isinstance(self._oracle, oracles.GridSearchOracle)
         self._fitted: list[Any] | None = None
         self._remember_fits()
         self._asked = 0
+        self._told: dict[str, float] = {}
+        self._texts: dict[str, str] = {}
+        self._known: dict[str, float | None] = {}  # others' scores by the hash of their points
 
     def ask(self) -> Proposal:
         """The oracle's next trial."""
         if self._max_trials is not None and self._asked >= self._max_trials:
             raise Finished
-        # an oracle gives a tuner one trial at a time: each trial has a tuner of its own
-        trial = self._oracle.create_trial(f"worker-{self._asked}")
-        if trial.status == "IDLE":
-            raise Wait
-        if trial.status == "STOPPED":
-            raise Finished
+        trial = self._created()
+        while (point := self._oracle._id_to_hash[trial.trial_id]) in self._known:
+            self.tell(trial.trial_id, Outcome(self._known[point]))
+            trial = self._created()
         self._asked += 1
         found = dict(trial.hyperparameters.values)
         own = {name: found[name] for name in found if name.startswith("tuner/")}
@@ -102,28 +124,62 @@ class KerasTuner:
             rung=own.get("tuner/round"),
         )
 
+    def _created(self) -> Any:
+        with _one_thread() if self.slow else contextlib.nullcontext():
+            # an oracle gives a tuner one trial at a time: each trial has a tuner of its own
+            trial = self._oracle.create_trial(f"worker-{self._asked}")
+        if trial.status == "IDLE":
+            raise Wait
+        if trial.status == "STOPPED":
+            raise Finished
+        return trial
+
     def tell(self, key: str, outcome: Outcome) -> None:
         """Report a score, or that there is none: then the trial has failed."""
         trial = self._oracle.trials[key]
         if outcome.score is not None and math.isfinite(outcome.score):
-            self._oracle.update_trial(key, {OBJECTIVE: float(outcome.score)})
+            self._told[key] = float(outcome.score)
+            self._oracle.update_trial(key, {OBJECTIVE: self._told[key]})
             trial.status = "COMPLETED"
         else:
             trial.status = "FAILED"
         self._oracle.end_trial(trial)
 
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
+        """Add the trial to the oracle's, if it can hold the point: a grid may not.
+
+        A Gaussian process is fitted to it, random search does not draw it again, and a grid
+        passes over it.
+        """
+        if not self.learns:
+            return
+        parameters = self._oracle.hyperparameters.copy()
+        parameters.values = {}
+        for parameter in parameters.space:
+            if parameters.is_active(parameter):
+                value = parameter.default  # of what the oracle sees as active, and Space does not
+                if parameter.name in point:
+                    value = self._codes[parameter.name].encode(point[parameter.name])
+                if value is None:
+                    return
+                parameters.values[parameter.name] = value
+        if self._grid:
+            # a trial more among a grid's own would be where its walk begins
+            self._known[self._oracle._compute_values_hash(parameters.values)] = outcome.score
+            return
+        self._oracle.trials[key] = _trial(key, parameters, "RUNNING")
+        self._oracle.start_order.append(key)
+        self.tell(key, outcome)
+
     def snapshot(self) -> Any:
         """The oracle's state, its trials, and what its own state leaves out."""
         oracle = self._oracle
         state = {k: v for k, v in oracle.get_state().items() if k != "display"}
-        state["run_times"], state["id_to_hash"] = (
-            dict(state["run_times"]),
-            dict(state["id_to_hash"]),
-        )
         found: dict[str, Any] = {
             "asked": self._asked,
             "oracle": state,
-            "trials": [trial.get_state() for trial in oracle.trials.values()],
+            "trials": [self._text(key, trial) for key, trial in oracle.trials.items()],
+            "known": self._known,
             "fitted": self._fitted,
         }
         generator = getattr(oracle, "_random_state", None)
@@ -142,17 +198,29 @@ class KerasTuner:
 
     def restore(self, snapshot: Any) -> None:
         """Put the oracle into that state."""
-        from keras_tuner.engine.trial import Trial
+        from keras_tuner import HyperParameters
 
         oracle = self._oracle
         self._asked = snapshot["asked"]
-        trials = [Trial.from_state(state) for state in snapshot["trials"]]
-        oracle.trials = {trial.trial_id: trial for trial in trials}
+        self._known = dict(snapshot["known"])
+        config = copy.deepcopy(snapshot["oracle"]["hyperparameters"])  # from_config changes it
+        parameters = HyperParameters.from_config(config)
+        oracle.trials, self._told, self._texts = {}, {}, {}
+        for text in snapshot["trials"]:
+            key, parameters.values, status, told, score = json.loads(text)
+            trial = _trial(key, parameters.copy(), status)
+            if told is not None:
+                self._told[key] = told
+                trial.metrics.register(OBJECTIVE, direction=oracle.objective.direction)
+                trial.metrics.update(OBJECTIVE, told)
+            trial.score = score
+            oracle.trials[key] = trial
         oracle.set_state(snapshot["oracle"] | {"display": oracle._display.get_state()})
         self._remember_fits()  # its set_state makes a new process without data
         if snapshot["fitted"] is not None:
             x, y = snapshot["fitted"]
-            oracle.gpr.fit(np.array(x), np.array(y))
+            with _one_thread():
+                oracle.gpr.fit(np.array(x), np.array(y))
         if "generator" in snapshot:
             name, keys, *rest = snapshot["generator"]
             oracle._random_state.set_state((name, np.array(keys, np.uint32), *rest))
@@ -164,6 +232,17 @@ class KerasTuner:
             ids._next_index.clear()
             ids._next_index.update(dict(following))
             oracle._populate_next = list(snapshot["next"])
+
+    def _text(self, key: str, trial: Any) -> str:
+        """A trial as JSON text; of a thousand that have ended none is written twice."""
+        if key in self._texts:
+            return self._texts[key]
+        values = trial.hyperparameters.values
+        text = json.dumps([key, values, trial.status, self._told.get(key), trial.score])
+        # one's own oracle may have second thoughts about a trial
+        if trial.status in ("COMPLETED", "FAILED") and not self._own:
+            self._texts[key] = text
+        return text
 
     def _parameters(self, defaults: Point) -> Any:
         import keras_tuner
@@ -203,8 +282,6 @@ class _Code:
         self._kind = "index"
         if grid:
             self._listed = listed(domain, LEVELS)
-        elif isinstance(domain, Int) and domain.log:
-            self._kind = "unit"
         elif isinstance(domain, Int):
             self._kind = "int"
         elif isinstance(domain, Float) and domain.step is None and domain.low < domain.high:
@@ -222,15 +299,14 @@ class _Code:
             parameters.Choice(
                 name, list(range(len(self._listed))), ordered=ordered, default=(places or [0])[0]
             )
-        elif self._kind == "unit":
-            at = to_unit(domain, default) if inside else 0.5
-            parameters.Float(name, 0.0, 1.0, default=at)
         elif self._kind == "int":
             assert isinstance(domain, Int)
             reached = values(domain)
             assert reached is not None
             kept = {"default": int(default)} if inside else {}
-            parameters.Int(name, int(domain.low), int(reached[-1]), step=domain.step or 1, **kept)
+            # a step of 1 keeps keras-tuner within the domain; with log=True it would be a ratio
+            kept |= {"sampling": "log"} if domain.log else {"step": int(domain.step or 1)}
+            parameters.Int(name, int(domain.low), int(reached[-1]), **kept)
         else:
             assert isinstance(domain, Float)
             kept = {"default": float(default)} if inside else {}
@@ -240,19 +316,43 @@ class _Code:
     def decode(self, value: Any) -> Any:
         if self._kind == "index":
             return self._listed[value]
-        if self._kind == "unit":
-            return from_unit(self._domain, value)
+        assert isinstance(self._domain, (Int, Float))
         if self._kind == "int":
-            return int(value)
-        assert isinstance(self._domain, Float)
+            # a Gaussian process that proposes the end of a logarithmic range gets one more
+            return min(int(value), int(self._domain.high))
         return min(max(float(value), self._domain.low), self._domain.high)
+
+    def encode(self, value: Any) -> Any:
+        """What `decode` makes the value of, or None if a grid leaves the value out."""
+        if self._kind == "index":
+            # a number of steps is as exact as the one who wrote it
+            near = functools.partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
+            alike = same if isinstance(self._domain, (Choice, Bool)) else near
+            return next((i for i, v in enumerate(self._listed) if alike(v, value)), None)
+        return int(value) if self._kind == "int" else float(value)
 
     def encoded(self, wanted: Any) -> list[Any] | None:
         """Values of a condition as keras-tuner has them, or None if it cannot."""
         options = wanted if isinstance(wanted, tuple) else (wanted,)
         if self._kind == "index":
             return [i for i, v in enumerate(self._listed) if any(same(v, o) for o in options)]
-        return [int(o) for o in options] if self._kind == "int" else None
+        if self._kind == "int" and not getattr(self._domain, "log", False):
+            return [int(o) for o in options]
+        return None
+
+
+def _one_thread() -> threadpool_limits:
+    """One thread for matrices: the cores are the workers', and small products wait on each other.
+
+    What is proposed then does not depend on the number of cores either: sums round alike.
+    """
+    return threadpool_limits(1, user_api="blas")
+
+
+def _trial(key: str, parameters: Any, status: str) -> Any:
+    from keras_tuner.engine.trial import Trial
+
+    return Trial(parameters, key, status)
 
 
 def _made(

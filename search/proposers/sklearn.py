@@ -26,6 +26,9 @@ class Listed:
         points: in their order.
     """
 
+    slow = False
+    learns = True
+
     def __init__(self, points: list[Point]) -> None:
         self._points = points
         self._next = 0
@@ -38,6 +41,9 @@ class Listed:
         return Proposal(str(self._next - 1), self._points[self._next - 1])
 
     def tell(self, key: str, outcome: Outcome) -> None:
+        """Nothing depends on it."""
+
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
         """Nothing depends on it."""
 
     def snapshot(self) -> Any:
@@ -85,6 +91,9 @@ class Halving:
             many rungs as the number of candidates allows.
         maximize: whether a higher score is better.
     """
+
+    slow = False
+    learns = False  # its rungs compare trials of equal epochs
 
     def __init__(
         self,
@@ -147,6 +156,9 @@ class Halving:
         """Note the score; a trial without one is not promoted."""
         score = outcome.score
         self._scores[key] = score if score is not None and math.isfinite(score) else None
+
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
+        """Nothing: another's trial is in no rung; put its point among the candidates."""
 
     def snapshot(self) -> Any:
         """The rung and its scores."""

@@ -1,0 +1,197 @@
+"""The arguments of a search, checked before anything is started.
+
+Responsible for one clear error a fault: the argument, its value, and what to write instead. Not for
+the space (`space`) and the score (`scoring`), which check what they are given themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from search.callbacks import SearchCallback
+from search.scoring import trainer_in
+from search.space import Point, Space
+from search.store import Trial
+from trainer import preparation
+from trainer.checks import integer, one_of, positive
+from trainer.streams import is_stream
+
+if TYPE_CHECKING:
+    from search.base import Search
+
+EXECUTORS = ("processes", "serial")
+
+
+def arguments(search: Search) -> None:
+    """Check the arguments that need no data.
+
+    Raises:
+        TypeError, ValueError: naming the argument, its value and what to write instead.
+    """
+    estimator = search.estimator
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        name = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
+        instead = f"write {name}()" if isinstance(estimator, type) else "write Classifier()"
+        raise TypeError(f"estimator={name}: must be an estimator with get_params; {instead}")
+    if not hasattr(estimator, "fit"):
+        raise TypeError(f"estimator={estimator!r}: has no method fit; write Classifier()")
+    _of_execution(search)
+    if search.directory is not None and (
+        not isinstance(search.directory, (str, os.PathLike)) or not str(search.directory)
+    ):
+        raise TypeError(
+            f"directory={search.directory!r}: must be the name of a folder; write 'studies/first'"
+        )
+    one_of("resume", search.resume, ("auto", True, False))
+    if search.resume is True and search.directory is None:
+        raise ValueError("resume=True: there is no directory; write directory='studies/first'")
+    if search.seed is not None:
+        integer("seed", search.seed, low=0, example=0)
+    if not isinstance(search.refit, (bool, str)):
+        raise TypeError(f"refit={search.refit!r}: must be True, False or the name of a score")
+    if search.max_seconds is not None:
+        positive("max_seconds", search.max_seconds)
+    integer("executions_per_trial", search.executions_per_trial, low=1, example=2)
+    _of_trainer(search)
+    _callbacks(search.callbacks)
+    one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))
+
+
+def _of_execution(search: Search) -> None:
+    if not callable(search.executor):
+        one_of("executor", search.executor, EXECUTORS)
+    workers(search.workers)
+    if search.trial_timeout is not None:
+        positive("trial_timeout", search.trial_timeout)
+    if search.trial_memory is not None:
+        integer("trial_memory", search.trial_memory, low=1, example=4 * 2**30)
+    integer("trial_retries", search.trial_retries, low=0, example=1)
+    if search.executor == "serial":
+        for name, value in (
+            ("trial_timeout", search.trial_timeout),
+            ("trial_memory", search.trial_memory),
+            ("workers", None if search.workers == 1 else search.workers),
+        ):
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value!r}: executor='serial' runs one trial after another in this "
+                    f"process, without limits; leave out {name}, or write executor='processes'"
+                )
+
+
+def _of_trainer(search: Search) -> None:
+    prefix, trainer = trainer_in(search.estimator)
+    if search.max_epochs is not None:
+        integer("max_epochs", search.max_epochs, low=1, example=1_000)
+        if trainer is None:
+            raise ValueError(
+                f"max_epochs={search.max_epochs}: {type(search.estimator).__name__} has no epochs; "
+                "write max_seconds or fewer trials"
+            )
+    if search.executions_per_trial > 1:
+        params = search.estimator.get_params(deep=True)
+        fixed = {
+            name: value
+            for name, value in params.items()
+            if name.split("__")[-1] == "random_state" and isinstance(value, int)
+        }
+        for name, value in fixed.items():
+            raise ValueError(
+                f"executions_per_trial={search.executions_per_trial}: with {name}={value} all "
+                f"executions of a trial would be equal; leave out {name}, and write seed={value} "
+                "for the search"
+            )
+    if search.cv is not None and isinstance(search.cv, int):
+        integer("cv", search.cv, low=2, example=5)
+
+
+def workers(value: int | None) -> int:
+    """How many processes: as given, or one for each core that this process may use."""
+    if value is not None:
+        return integer("workers", value, low=1, example=4)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _callbacks(callbacks: Any) -> None:
+    if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Sequence):
+        raise TypeError(
+            f"callbacks={callbacks!r}: must be a list of search.SearchCallback objects; write "
+            "callbacks=[]"
+        )
+    for callback in callbacks:
+        if not isinstance(callback, SearchCallback):
+            raise TypeError(
+                f"callbacks=[{callback!r}]: is no search.SearchCallback; callbacks of a training "
+                "belong to the estimator: Classifier(callbacks=[...])"
+            )
+
+
+def data(search: Search, x: Any, y: Any, validation_data: Any, groups: Any, weight: Any) -> None:
+    """Check the arguments of fit.
+
+    Raises:
+        TypeError, ValueError: as Trainer.fit does, or that they contradict the search.
+    """
+    if search.cv is not None and validation_data is not None:
+        raise ValueError(
+            f"cv={search.cv!r}, validation_data: two ways to measure a trial; leave out one"
+        )
+    if groups is not None and search.cv is None:
+        raise ValueError("groups: are for a splitter; write cv=GroupKFold(5), for example")
+    stream = is_stream(x)
+    if stream and validation_data is None:
+        raise ValueError(
+            f"x={type(x).__name__}: a stream cannot be split; pass validation_data, for example "
+            "x.take(k), and search on x.skip(k)"
+        )
+    if (stream or is_stream(validation_data)) and search.executor != "serial":
+        raise ValueError(
+            f"x={type(x).__name__}: a stream cannot be sent to other processes; pass arrays, which "
+            "workers share memory-mapped, or write executor='serial'"
+        )
+    trainer = trainer_in(search.estimator)[1]
+    if trainer is None or trainer is not search.estimator:
+        from sklearn.utils import check_consistent_length
+
+        if not stream:
+            check_consistent_length(x, y, weight, groups)
+        return
+    owner = type(trainer).__name__ if trainer._needs_y else None
+    preparation.collect(x, y, weight, batch_size=trainer.batch_size, needs_y=owner)
+    preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
+
+
+def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
+    """The points of enqueue=, each completed by the estimator's own values.
+
+    Raises:
+        TypeError, ValueError: no list of dicts, or a point outside the space.
+    """
+    if value is None:
+        return []
+    if isinstance(value, Mapping) or not all(isinstance(point, Mapping) for point in value):
+        raise TypeError(
+            f"enqueue={value!r}: must be a list of dicts from parameter to value; write "
+            "enqueue=[{'learning_rate': 0.01}]"
+        )
+    own = estimator.get_params(deep=True)
+    points = []
+    for i, point in enumerate(value):
+        whole = {name: own[name] for name in space.domains} | dict(point)
+        try:
+            points.append(space.check(whole))
+        except ValueError as error:
+            raise ValueError(f"enqueue[{i}]: {error}") from error
+    return points
+
+
+def score_names(scoring: Any, trials: Sequence[Trial]) -> list[str]:
+    """The names of several scores, in scoring's order."""
+    if not callable(scoring):
+        return list(scoring)
+    names = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    return [name.removeprefix("test_") for name in names if name.startswith("test_")]

@@ -1,0 +1,224 @@
+"""The data of a search: kept once on disk for all workers, and cut into splits.
+
+Responsible for taking rows of whatever holds them, for splits, for a file that every worker maps
+into its memory, and for telling whether data are those that a study began with. Not for checking
+data against an estimator: its fit does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import arrays, fingerprint
+from trainer.preparation import Rows
+from trainer.streams import is_stream
+
+HOLDOUT = 0.2  # the share of rows held out where nothing else is said
+FILE = "data.joblib"
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What fit of a search was given.
+
+    Attributes:
+        x: rows, as the estimator takes them, or a stream.
+        y: targets of the rows, or None.
+        weight: of the rows [n], or None.
+        validation: (x, y) or (x, y, weight) or a stream, where the search was given some.
+    """
+
+    x: Any
+    y: Any = None
+    weight: Any = None
+    validation: Any = None
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return rows(self.x)
+
+    def take(self, index: np.ndarray) -> Data:
+        """The given rows, without validation data."""
+        return Data(_take(self.x, index), _take(self.y, index), _take(self.weight, index))
+
+    def held(self, split: Split) -> Data:
+        """The rows to train on, with the others as validation data."""
+        test = self.take(split[1])
+        parts = (test.x, test.y) if test.weight is None else (test.x, test.y, test.weight)
+        return replace(self.take(split[0]), validation=parts)
+
+
+def rows(x: Any) -> int:
+    """How many rows there are.
+
+    Raises:
+        ValueError: parts of several inputs differ in that.
+    """
+    if arrays.is_nested(x):
+        return arrays.length(arrays.map_tree(np.asanyarray, x), "x")
+    return int(x.shape[0]) if hasattr(x, "shape") else len(x)
+
+
+def _take(value: Any, index: np.ndarray) -> Any:
+    if value is None:
+        return None
+    if arrays.is_nested(value):
+        return arrays.take(value, index)
+    from sklearn.utils import _safe_indexing
+
+    return _safe_indexing(value, index)
+
+
+# ---- splits --------------------------------------------------------------------------------------
+
+
+def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]:
+    """Cross-validation's rows to train on and to test on.
+
+    Args:
+        data: all rows.
+        cv: a number of folds (stratified for a classifier), a splitter of scikit-learn, or an
+            iterable of (train, test).
+        groups: of the rows [n], for splitters that take them.
+        classifier: whether y are labels.
+
+    Raises:
+        ValueError: cv fits neither the data nor the groups.
+    """
+    from sklearn.model_selection import check_cv
+    from sklearn.utils.multiclass import type_of_target
+
+    y = None if data.y is None or arrays.is_nested(data.y) else np.asarray(data.y)
+    labels = classifier and y is not None and type_of_target(y) in ("binary", "multiclass")
+    if isinstance(cv, (int, np.integer)) and labels:
+        _enough_of_each(y, int(cv))
+    try:
+        splitter = check_cv(cv, y, classifier=labels)
+        index = np.zeros((data.n, 1))
+        found = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(index, y, groups)]
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"cv={cv!r}: {error}; write cv=5, a splitter of sklearn.model_selection (with "
+            "fit(..., groups=...) if it takes groups), or a list of (train, test)"
+        ) from error
+    for i, (train, test) in enumerate(found):
+        if len(train) == 0 or len(test) == 0:
+            raise ValueError(f"cv={cv!r}: split {i} has {len(train)} and {len(test)} rows")
+    return found
+
+
+def _enough_of_each(y: Any, folds: int) -> None:
+    classes, counts = np.unique(y, return_counts=True)
+    least = int(counts.argmin())
+    if counts[least] < folds:
+        instead = f"cv={counts[least]}" if counts[least] > 1 else "cv=ShuffleSplit(n_splits=5)"
+        raise ValueError(
+            f"cv={folds}: the class {classes[least].item()!r} has {counts[least]} rows, fewer "
+            f"than folds; write {instead}, or drop the class"
+        )
+
+
+def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
+    """Rows to train on, and a share held out; stratified where y are labels of one output.
+
+    Raises:
+        ValueError: a class has a single row, or a part would lack one of the classes.
+    """
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils.multiclass import type_of_target
+
+    y = None if data.y is None or arrays.is_nested(data.y) else np.asarray(data.y)
+    labels = classifier and y is not None and type_of_target(y) in ("binary", "multiclass")
+    if data.n < 2:
+        raise ValueError(f"x has {data.n} rows: too few to hold some out; pass validation_data")
+    try:
+        train, test = train_test_split(
+            np.arange(data.n),
+            test_size=math.ceil(share * data.n),
+            stratify=y if labels else None,
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"holding out {share:.0%} of {data.n} rows: {error}; pass validation_data, or write "
+            "cv=..."
+        ) from error
+    return np.sort(train), np.sort(test)
+
+
+# ---- for workers ---------------------------------------------------------------------------------
+
+
+def keep(data: Data, folder: Path) -> Path:
+    """Write the data to a file that `load` maps; it is there whole or not at all.
+
+    Raises:
+        TypeError: they cannot be pickled.
+        OSError: the folder has no room for them.
+    """
+    import joblib
+
+    path = folder / FILE
+    beside = folder / f".{secrets.token_hex(8)}.tmp"
+    try:
+        joblib.dump(data, beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"directory={str(folder)!r}: the data could not be written there for the workers "
+            f"({error.strerror}); write a directory with room, or executor='serial'",
+        ) from error
+    except Exception as error:
+        raise TypeError(
+            f"x={type(data.x).__name__}: cannot be sent to other processes ({error}); pass "
+            "arrays, or write executor='serial'"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Data:
+    """Read them; arrays stay on disk until they are used, and cannot be written to."""
+    import joblib
+
+    data: Data = joblib.load(path, mmap_mode="r")
+    return data
+
+
+def fingerprint_of(data: Data, splits: Sequence[Split]) -> dict[str, Any]:
+    """What tells whether a study goes on with the rows and splits that it began with."""
+    found: dict[str, Any] = {"training": _fingerprint(data.x, data.y, data.weight)}
+    if data.validation is not None:
+        parts = (data.validation, None, None)
+        if not is_stream(data.validation):
+            x, y, *weight = data.validation
+            parts = (x, y, weight[0] if weight else None)
+        found["validation"] = _fingerprint(*parts)
+    digest = hashlib.sha256()
+    for train, test in splits:
+        digest.update(np.ascontiguousarray(train).tobytes() + b"|")
+        digest.update(np.ascontiguousarray(test).tobytes() + b"|")
+    if splits:
+        found["splits"] = f"{len(splits)}, {digest.hexdigest()[:16]}"
+    return found
+
+
+def _fingerprint(x: Any, y: Any, weight: Any) -> Any:
+    if is_stream(x):
+        return f"stream {getattr(x, 'element_spec', type(x).__name__)!r}"
+    whole = weight if weight is None else np.asarray(weight)
+    return fingerprint.of(Rows(x, y, whole))

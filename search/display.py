@@ -1,0 +1,376 @@
+"""What a person sees of a search while it runs: a live table, plain lines, or nothing.
+
+Responsible for what is shown and when, and for giving the terminal back. Not for the text of a
+finished study (`summary`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from search.callbacks import SearchCallback, Study
+from search.store import Trial
+from search.summary import duration, number, one_line, reason, settings
+from trainer.checks import one_of
+from trainer.figures import shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes a few milliseconds: about 1% of it
+FAILURES = 3  # reasons below the live table
+REASON = 200  # characters of a reason in a plain line
+FREE_LINES = 50  # of ordinary trials, before they are thinned out
+SECONDS_A_LINE = 10.0  # which pay for one more
+
+
+class Display(SearchCallback):
+    """Shows a search in the way that suits the output; a search adds it by itself.
+
+    Args:
+        verbose: 1 or "auto": a live table on a terminal or in a notebook (with ipywidgets), plain
+            lines elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
+            in a file or a pipe: it takes hours, and may run where nobody looks but at its log.
+
+    Raises:
+        ValueError: another `verbose`.
+    """
+
+    def __init__(self, verbose: int | str = "auto") -> None:
+        self.verbose = one_of("verbose", verbose, ("auto", 0, 1, 2, True, False))
+        self._shown = SearchCallback()
+
+    def on_search_begin(self, study: Study) -> None:
+        """Choose what shows it: only now is it known where the output goes."""
+        if not self.verbose:
+            return
+        console = None if self.verbose == 2 else _moving()
+        self._shown = Lines() if console is None else LiveTable(console)
+        self._shown.on_search_begin(study)
+
+    def on_trial_begin(self, study: Study, trial: Trial) -> None:
+        """Show a trial that begins."""
+        self._shown.on_trial_begin(study, trial)
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        """Show what it came to."""
+        self._shown.on_trial_end(study, trial)
+
+    def on_wait(self, study: Study) -> None:
+        """Show that time passes."""
+        self._shown.on_wait(study)
+
+    def on_search_end(self, study: Study) -> None:
+        """Show what the search came to, and give the terminal back."""
+        self._shown.on_search_end(study)
+
+
+class _Counting(SearchCallback):
+    """Keeps count, so that a study of thousands of trials is not counted anew at each of them."""
+
+    def on_search_begin(self, study: Study) -> None:
+        states = [trial.state for trial in study.trials]
+        self.completed, self.failed = states.count("completed"), states.count("failed")
+        self.running: dict[int, Trial] = {}
+        self._seconds: list[float] = []
+        self._ends: list[float] = []
+        self._one_completed = False
+        self._rungs = False
+
+    def on_trial_begin(self, study: Study, trial: Trial) -> None:
+        self.running[trial.id] = trial
+        self._rungs |= trial.rung is not None
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        self.running.pop(trial.id, None)
+        if trial.state == "completed":
+            self.completed += 1
+            self._one_completed = True
+        else:
+            self.failed += 1
+        taken = _taken(trial)
+        if taken is not None:
+            self._seconds.append(taken)
+            self._ends.append(study.seconds)
+
+    @property
+    def ended(self) -> int:
+        return self.completed + self.failed
+
+    def remaining(self, study: Study) -> float | None:
+        """Seconds until the search ends, as far as one can know; otherwise None.
+
+        A trial is taken to last as long as the mean of those that have ended in this call, failed
+        ones among them, as soon as one has completed; or longer, if they ended less often than
+        busy workers would have it. Of halvings and Hyperband, whose later trials train for longer,
+        only the end by `max_seconds` is known.
+        """
+        if not self._one_completed or not self._seconds:
+            return None
+        mean = sum(self._seconds) / len(self._seconds)
+        if len(self._ends) > 1:
+            # workers may wait for a proposer, and the beginning of a short trial is noticed late
+            pause = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+            mean = max(mean, pause * study.workers)
+        now = time.time()
+        rest = [max(mean - (_taken(t, now) or 0.0), 0.0) for t in self.running.values()]
+        free = sorted(rest + [0.0] * (study.workers - len(rest)))  # when each worker is
+        ends = []
+        if study.max_trials is not None and not self._rungs:
+            later = max(study.max_trials - self.ended - len(self.running), 0)
+            rounds, more = divmod(later, study.workers)
+            ends.append(rounds * mean + (free[more - 1] + mean if more else free[-1]))
+        if study.max_seconds is not None:
+            left = study.max_seconds - study.seconds
+            ends.append(left + mean if left > 0 else free[-1])
+        # 0: those that run have taken longer than the mean, and nobody knows how long they will
+        return min(ends, default=0.0) or None
+
+
+class Lines(_Counting):
+    """One plain line at the end of each trial, for logs and files.
+
+    Failures and new bests always have their line. Other trials have it while there are no more such
+    lines than fifty and one for each ten seconds of the search; a line then says how many were left
+    out before it. So thousands of fast trials do not flood a log, and slow ones are all in it.
+    """
+
+    def on_search_begin(self, study: Study) -> None:
+        """Say what is searched."""
+        super().on_search_begin(study)
+        self._lines = self._left_out = 0
+        told = [f"{study.workers} worker{'s'[: study.workers > 1]}", f"in {study.directory}"]
+        if study.max_seconds is not None:
+            told.insert(0, f"no trial begins after {duration(study.max_seconds)}")
+        if study.max_trials is not None:
+            told.insert(0, f"{study.max_trials} trials")
+        if study.trials:
+            told.append(f"going on after {_counts(self)}")
+        _print(f"search for the {_aim(study)}: {', '.join(told)}")
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        """Print its line, or leave it out."""
+        super().on_trial_end(study, trial)
+        best = study.best
+        if trial.state == "completed" and best is not None and best.id != trial.id:
+            if self._lines >= FREE_LINES + study.seconds / SECONDS_A_LINE:
+                self._left_out += 1
+                return
+            self._lines += 1
+        of = "" if study.max_trials is None else f"/{study.max_trials}"
+        taken = _taken(trial)
+        line = f"[{self.ended}{of}] trial {trial.id} {trial.state}"
+        if taken is not None:
+            line += f" {'in' if trial.state == 'completed' else 'after'} {duration(taken)}"
+        if trial.attempts > 1:
+            line += f", attempt {trial.attempts}"
+        if trial.state == "completed":
+            line += f": {_score(study, trial)}"
+            if best is not None:
+                known = f"best {number(best.score)}, trial {best.id}"
+                line += " (the best so far)" if best.id == trial.id else f" ({known})"
+        else:
+            line += f": {shortened(reason(trial.error), REASON)}"
+        line += f"; {settings(trial.params)}" if trial.params else ""
+        if self._left_out:
+            line += f"; {self._left_out} others completed since the last line"
+            self._left_out = 0
+        _print(line)
+
+    def on_search_end(self, study: Study) -> None:
+        """Say what it came to."""
+        line = f"search ended after {duration(study.seconds)}: {_counts(self)}"
+        if self.running:
+            line += f", {len(self.running)} not ended"
+        best = study.best
+        if best is not None:
+            line += f"; best {_score(study, best)}, trial {best.id}"
+            line += f": {settings(best.params)}" if best.params else ""
+        _print(line)
+
+
+class LiveTable(_Counting):
+    """A table that is drawn anew in its place, a few times a second.
+
+    What the program prints meanwhile appears above it.
+
+    Args:
+        console: where to; it must be able to move the cursor, or be a notebook's.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Any = None
+
+    def on_search_begin(self, study: Study) -> None:
+        """Draw the table, and hide the cursor."""
+        from rich.live import Live
+
+        super().on_search_begin(study)
+        self._failures: deque[str] = deque(maxlen=FAILURES)
+        self._live = Live(
+            self._table(study),
+            console=self._console,
+            auto_refresh=False,
+            # In a notebook the table has a place of its own, and rich's stream, flushed by IPython
+            # whenever it shows something, would call itself for ever.
+            redirect_stdout=not self._console.is_jupyter,
+            # errors that go to a file shall stay there
+            redirect_stderr=not self._console.is_jupyter and _is_terminal(sys.stderr),
+        )
+        self._live.start(refresh=True)  # gives the terminal back if it cannot draw
+        self._drawn = time.monotonic()
+
+    def on_trial_begin(self, study: Study, trial: Trial) -> None:
+        """Add it to those that run."""
+        super().on_trial_begin(study, trial)
+        self._draw_in_time(study)
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        """Remove it from those that run."""
+        super().on_trial_end(study, trial)
+        if trial.state == "failed":
+            self._failures.append(f"trial {trial.id}: {reason(trial.error)}")
+        self._draw_in_time(study)
+
+    def on_wait(self, study: Study) -> None:
+        """Draw the time that has passed."""
+        self._draw_in_time(study)
+
+    def on_search_end(self, study: Study) -> None:
+        """Leave the table as it is at the end, and show the cursor."""
+        if self._live is None:
+            return
+        live, self._live = self._live, None
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()  # a line that was begun would be lost with rich's stream
+            live.update(self._table(study, over=True), refresh=True)
+        finally:
+            live.stop()
+
+    def _draw_in_time(self, study: Study) -> None:
+        if time.monotonic() - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
+            self._live.update(self._table(study), refresh=True)
+            self._drawn = time.monotonic()
+
+    def _table(self, study: Study, over: bool = False) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        head = self._head(study, over)
+        below: list[RenderableType] = [
+            Text(f"failed {line}", style="red", no_wrap=True, overflow="ellipsis")
+            for line in self._failures
+        ]
+        if over or not self.running:
+            return Group(head, *below)
+        # a live display must not be higher than the terminal: one line each for the space between,
+        # the names of the columns, those that do not fit, and the cursor
+        used = len(self._console.render_lines(head)) + len(below) + 4
+        rows = max(self._console.height - used, 1)
+        if len(self.running) > rows:
+            below.insert(0, Text(f"and {len(self.running) - rows} more"))
+        return Group(head, Text(), self._rows(rows), *below)
+
+    def _head(self, study: Study, over: bool) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        best = study.best
+        of = "" if study.max_trials is None else f" of {study.max_trials}"
+        ended = Text(f"{self.ended}{of} ended")
+        if self.failed:
+            ended.append(f", {self.failed} failed", style="red")
+        if over and self.running:
+            ended.append(f", {len(self.running)} broken off")
+        passed = duration(round(study.seconds))
+        remaining = self.remaining(study)
+        known = "unknown" if remaining is None else f"about {duration(round(remaining))}"
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row("search", Text(_aim(study)))
+        grid.add_row("trials", ended)
+        grid.add_row("time", Text(passed if over else f"{passed}, remaining: {known}"))
+        if best is None:
+            grid.add_row("best", Text("none" if over else "none yet"))
+        else:
+            grid.add_row("best", Text(f"{number(best.score)}, trial {best.id}", style="bold"))
+            grid.add_row("", Text(shortened(settings(best.params), 3 * self._console.width)))
+        return grid
+
+    def _rows(self, most: int) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = sorted(self.running.values(), key=lambda trial: trial.id)[:most]
+        again = any(trial.attempts > 1 for trial in shown)
+        table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("trial", justify="right", no_wrap=True)
+        table.add_column("running", justify="right", no_wrap=True)
+        if again:
+            table.add_column("attempt", justify="right", no_wrap=True)
+        # the only column that becomes narrower for want of room
+        table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")
+        now = time.time()
+        for trial in shown:
+            taken = _taken(trial, now)
+            cells = [str(trial.id), "" if taken is None else duration(round(taken))]
+            if again:
+                cells.append(str(trial.attempts) if trial.attempts > 1 else "")
+            table.add_row(*map(Text, cells), Text(settings(trial.params)))
+        return table
+
+
+def _moving() -> Console | None:
+    """The console of the standard output, if a live display can move on it."""
+    from rich.console import Console
+
+    # what the program prints passes through it, and may hold brackets
+    console = Console(markup=False, emoji=False, highlight=False)
+    if console.is_jupyter:
+        # rich moves a display there by means of ipywidgets, and shows none without it
+        return console if importlib.util.find_spec("ipywidgets") is not None else None
+    # FORCE_COLOR makes rich take a file for a terminal
+    possible = console.is_interactive and _is_terminal(console.file)
+    return console if possible and not console.options.ascii_only else None
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return stream is not None and bool(stream.isatty())
+    except ValueError:  # it is closed
+        return False
+
+
+def _taken(trial: Trial, now: float | None = None) -> float | None:
+    """The seconds of its last attempt; None if it did not begin or, without `now`, not end."""
+    until = trial.ended if now is None else now
+    if trial.started is None or until is None:
+        return None
+    return max(until - trial.started, 0.0)  # a clock may be set back
+
+
+def _aim(study: Study) -> str:
+    return f"{'highest' if study.maximize else 'lowest'} {one_line(study.objective)}"
+
+
+def _score(study: Study, trial: Trial) -> str:
+    return f"{one_line(study.objective)} {number(trial.score)}"
+
+
+def _counts(counts: _Counting) -> str:
+    return f"{counts.completed} completed, {counts.failed} failed"
+
+
+def _print(line: str) -> None:
+    # a name that the output cannot write must not end a search
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

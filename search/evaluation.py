@@ -1,0 +1,295 @@
+"""What a worker does with a trial: fit the estimator with its parameters, and measure it.
+
+Responsible for one trial from its parameters to its result: splits, repetitions, seeds, and going
+on from another trial's last state. Not for choosing trials, nor for processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.data import Data, Split, load
+from search.scoring import Measure, trainer_in
+from search.space import Point
+from search.trial import Fold, Job, Result
+from trainer import runs
+from trainer.base import Trainer
+from trainer.checks import did_you_mean
+from trainer.streams import is_stream
+
+REHEARSED_ROWS = 64  # and two of each class
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Fit once on a few rows, before the first trial, to see that it can be done.
+
+    Attributes:
+        params: to fit with.
+        refit: whether also as the refit will do it, without validation data.
+    """
+
+    params: Point
+    refit: bool
+
+
+class Evaluation:
+    """The work of a worker; it is pickled once, and called for each trial.
+
+    Args:
+        estimator: not fitted.
+        measure: what the score is.
+        data: the data, or the file of `search.data.keep` that holds them.
+        splits: rows to train and to test on; none: the data have validation data.
+        executions: fits of each split.
+        folder: of the states of trials, where they are to go on after a kill, or from a parent.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        measure: Measure,
+        data: Data | Path,
+        *,
+        splits: Sequence[Split] = (),
+        executions: int = 1,
+        folder: Path | None = None,
+    ) -> None:
+        self._estimator = estimator
+        self._measure = measure
+        self._data = data
+        self._splits = splits
+        self._executions = executions
+        self._folder = folder
+
+    def warm_up(self) -> None:
+        """Import what trials will need, and map the data."""
+        if trainer_in(self._estimator)[1] is not None:
+            import keras  # noqa: F401
+        self._load()
+
+    def __call__(self, job: Job | Rehearsal) -> Result | None:
+        """Run a trial, or rehearse one."""
+        self._load()
+        if isinstance(job, Rehearsal):
+            self._rehearse(job)
+            return None
+        folds = [
+            self._fit_and_score(job, fold, execution)
+            for execution in range(self._executions)
+            for fold in range(max(1, len(self._splits)))
+        ]
+        scores = [fold.score for fold in folds]
+        whole = [score for score in scores if score is not None]
+        # adding in one order always, and not as NumPy does, which depends on the number
+        score = sum(whole) / len(scores) if len(whole) == len(scores) else None
+        names = dict.fromkeys(name for fold in folds for name in fold.metrics)
+        metrics = {
+            name: sum(fold.metrics.get(name, float("nan")) for fold in folds) / len(folds)
+            for name in names
+        }
+        return Result(score, metrics, folds)
+
+    def _load(self) -> Data:
+        if isinstance(self._data, Path):
+            self._data = load(self._data)
+        return self._data
+
+    def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
+        data = self._load()
+        train, test = self._parts(data, fold)
+        estimator = fresh(self._estimator, job.params, _seed(job.seed, execution))
+        prefix, trainer = trainer_in(estimator)
+        began = time.perf_counter()
+        if trainer is None:
+            test_parts = fit(estimator, train)
+        else:
+            changed: dict[str, Any] = {"verbose": 0}
+            if job.epochs is not None:
+                changed["epochs"] = job.epochs
+            resume: bool | str = "auto"
+            if self._folder is not None:
+                name = f"{fold}-{execution}"
+                changed["run_dir"] = self._folder / str(job.trial) / name
+                resume = self._prepare_run(job, changed["run_dir"], name)
+            estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
+            with runs.state_alone():
+                test_parts = fit(estimator, train, resume=resume)
+        fitted = time.perf_counter()
+        score, metrics = self._score(estimator, test, test_parts)
+        return Fold(
+            fold,
+            execution,
+            score,
+            metrics,
+            fitted - began,
+            time.perf_counter() - fitted,
+            [] if trainer is None else _records(trainer_in(estimator)[1]),
+        )
+
+    def _parts(self, data: Data, fold: int) -> tuple[Data, Data | None]:
+        """What to fit on, and what to score on where the score is no log."""
+        if self._splits:
+            split = self._splits[fold]
+            if self._measure.log:
+                return data.held(split), None
+            return data.take(split[0]), data.take(split[1])
+        if self._measure.log or is_stream(data.validation):
+            return data, None
+        x, y, *_ = data.validation
+        return data, Data(x, y)
+
+    def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
+        """Make the folder such that fit goes on from what is to be gone on from."""
+        assert self._folder is not None
+        done = runs.finished_epochs(path)
+        if done is not None and (job.parent is None or done == job.epochs):
+            # it was finished, and the coordinator was killed before it heard
+            shutil.rmtree(path)
+        if job.parent is None:
+            return "auto"
+        if not path.exists():
+            beside = path.with_name(f".{name}")
+            shutil.rmtree(beside, ignore_errors=True)  # of a killed copy
+            shutil.copytree(self._folder / str(job.parent) / name, beside)
+            os.replace(beside, path)
+        return True
+
+    def _score(
+        self, estimator: Any, test: Data | None, validation: Any
+    ) -> tuple[float | None, dict[str, float]]:
+        trainer = trainer_in(estimator)[1]
+        metrics = {} if trainer is None else _last(trainer)
+        if self._measure.log:
+            assert trainer is not None
+            return _log(trainer, self._measure.name, validation), metrics
+        if test is None:
+            raise ValueError(
+                "validation_data is a stream, which scores of scikit-learn cannot take; write "
+                "objective='val_loss', or pass arrays"
+            )
+        found = self._measure.scores(estimator, test.x, test.y)
+        if len(found) > 1 or self._measure.several:
+            metrics |= {f"test_{name}": value for name, value in found.items()}
+        return found[self._measure.key], metrics
+
+    def _rehearse(self, job: Rehearsal) -> None:
+        data = self._load()
+        train, test = self._parts(data, 0)
+        if not is_stream(train.x):
+            few = train.take(_few(train))
+            train = Data(few.x, few.y, few.weight, train.validation)
+        if test is not None:
+            test = test.take(np.arange(min(test.n, REHEARSED_ROWS)))
+        kept = [train, Data(train.x, train.y, train.weight)] if job.refit else [train]
+        for i, part in enumerate(kept):
+            estimator = fresh(self._estimator, job.params, 0)
+            prefix, trainer = trainer_in(estimator)
+            if trainer is not None:
+                short = {"epochs": 1, "verbose": 0, "run_dir": None}
+                estimator.set_params(**{f"{prefix}{k}": v for k, v in short.items()})
+            validation = fit(estimator, part)
+            if i == 0:
+                self._score(estimator, test, validation)
+
+
+def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
+    """A clone with the parameters, whose random numbers, where it sets none, have the seed."""
+    from sklearn.base import clone
+
+    made = clone(estimator).set_params(**clone(dict(params), safe=False))
+    open_ = [
+        name
+        for name, value in made.get_params(deep=True).items()
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    ]
+    return made.set_params(**dict.fromkeys(open_, seed))
+
+
+def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
+    """Fit on rows, with the validation data that a Trainer takes, transformed as it sees them.
+
+    Returns:
+        The validation data as the Trainer saw them, or None.
+    """
+    prefix, trainer = trainer_in(estimator)
+    weight = {} if data.weight is None else {"sample_weight": data.weight}
+    if trainer is None:
+        estimator.fit(data.x, data.y, **_routed(estimator, weight))
+        return None
+    x, validation = data.x, data.validation
+    if prefix:
+        head = estimator[:-1]
+        x = head.fit_transform(x, data.y)
+        if validation is not None and not is_stream(validation):
+            validation = (head.transform(validation[0]), *validation[1:])
+        estimator.steps[:-1] = head.steps  # where they are fitted as copies
+    trainer.fit(x, data.y, validation_data=validation, resume=resume, **weight)
+    return validation
+
+
+def _routed(estimator: Any, weight: dict[str, Any]) -> dict[str, Any]:
+    from sklearn.pipeline import Pipeline
+
+    if not weight or not isinstance(estimator, Pipeline):
+        return weight
+    return {f"{estimator.steps[-1][0]}__{name}": value for name, value in weight.items()}
+
+
+def _seed(trial: int, execution: int) -> int:
+    if execution == 0:
+        return trial
+    return int(np.random.SeedSequence([trial, execution]).generate_state(1)[0])
+
+
+def _few(data: Data) -> np.ndarray:
+    """Some first rows, with two of each class where y are labels of one output."""
+    first = np.arange(min(data.n, REHEARSED_ROWS))
+    if data.y is None or isinstance(data.y, (Mapping, tuple)):
+        return first
+    y = np.asarray(data.y)
+    if y.ndim != 1 or y.dtype.kind == "f":
+        return first
+    order = np.argsort(y, kind="stable")
+    starts = np.flatnonzero(np.r_[True, y[order][1:] != y[order][:-1]])
+    pairs = np.concatenate([order[starts], order[np.minimum(starts + 1, len(order) - 1)]])
+    return np.unique(np.concatenate([first, pairs]))
+
+
+def _records(trainer: Trainer | None) -> list[dict[str, float]]:
+    return [] if trainer is None else [dict(record) for record in trainer.history_.records]
+
+
+def _last(trainer: Trainer) -> dict[str, float]:
+    last = trainer.history_.records[-1]
+    return {name: value for name, value in last.items() if name not in ("epoch", "seconds")}
+
+
+def _log(trainer: Trainer, name: str, validation: Any) -> float:
+    """The log of the model as fit left it."""
+    last = trainer.history_.records[-1]
+    if name.startswith("val_") and trainer.callbacks_ and validation is not None:
+        # callbacks may have put back the weights of another epoch, or averaged them
+        if is_stream(validation):
+            found = trainer.evaluate(validation)
+        else:
+            x, y, *weight = validation
+            found = trainer.evaluate(x, y, sample_weight=weight[0] if weight else None)
+        if name.removeprefix("val_") in found:
+            return found[name.removeprefix("val_")]
+    if name not in last:
+        known = [n for n in last if n not in ("epoch", "seconds")]
+        raise ValueError(f"objective={name!r}: no metric bears this name; {_near(name, known)}")
+    return last[name]
+
+
+def _near(name: str, known: list[str]) -> str:
+    return f"{did_you_mean(name, known)} (the logs are {', '.join(known)})"

@@ -1,0 +1,119 @@
+"""The methods of a search that show its results: pictures and a summary.
+
+Responsible for handing the results of a fitted search to what draws them (`plots`, `summary`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from search.space import Space
+
+
+class Pictures:
+    """Pictures of a study; every method returns Axes, and `axes.figure.savefig(...)` writes one."""
+
+    results_: pd.DataFrame
+    epochs_: pd.DataFrame
+    best_index_: int
+    directory_: str | None
+    _space: Space
+    _maximize: bool
+    _objective: str
+    _seconds: float
+
+    @property
+    def _by_rung(self) -> bool:
+        raise NotImplementedError
+
+    def plot_history(self, *, ax: Axes | None = None) -> Axes:
+        """The score of each trial, and the best so far: see search.plots.plot_history."""
+        from search import plots
+
+        return plots.plot_history(self._table(), **self._goal(), ax=ax)
+
+    def plot_parallel(self, *, ax: Axes | None = None) -> Axes:
+        """Each trial as a line through its parameters: see search.plots.plot_parallel."""
+        from search import plots
+
+        return plots.plot_parallel(self._table(), self._space, **self._goal(), ax=ax)
+
+    def plot_slice(self, names: str | Sequence[str] | None = None) -> Any:
+        """The score against each parameter: see search.plots.plot_slice."""
+        from search import plots
+
+        return plots.plot_slice(self._table(), self._space, **self._goal(), names=names)
+
+    def importance(self, *, random_state: int = 0) -> pd.Series:
+        """How much of the score's variance each parameter explains: see search.plots.importance."""
+        from search import plots
+
+        return plots.importance(self._table(), self._space, random_state=random_state)
+
+    def plot_importance(self, *, random_state: int = 0, ax: Axes | None = None) -> Axes:
+        """The same as bars: see search.plots.plot_importance."""
+        from search import plots
+
+        return plots.plot_importance(
+            self._table(),
+            self._space,
+            objective=self._objective,
+            random_state=random_state,
+            ax=ax,
+        )
+
+    def plot_rungs(self, *, ax: Axes | None = None) -> Axes:
+        """Which trials went on for how many epochs: see search.plots.plot_rungs."""
+        from search import plots
+
+        return plots.plot_rungs(self._table(), **self._goal(), ax=ax)
+
+    def plot_curves(
+        self,
+        metric: str | None = None,
+        *,
+        trials: Sequence[int] | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Learning curves of the trials: see search.plots.plot_curves.
+
+        Args:
+            metric: a log. None: the objective where it is one, otherwise the loss.
+            trials: their numbers. None: all.
+            ax: where to draw.
+        """
+        from search import plots
+
+        table = self._table()
+        if metric is None:
+            metric = self._objective if self._objective in self.epochs_ else "loss"
+        best = getattr(self, "best_index_", None)
+        shown = None if best is None else int(table.trial[table.state != "waiting"].iloc[best])
+        return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
+
+    def summary(self) -> str:
+        """The best trials, how all ended and why some failed, as text for a terminal."""
+        from search.summary import describe
+
+        return describe(
+            self._table(),
+            list(self._space.domains),
+            **self._goal(),
+            directory=self.directory_,
+            by_rung=self._by_rung,
+            seconds=self._seconds,
+        )
+
+    def _table(self) -> pd.DataFrame:
+        check_is_fitted(self, "results_")
+        return self.results_
+
+    def _goal(self) -> dict[str, Any]:
+        return {"maximize": self._maximize, "objective": self._objective}

@@ -1,0 +1,86 @@
+"""Points that are known to be good come first, then what another proposer proposes.
+
+Responsible for the order, and for telling that proposer how the points given did. Not for checking
+that points lie in the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from search.proposers import Finished, Outcome, Proposal, Proposer
+from search.space import Point
+
+
+class Enqueued:
+    """Points first, then those of another proposer, which learns from them.
+
+    The other one does not know of a point whose trial is still running: with several workers it
+    may propose that point again.
+
+    Args:
+        points: points of the space, in their order.
+        inner: who proposes after them.
+        max_trials: the most trials, those of `points` among them; None: as many as `inner` has.
+            An `inner` with a limit of its own is given the same one.
+
+    Raises:
+        ValueError: `inner` does not learn from trials of others, as hyperband.
+    """
+
+    def __init__(
+        self, points: Sequence[Point], inner: Proposer, *, max_trials: int | None = None
+    ) -> None:
+        if not inner.learns:
+            raise ValueError(
+                f"enqueue={list(points)!r}: tuner='hyperband' only compares trials that it gave "
+                "their epochs itself, and learns nothing from others; write tuner='bayesian' or "
+                "tuner='random', or leave out enqueue"
+            )
+        self._points = {f"enqueued-{i}": point for i, point in enumerate(points)}
+        self._inner = inner
+        self._max_trials = max_trials
+        self._asked = 0
+
+    @property
+    def slow(self) -> bool:
+        """Whether the other proposer is."""
+        return self._inner.slow
+
+    @property
+    def learns(self) -> bool:
+        """Whether the other proposer does: always."""
+        return self._inner.learns
+
+    def ask(self) -> Proposal:
+        """The next of the points, or the other proposer's next trial."""
+        if self._max_trials is not None and self._asked >= self._max_trials:
+            raise Finished
+        if self._asked < len(self._points):
+            key = f"enqueued-{self._asked}"
+            proposal = Proposal(key, self._points[key])
+        else:
+            proposal = self._inner.ask()
+        self._asked += 1
+        return proposal
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        """Pass it on: as another's trial if it was one of the points."""
+        if key in self._points:
+            self._inner.learn(key, self._points[key], outcome)
+        else:
+            self._inner.tell(key, outcome)
+
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
+        """Pass it on."""
+        self._inner.learn(key, point, outcome)
+
+    def snapshot(self) -> Any:
+        """How many were asked for, and the other proposer's state."""
+        return {"asked": self._asked, "inner": self._inner.snapshot()}
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on from there."""
+        self._asked = snapshot["asked"]
+        self._inner.restore(snapshot["inner"])

@@ -1,0 +1,177 @@
+"""The results of a search as tables: one row a trial, and scikit-learn's cv_results_.
+
+Responsible for their form. Not for what is best, nor for pictures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.store import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def table(
+    trials: Sequence[Trial], names: Sequence[str], folds: pd.DataFrame, epochs: pd.DataFrame
+) -> pd.DataFrame:
+    """One row a trial, in the order of asking.
+
+    Args:
+        trials: of the study.
+        names: of the parameters.
+        folds: the study's table of that name.
+        epochs: the study's table of that name.
+
+    Returns:
+        Columns trial, state, score (NaN without one), a column a parameter under its name (None
+        where it was not active), the other metrics, epochs (the last one trained, where there are
+        any), seconds (of fitting and scoring), rung and parent where trials went on from others,
+        and error (None without one). A metric that bears a parameter's name is "metric NAME".
+    """
+    import pandas as pd
+
+    seconds = dict((folds.fit_seconds + folds.score_seconds).groupby(folds.trial).sum())
+    last = epochs.groupby(["trial", "fold", "execution"]).epoch.max().groupby("trial").mean()
+    trained = {trial: _whole(value) for trial, value in last.items()}
+    rungs = any(trial.rung is not None or trial.parent is not None for trial in trials)
+    metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    own = ("trial", "state", "score", "seconds", "rung", "parent", "error")
+    columns: dict[str, Any] = {
+        "trial": [t.id for t in trials],
+        "state": [t.state for t in trials],
+        "score": np.array([np.nan if t.score is None else t.score for t in trials], float),
+    }
+    for name in names:
+        column = pd.Series([t.params.get(name) for t in trials], dtype=object)
+        plain = column.infer_objects()
+        # numbers stay what they are; whole ones beside None would become floats
+        columns[name] = plain if plain.dtype.kind in "ifb" else column
+    for name in metrics:
+        taken = name in columns or name in own or name == "epochs"
+        values = [t.metrics.get(name, np.nan) for t in trials]
+        columns[f"metric {name}" if taken else name] = np.array(values, float)
+    if trained and "epochs" not in columns:
+        columns["epochs"] = [trained.get(t.id, np.nan) for t in trials]
+    columns["seconds"] = [seconds.get(t.id, _elapsed(t)) for t in trials]
+    if rungs:
+        columns["rung"] = np.array([np.nan if t.rung is None else t.rung for t in trials], float)
+        columns["parent"] = np.array(
+            [np.nan if t.parent is None else t.parent for t in trials], float
+        )
+    columns["error"] = pd.Series([t.error for t in trials], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
+    """The completed trials, the best first; of `by_rung` those of later rungs before others."""
+    done = results[results.state == "completed"]
+    keys, orders = ["score"], [not maximize]
+    if by_rung and "rung" in done:
+        keys, orders = ["rung", *keys], [False, *orders]
+    return done.sort_values(keys, ascending=orders, kind="stable")
+
+
+def _elapsed(trial: Trial) -> float:
+    if trial.started is None or trial.ended is None:
+        return float("nan")
+    return trial.ended - trial.started
+
+
+def _whole(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def cv_results(
+    trials: Sequence[Trial],
+    names: Sequence[str],
+    folds: pd.DataFrame,
+    *,
+    n_splits: int,
+    maximize: bool,
+    several: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The results in the form of scikit-learn's GridSearchCV.cv_results_.
+
+    Args:
+        trials: those that have ended.
+        names: of the parameters.
+        folds: the study's table of that name.
+        n_splits: of each trial; repetitions of a split count as their mean.
+        maximize: whether a higher score is better; the ranks follow.
+        several: names of the scores, where there are several.
+
+    Returns:
+        mean_fit_time, std_fit_time, mean_score_time, std_score_time [n]; param_NAME, masked where
+        it was not active; params; for each score split{i}_test_SCORE, mean_, std_ and rank_.
+        Trials that failed have NaN, and the last rank.
+    """
+    from numpy.ma import MaskedArray
+
+    shape = (len(trials), n_splits)
+    place = {trial.id: i for i, trial in enumerate(trials)}
+    ended = folds[folds.trial.isin(place)]
+    scores = {name: f"test_{name}" for name in several} or {"score": "score"}
+    found: dict[str, Any] = {}
+
+    def spread(column: str) -> np.ndarray:
+        array = np.full(shape, np.nan)
+        if column in ended:
+            for (trial, fold), value in ended.groupby(["trial", "fold"])[column].mean().items():
+                array[place[trial], fold] = value
+        return array
+
+    for name, column in (("fit_time", "fit_seconds"), ("score_time", "score_seconds")):
+        times = spread(column)
+        found[f"mean_{name}"], found[f"std_{name}"] = times.mean(axis=1), times.std(axis=1)
+    params = [dict(trial.params) for trial in trials]
+    for name in names:
+        values = [(i, p[name]) for i, p in enumerate(params) if name in p]
+        column = _column(len(params), [v for _, v in values])
+        masked: Any = MaskedArray(column, mask=True)
+        for i, value in values:
+            masked[i] = value
+        found[f"param_{name}"] = masked
+    found["params"] = params
+    failed = [i for i, trial in enumerate(trials) if trial.state != "completed"]
+    for name, measured in scores.items():
+        array = spread(measured)
+        array[failed] = np.nan
+        for split in range(n_splits):
+            found[f"split{split}_test_{name}"] = array[:, split]
+        mean = array.mean(axis=1)
+        found[f"mean_test_{name}"], found[f"std_test_{name}"] = mean, array.std(axis=1)
+        found[f"rank_test_{name}"] = _ranks(mean if maximize else -mean)
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(trials)} trials failed: their scores in cv_results_ are NaN, "
+            "and results_.error tells why",
+            UserWarning,
+            stacklevel=4,
+        )
+    return found
+
+
+def _column(n: int, values: list[Any]) -> np.ndarray:
+    """An empty array of the type that scikit-learn chooses for the values: text is objects."""
+    try:
+        made = np.array(values)
+    except ValueError:  # lists of different lengths
+        return np.empty(n, dtype=object)
+    plain = made.dtype.kind != "U" and made.ndim == 1
+    return np.empty(n, dtype=made.dtype if plain else object)
+
+
+def _ranks(mean: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    if np.isnan(mean).all():
+        return np.ones(len(mean), dtype=np.int32)
+    worst = np.nanmin(mean) - 1
+    ranks: np.ndarray = rankdata(-np.where(np.isnan(mean), worst, mean), method="min")
+    return ranks.astype(np.int32)

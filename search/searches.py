@@ -1,0 +1,314 @@
+"""TunerSearch and SklearnSearch: keras-tuner's and scikit-learn's ways of choosing trials.
+
+Responsible for their arguments, and for making the proposer. Not for running trials (`base`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from search.base import Search
+from search.callbacks import SearchCallback
+from search.proposers import Proposer
+from search.scoring import trainer_in
+from search.space import Point, Space
+from trainer.base import Trainer
+from trainer.checks import integer, one_of
+
+MAX_TRIALS = 20  # of keras-tuner's random and Bayesian tuners, where nothing is said
+TUNERS = ("random", "grid", "bayesian", "hyperband")
+METHODS = ("grid", "random", "halving")
+
+
+class TunerSearch(Search):
+    """A search by one of keras-tuner's oracles, on all cores, that survives what trials do.
+
+        search = TunerSearch(Classifier(epochs=5), {"learning_rate": Float(1e-4, 1, log=True)})
+        search.fit(x, y, validation_data=(x_valid, y_valid))
+        search.best_params_, search.best_score_, search.predict(x_test)
+
+    Args:
+        estimator: a Trainer, a Pipeline that ends with one, or any scikit-learn estimator.
+        space: None: the annotated domains of the estimator, its callbacks and steps. Names: these
+            alone. A dict from name to Int, Float, Choice, Bool or a list: in the place of them.
+        tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018; its
+            trials go on from the exact state of those that they were chosen from), or a
+            keras_tuner.Oracle of your own.
+        max_trials: the most trials. None: 20; the whole of a grid or of hyperband's plan; an
+            oracle's own number.
+        objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
+            its direction is known or given as (name, "max"). "score": the estimator's score. None:
+            the validation loss, or the score of an estimator that is no Trainer.
+        scoring: a scorer of scikit-learn in the place of objective: a name, a callable, or several
+            as a list or dict, of which refit or objective names the one that counts.
+        cv: None: validation data measure a trial. A number of folds, or a splitter.
+        executions_per_trial: fits of each split, each with a seed of its own; the score is the
+            mean.
+        enqueue: points that are tried first, such as [{"learning_rate": 0.01}].
+        workers: how many trials at once. None: one a core.
+        executor: "processes", "serial" (in this process, for debugging), or a function that makes
+            a search.executors.Executor of the work.
+        directory: where the study is kept, to go on with after a kill or with more trials, and
+            the states of running trials. None: nowhere.
+        resume: "auto": go on with a study in the directory; True: there must be one; False: there
+            must be none.
+        seed: of the search; each trial's is derived from it and from the trial's number. None: one
+            is drawn, kept in seed_.
+        refit: whether the best parameters are fitted on all rows, or which of several scores
+            decides that.
+        trial_timeout: the seconds after which a trial is ended.
+        trial_memory: the resident bytes above which a trial's process is ended.
+        trial_retries: how often a trial is begun again whose process died.
+        max_seconds: after which no further trial begins.
+        max_epochs: the most epochs of all fits together.
+        callbacks: SearchCallback objects; those of a training belong to the estimator.
+        verbose: 1 a live table, 2 plain lines, 0 silence; "auto" a table on a terminal or in a
+            notebook, lines elsewhere.
+
+    After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
+    DataFrame, a row a trial), epochs_ (a DataFrame, a row an epoch of a fit), cv_results_ (as
+    scikit-learn's; scores of a loss are losses), n_splits_, seed_, directory_, refit_time_.
+    """
+
+    _by_log: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        estimator: Any,
+        space: Any = None,
+        *,
+        tuner: Any = "bayesian",
+        max_trials: int | None = None,
+        objective: Any = None,
+        scoring: Any = None,
+        cv: Any = None,
+        executions_per_trial: int = 1,
+        enqueue: Any = None,
+        workers: int | None = None,
+        executor: Any = "processes",
+        directory: Any = None,
+        resume: Any = "auto",
+        seed: int | None = None,
+        refit: Any = True,
+        trial_timeout: float | None = None,
+        trial_memory: int | None = None,
+        trial_retries: int = 1,
+        max_seconds: float | None = None,
+        max_epochs: int | None = None,
+        callbacks: Sequence[SearchCallback] = (),
+        verbose: Any = "auto",
+    ) -> None:
+        self.estimator = estimator
+        self.space = space
+        self.tuner = tuner
+        self.max_trials = max_trials
+        self.objective = objective
+        self.scoring = scoring
+        self.cv = cv
+        self.executions_per_trial = executions_per_trial
+        self.enqueue = enqueue
+        self.workers = workers
+        self.executor = executor
+        self.directory = directory
+        self.resume = resume
+        self.seed = seed
+        self.refit = refit
+        self.trial_timeout = trial_timeout
+        self.trial_memory = trial_memory
+        self.trial_retries = trial_retries
+        self.max_seconds = max_seconds
+        self.max_epochs = max_epochs
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
+        from search.proposers.enqueued import Enqueued
+        from search.proposers.keras_tuner import KerasTuner
+
+        if self.max_trials is not None:
+            integer("max_trials", self.max_trials, low=1, example=MAX_TRIALS)
+        epochs = None
+        if isinstance(self.tuner, str):
+            one_of("tuner", self.tuner, TUNERS)
+        if self.tuner == "hyperband":
+            epochs = _epochs_for_rungs(self, space, "tuner='hyperband'")
+        inner = KerasTuner(
+            space,
+            _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
+            max_trials=self._limit,
+            maximize=maximize,
+            seed=seed,
+            epochs=epochs,
+            defaults=self.estimator.get_params(deep=True),
+        )
+        return Enqueued(points, inner, max_trials=self._limit) if points else inner
+
+    def _method(self) -> dict[str, Any]:
+        # more trials may be asked of a study that is there; what a grid holds is in the space
+        tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
+        return {"tuner": tuner}
+
+    @property
+    def _limit(self) -> int | None:
+        if self.max_trials is None and self.tuner in ("random", "bayesian"):
+            return MAX_TRIALS
+        return self.max_trials
+
+    @property
+    def _most_trials(self) -> int | None:
+        return self._limit
+
+    @property
+    def _has_rungs(self) -> bool:
+        return not isinstance(self.tuner, str) or self.tuner == "hyperband"
+
+
+class SklearnSearch(Search):
+    """A search as scikit-learn's, on all cores, that survives what trials do and can be resumed.
+
+        search = SklearnSearch(Classifier(), {"batch_size": [16, 32, 64]}, method="grid", cv=5)
+        search.fit(x, y).cv_results_
+
+    Args:
+        estimator, space: as of TunerSearch.
+        method: "grid" (every combination; ten values of a domain without steps), "random", or
+            "halving": `n_iter` candidates with few epochs, the best third of them with three times
+            as many, and so on up to the Trainer's epochs (Jamieson and Talwalkar 2016), each going
+            on from its own exact state.
+        n_iter: the trials of "random", the candidates of "halving".
+        cv: a number of folds (stratified for classifiers), a splitter, or an iterable of (train,
+            test). None: validation data, or a share of the rows held out.
+        objective: a log of the Trainer in the place of the score, as of TunerSearch.
+        scoring: None: the estimator's score. Otherwise as of TunerSearch.
+
+    All others, and what there is after fit, are those of TunerSearch.
+    """
+
+    _by_log: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        estimator: Any,
+        space: Any = None,
+        *,
+        method: str = "random",
+        n_iter: int = 10,
+        cv: Any = 5,
+        objective: Any = None,
+        scoring: Any = None,
+        executions_per_trial: int = 1,
+        enqueue: Any = None,
+        workers: int | None = None,
+        executor: Any = "processes",
+        directory: Any = None,
+        resume: Any = "auto",
+        seed: int | None = None,
+        refit: Any = True,
+        trial_timeout: float | None = None,
+        trial_memory: int | None = None,
+        trial_retries: int = 1,
+        max_seconds: float | None = None,
+        max_epochs: int | None = None,
+        callbacks: Sequence[SearchCallback] = (),
+        verbose: Any = "auto",
+    ) -> None:
+        self.estimator = estimator
+        self.space = space
+        self.method = method
+        self.n_iter = n_iter
+        self.cv = cv
+        self.objective = objective
+        self.scoring = scoring
+        self.executions_per_trial = executions_per_trial
+        self.enqueue = enqueue
+        self.workers = workers
+        self.executor = executor
+        self.directory = directory
+        self.resume = resume
+        self.seed = seed
+        self.refit = refit
+        self.trial_timeout = trial_timeout
+        self.trial_memory = trial_memory
+        self.trial_retries = trial_retries
+        self.max_seconds = max_seconds
+        self.max_epochs = max_epochs
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
+        from search.proposers.sklearn import Halving, Listed, draw
+
+        one_of("method", self.method, METHODS)
+        if self.method == "grid":
+            others = [point for point in space.grid() if point not in points]
+            listed = points + others
+            self._grid_size = len(listed)
+            return Listed(listed)
+        n = integer("n_iter", self.n_iter, low=1)
+        # the same points whatever n_iter is, so that a longer search goes on with a shorter one
+        others = [point for point in draw(space, n, seed) if point not in points]
+        listed = (points + others)[:n]
+        if self.method == "random":
+            return Listed(listed)
+        epochs = _epochs_for_rungs(self, space, "method='halving'")
+        return Halving(listed, epochs=epochs, maximize=maximize)
+
+    def _method(self) -> dict[str, Any]:
+        return {"method": self.method} | ({"n_iter": self.n_iter} if self._has_rungs else {})
+
+    @property
+    def _most_trials(self) -> int | None:
+        if self.method == "grid":
+            return self._grid_size
+        return self.n_iter if self.method == "random" else None
+
+    @property
+    def _has_rungs(self) -> bool:
+        return self.method == "halving"
+
+    @property
+    def _by_rung(self) -> bool:
+        return self.method == "halving"  # as in scikit-learn's halving searches
+
+
+def _epochs_for_rungs(search: Search, space: Space, what: str) -> int:
+    prefix, trainer = trainer_in(search.estimator)
+    if trainer is None:
+        raise ValueError(
+            f"{what}: divides the epochs of a Trainer, and {type(search.estimator).__name__} has "
+            "none; write 'random'"
+        )
+    if f"{prefix}epochs" in space.domains:
+        raise ValueError(
+            f"{what}: decides the epochs itself; leave {prefix + 'epochs'!r} out of the space, and "
+            f"write {type(trainer).__name__}(epochs=...) for the most"
+        )
+    _check_epochs(trainer)
+    return trainer.epochs
+
+
+def _check_epochs(trainer: Trainer) -> None:
+    integer("epochs", trainer.epochs, low=2, example=27)
+
+
+def _is_oracle(tuner: Any) -> bool:
+    return hasattr(tuner, "create_trial") and hasattr(tuner, "get_space")
+
+
+def _adopted(oracle: Any) -> Any:
+    """A function that makes a copy of the user's oracle search our space."""
+    if oracle.trials:
+        raise ValueError(
+            f"tuner={type(oracle).__name__}: has {len(oracle.trials)} trials already; pass a new "
+            "oracle"
+        )
+
+    def make(objective: Any, parameters: Any) -> Any:
+        made = copy.deepcopy(oracle)
+        made.objective, made.hyperparameters = objective, parameters
+        made.allow_new_entries = made.tune_new_entries = False
+        return made
+
+    return make
