@@ -25,6 +25,7 @@ class Study(Protocol):
         max_trials: the most trials there will be, or None where that is not known.
         max_seconds: after which no trial begins, counted from the beginning of this call of fit;
             or None.
+        max_epochs: the most epochs of all fits together, or None.
         seconds: since that beginning.
         best: the completed trial with the best score, or None.
     """
@@ -35,6 +36,7 @@ class Study(Protocol):
     workers: int
     max_trials: int | None
     max_seconds: float | None
+    max_epochs: int | None
 
     @property
     def trials(self) -> Sequence[Trial]: ...

@@ -85,13 +85,13 @@ class Coordinator:
         self.workers = executor.workers
         self.max_trials = max_trials
         self.max_seconds = max_seconds
+        self.max_epochs = max_epochs
         self._store = store
         self._proposer = proposer
         self._executor = executor
         self._seed = seed
         self._by_rung = by_rung
         self._retries = retries
-        self._max_epochs = max_epochs
         self._cost = cost
         self._callbacks = callbacks
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
@@ -192,14 +192,14 @@ class Coordinator:
 
     def _ask(self) -> bool:
         """Ask for a trial and submit it; False if it could exceed the budget of epochs."""
-        if self._max_epochs is not None:
+        if self.max_epochs is not None:
             before = self._proposer.snapshot()
         proposal = self._proposer.ask()
         parent = None if proposal.parent is None else self._trials[self._numbers[proposal.parent]]
         trial = self._trial(proposal, parent)
-        if self._max_epochs is not None:
+        if self.max_epochs is not None:
             planned = sum(self._planned(t) for t in self._submitted.values())
-            if self._epochs + planned + self._cost(trial, parent) > self._max_epochs:
+            if self._epochs + planned + self._cost(trial, parent) > self.max_epochs:
                 self._proposer.restore(before)
                 return False
         with self._store.transaction():
@@ -242,7 +242,7 @@ class Coordinator:
 
     def _look_who_began(self) -> None:
         for future, trial in self._submitted.items():
-            if trial.id not in self._begun and (future.running() or future.done()):
+            if trial.id not in self._begun and (future.running() or _ended(future)):
                 self._begin(trial)
 
     def _begin(self, trial: Trial) -> None:
@@ -298,3 +298,7 @@ class Coordinator:
     def _tell_callbacks(self, event: str, *arguments: Any) -> None:
         for callback in self._callbacks:
             getattr(callback, event)(self, *arguments)
+
+
+def _ended(future: Future[Any]) -> bool:
+    return future.done() and not isinstance(future.exception(), Withdrawn)

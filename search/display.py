@@ -107,8 +107,8 @@ class _Counting(SearchCallback):
 
         A trial is taken to last as long as the mean of those that have ended in this call, failed
         ones among them, as soon as one has completed; or longer, if they ended less often than
-        busy workers would have it. Of halvings and Hyperband, whose later trials train for longer,
-        only the end by `max_seconds` is known.
+        busy workers would have it. With a budget of epochs, and of halvings and Hyperband, whose
+        later trials train for longer, only the end by `max_seconds` is known.
         """
         if not self._one_completed or not self._seconds:
             return None
@@ -121,7 +121,8 @@ class _Counting(SearchCallback):
         rest = [max(mean - (_taken(t, now) or 0.0), 0.0) for t in self.running.values()]
         free = sorted(rest + [0.0] * (study.workers - len(rest)))  # when each worker is
         ends = []
-        if study.max_trials is not None and not self._rungs:
+        by_trials = study.max_epochs is None and not self._rungs
+        if study.max_trials is not None and by_trials:
             later = max(study.max_trials - self.ended - len(self.running), 0)
             rounds, more = divmod(later, study.workers)
             ends.append(rounds * mean + (free[more - 1] + mean if more else free[-1]))

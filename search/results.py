@@ -132,8 +132,8 @@ def cv_results(
     params = [dict(trial.params) for trial in trials]
     for name in names:
         values = [(i, p[name]) for i, p in enumerate(params) if name in p]
-        column = _column(len(params), [v for _, v in values])
-        masked: Any = MaskedArray(column, mask=True)
+        empty = _column(len(params), [v for _, v in values])
+        masked: Any = MaskedArray(empty, mask=True)
         for i, value in values:
             masked[i] = value
         found[f"param_{name}"] = masked

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -222,20 +223,25 @@ def resident_limit() -> int:
 def limit_threads() -> None:
     """Let TensorFlow start no more threads than joblib or the environment allows.
 
-    TensorFlow reads TF_NUM_INTRAOP_THREADS itself; OMP_NUM_THREADS, which joblib sets in its
-    workers, it does not. Nothing is changed once TensorFlow's runtime has started.
+    TensorFlow reads TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS when its runtime starts, but
+    not OMP_NUM_THREADS, which joblib sets in its workers: they are set to it where they are not.
+    Nothing is changed once the runtime has started.
     """
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     if not allowed.isdigit() or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return
-    import tensorflow as tf
-    from tensorflow.python.eager import context
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.eager import context
 
-    if context.context()._initialized or tf.config.threading.get_intra_op_parallelism_threads():
-        return
-    tf.config.threading.set_intra_op_parallelism_threads(int(allowed))
-    if "TF_NUM_INTEROP_THREADS" not in os.environ:
-        tf.config.threading.set_inter_op_parallelism_threads(int(allowed))
+        if context.context()._initialized:
+            return
+    os.environ["TF_NUM_INTRAOP_THREADS"] = allowed
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", allowed)
+
+
+# when this is imported, not by fit alone: a worker that unpickles a Trainer imports this first, and
+# an optimizer or a fitted model within it then starts TensorFlow before there is any fit
+limit_threads()
 
 
 def intra_op_threads() -> int:

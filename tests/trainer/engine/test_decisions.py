@@ -182,8 +182,8 @@ def test_the_environment_limits_threads(variable: str) -> None:
     import sys
 
     code = (
-        "from trainer.engine import decisions as d; d.limit_threads();"
-        "import tensorflow as tf; tf.constant(1); print(d.intra_op_threads())"
+        "import trainer.base, tensorflow as tf; tf.constant(1);"  # a worker may unpickle before fit
+        "from trainer.engine import decisions as d; print(d.intra_op_threads())"
     )
     clean = {k: v for k, v in os.environ.items() if "NUM_" not in k}
     run = subprocess.run(
@@ -194,6 +194,16 @@ def test_the_environment_limits_threads(variable: str) -> None:
         check=True,
     )
     assert run.stdout.strip() == "3"
+
+
+def test_threads_are_left_alone_once_tensorflow_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    keras.ops.zeros(1)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    decisions.limit_threads()
+    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 
 
 # ---- whether evaluation may choose the rows of a batch -----------------------------------------

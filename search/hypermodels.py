@@ -1,0 +1,318 @@
+"""A Trainer as a keras_tuner.HyperModel, for people who drive keras-tuner themselves.
+
+Responsible for training a trial with the Trainer as keras-tuner asks for it. Not for how values are
+put to keras-tuner (`hyperspace`), nor for the model that it handles (`trial_model`), nor for
+searches of our own, which survive crashes and use all cores (`coordinator`).
+
+keras-tuner builds a model before it has seen data, and a Trainer's network follows its data. So
+what is built is a `TrialModel`, which gets its network by fit, or by the build configuration that
+keras-tuner keeps beside the weights of each trial: the form of the data and the labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+from keras_tuner.errors import FailedTrialError, FatalTypeError, FatalValueError
+from keras_tuner.src.engine import tuner_utils  # its callbacks are public nowhere
+from sklearn.base import clone
+
+from search import hyperspace
+from search.space import Point, Space
+from search.trial_model import TrialModel
+from trainer import Trainer
+from trainer.checks import did_you_mean
+from trainer.history import History
+
+# what tuner.search may be given of Keras' fit: data, and fields of the Trainer
+_DATA = ("x", "y", "sample_weight", "validation_data")
+_FIELDS = ("epochs", "batch_size", "validation_split", "shuffle", "class_weight", "verbose")
+_EPOCHS = "tuner/epochs"
+_PARENT = "tuner/trial_id"
+
+
+def hypermodel(trainer: Trainer, space: Any = None) -> TrainerHyperModel:
+    """A Trainer's models, for keras-tuner's tuners:
+
+        tuner = keras_tuner.RandomSearch(
+            hypermodel(Classifier(epochs=5)), objective="val_accuracy", max_trials=10
+        )
+        tuner.search(x, y, validation_data=(xv, yv))
+        best = tuner.get_best_models(1)[0]  # a Keras model; best.trainer is the fitted Trainer
+
+    tuner.search takes x, y, sample_weight, validation_data and callbacks as Trainer.fit and Keras
+    do, and epochs, batch_size, validation_split, shuffle, class_weight and verbose in place of the
+    Trainer's fields. The tuner's own optimizer, loss and metrics are refused: they are the
+    Trainer's. A promoted trial of Hyperband goes on from the last state of its parent, optimizer
+    and callbacks included, as if it had never stopped (a schedule over the number of epochs counts
+    those of each round), and is scored by the best epoch of the whole training.
+
+    Args:
+        trainer: with the fields that are not searched.
+        space: as of Space.of: None for all annotated domains, names, or a dict of domains.
+
+    Raises:
+        TypeError, ValueError: no Trainer, or no such space.
+    """
+    if not isinstance(trainer, Trainer):
+        raise TypeError(
+            f"trainer={trainer!r}: must be a Trainer, such as Classifier(epochs=5); for another "
+            "estimator of scikit-learn write search.SklearnSearch"
+        )
+    if trainer.run_dir is not None:
+        raise ValueError(
+            f"run_dir={str(trainer.run_dir)!r}: all trials would share the folder; leave it None, "
+            "and give the tuner a directory"
+        )
+    return TrainerHyperModel(trainer, Space.of(trainer, space))
+
+
+class TrainerHyperModel(keras_tuner.HyperModel):
+    """See `hypermodel`.
+
+    Attributes:
+        space: what is searched.
+    """
+
+    def __init__(self, trainer: Trainer, space: Space) -> None:
+        super().__init__(name=type(trainer).__name__)
+        self.space = space
+        self._trainer = trainer
+        self._conditions = {name: hyperspace.conditions(space, name) for name in space.domains}
+
+    def build(self, hp: keras_tuner.HyperParameters) -> TrialModel:
+        """The model of a trial; its network comes with its data."""
+        defaults = self._trainer.get_params(deep=True)
+        for name, domain in self.space.domains.items():
+            conditions = self._conditions[name]
+            if conditions is None:
+                continue  # never active
+            with contextlib.ExitStack() as scopes:
+                for parent, accepted in conditions.items():
+                    scopes.enter_context(hp.conditional_scope(parent, accepted))
+                hyperspace.register(hp, name, domain, defaults.get(name))
+        return TrialModel(self.trainer(hp))
+
+    def trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
+        """A new Trainer with the values of `hp`, for example of tuner.get_best_hyperparameters().
+
+        Raises:
+            ValueError: a value lies outside its domain.
+        """
+        made: Trainer = clone(self._trainer).set_params(**self.point(hp))
+        return made
+
+    def point(self, hp: keras_tuner.HyperParameters) -> Point:
+        """The values of `hp` as the Trainer takes them, by parameter.
+
+        Raises:
+            ValueError: a value lies outside its domain.
+        """
+        found = {
+            name: hyperspace.decoded(domain, hp.values[name])
+            for name, domain in self.space.domains.items()
+            if name in hp.values
+        }
+        return self.space.check({name: found[name] for name in self.space.active(found)})
+
+    def fit(
+        self, hp: keras_tuner.HyperParameters, model: TrialModel, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Train a trial, with the Trainer: see `hypermodel`.
+
+        Raises:
+            keras_tuner.errors.FatalValueError, FatalTypeError: arguments that no trial can have.
+            keras_tuner.errors.FailedTrialError: the objective was a number in no epoch.
+            TypeError, ValueError: as of Trainer.fit.
+        """
+        added = list(kwargs.pop("callbacks", None) or ())
+        trainer = self.trainer(hp)
+        data = self._settle(trainer, hp, args, kwargs)
+        tuner, trial = next(
+            ((c.tuner, c.trial) for c in added if isinstance(c, tuner_utils.TunerCallback)),
+            (None, None),
+        )
+        resume: bool | str = "auto"
+        if tuner is not None:
+            _check_tuner(tuner, trainer)
+            added = [_told(callback, tuner) for callback in added]
+        if _EPOCHS in hp.values:
+            resume = _continue(trainer, hp, tuner, trial)
+        # not the field: callbacks of a tuner hold the tuner, and are none of the Trainer's
+        own = trainer.configure_callbacks
+        trainer.__dict__["configure_callbacks"] = lambda: [*own(), *added]
+        try:
+            trainer.fit(**data, resume=resume)
+        finally:
+            del trainer.__dict__["configure_callbacks"]
+        trainer.run_dir = None
+        model.adopt(trainer)
+        return _results(trainer.history_, None if tuner is None else tuner.oracle.objective)
+
+    def _settle(
+        self, trainer: Trainer, hp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Set the fields that tuner.search was given; returns the data for Trainer.fit."""
+        if len(args) > 2:
+            raise FatalTypeError(
+                f"search: {len(args)} positional arguments; write x and y by place and all others "
+                "by name, such as epochs=5"
+            )
+        given = dict(zip(_DATA, args, strict=False)) | kwargs
+        initial = given.pop("initial_epoch", 0)
+        if _EPOCHS in hp.values:
+            given["epochs"] = hp.values[_EPOCHS]
+        elif initial:
+            raise FatalValueError(f"initial_epoch={initial}: a trial begins with epoch 0")
+        for name in given:
+            if name in _FIELDS and name in self.space.domains:
+                raise FatalValueError(
+                    f"{name}={given[name]!r}: {name} is searched, and would be set by the tuner "
+                    f"or by search as well; leave {name!r} out of the space, or out of the call"
+                )
+            if name not in (*_FIELDS, *_DATA):
+                known = [*_DATA, *_FIELDS, "callbacks"]
+                raise FatalTypeError(
+                    f"search({name}=...): a Trainer's trials take no such argument; "
+                    f"{did_you_mean(name, known)}"
+                )
+        trainer.set_params(**{name: given[name] for name in _FIELDS if name in given})
+        return {name: given[name] for name in _DATA if name in given}
+
+
+# ---- one trial -----------------------------------------------------------------------------------
+
+
+def _check_tuner(tuner: Any, trainer: Trainer) -> None:
+    if tuner.distribution_strategy is not None:
+        raise FatalValueError(
+            f"distribution_strategy={tuner.distribution_strategy!r}: a Trainer takes none; leave "
+            "it out"
+        )
+    split = trainer.validation_split and not isinstance(trainer.random_state, Integral)
+    if tuner.executions_per_trial > 1 and split:
+        raise FatalValueError(
+            f"validation_split={trainer.validation_split}: each of executions_per_trial="
+            f"{tuner.executions_per_trial} would hold out other rows; pass validation_data=(xv, yv)"
+        )
+
+
+def _told(callback: Any, tuner: Any) -> Any:
+    """A callback of keras-tuner's, made fit for a Trainer; others are as they are."""
+    if isinstance(callback, tuner_utils.TunerCallback):
+        return _Told(tuner, callback.trial)
+    if isinstance(callback, tuner_utils.SaveBestEpoch):
+        # the file is this trial's, the best value also that of the trial which it continues
+        callback.state_dict = lambda: {"best_value": callback.best_value}
+        callback.load_state_dict = lambda state: vars(callback).update(state)
+    return callback
+
+
+class _Told(keras.callbacks.Callback):
+    """Tells a tuner of epochs, and of batches if it has hooks for them: these cost speed."""
+
+    def __init__(self, tuner: Any, trial: Any) -> None:
+        super().__init__()
+        self._tuner, self._trial = tuner, trial
+        stock = keras_tuner.Tuner
+        if (type(tuner).on_batch_begin, type(tuner).on_batch_end) != (
+            stock.on_batch_begin,
+            stock.on_batch_end,
+        ):
+            self.on_train_batch_begin = self._begin
+            self.on_train_batch_end = self._end
+
+    def _begin(self, batch: int, logs: Any = None) -> None:
+        self._tuner.on_batch_begin(self._trial, self.model, batch, logs)
+
+    def _end(self, batch: int, logs: Any = None) -> None:
+        self._tuner.on_batch_end(self._trial, self.model, batch, logs)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        size = sum(math.prod(w.shape) for w in self.model.trainable_weights)
+        most = self._tuner.max_model_size
+        if most and size > most:
+            raise FailedTrialError(f"max_model_size={most}: the model has {size} parameters")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._tuner.on_epoch_begin(self._trial, self.model, epoch, logs=logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._tuner.on_epoch_end(self._trial, self.model, epoch, logs=logs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def _continue(trainer: Trainer, hp: Any, tuner: Any, trial: Any) -> bool:
+    """Let a trial of Hyperband keep its state, and go on from its parent's if it has one.
+
+    Returns:
+        Whether it goes on.
+    """
+    if tuner is None or tuner.executions_per_trial > 1:
+        raise FatalValueError(
+            "Hyperband: promoted trials go on from one training; leave executions_per_trial=1"
+            if tuner is not None
+            else "Hyperband: its trials need the callbacks that its tuner passes to fit"
+        )
+    here = Path(tuner.get_trial_dir(trial.trial_id))
+    shutil.rmtree(here / "run", ignore_errors=True)  # of a try that was killed or failed
+    trainer.run_dir = here / "run"
+    if _PARENT not in hp.values:
+        return False
+    parent = Path(tuner.get_trial_dir(hp.values[_PARENT]))
+    if not (parent / "run").is_dir():
+        raise FatalValueError(
+            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]} is gone, from which trial "
+            f"{trial.trial_id} goes on; begin the search anew in another directory"
+        )
+    shutil.copytree(parent / "run", here / "run", ignore=shutil.ignore_patterns(".*"))
+    for file in parent.glob("checkpoint*"):  # the best epoch may remain one of the parent's
+        shutil.copy2(file, here / file.name)
+    return True
+
+
+def _results(history: History, objective: Any) -> keras.callbacks.History:
+    """The history in Keras' form, with the worst value where the objective is no number.
+
+    keras-tuner would take NaN in the first epoch for the best of all.
+
+    Raises:
+        FatalValueError: the objective is no log.
+        FailedTrialError: it is a number in no epoch.
+    """
+    found = keras.callbacks.History()
+    found.history = {name: history[name] for name in history.metrics}
+    found.epoch = [int(number) - 1 for number in history["epoch"]]
+    several = getattr(objective, "objectives", None)
+    wanted: Sequence[Any] = several or ([] if objective is None else [objective])
+    for one in wanted:
+        if one.name == "default_objective":
+            raise FatalValueError('objective=None: write objective="val_loss", for example')
+        if one.name not in found.history:
+            raise FatalValueError(
+                f"objective={one.name!r}: no metric of this name; "
+                f"{did_you_mean(one.name, found.history)}"
+                + ("" if "val_loss" in found.history else "; val_ needs validation_data")
+            )
+        worst = math.inf if one.direction == "min" else -math.inf
+        column = [v if math.isfinite(v) else worst for v in found.history[one.name]]
+        if not any(map(math.isfinite, column)):
+            raise FailedTrialError(
+                f"{one.name}: is not a number in any of {len(column)} epochs; the training "
+                "diverged, a smaller learning_rate may not"
+            )
+        found.history[one.name] = column
+    return found

@@ -1,0 +1,107 @@
+"""A space as keras-tuner's hyperparameters, in values that read well in its own summaries.
+
+Responsible for putting a domain to keras-tuner without changing its distribution, and for reading
+the values back exactly. Not for our own searches, whose values nobody reads in keras-tuner
+(`proposers.keras_tuner`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from search.space import Space, same, values
+from trainer.hyperparameters import Bool, Domain, Float, Int
+
+
+def register(hp: Any, name: str, domain: Domain, default: Any) -> None:
+    """Put a domain to keras-tuner as its own kind where that is exact, or as a choice.
+
+    Its Float with a step may miss the last one, and its Choice takes neither None nor mixed types
+    and turns booleans into numbers: these are choices of numbers, and of the values as text.
+    """
+    kept = {"default": _encoded(domain, default)} if domain.contains(default) else {}
+    sampling = "log" if getattr(domain, "log", False) else "linear"
+    if isinstance(domain, Bool):
+        hp.Boolean(name, **kept)
+    elif isinstance(domain, Int):
+        # without a step its logarithmic Int has our distribution, with one it has factors
+        reached = values(domain)
+        assert reached is not None
+        step = None if domain.log else int(domain.step or 1)
+        hp.Int(name, int(domain.low), int(reached[-1]), step=step, sampling=sampling, **kept)
+    elif isinstance(domain, Float) and domain.step is None:
+        hp.Float(name, domain.low, domain.high, sampling=sampling, **kept)
+    else:
+        hp.Choice(name, _options(domain), **kept)
+
+
+def _options(domain: Domain) -> list[Any]:
+    """The values of a finite domain as keras-tuner's Choice takes them, in their order."""
+    found = list(values(domain) or ())
+    if len({type(v) for v in found}) == 1 and type(found[0]) in (str, int, float):
+        return found
+    texts = [repr(v) for v in found]
+    if len(set(texts)) < len(texts):
+        texts = [f"{i}: {text}" for i, text in enumerate(texts)]
+    return texts
+
+
+def _encoded(domain: Domain, value: Any) -> Any:
+    """A value of the domain as keras-tuner has it."""
+    if isinstance(domain, Bool):
+        return value
+    if isinstance(domain, Int):
+        return int(value)
+    if isinstance(domain, Float) and domain.step is None:
+        return float(value)
+    if isinstance(domain, Float):
+        return min(_options(domain), key=lambda v: abs(v - value))
+    listed = values(domain) or ()
+    return _options(domain)[next(i for i, v in enumerate(listed) if same(v, value))]
+
+
+def decoded(domain: Domain, value: Any) -> Any:
+    """A value of keras-tuner's as the Trainer takes it."""
+    if isinstance(domain, Bool):
+        return value
+    if isinstance(domain, (Int, Float)):
+        # rounding may lead it past an end, and an Int to the number after the last
+        last = domain.high + 1 if isinstance(domain, Int) and domain.log else domain.high
+        for end, reached in ((domain.low, domain.low), (last, domain.high)):
+            if math.isclose(value, end, rel_tol=1e-12):
+                value = reached
+        return int(value) if isinstance(domain, Int) else float(value)
+    options = _options(domain)
+    if value not in options:
+        raise ValueError(f"{value!r}: must be one of {options!r}")
+    return (values(domain) or ())[options.index(value)]
+
+
+def conditions(space: Space, name: str) -> dict[str, list[Any]] | None:
+    """By parameter, the values that keras-tuner must have chosen for this one to be active.
+
+    Those of the parents' own conditions are among them: keras-tuner tries to make each condition
+    hold in turn, and would try forever if one hung on another that it does not know of.
+
+    Returns:
+        None if they can never hold.
+    """
+    accepted: dict[str, list[Any]] = {}
+    for parent, wanted in (space.domains[name].when or {}).items():
+        above = conditions(space, parent)
+        if above is None:
+            return None
+        domain = space.domains[parent]
+        listed = values(domain)
+        own = [
+            _encoded(domain, option)
+            for option in (wanted if isinstance(wanted, tuple) else (wanted,))
+            if (any(same(v, option) for v in listed) if listed is not None else True)
+        ]
+        for ancestor, options in (*above.items(), (parent, own)):
+            both = [v for v in options if v in accepted.get(ancestor, options)]
+            if not both:
+                return None
+            accepted[ancestor] = both
+    return {n: accepted[n] for n in space.domains if n in accepted}

@@ -1,0 +1,123 @@
+"""The Keras model that stands for a trial while keras-tuner handles it.
+
+Responsible for a model that can be built before its data are known, and be saved and loaded by
+keras-tuner. Not for what is searched, nor for training (`hypermodels`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras_tuner.errors import FatalValueError
+
+from trainer import Trainer, callbacks, saving, targets
+from trainer.building import build
+from trainer.history import History
+from trainer.inputs import Inputs
+from trainer.models import ModelSpec
+
+
+class TrialModel(keras.Model):
+    """The model of a trial, as keras-tuner builds, saves and loads it.
+
+    It computes what its network does, from raw x. Without a network (before fit, and before
+    keras-tuner has loaded it) it can only be given one.
+
+    Attributes:
+        trainer: the Trainer with the trial's values; fitted once there is a network.
+        network: the Keras model, or None.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.network: keras.Model | None = None
+        self.optimizer = None
+        self._form: dict[str, Any] | None = None
+
+    def adopt(self, trainer: Trainer) -> None:
+        """Take the network of a fitted Trainer."""
+        network = trainer._network
+        self.trainer, self.network, self.built = trainer, network.whole, True
+        self._form = {
+            "inputs": network.inputs.to_dict(),
+            "targets": network.targets.to_dict(),
+            "precision": network.precision,
+            "seed": trainer.seed_,
+        }
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What the network is made from, beside the Trainer: keras-tuner keeps it as JSON."""
+        return self._form
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the network anew, with initial weights."""
+        trainer = self.trainer
+        inputs, labels = Inputs.from_dict(config["inputs"]), targets.from_dict(config["targets"])
+        network = build(
+            trainer,
+            inputs,
+            labels,
+            ModelSpec(inputs.shapes, labels.n_outputs, labels.task),
+            precision=config["precision"],
+            seed=config["seed"],
+            probe=saving._blank_rows(inputs),
+            callbacks=callbacks.make_all(trainer.configure_callbacks()),
+        )
+        network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+        trainer._keep(network, History(), config["seed"])
+        self.adopt(trainer)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: the Trainer compiles its network.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: always.
+        """
+        raise FatalValueError(
+            "optimizer=, loss= and metrics= of a tuner do not reach a Trainer: write "
+            f"{type(self.trainer).__name__}(optimizer=..., loss=..., metrics=...)"
+        )
+
+    def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The network's outputs for raw x."""
+        return self._made()(x, training=training, mask=mask)
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Read the weights of the network from a file."""
+        self._made().load_weights(filepath, **kwargs)
+
+    def save_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Write the weights of the network to a file."""
+        self._made().save_weights(filepath, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As keras.Model.predict."""
+        return self._made().predict(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As keras.Model.evaluate; labels are encoded ones. trainer.evaluate takes any."""
+        return self._made().evaluate(*args, **kwargs)
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As keras.Model.summary."""
+        self._made().summary(*args, **kwargs)
+
+    def save(self, filepath: str | Path) -> None:
+        """Write one .keras file, which plain Keras and the Trainer's class load: Trainer.save."""
+        self._made()
+        self.trainer.save(filepath)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """As keras.Model.export."""
+        self._made().export(*args, **kwargs)
+
+    def _made(self) -> keras.Model:
+        if self.network is None:
+            raise ValueError(
+                f"{type(self.trainer).__name__}: the network of a trial is made when it is "
+                "trained; call tuner.search first, and take the model of tuner.get_best_models()"
+            )
+        return self.network
