@@ -54,6 +54,7 @@ class Bar(Silence):
         from rich.table import Column
 
         self._epochs = epochs
+        console = console or Console()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
             BarColumn(bar_width=24),
@@ -65,9 +66,13 @@ class Bar(Silence):
                 markup=False,  # names of metrics may hold brackets
                 table_column=Column(no_wrap=True, overflow="ellipsis"),
             ),
-            console=console or Console(),
+            console=console,
             transient=True,
             auto_refresh=False,
+            # in a notebook rich's stream, flushed by IPython whenever it shows something, would
+            # call itself for ever
+            redirect_stdout=not console.is_jupyter,
+            redirect_stderr=not console.is_jupyter,
         )
         self._task: Any = None
         self._lines: list[str] = []

@@ -292,3 +292,13 @@ def test_the_bar_costs_less_than_one_percent_of_a_fit(monkeypatch: pytest.Monkey
         shares.append(bars[-1].seconds / (time.perf_counter() - began))
     assert len(seen) == 3 * 2 * 1_000, "as many chunks as batches"
     assert min(shares) < 0.01
+
+
+def test_in_a_notebook_the_output_is_left_to_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython.display", None)  # rich then only warns
+    streams = sys.stdout, sys.stderr
+    bar = Bar(1, Console(force_jupyter=True, file=io.StringIO()))
+    with pytest.warns(UserWarning, match="ipywidgets"):
+        bar.epoch_begins(0, 10)
+        assert (sys.stdout, sys.stderr) == streams, "rich's stream calls itself there"
+        bar.close()
