@@ -230,7 +230,7 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
 
         return Processes(
             work,
-            workers=checking.workers(self.workers),
+            workers=checking.workers(self.workers, self._most_trials),
             timeout=self.trial_timeout,
             memory=self.trial_memory,
         )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.callbacks import SearchCallback
+from search.executors import cores
 from search.scoring import trainer_in
 from search.space import Point, Space
 from search.store import Trial
@@ -107,13 +108,11 @@ def _of_trainer(search: Search) -> None:
         integer("cv", search.cv, low=2, example=5)
 
 
-def workers(value: int | None) -> int:
-    """How many processes: as given, or one for each core that this process may use."""
+def workers(value: int | None, trials: int | None = None) -> int:
+    """How many processes: as given, or one a core, but no more than trials if that is known."""
     if value is not None:
         return integer("workers", value, low=1, example=4)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return min(cores(), trials or cores())
 
 
 def _callbacks(callbacks: Any) -> None:

@@ -355,7 +355,9 @@ def to_unit(domain: Domain, value: Any) -> float:
         return (middle - low) / (high - low)
     found = values(domain)
     if found is not None:
-        index = next(i for i, v in enumerate(found) if _close(v, value))
+        # a range knows the place of a number without looking through all of them
+        near = found.index(value) if isinstance(found, range) else None
+        index = next(i for i, v in enumerate(found) if _close(v, value)) if near is None else near
         return (index + 0.5) / len(found)
     assert isinstance(domain, Float)
     if domain.log:

@@ -5,6 +5,7 @@ Responsible for what an executor promises. Not for what a trial does, nor for wh
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -59,3 +60,10 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give up what is running or waiting, and end."""
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

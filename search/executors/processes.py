@@ -2,6 +2,8 @@
 
 Responsible for starting workers, for their limits, and for telling how one ended. pebble's
 ProcessPool does the hard part: it ends a job that takes too long and replaces a process that died.
+It gives itself up when a process dies that had no job while no other had one; then there is a new
+pool.
 
 A worker does not import the user's script again, as Python's own spawned processes do: a script
 that starts a search without `if __name__ == "__main__"` would start it in each worker.
@@ -19,8 +21,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from search.executors import (
     Raised,
     TimedOut,
     Withdrawn,
+    cores,
     worker,
 )
 
@@ -79,14 +83,15 @@ class Processes:
         self._folder = Path(tempfile.mkdtemp(prefix="search-"))
         file = self._folder / "work.pickle"
         file.write_bytes(content)
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        self._pool = ProcessPool(
+        threads = max(1, cores() // workers)
+        self._new_pool: Callable[[], Any] = lambda: ProcessPool(
             max_workers=workers,
             max_tasks=recycle,
             initializer=worker.prepare,
             initargs=(str(file), str(self._folder), os.getpid(), threads),
             context=_Context(),
         )
+        self._pool = self._new_pool()
         self._killed: dict[int, int] = {}
         self._jobs: dict[int, Future[Any]] = {}
         self._submitted = 0
@@ -100,6 +105,8 @@ class Processes:
         self._submitted += 1
         number = self._submitted
         sent = cloudpickle.dumps(argument)  # it may hold classes of a script
+        if not self._pool.active:  # asking starts it
+            self._renew()
         inner = self._pool.schedule(worker.run, args=(number, sent), timeout=self._timeout)
         outer = self._jobs[number] = _Job(inner)
 
@@ -125,6 +132,15 @@ class Processes:
         inner.add_done_callback(pass_on)
         return outer
 
+    def _renew(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+        for job in list(self._jobs.values()):
+            _end(job, self._without_worker())
+        self._jobs.clear()
+        self._killed.clear()
+        self._pool = self._new_pool()
+
     def close(self) -> None:
         """End all workers, and what they are doing."""
         self._closed.set()
@@ -139,18 +155,29 @@ class Processes:
             return TimedOut(f"took longer than {self._timeout:g} s, and was ended")
         if isinstance(error, concurrent.futures.CancelledError):
             return Withdrawn("was given up")
+        if isinstance(error, BrokenProcessPool):
+            return self._without_worker()
         if not isinstance(error, ProcessExpired):
             return Raised(f"it could not be sent to a worker: {type(error).__name__}: {error}")
-        said = self._last_words(error.pid)
         if error.pid in self._killed:
-            took, limit = (n / 2**20 for n in (self._killed.pop(error.pid), self._memory or 0))
-            return OutOfMemory(f"took {took:,.0f} MiB, above {limit:,.0f} MiB, and was ended{said}")
+            return self._too_large(error.pid, self._killed.pop(error.pid))
+        said = self._last_words(error.pid)
         code = error.exitcode
         how = f"left with exit code {code}"
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"died of {signal.Signals(-code).name}"
         return Crashed(f"its process {how}{said}")
+
+    def _too_large(self, pid: int, taken: int) -> Failure:
+        took, limit = (n / 2**20 for n in (taken, self._memory or 0))
+        said = self._last_words(pid)
+        return OutOfMemory(f"took {took:,.0f} MiB, above {limit:,.0f} MiB, and was ended{said}")
+
+    def _without_worker(self) -> Failure:
+        if self._killed:
+            return self._too_large(*list(self._killed.items())[-1])
+        return Crashed("its process died before it could begin")
 
     def _last_words(self, pid: int | None) -> str:
         try:
@@ -162,6 +189,10 @@ class Processes:
     def _watch(self) -> None:
         dead: dict[Path, float] = {}
         while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
+            jobs = list(self._jobs.values())
+            if jobs and not self._pool.active:
+                for job in jobs:
+                    _end(job, self._without_worker())
             if self._memory is not None:
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
@@ -172,11 +203,11 @@ class Processes:
             dead = {mark: dead.get(mark, now) for mark in marks}
             for mark in [m for m, since in dead.items() if now - since > SECONDS_UNTIL_LOST]:
                 with contextlib.suppress(OSError, ValueError):
-                    job = self._jobs.pop(int(mark.read_text()), None)
+                    lost = self._jobs.pop(int(mark.read_text()), None)
                     mark.unlink()
-                    if job is not None:
+                    if lost is not None:
                         said = self._last_words(int(mark.stem))
-                        _end(job, Crashed(f"its process left with exit code 0{said}"))
+                        _end(lost, Crashed(f"its process left with exit code 0{said}"))
 
     def _limit(self, pid: int) -> None:
         import psutil

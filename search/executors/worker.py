@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-SECONDS_BETWEEN_LOOKS = 2.0  # at whether the coordinator still lives
+SECONDS_BETWEEN_LOOKS = 0.5  # at whether the coordinator still lives
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 _work: Any = None
@@ -44,7 +46,7 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _end_with(parent)
     with contextlib.suppress(Exception):  # the first job says what is wrong
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
@@ -87,6 +89,16 @@ def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
+    if sys.platform == "linux":
+        # a thread could not end a long computation that does not let go of the interpreter
+        with contextlib.suppress(OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()

@@ -1,0 +1,29 @@
+"""The pictures of a study: its course, its space, what mattered, its rungs and learning curves.
+
+Responsible for drawing a table of results, and for the importance of parameters. Not responsible
+for making the table, nor for saving: every function returns Axes, and
+`axes.figure.savefig("study.png")` writes the file. Nothing here calls show().
+
+`results` is the table of a search: one row a trial, with the columns trial, state ("completed",
+"failed", "running" or "waiting"), score (NaN without one), one for each parameter of the space,
+and perhaps rung, parent and epochs. `objective` is the name of the score and `maximize` says which
+way is better. `ax` is where to draw; None: a new figure. A study whose trials all failed has
+pictures too: they show the failures, and say that there is no score. No trials at all, or a
+missing column, is a ValueError; a table or a flag of another type is a TypeError.
+"""
+
+from __future__ import annotations
+
+from search.plots.curves import plot_curves, plot_rungs
+from search.plots.shares import importance, plot_importance
+from search.plots.study import plot_history, plot_parallel, plot_slice
+
+__all__ = [
+    "importance",
+    "plot_curves",
+    "plot_history",
+    "plot_importance",
+    "plot_parallel",
+    "plot_rungs",
+    "plot_slice",
+]

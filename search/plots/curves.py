@@ -1,0 +1,159 @@
+"""Trials as curves: through the rungs of a halving, and epoch by epoch.
+
+Responsible for drawing. Not for the table (`frames`), nor for axes (`scales`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.plots import frames, scales
+from trainer.checks import did_you_mean
+from trainer.figures import COLOURS, distinct_colours, new_figure
+from trainer.history import known_mode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def plot_rungs(
+    results: pd.DataFrame, *, maximize: bool, objective: str, ax: Axes | None = None
+) -> Axes:
+    """Draw the score against epochs, one line a candidate through its chain of parents.
+
+    The more often a candidate was promoted, the stronger its line; one that was not is a grey
+    point. Failed trials are crosses at the worse edge.
+
+    Raises:
+        ValueError: no trial has a rung.
+    """
+    table = frames.checked(results, maximize)
+    if "rung" not in table or not table["rung"].notna().any():
+        raise ValueError(
+            "results: no trial has a rung; only searches that promote trials have them, such as "
+            'tuner="hyperband"; call study.plot_history() for this one'
+        )
+    frames.check_columns(table, "epochs", "parent")
+    table = table[table["rung"].notna()].set_index("trial", drop=False)
+    ax = ax if ax is not None else new_figure((7.2, 4.4)).add_subplot()
+    linked = table[table["parent"].isin(table.index)]
+    parents = dict(zip(linked["trial"].map(int), linked["parent"].map(int), strict=True))
+    done = table[frames.scored(table)]
+    at = dict(zip(done["trial"], zip(done["epochs"], done["score"], strict=True), strict=True))
+    chains: list[list[tuple[float, float]]] = []
+    for trial in table.index.difference(list(parents.values())):
+        chain = [trial]
+        while chain[-1] in parents:
+            chain.append(parents[chain[-1]])
+        chains.append([at[t] for t in reversed(chain) if t in at])
+    promoted = [len(chain) - 1 for chain in chains]
+    levels = sorted({level for level in promoted if level >= 0})
+    colours = dict(zip(levels, scales.strength(levels), strict=True))
+    for level in levels:
+        alike = [chain for chain in chains if len(chain) - 1 == level]
+        times = {0: "not promoted", 1: "promoted once"}.get(level, f"promoted {level} times")
+        for i, chain in enumerate(alike):
+            ax.plot(
+                *zip(*chain, strict=True),
+                color=colours[level],
+                lw=1 + 0.6 * level,
+                marker="o",
+                ms=3 + level if level else 4,
+                alpha=0.9 if level else 0.6,
+                zorder=2 + 0.1 * level,
+                label=f"{times} ({len(alike)})" if i == 0 else "_",
+            )
+    failed = table.loc[table["state"] == "failed", "epochs"]
+    scales.mark_failed(ax, failed, maximize)
+    epochs = np.unique(table["epochs"].dropna())
+    if len(epochs) and epochs[0] > 0 and epochs[-1] >= 8 * epochs[0]:
+        ax.set_xscale("log")
+    if len(epochs) <= 8:
+        ax.set_xticks(epochs, labels=[f"{e:g}" for e in epochs])
+        ax.minorticks_off()
+    ax.set_xlabel("epochs")
+    scales.score_axis(ax, done["score"], maximize, objective)
+    ax.set_title(frames.summary(table, maximize))
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**scales.BESIDE)
+    return ax
+
+
+def plot_curves(
+    epochs: pd.DataFrame,
+    *,
+    metric: str,
+    trials: Sequence[int] | None = None,
+    best: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw learning curves, one line a trial: its mean over folds and executions.
+
+    An epoch in which one of them gave NaN is a gap, because the mean of the others would look
+    better than the trial is. Up to seven trials have colours and a legend.
+
+    Args:
+        epochs: one row an epoch, with the columns trial, fold, execution, epoch and the metrics.
+        metric: the column to draw.
+        trials: the numbers of those to draw. None: all.
+        best: the number of one of them, which stands out.
+        ax: where to draw. None: a new figure.
+
+    Returns:
+        The Axes; logarithmic where values, of which less is better, span three powers of ten.
+
+    Raises:
+        ValueError: no such metric or trial, or no finite value.
+    """
+    frames.check_table("epochs", epochs)
+    for name in ("trial", "epoch", metric):
+        if name not in epochs:
+            raise ValueError(f"metric={name!r}: was not logged; {did_you_mean(name, epochs)}")
+    known = epochs["trial"].unique().tolist()
+    chosen = known if trials is None else list(trials)
+    for name, wanted in (("trials", chosen), ("best", [] if best is None else [best])):
+        for trial in wanted:
+            if trial not in (known if name == "trials" else chosen):
+                raise ValueError(f"{name}: trial {trial!r} has no epochs to draw; leave it out")
+    table = epochs[epochs["trial"].isin(chosen)]
+    if not np.isfinite(table[metric].to_numpy(dtype=np.float64)).any():
+        raise ValueError(f"metric={metric!r}: no trial logged a finite value; choose another one")
+    # an epoch in which nobody logged it (a validation every other epoch) is no gap
+    logged = table[metric].notna().groupby(table["epoch"]).transform("any")
+    means = table[logged].groupby(["trial", "epoch"])[metric].mean(skipna=False)
+    means = means.where(np.isfinite(means))
+    ax = ax if ax is not None else new_figure((7.2, 4.2)).add_subplot()
+    few = len(chosen) <= len(COLOURS)
+    colours = distinct_colours(len(chosen)) if few else [COLOURS[0] if best is None else "0.7"]
+    for i, trial in enumerate(chosen):
+        curve = means.loc[[trial]] if trial in means.index.get_level_values(0) else means[:0]
+        stands_out = trial == best
+        ax.plot(
+            curve.index.get_level_values(1),
+            curve.to_numpy(),
+            color=colours[i] if few else COLOURS[1] if stands_out else colours[0],
+            lw=3 if stands_out else 1.4 if few else 0.8,
+            alpha=1 if few or stands_out else 0.5 if len(chosen) <= 100 else 0.2,
+            zorder=3 if stands_out else 2,
+            marker="o" if len(curve) <= (30 if few else 1) else None,
+            ms=3.5,
+            label=f"trial {trial}" + (" (best)" if stands_out else ""),
+        )
+    finite = means.dropna()
+    wide = finite.min() > 0 and finite.max() >= 1000 * finite.min()
+    if wide and known_mode(metric) != "max":
+        ax.set_yscale("log")
+    scales.whole_numbers(ax)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(metric)
+    ax.set_title(f"{metric} of {len(chosen):,} trial{'s' if len(chosen) > 1 else ''}")
+    ax.grid(True, alpha=0.3)
+    if few or best is not None:
+        handles, labels = ax.get_legend_handles_labels()
+        keep = [i for i, label in enumerate(labels) if few or label.endswith("(best)")]
+        ax.legend([handles[i] for i in keep], [labels[i] for i in keep], **scales.BESIDE)
+    return ax

@@ -1,0 +1,97 @@
+"""The table of a search as its pictures read it: checked, with values as the space has them.
+
+Responsible for what stands in the table. Not for drawing it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.space import Point, Space, to_unit, values
+from trainer.checks import boolean
+from trainer.hyperparameters import Domain, Float, Int
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_table(name: str, table: Any) -> None:
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{name} is a {type(table).__name__}: must be a DataFrame")
+    if not len(table):
+        raise ValueError(f"{name} has no rows: call fit before drawing")
+
+
+def check_columns(table: pd.DataFrame, *names: str) -> None:
+    for name in names:
+        if name not in table:
+            raise ValueError(f"results has no column {name!r}; give the results_ of the search")
+
+
+def checked(results: pd.DataFrame, maximize: bool) -> pd.DataFrame:
+    """The table in the order of asking."""
+    check_table("results", results)
+    check_columns(results, "trial", "state", "score")
+    boolean("maximize", maximize)
+    table = results.sort_values("trial", ignore_index=True)
+    return table.assign(score=table["score"].astype(np.float64))
+
+
+def scored(table: pd.DataFrame) -> pd.Series:
+    return np.isfinite(table["score"])
+
+
+def points(table: pd.DataFrame, space: Space) -> list[Point]:
+    """The active parameters of each trial, as the space holds them."""
+    check_columns(table, *space.domains)
+    points = []
+    for trial, *cells in zip(table["trial"], *(table[n] for n in space.domains), strict=True):
+        whole = {
+            name: _value(domain, cell)
+            for (name, domain), cell in zip(space.domains.items(), cells, strict=True)
+        }
+        try:
+            points.append(space.check({name: whole[name] for name in space.active(whole)}))
+        except ValueError as error:
+            raise ValueError(f"results, trial {trial}: {error}") from None
+    return points
+
+
+def _value(domain: Domain, cell: Any) -> Any:
+    """A parameter's value: beside missing ones pandas turns 8 into 8.0, and None into NaN."""
+    import pandas as pd
+
+    cell = cell.item() if isinstance(cell, np.generic) else cell
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(domain, Float) and type(cell) is int:
+        return float(cell)
+    if isinstance(domain, Int):
+        return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+    if domain.contains(cell):
+        return cell
+    return next((value for value in values(domain) or () if value == cell), cell)
+
+
+def units(points: Sequence[Point], space: Space) -> NDArray[np.float64]:
+    """Shape (trials, parameters): 0..1 as the space spreads the values, NaN where inactive."""
+    items = space.domains.items()
+    return np.array([[to_unit(d, p[n]) if n in p else np.nan for n, d in items] for p in points])
+
+
+def summary(table: pd.DataFrame, maximize: bool) -> str:
+    count = f"{len(table):,} trial{'s' if len(table) > 1 else ''}"
+    done = table[scored(table)]
+    failed = int((table["state"] == "failed").sum())
+    told = f", {failed:,} failed" if failed else ""
+    if not len(done):
+        return f"no score: {count}{told}"
+    best = done.loc[done["score"].idxmax() if maximize else done["score"].idxmin()]
+    return f"best {best['score']:.4g}, trial {int(best['trial'])}; {count}{told}"

@@ -1,0 +1,176 @@
+"""How much of the score's variance each parameter explains, and a picture of it.
+
+Responsible for the method. Not for what the table holds (`frames`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.plots import frames
+from search.space import Space, from_unit
+from trainer.checks import integer
+from trainer.figures import COLOURS, WRONG, new_figure, shortened
+from trainer.hyperparameters import Choice
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_FEWEST = 10  # trials below which shares of variance are chance
+
+
+def importance(results: pd.DataFrame, space: Space, *, random_state: int = 0) -> pd.Series:
+    """The share that each parameter has in the variance of the score, over the whole space.
+
+    A random forest [Breiman 2001, Machine Learning 45] of scikit-learn learns the score from the
+    parameters; the variance of its prediction is shared out as in functional ANOVA for searches
+    [Hutter, Hoos, Leyton-Brown 2014, ICML]. The share is the total effect [Homma and Saltelli
+    1996, Reliability Engineering and System Safety 52] by Jansen's estimator [1999, Computer
+    Physics Communications 117]: half the mean square by which the prediction changes when this
+    parameter alone is drawn anew. Interactions count for each parameter in them; shares are then
+    divided by their sum. Points are drawn as a random search would, so that a search that looked
+    mostly at good points is not mistaken for the space. Where a condition switches a parameter
+    off, it has no effect. After few trials the shares of weak parameters come out too small, and
+    those of strong ones too large. A few scores that are far off make up most of the variance:
+    leave their rows out to ask about the others.
+
+    In a search by rungs only candidates' first trials count, of these the ones with the most
+    common number of epochs: later rungs hold chosen trials, and other scores for the same point.
+
+    Args:
+        results: see above; at least 10 trials with a score that count.
+        space: that of the search.
+        random_state: 0 or more; the same gives the same shares.
+
+    Returns:
+        Shares by parameter, which sum to 1, the largest first. Its `attrs["r2"]` is how much of
+        the variance of scores the forest explains on trials that it did not see (out-of-bag R2, 1
+        at best). Near 0 or below, the shares are noise.
+
+    Raises:
+        ValueError: too few trials, equal scores, or no parameter that differs between them.
+    """
+    import pandas as pd
+    from scipy.stats import qmc
+    from sklearn.ensemble import RandomForestRegressor
+
+    integer("random_state", random_state, low=0, example=0)
+    table = frames.checked(results, True)
+    table = table[frames.scored(table)]
+    if "rung" in table and table["rung"].notna().any():
+        frames.check_columns(table, "epochs", "parent")
+        table = table[table["parent"].isna()]
+        table = table[table["epochs"] == table["epochs"].mode().min()]
+    if len(table) < _FEWEST:
+        raise ValueError(
+            f"results: {len(table)} trials have a score that counts: must be {_FEWEST} or more; "
+            "search on with a larger max_trials"
+        )
+    scores = table["score"].to_numpy()
+    if np.ptp(scores) == 0:
+        raise ValueError(
+            f"results: every score is {scores[0]:g}, so there is no variance to share out; "
+            "choose an objective that tells trials apart"
+        )
+    known = _features(frames.units(frames.points(table, space), space), space)
+    # With half of the parameters at each split, strong ones leave room for the weak.
+    forest = RandomForestRegressor(
+        200, max_features=0.5, bootstrap=True, oob_score=True, random_state=random_state
+    ).fit(known, scores / np.abs(scores).max())
+    n = len(space.domains)
+    drawn = qmc.Sobol(2 * n, rng=np.random.default_rng(random_state)).random_base2(11)
+    first, second = drawn[:, :n], drawn[:, n:]
+    before = forest.predict(_features(_switched(first, space), space))
+    shares = np.empty(n)
+    for i in range(n):
+        changed = first.copy()
+        changed[:, i] = second[:, i]
+        after = forest.predict(_features(_switched(changed, space), space))
+        shares[i] = np.mean((before - after) ** 2) / 2
+    if shares.sum() == 0:
+        raise ValueError(
+            "results: no parameter differs between the trials with a score; search a space with "
+            "more than one point"
+        )
+    found = pd.Series(shares / shares.sum(), index=list(space.domains), name="importance")
+    found = found.sort_values(ascending=False, kind="stable")
+    found.attrs["r2"] = float(forest.oob_score_)
+    return found
+
+
+def _switched(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
+    """Units of drawn points, with NaN for the parameters that conditions switch off."""
+    names = list(space.domains)
+    parents = {p for domain in space.domains.values() for p in domain.when or {}}
+    switched = units.copy()
+    if parents:
+        for old, new in zip(units, switched, strict=True):
+            active = space.active(
+                {p: from_unit(space.domains[p], float(old[names.index(p)])) for p in parents}
+            )
+            new[[name not in active for name in names]] = np.nan
+    return switched
+
+
+def _features(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
+    """What the forest sees: a choice has a column a value, because its order means nothing."""
+    columns = []
+    for unit, domain in zip(units.T, space.domains.values(), strict=True):
+        if isinstance(domain, Choice):
+            index = np.floor(unit * len(domain.values))  # NaN, inactive, is none of them
+            columns += [(index == i).astype(np.float64) for i in range(len(domain.values))]
+        else:
+            # a tree can split what is inactive from what is active: units are 0..1
+            columns.append(np.nan_to_num(unit, nan=-1.0))
+    return np.column_stack(columns)
+
+
+def plot_importance(
+    results: pd.DataFrame,
+    space: Space,
+    *,
+    objective: str,
+    random_state: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw `importance` as bars, the largest on top, with how well the forest explains the scores.
+
+    The bars are grey where the forest explains less than half of the variance.
+
+    Raises:
+        ValueError: as `importance` does.
+    """
+    shares = importance(results, space, random_state=random_state)
+    r2 = shares.attrs["r2"]
+    if ax is None:
+        ax = new_figure((6.8, max(2.6, 1.6 + 0.32 * len(shares)))).add_subplot()
+    bars = ax.barh(
+        [shortened(name, 40) for name in shares.index],
+        shares,
+        color=COLOURS[0] if r2 >= 0.5 else "0.6",
+    )
+    ax.bar_label(bars, [f"{share:.1%}" for share in shares], padding=3, fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.15 * shares.max())
+    ax.set_xlabel(
+        f"share of the variance of {shortened(objective, 30)}:\n"
+        "total effects [Homma, Saltelli 1996]\nof a random forest [Breiman 2001]",
+        fontsize=9,
+    )
+    verdict = (
+        f"the forest explains {r2:.0%} of the variance"
+        if r2 >= 0.5
+        else f"the forest explains only {r2:.0%} of the variance: take care"
+        if r2 > 0.1
+        else "the forest explains next to nothing: this is noise"
+    )
+    ax.set_title(
+        f"{verdict}\n(out-of-bag R² {r2:.2f})",
+        fontsize="medium",
+        color="black" if r2 >= 0.5 else WRONG,
+    )
+    return ax
