@@ -1,4 +1,4 @@
-"""Runs an example as a newcomer does: in a folder of its own, without a screen or a network."""
+"""Runs an example in a process and a folder of its own, without a screen or a network."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECONDS = 120
 
 
 @dataclass
@@ -30,19 +30,22 @@ class Run:
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts examples/<name>.py with options; gives the finished process."""
+    """Runs examples/<name>.py with options, cold as a newcomer does; gives the finished process."""
 
-    def start_one(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def start_one(name: str, *options: str, cold: bool = False) -> subprocess.CompletedProcess[str]:
         env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY")}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         env |= nowhere | {"KERAS_HOME": str(tmp_path / "no_cache")}
+        path = EXAMPLES / f"{name}.py"
+        if not cold:
+            return warm.run(path, *options, cwd=tmp_path, env=env)
         return subprocess.run(
-            [sys.executable, str(EXAMPLES / f"{name}.py"), *options],
+            [sys.executable, str(path), *options],
             cwd=tmp_path,
             env=env,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=warm.SECONDS,
         )
 
     return start_one
@@ -53,8 +56,8 @@ def run(start, tmp_path):
     """Runs an example to its end, and checks what holds for all: it succeeds without a warning,
     and the files that it names are whole and are all that it wrote."""
 
-    def run_one(name: str, *options: str) -> Run:
-        done = start(name, *options)
+    def run_one(name: str, *options: str, cold: bool = False) -> Run:
+        done = start(name, *options, cold=cold)
         assert done.returncode == 0, done.stderr
         warnings = [x for x in done.stderr.splitlines() if "Warning" in x or "WARNING:tens" in x]
         assert not warnings, done.stderr

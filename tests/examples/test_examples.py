@@ -16,7 +16,7 @@ from trainer import datasets
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-slow = pytest.mark.slow  # starts TensorFlow in a process of its own, and trains
+slow = pytest.mark.slow  # trains in a process of its own
 
 
 def number(text: str) -> float:
@@ -33,7 +33,7 @@ def test_an_example_is_short_enough_to_be_read_at_once(path):
 
 @slow
 def test_the_quickstart_trains_a_classifier_that_plain_keras_can_use(run):
-    done = run("quickstart")
+    done = run("quickstart", cold=True)
     assert number(done.line("held-out accuracy ")) >= 0.96
     assert "360 predictions are equal" in done.text
     assert set(done.files) == {

@@ -81,7 +81,7 @@ def test_the_suggested_rate_is_nearly_as_good_as_the_best_of_a_grid(
 
     def accuracy(rate: float) -> float:
         trainer = Perceptron(
-            optimizer=optimizer, learning_rate=rate, random_state=seed, epochs=3, verbose=0
+            optimizer=optimizer, learning_rate=rate, random_state=seed, epochs=2, verbose=0
         )
         return trainer.fit(*train).score(*valid)
 

@@ -16,6 +16,8 @@ from trainer import Classifier, runs
 from trainer.callbacks.callback import Callback
 from trainer.runs import RunError
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)
@@ -74,7 +76,10 @@ def config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_folder_holds_what_was_promised(tmp_path: Path) -> None:
+def test_the_folder_holds_what_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # of no_curves: here they are drawn
     trainer = make(tmp_path / "a" / "b", optimizer=keras.optimizers.SGD(0.1))
     trainer.fit(X, Y, validation_data=(X, Y))
     folder = tmp_path / "a" / "b"

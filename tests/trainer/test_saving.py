@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import pickle
-import subprocess
-import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+import warm
 
 from trainer import Classifier, Float, Regressor, Trainer
 
@@ -311,13 +310,7 @@ for name in sys.argv[1:]:
         np.testing.assert_array_equal(np.asarray(v).astype(np.float32), saved[f"p_{k}"], name)
 assert not any(m.split(".")[0] == "trainer" for m in sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, *cases],
-        cwd=tmp_path,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run(script, *cases, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import warm
 
 from trainer import Classifier, Regressor
 
@@ -175,7 +174,7 @@ def troubles() -> Iterator[SimpleNamespace]:
     """What SCRIPT printed, and the folder in which it saved."""
     folder = Path(tempfile.mkdtemp())  # pytest's own only their owner may enter
     folder.chmod(0o755)
-    run = subprocess.run([sys.executable, "-c", SCRIPT, folder], capture_output=True, text=True)
+    run = warm.run(SCRIPT, folder)
     assert run.returncode == 0, run.stderr
     yield SimpleNamespace(folder=folder, said=run.stdout.splitlines())
     folder.chmod(0o755)

@@ -18,11 +18,8 @@ class Interrupted(Exception):
 
 
 @pytest.fixture(autouse=True)
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run without its picture: that takes half of the time of a short one."""
-    from trainer.runs import Run
-
-    monkeypatch.setattr(Run, "_draw", lambda run, history: None)
+def light_runs(no_curves: None) -> None:
+    """The plugins take no part in the picture of a run."""
 
 
 @pytest.fixture

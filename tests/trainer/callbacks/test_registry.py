@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import pytest
+import warm
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -184,12 +185,7 @@ def test_an_installed_package_adds_plugins_by_name(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
     path = os.pathsep.join([str(target), *filter(None, [os.environ.get("PYTHONPATH")])])
-    found = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(USE)],
-        env=os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found = warm.run(textwrap.dedent(USE), env=os.environ | {"PYTHONPATH": path})
+    assert found.returncode == 0, found.stderr
     assert "LAP 0\nLAP 1\n" in found.stdout
     assert "the entry point of this name gives 3, which is no keras" in found.stdout

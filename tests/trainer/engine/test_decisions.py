@@ -178,22 +178,16 @@ def test_a_prediction_batch_is_bounded_in_rows_and_bytes() -> None:
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"])
 def test_the_environment_limits_threads(variable: str) -> None:
     import os
-    import subprocess
-    import sys
+
+    import warm
 
     code = (
         "import trainer.base, tensorflow as tf; tf.constant(1);"  # a worker may unpickle before fit
         "from trainer.engine import decisions as d; print(d.intra_op_threads())"
     )
     clean = {k: v for k, v in os.environ.items() if "NUM_" not in k}
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**clean, variable: "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == "3"
+    found = warm.run(code, env={**clean, variable: "3"})
+    assert found.stdout.strip() == "3", found.stderr
 
 
 def test_threads_are_left_alone_once_tensorflow_runs(monkeypatch: pytest.MonkeyPatch) -> None:

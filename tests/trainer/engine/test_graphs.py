@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import weakref
 from typing import Any
 
@@ -12,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm
 from keras import layers
 
 from trainer import Classifier, Trainer
@@ -247,5 +246,6 @@ print((min(sizes[2:]) - min(sizes[:2])) / 8)  # the least, because the allocator
 @pytest.mark.slow
 def test_memory_does_not_grow_with_fits() -> None:
     # in a process of its own: what other tests leave to the allocator is no measure
-    run = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 2**19, "half a megabyte a fit"
+    found = warm.run(GROWTH)
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout) < 2**19, "half a megabyte a fit"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
@@ -143,6 +144,8 @@ def test_forks_have_the_earlier_handlers_and_workers_leave_ctrl_c_to_their_paren
 
 # ---- a training ----------------------------------------------------------------------------------
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)
@@ -258,13 +261,7 @@ print("never reached")
 
 @pytest.mark.slow
 def test_a_terminated_process_ends_in_order_with_143(tmp_path: Path) -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", TERMINATED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    found = warm.run(TERMINATED, tmp_path)
     assert found.returncode == 143, found.stderr
     assert found.stdout == "cleaned up\n"
     assert "SIGTERM: stopping after the running dispatch" in found.stderr
