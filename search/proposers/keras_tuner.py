@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from search.proposers import Finished, Outcome, Proposal, Wait
+from search.proposers import Finished, Outcome, Proposal, Wait, gaussian
 from search.space import LEVELS, Point, Space, listed, same, values
 from trainer.checks import did_you_mean
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
@@ -268,7 +268,10 @@ class KerasTuner:
 
         def remembered(x: Any, y: Any) -> Any:
             self._fitted = [np.asarray(x).tolist(), np.asarray(y).tolist()]
-            return fit(x, y)
+            fitted = fit(x, y)
+            if not self._own:
+                process.predict = lambda at, return_std: gaussian.predict(process, at)
+            return fitted
 
         process.fit = remembered
 

@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
+from search.proposers import Finished, Outcome, Proposal, Proposer, Wait, gaussian
+from search.proposers.enqueued import Enqueued
 from search.proposers.keras_tuner import KerasTuner
 from search.proposers.sklearn import Halving, draw, grid, random
 from search.space import Space
@@ -25,6 +27,13 @@ SPACE = Space(
     }
 )
 DEFAULTS = {"units": 16, "rate": 1e-3, "kind": "relu", "share": 0.0, "bias": True}
+GOOD = [
+    {"units": 8, "rate": 3e-3, "kind": "relu", "share": 0.3, "bias": False},
+    {"units": 9, "rate": 2e-3, "kind": None, "bias": True},
+]
+SMALL = Space(
+    {"units": Int(2, 4, log=True), "kind": Choice(None, True, 1), "share": Float(0, 1, step=0.5)}
+)
 
 
 def _score(point: dict[str, Any]) -> float:
@@ -52,7 +61,12 @@ MAKERS: dict[str, Callable[[], Proposer]] = {
     "grid": lambda: grid(SPACE, 2),
     "random": lambda: random(SPACE, 16, 0),
     "halving": lambda: Halving(draw(SPACE, 12, 0), epochs=9, maximize=False),
+    "points, then random of keras-tuner": lambda: Enqueued(GOOD, _tuner("random"), max_trials=9),
+    "points, then grid of keras-tuner": lambda: Enqueued([DEFAULTS], _tuner("grid"), max_trials=9),
+    "points, then bayesian": lambda: Enqueued(GOOD, _tuner("bayesian", 8), max_trials=8),
+    "points, then a grid": lambda: Enqueued(GOOD, grid(SPACE, 2)),
 }
+SLOW = ("bayesian", "points, then bayesian")
 
 
 def _run(make: Callable[[], Proposer], *, restart: bool, workers: int = 1) -> list[Proposal]:
@@ -80,15 +94,21 @@ def _run(make: Callable[[], Proposer], *, restart: bool, workers: int = 1) -> li
         proposer.tell(ended.key, Outcome(None if failed else _score(ended.point)))
 
 
+def _points(proposer: Proposer, score: float | None = 0.0) -> list[dict[str, Any]]:
+    """All points of a study of one worker in which every trial ends alike."""
+    points = []
+    with pytest.raises(Finished):
+        while True:
+            proposal = proposer.ask()
+            points.append(proposal.point)
+            proposer.tell(proposal.key, Outcome(score))
+    return points
+
+
 @pytest.mark.parametrize(
     ("name", "workers"),
     # asking the Gaussian process takes seconds; with workers it guesses their scores too
-    [
-        (name, workers)
-        for name in MAKERS
-        for workers in (1, 3)
-        if (name, workers) != ("bayesian", 1)
-    ],
+    [(name, workers) for name in MAKERS for workers in (1, 3) if name not in SLOW or workers == 3],
 )
 def test_a_proposer_that_is_put_away_after_every_call_proposes_the_same(
     name: str, workers: int
@@ -98,7 +118,7 @@ def test_a_proposer_that_is_put_away_after_every_call_proposes_the_same(
     assert _run(MAKERS[name], restart=True, workers=workers) == whole
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name != "bayesian"])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in SLOW])
 def test_every_proposal_is_a_point_of_the_space(name: str) -> None:
     for proposal in _run(MAKERS[name], restart=False, workers=2):
         assert SPACE.check(proposal.point) == proposal.point
@@ -111,26 +131,14 @@ def test_another_seed_proposes_others(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["grid of keras-tuner", "grid"])
 def test_a_grid_reaches_every_point_once(name: str) -> None:
-    small = Space(
-        {
-            "units": Int(2, 4, log=True),
-            "kind": Choice(None, True, 1),
-            "share": Float(0, 1, step=0.5),
-        }
-    )
     makers: dict[str, Callable[[], Proposer]] = {
-        "grid": lambda: grid(small),
+        "grid": lambda: grid(SMALL),
         "grid of keras-tuner": lambda: KerasTuner(
-            small, "grid", max_trials=None, maximize=False, seed=0
+            SMALL, "grid", max_trials=None, maximize=False, seed=0
         ),
     }
-    proposer, points = makers[name](), []
-    with pytest.raises(Finished):
-        while True:
-            proposal = proposer.ask()
-            points.append(proposal.point)
-            proposer.tell(proposal.key, Outcome(0.0))
-    assert sorted(map(repr, points)) == sorted(map(repr, small.grid()))
+    points = _points(makers[name]())
+    assert sorted(map(repr, points)) == sorted(map(repr, SMALL.grid()))
     assert len(points) == 27
 
 
@@ -193,6 +201,128 @@ def test_an_oracle_of_the_users_own_is_taken() -> None:
             proposer.tell(proposal.key, Outcome(_score(proposal.point)))
     assert len(points) == 5
     assert made[0].objective.direction == "max"
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+def test_a_study_in_which_every_trial_fails_ends_and_repeats_none(tuner: str) -> None:
+    points = _points(KerasTuner(SMALL, tuner, max_trials=100, maximize=False, seed=0), None)
+    assert len(set(map(repr, points))) == len(points)
+    assert len(points) == 27 if tuner == "grid" else 15 <= len(points) <= 27
+
+
+def test_points_come_first_and_count_as_trials() -> None:
+    asked = _run(MAKERS["points, then random of keras-tuner"], restart=False)
+    assert [proposal.point for proposal in asked[:2]] == GOOD
+    assert len(asked) == 9
+    # what follows is what would have been proposed without them
+    assert [p.point for p in asked[2:]] == [
+        p.point for p in _run(MAKERS["random of keras-tuner"], restart=False)[:7]
+    ]
+    assert len(_points(Enqueued(GOOD, _tuner("random"), max_trials=1))) == 1
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+@pytest.mark.parametrize("score", [1.0, None])
+def test_points_that_were_tried_are_not_proposed_again(tuner: str, score: float | None) -> None:
+    given = list(SMALL.grid())[:20]
+    inner = KerasTuner(SMALL, tuner, max_trials=27, maximize=False, seed=0)
+    points = _points(Enqueued(given, inner, max_trials=27), score)
+    assert points[:20] == given
+    assert len(set(map(repr, points))) == len(points)
+    assert len(points) == 27 if tuner == "grid" else len(points) > 20
+
+
+def test_a_grid_takes_points_between_its_levels() -> None:
+    inner = KerasTuner(SPACE, "grid", max_trials=5, maximize=False, seed=0, defaults=DEFAULTS)
+    assert _points(Enqueued(GOOD, inner, max_trials=5))[:2] == GOOD
+
+
+def test_a_gaussian_process_is_fitted_to_points_that_were_given() -> None:
+    inner = KerasTuner(
+        SPACE, "bayesian", max_trials=9, maximize=True, seed=0, options={"num_initial_points": 2}
+    )
+    proposer = Enqueued(GOOD, inner)
+    for score in (1.0, 3.0):
+        proposer.tell(proposer.ask().key, Outcome(score))
+    proposer.ask()
+    x, y = proposer.snapshot()["inner"]["fitted"]
+    assert y == [-1.0, -3.0]  # it minimises
+    # 0.3 is the fourth of eleven values, each with an equal share of 0..1
+    assert x[0][3] == pytest.approx(3.5 / 11)
+    assert len(x[0]) == len(SPACE.domains)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_a_gaussian_process_is_predicted_to_the_bit_as_scikit_learn_does(rows: int) -> None:
+    from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+
+    generator = np.random.default_rng(rows)
+    x = generator.random((rows, 3))
+    y = np.sin(5 * x).sum(axis=1)
+    process = GaussianProcessRegressor(kernels.Matern(nu=2.5), alpha=1e-4, normalize_y=True)
+    process.fit(x, y)
+    for at in [*x, *generator.random((50, 3)), np.zeros(3), np.ones(3)]:
+        mean, deviation = gaussian.predict(process, at[None])
+        expected = process.predict(at[None], return_std=True)
+        assert (mean.tolist(), deviation.tolist()) == tuple(v.tolist() for v in expected)
+
+
+def test_the_gaussian_process_is_asked_without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = KerasTuner(
+        SPACE, "bayesian", max_trials=9, maximize=True, seed=0, options={"num_initial_points": 3}
+    )
+    for score in (1.0, 2.0, 3.0):
+        inner.tell(inner.ask().key, Outcome(score))
+    asked = []
+    predict = gaussian.predict
+    monkeypatch.setattr(
+        gaussian, "predict", lambda process, x: asked.append(1) or predict(process, x)
+    )
+    inner.ask()
+    assert len(asked) >= 50  # it starts its search for the best point from so many
+
+
+def test_hyperband_learns_nothing_from_points_that_were_given() -> None:
+    with pytest.raises(ValueError, match="enqueue=.*tuner='hyperband'.*write tuner='bayesian'"):
+        Enqueued(GOOD, _tuner("hyperband"))
+
+
+def test_an_oracle_that_does_not_take_the_parameters_is_refused() -> None:
+    import keras_tuner
+
+    def oracle(objective: Any, parameters: Any) -> keras_tuner.Oracle:
+        return keras_tuner.oracles.RandomSearchOracle(objective=objective, max_trials=5)
+
+    with pytest.raises(ValueError, match="does not search 'units'.*hyperparameters=parameters"):
+        KerasTuner(SPACE, oracle, max_trials=None, maximize=True, seed=0)
+
+
+def test_only_a_gaussian_process_and_ones_own_oracle_are_slow_to_ask() -> None:
+    import keras_tuner
+
+    def oracle(objective: Any, parameters: Any) -> keras_tuner.Oracle:
+        return keras_tuner.oracles.RandomSearchOracle(objective, hyperparameters=parameters)
+
+    assert [n for n in MAKERS if MAKERS[n]().slow] == list(SLOW)
+    assert KerasTuner(SPACE, oracle, max_trials=None, maximize=True, seed=0).slow
+
+
+def test_a_slow_proposer_multiplies_matrices_on_one_thread() -> None:
+    import keras_tuner
+    from threadpoolctl import threadpool_info
+
+    threads = []
+
+    class Watched(keras_tuner.oracles.RandomSearchOracle):
+        def populate_space(self, trial_id: str) -> Any:
+            threads.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+            return super().populate_space(trial_id)
+
+    def oracle(objective: Any, parameters: Any) -> keras_tuner.Oracle:
+        return Watched(objective, hyperparameters=parameters)
+
+    KerasTuner(SPACE, oracle, max_trials=None, maximize=True, seed=0).ask()
+    assert set(threads) == {1}
 
 
 def test_an_unknown_tuner_is_named() -> None:

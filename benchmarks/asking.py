@@ -1,0 +1,134 @@
+"""How long a study waits for its proposer: asking, telling, and writing its state down.
+
+Responsible for these times after 20, 100 and 1,000 trials. Not for the quality of what is proposed
+(`search_quality`), nor for the writing to disk.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.proposers import Proposer
+
+SIZES = (20, 100, 1_000)
+TIMED = 10  # trials timed at each size
+METHODS = (
+    "random",
+    "grid",
+    "hyperband",
+    "bayesian",
+    "random, scikit-learn's",
+    "grid, scikit-learn's",
+    "halving, scikit-learn's",
+)
+
+
+def proposer(method: str, initial: int) -> Proposer:
+    """A proposer of more than a thousand trials over six mixed parameters.
+
+    Args:
+        method: of METHODS.
+        initial: the trials after which the Bayesian one asks its Gaussian process.
+    """
+    from search.proposers import sklearn
+    from search.proposers.keras_tuner import KerasTuner
+    from search.space import Space
+    from trainer import Bool, Choice, Float, Int
+
+    space = Space(
+        {
+            "units": Int(4, 64, log=True),
+            "learning_rate": Float(1e-4, 1e-1, log=True),
+            "activation": Choice("relu", None, "tanh"),
+            "dropout": Float(0, 0.9, step=0.1, when={"activation": "relu"}),
+            "bias": Bool(),
+            "layers": Int(1, 5),
+        }
+    )
+    if method == "random, scikit-learn's":
+        return sklearn.random(space, 2_000, 0)
+    if method == "grid, scikit-learn's":
+        return sklearn.grid(space, 6)
+    if method == "halving, scikit-learn's":
+        return sklearn.Halving(sklearn.draw(space, 2_000, 0), epochs=729, maximize=False)
+    options = {
+        "hyperband": {"hyperband_iterations": 3},
+        "bayesian": {"num_initial_points": initial},
+    }
+    return KerasTuner(
+        space,
+        method,
+        max_trials=None if method == "hyperband" else 2_000,
+        maximize=False,
+        seed=0,
+        epochs=729,
+        options=options.get(method),
+    )
+
+
+def times(method: str, size: int, timed: int) -> dict[str, Any]:
+    """Times of a trial after `size` others.
+
+    Returns:
+        method, size; ask, tell and write: ms, medians of `timed` trials. `write` is what a study
+        makes of the state for each trial: twice as JSON text, when it begins and when it ends.
+    """
+    from search.proposers import Outcome
+
+    asked = proposer(method, size)
+    found: dict[str, list[float]] = {"ask": [], "tell": [], "write": []}
+    for i in range(size + timed):
+        began = time.perf_counter()
+        proposal = asked.ask()
+        ask = time.perf_counter() - began
+        write = _written(asked) if i >= size - 1 else 0.0  # once before, as after every trial
+        score = Outcome(proposal.point["learning_rate"] + proposal.point["layers"])
+        began = time.perf_counter()
+        asked.tell(proposal.key, score)
+        tell = time.perf_counter() - began
+        write += _written(asked) if i >= size - 1 else 0.0
+        if i >= size:
+            for name, seconds in (("ask", ask), ("tell", tell), ("write", write)):
+                found[name].append(1000 * seconds)
+    return {"method": method, "size": size} | {k: median(v) for k, v in found.items()}
+
+
+def _written(asked: Proposer) -> float:
+    began = time.perf_counter()
+    json.dumps(asked.snapshot())
+    return time.perf_counter() - began
+
+
+def measure(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
+    """The times of all methods; a Gaussian process of a thousand trials is asked once."""
+    return [
+        times(method, size, 1 if method == "bayesian" and size >= 1_000 else TIMED)
+        for method in METHODS
+        for size in sizes
+    ]
+
+
+def markdown(found: list[dict[str, Any]]) -> list[str]:
+    """The times as lines of a Markdown document."""
+    body = [
+        "## How long a study waits for its proposer",
+        "",
+        f"Six mixed parameters; ms a trial, medians of {TIMED} (a Gaussian process of 1,000 trials "
+        "is asked once). Writing: the proposer's state as JSON, twice a trial.",
+        "",
+        "| proposer | trials before | ask | tell | write |",
+        "|" + "---|" * 5,
+    ]
+    for line in found:
+        cells = [line["method"], f"{line['size']:,}"]
+        cells += [_number(line[k]) for k in ("ask", "tell", "write")]
+        body.append("| " + " | ".join(cells) + " |")
+    return body
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
