@@ -1,28 +1,26 @@
 """Search: what the searches share, from the arguments of fit to the best estimator.
 
-Responsible for the order of events in a search, and for being a scikit-learn meta-estimator. Not
-for who proposes (`searches`), for a trial (`evaluation`), or for the order of trials
-(`coordinator`).
+Responsible for the order of events in a search. Not for who proposes (`searches`), for a trial
+(`evaluation`), for the order of trials (`coordinator`), or for what a search does as its best
+estimator (`best`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
-from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from search import checking, evaluation, results, study
+from search.best import BestEstimator
 from search.callbacks import SearchCallback
 from search.coordinator import Coordinator
 from search.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
@@ -32,19 +30,10 @@ from search.pictures import Pictures
 from search.proposers import Proposer
 from search.scoring import Measure, measure, trainer_in
 from search.space import Point, Space
-from search.store import Trial
+from search.store import NAME, Trial
 
 
-def _delegated(name: str) -> Callable[[Search], bool]:
-    def check(search: Search) -> bool:
-        # hasattr is asked before fit too; what is missing is the estimator's error
-        getattr(getattr(search, "best_estimator_", search.estimator), name)
-        return True
-
-    return check
-
-
-class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
+class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     """A search over the hyperparameters of an estimator: see TunerSearch and SklearnSearch."""
 
     _by_log: ClassVar[bool]
@@ -108,21 +97,21 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
         wanted = measure(
             self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
         )
-        checking.data(self, x, y, validation_data, groups, sample_weight)
-        data = Data(x, y, sample_weight, validation_data)
+        checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
+        data = Data.of(x, y, sample_weight, validation_data)
         with self._folder(space) as folder:
-            whole, cuts, own = self._cut(data, groups, folder.seed)
+            whole, cuts = self._cut(data, groups, folder.seed)
+            fits = max(1, len(cuts)) * self.executions_per_trial
+            checking.epochs(self, space, fits)
             proposer = self._proposer(space, points, folder.seed, wanted.maximize)
             folder.describe(self._description(space, points, wanted, data, cuts))
-            executor = self._executor(folder, whole, cuts, wanted)
-            try:
-                if not folder.store.trials():
-                    self._rehearse(executor, space, folder.seed, own)
-                self._run(folder, proposer, executor, space, wanted, cuts)
-            finally:
-                executor.close()
-                folder.remove_data()
-        self.n_splits_, self.scorer_, self.multimetric_ = max(1, len(cuts)), wanted, wanted.several
+            with self._executor(folder, whole, cuts, wanted) as executor:
+                if folder.store.empty:
+                    self._rehearse(executor, space, folder.seed, alone=validation_data is None)
+                self._forget()
+                self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
+                self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
+                self._run(folder, proposer, executor, space, fits)
         self._choose()
         if self.refit:
             self._refit(data)
@@ -162,33 +151,33 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
         """Whether only a trial of the last rung can be the best."""
         return False
 
-    @contextmanager
+    @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[study.Folder]:
-        if self.directory is not None:
-            path = Path(self.directory)
-            folder = study.Folder(path, space, self.resume, self.seed, _draw)
+        with contextlib.ExitStack() as ends:
+            if self.directory is not None:
+                path, resume = Path(self.directory), self.resume
+            else:
+                made = tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True)
+                path, resume = Path(ends.enter_context(made)), "auto"
+            folder = study.Folder(path, space, resume, self.seed, _draw)
+            ends.callback(folder.close)
             try:
                 yield folder
             finally:
-                folder.close()
-            return
-        with tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True) as made:
-            folder = study.Folder(Path(made), space, "auto", self.seed, _draw)
-            try:
-                yield folder
-            finally:
-                folder.close()
+                if folder.store.empty:  # nothing to go on with, or for resume=False to refuse
+                    folder.store.close()
+                    (path / NAME).unlink()
 
-    def _cut(self, data: Data, groups: Any, seed: int) -> tuple[Data, list[Split], bool]:
-        """The data as trials see them, splits, and whether rows were held out by the search."""
+    def _cut(self, data: Data, groups: Any, seed: int) -> tuple[Data, list[Split]]:
+        """The data as trials see them, and splits."""
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return data, splits(data, self.cv, groups, classifier=classifier), False
+            return data, splits(data, self.cv, groups, classifier=classifier)
         if data.validation is not None:
-            return data, [], False
+            return data, []
         trainer = trainer_in(self.estimator)[1]
         share = (trainer.validation_split if trainer is not None else 0) or HOLDOUT
-        return data.held(holdout(data, share, seed, classifier=classifier)), [], True
+        return data.held(holdout(data, share, seed, classifier=classifier)), []
 
     def _description(
         self, space: Space, points: list[Point], wanted: Measure, data: Data, cuts: list[Split]
@@ -204,7 +193,17 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
             "data": fingerprint_of(data, cuts),
         }
 
+    @contextlib.contextmanager
     def _executor(
+        self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
+    ) -> Iterator[Executor]:
+        try:
+            with contextlib.closing(self._made_executor(folder, data, cuts, wanted)) as executor:
+                yield executor
+        finally:
+            folder.remove_data()
+
+    def _made_executor(
         self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Executor:
         # states are kept where trials go on from others, and where a kill could cost long ones
@@ -235,15 +234,14 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
             memory=self.trial_memory,
         )
 
-    def _rehearse(self, executor: Executor, space: Space, seed: int, own: bool) -> None:
+    def _rehearse(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """See that a fit can be done and measured, and that of the refit, with some values.
 
-        Where the search held rows out, the refit has no validation data, and a callback may need
-        them.
+        The refit is on its own where trials have validation data that it has not (`alone`): a
+        callback may need them.
         """
         trainer = trainer_in(self.estimator)[1]
-        alone = own and trainer is not None and bool(trainer.callbacks and self.refit)
-        if trainer is not None and trainer.validation_split:
+        if trainer is None or trainer.validation_split or not (trainer.callbacks and self.refit):
             alone = False
         drawn = space.draw(np.random.default_rng(seed))
         reasons = []
@@ -254,9 +252,13 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
                 reasons.append(failure)
             else:
                 return
-        raise ValueError(
-            f"{type(self.estimator).__name__}: a fit on a few rows, before the first trial, failed "
-            f"with the estimator's own values and with {drawn!r}: {reasons[0]}"
+        own, others = (results.reason(str(failure)) for failure in reasons)
+        said = own.removeprefix("ValueError: ").removeprefix("TypeError: ")
+        kind = TypeError if own.startswith("TypeError: ") else ValueError
+        too = "too" if own == others else f"it was: {others}"
+        raise kind(
+            f"{said}\nThis ended a fit of {type(self.estimator).__name__} before the first trial, "
+            f"with its own values; with {drawn!r} {too}"
         ) from reasons[0]
 
     def _run(
@@ -265,18 +267,18 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
         proposer: Proposer,
         executor: Executor,
         space: Space,
-        wanted: Measure,
-        cuts: list[Split],
+        fits: int,
     ) -> None:
         from search.display import Display
 
-        fits = max(1, len(cuts)) * self.executions_per_trial
+        wanted = self._measure
         coordinator = Coordinator(
             folder.store,
             proposer,
             executor,
             seed=folder.seed,
             maximize=wanted.maximize,
+            directory=None if self.directory is None else folder.path,
             objective=wanted.name,
             by_rung=self._by_rung,
             retries=self.trial_retries,
@@ -311,13 +313,21 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
         before = 0 if parent is None else parent.epochs or 0
         return int(trial.epochs or own) - before
 
+    def _forget(self) -> None:
+        """Drop what an earlier fit found: with refit=False nothing would replace it."""
+        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+            delattr(self, name)
+
     def _choose(self) -> None:
         ended = [t for t in self._trials if t.state in ("completed", "failed")]
         best = self._best
         if best is None or best.score is None:
-            reasons = [t.error or "" for t in ended]
-            first = f"the first: {reasons[0]}" if reasons else "a budget was used up before one"
-            raise RuntimeError(f"none of {len(ended)} trials gave a score; {first}")
+            if not ended:
+                raise RuntimeError("no trial has ended: a budget was used up before the first did")
+            raise RuntimeError(
+                f"none of {len(ended)} trials gave a score; the first: "
+                f"{results.reason(ended[0].error or '')}\nresults_.error tells of each"
+            )
         self.cv_results_ = results.cv_results(
             ended,
             list(self._space.domains),
@@ -339,81 +349,6 @@ class Search(Pictures, MetaEstimatorMixin, BaseEstimator):
         evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
-
-    # ---- as the best estimator ---------------------------------------------------------------
-
-    def score(self, x: Any, y: Any = None) -> float:
-        """The score of the best estimator: what trials are compared by if it is a scorer's.
-
-        Where the objective is a log it is the estimator's own score.
-        """
-        check_is_fitted(self, "best_estimator_")
-        if self.scorer_.log:
-            return float(self.best_estimator_.score(x, y))
-        return self.scorer_.scores(self.best_estimator_, x, y)[self.scorer_.key]
-
-    @available_if(_delegated("predict"))
-    def predict(self, x: Any) -> Any:
-        """The best estimator's predictions."""
-        return self._ask_best("predict", x)
-
-    @available_if(_delegated("predict_proba"))
-    def predict_proba(self, x: Any) -> Any:
-        """The best estimator's probabilities."""
-        return self._ask_best("predict_proba", x)
-
-    @available_if(_delegated("predict_log_proba"))
-    def predict_log_proba(self, x: Any) -> Any:
-        """The logarithms of the best estimator's probabilities."""
-        return self._ask_best("predict_log_proba", x)
-
-    @available_if(_delegated("decision_function"))
-    def decision_function(self, x: Any) -> Any:
-        """The best estimator's decision function."""
-        return self._ask_best("decision_function", x)
-
-    @available_if(_delegated("transform"))
-    def transform(self, x: Any) -> Any:
-        """What the best estimator makes of x."""
-        return self._ask_best("transform", x)
-
-    @available_if(_delegated("evaluate"))
-    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
-        """The best Trainer's loss and metrics on the given data."""
-        check_is_fitted(self, "best_estimator_")
-        found: dict[str, float] = self.best_estimator_.evaluate(x, y, sample_weight=sample_weight)
-        return found
-
-    def _ask_best(self, method: str, x: Any) -> Any:
-        check_is_fitted(self, "best_estimator_")
-        return getattr(self.best_estimator_, method)(x)
-
-    @property
-    def classes_(self) -> Any:
-        """The labels, of a classifier."""
-        _delegated("classes_")(self)
-        return self.best_estimator_.classes_
-
-    @property
-    def n_features_in_(self) -> int:
-        """The features that fit saw."""
-        if not hasattr(self, "best_estimator_"):
-            raise AttributeError(f"{type(self).__name__} is not fitted: it has no n_features_in_")
-        count: int = self.best_estimator_.n_features_in_
-        return count
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "results_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        own = get_tags(self.estimator)
-        tags.estimator_type = own.estimator_type
-        tags.classifier_tags = deepcopy(own.classifier_tags)
-        tags.regressor_tags = deepcopy(own.regressor_tags)
-        tags.target_tags = deepcopy(own.target_tags)
-        tags.input_tags = deepcopy(own.input_tags)
-        return tags
 
 
 def _draw() -> int:

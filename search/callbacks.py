@@ -17,7 +17,7 @@ class Study(Protocol):
     """A study while it runs, as callbacks see it.
 
     Attributes:
-        directory: where it is kept.
+        directory: where it is kept, or None where it is not.
         objective: the name of what the score is, such as "val_loss" or "score".
         maximize: whether a higher score is better.
         workers: how many trials run at once.
@@ -26,17 +26,20 @@ class Study(Protocol):
         max_seconds: after which no trial begins, counted from the beginning of this call of fit;
             or None.
         max_epochs: the most epochs of all fits together, or None.
+        finished: whether the search ended because there is no trial left, and not by a budget,
+            a stop or an exception.
         seconds: since that beginning.
         best: the completed trial with the best score, or None.
     """
 
-    directory: Path
+    directory: Path | None
     objective: str
     maximize: bool
     workers: int
     max_trials: int | None
     max_seconds: float | None
     max_epochs: int | None
+    finished: bool
 
     @property
     def trials(self) -> Sequence[Trial]: ...

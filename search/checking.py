@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.callbacks import SearchCallback
+from search.data import rows
 from search.executors import cores
-from search.scoring import trainer_in
+from search.scoring import Measure, trainer_in
 from search.space import Point, Space
 from search.store import Trial
 from trainer import preparation
+from trainer.base import Trainer
 from trainer.checks import integer, one_of, positive
 from trainer.streams import is_stream
 
@@ -129,7 +131,15 @@ def _callbacks(callbacks: Any) -> None:
             )
 
 
-def data(search: Search, x: Any, y: Any, validation_data: Any, groups: Any, weight: Any) -> None:
+def data(
+    search: Search,
+    measure: Measure,
+    x: Any,
+    y: Any,
+    validation_data: Any,
+    groups: Any,
+    weight: Any,
+) -> None:
     """Check the arguments of fit.
 
     Raises:
@@ -137,31 +147,107 @@ def data(search: Search, x: Any, y: Any, validation_data: Any, groups: Any, weig
     """
     if search.cv is not None and validation_data is not None:
         raise ValueError(
-            f"cv={search.cv!r}, validation_data: two ways to measure a trial; leave out one"
+            f"cv={search.cv!r}, validation_data: two ways to measure a trial; write cv=None to "
+            "measure on validation_data, or leave that out"
         )
     if groups is not None and search.cv is None:
         raise ValueError("groups: are for a splitter; write cv=GroupKFold(5), for example")
-    stream = is_stream(x)
-    if stream and validation_data is None:
+    if is_stream(x) or is_stream(validation_data):
+        _of_streams(search, measure, x, validation_data)
+    if groups is not None:
+        _check_lengths(x, "", groups=groups)
+    if x is None:
+        raise TypeError("x=None: pass the rows to fit on")
+    if validation_data is None and rows(x) < 2:
         raise ValueError(
-            f"x={type(x).__name__}: a stream cannot be split; pass validation_data, for example "
-            "x.take(k), and search on x.skip(k)"
-        )
-    if (stream or is_stream(validation_data)) and search.executor != "serial":
-        raise ValueError(
-            f"x={type(x).__name__}: a stream cannot be sent to other processes; pass arrays, which "
-            "workers share memory-mapped, or write executor='serial'"
+            f"x has {rows(x)} sample{'s' * (rows(x) != 1)}: too few to fit on some and measure on "
+            "others; pass more rows"
         )
     trainer = trainer_in(search.estimator)[1]
     if trainer is None or trainer is not search.estimator:
-        from sklearn.utils import check_consistent_length
-
-        if not stream:
-            check_consistent_length(x, y, weight, groups)
+        _check_lengths(x, "", y=y, sample_weight=weight)
+        if validation_data is not None:
+            _of_validation(validation_data)
         return
     owner = type(trainer).__name__ if trainer._needs_y else None
     preparation.collect(x, y, weight, batch_size=trainer.batch_size, needs_y=owner)
     preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
+
+
+def _of_streams(search: Search, measure: Measure, x: Any, validation_data: Any) -> None:
+    name, value = ("x", x) if is_stream(x) else ("validation_data", validation_data)
+    what = f"{name}={type(value).__name__}"
+    if not isinstance(search.estimator, Trainer):
+        raise TypeError(
+            f"{what}: a stream, on which only a Trainer can be fitted, and the estimator is "
+            f"{type(search.estimator).__name__}; pass arrays"
+        )
+    if is_stream(x) and validation_data is None:
+        cv = "" if search.cv is None else f", with cv=None in the place of cv={search.cv!r}"
+        raise ValueError(
+            f"{what}: a stream cannot be split; pass validation_data, for example x.take(k), and "
+            f"search on x.skip(k){cv}"
+        )
+    if search.executor != "serial":
+        raise ValueError(
+            f"{what}: a stream cannot be sent to other processes; pass arrays, which workers "
+            "share memory-mapped, or write executor='serial'"
+        )
+    if is_stream(validation_data) and not measure.log:
+        raise ValueError(
+            f"validation_data={type(validation_data).__name__}: a stream, which scores of "
+            "scikit-learn cannot take; write objective='val_loss', or pass arrays"
+        )
+
+
+def _of_validation(value: Any) -> None:
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(
+            f"validation_data={type(value).__name__}: must be (x, y) or (x, y, sample_weight); "
+            "write validation_data=(x_valid, y_valid)"
+        )
+    x, y, *weight = value
+    _check_lengths(x, "validation_data: ", y=y, sample_weight=weight[0] if weight else None)
+
+
+def _check_lengths(x: Any, prefix: str, **others: Any) -> None:
+    for name, value in others.items():
+        if value is None:
+            continue
+        try:
+            found = rows(value)
+        except TypeError:
+            raise TypeError(
+                f"{prefix}{name}={value!r}: must hold one value for each row of x"
+            ) from None
+        if found != rows(x):
+            raise ValueError(
+                f"{prefix}x has {rows(x)} rows, but {name} has {found}: inconsistent numbers "
+                f"of samples; pass one value of {name} for each row of x"
+            )
+
+
+def epochs(search: Search, space: Space, fits: int) -> None:
+    """Check that a trial fits in max_epochs, where all take as many epochs.
+
+    Args:
+        search: with checked arguments.
+        space: of the search.
+        fits: of each trial.
+
+    Raises:
+        ValueError: it does not.
+    """
+    prefix, trainer = trainer_in(search.estimator)
+    if search.max_epochs is None or search._has_rungs or f"{prefix}epochs" in space.domains:
+        return
+    assert trainer is not None  # _of_trainer has seen to it
+    needed = fits * trainer.epochs
+    if needed > search.max_epochs:
+        raise ValueError(
+            f"max_epochs={search.max_epochs}: a trial takes {needed} epochs, {trainer.epochs} in "
+            f"each of {fits} fits; write max_epochs={20 * needed} for 20 trials, for example"
+        )
 
 
 def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
@@ -172,7 +258,8 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
     """
     if value is None:
         return []
-    if isinstance(value, Mapping) or not all(isinstance(point, Mapping) for point in value):
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    if not listed or not all(isinstance(point, Mapping) for point in value):
         raise TypeError(
             f"enqueue={value!r}: must be a list of dicts from parameter to value; write "
             "enqueue=[{'learning_rate': 0.01}]"

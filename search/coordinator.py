@@ -16,10 +16,12 @@ without knowing the last one's score.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,7 @@ class Coordinator:
         executor: whose work takes a Job and gives a Result.
         seed: of the study.
         maximize: whether a higher score is better.
+        directory: where the study is kept, for callbacks; None where it is not.
         objective: the name of the score.
         by_rung: whether the best is the best of the last rung, whose trials had all epochs.
         retries: how often a trial is begun again whose process died.
@@ -70,6 +73,7 @@ class Coordinator:
         *,
         seed: int,
         maximize: bool,
+        directory: Path | None = None,
         objective: str = "score",
         by_rung: bool = False,
         retries: int = 1,
@@ -79,7 +83,7 @@ class Coordinator:
         cost: Callable[[Trial, Trial | None], int] = lambda trial, parent: 0,
         callbacks: Sequence[SearchCallback] = (),
     ) -> None:
-        self.directory = store.path.parent
+        self.directory = directory
         self.objective = objective
         self.maximize = maximize
         self.workers = executor.workers
@@ -97,22 +101,24 @@ class Coordinator:
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], Trial] = {}
         self._begun: set[int] = set()
+        self._died: dict[int, int] = {}  # how often the process of a trial has
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
             self._compare(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
         self._epochs = store.epochs_trained()
+        self.finished = False
         self._stopped = False
         self._started = time.monotonic()
         kept = store.get("seed")
-        if kept is None:
+        if store.empty:
             with store.transaction():
                 store.set("seed", seed)
                 store.set("proposer", proposer.snapshot())
         elif kept != seed:
             raise ValueError(
-                f"seed={seed}: the study in {str(self.directory)!r} has seed {kept}; write "
+                f"seed={seed}: the study in {str(store.path.parent)!r} has seed {kept}; write "
                 f"seed={kept} to go on with it, or another directory"
             )
         else:
@@ -175,6 +181,7 @@ class Coordinator:
                 except Finished:
                     finished = True
             if not self._submitted:
+                self.finished = finished and not left
                 return
             done, _ = wait(self._submitted, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
             self._look_who_began()
@@ -193,14 +200,15 @@ class Coordinator:
     def _ask(self) -> bool:
         """Ask for a trial and submit it; False if it could exceed the budget of epochs."""
         if self.max_epochs is not None:
-            before = self._proposer.snapshot()
+            # as text, because a snapshot may share lists with the proposer
+            before = json.dumps(self._proposer.snapshot())
         proposal = self._proposer.ask()
         parent = None if proposal.parent is None else self._trials[self._numbers[proposal.parent]]
         trial = self._trial(proposal, parent)
         if self.max_epochs is not None:
             planned = sum(self._planned(t) for t in self._submitted.values())
             if self._epochs + planned + self._cost(trial, parent) > self.max_epochs:
-                self._proposer.restore(before)
+                self._proposer.restore(json.loads(before))
                 return False
         with self._store.transaction():
             self._store.add(trial)
@@ -259,7 +267,9 @@ class Coordinator:
         except Withdrawn:
             return  # it stays in the study, for when this goes on
         except Failure as failure:
-            if failure.again and trial.attempts <= self._retries:
+            # not trial.attempts: those that ended with a killed coordinator say nothing of it
+            self._died[trial.id] = self._died.get(trial.id, 0) + failure.again
+            if failure.again and self._died[trial.id] <= self._retries:
                 self._submit(trial)
                 return
             result, error = Result(None), str(failure)

@@ -44,6 +44,13 @@ class Data:
     weight: Any = None
     validation: Any = None
 
+    @classmethod
+    def of(cls, x: Any, y: Any, weight: Any, validation: Any) -> Data:
+        """As given, but what has rows that cannot be picked becomes an array, or csr."""
+        if isinstance(validation, (tuple, list)):
+            validation = tuple(map(_indexable, validation))
+        return cls(_indexable(x), _indexable(y), _indexable(weight), validation)
+
     @property
     def n(self) -> int:
         """The number of rows."""
@@ -65,10 +72,21 @@ def rows(x: Any) -> int:
 
     Raises:
         ValueError: parts of several inputs differ in that.
+        TypeError: it has no rows.
     """
     if arrays.is_nested(x):
         return arrays.length(arrays.map_tree(np.asanyarray, x), "x")
-    return int(x.shape[0]) if hasattr(x, "shape") else len(x)
+    from sklearn.utils.validation import _num_samples
+
+    return int(_num_samples(x))
+
+
+def _indexable(value: Any) -> Any:
+    if arrays.is_nested(value) or is_stream(value):
+        return value
+    from sklearn.utils import indexable
+
+    return indexable(value)[0]
 
 
 def _take(value: Any, index: np.ndarray) -> Any:
@@ -115,7 +133,16 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
         ) from error
     for i, (train, test) in enumerate(found):
         if len(train) == 0 or len(test) == 0:
-            raise ValueError(f"cv={cv!r}: split {i} has {len(train)} and {len(test)} rows")
+            raise ValueError(
+                f"cv={cv!r}: split {i} has {len(train)} rows to train on and {len(test)} to test "
+                "on; write splits with rows in both"
+            )
+        for part in (train, test):
+            if part.dtype.kind not in "iu" or part.min() < -data.n or part.max() >= data.n:
+                raise ValueError(
+                    f"cv={cv!r}: split {i} names rows that are not there; write numbers of rows "
+                    f"from 0 to {data.n - 1}"
+                )
     return found
 
 
@@ -141,8 +168,6 @@ def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
 
     y = None if data.y is None or arrays.is_nested(data.y) else np.asarray(data.y)
     labels = classifier and y is not None and type_of_target(y) in ("binary", "multiclass")
-    if data.n < 2:
-        raise ValueError(f"x has {data.n} rows: too few to hold some out; pass validation_data")
     try:
         train, test = train_test_split(
             np.arange(data.n),

@@ -145,7 +145,9 @@ class Lines(_Counting):
         """Say what is searched."""
         super().on_search_begin(study)
         self._lines = self._left_out = 0
-        told = [f"{study.workers} worker{'s'[: study.workers > 1]}", f"in {study.directory}"]
+        told = [f"{study.workers} worker{'s'[: study.workers > 1]}"]
+        if study.directory is not None:
+            told.append(f"in {study.directory}")
         if study.max_seconds is not None:
             told.insert(0, f"no trial begins after {duration(study.max_seconds)}")
         if study.max_trials is not None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,23 @@ import numpy as np
 from search.data import Data, Split, load
 from search.scoring import Measure, trainer_in
 from search.space import Point
+from search.study import discard
 from search.trial import Fold, Job, Result
 from trainer import runs
 from trainer.base import Trainer
-from trainer.checks import did_you_mean
+from trainer.checks import near_names
+from trainer.holding import Hold, InUse
 from trainer.streams import is_stream
 
 REHEARSED_ROWS = 64  # and two of each class
+SECONDS_UNTIL_FREE = 20.0  # of a run's folder: workers of a killed coordinator end by themselves
 
 
 @dataclass(frozen=True)
 class Rehearsal:
     """Fit once on a few rows, before the first trial, to see that it can be done.
+
+    Where it cannot with so few, it is done with all.
 
     Attributes:
         params: to fit with.
@@ -112,7 +117,8 @@ class Evaluation:
         if trainer is None:
             test_parts = fit(estimator, train)
         else:
-            changed: dict[str, Any] = {"verbose": 0}
+            # the estimator's own folder is for one training: that of the best, on all rows
+            changed: dict[str, Any] = {"verbose": 0, "run_dir": None}
             if job.epochs is not None:
                 changed["epochs"] = job.epochs
             resume: bool | str = "auto"
@@ -142,7 +148,7 @@ class Evaluation:
             if self._measure.log:
                 return data.held(split), None
             return data.take(split[0]), data.take(split[1])
-        if self._measure.log or is_stream(data.validation):
+        if self._measure.log:
             return data, None
         x, y, *_ = data.validation
         return data, Data(x, y)
@@ -150,18 +156,20 @@ class Evaluation:
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
         """Make the folder such that fit goes on from what is to be gone on from."""
         assert self._folder is not None
+        _wait_until_free(path)
         done = runs.finished_epochs(path)
         if done is not None and (job.parent is None or done == job.epochs):
             # it was finished, and the coordinator was killed before it heard
-            shutil.rmtree(path)
-        if job.parent is None:
-            return "auto"
-        if not path.exists():
+            discard(path)
+        parent = self._folder / str(job.parent) / name
+        # without the parent's state, which a study that had ended does not keep, training from
+        # the beginning comes to the same numbers
+        if job.parent is not None and not path.exists() and parent.exists():
             beside = path.with_name(f".{name}")
             shutil.rmtree(beside, ignore_errors=True)  # of a killed copy
-            shutil.copytree(self._folder / str(job.parent) / name, beside)
+            shutil.copytree(parent, beside)
             os.replace(beside, path)
-        return True
+        return True if runs.finished_epochs(path) is not None else "auto"
 
     def _score(
         self, estimator: Any, test: Data | None, validation: Any
@@ -171,11 +179,7 @@ class Evaluation:
         if self._measure.log:
             assert trainer is not None
             return _log(trainer, self._measure.name, validation), metrics
-        if test is None:
-            raise ValueError(
-                "validation_data is a stream, which scores of scikit-learn cannot take; write "
-                "objective='val_loss', or pass arrays"
-            )
+        assert test is not None
         found = self._measure.scores(estimator, test.x, test.y)
         if len(found) > 1 or self._measure.several:
             metrics |= {f"test_{name}": value for name, value in found.items()}
@@ -184,21 +188,33 @@ class Evaluation:
     def _rehearse(self, job: Rehearsal) -> None:
         data = self._load()
         train, test = self._parts(data, 0)
+        few, few_test = train, test
         if not is_stream(train.x):
-            few = train.take(_few(train))
-            train = Data(few.x, few.y, few.weight, train.validation)
-        if test is not None:
-            test = test.take(np.arange(min(test.n, REHEARSED_ROWS)))
-        kept = [train, Data(train.x, train.y, train.weight)] if job.refit else [train]
-        for i, part in enumerate(kept):
+            few = replace(train.take(_few(train)), validation=train.validation)
+        if test is not None and test.n > REHEARSED_ROWS:
+            few_test = test.take(np.arange(REHEARSED_ROWS))
+        try:
+            trained = self._rehearse_on(job, few, few_test)
+        except Exception:
+            if few_test is test and (is_stream(train.x) or few.n == train.n):
+                raise
+            # more neighbours than rows, say, or fewer rows of a class than the estimator's folds
+            trained = self._rehearse_on(job, train, test)
+        if self._measure.log:
+            self._score(*trained)
+
+    def _rehearse_on(self, job: Rehearsal, train: Data, test: Data | None) -> tuple[Any, ...]:
+        alone = [replace(train, validation=None)] if job.refit else []
+        for part in (*alone, train):
             estimator = fresh(self._estimator, job.params, 0)
             prefix, trainer = trainer_in(estimator)
             if trainer is not None:
                 short = {"epochs": 1, "verbose": 0, "run_dir": None}
                 estimator.set_params(**{f"{prefix}{k}": v for k, v in short.items()})
             validation = fit(estimator, part)
-            if i == 0:
-                self._score(estimator, test, validation)
+        if not self._measure.log:
+            self._score(estimator, test, validation)
+        return estimator, test, validation
 
 
 def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
@@ -234,6 +250,19 @@ def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
         estimator.steps[:-1] = head.steps  # where they are fitted as copies
     trainer.fit(x, data.y, validation_data=validation, resume=resume, **weight)
     return validation
+
+
+def _wait_until_free(path: Path) -> None:
+    until = time.monotonic() + SECONDS_UNTIL_FREE
+    while path.exists():
+        try:
+            Hold(path).release()
+        except InUse:
+            if time.monotonic() > until:
+                return  # fit says who holds it
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _routed(estimator: Any, weight: dict[str, Any]) -> dict[str, Any]:
@@ -287,9 +316,9 @@ def _log(trainer: Trainer, name: str, validation: Any) -> float:
             return found[name.removeprefix("val_")]
     if name not in last:
         known = [n for n in last if n not in ("epoch", "seconds")]
-        raise ValueError(f"objective={name!r}: no metric bears this name; {_near(name, known)}")
+        near = near_names(name, known)
+        meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(
+            f"objective={name!r}: no metric bears this name; {meant}The logs are {', '.join(known)}"
+        )
     return last[name]
-
-
-def _near(name: str, known: list[str]) -> str:
-    return f"{did_you_mean(name, known)} (the logs are {', '.join(known)})"

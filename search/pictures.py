@@ -95,7 +95,8 @@ class Pictures:
         if metric is None:
             metric = self._objective if self._objective in self.epochs_ else "loss"
         best = getattr(self, "best_index_", None)
-        shown = None if best is None else int(table.trial[table.state != "waiting"].iloc[best])
+        ended = table.trial[table.state.isin(("completed", "failed"))]
+        shown = None if best is None else int(ended.iloc[best])
         return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
 
     def summary(self) -> str:
@@ -107,7 +108,6 @@ class Pictures:
             list(self._space.domains),
             **self._goal(),
             directory=self.directory_,
-            by_rung=self._by_rung,
             seconds=self._seconds,
         )
 
@@ -116,4 +116,8 @@ class Pictures:
         return self.results_
 
     def _goal(self) -> dict[str, Any]:
-        return {"maximize": self._maximize, "objective": self._objective}
+        return {
+            "maximize": self._maximize,
+            "objective": self._objective,
+            "by_rung": self._by_rung,
+        }

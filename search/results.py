@@ -77,6 +77,11 @@ def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFr
     return done.sort_values(keys, ascending=orders, kind="stable")
 
 
+def reason(error: str) -> str:
+    """What an error of a trial says, without its traceback."""
+    return error.partition("\nTraceback (most recent call last):\n")[0]
+
+
 def _elapsed(trial: Trial) -> float:
     if trial.started is None or trial.ended is None:
         return float("nan")
@@ -144,7 +149,10 @@ def cv_results(
         array[failed] = np.nan
         for split in range(n_splits):
             found[f"split{split}_test_{name}"] = array[:, split]
-        mean = array.mean(axis=1)
+        # the mean by which trials were compared: another order of adding may round otherwise
+        own = [t.score if measured == "score" else t.metrics.get(measured) for t in trials]
+        mean = np.array([np.nan if v is None else v for v in own], float)
+        mean[failed] = np.nan
         found[f"mean_test_{name}"], found[f"std_test_{name}"] = mean, array.std(axis=1)
         found[f"rank_test_{name}"] = _ranks(mean if maximize else -mean)
     if failed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.base import Trainer
-from trainer.checks import did_you_mean
+from trainer.checks import did_you_mean, near_names
 from trainer.history import known_mode
 
 SCORE = "score"  # the name of what a single scorer gives
@@ -41,13 +41,34 @@ class Measure:
 
         given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y)
         if not isinstance(given, Mapping):
-            return {SCORE: float(given)}
-        found = {str(name): float(value) for name, value in given.items()}
+            if self.several:
+                raise ValueError(
+                    f"refit={self.key!r}: scoring gives a single score; write refit=True"
+                )
+            return {SCORE: _number(given)}
+        found = {str(name): _number(value) for name, value in given.items()}
+        if not self.several:
+            raise ValueError(
+                f"scoring={_named(self.scoring)}: gives several scores, {', '.join(found)}; write "
+                f"refit={next(iter(found), '')!r} to choose the one by which trials are compared"
+            )
         if self.key not in found:
             raise ValueError(
                 f"refit={self.key!r}: scoring gives no such score; {did_you_mean(self.key, found)}"
             )
         return found
+
+    def scorer(self, estimator: Any) -> Any:
+        """What scikit-learn's searches have as scorer_; None for a log."""
+        from sklearn.metrics import check_scoring
+
+        if self.log:
+            return None
+        if isinstance(self.scoring, (list, tuple, set)):
+            return {name: check_scoring(estimator, scoring=name) for name in self.scoring}
+        if isinstance(self.scoring, Mapping):
+            return {n: check_scoring(estimator, scoring=s) for n, s in self.scoring.items()}
+        return check_scoring(estimator, scoring=self.scoring)
 
     @property
     def key(self) -> str:
@@ -94,15 +115,19 @@ def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log:
     if objective == SCORE:
         if not hasattr(estimator, "score"):
             raise TypeError(
-                f"scoring=None: {type(estimator).__name__} has no score method; write "
-                "objective='val_loss' or scoring='accuracy', for example"
+                f"scoring=None: {type(estimator).__name__} has no method score; write "
+                f"{'objective=' + repr('val_loss') + ' or ' if has_logs else ''}"
+                "scoring='accuracy', for example"
             )
         return Measure(SCORE, maximize=True)
     name, mode = _direction(objective)
     if not has_logs:
+        from sklearn.metrics import get_scorer_names
+
+        wanted = name if name in get_scorer_names() else "accuracy"
         raise ValueError(
             f"objective={objective!r}: is a log of a Trainer, and {type(estimator).__name__} has "
-            f"none; write scoring={name!r} for one of scikit-learn's scores, or leave it out"
+            f"none; write scoring={wanted!r}, for example, or leave it out"
         )
     return Measure(name, maximize=mode == "max", log=True)
 
@@ -116,9 +141,11 @@ def _direction(objective: Any) -> tuple[str, Literal["min", "max"]]:
         known = known_mode(objective)
         if known is not None:
             return objective, known
+        common = near_names(objective, ("val_loss", "val_accuracy", "val_mae", "val_mse"))
+        near = f"; did you mean {' or '.join(map(repr, common))}?" if common else ""
         raise ValueError(
             f"objective={objective!r}: whether more is better is not known by this name; write "
-            f"objective=({objective!r}, 'max') or ({objective!r}, 'min')"
+            f"objective=({objective!r}, 'max') or ({objective!r}, 'min'){near}"
         )
     raise TypeError(
         f"objective={objective!r}: must be the name of a log, such as 'val_accuracy', or "
@@ -127,32 +154,65 @@ def _direction(objective: Any) -> tuple[str, Literal["min", "max"]]:
 
 
 def _of_scoring(estimator: Any, objective: Any, scoring: Any, refit: Any) -> Measure:
-    from sklearn.metrics import check_scoring, get_scorer_names
-
-    if isinstance(scoring, str) and scoring not in get_scorer_names():
-        raise ValueError(
-            f"scoring={scoring!r}: there is no such score; "
-            f"{did_you_mean(scoring, get_scorer_names())}"
-        )
-    try:
-        check_scoring(estimator, scoring=scoring)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"scoring={scoring!r}: {error}") from error
+    _check_scoring(estimator, scoring)
+    chosen = refit if isinstance(refit, str) else objective
+    if isinstance(refit, str) and objective not in (None, refit):
+        raise ValueError(f"objective={objective!r}, refit={refit!r}: two scores; write one of them")
     if isinstance(scoring, (list, tuple, set, Mapping)):
         names = list(scoring)
-        chosen = refit if isinstance(refit, str) else objective
         if chosen not in names:
+            argument = "refit" if refit or objective is None else "objective"
+            given = objective if argument == "objective" else refit
             raise ValueError(
-                f"refit={refit!r}: scoring gives {', '.join(names)}; write refit={names[0]!r} to "
-                "choose the score by which trials are compared"
+                f"{argument}={given!r}: scoring gives {', '.join(map(repr, names))}; write "
+                f"{'refit' if refit else 'objective'}={names[0]!r} to choose the score by which "
+                "trials are compared"
             )
+        return Measure(chosen, maximize=True, scoring=scoring, several=True)
+    if callable(scoring) and isinstance(chosen, str):
+        # whether it gives this one among several is known when it is called
         return Measure(chosen, maximize=True, scoring=scoring, several=True)
     if objective is not None:
         raise ValueError(
             f"objective={objective!r}, scoring={scoring!r}: two scores; write one of them"
         )
-    if callable(scoring):
-        # it may give several as a dict, which is known when it is called
-        several = isinstance(refit, str)
-        return Measure(refit if several else SCORE, True, scoring=scoring, several=several)
-    return Measure(scoring, maximize=True, scoring=scoring)
+    if isinstance(refit, str) and refit != scoring:
+        raise ValueError(
+            f"refit={refit!r}: scoring={scoring!r} is a single score; write refit=True"
+        )
+    return Measure(SCORE if callable(scoring) else scoring, maximize=True, scoring=scoring)
+
+
+def _check_scoring(estimator: Any, scoring: Any) -> None:
+    from sklearn.metrics import check_scoring, get_scorer_names
+
+    several = isinstance(scoring, (list, tuple, set, Mapping))
+    if not (isinstance(scoring, str) or callable(scoring) or several and len(scoring)):
+        raise TypeError(
+            f"scoring={scoring!r}: must be the name of a score, a callable (estimator, x, y), or "
+            "several as a list of names or a dict; write scoring='accuracy', for example"
+        )
+    parts = scoring.values() if isinstance(scoring, Mapping) else scoring if several else [scoring]
+    for part in parts:
+        if isinstance(part, str) and part not in get_scorer_names():
+            raise ValueError(
+                f"scoring={scoring!r}: there is no score {part!r}; "
+                f"{did_you_mean(part, get_scorer_names())}"
+            )
+    try:
+        check_scoring(estimator, scoring=scoring)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"scoring={scoring!r}: {error}") from error
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"scoring: gave {value!r}; it must give a number, or a dict of numbers"
+        ) from None
+
+
+def _named(scoring: Any) -> str:
+    return getattr(scoring, "__name__", None) or repr(scoring)

@@ -6,17 +6,18 @@ Responsible for their arguments, and for making the proposer. Not for running tr
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from search.base import Search
 from search.callbacks import SearchCallback
 from search.proposers import Proposer
 from search.scoring import trainer_in
-from search.space import Point, Space
-from trainer.base import Trainer
+from search.space import Point, Space, same
 from trainer.checks import integer, one_of
 
+INITIAL = 3  # random trials a parameter, before keras-tuner asks its Gaussian process
 MAX_TRIALS = 20  # of keras-tuner's random and Bayesian tuners, where nothing is said
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 METHODS = ("grid", "random", "halving")
@@ -132,8 +133,22 @@ class TunerSearch(Search):
         epochs = None
         if isinstance(self.tuner, str):
             one_of("tuner", self.tuner, TUNERS)
+        elif not _is_oracle(self.tuner):
+            raise TypeError(
+                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, or a "
+                "keras_tuner.Oracle object"
+            )
         if self.tuner == "hyperband":
             epochs = _epochs_for_rungs(self, space, "tuner='hyperband'")
+        random = INITIAL * len(space.domains)
+        if self.tuner == "bayesian" and (self._limit or 0) <= random:
+            warnings.warn(
+                f"tuner='bayesian', max_trials={self._limit}: the first {random} trials are "
+                f"random, {INITIAL} for each parameter, so that all are; write max_trials={2 * random}, "
+                "fewer parameters in space=, or tuner='random'",
+                UserWarning,
+                stacklevel=3,
+            )
         inner = KerasTuner(
             space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
@@ -242,27 +257,26 @@ class SklearnSearch(Search):
 
         one_of("method", self.method, METHODS)
         if self.method == "grid":
-            others = [point for point in space.grid() if point not in points]
-            listed = points + others
-            self._grid_size = len(listed)
+            listed = points + _others(space.grid(), points)
+            self._count = len(listed)
             return Listed(listed)
         n = integer("n_iter", self.n_iter, low=1)
         # the same points whatever n_iter is, so that a longer search goes on with a shorter one
-        others = [point for point in draw(space, n, seed) if point not in points]
-        listed = (points + others)[:n]
+        listed = (points + _others(draw(space, n, seed), points))[:n]
         if self.method == "random":
+            self._count = len(listed)
             return Listed(listed)
         epochs = _epochs_for_rungs(self, space, "method='halving'")
-        return Halving(listed, epochs=epochs, maximize=maximize)
+        halving = Halving(listed, epochs=epochs, maximize=maximize)
+        self._count = halving.total
+        return halving
 
     def _method(self) -> dict[str, Any]:
         return {"method": self.method} | ({"n_iter": self.n_iter} if self._has_rungs else {})
 
     @property
     def _most_trials(self) -> int | None:
-        if self.method == "grid":
-            return self._grid_size
-        return self.n_iter if self.method == "random" else None
+        return self._count
 
     @property
     def _has_rungs(self) -> bool:
@@ -273,28 +287,41 @@ class SklearnSearch(Search):
         return self.method == "halving"  # as in scikit-learn's halving searches
 
 
+def _others(candidates: Iterable[Point], points: list[Point]) -> list[Point]:
+    """Those that are none of the points."""
+
+    def alike(a: Point, b: Point) -> bool:
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+
+    return [c for c in candidates if not any(alike(c, point) for point in points)]
+
+
 def _epochs_for_rungs(search: Search, space: Space, what: str) -> int:
     prefix, trainer = trainer_in(search.estimator)
     if trainer is None:
         raise ValueError(
             f"{what}: divides the epochs of a Trainer, and {type(search.estimator).__name__} has "
-            "none; write 'random'"
+            f"none; write {what.partition('=')[0]}='random'"
         )
     if f"{prefix}epochs" in space.domains:
         raise ValueError(
             f"{what}: decides the epochs itself; leave {prefix + 'epochs'!r} out of the space, and "
             f"write {type(trainer).__name__}(epochs=...) for the most"
         )
-    _check_epochs(trainer)
+    if integer("epochs", trainer.epochs, low=1, example=27) == 1:
+        raise ValueError(
+            f"{what}: begins with few epochs, and {type(trainer).__name__}(epochs=1) has no fewer; "
+            f"write {type(trainer).__name__}(epochs=27), for example"
+        )
     return trainer.epochs
 
 
-def _check_epochs(trainer: Trainer) -> None:
-    integer("epochs", trainer.epochs, low=2, example=27)
-
-
 def _is_oracle(tuner: Any) -> bool:
-    return hasattr(tuner, "create_trial") and hasattr(tuner, "get_space")
+    return (
+        not isinstance(tuner, type)
+        and hasattr(tuner, "create_trial")
+        and hasattr(tuner, "get_space")
+    )
 
 
 def _adopted(oracle: Any) -> Any:

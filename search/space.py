@@ -82,6 +82,8 @@ class Space:
                     f"space={{{name!r}: ...}}: {type(estimator).__name__} has no such parameter; "
                     f"{did_you_mean(name, params)}"
                 )
+        for name, domain in found.items():
+            _check_step(name, domain)
         return cls(_ordered(_settled(found, params)))
 
     def active(self, point: Mapping[str, Any]) -> list[str]:
@@ -218,6 +220,16 @@ def _domain(name: str, value: Any) -> Domain:
         f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool or a list of values; "
         f"write Float(0.1, 1.0), for example"
     )
+
+
+def _check_step(name: str, domain: Domain) -> None:
+    if isinstance(domain, (Int, Float)) and domain.step is not None:
+        width = domain.high - domain.low
+        if 0 < width < domain.step:
+            raise ValueError(
+                f"{name}: {domain!r}: the first step is above the end already; write a step of "
+                f"{width:g} at most, or [{domain.low!r}] for this value alone"
+            )
 
 
 def _settled(found: dict[str, Domain], params: Mapping[str, Any]) -> dict[str, Domain]:

@@ -160,6 +160,11 @@ class Store:
             raise
         self._database.execute("commit")
 
+    @property
+    def empty(self) -> bool:
+        """Whether no trial was ever asked for."""
+        return self._database.execute("select 1 from trials limit 1").fetchone() is None
+
     def set(self, name: str, value: Any) -> None:
         """Write one of the study's own values, as JSON."""
         self._database.execute(

@@ -11,6 +11,7 @@ Responsible for the lock, for the study's description and for comparing it. Not 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,9 @@ class Folder:
             ) from None
         try:
             self.store = Store(path, space)
-            kept = self.store.get("seed")
+            for left in path.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
+                left.unlink(missing_ok=True)
+            kept = None if self.store.empty else self.store.get("seed")
             self.seed: int = kept if seed is None and kept is not None else seed or 0
             if seed is None and kept is None:
                 self.seed = draw()
@@ -86,14 +89,16 @@ class Folder:
     def describe(self, description: dict[str, Any]) -> None:
         """Note what the study is, or refuse to go on with one that is another.
 
+        One without a trial has nothing to lose, and becomes this one.
+
         Raises:
             ValueError: naming what differs.
         """
-        now = json.loads(json.dumps(description))
-        earlier = self.store.get("description")
-        if earlier is None:
+        now = json.loads(json.dumps({"seed": self.seed, **description}))
+        if self.store.empty:
             self.store.set("description", now)
             return
+        earlier = self.store.get("description")
         before, after = _flat(earlier), _flat(now)
         changes = [
             f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"
@@ -129,6 +134,11 @@ class Tidy(SearchCallback):
         self._folder = folder
         self._rungs = rungs
 
+    def on_search_begin(self, study: Study) -> None:
+        """Delete what a killed search had not deleted whole."""
+        for left in self._folder.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         """Delete that of the trial, unless it is the best."""
         if not self._rungs:
@@ -136,7 +146,7 @@ class Tidy(SearchCallback):
 
     def on_search_end(self, study: Study) -> None:
         """Delete all but the best one's, if no trial is left to run."""
-        if all(trial.state in ("completed", "failed") for trial in study.trials):
+        if study.finished:
             self._keep_best(study, self._there())
 
     def _there(self) -> list[int]:
@@ -148,7 +158,19 @@ class Tidy(SearchCallback):
         for number in numbers:
             ended = study.trials[number].state in ("completed", "failed")
             if number != best and ended:
-                shutil.rmtree(self._folder / str(number), ignore_errors=True)
+                discard(self._folder / str(number))
+
+
+def discard(path: Path) -> None:
+    """Delete a folder, so that it is there whole or not at all if this is killed in the middle.
+
+    What a kill leaves has a point before its name.
+    """
+    beside = path.with_name(f".{path.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    if path.exists():
+        os.replace(path, beside)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def description(estimator: Any) -> dict[str, Any]:

@@ -268,8 +268,6 @@ def _blank_rows(inputs: Inputs) -> Tree:
 
 def to_json(value: Any) -> Any:
     """A field's value in a form that JSON holds, tuples and Keras objects included."""
-    import keras
-
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -282,6 +280,8 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value]
     if isinstance(value, dict):
         return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
+    import keras
+
     keras_types = (
         keras.optimizers.Optimizer,
         keras.optimizers.schedules.LearningRateSchedule,

@@ -6,10 +6,11 @@ for making the table, nor for saving: every function returns Axes, and
 
 `results` is the table of a search: one row a trial, with the columns trial, state ("completed",
 "failed", "running" or "waiting"), score (NaN without one), one for each parameter of the space,
-and perhaps rung, parent and epochs. `objective` is the name of the score and `maximize` says which
-way is better. `ax` is where to draw; None: a new figure. A study whose trials all failed has
-pictures too: they show the failures, and say that there is no score. No trials at all, or a
-missing column, is a ValueError; a table or a flag of another type is a TypeError.
+and perhaps rung, parent and epochs. `objective` is the name of the score, `maximize` says which
+way is better, and `by_rung` that the best is the best of the last rung. `ax` is where to draw;
+None: a new figure. A study whose trials all failed has pictures too: they show the failures, and
+say that there is no score. No trials at all, or a missing column, is a ValueError; a table or a
+flag of another type is a TypeError.
 """
 
 from __future__ import annotations

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def plot_rungs(
-    results: pd.DataFrame, *, maximize: bool, objective: str, ax: Axes | None = None
+    results: pd.DataFrame,
+    *,
+    maximize: bool,
+    objective: str,
+    by_rung: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the score against epochs, one line a candidate through its chain of parents.
 
@@ -77,7 +82,7 @@ def plot_rungs(
         ax.minorticks_off()
     ax.set_xlabel("epochs")
     scales.score_axis(ax, done["score"], maximize, objective)
-    ax.set_title(frames.summary(table, maximize))
+    ax.set_title(frames.summary(table, maximize, by_rung))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**scales.BESIDE)
     return ax

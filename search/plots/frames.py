@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.results import ranked
 from search.space import Point, Space, to_unit, values
 from trainer.checks import boolean
 from trainer.hyperparameters import Domain, Float, Int
@@ -86,12 +87,12 @@ def units(points: Sequence[Point], space: Space) -> NDArray[np.float64]:
     return np.array([[to_unit(d, p[n]) if n in p else np.nan for n, d in items] for p in points])
 
 
-def summary(table: pd.DataFrame, maximize: bool) -> str:
+def summary(table: pd.DataFrame, maximize: bool, by_rung: bool) -> str:
     count = f"{len(table):,} trial{'s' if len(table) > 1 else ''}"
     done = table[scored(table)]
     failed = int((table["state"] == "failed").sum())
     told = f", {failed:,} failed" if failed else ""
     if not len(done):
         return f"no score: {count}{told}"
-    best = done.loc[done["score"].idxmax() if maximize else done["score"].idxmin()]
+    best = ranked(done, maximize=maximize, by_rung=by_rung).iloc[0]
     return f"best {best['score']:.4g}, trial {int(best['trial'])}; {count}{told}"

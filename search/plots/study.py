@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def plot_history(
-    results: pd.DataFrame, *, maximize: bool, objective: str, ax: Axes | None = None
+    results: pd.DataFrame,
+    *,
+    maximize: bool,
+    objective: str,
+    by_rung: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the score of each trial in the order of asking, and the best so far as a step line.
 
@@ -53,7 +58,7 @@ def plot_history(
     scales.score_axis(ax, done["score"], maximize, objective)
     scales.whole_numbers(ax)
     ax.set_xlabel("trial")
-    ax.set_title(frames.summary(table, maximize))
+    ax.set_title(frames.summary(table, maximize, by_rung))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**scales.BESIDE)
     return ax
@@ -65,6 +70,7 @@ def plot_parallel(
     *,
     maximize: bool,
     objective: str,
+    by_rung: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw each trial as a line through an axis a parameter, and at last through its score.
@@ -143,7 +149,9 @@ def plot_parallel(
     ax.set_xlim(-0.6, len(shown) - 0.4)
     ax.set_ylim(-0.22 if np.isnan(units).any() else -0.05, 1.05)
     ax.spines[:].set_visible(False)
-    ax.set_title(frames.summary(table, maximize) + ("; grey: failed" if len(failed) else ""))
+    ax.set_title(
+        frames.summary(table, maximize, by_rung) + ("; grey: failed" if len(failed) else "")
+    )
     return ax
 
 
@@ -153,6 +161,7 @@ def plot_slice(
     *,
     maximize: bool,
     objective: str,
+    by_rung: bool = False,
     names: str | Sequence[str] | None = None,
 ) -> NDArray[Any]:
     """Draw the score against each parameter, on Axes of its own, in a new figure.
@@ -212,5 +221,5 @@ def plot_slice(
         if position % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
-    figure.suptitle(frames.summary(table, maximize), fontsize="medium")
+    figure.suptitle(frames.summary(table, maximize, by_rung), fontsize="medium")
     return axes

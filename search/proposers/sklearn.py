@@ -90,6 +90,9 @@ class Halving:
         least: the epochs of the first rung; None: so few that the last rung is reached with as
             many rungs as the number of candidates allows.
         maximize: whether a higher score is better.
+
+    Attributes:
+        total: the trials of all rungs; fewer where too few have a score.
     """
 
     slow = False
@@ -111,6 +114,7 @@ class Halving:
             max(1, math.ceil(epochs / factor ** (self._rungs - 1 - i))) for i in range(self._rungs)
         ]
         self._sizes = [max(1, len(points) // factor**i) for i in range(self._rungs)]
+        self.total = sum(self._sizes)
         self._points = points
         self._maximize = maximize
         self._rung = 0

@@ -22,6 +22,7 @@ class FakeStudy:
     max_trials: int | None = 10
     max_seconds: float | None = None
     max_epochs: int | None = None
+    finished: bool = False
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from search.callbacks import SearchCallback, Study
 from search.coordinator import Coordinator, trial_seed
+from search.executors import Crashed
 from search.executors.processes import Processes
 from search.executors.serial import Serial
 from search.proposers.sklearn import Halving, draw, random
@@ -170,6 +172,45 @@ def test_the_prepared_trials_fail_with_their_reasons_and_the_others_score(
     assert [t.attempts for t in trials if t.id in (3, 5, 7, 9)] == [2, 1, 1, 2]
     points = draw(SPACE, 20, 0)
     assert all(t.score == points[t.id]["x"] ** 2 for t in trials if t.state == "completed")
+
+
+class DiesOnce:
+    """An executor whose process dies at each trial's first attempt."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def submit(self, job: Job) -> Future[Any]:
+        future: Future[Any] = Future()
+        if job.trial in self._seen:
+            future.set_result(work(job))
+        else:
+            future.set_exception(Crashed("its process died of SIGKILL"))
+        self._seen.add(job.trial)
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+def test_attempts_that_ended_with_a_killed_coordinator_are_no_retries(tmp_path: Path) -> None:
+    proposer = random(SPACE, 2, 0)
+    store = Store(tmp_path, SPACE)
+    # as a coordinator leaves it that is killed in its third attempt at the first trial
+    store.set("seed", 0)
+    proposal = proposer.ask()
+    store.add(Trial(0, proposal.key, proposal.point, trial_seed(0, 0)))
+    store.set("proposer", proposer.snapshot())
+    for _ in range(3):
+        store.start(0)
+    coordinator = Coordinator(
+        store, random(SPACE, 2, 0), DiesOnce(), seed=0, maximize=False, retries=1
+    )
+    trials = coordinator.run()
+    store.close()
+    assert [(t.state, t.attempts) for t in trials] == [("completed", 5), ("completed", 2)]
 
 
 # ---- a coordinator that dies ---------------------------------------------------------------------

@@ -122,6 +122,40 @@ def test_processes_are_used_again_and_replaced_after_some_jobs() -> None:
     assert processes[0] == processes[1] != processes[2] == processes[3]
 
 
+def test_a_worker_that_is_killed_without_a_job_is_replaced() -> None:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Processes(work, workers=1)
+    try:
+        first = made.submit("good").result(30)[1]
+        psutil.Process(first).kill()
+        time.sleep(0.5)
+        assert made.submit("good").result(30)[1] != first
+    finally:
+        made.close()
+
+
+class SlowToStart:
+    def warm_up(self) -> None:
+        time.sleep(600)
+
+    def __call__(self, argument: Any) -> Any:
+        return argument
+
+
+def test_a_limit_that_no_worker_keeps_ends_its_job_with_the_reason() -> None:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Processes(SlowToStart(), workers=1, memory=2**20)
+    try:
+        with pytest.raises(OutOfMemory, match="MiB, above 1 MiB"):
+            made.submit("good").result(30)
+    finally:
+        made.close()
+
+
 def test_work_that_cannot_be_sent_is_named() -> None:
     import threading
 

@@ -12,7 +12,7 @@ import re
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from trainer import saving
 from trainer.callbacks import folders, monitored
@@ -20,7 +20,6 @@ from trainer.callbacks.callback import Callback, Session
 from trainer.checks import boolean, integer
 from trainer.engine.loop import as_floats, learning_rate
 from trainer.history import History
-from trainer.hyperparameters import Bool
 
 
 class Checkpoint(Callback):
@@ -54,7 +53,7 @@ class Checkpoint(Callback):
     monitor: str | None = None
     mode: str | None = None
     folder: str | Path | None = None
-    restore_best: Annotated[bool, Bool()] = False
+    restore_best: bool = False
 
     def setup(self, session: Session) -> None:
         """Refuse wrong fields, and take the folder."""

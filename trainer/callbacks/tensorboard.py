@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import keras
 
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
 from trainer.checks import boolean, integer
-from trainer.hyperparameters import Bool
 
 _EVENTS = ["train/events.out.tfevents.*", "validation/events.out.tfevents.*"]
 
@@ -45,7 +44,7 @@ class TensorBoard(Callback):
 
     log_dir: str | Path | None = None
     histogram_freq: int = 0
-    write_graph: Annotated[bool, Bool()] = True
+    write_graph: bool = True
     every_n_batches: int = 0  # type: ignore[misc]
 
     def setup(self, session: Session) -> None:

@@ -1,0 +1,107 @@
+"""What a fitted search does as its best estimator, so that it is an estimator itself.
+
+Responsible for handing calls on, and for what scikit-learn asks of a meta-estimator. Not for
+finding the best one (`base`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from search.scoring import Measure
+
+
+def _delegated(name: str) -> Callable[[BestEstimator], bool]:
+    def check(search: BestEstimator) -> bool:
+        # hasattr is asked before fit too; what is missing is the estimator's error
+        getattr(getattr(search, "best_estimator_", search.estimator), name)
+        return True
+
+    return check
+
+
+class BestEstimator:
+    """The methods of an estimator, which are those of best_estimator_ where it has them."""
+
+    estimator: Any
+    best_estimator_: Any
+    _measure: Measure
+
+    def score(self, x: Any, y: Any = None) -> float:
+        """The score of the best estimator: what trials are compared by if it is a scorer's.
+
+        Where the objective is a log it is the estimator's own score.
+        """
+        check_is_fitted(self, "best_estimator_")
+        if self._measure.log:
+            return float(self.best_estimator_.score(x, y))
+        return self._measure.scores(self.best_estimator_, x, y)[self._measure.key]
+
+    @available_if(_delegated("predict"))
+    def predict(self, x: Any) -> Any:
+        """The best estimator's predictions."""
+        return self._ask_best("predict", x)
+
+    @available_if(_delegated("predict_proba"))
+    def predict_proba(self, x: Any) -> Any:
+        """The best estimator's probabilities."""
+        return self._ask_best("predict_proba", x)
+
+    @available_if(_delegated("predict_log_proba"))
+    def predict_log_proba(self, x: Any) -> Any:
+        """The logarithms of the best estimator's probabilities."""
+        return self._ask_best("predict_log_proba", x)
+
+    @available_if(_delegated("decision_function"))
+    def decision_function(self, x: Any) -> Any:
+        """The best estimator's decision function."""
+        return self._ask_best("decision_function", x)
+
+    @available_if(_delegated("transform"))
+    def transform(self, x: Any) -> Any:
+        """What the best estimator makes of x."""
+        return self._ask_best("transform", x)
+
+    @available_if(_delegated("evaluate"))
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
+        """The best Trainer's loss and metrics on the given data."""
+        check_is_fitted(self, "best_estimator_")
+        found: dict[str, float] = self.best_estimator_.evaluate(x, y, sample_weight=sample_weight)
+        return found
+
+    def _ask_best(self, method: str, x: Any) -> Any:
+        check_is_fitted(self, "best_estimator_")
+        return getattr(self.best_estimator_, method)(x)
+
+    @property
+    def classes_(self) -> Any:
+        """The labels, of a classifier."""
+        _delegated("classes_")(self)
+        return self.best_estimator_.classes_
+
+    @property
+    def n_features_in_(self) -> int:
+        """The features that fit saw."""
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(f"{type(self).__name__} is not fitted: it has no n_features_in_")
+        count: int = self.best_estimator_.n_features_in_
+        return count
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "results_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        own = get_tags(self.estimator)
+        tags.estimator_type = own.estimator_type
+        tags.classifier_tags = deepcopy(own.classifier_tags)
+        tags.regressor_tags = deepcopy(own.regressor_tags)
+        tags.target_tags = deepcopy(own.target_tags)
+        tags.input_tags = deepcopy(own.input_tags)
+        return tags

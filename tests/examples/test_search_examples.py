@@ -1,0 +1,60 @@
+"""The examples of searches show what they say that they show.
+
+The bounds are scores that an untrained model misses: of ten classes it hits one in ten, of two
+every second one.
+"""
+
+import sqlite3
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow  # each starts worker processes, which import TensorFlow
+
+
+def number(text: str) -> float:
+    """The number that a text starts with."""
+    return float(text.split()[0].rstrip(",:%"))
+
+
+def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
+    done = run("search_by_hand", "--epochs", "4", "--trials", "6", cold=True)
+    assert number(done.line("rate 1: validation accuracy ")) < 0.5  # too large
+    assert "4 workers" in done.text and "going on after 3 completed" in done.text
+    study = sqlite3.connect(done.files["study.sqlite"])
+    states = pd.read_sql("select state from trials", study).state
+    study.close()
+    assert states.tolist() == ["completed"] * 6
+    assert number(done.line("held-out accuracy ")) > 0.8
+    assert {"by_hand.png", "history.png", "score_by_rate.png"} <= set(done.files)
+
+
+def test_scikit_learns_ways_of_searching_all_find_a_model(run):
+    done = run("search_sklearn", "--trials", "10", cold=True)
+    for name in ("random", "halving", "GridSearchCV"):
+        assert number(done.line(f"{name}: held-out accuracy ")) > 0.85
+    table = pd.read_csv(done.files["cv_results.csv"])
+    assert len(table) == 10
+    assert table[["mean_test_f1_macro", "mean_test_neg_log_loss"]].notna().all(axis=None)
+    # of ten candidates three get three epochs, and one nine
+    assert [done.line(f"{rung}.0 ").split() for rung in range(3)] == [
+        ["10", "1"],
+        ["3", "3"],
+        ["1", "9"],
+    ]
+
+
+def test_a_search_that_was_killed_goes_on_with_what_had_ended(run):
+    done = run("search_keras_tuner", "--trials", "6", "--epochs", "3", cold=True)
+    assert done.line("the second process ended with ") == "-9"
+    assert "going on after 3 completed" in done.text
+    study = sqlite3.connect(done.files["study.sqlite"])
+    trials = pd.read_sql("select state, attempts, params from trials", study)
+    study.close()
+    assert trials.state.tolist() == ["completed"] * 6
+    assert (trials.attempts == 1).sum() >= 3  # those that had ended were not run again
+    relu = trials.params.str.contains('"relu"')
+    assert (trials.params.str.contains("dropout") == relu).all()
+    for name in ("bayesian", "hyperband", "keras-tuner's own"):
+        assert number(done.line(f"{name}: held-out accuracy ")) > 0.5
+    assert {"history.png", "parallel.png", "rungs.png"} <= set(done.files)

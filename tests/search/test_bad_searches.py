@@ -1,0 +1,256 @@
+"""Bad input of a search gives one clear error before the first trial, whatever the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from bad_searches import Row, bowl, check, near, net, net_cv, tuned
+from keras_tuner.oracles import RandomSearchOracle
+from light_estimators import Bowl, Nearest, Tiny
+from light_searches import X, Y
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from search import SearchCallback, SklearnSearch
+from trainer import Choice, Float, Int
+
+# what is wrong: (a search and what its fit is given, the error, how it says so)
+ARGUMENTS: dict[str, Row] = {
+    "a class as estimator": (
+        lambda: near(estimator=LogisticRegression),
+        TypeError,
+        r"estimator=LogisticRegression: .*write LogisticRegression\(\)",
+    ),
+    "no estimator": (lambda: near(estimator=5), TypeError, r"estimator=5: .*write Classifier\(\)"),
+    "an unknown field": (
+        lambda: near(space={"shft": [1.0]}),
+        ValueError,
+        r"space=\{'shft': \.\.\.\}: Nearest has no such parameter; did you mean 'shift'",
+    ),
+    "an unknown name": (
+        lambda: net(space=["learning_rat"]),
+        ValueError,
+        r"space=\['learning_rat'\].*did you mean 'learning_rate'",
+    ),
+    "no domains": (
+        lambda: (SklearnSearch(Nearest(), executor="serial"), (X, Y)),
+        ValueError,
+        r"space=None: Nearest has no annotated domains; .*write",
+    ),
+    "an empty space": (
+        lambda: (SklearnSearch(Nearest(), {}), (X, Y)),
+        ValueError,
+        "space is empty; write at least one domain",
+    ),
+    "an empty list": (
+        lambda: near(space={"shift": []}),
+        ValueError,
+        r"space=\{'shift': \[\]\}: .*at least one value",
+    ),
+    "a lone value": (
+        lambda: near(space={"shift": 1.0}),
+        TypeError,
+        r"space=\{'shift': 1\.0\}: must be .*write Float\(0\.1, 1\.0\)",
+    ),
+    "low above high": (
+        lambda: near(space={"shift": Float(1, 0)}),
+        ValueError,
+        r"Float\(low=1, high=0\): .*write Float\(0, 1\)",
+    ),
+    "a logarithm of 0": (
+        lambda: near(space={"shift": Float(0, 1, log=True)}),
+        ValueError,
+        r"Float\(low=0, log=True\): .*above 0",
+    ),
+    "a step that does not fit": (
+        lambda: near(space={"shift": Float(0, 1, step=2)}),
+        ValueError,
+        r"shift: Float\(.*step=2.*\): the first step is above the end.*step of 1 at most",
+    ),
+    "a whole step that does not fit": (
+        lambda: near(space={"shift": Int(2, 8, step=10)}),
+        ValueError,
+        r"shift: Int\(.*step=10.*step of 6 at most, or \[2\]",
+    ),
+    "a condition that never holds": (
+        lambda: near(space={"shift": Float(0, 1, when={"kind": "x"}), "kind": Choice("mean", "b")}),
+        ValueError,
+        r"shift: when=\{'kind': 'x'\} can never hold",
+    ),
+    "workers=0": (lambda: bowl(workers=0), ValueError, "workers=0: must be 1 or more; write w"),
+    "workers as text": (lambda: bowl(workers="all"), TypeError, "workers='all': .*workers=4"),
+    "workers of one process": (
+        lambda: bowl(workers=3),
+        ValueError,
+        r"workers=3: executor='serial' .*write executor='processes'",
+    ),
+    "a limit in this process": (
+        lambda: bowl(trial_timeout=5),
+        ValueError,
+        r"trial_timeout=5: executor='serial'.*executor='processes'",
+    ),
+    "an unknown executor": (
+        lambda: bowl(executor="threads"),
+        ValueError,
+        "executor='threads': must be one of 'processes', 'serial'",
+    ),
+    "an unknown tuner": (
+        lambda: tuned(tuner="bayes"),
+        ValueError,
+        "tuner='bayes': must be one of .*did you mean 'bayesian'",
+    ),
+    "a class as tuner": (
+        lambda: tuned(tuner=RandomSearchOracle),
+        TypeError,
+        "tuner=<class .*RandomSearchOracle'>: must be one of .*Oracle object",
+    ),
+    "an unknown method": (
+        lambda: bowl(method="bayesian"),
+        ValueError,
+        "method='bayesian': must be one of 'grid', 'random', 'halving'",
+    ),
+    "max_trials=0": (lambda: tuned(max_trials=0), ValueError, "max_trials=0: must be 1 or more"),
+    "n_iter=0": (lambda: bowl(n_iter=0), ValueError, "n_iter=0: must be 1 or more; write n_iter"),
+    "half a trial": (lambda: tuned(max_trials=2.5), TypeError, r"max_trials=2\.5: .*whole"),
+    "max_seconds below 0": (lambda: bowl(max_seconds=-1), ValueError, "max_seconds=-1: must be"),
+    "max_epochs without epochs": (
+        lambda: bowl(max_epochs=5),
+        ValueError,
+        "max_epochs=5: Bowl has no epochs; write max_seconds",
+    ),
+    "max_epochs below one trial": (
+        lambda: net_cv(Tiny(epochs=9), max_epochs=10),
+        ValueError,
+        "max_epochs=10: a trial takes 18 epochs, 9 in each of 2 fits; write max_epochs=360",
+    ),
+    "rungs of no Trainer": (
+        lambda: bowl(method="halving"),
+        ValueError,
+        "method='halving': .*Bowl has none; write method='random'",
+    ),
+    "hyperband of no Trainer": (
+        lambda: tuned(tuner="hyperband"),
+        ValueError,
+        "tuner='hyperband': .*Bowl has none; write tuner='random'",
+    ),
+    "rungs of one epoch": (
+        lambda: net(Tiny(epochs=1), tuner="hyperband"),
+        ValueError,
+        r"tuner='hyperband': .*Tiny\(epochs=1\).*write Tiny\(epochs=27\)",
+    ),
+    "rungs and epochs in the space": (
+        lambda: net_cv(method="halving", space={"epochs": [2, 3]}),
+        ValueError,
+        "method='halving': .*leave 'epochs' out of the space",
+    ),
+    "a point outside the space": (
+        lambda: bowl(enqueue=[{"a": 0.5}, {"a": 5.0}]),
+        ValueError,
+        r"enqueue\[1\]: a=5\.0: must lie in Float\(",
+    ),
+    "a point of an unknown name": (
+        lambda: near(enqueue=[{"shift": 0.5, "knd": 1}]),
+        ValueError,
+        r"enqueue\[0\]: knd=1: the space has no such parameter",
+    ),
+    "one point for a list": (
+        lambda: bowl(enqueue={"a": 0.5}),
+        TypeError,
+        r"enqueue=\{'a': 0\.5\}: must be a list of dicts",
+    ),
+    "a number for points": (lambda: bowl(enqueue=5), TypeError, "enqueue=5: must be a list of d"),
+    "points for hyperband": (
+        lambda: net(tuner="hyperband", enqueue=[{"learning_rate": 0.01}]),
+        ValueError,
+        "enqueue=.*tuner='hyperband' .*leave out enqueue",
+    ),
+    "an objective of no direction": (
+        lambda: net(objective="val_acuracy"),
+        ValueError,
+        r"objective='val_acuracy': .*write objective=\('val_acuracy', 'max'\).*'val_accuracy'\?",
+    ),
+    "a log of no Trainer": (
+        lambda: bowl(objective="val_loss"),
+        ValueError,
+        "objective='val_loss': is a log of a Trainer.*Bowl has none; write scoring='accuracy'",
+    ),
+    "no score at all": (
+        lambda: near(estimator=StandardScaler(), space={"with_mean": [True]}),
+        TypeError,
+        "scoring=None: StandardScaler has no method score; write scoring=",
+    ),
+    "an unknown score": (
+        lambda: near(scoring="acuracy"),
+        ValueError,
+        "scoring='acuracy': .*did you mean 'accuracy'",
+    ),
+    "an unknown one of several": (
+        lambda: near(scoring=["accuracy", "f1_mcro"], refit="accuracy"),
+        ValueError,
+        r"scoring=\[.*\]: there is no score 'f1_mcro'; did you mean 'f1_micro'",
+    ),
+    "a number for a score": (lambda: near(scoring=5), TypeError, "scoring=5: must be the name"),
+    "several scores without refit": (
+        lambda: near(scoring=["accuracy", "f1_macro"]),
+        ValueError,
+        "refit=True: scoring gives 'accuracy', 'f1_macro'; write refit='accuracy'",
+    ),
+    "several scores and no refit": (
+        lambda: near(scoring=["accuracy", "f1_macro"], refit=False),
+        ValueError,
+        "refit=False: scoring gives .*write objective='accuracy'",
+    ),
+    "refit of no score": (
+        lambda: near(refit="accuracy"),
+        ValueError,
+        r"refit='accuracy': names one of several scores; write scoring=\[",
+    ),
+    "two scores": (
+        lambda: net(scoring="accuracy", objective="val_loss"),
+        ValueError,
+        "objective='val_loss', scoring='accuracy': two scores",
+    ),
+    "equal executions": (
+        lambda: bowl(estimator=Bowl(random_state=3), executions_per_trial=2),
+        ValueError,
+        "executions_per_trial=2: with random_state=3 .*leave out random_state",
+    ),
+    "a keras callback": (
+        lambda: bowl(callbacks=[keras.callbacks.EarlyStopping()]),
+        TypeError,
+        r"callbacks=\[<keras.*EarlyStopping.*>\]: is no search\.SearchCallback; .*Classifier\(",
+    ),
+    "a callback's class": (
+        lambda: bowl(callbacks=[SearchCallback]),
+        TypeError,
+        r"callbacks=\[<class .*SearchCallback'>\]: is no search\.SearchCallback",
+    ),
+    "a seed below 0": (lambda: bowl(seed=-1), ValueError, "seed=-1: must be 0 or more"),
+    "another verbosity": (lambda: bowl(verbose=7), ValueError, "verbose=7: must be one of"),
+    "another resume": (lambda: bowl(resume="yes"), ValueError, "resume='yes': must be one of"),
+    "cv=1": (lambda: bowl(cv=1), ValueError, "cv=1: must be 2 or more; write cv=5"),
+}
+
+
+@pytest.mark.parametrize(("make", "kind", "says"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_a_bad_argument_is_told_before_any_fit(
+    tmp_path: Path, make: Callable[[], Any], kind: type[Exception], says: str
+) -> None:
+    Bowl.fits.clear()
+
+    def made() -> Any:
+        search, rows = make()
+        check(search.set_params(directory=tmp_path), rows, {}, kind, says)
+
+    if re.match(r"Float\\", says):  # the domain itself says so
+        with pytest.raises(kind, match=says):
+            made()
+    else:
+        made()
+    assert Bowl.fits == []
+    assert not (tmp_path / "study.sqlite").exists()

@@ -1,0 +1,55 @@
+"""The guide to searches says what is true: its blocks run in their order, and it can be watched."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+SECONDS = 900  # of all blocks, on a busy machine
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.S)
+
+
+@pytest.mark.slow
+def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
+    (watch,) = blocks("bash")
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    errors = tmp_path / "errors.txt"
+    script = tmp_path / "guide.py"
+    script.write_text("\n".join(blocks("python")), encoding="utf-8")
+    with errors.open("w") as written:
+        guide = subprocess.Popen(
+            [sys.executable, script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=written
+        )
+    with guide:
+        try:
+            seen = ""
+            while "completed" not in seen and guide.poll() is None:
+                time.sleep(0.5)
+                watcher = subprocess.run(
+                    ["bash", "-c", watch], cwd=tmp_path, env=env, capture_output=True, text=True
+                )
+                seen = watcher.stdout
+            watched_a_running_study = guide.poll() is None
+            printed, _ = guide.communicate(timeout=SECONDS)
+        finally:
+            guide.kill()
+    assert guide.returncode == 0, errors.read_text()
+    assert "completed" in seen and "learning_rate" in seen and watched_a_running_study
+    shown = printed.decode()
+    assert "is no finite number" in shown  # the trial that fails
+    assert "\n12\n" in shown  # the trials of the study that was gone on with
+    for picture in re.findall(r'savefig\("(\S+)"\)', GUIDE):
+        assert (tmp_path / picture).stat().st_size > 0
