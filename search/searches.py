@@ -144,8 +144,8 @@ class TunerSearch(Search):
         if self.tuner == "bayesian" and (self._limit or 0) <= random:
             warnings.warn(
                 f"tuner='bayesian', max_trials={self._limit}: the first {random} trials are "
-                f"random, {INITIAL} for each parameter, so that all are; write max_trials={2 * random}, "
-                "fewer parameters in space=, or tuner='random'",
+                f"random, {INITIAL} for each parameter, so that all are; write "
+                f"max_trials={2 * random}, fewer parameters in space=, or tuner='random'",
                 UserWarning,
                 stacklevel=3,
             )
