@@ -59,7 +59,6 @@ def main():
         cv=splits,
         scoring=["f1_macro", "neg_log_loss"],
         refit="f1_macro",
-        workers=4,
         seed=args.seed,
     ).fit(*data.train)
     print(random.summary())
@@ -71,7 +70,7 @@ def main():
     # 2. Halving: all candidates for an epoch, the best third of them for three, and so on. Each
     # goes on from its own last state, so that no epoch is trained twice. cv=None: one fit a trial.
     halving = SklearnSearch(
-        network, method="halving", n_iter=args.trials, cv=None, workers=4, seed=args.seed
+        network, method="halving", n_iter=args.trials, cv=None, seed=args.seed
     ).fit(*data.train, validation_data=data.valid)
     rungs = halving.results_.groupby("rung").agg(trials=("trial", "size"), epochs=("epochs", "max"))
     print(rungs.to_string())

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from few_cores import on_few
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
@@ -31,7 +32,12 @@ def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
     script.write_text("\n".join(blocks("python")), encoding="utf-8")
     with errors.open("w") as written:
         guide = subprocess.Popen(
-            [sys.executable, script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=written
+            [sys.executable, script],
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=written,
+            preexec_fn=lambda: on_few(2),
         )
     with guide:
         try:

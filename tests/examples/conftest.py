@@ -5,12 +5,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import warm
+from few_cores import on_few
 from PIL import Image
 
+SECONDS_ON_FEW_CORES = 300
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -30,9 +33,14 @@ class Run:
 
 @pytest.fixture
 def start(tmp_path):
-    """Runs examples/<name>.py with options, cold as a newcomer does; gives the finished process."""
+    """Runs examples/<name>.py with options, cold as a newcomer does; gives the finished process.
 
-    def start_one(name: str, *options: str, cold: bool = False) -> subprocess.CompletedProcess[str]:
+    `cores`: on how many at the most. A search starts a worker on each.
+    """
+
+    def start_one(
+        name: str, *options: str, cold: bool = False, cores: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
         env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY")}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         env |= nowhere | {"KERAS_HOME": str(tmp_path / "no_cache")}
@@ -45,7 +53,8 @@ def start(tmp_path):
             env=env,
             capture_output=True,
             text=True,
-            timeout=warm.SECONDS,
+            timeout=warm.SECONDS if cores is None else SECONDS_ON_FEW_CORES,
+            preexec_fn=None if cores is None else lambda: on_few(cores),
         )
 
     return start_one
@@ -53,14 +62,14 @@ def start(tmp_path):
 
 @pytest.fixture
 def run(start, tmp_path):
-    """Runs an example to its end, and checks what holds for all: it succeeds without a warning,
-    and the files that it names are whole and are all that it wrote."""
+    """Runs an example to its end, and checks what holds for all: it succeeds without a warning
+    (but the `expected` one), and the files that it names are whole and are all that it wrote."""
 
-    def run_one(name: str, *options: str, cold: bool = False) -> Run:
-        done = start(name, *options, cold=cold)
+    def run_one(name: str, *options: str, expected: str | None = None, **how: Any) -> Run:
+        done = start(name, *options, **how)
         assert done.returncode == 0, done.stderr
         warnings = [x for x in done.stderr.splitlines() if "Warning" in x or "WARNING:tens" in x]
-        assert not warnings, done.stderr
+        assert all(expected is not None and expected in x for x in warnings), done.stderr
         folder = tmp_path / "output" / name
         _, named = done.stdout.split("\nfiles written:\n")
         files = [tmp_path / line.strip() for line in named.splitlines()]
