@@ -1,8 +1,8 @@
 """One search, run by us and run by keras-tuner.
 
 Responsible for both sides: ours, by ask and tell, and keras-tuner's own `Tuner.search`, in a
-temporary directory. Both search the same domains; ours gives its seed to the oracle plus one, so
-theirs is made with that. Not for comparing them (`search_quality`).
+temporary directory. Both search the same domains, and theirs gets the seed that ours gives to the
+oracle. Not for comparing them (`search_quality`).
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def theirs(problem: Problem, method: str, seed: int, trials: int) -> Tried:
     import keras_tuner
 
     from benchmarks.functions import EPOCHS
+    from search.proposers.keras_tuner import oracle_seed
 
     space, first = searched(problem, method, seed)
     kind, options = {
@@ -155,7 +156,7 @@ def theirs(problem: Problem, method: str, seed: int, trials: int) -> Tried:
         Driven(
             objective=keras_tuner.Objective("score", "min"),
             hyperparameters=native(space, first),
-            seed=seed + 1,
+            seed=oracle_seed(seed),
             tune_new_entries=False,
             allow_new_entries=False,
             directory=folder,

@@ -358,6 +358,15 @@ def _trial(key: str, parameters: Any, status: str) -> Any:
     return Trial(parameters, key, status)
 
 
+def oracle_seed(seed: int) -> int:
+    """The seed of an oracle, from that of a study.
+
+    keras-tuner draws its n-th point with its seed plus n, so that with neighbouring seeds searches
+    would try the same points; and it takes 0 for no seed.
+    """
+    return 1 + int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+
+
 def _made(
     tuner: str,
     objective: Any,
@@ -372,7 +381,7 @@ def _made(
     given = {
         "objective": objective,
         "hyperparameters": parameters,
-        "seed": seed + 1,  # keras-tuner takes 0 for no seed
+        "seed": oracle_seed(seed),
         "allow_new_entries": False,
         "tune_new_entries": False,
     }

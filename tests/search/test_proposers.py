@@ -124,6 +124,16 @@ def test_every_proposal_is_a_point_of_the_space(name: str) -> None:
         assert SPACE.check(proposal.point) == proposal.point
 
 
+def test_neighbouring_seeds_share_no_points() -> None:
+    space = Space({"x": Float(0.0, 1.0)})
+
+    def points(seed: int) -> set[float]:
+        proposer = KerasTuner(space, "random", max_trials=20, maximize=True, seed=seed)
+        return {proposer.ask().point["x"] for _ in range(20)}
+
+    assert len(points(0) | points(1) | points(2)) == 60
+
+
 @pytest.mark.parametrize("name", ["random", "bayesian", "hyperband"])
 def test_another_seed_proposes_others(name: str) -> None:
     assert _tuner(name).ask().point != _tuner(name, seed=1).ask().point
