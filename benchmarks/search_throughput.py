@@ -89,6 +89,17 @@ class Resident(SearchCallback):
             self.seen[self._ended] = own.memory_info().rss, [r for r in children if r > 2**27]
 
 
+class Clock(SearchCallback):
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_trial_end(self, study: Any, trial: Any) -> None:
+        """Look at the clock."""
+        self.marks.append(time.perf_counter())
+
+
 def network(width: int) -> Any:
     """784-width-100-10, for images."""
     import keras
@@ -179,12 +190,7 @@ def overhead() -> dict[str, float]:
     space = {"a": Float(0, 1), "b": Int(0, 1_000)}
     found = {}
     for executor in ("serial", "processes"):
-        marks: list[float] = []
-
-        class Clock(SearchCallback):
-            def on_trial_end(self, study: Any, trial: Any, marks: list[float] = marks) -> None:
-                marks.append(time.perf_counter())
-
+        clock = Clock()
         search = TunerSearch(
             Nothing(),
             space,
@@ -194,11 +200,11 @@ def overhead() -> dict[str, float]:
             workers=1,
             refit=False,
             seed=0,
-            callbacks=[Clock()],
+            callbacks=[clock],
             verbose=0,
         ).fit(x, y)
         own = search.cv_results_["mean_fit_time"] + search.cv_results_["mean_score_time"]
-        spent = marks[-1] - marks[0] - float(own[1:].sum())
+        spent = clock.marks[-1] - clock.marks[0] - float(own[1:].sum())
         found[executor] = 1e3 * spent / OVERHEAD_TRIALS
     return found
 
@@ -228,6 +234,7 @@ def measure(trials: int, rounds: int, file: str | None) -> dict[str, Any]:
     for _ in range(rounds):
         (a, score), (b, peer) = (timed(side, trials, file) for side in SIDES)
         line = {"ours": a, "theirs": b, "ratio": b / a, "score": score, "peer_score": peer}
+        print(line, file=sys.stderr, flush=True)
         report["throughput"].append(line)
     report["overhead"] = overhead()
     report["memory"] = memory(file)
@@ -304,8 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
         + (["--data FILE"] if file else [])
     )
     text = markdown(report)
-    whole = given.trials == TRIALS and given.rounds == ROUNDS
-    output = given.output or (RESULTS if whole else None)
+    output = given.output or (RESULTS if given.trials == TRIALS else None)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "search_throughput.md").write_text(text, encoding="utf-8")

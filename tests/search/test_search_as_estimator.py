@@ -136,10 +136,12 @@ def test_it_is_a_step_of_a_pipeline_and_a_part_of_a_search() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [SklearnSearch, TunerSearch])
 @pytest.mark.parametrize(
-    ("estimator", "space"),
-    [(LogisticRegression(), {"C": [0.1, 1.0]}), (Ridge(), {"alpha": [0.1, 1.0]})],
+    ("kind", "estimator", "space"),
+    [
+        (SklearnSearch, LogisticRegression(), {"C": [0.1, 1.0]}),
+        (TunerSearch, Ridge(), {"alpha": [0.1, 1.0]}),
+    ],
 )
 def test_scikit_learns_checks_pass(kind: Any, estimator: Any, space: Any) -> None:
     options: dict[str, Any] = {"executor": "serial", "verbose": 0, "seed": 0}
