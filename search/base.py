@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -128,23 +129,23 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
 
     # ---- the parts of a search ---------------------------------------------------------------
 
+    @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         """Who proposes the trials."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _method(self) -> dict[str, Any]:
         """What of the arguments decides which trials there are."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _most_trials(self) -> int | None:
         """The most trials there will be, or None."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _has_rungs(self) -> bool:
         """Whether trials go on from others."""
-        raise NotImplementedError
 
     @property
     def _by_rung(self) -> bool:

@@ -78,7 +78,7 @@ class Evaluation:
     def warm_up(self) -> None:
         """Import what trials will need, and map the data."""
         if trainer_in(self._estimator)[1] is not None:
-            import keras  # noqa: F401
+            import keras  # noqa: F401 (only so that the first trial finds it loaded)
         self._load()
 
     def __call__(self, job: Job | Rehearsal) -> Result | None:

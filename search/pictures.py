@@ -5,6 +5,7 @@ Responsible for handing the results of a fitted search to what draws them (`plot
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from search.space import Space
 
 
-class Pictures:
+class Pictures(ABC):
     """Pictures of a study; every method returns Axes, and `axes.figure.savefig(...)` writes one."""
 
     results_: pd.DataFrame
@@ -30,8 +31,8 @@ class Pictures:
     _seconds: float
 
     @property
-    def _by_rung(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _by_rung(self) -> bool: ...
 
     def plot_history(self, *, ax: Axes | None = None) -> Axes:
         """The score of each trial, and the best so far: see search.plots.plot_history."""

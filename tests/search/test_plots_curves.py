@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -27,15 +24,7 @@ from search.plots import (
     plot_rungs,
 )
 
-
-@pytest.fixture(autouse=True)
-def drawn_without_warnings() -> Iterator[None]:
-    matplotlib.use("Agg")
-    plt.close("all")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 # Rungs
