@@ -169,7 +169,7 @@ def data(
         if validation_data is not None:
             _of_validation(validation_data)
         return
-    owner = type(trainer).__name__ if trainer._needs_y else None
+    owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
     preparation.collect(x, y, weight, batch_size=trainer.batch_size, needs_y=owner)
     preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
 

@@ -12,11 +12,10 @@ from typing import Any
 import keras
 from keras_tuner.errors import FatalValueError
 
-from trainer import Trainer, callbacks, saving, targets
+from trainer import Trainer, callbacks, saving
 from trainer.building import build
 from trainer.history import History
 from trainer.inputs import Inputs
-from trainer.models import ModelSpec
 
 
 class TrialModel(keras.Model):
@@ -55,12 +54,11 @@ class TrialModel(keras.Model):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Make the network anew, with initial weights."""
         trainer = self.trainer
-        inputs, labels = Inputs.from_dict(config["inputs"]), targets.from_dict(config["targets"])
+        inputs = Inputs.from_dict(config["inputs"])
         network = build(
-            trainer,
+            trainer._recipe(),
             inputs,
-            labels,
-            ModelSpec(inputs.shapes, labels.n_outputs, labels.task),
+            trainer.configure_task().restore(config["targets"]),
             precision=config["precision"],
             seed=config["seed"],
             probe=saving._blank_rows(inputs),

@@ -6,9 +6,10 @@ labels (`estimators`), data (`preparation`), the model's life (`network`) or the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -16,15 +17,17 @@ from sklearn.utils.validation import check_is_fitted
 from trainer import callbacks as plugins
 from trainer import checks, compiling, doctor, fitting, models, preparation, saving
 from trainer.arrays import Tree
+from trainer.building import Recipe
 from trainer.doctor import Diagnosis
 from trainer.engine import decisions, memory
+from trainer.fitting import Settings
 from trainer.history import History
 from trainer.models import ModelSpec
 from trainer.network import Network
 from trainer.parameters import Parameters
 from trainer.preparation import Rows
 from trainer.streams import Stream
-from trainer.targets import Classes, Numbers
+from trainer.tasks import Task
 
 if TYPE_CHECKING:
     import keras
@@ -111,8 +114,6 @@ class Trainer(Parameters):
     save_steps: int | None = None
     verbose: int | str = "auto"
 
-    _task: ClassVar[str] = "custom"
-
     # ---- hooks -------------------------------------------------------------------------------
 
     def build_model(self, spec: ModelSpec) -> keras.Model:
@@ -142,6 +143,13 @@ class Trainer(Parameters):
     def configure_callbacks(self) -> list[Any]:
         """The callbacks of a fit, in the forms of the field callbacks; by default that field's."""
         return list(self.callbacks)
+
+    def configure_task(self) -> Task:
+        """The kind of task: what is learnt of y, default loss and metrics, class weights.
+
+        Override it for a task of your own: see docs/extending.md.
+        """
+        return Task(**self._task_options())
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """The loss of a batch as a scalar tensor; override it to replace the field loss.
@@ -192,7 +200,7 @@ class Trainer(Parameters):
         chosen = self._check_fields()
         checks.one_of("resume", resume, ("auto", True, False))
         seed = fitting.draw_seed(self.random_state)
-        owner = type(self).__name__ if self._needs_y else None
+        owner = type(self).__name__ if self.configure_task().needs_y else None
         train = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
         valid = preparation.collect_validation(
             validation_data, batch_size=self.batch_size, needs_y=owner
@@ -201,7 +209,9 @@ class Trainer(Parameters):
             seed = seed if run is None else run.seed
             if valid is None and self.validation_split:
                 train, valid = self._split(train, seed)
-            network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
+            network, feed, validation_feed = fitting.prepare(
+                self._recipe(), self._settings(), chosen, train, valid, seed
+            )
             self._keep(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
             fitting.train(self, chosen, feed, validation_feed, run)
@@ -220,9 +230,9 @@ class Trainer(Parameters):
             TypeError, ValueError: data that do not fit what training saw.
         """
         network = self._fitted()
-        owner = type(self).__name__ if self._needs_y else None
+        owner = type(self).__name__ if self.configure_task().needs_y else None
         data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
-        return network.evaluate(fitting.evaluation_feed(self, network, data))
+        return network.evaluate(fitting.evaluation_feed(self._settings(), network, data))
 
     def predict(self, x: Any) -> Any:
         """Predictions for the rows of x.
@@ -295,6 +305,43 @@ class Trainer(Parameters):
     def _ready_made(self) -> bool:
         return type(self).build_model is Trainer.build_model
 
+    def _task_options(self) -> dict[str, Any]:
+        return {
+            "owner": type(self).__name__,
+            "ready_made": self._ready_made,
+            "class_weight": self.class_weight,
+        }
+
+    def _settings(self) -> Settings:
+        names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
+        return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
+
+    def _recipe(self) -> Recipe:
+        def plain(hook: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any) -> Any:
+                with self.python_scalars():
+                    return hook(*args)
+
+            return call
+
+        own_loss = type(self).compute_loss is not Trainer.compute_loss
+        return Recipe(
+            owner=type(self).__name__,
+            build_model=plain(self.build_model),
+            optimizer=plain(self.configure_optimizer),
+            loss=plain(self.configure_loss),
+            metrics=plain(self.configure_metrics),
+            compute_loss=self.compute_loss if own_loss else None,
+            task=self.configure_task(),
+            ready_made=self._ready_made,
+            run_eagerly=self.run_eagerly,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.configure_task().needs_y
+        return tags
+
     def _check_fields(self) -> list[Any]:
         """Refuse wrong fields; gives the callbacks."""
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
@@ -319,55 +366,10 @@ class Trainer(Parameters):
         return preparation.split_rows(
             data,
             self.validation_split,
-            stratify=self._strata(data),
+            stratify=self.configure_task().strata(data),
             shuffle=self.shuffle,
             seed=seed,
         )
-
-    def _default_loss(
-        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
-    ) -> Any:
-        """The loss where configure_loss gives none: then the model must compute its own."""
-        import keras
-
-        own = any(
-            getattr(type(model), hook) is not getattr(keras.Model, hook)
-            for hook in ("compute_loss", "train_step")
-        )
-        if own or type(self).compute_loss is not Trainer.compute_loss:
-            return None
-        raise ValueError(
-            f"loss=None: {type(self).__name__} does not know the task; write loss='mse', for "
-            "example, or override compute_loss"
-        )
-
-    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
-        return None
-
-    def _strata(self, data: Rows) -> np.ndarray | None:
-        return None
-
-    def _learn_targets(self, data: Rows | Stream) -> Numbers | Classes:
-        if isinstance(data, Stream):
-            batches = data.part(1, 2) if self._ready_made else None
-            return Numbers.learn_stream(self._task, batches, data.y_spec)
-        if data.y is None:
-            return Numbers(self._task, 1, False, None)
-        return Numbers.learn(self._task, data.y, "y", data.weight)
-
-    def _with_class_weight(
-        self, network: Network, y: Tree, weight: np.ndarray | None
-    ) -> np.ndarray | None:
-        if self.class_weight is None:
-            return weight
-        raise ValueError(
-            f"class_weight={self.class_weight!r}: {type(self).__name__} has no classes; pass "
-            "sample_weight to fit"
-        )
-
-    def _stream_class_weights(self, network: Network, data: Stream) -> dict[int, float] | None:
-        self._with_class_weight(network, None, None)
-        return None
 
     def _keep(self, network: Network, history: History, seed: int) -> None:
         for name in ("n_features_in_", "feature_names_in_"):

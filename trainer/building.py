@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,38 @@ from trainer.engine.program import Program
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec
 from trainer.network import Network, computing_in, has_only_a_step, tensors
-from trainer.targets import Classes, Numbers
+from trainer.targets import Numbers, Targets
+from trainer.tasks import Task
 
 if TYPE_CHECKING:
     import keras
 
-    from trainer.base import Trainer
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an estimator decides about its network.
+
+    Attributes:
+        owner: the estimator's name, for errors.
+        build_model: makes the model for a ModelSpec.
+        optimizer: makes a fresh optimizer.
+        loss: makes the loss, or returns None for the task's default.
+        metrics: makes fresh metrics, or returns None for the task's defaults.
+        compute_loss: replaces the loss: see Trainer.compute_loss. None where it does not.
+        task: the kind of task.
+        ready_made: whether build_model makes one of the ready architectures.
+        run_eagerly: whether steps run in Python.
+    """
+
+    owner: str
+    build_model: Callable[[ModelSpec], keras.Model]
+    optimizer: Callable[[], keras.optimizers.Optimizer]
+    loss: Callable[[], Any]
+    metrics: Callable[[], Any]
+    compute_loss: Callable[[Any, Any, Any, Any], Any] | None
+    task: Task
+    ready_made: bool
+    run_eagerly: bool
 
 
 @contextlib.contextmanager
@@ -46,23 +73,21 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def build(
-    trainer: Trainer,
+    recipe: Recipe,
     inputs: Inputs,
-    targets: Numbers | Classes,
-    spec: ModelSpec,
+    targets: Targets,
     *,
     precision: str,
     seed: int,
     probe: Tree,
     callbacks: Sequence[Any] = (),
 ) -> Network:
-    """Build, compile and check the network of a Trainer.
+    """Build, compile and check a network.
 
     Args:
-        trainer: whose hooks and fields say how.
+        recipe: what the estimator decides about it.
         inputs: the learnt form of x.
         targets: the learnt form of y.
-        spec: what the model is built for.
         precision: what Keras computes in.
         seed: of the initial weights and of dropout.
         probe: a few prepared rows of x, on which the model is tried.
@@ -74,16 +99,16 @@ def build(
     import keras
     from keras.src.random import seed_generator
 
-    owner = type(trainer).__name__
+    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
     dtype = "float64" if precision == "float64" else "float32"
-    with computing_in(precision), seeded(seed), trainer.python_scalars():
-        core = trainer.build_model(spec)
+    with computing_in(precision), seeded(seed):
+        core = recipe.build_model(spec)
         # Keras makes it when a layer first draws without a seed: in its fit, with this seed
         seed_generator.global_seed_generator()
-        compiling.check_model(core, owner)
+        compiling.check_model(core, recipe.owner)
         transform = inputs.transform(dtype)
         with compiling.state_kept(core):
-            found = _outputs(core, transform, probe, dtype, owner, spec)
+            found = _outputs(core, transform, probe, dtype, recipe.owner, spec)
         if found is not None:
             outputs.check(core, spec, found)
 
@@ -91,15 +116,27 @@ def build(
             # not the user's rows: a loaded Trainer has none, and must come to the same loss
             return core(tensors(_noise_like(probe), transform, dtype))
 
-        if trainer._ready_made and spec.task == "regression":
+        if recipe.ready_made and spec.task == "regression":
             core = _in_units_of_y(core, targets)
-        loss = trainer.configure_loss()
+        if recipe.compute_loss is not None:
+            compiling.replace_loss(core, recipe.compute_loss)
+        loss, metrics = recipe.loss(), recipe.metrics()
         default = loss is None
         if default:
             with compiling.state_kept(core):
-                loss = trainer._default_loss(core, spec, targets, few)
-        compiling.compile_model(
-            core, trainer, spec, targets, loss, callbacks, run_eagerly=trainer.run_eagerly
+                loss = recipe.task.default_loss(core, spec, targets, few)
+        if metrics is None:
+            metrics = recipe.task.default_metrics(spec, targets, loss)
+        optimizer = recipe.optimizer()
+        for callback in callbacks:
+            if hasattr(callback, "configure_optimizer"):
+                optimizer = callback.configure_optimizer(optimizer)
+        core.compile(
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            run_eagerly=recipe.run_eagerly,
+            jit_compile=False,  # the engine compiles whole chunks, not steps
         )
         whole = inputs.whole_model(core, dtype)
         if whole is core and type(core.loss).__module__ == "trainer.losses":
@@ -111,17 +148,14 @@ def build(
             whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
             # not tracked, for they stay the core's: EarlyStopping asks them which way is better
             vars(whole)["_compile_metrics"] = core._compile_metrics
-    program = Program(core, transform, eager=trainer.run_eagerly)
-    own = "compute_loss" in vars(core) or any(
-        getattr(type(core), name) is not getattr(keras.Model, name)
-        for name in ("compute_loss", "train_step")
-    )
+    program = Program(core, transform, eager=recipe.run_eagerly)
+    default_loss = default and not compiling.computes_own_loss(core)
     return Network(
-        inputs, targets, spec, precision, core, whole, program, default_loss=default and not own
+        inputs, targets, spec, precision, core, whole, program, default_loss=default_loss
     )
 
 
-def _in_units_of_y(core: keras.Model, targets: Numbers | Classes) -> keras.Model:
+def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
     """A model whose outputs are in the units of y; the core's own are of the order of 1."""
     import keras
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainer import arrays, outputs
@@ -19,9 +19,6 @@ from trainer.models import ModelSpec, is_shape
 
 if TYPE_CHECKING:
     import keras
-
-    from trainer.base import Trainer
-    from trainer.targets import Classes, Numbers
 
 
 def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
@@ -221,46 +218,29 @@ def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
     return arrays.map_named(one, widths, "")
 
 
-def compile_model(
-    model: keras.Model,
-    trainer: Trainer,
-    spec: ModelSpec,
-    targets: Numbers | Classes,
-    loss: Any,
-    callbacks: Sequence[Any],
-    *,
-    run_eagerly: bool,
-) -> None:
-    """Compile a model with a Trainer's optimizer, metrics and, if it has one, compute_loss.
+def computes_own_loss(model: keras.Model) -> bool:
+    """Whether the model computes its loss itself, in train_step or compute_loss."""
+    import keras
 
-    Callbacks that have a configure_optimizer may change the optimizer.
-    """
-    from trainer.base import Trainer as Base
-
-    metrics = trainer.configure_metrics()
-    made = trainer.configure_optimizer()
-    for callback in callbacks:
-        if hasattr(callback, "configure_optimizer"):
-            made = callback.configure_optimizer(made)
-    model.compile(
-        optimizer=made,
-        loss=loss,
-        metrics=trainer._default_metrics(spec, targets, loss) if metrics is None else metrics,
-        run_eagerly=run_eagerly,
-        jit_compile=False,  # the engine compiles whole chunks, not steps
+    return "compute_loss" in vars(model) or any(
+        getattr(type(model), hook) is not getattr(keras.Model, hook)
+        for hook in ("compute_loss", "train_step")
     )
-    if type(trainer).compute_loss is not Base.compute_loss:
 
-        def compute_loss(
-            x: Any = None,
-            y: Any = None,
-            y_pred: Any = None,
-            sample_weight: Any = None,
-            training: bool = True,
-        ) -> Any:
-            return trainer.compute_loss(x, y, y_pred, sample_weight)
 
-        model.compute_loss = compute_loss
+def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], Any]) -> None:
+    """Let a function of (x, y, y_pred, sample_weight) compute the model's loss."""
+
+    def compute_loss(
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return function(x, y, y_pred, sample_weight)
+
+    model.compute_loss = compute_loss
 
 
 @contextlib.contextmanager
@@ -295,9 +275,8 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
     import keras
     import tensorflow as tf
 
-    own = "compute_loss" in vars(model) or any(
-        getattr(type(model), hook) is not getattr(keras.Model, hook)
-        for hook in ("train_step", "compute_loss", "compute_metrics")
+    own = computes_own_loss(model) or (
+        type(model).compute_metrics is not keras.Model.compute_metrics
     )
     if own or all(value is None for value in fields.values()):
         return

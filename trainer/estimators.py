@@ -7,24 +7,20 @@ draw predictions. Not for the training itself (`base`, `engine`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 
-from trainer import arrays, compiling, outputs, preparation
+from trainer import arrays, outputs, preparation
 from trainer.arrays import Tree
 from trainer.base import Trainer
-from trainer.labels import Labels
-from trainer.models import ModelSpec
 from trainer.network import Network
-from trainer.preparation import Rows
-from trainer.streams import Stream
-from trainer.targets import Classes, Numbers
+from trainer.targets import Classes, Targets
+from trainer.tasks import Classification, Regression
 
 if TYPE_CHECKING:
-    import keras
     from matplotlib.axes import Axes
 
 
@@ -45,9 +41,6 @@ class Classifier(ClassifierMixin, Trainer):
     a single sigmoid unit for two classes, sigmoids for several labels, or logits of these. The
     default metric is accuracy.
     """
-
-    _needs_y: ClassVar[bool] = True
-    _task: ClassVar[str] = "classification"
 
     def predict_proba(self, x: Any) -> Any:
         """Probabilities of the rows of x.
@@ -105,70 +98,16 @@ class Classifier(ClassifierMixin, Trainer):
 
     # ---- the parts of a fit ------------------------------------------------------------------
 
-    @property
-    def _one_hot(self) -> bool:
-        name = self.loss if isinstance(self.loss, str) else type(self.loss).__name__
-        return name.lower().replace("_", "") in (
-            "categoricalcrossentropy",
-            "categoricalfocalcrossentropy",
-            "categoricalhinge",
-        )
-
-    def _learn_targets(self, data: Rows | Stream) -> Classes:
-        if isinstance(data, Stream):
-            return Classes.learn_stream(data.part(1), one_hot=self._one_hot)
-        return Classes.learn(data.y, "y", one_hot=self._one_hot, weight=data.weight)
-
-    def _strata(self, data: Rows) -> np.ndarray | None:
-        targets = Classes.learn(data.y, "y", one_hot=self._one_hot)
-        labels = targets.labels
-        if not isinstance(labels, Labels) or labels.kind == "multilabel":
-            return None
-        encoded = labels.encode(data.y, "y")
-        return np.asarray(labels.classes[encoded if encoded.ndim == 1 else encoded.argmax(axis=-1)])
-
-    def _default_loss(
-        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
-    ) -> Any:
-        kinds = self._classes(targets).kinds
-        several = [f"y{name}" for name, kind in kinds.items() if kind == "multilabel"]
-        if self._ready_made and several and len(kinds) > 1:
-            raise ValueError(
-                f"{several[0]} has several labels a row: beside other outputs, no ready "
-                "architecture has sigmoids for one and a softmax for another; override build_model"
-            )
-        return compiling.crossentropy(model, spec, kinds, self._one_hot, probe)
-
-    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
-        return compiling.accuracies(self._classes(targets).kinds, loss, spec.n_outputs)
-
-    def _with_class_weight(
-        self, network: Network, y: Tree, weight: np.ndarray | None
-    ) -> np.ndarray | None:
-        if self.class_weight is None:
-            return weight
-        table = preparation.class_weights(self.class_weight, self._classes(network.targets), y)
-        values = np.array([table[i] for i in sorted(table)])
-        by_class: np.ndarray = values[y if y.ndim == 1 else y.argmax(axis=-1)]
-        if not by_class.any():
-            raise ValueError(
-                f"class_weight={self.class_weight!r}: leaves every row with a weight of zero"
-            )
-        return by_class if weight is None else np.asarray(by_class * weight)
-
-    def _stream_class_weights(self, network: Network, data: Stream) -> dict[int, float] | None:
-        if self.class_weight is None:
-            return None
-        targets = self._classes(network.targets)
-        y = targets.encode(arrays.concatenate(data.part(1)), "y")
-        return preparation.class_weights(self.class_weight, targets, y)
+    def configure_task(self) -> Classification:
+        """Labels."""
+        return Classification(self.loss, **self._task_options())
 
     def _keep(self, network: Network, history: Any, seed: int) -> None:
         super()._keep(network, history, seed)
         self.classes_ = self._classes(network.targets).classes
 
     @staticmethod
-    def _classes(targets: Numbers | Classes) -> Classes:
+    def _classes(targets: Targets) -> Classes:
         if not isinstance(targets, Classes):
             raise TypeError(f"a Classifier's targets are Classes, not {type(targets).__name__}")
         return targets
@@ -198,9 +137,6 @@ class Regressor(RegressorMixin, Trainer):
     metric is the mean absolute error, in the units of y.
     """
 
-    _needs_y: ClassVar[bool] = True
-    _task: ClassVar[str] = "regression"
-
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R squared; the mean over the outputs where y has several.
 
@@ -216,17 +152,9 @@ class Regressor(RegressorMixin, Trainer):
 
         return plots.plot_residuals(y, self.predict(x), **options)
 
-    def _default_loss(
-        self, model: keras.Model, spec: ModelSpec, targets: Numbers | Classes, probe: Any
-    ) -> Any:
-        if self._ready_made and isinstance(targets, Numbers) and targets.scale is not None:
-            from trainer.losses import ScaledSquaredError
-
-            return ScaledSquaredError(targets.scale[1])
-        return "mse"
-
-    def _default_metrics(self, spec: ModelSpec, targets: Numbers | Classes, loss: Any) -> Any:
-        return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
+    def configure_task(self) -> Regression:
+        """Numbers."""
+        return Regression(**self._task_options())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

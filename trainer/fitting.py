@@ -9,25 +9,26 @@ from __future__ import annotations
 import contextlib
 import numbers
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer import arrays, fingerprint, preparation
 from trainer.arrays import Tree
-from trainer.building import build
+from trainer.building import Recipe, build
 from trainer.doctor import evidence
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.interrupts import Interrupts
 from trainer.inputs import Inputs
 from trainer.keeping import Keeper, warn_of_forgotten
-from trainer.models import ModelSpec
 from trainer.network import Network, computing_in
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
 from trainer.streams import Stream
 from trainer.targets import Classes
+from trainer.tasks import Task
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
@@ -58,8 +59,25 @@ def draw_seed(state: Any) -> int:
         ) from error
 
 
+@dataclass(frozen=True)
+class Settings:
+    """The fields of a Trainer that say how it is fitted and evaluated: see Trainer."""
+
+    owner: str
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    normalize: str | None
+    precision: str
+    jit: bool | str
+    resident_bytes: int | None
+    loss: Any
+    metrics: Any
+
+
 def prepare(
-    trainer: Trainer,
+    recipe: Recipe,
+    settings: Settings,
     chosen: Sequence[Any],
     train: Rows | Stream,
     valid: Rows | Stream | None,
@@ -68,7 +86,8 @@ def prepare(
     """Learn inputs and targets, build the network, and decide how to train it.
 
     Args:
-        trainer: whose fields and hooks say how.
+        recipe: what the estimator decides about its network.
+        settings: its fields.
         chosen: its callbacks.
         train: the training data.
         valid: the validation data, or None.
@@ -77,47 +96,49 @@ def prepare(
     Returns:
         The network, the feed of training batches, and that of validation batches or None.
     """
-    targets = trainer._learn_targets(train)
-    normalize = trainer.normalize or ("standard" if trainer._ready_made else None)
+    targets = recipe.task.learn(train)
+    normalize = settings.normalize or ("standard" if recipe.ready_made else None)
     inputs = preparation.learn_inputs(train, normalize)
-    precision = _choose_precision(trainer, train, inputs)
+    precision = settings.precision
+    if precision == "auto":
+        precision = _choose_precision(recipe.ready_made, train, inputs)
     few: Any
     if isinstance(train, Stream):
         few = preparation.probe(train.first()[0])
     else:
-        few = inputs.prepare(preparation.probe(train.x), type(trainer).__name__)
-    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+        few = inputs.prepare(preparation.probe(train.x), settings.owner)
     network = build(
-        trainer,
-        inputs,
-        targets,
-        spec,
-        precision=precision,
-        seed=seed,
-        probe=few,
-        callbacks=chosen,
+        recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
     )
-    feed = _training_feed(trainer, network, train, seed)
-    _try_out(trainer, network, train, few)
+    feed = _training_feed(recipe.task, settings, network, train, seed)
+    _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
-    rows = feed.rows if isinstance(feed, RowsFeed) else None
-    often = hooks.interval(chosen, "train")
-    decided = network.decide(trainer, feed.spec, rows, feed.steps, often)
+    decided = network.decide(
+        feed.spec,
+        feed.rows if isinstance(feed, RowsFeed) else None,
+        feed.steps,
+        hooks.interval(chosen, "train"),
+        batch_size=settings.batch_size,
+        resident_bytes=settings.resident_bytes,
+        jit=settings.jit,
+    )
     if isinstance(feed, RowsFeed):
         feed.resident = decided.resident
     validation = None
     if valid is not None:
         every = hooks.interval(chosen, "test") is not None
-        validation = evaluation_feed(trainer, network, valid, validation=True, every_batch=every)
+        validation = evaluation_feed(settings, network, valid, validation=True, every_batch=every)
     network.evidence = evidence.collect(train, feed, validation, targets)
     return network, feed, validation
 
 
-def _try_out(trainer: Trainer, network: Network, train: Rows | Stream, few: Tree) -> None:
+def _try_out(
+    recipe: Recipe, settings: Settings, network: Network, train: Rows | Stream, few: Tree
+) -> None:
     """Refuse a loss or metrics that do not fit the targets; the defaults do."""
     fields = {
-        "loss": None if network.default_loss else trainer.loss or trainer.configure_loss(),
-        "metrics": trainer.metrics or trainer.configure_metrics(),
+        "loss": None if network.default_loss else settings.loss or recipe.loss(),
+        "metrics": settings.metrics or recipe.metrics(),
     }
     if all(value is None for value in fields.values()):
         return
@@ -134,36 +155,36 @@ def _try_out(trainer: Trainer, network: Network, train: Rows | Stream, few: Tree
     network.try_out(fields, preparation.probe(few, rows), y)
 
 
-def _choose_precision(trainer: Trainer, data: Rows | Stream, inputs: Inputs) -> str:
-    if trainer.precision != "auto":
-        return trainer.precision
+def _choose_precision(ready_made: bool, data: Rows | Stream, inputs: Inputs) -> str:
     doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
     vectors = doubles and len(inputs.shapes) == 1
-    return "float64" if vectors and trainer._ready_made and not decisions.has_gpu() else "float32"
+    return "float64" if vectors and ready_made and not decisions.has_gpu() else "float32"
 
 
-def _training_feed(trainer: Trainer, network: Network, data: Rows | Stream, seed: int) -> Any:
+def _training_feed(
+    task: Task, settings: Settings, network: Network, data: Rows | Stream, seed: int
+) -> Any:
     if isinstance(data, Stream):
-        weights = trainer._stream_class_weights(network, data)
+        weights = task.stream_weights(network.targets, data)
         return _stream_feed(
             preparation.encode_stream(
                 data, network.targets, weights, mean_weight=network.default_loss
             )
         )
-    x = network.inputs.prepare(data.x, type(trainer).__name__)
+    x = network.inputs.prepare(data.x, settings.owner)
     y = None if data.y is None else network.targets.encode(data.y, "y")
-    weight = trainer._with_class_weight(network, y, data.weight)
+    weight = task.row_weights(network.targets, y, data.weight)
     return RowsFeed(
         network.batch(x, y, weight),
-        batch_size=trainer.batch_size,
+        batch_size=settings.batch_size,
         float_dtype=network.float_dtype,
-        shuffle=trainer.shuffle,
+        shuffle=settings.shuffle,
         seed=seed,
     )
 
 
 def evaluation_feed(
-    trainer: Trainer,
+    settings: Settings,
     network: Network,
     data: Rows | Stream,
     *,
@@ -173,7 +194,7 @@ def evaluation_feed(
     """The feed of batches to evaluate.
 
     Args:
-        trainer: whose fields say how.
+        settings: the estimator's fields.
         network: what is evaluated.
         data: on what.
         validation: whether it is during a fit; errors name it so.
@@ -181,19 +202,19 @@ def evaluation_feed(
     """
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
-        network.inputs.check_stream(data.x_spec, type(trainer).__name__, f"{name}x")
+        network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         if validation and isinstance(network.targets, Classes):
             for y in data.part(1):  # an unknown label ends no epoch: it is found before
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
         return _stream_feed(
             preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
         )
-    x = network.inputs.prepare(data.x, type(trainer).__name__, f"{name}x")
+    x = network.inputs.prepare(data.x, settings.owner, f"{name}x")
     y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
     return network.evaluation_rows(
         network.batch(x, y, data.weight),
-        trainer.batch_size,
-        trainer.resident_bytes,
+        settings.batch_size,
+        settings.resident_bytes,
         every_batch=every_batch,
     )
 

@@ -24,12 +24,11 @@ from trainer.engine.program import Batch, Program
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec
 from trainer.streams import Stream
-from trainer.targets import Classes, Numbers
+from trainer.targets import Targets
 
 if TYPE_CHECKING:
     import keras
 
-    from trainer.base import Trainer
     from trainer.doctor.evidence import Evidence
 
 
@@ -65,7 +64,7 @@ class Network:
     """
 
     inputs: Inputs
-    targets: Numbers | Classes
+    targets: Targets
     spec: ModelSpec
     precision: str
     core: keras.Model
@@ -182,30 +181,33 @@ class Network:
 
     def decide(
         self,
-        trainer: Trainer,
         spec: Batch,
         rows: int | None,
         steps: int | None,
         interval: int | None,
+        *,
+        batch_size: int,
+        resident_bytes: int | None,
+        jit: bool | str,
     ) -> Decisions:
         """Decide how to train, and make the program so.
 
         Args:
-            trainer: whose fields may override.
             spec: the form of a batch, as tf.TensorSpec.
             rows: the number of rows, or None for a stream.
             steps: the steps of an epoch, or None if that is unknown.
             interval: batches between two calls of callbacks, or None if none sees batches.
+            batch_size, resident_bytes, jit: the fields of these names.
         """
         row = spec_bytes(spec)
         self.decisions = decisions.decide(
             self.core,
-            batch_size=trainer.batch_size,
+            batch_size=batch_size,
             steps=steps,
-            batch_bytes=row * trainer.batch_size,
+            batch_bytes=row * batch_size,
             data_bytes=None if rows is None else row * rows,
-            resident_bytes=trainer.resident_bytes,
-            jit=trainer.jit,
+            resident_bytes=resident_bytes,
+            jit=jit,
             interval=interval,
         )
         self.program.jit = self.decisions.jit and not self.program.eager

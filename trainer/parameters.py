@@ -7,7 +7,7 @@ how annotated attributes become fields (`fields`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator
 
@@ -21,7 +21,6 @@ _NESTED = "callbacks__"
 class Parameters(Fields, BaseEstimator):
     """Fields that scikit-learn reads and sets, those of callbacks as callbacks__NAME__FIELD."""
 
-    _needs_y: ClassVar[bool] = False
     if TYPE_CHECKING:
         callbacks: Sequence[Any]
 
@@ -93,7 +92,6 @@ class Parameters(Fields, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = self._needs_y
         tags.input_tags.three_d_array = True
         return tags
 

@@ -16,7 +16,7 @@ from trainer import arrays
 from trainer.arrays import Tree, map_tree
 from trainer.inputs import Inputs
 from trainer.streams import Stream, is_stream
-from trainer.targets import Classes, Numbers
+from trainer.targets import Classes, Targets
 
 PROBE_ROWS = 8
 
@@ -189,7 +189,7 @@ def split_rows(
 
 def encode_stream(
     stream: Stream,
-    targets: Numbers | Classes,
+    targets: Targets,
     row_weights: Mapping[int, float] | None,
     *,
     mean_weight: bool,
@@ -227,7 +227,7 @@ def encode_stream(
     return stream.map(encode)
 
 
-def _mean_weight(stream: Stream, targets: Numbers | Classes, table: np.ndarray | None) -> float:
+def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> float:
     total, rows = 0.0, 0
     for y, weight in stream.part(1, 2):
         if weight is not None and not hasattr(weight, "shape"):

@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import callbacks
-from trainer import targets as targets_module
 from trainer.arrays import Tree, map_named
 from trainer.building import build
 from trainer.checks import near_names
 from trainer.files import write_whole
 from trainer.history import History
 from trainer.inputs import Inputs
-from trainer.models import ModelSpec, map_shapes
+from trainer.models import map_shapes
 from trainer.network import Network
 
 if TYPE_CHECKING:
@@ -188,13 +187,11 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
     """
     meta = _meta(content)
     inputs = Inputs.from_dict(meta["inputs"])
-    targets = targets_module.from_dict(meta["targets"])
-    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+    targets = trainer.configure_task().restore(meta["targets"])
     network = build(
-        trainer,
+        trainer._recipe(),
         inputs,
         targets,
-        spec,
         precision=meta["precision"],
         seed=meta["seed"],
         probe=_blank_rows(inputs),

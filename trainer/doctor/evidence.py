@@ -18,7 +18,7 @@ from trainer.arrays import Tree, map_tree
 from trainer.engine.feeds import RowsFeed
 from trainer.preparation import Rows
 from trainer.streams import Stream
-from trainer.targets import Classes, Numbers
+from trainer.targets import Classes, Targets
 
 MOST_ROWS = 2_000
 MOST_BYTES = 2**23  # of the rows that are kept of one data set
@@ -83,9 +83,7 @@ class Evidence:
     weighted: bool
 
 
-def collect(
-    train: Rows | Stream, feed: Any, validation: Any, targets: Numbers | Classes
-) -> Evidence:
+def collect(train: Rows | Stream, feed: Any, validation: Any, targets: Targets) -> Evidence:
     """The evidence of a fit whose feeds are made; it reads no stream that was not read before.
 
     Args:

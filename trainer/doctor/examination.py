@@ -42,6 +42,7 @@ class Examination:
 
     def __init__(self, trainer: Trainer, network: Network, evidence: Evidence) -> None:
         self.trainer = trainer
+        self.recipe = trainer._recipe()
         self.network = network
         self.evidence = evidence
         self.history = trainer.history_
@@ -102,10 +103,9 @@ class Examination:
         trained = self.network
         few = preparation.probe(self.evidence.train.x)
         made = build(
-            self.trainer,
+            self.recipe,
             trained.inputs,
             trained.targets,
-            trained.spec,
             precision=trained.precision,
             seed=self.trainer.seed_,
             probe=few,
@@ -194,11 +194,8 @@ class Examination:
     def own_loss_compares_each_with_each(self) -> bool:
         """Whether a loss of the user's own broadcasts y [n] against outputs [n, 1] to [n, n]:
         then it stays the same when y is shuffled, and changes when y has shape [n, 1]."""
-        from trainer.base import Trainer
-
         network, y = self.network, self.evidence.train.y
-        own = type(self.trainer).compute_loss is not Trainer.compute_loss
-        own = own or (
+        own = self.recipe.compute_loss is not None or (
             callable(network.core.loss) and type(network.core.loss).__name__ == "function"
         )
         ends = [s for s in self.layers if s.gives_output]

@@ -192,7 +192,7 @@ def targets(case: Examination) -> Finding | None:
     network, y = case.network, case.evidence.train.y
     if is_good(case):
         return None
-    ready = case.trainer._ready_made and getattr(network.targets, "scale", None) is not None
+    ready = case.recipe.ready_made and getattr(network.targets, "scale", None) is not None
     if y is None or isinstance(network.targets, Classes) or ready:
         return None
     sizes = [

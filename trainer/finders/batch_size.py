@@ -151,7 +151,7 @@ def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
     from trainer import preparation
     from trainer.preparation import Rows
 
-    owner = type(trainer).__name__ if trainer._needs_y else None
+    owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
     data = preparation.collect(x, y, weight, batch_size=1, needs_y=owner)
     if not isinstance(data, Rows):
         raise TypeError(
