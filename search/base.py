@@ -103,7 +103,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         with self._folder(space) as folder:
             whole, cuts = self._cut(data, groups, folder.seed)
             fits = max(1, len(cuts)) * self.executions_per_trial
-            checking.epochs(self, space, fits)
+            checking.epochs(self, space, fits, rungs=self._has_rungs)
             proposer = self._proposer(space, points, folder.seed, wanted.maximize)
             folder.describe(self._description(space, points, wanted, data, cuts))
             with self._executor(folder, whole, cuts, wanted) as executor:

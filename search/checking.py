@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from search.callbacks import SearchCallback
 from search.data import rows
@@ -21,13 +21,31 @@ from trainer.base import Trainer
 from trainer.checks import integer, one_of, positive
 from trainer.streams import is_stream
 
-if TYPE_CHECKING:
-    from search.base import Search
-
 EXECUTORS = ("processes", "serial")
 
 
-def arguments(search: Search) -> None:
+class Arguments(Protocol):
+    """The arguments of a search, as attributes: see TunerSearch and SklearnSearch."""
+
+    estimator: Any
+    cv: Any
+    executions_per_trial: int
+    workers: int | None
+    executor: Any
+    directory: Any
+    resume: Any
+    seed: int | None
+    refit: Any
+    trial_timeout: float | None
+    trial_memory: int | None
+    trial_retries: int
+    max_seconds: float | None
+    max_epochs: int | None
+    callbacks: Sequence[SearchCallback]
+    verbose: Any
+
+
+def arguments(search: Arguments) -> None:
     """Check the arguments that need no data.
 
     Raises:
@@ -62,7 +80,7 @@ def arguments(search: Search) -> None:
     one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))
 
 
-def _of_execution(search: Search) -> None:
+def _of_execution(search: Arguments) -> None:
     if not callable(search.executor):
         one_of("executor", search.executor, EXECUTORS)
     workers(search.workers)
@@ -84,7 +102,7 @@ def _of_execution(search: Search) -> None:
                 )
 
 
-def _of_trainer(search: Search) -> None:
+def _of_trainer(search: Arguments) -> None:
     prefix, trainer = trainer_in(search.estimator)
     if search.max_epochs is not None:
         integer("max_epochs", search.max_epochs, low=1, example=1_000)
@@ -132,7 +150,7 @@ def _callbacks(callbacks: Any) -> None:
 
 
 def data(
-    search: Search,
+    search: Arguments,
     measure: Measure,
     x: Any,
     y: Any,
@@ -174,7 +192,7 @@ def data(
     preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
 
 
-def _of_streams(search: Search, measure: Measure, x: Any, validation_data: Any) -> None:
+def _of_streams(search: Arguments, measure: Measure, x: Any, validation_data: Any) -> None:
     name, value = ("x", x) if is_stream(x) else ("validation_data", validation_data)
     what = f"{name}={type(value).__name__}"
     if not isinstance(search.estimator, Trainer):
@@ -227,19 +245,20 @@ def _check_lengths(x: Any, prefix: str, **others: Any) -> None:
             )
 
 
-def epochs(search: Search, space: Space, fits: int) -> None:
+def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
     """Check that a trial fits in max_epochs, where all take as many epochs.
 
     Args:
         search: with checked arguments.
         space: of the search.
         fits: of each trial.
+        rungs: whether the method itself decides how many epochs a trial takes.
 
     Raises:
         ValueError: it does not.
     """
     prefix, trainer = trainer_in(search.estimator)
-    if search.max_epochs is None or search._has_rungs or f"{prefix}epochs" in space.domains:
+    if search.max_epochs is None or rungs or f"{prefix}epochs" in space.domains:
         return
     assert trainer is not None  # _of_trainer has seen to it
     needed = fits * trainer.epochs

@@ -1,7 +1,7 @@
 """The pictures of a training and of a model: learning curves, confusion matrix, images, residuals.
 
 Responsible for drawing numbers that it is given, so that they can be read; the learning curves
-are drawn in curves.py and are only offered here. Not responsible for predicting, for recording a
+are drawn in history.py and are only offered here. Not responsible for predicting, for recording a
 history (history.py) or for saving: every function returns Axes, and
 `axes.figure.savefig("curve.png")` writes the file. Nothing here calls show(); figures.py says
 which figures stay open.
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from trainer.arrays import check_finite, numeric
 from trainer.checks import integer, one_of
-from trainer.curves import plot_history
 from trainer.figures import COLOURS, WRONG, new_figure, shortened
+from trainer.history import plot_history
 from trainer.labels import as_labels
 
 if TYPE_CHECKING:

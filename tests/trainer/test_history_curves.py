@@ -1,4 +1,4 @@
-"""The learning curves that trainer.curves draws, read back from the Axes; and what it refuses."""
+"""The learning curves that trainer.history draws, read back from the Axes; and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 
 import trainer.plots
-from trainer.curves import plot_history
-from trainer.history import History
+from trainer.history import History, plot_history
 
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
