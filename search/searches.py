@@ -35,8 +35,9 @@ class TunerSearch(Search):
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: these
             alone. A dict from name to Int, Float, Choice, Bool or a list: in the place of them.
         tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018; its
-            trials go on from the exact state of those that they were chosen from), or a
-            keras_tuner.Oracle of your own.
+            trials go on from the exact state of those that they were chosen from), a
+            keras_tuner.Oracle of your own, or an object of your own with the methods of
+            search.proposers.Proposer, which is copied (see docs/extending.md).
         max_trials: the most trials. None: 20; the whole of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
@@ -126,6 +127,7 @@ class TunerSearch(Search):
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.enqueued import Enqueued
+        from search.proposers.given import Given, is_proposer
         from search.proposers.keras_tuner import KerasTuner
 
         if self.max_trials is not None:
@@ -133,10 +135,14 @@ class TunerSearch(Search):
         epochs = None
         if isinstance(self.tuner, str):
             one_of("tuner", self.tuner, TUNERS)
+        elif is_proposer(self.tuner):
+            given = Given(copy.deepcopy(self.tuner), space, self.max_trials)
+            return Enqueued(points, given, max_trials=self.max_trials) if points else given
         elif not _is_oracle(self.tuner):
             raise TypeError(
-                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, or a "
-                "keras_tuner.Oracle object"
+                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, a "
+                "keras_tuner.Oracle object, or an object with the methods of "
+                "search.proposers.Proposer"
             )
         if self.tuner == "hyperband":
             epochs = _epochs_for_rungs(self, space, "tuner='hyperband'")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainer.history import History
     from trainer.hyperparameters import Bool, Choice, Float, Int
     from trainer.models import ModelSpec
+    from trainer.tasks import Task
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ __all__ = [
     "Int",
     "ModelSpec",
     "Regressor",
+    "Task",
     "Trainer",
     "datasets",
     "find_batch_size",
@@ -53,6 +55,7 @@ _HOMES = {
     "Int": "trainer.hyperparameters",
     "ModelSpec": "trainer.models",
     "Regressor": "trainer.estimators",
+    "Task": "trainer.tasks",
     "Trainer": "trainer.base",
     "find_batch_size": "trainer.finders",
     "find_learning_rate": "trainer.finders",

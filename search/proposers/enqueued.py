@@ -26,7 +26,7 @@ class Enqueued:
             An `inner` with a limit of its own is given the same one.
 
     Raises:
-        ValueError: `inner` does not learn from trials of others, as hyperband.
+        ValueError: `inner` does not learn from the trials of others; hyperband does not.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Enqueued:
     ) -> None:
         if not inner.learns:
             raise ValueError(
-                f"enqueue={list(points)!r}: tuner='hyperband' only compares trials that it gave "
-                "their epochs itself, and learns nothing from others; write tuner='bayesian' or "
-                "tuner='random', or leave out enqueue"
+                f"enqueue={list(points)!r}: this tuner learns nothing from trials that it did not "
+                "propose (tuner='hyperband' only compares trials that it gave their epochs "
+                "itself); write tuner='bayesian' or tuner='random', or leave out enqueue"
             )
         self._points = {f"enqueued-{i}": point for i, point in enumerate(points)}
         self._inner = inner

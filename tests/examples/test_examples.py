@@ -4,6 +4,7 @@ The bounds are scores that an untrained model misses: of ten classes it hits one
 is below 0.
 """
 
+import re
 from pathlib import Path
 
 import keras
@@ -171,3 +172,15 @@ def test_an_unknown_data_set_is_answered_with_near_names(start):
     done = start("quickstart", "--data", "digit")
     assert done.returncode != 0
     assert "did you mean 'digits'?" in done.stderr
+
+
+@slow
+def test_a_task_of_ones_own_learns_the_order_of_labels_in_under_40_lines(start):
+    done = start("custom_task")
+    assert done.returncode == 0, done.stderr
+    ours, middle = re.findall(r"\d\.\d\d", done.stdout)
+    assert float(ours) < 0.9 * float(middle)
+    source = (EXAMPLES / "custom_task.py").read_text(encoding="utf-8")
+    task = source[source.index("class Steps") : source.index("if __name__")]
+    assert len(task.strip().splitlines()) < 40
+    assert not re.search(r"(self|data|learned)\._\w|import _", task), "private names"

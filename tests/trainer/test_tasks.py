@@ -1,0 +1,123 @@
+"""Task: what is learnt of y, default loss and metrics, weights; and a task of the user's own."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.utils import get_tags
+
+from trainer import Classifier, Regressor, Task, Trainer
+from trainer.preparation import Rows
+from trainer.tasks import Classification, Regression
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = np.digitize(X[:, 0], [-0.7, 0.0, 0.7])
+
+
+class Steps:
+    """Ordered labels 0 to k as k yes-or-no targets."""
+
+    task = "ordinal"
+
+    def __init__(self, n_outputs: int) -> None:
+        self.n_outputs = n_outputs
+
+    def encode(self, y: Any, name: str) -> Any:
+        return (np.asarray(y)[:, None] > np.arange(self.n_outputs)).astype(np.float32)
+
+    def encode_graph(self, y: Any) -> Any:
+        return y
+
+    def decode(self, outputs: Any) -> Any:
+        return (outputs > 0).sum(axis=-1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"n_outputs": self.n_outputs}
+
+
+class Ordinal(Task):
+    needs_y = True
+
+    def learn(self, data: Any) -> Steps:
+        return Steps(int(np.max(data.y)))
+
+    def restore(self, form: Any) -> Steps:
+        return Steps(form["n_outputs"])
+
+    def default_loss(self, model: Any, spec: Any, learned: Any, probe: Any) -> Any:
+        import keras
+
+        assert spec.task == "ordinal"
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+
+    def default_metrics(self, spec: Any, learned: Any, loss: Any) -> Any:
+        return ["mse"]
+
+    def strata(self, data: Rows) -> Any:
+        return np.asarray(data.y)
+
+
+class OrdinalTrainer(Trainer):
+    model = "mlp"
+    epochs = 3
+    random_state = 0
+    validation_split = 0.25
+
+    def configure_task(self) -> Ordinal:
+        return Ordinal("ordinal")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> OrdinalTrainer:
+    return OrdinalTrainer().fit(X, Y)
+
+
+def test_a_task_of_ones_own_decides_targets_loss_metrics_and_predictions(fitted: Any) -> None:
+    assert fitted.model_.output_shape == (None, 3)
+    assert "val_mse" in fitted.history_
+    assert set(fitted.predict(X)) <= {0, 1, 2, 3}
+    assert fitted.evaluate(X, Y)["loss"] > 0
+
+
+def test_its_targets_are_saved_and_pickled_with_the_model(fitted: Any, tmp_path: Path) -> None:
+    path = fitted.save(tmp_path / "m.keras")
+    for again in (OrdinalTrainer.load(path), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
+def test_its_split_is_stratified(fitted: Any) -> None:
+    from trainer import preparation
+
+    rows = preparation.collect(X, Y, None, batch_size=8, needs_y=None)
+    strata = Ordinal("ordinal").strata(rows)
+    _, held = preparation.split_rows(rows, 0.25, stratify=strata, shuffle=True, seed=0)
+    assert set(held.y) == {0, 1, 2, 3}
+
+
+def test_the_summary_and_the_diagnosis_speak_of_it(fitted: Any) -> None:
+    assert "ordinal, width 3" in fitted.summary()
+    assert str(fitted.diagnose())
+
+
+def test_the_task_says_whether_y_is_needed() -> None:
+    with pytest.raises(ValueError, match="OrdinalTrainer requires y to be passed"):
+        OrdinalTrainer().fit(X)
+    assert get_tags(OrdinalTrainer()).target_tags.required
+    assert not get_tags(Trainer()).target_tags.required
+
+
+def test_each_estimator_has_its_task() -> None:
+    assert isinstance(Classifier().configure_task(), Classification)
+    assert isinstance(Regressor().configure_task(), Regression)
+    assert type(Trainer().configure_task()) is Task
+    assert clone(OrdinalTrainer()).configure_task().name == "ordinal"
+
+
+def test_a_task_without_classes_refuses_class_weights_before_training() -> None:
+    with pytest.raises(ValueError, match="class_weight='balanced': Regressor has no classes"):
+        Regressor(class_weight="balanced").fit(X, Y)
