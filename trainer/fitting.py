@@ -308,7 +308,7 @@ def train(
                     callbacks=listed,
                     validate=None if validation is None else validate,
                     history=trainer.history_,
-                    keeper=keeper,
+                    checkpointer=keeper,
                 )
         finally:
             for callback in plugins:

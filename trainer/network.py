@@ -19,8 +19,8 @@ from trainer import arrays, compiling, outputs
 from trainer.arrays import Tree, map_tree
 from trainer.engine import decisions, loop, twins
 from trainer.engine.decisions import Decisions
-from trainer.engine.feeds import RowsFeed
-from trainer.engine.program import Batch, Program
+from trainer.engine.feeds import Batch, RowsFeed
+from trainer.engine.program import Program
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec
 from trainer.streams import Stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from light_searches import A, R, Told, X, tuner_search
+from light_searches import R, Told, X, tuner_search
 
 from search.proposers import Finished, Outcome, Proposal
 from trainer import Float

@@ -20,6 +20,7 @@ from trainer.doctor.evidence import MOST_ROWS, Evidence, Sample, picked
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
 from trainer.doctor.watching import Seen, watch
 from trainer.engine.feeds import RowsFeed
+from trainer.engine.loop import run_chunks
 from trainer.network import Network, computing_in, has_only_a_step, row_bytes
 from trainer.targets import Classes
 
@@ -222,8 +223,8 @@ class Examination:
         with computing_in(network.precision):
             done = epoch = 0
             while done < TRIAL_STEPS:
-                for steps, _ in self._feed.train(network.program, epoch, TRIAL_STEPS):
-                    last = steps
+                chunks = self._feed.train(epoch, TRIAL_STEPS)
+                for last, _ in run_chunks(network.program.train, self._feed, chunks, 0):
                     if done + last >= TRIAL_STEPS:
                         break
                 done, epoch = done + last, epoch + 1

@@ -1,20 +1,57 @@
 """Feeds: batches from rows held in memory or on disk, and from streams.
 
 Responsible for the order of rows, for cutting an epoch into chunks, and for holding data as
-tensors where they fit. Not for what is done with a chunk (`program`).
+tensors where they fit. Not for what is done with a chunk: feeds know no program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trainer.engine.program import Batch, Logs, Program
+Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each a tree of tensors
 
-Chunk = Callable[[Batch, np.ndarray, bool], Logs]
+
+@dataclass(frozen=True)
+class RowsChunk:
+    """Batches that are picked from tensors.
+
+    Attributes:
+        data: tensors of rows, [n, ...] each.
+        indices: the rows of each batch, int32 [steps, batch].
+        even: whether all batches of the epoch are of this size: a model's own code may ask for it.
+    """
+
+    data: Batch
+    indices: np.ndarray
+    even: bool
+
+    @property
+    def steps(self) -> int:
+        """The number of batches."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class StreamChunk:
+    """Batches that are pulled from an iterator.
+
+    Attributes:
+        iterator: of tf.data.
+        steps: how many batches to pull, if there are as many.
+        before: the batches of the pass that came before.
+        explain: called with an error of TensorFlow and the step of the pass at which it arose;
+            raises the cause instead.
+    """
+
+    iterator: Any
+    steps: int
+    before: int
+    explain: Callable[[Exception, int], None]
 
 
 class RowsFeed:
@@ -49,7 +86,7 @@ class RowsFeed:
         self.rows = len(self._flat[0])
         self._even = self.rows % batch_size == 0
         self.batch_size = min(batch_size, self.rows)
-        self.steps: int = -(-self.rows // self.batch_size)
+        self.steps: int | None = -(-self.rows // self.batch_size)
         self._dtype = float_dtype
         self._shuffle = shuffle
         self._seed = seed
@@ -98,32 +135,26 @@ class RowsFeed:
     def replay(self, epochs: int) -> None:
         """Nothing: an epoch's order does not depend on those before it."""
 
-    def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
-    ) -> Iterator[tuple[int, Logs]]:
-        """Train one epoch from step `start`; gives (steps so far, logs) after each chunk."""
-        return self._run(program.train_rows, self.order(epoch), chunk, start)
+    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[RowsChunk]:
+        """The chunks of an epoch, in its order, from step `start`."""
+        return self._chunks(self.order(epoch), chunk, start)
 
-    def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Evaluate all rows in their order; gives (steps so far, logs) after each chunk."""
-        return self._run(program.test_rows, np.arange(self.rows, dtype=np.int32), chunk)
+    def test(self, chunk: int) -> Generator[RowsChunk]:
+        """The chunks of all rows in their own order."""
+        return self._chunks(np.arange(self.rows, dtype=np.int32), chunk)
 
-    def _run(
-        self, function: Chunk, order: np.ndarray, chunk: int, start: int = 0
-    ) -> Iterator[tuple[int, Logs]]:
+    def _chunks(self, order: np.ndarray, chunk: int, start: int = 0) -> Generator[RowsChunk]:
         whole = self.rows // self.batch_size
         matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
         pieces = [matrix[i : i + chunk] for i in range(start, whole, chunk)]
-        if whole < self.steps and start < self.steps:
+        steps = -(-self.rows // self.batch_size)
+        if whole < steps and start < steps:
             # a batch of its own size, as Keras has it, not a padded one
             pieces.append(order[None, whole * self.batch_size :])
-        done = start
         if not pieces:
             return
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
-            logs = function(data, indices, self._even)
-            done += len(indices)
-            yield done, logs
+            yield RowsChunk(data, indices, self._even)
 
     def _resident(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         if self._tensors is None:
@@ -213,40 +244,26 @@ class StreamFeed:
             finally:
                 self._around_epoch(False)
 
-    def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
-    ) -> Iterator[tuple[int, Logs]]:
-        """Train one pass from step `start`; gives (steps so far, logs) after each chunk."""
-        return self._run(program, program.train_stream, chunk, start)
+    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[StreamChunk]:
+        """The chunks of one pass from step `start`; the last may give fewer batches than asked."""
+        return self._chunks(chunk, start)
 
-    def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Evaluate one pass; gives (steps so far, logs) after each chunk."""
-        return self._run(program, program.test_stream, chunk)
+    def test(self, chunk: int) -> Generator[StreamChunk]:
+        """The chunks of one pass."""
+        return self._chunks(chunk)
 
-    def _run(
-        self,
-        program: Program,
-        function: Callable[[Any, int], tuple[int, Logs]],
-        chunk: int,
-        start: int = 0,
-    ) -> Iterator[tuple[int, Logs]]:
+    def _chunks(self, chunk: int, start: int = 0) -> Generator[StreamChunk]:
         self._around_epoch(True)
-        program.streamed.assign(start)
-        total = start
+        done = start
         try:
             iterator = iter(self._dataset)
             for _ in range(start):  # not dataset.skip, which would be another pipeline
                 next(iterator)
             while True:
-                done, logs = function(iterator, chunk)
-                total += done
-                if done:
-                    yield total, logs
-                if done < chunk:
-                    break
+                yield StreamChunk(iterator, chunk, done, self._reraise)
+                done += chunk
         except Exception as error:
-            self._reraise(error, int(program.streamed))
+            self._reraise(error, done)
             raise
         finally:
             self._around_epoch(False)
-        self.steps = total

@@ -1,7 +1,7 @@
 """Signals during a training: SIGTERM and Ctrl-C let the running dispatch finish.
 
 Responsible for noticing them and for passing them on once the training has ended in order. Not for
-what is saved then: that is the keeper's work (`trainer.keeping`).
+what is saved then: that is the checkpointer's work (`trainer.keeping`).
 """
 
 from __future__ import annotations

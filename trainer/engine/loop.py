@@ -1,28 +1,31 @@
 """The one training loop: epochs, chunks of steps, callbacks, stopping, going on.
 
 Responsible for the order in which things happen in a fit and an evaluation. Not for what a step
-does (`program`), nor for where batches come from (`feeds`), nor for what is written (`Keeper`).
+does (`Program`), for where batches come from (`Feed`), or for what is saved (`Checkpointer`): the
+loop knows these three by the protocols below.
 
-The way of a batch: `feeds` gives the chunk, `program` runs its steps, the logs of its last step go
+The way of a batch: the feed gives a chunk, the program runs its steps, the logs of its last step go
 to the callbacks, and at the end of the epoch, with the validation's, into the history.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trainer.engine.hooks import BatchHooks
-from trainer.engine.program import Logs, Program
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.history import History
+
+Logs = dict[str, Any]
 
 
 @dataclass
@@ -44,8 +47,20 @@ class Position:
     stopped: bool = False
 
 
+class Chunk(Protocol):
+    """Batches for one dispatch; a program and its feeds agree on what is in it."""
+
+    @property
+    def steps(self) -> int:
+        """How many batches it holds; of a stream, the most that it may give."""
+
+
 class Feed(Protocol):
-    """Where batches come from."""
+    """Where batches come from.
+
+    Attributes:
+        steps: the batches of a pass, or None as long as that is unknown.
+    """
 
     steps: int | None
 
@@ -57,29 +72,48 @@ class Feed(Protocol):
         """The first batch."""
 
     def replay(self, epochs: int) -> None:
-        """Come to the state in which so many passes leave the feed."""
+        """Advance the feed to the state it is in after `epochs` passes."""
 
-    def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
-    ) -> Iterator[tuple[int, Logs]]:
-        """Train an epoch from step `start`: gives (steps so far, logs) after each dispatch."""
+    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[Chunk]:
+        """The chunks of an epoch from step `start`, of at most `chunk` batches each."""
 
-    def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
-        """Evaluate all batches, in order; gives the same."""
+    def test(self, chunk: int) -> Generator[Chunk]:
+        """The chunks of all batches, in their own order."""
 
 
-class Keeper(Protocol):
-    """Who keeps what a training needs to go on, and knows whether it is to end."""
+class Program(Protocol):
+    """The compiled functions of a model.
+
+    Attributes:
+        model: whose steps run.
+    """
+
+    model: keras.Model
+
+    def train(self, chunk: Any) -> tuple[int, Logs]:
+        """Train on the batches of a chunk: returns how many there were, and the last logs."""
+
+    def test(self, chunk: Any) -> tuple[int, Logs]:
+        """Evaluate the batches of a chunk: returns the same."""
+
+    def predict(self, x: Any) -> Any:
+        """The outputs of the model for a tree of tensors."""
+
+
+class Checkpointer(Protocol):
+    """Saves the state of a training, restores it, and knows whether the training is to end."""
 
     def start(self) -> Position:
-        """Give everything the state that was kept, and tell the place; called once, before any
-        step, after on_train_begin."""
+        """Restore the saved state, if any, and return the position to resume from.
+
+        Called once, before any step, after on_train_begin.
+        """
 
     def where(self) -> tuple[int, int]:
-        """The epoch and step that `start` will give."""
+        """The epoch and step that `start` will return."""
 
     def passed(self, position: Position) -> None:
-        """The training is at this place, which may be worth keeping."""
+        """The training is at this position, whose state may be worth saving."""
 
     def ending(self) -> bool:
         """Whether somebody asked the training to end here."""
@@ -94,7 +128,7 @@ def train(
     callbacks: keras.callbacks.CallbackList,
     validate: Callable[[], dict[str, float]] | None,
     history: History,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
 ) -> None:
     """Train a model.
 
@@ -103,11 +137,11 @@ def train(
         feed: the training batches.
         epochs: how many times to go through the data.
         chunk: how many steps to run in one dispatch.
-        callbacks: told of the beginning and end of training and of epochs, of dispatches and,
-            where they ask for it, of batches.
-        validate: evaluates the validation data, or None; called once an epoch.
-        history: receives one record an epoch.
-        keeper: where to start, and what to keep.
+        callbacks: called at the beginning and end of training and of epochs, after dispatches
+            and, where they ask for it, at batches.
+        validate: evaluates the validation data, or None; called once per epoch.
+        history: receives one record per epoch.
+        checkpointer: where to start, and when to save.
     """
     import keras
 
@@ -116,40 +150,22 @@ def train(
     added: dict[str, Any] = {}  # the logs of an epoch, with what callbacks added to them
     last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: added.update(logs))
     callbacks.callbacks.append(last)
-    batches = BatchHooks(callbacks, "train")
-    chunked = [c for c in callbacks.callbacks if hasattr(c, "on_chunk_end")]
     callbacks.on_train_begin()
-    first_epoch, first_step = keeper.where()
-    if first_step:  # the hook ran before what was kept was kept: what it does is overwritten
+    first_epoch, first_step = checkpointer.where()
+    if first_step:
+        # When resuming mid-epoch, on_epoch_begin ran before the state was saved; run it again and
+        # let the restored state overwrite its effects.
         callbacks.on_epoch_begin(first_epoch)
-    here = keeper.start()
+    here = checkpointer.start()
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
+    epoch_of = _Epochs(program, feed, chunk, callbacks, checkpointer, model)
     # stopped within an epoch, that epoch still has its validation
     for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):
         started = time.perf_counter() - here.seconds
-        if here.step == 0:
-            program.model.reset_metrics()
-            callbacks.on_epoch_begin(epoch)
-        if here.step != feed.steps and not here.stopped:
-            batches.begin(here.step)
-        # asked to stop before the first batch, Keras still trains that one
-        size = 1 if model.stop_training else chunk
-        steps = feed.train(program, epoch, size, here.step)
-        for done, step_logs in () if here.stopped else steps:
-            logs = as_floats(step_logs)
-            batches.end(done, feed.steps, logs)
-            for callback in chunked:
-                callback.on_chunk_end(done, logs)
-            keeper.passed(
-                Position(epoch, done, logs, time.perf_counter() - started, model.stop_training)
-            )
-            if model.stop_training or keeper.ending():
-                break
-            if done != feed.steps:
-                batches.begin(done)
+        logs = epoch_of.train(epoch, here, started)
         here = Position()
-        if keeper.ending():
+        if checkpointer.ending():
             break
         rate = learning_rate(program.model)
         if validate is not None:
@@ -159,13 +175,55 @@ def train(
         callbacks.on_epoch_end(epoch, logs)
         logs = logs | as_floats(added)
         history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
-        keeper.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
-        if model.stop_training or keeper.ending():
+        checkpointer.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
+        if model.stop_training or checkpointer.ending():
             break
     optimizer = program.model.optimizer
     if optimizer is not None and program.model.trainable_weights:
         optimizer.finalize_variable_values(program.model.trainable_weights)
     callbacks.on_train_end(logs)
+
+
+@dataclass
+class _Epochs:
+    """Trains one epoch after another, without their validation."""
+
+    program: Program
+    feed: Feed
+    chunk: int
+    callbacks: keras.callbacks.CallbackList
+    checkpointer: Checkpointer
+    model: keras.Model
+
+    def __post_init__(self) -> None:
+        self.batches = BatchHooks(self.callbacks, "train")
+        self.chunked = [c for c in self.callbacks.callbacks if hasattr(c, "on_chunk_end")]
+
+    def train(self, epoch: int, here: Position, started: float) -> dict[str, float]:
+        """Train an epoch from a position in it: returns the logs of its last step."""
+        logs, total = here.logs, self.feed.steps
+        if here.step == 0:
+            self.program.model.reset_metrics()
+            self.callbacks.on_epoch_begin(epoch)
+        if here.step != total and not here.stopped:
+            self.batches.begin(here.step)
+        if here.stopped:
+            return logs
+        # asked to stop before the first batch, Keras still trains that one
+        size = 1 if self.model.stop_training else self.chunk
+        chunks = self.feed.train(epoch, size, here.step)
+        for done, step_logs in run_chunks(self.program.train, self.feed, chunks, here.step):
+            logs = as_floats(step_logs)
+            self.batches.end(done, self.feed.steps, logs)
+            for callback in self.chunked:
+                callback.on_chunk_end(done, logs)
+            seconds = time.perf_counter() - started
+            self.checkpointer.passed(Position(epoch, done, logs, seconds, self.model.stop_training))
+            if self.model.stop_training or self.checkpointer.ending():
+                break
+            if done != self.feed.steps:
+                self.batches.begin(done)
+        return logs
 
 
 def evaluate(
@@ -181,7 +239,7 @@ def evaluate(
         program: the compiled functions of the model.
         feed: the batches.
         chunk: how many to evaluate in one dispatch.
-        callbacks: told of the beginning and end, and of batches where they ask for it.
+        callbacks: called at the beginning and end, and at batches where they ask for it.
 
     Returns:
         The loss and every metric, by name.
@@ -193,7 +251,7 @@ def evaluate(
         callbacks.model.stop_evaluating = False
         callbacks.on_test_begin()
         batches.begin(0)
-    for done, step_logs in feed.test(program, chunk):
+    for done, step_logs in run_chunks(program.test, feed, feed.test(chunk), 0):
         logs = as_floats(step_logs)
         if callbacks is not None and batches is not None:
             batches.end(done, feed.steps, logs)
@@ -204,6 +262,31 @@ def evaluate(
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs
+
+
+def run_chunks(
+    dispatch: Callable[[Chunk], tuple[int, Logs]], feed: Feed, chunks: Generator[Chunk], done: int
+) -> Iterator[tuple[int, Logs]]:
+    """Dispatch chunk after chunk.
+
+    Args:
+        dispatch: runs the batches of a chunk, as Program.train.
+        feed: learns how many steps the pass had.
+        chunks: of one pass; closed at the end, however it comes.
+        done: the steps of the pass before the first chunk.
+
+    Yields:
+        The steps so far and the last logs, after each chunk.
+    """
+    with contextlib.closing(chunks):
+        for chunk in chunks:
+            steps, logs = dispatch(chunk)
+            done += steps
+            if steps:
+                yield done, logs
+            if steps < chunk.steps:
+                break
+    feed.steps = done  # of a stream it may not have been known
 
 
 def as_floats(logs: Logs) -> dict[str, float]:

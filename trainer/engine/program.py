@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.engine.feeds import Batch, RowsChunk, StreamChunk
 from trainer.engine.graphs import Graphs, needless
+from trainer.engine.loop import Logs
 
 if TYPE_CHECKING:
     import keras
-
-Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each a tree of tensors
-Logs = dict[str, Any]
 
 
 class Program:
@@ -57,6 +56,28 @@ class Program:
         self.extensions: list[Any] = []
         self._longest = 0
         self._predicted: Any = None
+
+    def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
+        """Train on the batches of a chunk: returns how many there were, and the last logs."""
+        if isinstance(chunk, RowsChunk):
+            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even)
+        return self._pull(self.train_stream, chunk)
+
+    def test(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
+        """Evaluate the batches of a chunk: returns the same."""
+        if isinstance(chunk, RowsChunk):
+            return chunk.steps, self.test_rows(chunk.data, chunk.indices, chunk.even)
+        return self._pull(self.test_stream, chunk)
+
+    def _pull(
+        self, run: Callable[[Any, int], tuple[int, Logs]], chunk: StreamChunk
+    ) -> tuple[int, Logs]:
+        self.streamed.assign(chunk.before)
+        try:
+            return run(chunk.iterator, chunk.steps)
+        except Exception as error:
+            chunk.explain(error, int(self.streamed))
+            raise
 
     def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
         """Train a chunk of batches taken from data held in memory.

@@ -7,11 +7,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.engine.feeds import RowsFeed, StreamFeed
+from trainer.engine.feeds import RowsChunk, RowsFeed, StreamFeed
+from trainer.engine.loop import run_chunks
+from trainer.engine.program import Program
 
 N = 23
 X = np.arange(N, dtype="float64")[:, None] * [1.0, 10.0]
@@ -25,7 +28,6 @@ class Spy:
         self.dispatches: list[list[list[int]]] = []
         self.even: set[bool] = set()
         self.data: list[Any] = []
-        self.streamed = tf.Variable(0)
 
     def train_rows(self, data: Any, indices: np.ndarray, even: bool) -> dict[str, float]:
         self.data.append(data)
@@ -34,16 +36,19 @@ class Spy:
         self.dispatches.append([y[rows].tolist() for rows in indices])
         return {"loss": 0.0}
 
-    test_rows = train_rows
+    def train(self, chunk: Any) -> tuple[int, dict[str, float]]:
+        if isinstance(chunk, RowsChunk):
+            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even)
+        return self.train_stream(chunk)
 
-    def train_stream(self, iterator: Any, steps: int) -> tuple[int, dict[str, float]]:
+    def train_stream(self, chunk: Any) -> tuple[int, dict[str, float]]:
+        iterator, steps = chunk.iterator, chunk.steps
         batches = [element[1].numpy().tolist() for element in itertools.islice(iterator, steps)]
-        self.streamed.assign_add(len(batches))
         if batches:
             self.dispatches.append(batches)
         return len(batches), {"loss": 0.0}
 
-    test_stream = train_stream
+    test = train
 
     @property
     def batches(self) -> list[list[int]]:
@@ -57,7 +62,7 @@ def _feed(data: Any = (X, Y), **options: Any) -> RowsFeed:
 
 def _train(feed: Any, *, epoch: int = 0, chunk: int = 2) -> tuple[Spy, list[int]]:
     spy = Spy()
-    return spy, [done for done, _ in feed.train(spy, epoch, chunk)]
+    return spy, [done for done, _ in run_chunks(spy.train, feed, feed.train(epoch, chunk), 0)]
 
 
 IN_ORDER = [list(range(i, min(i + 5, N))) for i in range(0, N, 5)]
@@ -99,7 +104,8 @@ def test_the_chunk_changes_no_batch() -> None:
 
 def test_evaluation_is_in_order_even_of_a_shuffled_feed() -> None:
     spy = Spy()
-    assert [done for done, _ in _feed(shuffle=True).test(spy, 3)] == [3, 4, 5]
+    feed = _feed(shuffle=True)
+    assert [done for done, _ in run_chunks(spy.test, feed, feed.test(3), 0)] == [3, 4, 5]
     assert spy.batches == IN_ORDER
 
 
@@ -163,7 +169,7 @@ def test_a_chunk_is_read_while_the_one_before_is_trained() -> None:
     feed = _feed((disk, Y))
     feed.resident = False
     spy = Spy()
-    steps = feed.train(spy, 0, 2)  # type: ignore[arg-type]
+    steps = run_chunks(spy.train, feed, feed.train(0, 2), 0)
     next(steps)
     steps.close()
     assert disk.reads == [10, 10], "one chunk ahead, and no more"
@@ -200,7 +206,7 @@ def test_a_stream_is_told_of_the_beginning_and_end_of_each_pass() -> None:
     feed = StreamFeed(_dataset(), steps=5, around_epoch=told.append)
     _train(feed)
     assert told == [True, False]
-    passing = feed.train(Spy(), 0, 2)  # type: ignore[arg-type]
+    passing = run_chunks(Spy().train, feed, feed.train(0, 2), 0)
     next(passing)
     del passing  # training stopped in the middle
     gc.collect()
@@ -210,22 +216,19 @@ def test_a_stream_is_told_of_the_beginning_and_end_of_each_pass() -> None:
 
 def test_the_error_of_a_stream_comes_with_the_batches_before_it() -> None:
     def generate() -> Iterator[Any]:
-        yield from (np.array([i]) for i in range(3))
+        yield from (np.array([[i]]) for i in range(3))
         raise OSError("the line is cut")
 
     dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=tf.TensorSpec([None], tf.int64)
+        generate, output_signature=tf.TensorSpec([None, 1], tf.float32)
     ).map(lambda y: (y, y))
     told: list[Any] = []
 
-    class Failing(Spy):
-        def train_stream(self, iterator: Any, steps: int) -> Any:
-            for _ in range(steps):
-                next(iterator)
-                self.streamed.assign_add(1)
-
     feed = StreamFeed(dataset, steps=None, reraise=lambda error, steps: told.append(steps))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    program = Program(model)
     for _ in range(2):
         with pytest.raises(tf.errors.OpError, match="the line is cut"):
-            list(feed.train(Failing(), 0, 10))  # type: ignore[arg-type]
+            list(run_chunks(program.test, feed, feed.test(10), 0))
     assert told == [3, 3]
