@@ -265,7 +265,7 @@ def evaluate(
 
 
 def run_chunks(
-    dispatch: Callable[[Chunk], tuple[int, Logs]], feed: Feed, chunks: Generator[Chunk], done: int
+    dispatch: Callable[[Any], tuple[int, Logs]], feed: Feed, chunks: Generator[Chunk], done: int
 ) -> Iterator[tuple[int, Logs]]:
     """Dispatch chunk after chunk.
 
