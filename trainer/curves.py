@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.checks import did_you_mean
-from trainer.figures import COLOURS, WRONG, distinct_colours, new_figure, shortened
+from trainer.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
 from trainer.history import History, known_mode
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def plot_history(
                 styles = ({"color": COLOURS[2]}, {})
             else:
                 styles = ({"color": _TRAINING}, {"color": _VALIDATION, "ls": "--"})
-            notes += _draw_run(ax, run, name, str(label), styles)
+            notes += _draw_run(ax, run, name, as_label(label), styles)
         _finish_curves(ax, name, notes)
         if not several and name not in _OWN_AXES:
             ax.legend(fontsize="small")
     if several:
-        handles = [Line2D([], [], color=colours[label], label=str(label)) for label in runs]
+        handles = [Line2D([], [], color=colours[label], label=as_label(label)) for label in runs]
         handles.append(Line2D([], [], color="0.4", label="training"))
         if any(f"val_{name}" in run for name in chosen for run in runs.values()):
             handles.append(Line2D([], [], color="0.4", ls="--", label="validation"))
@@ -193,7 +193,7 @@ def _finish_curves(ax: Axes, name: str, notes: Sequence[str]) -> None:
     lines = [shortened(note, 60) for note in notes[:4]]
     if len(notes) > 4:
         lines[3:] = [f"and {len(notes) - 3} more"]
-    ax.set_title(name, pad=6 + 11 * len(lines))
+    ax.set_title(as_label(name), pad=6 + 11 * len(lines))
     if lines:
         above: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
         ax.text(0.5, 1.01, "\n".join(lines), fontsize=8, color=WRONG, **above)

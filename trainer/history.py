@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import math
 import os
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainer.checks import did_you_mean, integer, one_of
 from trainer.files import write_whole
+from trainer.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,15 +212,41 @@ class History:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one line an epoch, with the columns of `frame` after "epoch".
 
-        A log that an epoch lacks is an empty cell; not-a-number is "nan", infinity "inf". The
-        file appears whole or not at all: if writing fails (OSError), an older one stays as it is.
+        A log that an epoch lacks is an empty cell; not-a-number is "nan", infinity "inf". A name
+        that a spreadsheet would run as a formula has an apostrophe before it, and control
+        characters are written as escapes; `from_csv` reads the names back as they were. The file
+        appears whole or not at all: if writing fails (OSError), an older one stays as it is.
         """
-        text = io.StringIO()
         columns = ["epoch", *self.metrics, "learning_rate", "seconds"]
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records)
-        write_whole(path, text.getvalue().encode())
+        rows = [[record.get(name) for name in columns] for record in self.records]
+        write_whole(path, to_csv(columns, rows).encode())
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `to_csv` wrote.
+
+        Raises:
+            OSError: the file is missing or cannot be read.
+            ValueError: it is not the table of a history, or only a part of one.
+        """
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            columns, rows = from_csv(content.decode())
+            if columns[:1] != ["epoch"] or columns[-2:] != ["learning_rate", "seconds"]:
+                raise ValueError("its columns must be epoch, the logs, learning_rate and seconds")
+            history = cls()
+            for row in rows:
+                found = dict(zip(columns, row, strict=True))
+                values = {name: float(cell) for name, cell in found.items() if cell != ""}
+                _, rate, seconds = (values.pop(name) for name in _OWN)
+                history.append(int(found["epoch"]), values, learning_rate=rate, seconds=seconds)
+        except (ValueError, KeyError, csv.Error) as error:
+            raise ValueError(
+                f"path={os.fspath(path)!r}: is not a history that to_csv wrote, "
+                f"or is not whole ({error})"
+            ) from error
+        return history
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as strict JSON, whole or not at all, as `to_csv` does."""
@@ -269,7 +295,7 @@ class History:
         epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
         if not self.records:
             return f"History({epochs})"
-        last = [f"{k}={v:.4g}" for k, v in self.records[-1].items() if k not in _OWN]
+        last = [f"{printable(k)}={v:.4g}" for k, v in self.records[-1].items() if k not in _OWN]
         shown = last[:6] + (["..."] if len(last) > 6 else [])
         return f"History({epochs}; last: {', '.join(shown) or 'no logs'})"
 

@@ -39,6 +39,7 @@ from trainer.callbacks import states
 from trainer.files import write_whole
 from trainer.holding import Hold, InUse
 from trainer.statefile import StateFolder
+from trainer.text import printable
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
@@ -218,7 +219,7 @@ class Run:
     def log(self, line: str) -> None:
         """Add a line to run.log, with the time."""
         with self._tried("run.log"), open(self.path / "run.log", "a", encoding="utf-8") as file:
-            file.write(f"{_now()}  {line}\n")
+            file.write(f"{_now()}  {printable(line)}\n")
 
     def finish(self, trainer: Trainer) -> None:
         """Write the model and the learning curves, and mark the run as finished."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from trainer import runs
 from trainer.callbacks.callback import Callback, Session
+from trainer.text import printable
 
 MAX_PARAM = 500  # letters of a parameter, which any store of MLflow takes
 PARAMS_A_CALL = 100  # MLflow's limit
@@ -159,7 +160,7 @@ class MLflow(Callback):
         self._run = run.info.run_id
         values = {"class": type(trainer).__name__, "seed": self.session.seed}
         values |= {k: runs.described(v) for k, v in trainer.get_params(deep=True).items()}
-        params = [Param(name, str(value)[:MAX_PARAM]) for name, value in values.items()]
+        params = [Param(name, printable(value)[:MAX_PARAM]) for name, value in values.items()]
         for first in range(0, len(params), PARAMS_A_CALL):
             self._client.log_batch(self._run, params=params[first : first + PARAMS_A_CALL])
 

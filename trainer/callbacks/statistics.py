@@ -18,6 +18,7 @@ from trainer.callbacks.run_log import SHARE
 from trainer.files import write_whole
 from trainer.isolation import globals_kept, model_kept
 from trainer.network import computing_in
+from trainer.text import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,8 +120,13 @@ class Statistics(Callback):
     def _write(self) -> None:
         assert self.session is not None
         if self.session.folder is not None:
-            table = self.frame_.to_csv(index=False)
-            write_whole(self.session.folder / "statistics.csv", table.encode())
+            table = self.frame_
+            rows = [
+                [None if cell != cell else cell for cell in row]  # as pandas writes NaN
+                for row in table.itertuples(index=False, name=None)
+            ]
+            text = to_csv(list(table.columns), rows)
+            write_whole(self.session.folder / "statistics.csv", text.encode())
 
     def _measured(self, model: keras.Model) -> np.ndarray:
         """The measures of each weight tensor, [weights, measures]."""
