@@ -176,7 +176,19 @@ TABLES = {
 
 
 class Taken(RuntimeError):
-    """Another search has taken over the study; this one must write nothing more."""
+    """The study no longer belongs to this search, which must write nothing more.
+
+    Args:
+        directory: of the study.
+        why: what has happened.
+    """
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(
+            f"directory={str(directory)!r}: {why}; this search ends, and writes nothing more "
+            "there. The trials that had ended are in the study. Let the other search end, then the "
+            "same call goes on"
+        )
 
 
 class Database:
@@ -361,7 +373,7 @@ class Database:
             return
         found = self.select("select value from study where name = 'holder'")
         if found != [(json.dumps(self._holder),)]:
-            raise Taken("another search has opened this study since")
+            raise Taken(self.path.parent, "another search has opened the study since")
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
         with self._clear():
@@ -453,9 +465,10 @@ def _examine(database: sqlite3.Connection, path: Path, head: bytes) -> int | Non
     ]
     wrong += _integrity(database)
     rows = {name: _rows(database, name, version, wrong) for name in TABLES}
-    ids = [row[0] for row in rows["trials"]]
-    if ids != list(range(len(ids))):
-        wrong.append(f"trials are missing: those that are there are {_short(ids)}")
+    ids = {row[0] for row in rows["trials"]}
+    gaps = [str(i) for i in range(len(ids)) if i not in ids]
+    if gaps:
+        wrong.append(f"trial {' and '.join(gaps[:5])} is missing")
     wrong += [
         f"a row of {table} names a trial that is not there"
         for table, *_ in database.execute("pragma foreign_key_check").fetchmany(3)

@@ -152,11 +152,7 @@ class Folder:
         try:
             self._hold.check()
         except LockLost as error:
-            raise Taken(
-                f"directory={str(self.path)!r}: {error}; this search ends, and writes nothing more "
-                "there. The trials that had ended are in the study. Let the other search end, then "
-                "the same call goes on"
-            ) from error
+            raise Taken(self.path, str(error)) from error
 
     def _adopt(self) -> None:
         """Mark what version 0.1.0 left without a mark, once."""

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import sqlite3
 import warnings
 from collections import Counter
 from collections.abc import Callable
