@@ -230,8 +230,9 @@ class Processes:
             return
         self._killed[pid] = taken
         for process in tree:  # not the guard: it ends what these start meanwhile
-            with contextlib.suppress(OSError):
-                os.kill(process, signal.SIGKILL)
+            if not guard.is_helper(process, of_living=False):
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
 
 
 class _Job(Future[Any]):

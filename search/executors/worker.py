@@ -48,6 +48,7 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     # several processes share a GPU: none may take all of its memory at once
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if GUARDED:
+        _clean_up_alone()
         _answer_as(_number)
         _end_without(_number)
     else:
@@ -57,6 +58,18 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
             warm_up()
+
+
+def _clean_up_alone() -> None:
+    """Let semaphores and shared memory of jobs be deleted when this worker dies.
+
+    Spawned processes share the tracker of their parent, which waits until all of them have ended,
+    and then warns on the parent's stderr of what they left.
+    """
+    from multiprocessing import resource_tracker
+
+    tracker: Any = resource_tracker._resource_tracker
+    tracker._fd = tracker._pid = None  # it starts another when there is something to track
 
 
 def _answer_as(number: int) -> None:

@@ -105,6 +105,11 @@ def work(argument: Any) -> Any:
             return pool.apply(os.getppid), os.getpid()
     if how == "leader":
         return os.getppid(), os.getpid(), os.getpgid(0)
+    if how == "left memory":
+        from multiprocessing.shared_memory import SharedMemory
+
+        SharedMemory(folder, create=True, size=MIB)
+        os.kill(os.getpid(), signal.SIGKILL)
     started = start_all(folder)
     if how == "group":
         os.killpg(0, signal.SIGKILL)
@@ -165,9 +170,7 @@ def test_what_a_trial_has_left_running_is_ended_before_the_next(
 
 
 @pytest.mark.parametrize("how", ["killed", "leave", "group"])
-def test_what_a_dead_worker_had_started_is_ended(
-    pool: Processes, tmp_path: Path, how: str
-) -> None:
+def test_what_a_dead_worker_had_started_is_ended(pool: Processes, tmp_path: Path, how: str) -> None:
     with pytest.raises(Crashed, match="exit code 3" if how == "leave" else "SIGKILL"):
         pool.submit((how, str(tmp_path))).result(60)
     assert ended(started(tmp_path)) == []
@@ -259,6 +262,13 @@ def test_helpers_of_libraries_survive_the_trial_and_the_library_works_in_the_nex
         assert again == worker
         assert not any(map(psutil.pid_exists, numbers)), "its workers hold what the trial loaded"
     assert servers[0] == servers[1]
+
+
+def test_shared_memory_of_a_dead_worker_is_deleted_at_once(pool: Processes) -> None:
+    name = f"left-by-{os.getpid()}"
+    with pytest.raises(Crashed, match="SIGKILL"):
+        pool.submit(("left memory", name)).result(60)
+    assert not Path("/dev/shm", name).exists()
 
 
 # ---- memory ----------------------------------------------------------------------------------
