@@ -122,8 +122,9 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
         first = seen()
         assert set(first.values()) == whole
         for process in first:
-            psutil.Process(process).kill()
-            psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [])
+            killed = psutil.Process(process)
+            killed.kill()
+            killed.wait(30)
             later = seen()
             assert set(later.values()) == whole
             assert process not in later

@@ -292,17 +292,17 @@ def test_pages_that_forks_share_count_once(pool: Processes) -> None:
 
 @pytest.mark.parametrize("folder", ["on disk", "in memory"])
 def test_mapped_data_do_not_count(tmp_path: Path, folder: str) -> None:
-    rows = np.ones(400 * MIB, "uint8")
+    rows = np.ones(200 * MIB, "uint8")
     file = tmp_path / "rows.npy"
     if folder == "in memory":
         if not os.access("/dev/shm", os.W_OK):
             pytest.skip("there is no such folder")
         file = Path("/dev/shm", f"rows-{os.getpid()}.npy")
-    made = Processes(work, workers=2, memory=LIMIT)
+    made = Processes(work, workers=2, memory=150 * MIB)
     try:
         np.save(file, rows)
         jobs = [made.submit(("mapped", str(file))) for _ in range(2)]
-        assert [job.result(60) for job in jobs] == [400 * MIB] * 2
+        assert [job.result(60) for job in jobs] == [200 * MIB] * 2
     finally:
         made.close()
         file.unlink(missing_ok=True)
