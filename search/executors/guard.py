@@ -65,7 +65,10 @@ def begin(folder: str, parent: int) -> None:
     worker = os.fork()
     if worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # wakes it: the loop sees who is gone
+        # only wakes it: the kernel sends it as soon as the thread that started us has ended, and
+        # whether the whole coordinator has, the loop sees
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+        prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
         _guard(worker, parent, woken, asked)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD):

@@ -42,6 +42,7 @@ from search.executors import (
 from trainer.scratch import Scratch
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at the memory of the workers
+TIMES_OF_LOOK = 5  # between two looks lies this many times what the first has taken
 SECONDS_UNTIL_LOST = 2.0  # of a dead worker's job, of which pebble has not told
 LAST_WORDS = 2_000  # characters of what a process printed that its failure quotes
 
@@ -199,14 +200,18 @@ class Processes:
 
     def _watch(self) -> None:
         dead: dict[Path, float] = {}
+        look = 0.0
         while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
             jobs = list(self._jobs.values())
             if jobs and not self._pool.active:
                 for job in jobs:
                     _end(job, self._without_worker())
-            if self._memory is not None:
+            if self._memory is not None and time.monotonic() >= look:
+                began = time.monotonic()
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
+                # to count large memories takes long, and holds up those whose they are
+                look = time.monotonic() + TIMES_OF_LOOK * (time.monotonic() - began)
             # pebble takes a process that left with 0 for one that had nothing to do, and would wait
             # for its job for ever; of every other death it tells soon
             marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]

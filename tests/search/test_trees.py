@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
+from search.executors import Crashed, OutOfMemory, Raised, TimedOut, guard, memory
 from search.executors.processes import Processes
 
 ROOT = Path(__file__).parents[2]
@@ -231,11 +232,11 @@ def test_what_trials_have_started_ends_with_a_coordinator_that_is_killed(tmp_pat
 def test_even_a_guard_that_is_killed_leaves_little(tmp_path: Path) -> None:
     made = Processes(work, workers=1)
     try:
-        guard = made.submit(("leader", "")).result(60)[0]
+        leader = made.submit(("leader", "")).result(60)[0]
         job = made.submit(("hang", str(tmp_path)))
         _wait_for(tmp_path / "started")
         child = started(tmp_path)[0]
-        psutil.Process(guard).kill()
+        psutil.Process(leader).kill()
         with pytest.raises(Crashed):
             job.result(60)
         made.submit(("leader", "")).result(60)
@@ -244,10 +245,24 @@ def test_even_a_guard_that_is_killed_leaves_little(tmp_path: Path) -> None:
         made.close()
 
 
+def test_a_worker_outlives_the_thread_that_started_it() -> None:
+    made = Processes(work, workers=1)
+    jobs: list[Any] = []
+    try:
+        thread = threading.Thread(target=lambda: jobs.append(made.submit(("leader", ""))))
+        thread.start()
+        thread.join()
+        first = jobs[0].result(60)
+        time.sleep(guard.SECONDS_TO_END + 2 * guard.SECONDS_BETWEEN_LOOKS)
+        assert made.submit(("leader", "")).result(60) == first
+    finally:
+        made.close()
+
+
 def test_a_worker_has_a_group_of_its_own_and_its_guard_the_session(pool: Processes) -> None:
-    guard, worker, group = pool.submit(("leader", "")).result(60)
-    assert group == worker != guard
-    assert os.getsid(worker) == guard != os.getsid(0)
+    leader, worker, group = pool.submit(("leader", "")).result(60)
+    assert group == worker != leader
+    assert os.getsid(worker) == leader != os.getsid(0)
 
 
 def test_helpers_of_libraries_survive_the_trial_and_the_library_works_in_the_next(
