@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,9 @@ from search.proposers import Proposer
 from search.scoring import Measure, measure, trainer_in
 from search.space import Point, Space
 from search.store import Trial
+from trainer.scratch import Scratch, sweep
+
+TEMPORARY = ("search-", "study-")  # folders of the workers, and of studies without a directory
 
 
 class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
@@ -155,11 +157,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[study.Folder]:
         with contextlib.ExitStack() as ends:
+            for prefix in TEMPORARY:  # of searches that were killed
+                sweep(prefix)
             if self.directory is not None:
                 path, resume = Path(self.directory), self.resume
             else:
-                made = tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True)
-                path, resume = Path(ends.enter_context(made)), "auto"
+                path, resume = ends.enter_context(Scratch("study-")).path, "auto"
             folder = study.Folder(path, space, resume, self.seed, _draw)
             ends.callback(folder.close)
             yield folder
