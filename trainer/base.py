@@ -206,10 +206,7 @@ class Trainer(Parameters):
             network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
             self._keep(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
-            given = run is not None and run.model is not None
-            if given and run is not None:
-                given = fitting.give_back(self, chosen, feed, validation_feed, run)
-            if not given:
+            if not fitting.give_back(self, chosen, feed, validation_feed, run):
                 fitting.train(self, chosen, feed, validation_feed, run)
         memory.fit_ended()
         doctor.warn_of_failure(self)

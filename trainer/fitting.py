@@ -229,7 +229,7 @@ def run_of(
 
 
 def give_back(
-    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
 ) -> bool:
     """Make a prepared Trainer what it was when its run had finished, without training.
 
@@ -237,7 +237,8 @@ def give_back(
     not hold, have the last state.
 
     Returns:
-        False, with a warning, if the file does not fit: the run is to be resumed from its state.
+        False where there is no finished run, and, with a warning, where its file does not fit the
+        model: then it is to be finished again from its last state.
 
     Raises:
         RunError: it does not fit, and there is no state.
@@ -246,7 +247,8 @@ def give_back(
 
     from trainer.callbacks.callback import Callback, Session
 
-    assert run.model is not None
+    if run is None or run.model is None:
+        return False
     network = trainer._network
     interrupts = Interrupts()
     session = Session(

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.files import write_whole
+from trainer.files import no_link, write_whole
 
 FORMAT = 1
 KEPT = 2
@@ -141,7 +141,8 @@ class StateFolder:
             try:
                 content = to_bytes({"run": self._run, **values}, tensors)
                 if self._held():
-                    write_whole(path, content, follow_links=False)
+                    no_link(path)
+                    write_whole(path, content)
                 if self._held():
                     self._delete_old()
             finally:
