@@ -165,11 +165,12 @@ class Trainer(Parameters):
         sample_weight: Any = None,
         resume: bool | str = "auto",
     ) -> Self:
-        """Train a new model, or go on with the run in the folder run_dir.
+        """Train a new model, or resume the run in the folder run_dir.
 
-        With run_dir, the state of the training is saved while it goes on. After a kill at any
-        instant, the same call goes on from the last state and ends with the same bytes of weights
-        as if nothing had happened. SIGTERM and Ctrl-C save first.
+        With run_dir, the state of the training is saved while it lasts. After a kill at any
+        instant, the same call resumes from the last state and ends with the same bytes of weights
+        as if nothing had happened. SIGTERM and Ctrl-C save first. Of a finished run the same call
+        returns the fitted Trainer, without training: a job can be started again at any time.
 
         Args:
             x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
@@ -177,9 +178,10 @@ class Trainer(Parameters):
             y: targets of n rows, nested for several outputs; None if x is a stream.
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated each epoch.
             sample_weight: weights of the rows, [n].
-            resume: "auto": go on if run_dir holds an unfinished run with the same fields and data,
-                and refuses, with the differences, if these changed. True: go on, or fail; more
-                epochs than a finished run had train it further. False: begin a new run.
+            resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
+                return it if it is finished; refuse, with the differences, if these changed. True:
+                the same, but fail where there is no run; more epochs than a run had train it
+                further. False: begin a new run.
 
         Returns:
             self.
@@ -204,7 +206,8 @@ class Trainer(Parameters):
             network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
             self._keep(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
-            fitting.train(self, chosen, feed, validation_feed, run)
+            if not fitting.give_back(self, chosen, feed, validation_feed, run):
+                fitting.train(self, chosen, feed, validation_feed, run)
         memory.fit_ended()
         doctor.warn_of_failure(self)
         return self

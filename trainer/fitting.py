@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import numbers
+import signal
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, preparation
+from trainer import arrays, fingerprint, preparation, saving
 from trainer.arrays import Tree
 from trainer.building import build
 from trainer.doctor import evidence
@@ -227,6 +228,66 @@ def run_of(
         run.close()
 
 
+def give_back(
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
+) -> bool:
+    """Make a prepared Trainer what it was when its run had finished, without training.
+
+    The weights and the history are those of model.keras; the callbacks, and what such a file does
+    not hold, have the last state.
+
+    Returns:
+        False where there is no finished run, and, with a warning, where its file does not fit the
+        model: then it is to be finished again from its last state.
+
+    Raises:
+        RunError: it does not fit, and there is no state.
+    """
+    import keras
+
+    from trainer.callbacks.callback import Callback, Session
+
+    if run is None or run.model is None:
+        return False
+    network = trainer._network
+    interrupts = Interrupts()
+    session = Session(
+        trainer, network, feed, validation, trainer.seed_, run.path, interrupts, run, True
+    )
+    listed = keras.callbacks.CallbackList(
+        list(chosen), model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
+    )
+    keeper = Keeper(
+        network.core,
+        chosen,
+        trainer.history_,
+        [],  # nothing will be read from them
+        interrupts,
+        epochs=trainer.epochs,
+        found=run.found,
+        warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+    )
+    plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    try:
+        for plugin in plugins:
+            plugin.session = session  # type: ignore[misc]
+            plugin.setup(session)
+        for callback in listed.callbacks if run.found is not None else ():
+            if hasattr(callback, "load_state_dict"):  # which is called after on_train_begin
+                callback.on_train_begin()
+        with computing_in(network.precision):
+            keeper.start()
+            try:
+                saving.load_weights(network, run.model)
+            except (OSError, ValueError, KeyError) as error:
+                run.refuse_model(error)
+                return False
+        trainer.history_.records[:] = saving.history_of(run.model).records
+    finally:
+        _let_go(plugins, listed)
+    return True
+
+
 def train(
     trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
 ) -> None:
@@ -240,7 +301,8 @@ def train(
     network = trainer._network
     chunk = network.decisions.chunk if network.decisions is not None else 1
     folder = None if run is None else run.path
-    session = Session(trainer, network, feed, validation, trainer.seed_, folder)
+    interrupts = Interrupts()
+    session = Session(trainer, network, feed, validation, trainer.seed_, folder, interrupts, run)
     shown: list[Any] = []
     if not any(isinstance(callback, Progress) for callback in chosen):
         shown.append(Progress(verbose=trainer.verbose))
@@ -252,7 +314,7 @@ def train(
         [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
     )
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
-    with Interrupts() as interrupts:
+    with interrupts:
         keeper = Keeper(
             network.core,
             chosen,
@@ -263,6 +325,7 @@ def train(
             folder=None if run is None else run.states,
             minutes=trainer.save_minutes,
             steps=trainer.save_steps,
+            chunk=chunk,
             found=None if run is None else run.found,
             warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
         )
@@ -279,7 +342,7 @@ def train(
                 callback.setup(session)
             network.share_graphs(feed.spec, hooks.traced(chosen))
             with computing_in(network.precision):
-                loop.train(
+                ended = loop.train(
                     network.program,
                     feed,
                     epochs=trainer.epochs,
@@ -290,19 +353,24 @@ def train(
                     keeper=keeper,
                 )
         finally:
-            for callback in plugins:
-                if callback.session is not None:
-                    callback.teardown()
-                    callback.session = None  # type: ignore[misc]
-            for callback in listed.callbacks:
-                # a callback that keeps its model would be copied with it by clone and pickle
-                callback.set_model(None)
+            _let_go(plugins, listed)
     if interrupts.received is not None:
         if run is not None:
-            run.states.wait()
+            run.stop(signal.Signals(interrupts.received).name)
         interrupts.pass_on()
     elif run is not None:
-        run.finish(trainer)
+        run.finish(trainer, None if ended else interrupts.asked)
+
+
+def _let_go(plugins: Sequence[Any], listed: Any) -> None:
+    """Tear the plugins down, however it ended, and take the model from all callbacks."""
+    for plugin in plugins:
+        if plugin.session is not None:
+            plugin.teardown()
+            plugin.session = None
+    for callback in listed.callbacks:
+        # a callback that keeps its model would be copied with it by clone and pickle
+        callback.set_model(None)
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:

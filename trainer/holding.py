@@ -114,11 +114,11 @@ class Hold:
                 "is mounted with locking)"
             ) from error
         self._lock = lock
-        self._file = _identity(self._path)
+        self._file = identity(self._path)
         return True
 
     def _why_lost(self) -> str | None:
-        present = _identity(self._path)
+        present = identity(self._path)
         if present is None or present != self._file:
             if not self._folder.is_dir():
                 return "it was removed"
@@ -149,7 +149,7 @@ class Hold:
         return f"process {process} on {machine} has been using it since {since}"
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity(path: Path) -> tuple[int, int] | None:
     """Which file is there, whatever its name; None if there is none."""
     try:
         found = path.lstat()

@@ -22,6 +22,7 @@ import numpy as np
 from trainer import plain
 from trainer.callbacks import states
 from trainer.engine import twins
+from trainer.engine.feeds import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.statefile import BadState, StateFolder
@@ -47,11 +48,12 @@ class Keeper:
         callbacks: in the order of the fit.
         history: of the fit.
         feeds: those of training and validation; each epoch makes one pass.
-        interrupts: tells whether a signal asked for the end.
+        interrupts: tells whether a signal or a callback asked for a stop.
         epochs: of the fit.
         folder: where states are saved, or None to save none.
         minutes: the longest time without saving within an epoch, or None for no limit.
         steps: the most steps without saving within an epoch, or None for no limit.
+        chunk: the most steps in a dispatch: nothing can be saved within one.
         found: the state to go on with, or None to start anew.
         warm_up: runs a step, for a model that makes variables in its first one.
     """
@@ -68,6 +70,7 @@ class Keeper:
         folder: StateFolder | None = None,
         minutes: float | None = None,
         steps: int | None = None,
+        chunk: int = 1,
         found: State | None = None,
         warm_up: Callable[[], Any] = lambda: None,
     ) -> None:
@@ -81,6 +84,9 @@ class Keeper:
         self._folder = folder
         self._minutes = minutes
         self._every = steps
+        self._chunk = chunk
+        self._passed = (0, 0, 0.0)  # the last place, and when it was passed
+        self._seconds_a_step = 0.0
         self._found = found
         self._here = Position() if found is None else Position(**found[0]["position"])
         self._step = self._here.step
@@ -113,11 +119,14 @@ class Keeper:
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # what cannot be saved is named before training
         self._saved = time.perf_counter()
+        self._passed = (self._here.epoch, self._here.step, self._saved)
         return self._here
 
     def passed(self, position: Position) -> None:
         """Save the state if it is time to."""
-        self._ending = self._interrupts.received is not None
+        interrupts = self._interrupts
+        self._ending = interrupts.received is not None or interrupts.asked is not None
+        self._measure(position)
         if self._folder is None or not self._due(position):
             return
         began = time.perf_counter()
@@ -128,8 +137,30 @@ class Keeper:
         self._step = position.step
 
     def ending(self) -> bool:
-        """Whether a signal had asked for the end at the last place that was passed."""
+        """Whether a signal or a callback had asked for a stop at the last place."""
         return self._ending
+
+    def at_once(self) -> bool:
+        """Whether it was a signal: whoever sent it may not wait for a validation."""
+        return self._interrupts.received is not None
+
+    def most_steps(self) -> int:
+        """The most steps that may be run before the next state is due.
+
+        Steps that take longer than was estimated would otherwise go on past `minutes` within one
+        dispatch. How many steps a dispatch has changes no number.
+        """
+        if self._folder is None or self._minutes is None or not self._seconds_a_step:
+            return MANY
+        left = self._saved + 60 * self._minutes - time.perf_counter()
+        return max(1, int(left / self._seconds_a_step))
+
+    def _measure(self, position: Position) -> None:
+        now = time.perf_counter()
+        epoch, step, then = self._passed
+        if position.epoch == epoch and position.step > step:
+            self._seconds_a_step = (now - then) / (position.step - step)
+        self._passed = (position.epoch, position.step, now)
 
     def _due(self, position: Position) -> bool:
         since = time.perf_counter() - self._saved
@@ -140,7 +171,8 @@ class Keeper:
             self._step = 0
             assert self._folder is not None
             return since >= SECONDS_A_SECOND * (self._took + self._folder.cost)
-        if self._every is not None and position.step - self._step >= self._every:
+        # where the next dispatch would go past the limit, now is the time
+        if self._every is not None and position.step - self._step + self._chunk > self._every:
             return True
         return self._minutes is not None and since >= 60 * self._minutes
 

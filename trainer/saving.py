@@ -128,6 +128,18 @@ def load(cls: type[Any], path: str | Path) -> Any:
     return trainer
 
 
+def history_of(content: bytes) -> History:
+    """The history in a file that `save` wrote.
+
+    Raises:
+        ValueError: it is no such file, or damaged.
+    """
+    try:
+        return History.from_dict(_meta(content)["history"])
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"it is cut short or damaged ({error})") from error
+
+
 def to_bytes(
     trainer: Trainer,
     network: Network,

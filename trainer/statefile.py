@@ -13,7 +13,9 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import thread_time
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.files import write_whole
+from trainer.files import no_link, write_whole
 
 FORMAT = 1
 KEPT = 2
@@ -96,11 +98,17 @@ class StateFolder:
     Args:
         folder: an existing folder.
         run: the identity of the run; files of another one are not read.
+        held: asked before each write and deletion whether the folder is still this run's; it
+            warns where it is not. Nothing is written any more then.
+
+    Raises:
+        OSError: the folder cannot be listed.
     """
 
-    def __init__(self, folder: Path, run: str) -> None:
+    def __init__(self, folder: Path, run: str, held: Callable[[], bool] = lambda: True) -> None:
         self._folder = folder
         self._run = run
+        self._held = held
         self._writer = ThreadPoolExecutor(1, "state")
         self._writing: Future[None] | None = None
         self._number = max((_number(p) for p in self._files()), default=0)
@@ -131,10 +139,12 @@ class StateFolder:
         def write() -> None:
             began = thread_time()
             try:
-                write_whole(path, to_bytes({"run": self._run, **values}, tensors))
-                whole = [file for file in self._files() if file not in self._unusable]
-                for old in [*whole[KEPT:], *self._unusable]:
-                    old.unlink(missing_ok=True)
+                content = to_bytes({"run": self._run, **values}, tensors)
+                if self._held():
+                    no_link(path)
+                    write_whole(path, content)
+                if self._held():
+                    self._delete_old()
             finally:
                 self._cost = thread_time() - began
 
@@ -147,6 +157,8 @@ class StateFolder:
         try:
             self._writing.result()
         except OSError as error:
+            if not self._held():
+                return  # that has been said
             warnings.warn(
                 f"the state of the run was not saved ({error}); training goes on, and the "
                 "earlier state is whole",
@@ -154,6 +166,13 @@ class StateFolder:
             )
         finally:
             self._writing = None
+
+    def _delete_old(self) -> None:
+        """Delete what the newer states make needless; what cannot be deleted stays."""
+        whole = [file for file in self._files() if file not in self._unusable]
+        for old in [*whole[KEPT:], *self._unusable]:
+            with contextlib.suppress(OSError):  # a folder in the place of a state, say
+                old.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Wait, and end the writer."""
@@ -169,7 +188,7 @@ class StateFolder:
         files = self._files()
         for path in files:
             try:
-                values, tensors = from_bytes(path.read_bytes())
+                values, tensors = from_bytes(_content(path))
                 if values.pop("run") != self._run:
                     raise BadState("it belongs to another run")
                 return values, tensors
@@ -189,7 +208,24 @@ class StateFolder:
 
     def _files(self) -> list[Path]:
         """The newest first."""
-        return sorted(self._folder.glob("state-*.safetensors"), key=_number, reverse=True)
+        # not glob, which takes a folder that cannot be read for an empty one
+        found = [self._folder / name for name in os.listdir(self._folder)]
+        states = [path for path in found if path.match("state-*.safetensors")]
+        return sorted(states, key=_number, reverse=True)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a state's file.
+
+    Raises:
+        BadState: it cannot be read, or is a link, which would lead out of the folder.
+    """
+    try:
+        if path.is_symlink():
+            raise BadState("it is a link")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadState(f"it cannot be read ({error.strerror})") from error
 
 
 def _number(path: Path) -> int:

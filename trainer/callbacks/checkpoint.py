@@ -69,7 +69,7 @@ class Checkpoint(Callback):
         path = folders.place("folder", self.folder, "checkpoints", session)
         name = glob.escape(_in_name(self._log))
         self._own = folders.OwnFolder("folder", path, session, [f"epoch-[0-9]*-{name}-*.keras"])
-        self._folder = path
+        self._folder = self._own.path
 
     def teardown(self) -> None:
         """Leave the folder to others."""
@@ -132,6 +132,8 @@ class Checkpoint(Callback):
 
     def _write(self, file: str, epoch: int, logs: Any) -> bool:
         assert self.session is not None
+        if not self._own.held():
+            return False
         trainer = self.session.trainer
         before = trainer.history_
         complete = History()  # the epoch itself has no record yet
@@ -154,10 +156,16 @@ class Checkpoint(Callback):
 
     def _tidy(self) -> None:
         """Delete this run's other files: also those of epochs after the one it went on from."""
+        if not self._own.held():
+            return
         names = {c["file"] for c in self.kept}
         for path in self._own.files():
-            if path.name not in names:
+            if path.name in names:
+                continue
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                warnings.warn(f"checkpoint: {path} was not deleted: {error}", stacklevel=2)
 
     def _restore(self) -> None:
         assert self.session is not None

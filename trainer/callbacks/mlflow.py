@@ -96,7 +96,8 @@ class MLflow(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the same MLflow run, after the last epoch that it knows."""
         self._run = state["run"]
-        if self._run is None:
+        assert self.session is not None
+        if self._run is None or self.session.given_back:
             return
         steps = [
             metric.step
@@ -133,12 +134,14 @@ class MLflow(Callback):
         """Tell a training that ended from one that was interrupted."""
         assert self.session is not None
         trainer = self.session.trainer
-        ended = self.model.stop_training or len(trainer.history_) >= trainer.epochs
+        asked = self.session.interrupts.asked is not None
+        ended = self.model.stop_training or asked or len(trainer.history_) >= trainer.epochs
         self._status = "FINISHED" if ended else "KILLED"
 
     def teardown(self) -> None:
         """Log the files of a finished training, and end the MLflow run."""
-        if self._run is None:
+        assert self.session is not None
+        if self._run is None or self.session.given_back:
             return
         if self._status == "FINISHED":
             self._log_files()

@@ -34,7 +34,10 @@ class Program:
 
     Attributes:
         jit: whether XLA compiles the training chunk; set it before the first.
+        compiled: the steps that XLA's program is made for; None: those of the longest chunk so
+            far. Set it before the first.
         graphs: the traced functions, and the variables that they work on.
+        batch_size: rows of a full batch of rows in memory; None: not known.
         extensions: callbacks whose before_step joins the training step; set it before the first.
         streamed: counts the steps of a pass over a stream; an error leaves it where it arose.
     """
@@ -55,6 +58,8 @@ class Program:
         self.jit = False
         self.graphs = Graphs()
         self.extensions: list[Any] = []
+        self.compiled: int | None = None
+        self.batch_size: int | None = None
         self._longest = 0
         self._predicted: Any = None
 
@@ -71,7 +76,7 @@ class Program:
         """
         if self.eager:
             return self._one_by_one(self._train_step, data, indices)
-        if self.jit and len(indices) > 1:
+        if self.jit and (len(indices) > 1 or self._is_part(indices)):
             return self._train_compiled(data, indices)
         return self._run_rows(self._named("train_rows"), self._train_step, data, indices, even)
 
@@ -168,6 +173,14 @@ class Program:
 
     # ---- many steps --------------------------------------------------------------------------
 
+    def _is_part(self, indices: np.ndarray) -> bool:
+        """Whether a single step is a part of a chunk, which XLA's program runs like the rest.
+
+        The numbers of the two programs differ by rounding, and must not depend on how an epoch is
+        cut. The smaller batch at its end is another matter: XLA would compile for it alone.
+        """
+        return (self.compiled or 1) > 1 and indices.shape[1] == self.batch_size
+
     def _run_rows(
         self,
         name: str,
@@ -197,7 +210,7 @@ class Program:
         # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early.
         # It gathers before the loop: compiling a loop that gathers from a large set does not end.
         steps = len(indices)
-        self._longest = max(self._longest, steps)
+        self._longest = max(self._longest, steps, self.compiled or 0)
         rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
         flat = tf.constant(rows.reshape(-1))
         chunk = tf.nest.map_structure(
