@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, preparation
+from trainer import arrays, fingerprint, keeping, preparation
 from trainer.arrays import Tree
 from trainer.building import build
 from trainer.doctor import evidence
@@ -24,6 +24,7 @@ from trainer.inputs import Inputs
 from trainer.keeping import Keeper, warn_of_forgotten
 from trainer.models import ModelSpec
 from trainer.network import Network, computing_in
+from trainer.own_state import OwnState
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
 from trainer.streams import Stream
@@ -252,6 +253,21 @@ def train(
         [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
     )
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    own = OwnState(
+        trainer,
+        network.core,
+        chosen,
+        lambda: _known(network, chosen),
+        eager=network.program.eager,
+        reported=run is not None,
+    )
+    network.program.watch = own
+
+    def look(phase: str) -> None:
+        of_phase = feed if phase == "train" else validation
+        if of_phase is not None:
+            network.program.look(phase, of_phase.spec, trainer.batch_size)
+
     with Interrupts() as interrupts:
         keeper = Keeper(
             network.core,
@@ -265,6 +281,8 @@ def train(
             steps=trainer.save_steps,
             found=None if run is None else run.found,
             warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+            own=own,
+            look=look,
         )
 
         def validate() -> dict[str, float]:
@@ -290,6 +308,7 @@ def train(
                     keeper=keeper,
                 )
         finally:
+            network.program.watch = None
             for callback in plugins:
                 if callback.session is not None:
                     callback.teardown()
@@ -303,6 +322,14 @@ def train(
         interrupts.pass_on()
     elif run is not None:
         run.finish(trainer)
+
+
+def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
+    """The variables that a step works on and that are saved already, or never change."""
+    program = network.program
+    scaling = [] if program.transform is None else program.transform.variables
+    added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
+    return [*keeping.variables(network.core), *scaling, *added, program.streamed]
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:
