@@ -154,6 +154,30 @@ class Trainer(Parameters):
         """
         raise AttributeError("compute_loss is called only where a subclass overrides it")
 
+    def get_extra_state(self) -> Any:
+        """What of your own a resumed run must have back; called whenever a state is saved.
+
+        The variables and generators that a step works on are saved without it. It is for plain
+        attributes, such as a count that a step of run_eagerly=True keeps in Python. Override
+        set_extra_state with it.
+
+        Returns:
+            Numbers, text, arrays, and lists, tuples, sets and dicts of them; a dict with the names
+            of your attributes as keys, best. None: nothing.
+        """
+        return None
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what get_extra_state gave; called before the first step of a resumed run.
+
+        Called after on_train_begin, when variables and callbacks have their states. Not called
+        where get_extra_state gave None.
+
+        Args:
+            state: with tuples, arrays and their types as they were.
+        """
+        raise AttributeError("set_extra_state is called only where a subclass overrides it")
+
     # ---- what people call --------------------------------------------------------------------
 
     def fit(

@@ -268,13 +268,18 @@ def state_kept(model: keras.Model) -> Iterator[None]:
     """Undo what trying a model out does to its seeds: fit starts where Keras' own does."""
     import keras
 
+    from trainer.own_state import kept_variables
+
     # Keras does not count the states of recurrent layers among the variables
     states = [getattr(layer, "states", None) for layer in model._flatten_layers()]
     kept = [*model.non_trainable_variables, *keras.tree.flatten(states)]
     before = [(v, v.numpy()) for v in kept if isinstance(v, keras.Variable)]
+    own = [(held, held.value) for held in kept_variables(model)]
     try:
         yield
     finally:
+        for held, value in own:
+            held.assign(value)
         for variable, value in before:
             variable.assign(value)
 

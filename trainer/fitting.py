@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import numbers
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, preparation, saving
+from trainer import arrays, fingerprint, keeping, preparation, saving
 from trainer.arrays import Tree
 from trainer.building import build
 from trainer.doctor import evidence
@@ -25,6 +25,7 @@ from trainer.inputs import Inputs
 from trainer.keeping import Keeper, warn_of_forgotten
 from trainer.models import ModelSpec
 from trainer.network import Network, computing_in
+from trainer.own_state import OwnState
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
 from trainer.streams import Stream
@@ -257,6 +258,7 @@ def give_back(
     listed = keras.callbacks.CallbackList(
         list(chosen), model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
     )
+    own, look = _own_state(trainer, chosen, feed, validation, reported=False)
     keeper = Keeper(
         network.core,
         chosen,
@@ -266,6 +268,8 @@ def give_back(
         epochs=trainer.epochs,
         found=run.found,
         warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+        own=own,
+        look=look,
     )
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
     try:
@@ -284,6 +288,7 @@ def give_back(
                 return False
         trainer.history_.records[:] = saving.history_of(run.model).records
     finally:
+        network.program.watch = None
         _let_go(plugins, listed)
     return True
 
@@ -314,6 +319,7 @@ def train(
         [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
     )
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    own, look = _own_state(trainer, chosen, feed, validation, reported=run is not None)
     with interrupts:
         keeper = Keeper(
             network.core,
@@ -328,6 +334,8 @@ def train(
             chunk=chunk,
             found=None if run is None else run.found,
             warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+            own=own,
+            look=look,
         )
 
         def validate() -> dict[str, float]:
@@ -353,6 +361,7 @@ def train(
                     keeper=keeper,
                 )
         finally:
+            network.program.watch = None
             _let_go(plugins, listed)
     if interrupts.received is not None:
         if run is not None:
@@ -371,6 +380,37 @@ def _let_go(plugins: Sequence[Any], listed: Any) -> None:
     for callback in listed.callbacks:
         # a callback that keeps its model would be copied with it by clone and pickle
         callback.set_model(None)
+
+
+def _own_state(
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, *, reported: bool
+) -> tuple[OwnState, Callable[[str], None]]:
+    """The state that is the person's own, and what lets it see a step before the first one runs."""
+    network = trainer._network
+    own = OwnState(
+        trainer,
+        network.core,
+        chosen,
+        lambda: _known(network, chosen),
+        eager=network.program.eager,
+        reported=reported,
+    )
+    network.program.watch = own
+
+    def look(phase: str) -> None:
+        of_phase = feed if phase == "train" else validation
+        if of_phase is not None:
+            network.program.look(phase, of_phase.spec, trainer.batch_size)
+
+    return own, look
+
+
+def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
+    """The variables that a step works on and that are saved already, or never change."""
+    program = network.program
+    scaling = [] if program.transform is None else program.transform.variables
+    added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
+    return [*keeping.variables(network.core), *scaling, *added, program.streamed]
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:

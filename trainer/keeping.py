@@ -26,11 +26,13 @@ from trainer.engine.feeds import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.statefile import BadState, StateFolder
+from trainer.walking import is_saved
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.history import History
+    from trainer.own_state import OwnState
 
 # The least that training is to last for each second that saving takes: saving each epoch then
 # takes at most a 51st of the time, however short an epoch is. What the thread that writes computes
@@ -56,6 +58,8 @@ class Keeper:
         chunk: the most steps in a dispatch: nothing can be saved within one.
         found: the state to go on with, or None to start anew.
         warm_up: runs a step, for a model that makes variables in its first one.
+        own: the variables and the extra state of a person's own, or None.
+        look: lets `own` see a step, "train" or "test", before the first one runs.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Keeper:
         chunk: int = 1,
         found: State | None = None,
         warm_up: Callable[[], Any] = lambda: None,
+        own: OwnState | None = None,
+        look: Callable[[str], Any] = lambda phase: None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -81,6 +87,8 @@ class Keeper:
         self._interrupts = interrupts
         self._epochs = epochs
         self._warm_up = warm_up
+        self._own = own
+        self._look = look
         self._folder = folder
         self._minutes = minutes
         self._every = steps
@@ -109,8 +117,14 @@ class Keeper:
             self._found = None
             if len(variables(self._model)) < len(values["variables"]):
                 self._warm_up()
+            if self._own is not None:
+                self._own.prepare(values.get("own"), self._look)
             restore_variables(self._model, values["variables"], tensors)
+            if self._own is not None:
+                self._own.restore(values.get("own"), tensors)
             self._restore_callbacks(values["callbacks"], tensors)
+            if self._own is not None:
+                self._own.restore_extra(values.get("extra"), tensors)
             self._history.records[:] = values["history"]
             for feed in self._feeds:
                 if feed is not None:
@@ -118,6 +132,9 @@ class Keeper:
         if self._folder is not None:
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # what cannot be saved is named before training
+            if self._own is not None:
+                self._own.extra({})
+                self._own.variables("start")
         self._saved = time.perf_counter()
         self._passed = (self._here.epoch, self._here.step, self._saved)
         return self._here
@@ -190,6 +207,9 @@ class Keeper:
                 for i, callback in enumerate(self._callbacks)
             ],
         }
+        if self._own is not None:
+            values["own"] = self._own.capture(tensors)
+            values["extra"] = self._own.extra(tensors)
         return values, tensors
 
     @staticmethod
@@ -271,7 +291,11 @@ def restore_variables(
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
     """Warn of what callbacks of one's own hold that no state can keep."""
     for callback in callbacks:
-        names = states.forgotten(callback)
+        names = [
+            n
+            for n in states.forgotten(callback)
+            if not all(map(is_saved, _leaves(vars(callback)[n])))
+        ]
         if names:
             warnings.warn(
                 f"{type(callback).__name__}: a resumed run will not have back {', '.join(names)}; "

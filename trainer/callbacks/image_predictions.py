@@ -89,7 +89,7 @@ class ImagePredictions(Callback):
 
         assert self.session is not None
         network = self.session.network
-        with globals_kept(), model_kept(network.core):
+        with globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)
         predicted = network.targets.decode(outputs)[: len(self._true)]
         images = self._images[: len(self._true)]

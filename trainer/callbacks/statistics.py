@@ -142,7 +142,8 @@ class Statistics(Callback):
         """The measures of each weight tensor, [weights, measures]."""
         weights = _weights(model)
         before = [_elements(weight) for weight in weights]
-        with globals_kept(), model_kept(model):
+        assert self.session is not None
+        with globals_kept(), model_kept(model, self.session.network.program.watch):
             norms = self._step(model)
             after = [_elements(weight) for weight in weights]
         rows = []
