@@ -13,6 +13,7 @@ import os
 import platform
 from pathlib import Path
 
+from trainer import forms
 from trainer.files import write_whole
 
 _HOLDER = ".holder.json"
@@ -54,8 +55,10 @@ class Hold:
 
     def _who(self) -> str:
         try:
-            found = json.loads(self._holder.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = forms.mapping(_HOLDER, forms.read(self._holder))
+        except (OSError, forms.Malformed):
             found = {}
-        process, machine, since = (found.get(n, "?") for n in ("process", "machine", "since"))
+        process, machine, since = (
+            forms.shown(found.get(n, "?")).strip("'") for n in ("process", "machine", "since")
+        )
         return f"process {process} on {machine} has been using it since {since}"

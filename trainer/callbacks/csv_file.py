@@ -28,6 +28,8 @@ class CSVFile(Callback):
 
     name = "csv"
 
+    PATHS = ("path",)
+
     path: str | Path | None = None
 
     def setup(self, session: Session) -> None:
