@@ -6,7 +6,7 @@ labels (`estimators`), data (`preparation`), the model's life (`network`) or the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -111,6 +111,7 @@ class Trainer(Parameters):
     save_steps: int | None = None
     verbose: int | str = "auto"
 
+    PATHS: ClassVar[tuple[str, ...]] = ("run_dir",)
     _task: ClassVar[str] = "custom"
 
     # ---- hooks -------------------------------------------------------------------------------
@@ -292,6 +293,8 @@ class Trainer(Parameters):
         """Write the fitted Trainer as one .keras file, which plain Keras can load too.
 
         The file is written beside its place and renamed: an earlier one stays whole until then.
+        Where things are on this machine is not in it: neither run_dir, nor fields of yours that
+        you name in PATHS, nor the folders of callbacks.
 
         Args:
             path: a path that ends in .keras.
@@ -306,14 +309,23 @@ class Trainer(Parameters):
         return saving.save(self, self._fitted(), path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a Trainer that `save` of the same class wrote. Nothing is unpickled.
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a Trainer that `save` of the same class wrote.
+
+        Nothing in the file is executed or unpickled, whatever the process has switched on: its
+        network is made by build_model, and it may name classes and plugins of Keras and of this
+        package only, of the module in which this class is defined, and those of custom_objects.
+
+        Args:
+            path: the file.
+            custom_objects: more classes, functions and plugins that the file may use, by name.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is truncated, foreign, or was saved by another class.
+            ValueError: it is damaged, foreign, names what it may not, or was saved by another
+                class.
         """
-        loaded: Self = saving.load(cls, path)
+        loaded: Self = saving.load(cls, path, custom_objects)
         return loaded
 
     # ---- the parts of a fit ------------------------------------------------------------------

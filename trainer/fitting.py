@@ -28,6 +28,7 @@ from trainer.network import Network, computing_in
 from trainer.own_state import OwnState
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
+from trainer.statefile import BadState
 from trainer.streams import Stream
 from trainer.targets import Classes
 
@@ -224,6 +225,11 @@ def run_of(
         yield run
     except BaseException as error:
         run.log(f"ended by {type(error).__name__}: {error}")
+        if isinstance(error, BadState) and str(run.path) not in str(error):
+            raise BadState(
+                f"run_dir={str(run.path)!r}: its state cannot be used: {error}; write another "
+                "run_dir, or delete the folder, to start anew"
+            ) from error
         raise
     finally:
         run.close()

@@ -16,6 +16,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from trainer import forms
 from trainer.files import write_whole
 
 LOCK = ".lock"
@@ -136,16 +137,17 @@ class Hold:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._holder.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return forms.mapping(HOLDER, forms.read(self._holder))
+        except (FileNotFoundError, NotADirectoryError, forms.Malformed):
             return {}
-        return found if isinstance(found, dict) else {}
 
     def _who(self) -> str:
         found: dict[str, Any] = {}
         with contextlib.suppress(OSError):
             found = self._read()
-        process, machine, since = (found.get(n, "?") for n in ("process", "machine", "since"))
+        process, machine, since = (
+            forms.shown(found.get(n, "?")).strip("'") for n in ("process", "machine", "since")
+        )
         return f"process {process} on {machine} has been using it since {since}"
 
 

@@ -115,6 +115,7 @@ class Keeper:
         if self._found is not None:
             values, tensors = self._found
             self._found = None
+            self._check_place(values)
             if len(variables(self._model)) < len(values["variables"]):
                 self._warm_up()
             if self._own is not None:
@@ -223,7 +224,21 @@ class Keeper:
         if saved != present:
             raise BadState(f"the run had the callbacks {saved}, and now there are {present}")
         for callback, entry in zip(self._callbacks, found, strict=True):
-            states.restore(callback, plain.decode(entry["state"], tensors))
+            try:
+                states.restore(callback, plain.decode(entry["state"], tensors))
+            except ValueError as error:
+                raise BadState(str(error)) from error
+
+    def _check_place(self, values: dict[str, Any]) -> None:
+        """Refuse a place that this training never comes to: it may be years of epochs away."""
+        steps = self._feeds[0].steps if self._feeds else None
+        if self._here.epoch > self._epochs or (steps is not None and self._here.step > steps):
+            raise BadState(
+                f"its place is epoch {self._here.epoch}, step {self._here.step}, and the training "
+                f"has {self._epochs} epochs of {steps} steps"
+            )
+        if len(values["history"]) > self._here.epoch:
+            raise BadState("its history is longer than the training was")
 
 
 def variables(model: keras.Model) -> list[Any]:
@@ -284,8 +299,12 @@ def restore_variables(
             f"the run's model had {len(saved)} variables, this one has {len(shapes)}, and they "
             f"differ{where}; was build_model changed since?"
         )
-    for i, variable in enumerate(found):
-        variable.assign(tensors[f"variable/{i}"])
+    values = [tensors.get(f"variable/{i}") for i in range(len(found))]
+    for variable, value in zip(found, values, strict=True):
+        if value is None or value.shape != tuple(variable.shape) or value.dtype.kind in "c":
+            raise BadState(f"the state has no such value of {variable.path!r}")
+    for variable, value in zip(found, values, strict=True):
+        variable.assign(value)
 
 
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:

@@ -35,9 +35,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import saving
+from trainer import forms, saving
 from trainer.callbacks import states
 from trainer.files import append, no_link, write_whole
+from trainer.forms import Malformed
 from trainer.holding import CannotLock, Hold, InUse, LockLost
 from trainer.statefile import BadState, StateFolder
 from trainer.text import printable
@@ -51,6 +52,7 @@ FORMAT = 1
 # Fields that a resumed run may change: they do not take part in the numbers.
 FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "keras-trainer")
+STATUSES = ("unfinished", "stopped", "finished")
 _CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
 # What a run writes in its folder, but for the states: none of these may be a link.
 _WRITTEN = (
@@ -136,9 +138,7 @@ class Run:
             raise RunError(f"run_dir={str(self.path)!r}: {error}") from error
 
     def _begin(self, trainer: Trainer, resume: bool | str, data: dict[str, Any]) -> None:
-        earlier = _read(self.path / "config.json")
-        if earlier is not None and not earlier.keys() >= _CONFIG:
-            earlier = None
+        earlier = _read_config(self.path)
         config = {
             "format": FORMAT,
             "class": type(trainer).__name__,
@@ -147,11 +147,6 @@ class Run:
         }
         config = json.loads(json.dumps(config))  # as it is read back
         if earlier is None:
-            if (self.path / "config.json").exists():
-                raise RunError(
-                    f"run_dir={str(self.path)!r}: its config.json is none that a run wrote; write "
-                    "another run_dir, or delete the folder"
-                )
             if resume is True:
                 raise RunError(
                     f"resume=True: there is no run in {str(self.path)!r}; write resume='auto' to "
@@ -188,7 +183,7 @@ class Run:
         if earlier is not None and earlier["status"] == "finished" and not _longer(earlier, config):
             self._open_finished()
         elif earlier is not None:
-            self.found = self.states.last()
+            self.found = self._last_state()
             if self.found is None and earlier["status"] != "unfinished":
                 warnings.warn(
                     f"{self.path / 'checkpoints'}: the states of the run are gone; it is trained "
@@ -214,7 +209,7 @@ class Run:
         except (OSError, ValueError) as error:
             warnings.warn(f"{path}: cannot be used ({error}); the last state is", stacklevel=5)
         try:
-            self.found = self.states.last()
+            self.found = self._last_state()
         except BadState as error:
             if self.model is None:
                 raise
@@ -225,6 +220,12 @@ class Run:
                 "nor a state is there; delete the folder to train it anew, or write another "
                 "run_dir"
             )
+
+    def _last_state(self) -> State | None:
+        found = self.states.last()
+        if found is not None and "position" not in found[0]:
+            raise BadState(f"run_dir={str(self.path)!r}: its state is that of no training")
+        return found
 
     def refuse_model(self, error: Exception) -> None:
         """Finish the run again from its last state: its model.keras cannot be used.
@@ -281,7 +282,7 @@ class Run:
         )
 
     def _warn_of_versions(self) -> None:
-        earlier = (_read(self.path / "environment.json") or {}).get("packages", {})
+        earlier = _earlier_packages(self.path / "environment.json")
         now = environment()["packages"]
         changed = [
             f"{name} {earlier.get(name)} is now {version}"
@@ -449,10 +450,15 @@ def finished_epochs(path: Path) -> int | None:
 
     It is finished, or a plugin stopped it; not a signal, after which it is to be resumed.
     """
-    config = _read(path / "config.json") or {}
-    stopped = config.get("status") == "stopped"
+    try:
+        config = _read_config(path)
+    except RunError:
+        return None  # a fit there says what is wrong with it
+    if config is None:
+        return None
+    stopped = config["status"] == "stopped"
     by_plugin = stopped and config.get("stopped_by") not in signal.Signals.__members__
-    if config.get("status") != "finished" and not by_plugin:
+    if config["status"] != "finished" and not by_plugin:
         return None
     return int(config["fields"]["epochs"])
 
@@ -550,12 +556,67 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_config(folder: Path) -> dict[str, Any] | None:
+    """The config.json of a run, or None where there is none.
+
+    Raises:
+        RunError: it cannot be read, or no run wrote it.
+    """
+    where = f"run_dir={str(folder)!r}: "
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config: dict[str, Any] = forms.mapping("its content", forms.read(folder / "config.json"))
+        newer = forms.whole("format", config.get("format"), 1)
+        if newer > FORMAT:
+            raise RunError(
+                f"{where}its config.json has format {newer}, and this version reads up to "
+                f"{FORMAT}; install the version of trainer that wrote it, or a newer one"
+            )
+        _check_config(config)
+    except FileNotFoundError:
         return None
-    return content if isinstance(content, dict) else None
+    except OSError as error:
+        raise RunError(
+            f"{where}its config.json cannot be read ({error.strerror}); make it readable, or write "
+            "another run_dir"
+        ) from error
+    except Malformed as error:
+        raise RunError(
+            f"{where}its config.json is none that a run wrote: {error}; write another run_dir, or "
+            "delete the folder"
+        ) from error
+    return config
+
+
+def _earlier_packages(path: Path) -> dict[str, str]:
+    """The versions in environment.json; none where it is not what a run wrote."""
+    try:
+        content = forms.mapping(path.name, forms.read(path), ("packages",))
+        packages: dict[str, str] = forms.mapping("packages", content["packages"])
+        for name, version in packages.items():
+            forms.text(name, version)
+    except (OSError, Malformed):
+        return {}
+    return packages
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """What config.json must hold for a run to go on with it.
+
+    Raises:
+        Malformed: it holds something else; the message names the entry.
+    """
+    forms.mapping("its content", config, sorted(_CONFIG))
+    for name in ("class", "begun"):
+        forms.text(name, config[name])
+    if not re.fullmatch(r"[0-9a-f]{16}", forms.text("run", config["run"])):
+        raise forms.wrong("run", config["run"], "16 letters and digits")
+    forms.text("status", config["status"], STATUSES)
+    forms.whole("seed", config["seed"], 0, 2**32 - 1)
+    fields = forms.mapping("fields", config["fields"], ("epochs",))
+    forms.whole("fields: epochs", fields["epochs"], 1)
+    for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():
+        if part is not None:
+            forms.mapping(f"data: {name}", part)
 
 
 def _commit() -> str | None:

@@ -197,7 +197,7 @@ class Callback(Fields, keras.callbacks.Callback):
         Args:
             state: with tuples, arrays and their types as they were.
         """
-        states.set_attributes(self, state)
+        states.set_attributes(self, state, fixed=self._get_param_names())
 
     # ---- parameters --------------------------------------------------------------------------
 

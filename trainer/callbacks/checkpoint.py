@@ -48,6 +48,8 @@ class Checkpoint(Callback):
     from 1), value, file; and `best` is the path of the first, or None.
     """
 
+    PATHS = ("folder",)
+
     keep: int = 1
     last: int = 0
     monitor: str | None = None
@@ -118,6 +120,22 @@ class Checkpoint(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The epochs that are kept, and the last learning rate."""
         return {"kept": self.kept, "_rate": self._rate}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back.
+
+        Raises:
+            ValueError: it names a file that is none of this plugin's.
+        """
+        for candidate in state["kept"]:
+            file = candidate["file"]
+            named = f"epoch-{candidate['epoch']:04d}-{_in_name(self._log)}-"
+            # the name of a file in the folder: never one that leads out of it
+            if Path(file).name != file or "\\" in file or not file.startswith(named):
+                raise ValueError(f"kept: {file!r} is no file that the plugin writes")
+            float(candidate["value"])
+        self.kept = [dict(candidate) for candidate in state["kept"]]
+        self._rate = state["_rate"]
 
     def _ranked(self, candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those that can be the best, the best first."""

@@ -29,6 +29,8 @@ class CSVFile(Callback):
 
     name = "csv"
 
+    PATHS = ("path",)
+
     path: str | Path | None = None
 
     def setup(self, session: Session) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer import forms
 from trainer.files import write_whole
 from trainer.holding import identity
 
@@ -157,6 +158,6 @@ def _identity(session: Session) -> str:
 
 def _read(owner: Path) -> str | None:
     try:
-        return str(json.loads(owner.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return forms.text("run", forms.mapping(_OWNER, forms.read(owner), ("run",))["run"])
+    except (OSError, forms.Malformed):
         return None

@@ -34,6 +34,8 @@ class ImagePredictions(Callback):
         rows, columns: of the grid of images.
     """
 
+    PATHS = ("folder",)
+
     every_epochs: int = 1
     folder: str | Path | None = None
     rows: int = 3

@@ -38,6 +38,8 @@ class MLflow(Callback):
 
     name = "mlflow"
 
+    PATHS = ("tracking_uri",)
+
     tracking_uri: str | None = None
     experiment: str = "keras-trainer"
     run_name: str | None = None
@@ -95,7 +97,10 @@ class MLflow(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the same MLflow run, after the last epoch that it knows."""
-        self._run = state["run"]
+        found = state["run"]
+        if found is not None and not re.fullmatch(r"[\w-]{1,64}", found):
+            raise ValueError(f"run: {found!r} is no run of MLflow")
+        self._run = found
         assert self.session is not None
         if self._run is None or self.session.given_back:
             return
