@@ -17,6 +17,7 @@ from search.store import Trial
 from search.summary import duration, number, one_line, reason, settings
 from trainer.checks import one_of
 from trainer.figures import shortened
+from trainer.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -147,7 +148,7 @@ class Lines(_Counting):
         self._lines = self._left_out = 0
         told = [f"{study.workers} worker{'s'[: study.workers > 1]}"]
         if study.directory is not None:
-            told.append(f"in {study.directory}")
+            told.append(f"in {printable(study.directory)}")
         if study.max_seconds is not None:
             told.insert(0, f"no trial begins after {duration(study.max_seconds)}")
         if study.max_trials is not None:

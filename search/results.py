@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.store import Trial
+from trainer.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,8 @@ def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFr
 
 def reason(error: str) -> str:
     """What an error of a trial says, without its traceback."""
-    return error.partition("\nTraceback (most recent call last):\n")[0]
+    # studies of version 0.1 hold errors as they were raised
+    return printable(error.partition("\nTraceback (most recent call last):\n")[0], lines=True)
 
 
 def _elapsed(trial: Trial) -> float:

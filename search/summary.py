@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.results import ranked
 from trainer.figures import shortened
+from trainer.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def describe(
     if len(best):
         first = best.iloc[0]
         head = f"best {one_line(objective)} {number(first['score'])}, trial {first['trial']}"
-        parts += [_line(head), _pairs([("  " + n, value(first[n])) for n in names])]
+        parts += [_line(head), _pairs([("  " + printable(n), value(first[n])) for n in names])]
     else:
         parts += [_line("no trial has completed")]
     if len(best) > 1:
@@ -116,7 +117,8 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     """The last part of each nested name, or the whole one where two have the same last part."""
     last = {name: name.rsplit("__", 1)[-1] for name in names}
     counts = Counter(last.values())
-    return {name: part if counts[part] == 1 else name for name, part in last.items()}
+    shown = {name: part if counts[part] == 1 else name for name, part in last.items()}
+    return {name: printable(text) for name, text in shown.items()}
 
 
 def reason(error: Any) -> str:
@@ -162,7 +164,7 @@ def _account(
     if directory is None:
         told.append(("kept", "nowhere; write directory='studies/name' to keep a study"))
     else:
-        told.append(("kept in", directory))
+        told.append(("kept in", printable(directory)))
         told.append(("", "the same search with this directory goes on with it"))
     return [_pairs(told)]
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from trainer import quiet as _quiet
+
 if TYPE_CHECKING:
     from trainer import datasets as datasets
     from trainer import models as models
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from trainer.hyperparameters import Bool, Choice, Float, Int
     from trainer.models import ModelSpec
     from trainer.tasks import Task
+
+_quiet.install()
 
 __version__ = "0.1.0"
 

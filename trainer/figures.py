@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -28,6 +30,17 @@ _newest: weakref.ref[Figure] | None = None
 def shortened(text: str, length: int) -> str:
     """`text`, cut to `length` characters, of which the last then is an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def as_label(text: Any, length: int | None = None) -> str:
+    """Text from outside as a label of a picture, in which "$" is a dollar and no formula.
+
+    Args:
+        text: a name, a class, a value.
+        length: the most characters; None: as many as there are.
+    """
+    plain = printable(text)
+    return (plain if length is None else shortened(plain, length)).replace("$", r"\$")
 
 
 def distinct_colours(n: int) -> list[Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import math
 import os
@@ -22,9 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import forms
 from trainer.checks import did_you_mean, integer, one_of
-from trainer.figures import COLOURS, WRONG, distinct_colours, new_figure, shortened
+from trainer.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
 from trainer.files import write_whole
+from trainer.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,15 +217,41 @@ class History:
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one line an epoch, with the columns of `frame` after "epoch".
 
-        A log that an epoch lacks is an empty cell; not-a-number is "nan", infinity "inf". The
-        file appears whole or not at all: if writing fails (OSError), an older one stays as it is.
+        A log that an epoch lacks is an empty cell; not-a-number is "nan", infinity "inf". A name
+        that a spreadsheet would run as a formula has an apostrophe before it, and control
+        characters are written as escapes; `from_csv` reads the names back as they were. The file
+        appears whole or not at all: if writing fails (OSError), an older one stays as it is.
         """
-        text = io.StringIO()
         columns = ["epoch", *self.metrics, "learning_rate", "seconds"]
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records)
-        write_whole(path, text.getvalue().encode())
+        rows = [[record.get(name) for name in columns] for record in self.records]
+        write_whole(path, to_csv(columns, rows).encode())
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `to_csv` wrote.
+
+        Raises:
+            OSError: the file is missing or cannot be read.
+            ValueError: it is not the table of a history, or only a part of one.
+        """
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            columns, rows = from_csv(content.decode())
+            if columns[:1] != ["epoch"] or columns[-2:] != ["learning_rate", "seconds"]:
+                raise ValueError("its columns must be epoch, the logs, learning_rate and seconds")
+            history = cls()
+            for row in rows:
+                found = dict(zip(columns, row, strict=True))
+                values = {name: float(cell) for name, cell in found.items() if cell != ""}
+                _, rate, seconds = (values.pop(name) for name in _OWN)
+                history.append(int(found["epoch"]), values, learning_rate=rate, seconds=seconds)
+        except (ValueError, KeyError, csv.Error) as error:
+            raise ValueError(
+                f"path={os.fspath(path)!r}: is not a history that to_csv wrote, "
+                f"or is not whole ({error})"
+            ) from error
+        return history
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as strict JSON, whole or not at all, as `to_csv` does."""
@@ -242,7 +269,7 @@ class History:
         with open(path, "rb") as file:
             content = file.read()
         try:
-            return cls.from_dict(json.loads(content))
+            return cls.from_dict(forms.parse(content))
         except ValueError as error:
             raise ValueError(
                 f"path={os.fspath(path)!r}: is not a history that to_json wrote, "
@@ -273,7 +300,7 @@ class History:
         epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
         if not self.records:
             return f"History({epochs})"
-        last = [f"{k}={v:.4g}" for k, v in self.records[-1].items() if k not in _OWN]
+        last = [f"{printable(k)}={v:.4g}" for k, v in self.records[-1].items() if k not in _OWN]
         shown = last[:6] + (["..."] if len(last) > 6 else [])
         return f"History({epochs}; last: {', '.join(shown) or 'no logs'})"
 
@@ -353,12 +380,12 @@ def plot_history(
                 styles = ({"color": COLOURS[2]}, {})
             else:
                 styles = ({"color": _TRAINING}, {"color": _VALIDATION, "ls": "--"})
-            notes += _draw_run(ax, run, name, str(label), styles)
+            notes += _draw_run(ax, run, name, as_label(label), styles)
         _finish_curves(ax, name, notes)
         if not several and name not in _OWN_AXES:
             ax.legend(fontsize="small")
     if several:
-        handles = [Line2D([], [], color=colours[label], label=str(label)) for label in runs]
+        handles = [Line2D([], [], color=colours[label], label=as_label(label)) for label in runs]
         handles.append(Line2D([], [], color="0.4", label="training"))
         if any(f"val_{name}" in run for name in chosen for run in runs.values()):
             handles.append(Line2D([], [], color="0.4", ls="--", label="validation"))
@@ -473,7 +500,7 @@ def _finish_curves(ax: Axes, name: str, notes: Sequence[str]) -> None:
     lines = [shortened(note, 60) for note in notes[:4]]
     if len(notes) > 4:
         lines[3:] = [f"and {len(notes) - 3} more"]
-    ax.set_title(name, pad=6 + 11 * len(lines))
+    ax.set_title(as_label(name), pad=6 + 11 * len(lines))
     if lines:
         above: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "bottom"}
         ax.text(0.5, 1.01, "\n".join(lines), fontsize=8, color=WRONG, **above)

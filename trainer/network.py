@@ -189,6 +189,7 @@ class Network:
         batch_size: int,
         resident_bytes: int | None,
         jit: bool | str,
+        save_steps: int | None = None,
     ) -> Decisions:
         """Decide how to train, and make the program so.
 
@@ -198,6 +199,7 @@ class Network:
             steps: the steps of an epoch, or None if that is unknown.
             interval: batches between two calls of callbacks, or None if none sees batches.
             batch_size, resident_bytes, jit: the fields of these names.
+            save_steps: the field of this name, where states are saved.
         """
         row = spec_bytes(spec)
         self.decisions = decisions.decide(
@@ -209,7 +211,10 @@ class Network:
             resident_bytes=resident_bytes,
             jit=jit,
             interval=interval,
+            save_steps=save_steps,
         )
+        self.program.compiled = self.decisions.compiled
+        self.program.batch_size = None if rows is None else min(batch_size, rows)
         self.program.jit = self.decisions.jit and not self.program.eager
         return self.decisions
 

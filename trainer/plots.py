@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trainer.arrays import check_finite, numeric
 from trainer.checks import integer, one_of
-from trainer.figures import COLOURS, WRONG, new_figure, shortened
+from trainer.figures import COLOURS, WRONG, as_label, new_figure
 from trainer.history import plot_history
 from trainer.labels import as_labels
 
@@ -82,7 +82,7 @@ def plot_confusion_matrix(
     numbers = number_size >= 6
     # Without numbers, colours must tell one error in a hundred from none: lift the small values.
     norm = PowerNorm(1 if numbers else 0.5, vmin=0, vmax=1 if normalize else max(matrix.max(), 1))
-    ConfusionMatrixDisplay(matrix, display_labels=texts).plot(
+    ConfusionMatrixDisplay(matrix, display_labels=[as_label(text) for text in texts]).plot(
         include_values=numbers,
         cmap="Blues",
         values_format=".2f" if normalize else "d",
@@ -167,7 +167,7 @@ def plot_images(
             words = ["true", "predicted"][-len(texts) :]
             texts = [f"{word}: {text}" for word, text in zip(words, texts, strict=True)]
         ax.set_title(
-            "\n".join(shortened(text, 22) for text in texts),
+            "\n".join(as_label(text, 22) for text in texts),
             fontsize=8,
             pad=3,
             color=WRONG if wrong else "black",

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any
 
+from trainer.text import printable
+
 SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes one to three milliseconds: less than 1% of it
 
 
@@ -113,7 +115,11 @@ class Bar(Silence):
     def _draw(self, now: float) -> None:
         if self._lines:
             self._bar.console.print(
-                "\n".join(self._lines), highlight=False, markup=False, soft_wrap=True
+                "\n".join(self._lines),
+                highlight=False,
+                markup=False,
+                emoji=False,  # a name with two colons is no picture
+                soft_wrap=True,
             )
             self._lines.clear()
         self._bar.refresh()
@@ -147,4 +153,4 @@ def _line(epoch: int, epochs: int, logs: dict[str, float], seconds: float) -> st
 
 
 def _shown(logs: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+    return "  ".join(f"{printable(name)} {value:.4g}" for name, value in logs.items())

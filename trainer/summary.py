@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import arrays
 from trainer.models import map_shapes
+from trainer.text import printable
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
@@ -32,11 +33,11 @@ def describe(trainer: Trainer, network: Network) -> str:
     records = trainer.history_.records
     if records:
         last = records[-1]
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("epoch",))
+        shown = "  ".join(f"{printable(k)} {v:.4g}" for k, v in last.items() if k not in ("epoch",))
         told[f"epoch {last['epoch']:.0f}"] = shown
     width = max(map(len, told))
-    head = "\n".join(f"{name:<{width}}  {value}" for name, value in told.items())
-    return head + "\n" + "\n".join(lines)
+    head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in told.items())
+    return printable("\n".join([head, *lines]), lines=True)
 
 
 def _inputs(network: Network) -> str:

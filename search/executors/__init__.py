@@ -9,6 +9,8 @@ import os
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from trainer.text import printable
+
 
 class Failure(Exception):
     """A job gave no result; the message says why, for the person who reads the study.
@@ -18,6 +20,10 @@ class Failure(Exception):
     """
 
     again = False
+
+    def __init__(self, message: str) -> None:
+        # what a trial raised or printed is kept in the study, and shown
+        super().__init__(printable(message, lines=True))
 
 
 class Raised(Failure):

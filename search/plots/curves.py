@@ -12,7 +12,7 @@ import numpy as np
 
 from search.plots import frames, scales
 from trainer.checks import did_you_mean
-from trainer.figures import COLOURS, distinct_colours, new_figure
+from trainer.figures import COLOURS, as_label, distinct_colours, new_figure
 from trainer.history import known_mode
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def plot_curves(
         ax.set_yscale("log")
     scales.whole_numbers(ax)
     ax.set_xlabel("epoch")
-    ax.set_ylabel(metric)
-    ax.set_title(f"{metric} of {len(chosen):,} trial{'s' if len(chosen) > 1 else ''}")
+    ax.set_ylabel(as_label(metric))
+    ax.set_title(f"{as_label(metric)} of {len(chosen):,} trial{'s' if len(chosen) > 1 else ''}")
     ax.grid(True, alpha=0.3)
     if few or best is not None:
         handles, labels = ax.get_legend_handles_labels()

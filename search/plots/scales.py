@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.space import Space, listed, to_unit, values
-from trainer.figures import WRONG, distinct_colours, shortened
+from trainer.figures import WRONG, as_label, distinct_colours
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
         texts = [str(value) for value in found]
         if len(set(texts)) < len(texts):  # 1 and "1"
             texts = [repr(value) for value in found]
-        texts = [shortened(text, 18) for text in texts]
+        texts = [as_label(text, 18) for text in texts]
         return _apart(
             [(to_unit(domain, v), v, text) for v, text in zip(found, texts, strict=True)], apart
         )
@@ -178,7 +178,7 @@ def score_axis(ax: Axes, scores: Any, maximize: bool, objective: str) -> None:
         ax.grid(True, alpha=0.3)
     else:
         ax.set_yticks([])
-    ax.set_ylabel(f"{shortened(objective, 40)} ({'higher' if maximize else 'lower'} is better)")
+    ax.set_ylabel(f"{as_label(objective, 40)} ({'higher' if maximize else 'lower'} is better)")
 
 
 def mark_failed(ax: Axes, x: Any, maximize: bool) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from search.plots import frames
 from search.space import Space, from_unit
 from trainer.checks import integer
-from trainer.figures import COLOURS, WRONG, new_figure, shortened
+from trainer.figures import COLOURS, WRONG, as_label, new_figure
 from trainer.hyperparameters import Choice
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def plot_importance(
     if ax is None:
         ax = new_figure((6.8, max(2.6, 1.6 + 0.32 * len(shares)))).add_subplot()
     bars = ax.barh(
-        [shortened(name, 40) for name in shares.index],
+        [as_label(name, 40) for name in shares.index],
         shares,
         color=COLOURS[0] if r2 >= 0.5 else "0.6",
     )
@@ -157,7 +157,7 @@ def plot_importance(
     ax.invert_yaxis()
     ax.set_xlim(0, 1.15 * shares.max())
     ax.set_xlabel(
-        f"share of the variance of {shortened(objective, 30)}:\n"
+        f"share of the variance of {as_label(objective, 30)}:\n"
         "total effects [Homma, Saltelli 1996]\nof a random forest [Breiman 2001]",
         fontsize=9,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.plots import frames, scales
 from search.space import Space
 from trainer.checks import did_you_mean
-from trainer.figures import COLOURS, distinct_colours, new_figure, shortened
+from trainer.figures import COLOURS, as_label, distinct_colours, new_figure
 from trainer.hyperparameters import Bool, Choice
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def plot_parallel(
             ax.text(position - 0.05, height, text, fontsize=8, **style)
     shown = [*space.domains, objective] if scored.any() else list(space.domains)
     # a nested name breaks where its parts meet
-    texts = [shortened(name, 60).replace("__", "__\n") for name in shown]
+    texts = [as_label(name, 60).replace("__", "__\n") for name in shown]
     ax.set_xticks(x[: len(shown)], labels=texts, fontsize=9)
     if max(len(line) for text in texts for line in text.split("\n")) > 16:
         scales.slant(ax)
@@ -214,7 +214,7 @@ def plot_slice(
             ax.scatter(x[[best]], scores[[best]], marker="*", s=140, color=COLOURS[1], zorder=3)
         scales.mark_failed(ax, x[failed & active], maximize)
         scales.parameter_axis(ax, domain)
-        ax.set_xlabel(shortened(name, 40))
+        ax.set_xlabel(as_label(name, 40))
         if not active.all():
             ax.set_title(f"active in {active.sum():,} of {len(active):,} trials", fontsize=8)
         scales.score_axis(ax, scores[np.isfinite(scores)], maximize, objective)

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer.callbacks.callback import Callback
 from trainer.runs import Run
+from trainer.text import printable
 
 SHARE = 100  # history.csv is written where training lasted so many times longer than that takes
 
@@ -27,7 +28,7 @@ class RunLog(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write a line."""
         run: Run = self.run
-        shown = "  ".join(f"{name} {value:.6g}" for name, value in (logs or {}).items())
+        shown = "  ".join(f"{printable(name)} {value:.6g}" for name, value in (logs or {}).items())
         run.log(f"epoch {epoch + 1}  {shown}")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

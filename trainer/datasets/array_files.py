@@ -22,6 +22,7 @@ from trainer.datasets.splits import (
     split_in_three,
     split_off_validation,
 )
+from trainer.text import printable
 
 Pair = tuple[str, str]
 
@@ -101,8 +102,8 @@ def _pairs(name: str, keys: list[str], target: str | None) -> list[Pair]:
         if all(key in keys for key in pair):
             return [pair]
     raise ValueError(
-        f"target=None: {name} holds the arrays {', '.join(keys) or '(none)'}; call them x and y, "
-        "or images and labels, or x_train, y_train, x_test and y_test, "
+        f"target=None: {name} holds the arrays {', '.join(map(printable, keys)) or '(none)'}; "
+        "call them x and y, or images and labels, or x_train, y_train, x_test and y_test, "
         "or name the array of targets as target="
     )
 
@@ -117,7 +118,7 @@ def _key_of_x(name: str, keys: list[str], target: str) -> str:
     if len(known) != 1:
         raise ValueError(
             f"target={target!r}: which array of {name} is x? Call it x, "
-            f"or keep no other array beside the target; it holds {', '.join(keys)}"
+            f"or keep no other array beside the target; it holds {', '.join(map(printable, keys))}"
         )
     return known[0]
 

@@ -12,6 +12,7 @@ from trainer.checks import did_you_mean
 from trainer.datasets.cache import reading
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
+from trainer.text import printable
 
 
 def load_csv(path: Path, target: str | None, seed: int) -> Dataset:
@@ -23,7 +24,7 @@ def load_csv(path: Path, target: str | None, seed: int) -> Dataset:
     if target is None:
         raise ValueError(
             "target=None: a CSV file needs the name of the column to predict; "
-            f"its columns are {', '.join(columns)}"
+            f"its columns are {', '.join(map(printable, columns))}"
         )
     if target not in columns:
         raise ValueError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from trainer.doctor import reasons
 from trainer.doctor.examination import Examination
 from trainer.doctor.reasons import Finding
+from trainer.text import printable
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
@@ -45,7 +46,8 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]
         lines = lines or ["nothing wrong was found"]
-        return "\n".join([*lines, f"({self.note})"] if self.note else lines)
+        text = "\n".join([*lines, f"({self.note})"] if self.note else lines)
+        return printable(text, lines=True)
 
 
 def diagnose(trainer: Trainer) -> Diagnosis:

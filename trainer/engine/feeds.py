@@ -6,14 +6,17 @@ tensors where they fit. Not for what is done with a chunk: feeds know no program
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each a tree of tensors
+
+MANY = sys.maxsize  # steps of a dispatch that nothing limits
 
 
 @dataclass(frozen=True)
@@ -135,34 +138,53 @@ class RowsFeed:
     def replay(self, epochs: int) -> None:
         """Nothing: an epoch's order does not depend on those before it."""
 
-    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[RowsChunk]:
-        """The chunks of an epoch, in its order, from step `start`."""
-        return self._chunks(self.order(epoch), chunk, start)
+    def train(
+        self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
+    ) -> Generator[RowsChunk]:
+        """The chunks of an epoch, in its order, from step `start`.
+
+        They end at multiples of `chunk`, wherever the epoch was begun, or after `most()` steps.
+        """
+        return self._chunks(self.order(epoch), chunk, start, most)
 
     def test(self, chunk: int) -> Generator[RowsChunk]:
         """The chunks of all rows in their own order."""
         return self._chunks(np.arange(self.rows, dtype=np.int32), chunk)
 
-    def _chunks(self, order: np.ndarray, chunk: int, start: int = 0) -> Generator[RowsChunk]:
-        whole = self.rows // self.batch_size
-        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
-        pieces = [matrix[i : i + chunk] for i in range(start, whole, chunk)]
-        steps = -(-self.rows // self.batch_size)
-        if whole < steps and start < steps:
-            # a batch of its own size, as Keras has it, not a padded one
-            pieces.append(order[None, whole * self.batch_size :])
-        if not pieces:
-            return
+    def _chunks(
+        self,
+        order: np.ndarray,
+        chunk: int,
+        start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
+    ) -> Generator[RowsChunk]:
+        pieces = self._pieces(order, chunk, start, most)
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
             yield RowsChunk(data, indices, self._even)
 
-    def _resident(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _pieces(
+        self, order: np.ndarray, chunk: int, start: int, most: Callable[[], int]
+    ) -> Iterator[np.ndarray]:
+        """The rows of each chunk, [steps, batch]."""
+        whole = self.rows // self.batch_size
+        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
+        step = start
+        while step < whole:
+            end = step + min(_to_next(step, chunk), most())
+            yield matrix[step:end]
+            step = end
+        steps = -(-self.rows // self.batch_size)
+        if whole < steps and start < steps:
+            # a batch of its own size, as Keras has it, not a padded one
+            yield order[None, whole * self.batch_size :]
+
+    def _resident(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         if self._tensors is None:
             self._tensors = self._to_tensors(self.data)
         for indices in pieces:
             yield self._tensors, indices
 
-    def _read_ahead(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _read_ahead(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Each chunk's rows as tensors, the next one read while this one is trained."""
         import keras
 
@@ -173,11 +195,14 @@ class RowsFeed:
             return self._to_tensors(picked), local
 
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(read, pieces[0])
-            for following in pieces[1:]:
-                ready, ahead = ahead.result(), reader.submit(read, following)
-                yield ready
-            yield ahead.result()
+            ahead: Future[tuple[Batch, np.ndarray]] | None = None
+            for following in pieces:
+                reading = reader.submit(read, following)
+                if ahead is not None:
+                    yield ahead.result()
+                ahead = reading
+            if ahead is not None:
+                yield ahead.result()
 
 
 class StreamFeed:
@@ -244,15 +269,22 @@ class StreamFeed:
             finally:
                 self._around_epoch(False)
 
-    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[StreamChunk]:
-        """The chunks of one pass from step `start`; the last may give fewer batches than asked."""
-        return self._chunks(chunk, start)
+    def train(
+        self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
+    ) -> Generator[StreamChunk]:
+        """The chunks of one pass from step `start`; the last may give fewer batches than asked.
+
+        They end at multiples of `chunk`, wherever the pass was begun, or after `most()` steps.
+        """
+        return self._chunks(chunk, start, most)
 
     def test(self, chunk: int) -> Generator[StreamChunk]:
         """The chunks of one pass."""
         return self._chunks(chunk)
 
-    def _chunks(self, chunk: int, start: int = 0) -> Generator[StreamChunk]:
+    def _chunks(
+        self, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
+    ) -> Generator[StreamChunk]:
         self._around_epoch(True)
         done = start
         try:
@@ -260,10 +292,16 @@ class StreamFeed:
             for _ in range(start):  # not dataset.skip, which would be another pipeline
                 next(iterator)
             while True:
-                yield StreamChunk(iterator, chunk, done, self._reraise)
-                done += chunk
+                size = min(_to_next(done, chunk), most())
+                yield StreamChunk(iterator, size, done, self._reraise)
+                done += size
         except Exception as error:
             self._reraise(error, done)
             raise
         finally:
             self._around_epoch(False)
+
+
+def _to_next(step: int, chunk: int) -> int:
+    """The steps up to the next multiple of `chunk`: callbacks of every n-th batch count on it."""
+    return chunk - step % chunk

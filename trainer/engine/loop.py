@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trainer.engine.feeds import MANY
 from trainer.engine.hooks import BatchHooks
 
 if TYPE_CHECKING:
@@ -74,8 +75,13 @@ class Feed(Protocol):
     def replay(self, epochs: int) -> None:
         """Advance the feed to the state it is in after `epochs` passes."""
 
-    def train(self, epoch: int, chunk: int, start: int = 0) -> Generator[Chunk]:
-        """The chunks of an epoch from step `start`, of at most `chunk` batches each."""
+    def train(
+        self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
+    ) -> Generator[Chunk]:
+        """The chunks of an epoch from step `start`.
+
+        They end at multiples of `chunk`, and after `most()` steps.
+        """
 
     def test(self, chunk: int) -> Generator[Chunk]:
         """The chunks of all batches, in their own order."""
@@ -116,7 +122,13 @@ class Checkpointer(Protocol):
         """The training is at this position, whose state may be worth saving."""
 
     def ending(self) -> bool:
-        """Whether somebody asked the training to end here."""
+        """Whether the training is to stop at the last place that was passed."""
+
+    def at_once(self) -> bool:
+        """Whether to stop there without even validating the epoch: a signal asked for it."""
+
+    def most_steps(self) -> int:
+        """The most steps that the next dispatch may run."""
 
 
 def train(
@@ -129,7 +141,7 @@ def train(
     validate: Callable[[], dict[str, float]] | None,
     history: History,
     checkpointer: Checkpointer,
-) -> None:
+) -> bool:
     """Train a model.
 
     Args:
@@ -142,6 +154,10 @@ def train(
         validate: evaluates the validation data, or None; called once per epoch.
         history: receives one record per epoch.
         checkpointer: where to start, and when to save.
+
+    Returns:
+        Whether the training came to its end: all epochs, or a callback set stop_training. False:
+        it was stopped before.
     """
     import keras
 
@@ -157,31 +173,40 @@ def train(
         # let the restored state overwrite its effects.
         callbacks.on_epoch_begin(first_epoch)
     here = checkpointer.start()
+    stop = False
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
     epoch_of = _Epochs(program, feed, chunk, callbacks, checkpointer, model)
     # stopped within an epoch, that epoch still has its validation
     for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):
         started = time.perf_counter() - here.seconds
-        logs = epoch_of.train(epoch, here, started)
+        done, logs = epoch_of.train(epoch, here, started)
         here = Position()
-        if checkpointer.ending():
+        stop = checkpointer.ending() and (checkpointer.at_once() or not model.stop_training)
+        if stop and checkpointer.at_once():
             break
         rate = learning_rate(program.model)
         if validate is not None:
             logs = logs | {f"val_{name}": value for name, value in validate().items()}
         seconds = time.perf_counter() - started
+        if stop and done != feed.steps:
+            # for the fitted Trainer only: the saved state is that before this validation, and
+            # whoever keeps something of whole epochs is not told of a part of one
+            history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
+            break
         added.clear()
         callbacks.on_epoch_end(epoch, logs)
         logs = logs | as_floats(added)
         history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
         checkpointer.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
         if model.stop_training or checkpointer.ending():
+            stop = epoch + 1 < epochs and not model.stop_training
             break
     optimizer = program.model.optimizer
     if optimizer is not None and program.model.trainable_weights:
         optimizer.finalize_variable_values(program.model.trainable_weights)
     callbacks.on_train_end(logs)
+    return not stop
 
 
 @dataclass
@@ -199,19 +224,20 @@ class _Epochs:
         self.batches = BatchHooks(self.callbacks, "train")
         self.chunked = [c for c in self.callbacks.callbacks if hasattr(c, "on_chunk_end")]
 
-    def train(self, epoch: int, here: Position, started: float) -> dict[str, float]:
-        """Train an epoch from a position in it: returns the logs of its last step."""
-        logs, total = here.logs, self.feed.steps
+    def train(self, epoch: int, here: Position, started: float) -> tuple[int, dict[str, float]]:
+        """Train an epoch from a position in it: returns the steps done and the last logs."""
+        done, logs = here.step, here.logs
         if here.step == 0:
             self.program.model.reset_metrics()
             self.callbacks.on_epoch_begin(epoch)
-        if here.step != total and not here.stopped:
+        if here.step != self.feed.steps and not here.stopped:
             self.batches.begin(here.step)
         if here.stopped:
-            return logs
+            return done, logs
         # asked to stop before the first batch, Keras still trains that one
         size = 1 if self.model.stop_training else self.chunk
-        chunks = self.feed.train(epoch, size, here.step)
+        most = self.checkpointer.most_steps
+        chunks = self.feed.train(epoch, size, here.step, most)
         for done, step_logs in run_chunks(self.program.train, self.feed, chunks, here.step):
             logs = as_floats(step_logs)
             self.batches.end(done, self.feed.steps, logs)
@@ -223,7 +249,7 @@ class _Epochs:
                 break
             if done != self.feed.steps:
                 self.batches.begin(done)
-        return logs
+        return done, logs
 
 
 def evaluate(
