@@ -41,7 +41,7 @@ def _seen(*arguments: Any) -> list[str | None]:
         ("0,1", 5, ["0", "1", "0", "1", "0"]),
         ("0,1,2,3", 2, ["0,1", "2,3"]),
         ("0,1,2,3,4", 2, ["0,1,2", "3,4"]),
-        ("0,1,2", 1, ["0,1,2"]),
+        ("0,1,2", 1, [None]),  # it sees what this process sees
         ("0,-1,2", 2, ["0", "0"]),  # CUDA sees none after the first that is none
         ("-1", 2, [None, None]),
         ("", 2, [None, None]),
