@@ -151,8 +151,6 @@ class OwnState:
             since: what to note of those that were not found before.
         """
         known = {id(handle) for handle in map(handle_of, self._known()) if handle is not None}
-        for callback in self._callbacks:
-            known |= {id(handle) for handle in _saved_with(callback)}
         present: dict[int, Held] = {}
         names: set[str] = set()
 
@@ -232,8 +230,6 @@ class OwnState:
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
-            for callback in self._callbacks:
-                known |= {id(handle) for handle in _saved_with(callback)}
             count = 0
             for handle in captured:
                 if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
@@ -260,10 +256,15 @@ class OwnState:
 
     # ---- saving and restoring ----------------------------------------------------------------
 
+    def _to_save(self, since: str = "later") -> list[Held]:
+        """Those that no callback saves with its own state."""
+        saved = {id(handle) for callback in self._callbacks for handle in _saved_with(callback)}
+        return [held for held in self.variables(since) if id(held.handle) not in saved]
+
     def capture(self, tensors: dict[str, np.ndarray]) -> list[Entry]:
         """Add the values to `tensors`, and describe them."""
         entries = []
-        for i, held in enumerate(self.variables()):
+        for i, held in enumerate(self._to_save()):
             tensors[f"own/{i}"] = held.to_array()
             entries.append([held.name, held.dtype.name, list(held.shape), held.since])
         return entries
@@ -278,7 +279,7 @@ class OwnState:
         """
         self.variables("start")
         for phase in ("train", "test"):
-            present = {held.name for held in self.variables()}
+            present = {held.name for held in self._to_save()}
             if any(name not in present and since != "later" for name, _, _, since in entries or ()):
                 look(phase)
                 self.settle()
@@ -289,7 +290,7 @@ class OwnState:
         Raises:
             BadState: there are others than were saved.
         """
-        found = {held.name: held for held in self.variables()}
+        found = {held.name: held for held in self._to_save()}
         if entries is None:
             if found:
                 warnings.warn(

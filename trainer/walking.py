@@ -106,7 +106,7 @@ def attributes(value: Any) -> dict[str, Any]:
 
 def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
     for name, item in referred(function).items():
-        yield f".<{name}>", item
+        yield f".{name}", item
     yield ".__defaults__", function.__defaults__
     yield ".__kwdefaults__", function.__kwdefaults__
     yield ".__dict__", vars(function)
@@ -154,7 +154,7 @@ def _of_class(cls: type) -> Iterator[tuple[str, Any]]:
         else:
             yield f".{name}", item
     for base in cls.__bases__:
-        yield f".<{base.__name__}>", base
+        yield f".{base.__name__}", base
 
 
 def of_a_library(code: Any) -> bool:
