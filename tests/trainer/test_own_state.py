@@ -237,6 +237,20 @@ def test_a_state_of_version_0_1_is_resumed_and_what_it_lacks_is_named(
         keeper(own_of(trainer, model), model, found=(values, tensors)).start()
 
 
+def test_a_state_of_version_0_1_lacks_what_only_a_step_leads_to_and_that_is_named_too(
+    folder: StateFolder,
+) -> None:
+    model, hidden = small(), tf.Variable(1.0)
+    values, tensors = saved(folder, own_of(made(), model), model)
+    del values["own"], values["extra"]
+    own = own_of(made(), model)
+    keeper(own, model, found=(values, tensors)).start()
+    step = tf.function(lambda: hidden.assign_add(1.0))
+    own.traced("train", step.get_concrete_function)
+    with pytest.warns(UserWarning, match="did not save variable 0 of the train step"):
+        own.settle()
+
+
 # ---- extra state --------------------------------------------------------------------------------
 
 

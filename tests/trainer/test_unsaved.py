@@ -197,6 +197,23 @@ def test_attributes_that_a_step_in_python_changes_are_named(tmp_path: Path) -> N
     assert set(found[1].split(", ")) == CHANGED
 
 
+def test_an_attribute_that_a_later_step_changes_is_named_when_a_state_is_saved(
+    tmp_path: Path,
+) -> None:
+    class Late(Weighed):
+        def build_model(self, spec: Any) -> keras.Model:
+            self.late: list[float] = []
+            return super().build_model(spec)
+
+        def weigh(self, loss: Any) -> Any:
+            if int(self.steps) > 3:
+                self.late.append(1.0)
+            return loss
+
+    (text,) = said(Late, tmp_path / "run", run_eagerly=True)
+    assert "the training, after its first step, changes trainer.late in Python" in text
+
+
 def test_a_step_that_is_traced_changes_none(tmp_path: Path) -> None:
     class Traced(Counting):
         def weigh(self, loss: Any) -> Any:
