@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,10 @@ from search.pictures import Pictures
 from search.proposers import Proposer
 from search.scoring import Measure, measure, trainer_in
 from search.space import Point, Space
-from search.store import NAME, Trial
+from search.store import Trial
+from trainer.scratch import Scratch, sweep
+
+TEMPORARY = ("search-", "study-")  # folders of the workers, and of studies without a directory
 
 
 class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
@@ -155,19 +157,15 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[study.Folder]:
         with contextlib.ExitStack() as ends:
+            for prefix in TEMPORARY:  # of searches that were killed
+                sweep(prefix)
             if self.directory is not None:
                 path, resume = Path(self.directory), self.resume
             else:
-                made = tempfile.TemporaryDirectory(prefix="study-", ignore_cleanup_errors=True)
-                path, resume = Path(ends.enter_context(made)), "auto"
+                path, resume = ends.enter_context(Scratch("study-")).path, "auto"
             folder = study.Folder(path, space, resume, self.seed, _draw)
             ends.callback(folder.close)
-            try:
-                yield folder
-            finally:
-                if folder.store.empty:  # nothing to go on with, or for resume=False to refuse
-                    folder.store.close()
-                    (path / NAME).unlink()
+            yield folder
 
     def _cut(self, data: Data, groups: Any, seed: int) -> tuple[Data, list[Split]]:
         """The data as trials see them, and splits."""
@@ -214,10 +212,10 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         work = Evaluation(
             self.estimator,
             wanted,
-            data if in_process else keep(data, folder.path),
+            data if in_process else keep(data, folder.data),
             splits=cuts,
             executions=self.executions_per_trial,
-            folder=(folder.path / study.TRIALS).resolve() if states and is_trainer else None,
+            folders=folder.trials if states and is_trainer else None,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -288,7 +286,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
-                study.Tidy(folder.path / study.TRIALS, rungs=self._has_rungs),
+                study.Tidy(folder.trials, rungs=self._has_rungs),
                 *self.callbacks,
                 Display(self.verbose),
             ],

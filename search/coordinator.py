@@ -62,7 +62,8 @@ class Coordinator:
         callbacks: told what happens.
 
     Raises:
-        ValueError: the store holds a study of another seed.
+        ValueError: the store holds a study of another seed, or a proposer's state that this one
+            cannot read.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Coordinator:
                 f"seed={kept} to go on with it, or another directory"
             )
         else:
-            proposer.restore(store.get("proposer"))
+            self._restore(store.get("proposer"))
 
     @property
     def trials(self) -> list[Trial]:
@@ -234,6 +235,18 @@ class Coordinator:
     def _planned(self, trial: Trial) -> int:
         return self._cost(trial, None if trial.parent is None else self._trials[trial.parent])
 
+    def _restore(self, snapshot: Any) -> None:
+        try:
+            self._proposer.restore(snapshot)
+        except Exception as error:
+            raise ValueError(
+                f"directory={str(self._store.path.parent)!r}: the state of "
+                f"{type(self._proposer).__name__} in {self._store.path.name} cannot be read "
+                f"({error!r}): it is damaged, or another version of keras-tuner or of this "
+                "library wrote it. Put back a copy of it, install that version, or write another "
+                "directory"
+            ) from error
+
     def _submit(self, trial: Trial) -> None:
         parent = None if trial.parent is None else self._trials[trial.parent]
         job = Job(
@@ -285,6 +298,7 @@ class Coordinator:
             self._store.add_folds(trial.id, result.folds)
             self._store.end(trial)
             self._store.set("proposer", self._proposer.snapshot())
+        self._store.settle()
         self._epochs += self._store.epochs_trained(trial.id)
         self._compare(trial)
         self._tell_callbacks("on_trial_end", trial)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from trainer.preparation import Rows
 from trainer.streams import is_stream
 
 HOLDOUT = 0.2  # the share of rows held out where nothing else is said
-FILE = "data.joblib"
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -186,8 +184,15 @@ def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
 # ---- for workers ---------------------------------------------------------------------------------
 
 
-def keep(data: Data, folder: Path) -> Path:
+def keep(data: Data, path: Path) -> Path:
     """Write the data to a file that `load` maps; it is there whole or not at all.
+
+    Args:
+        data: for the workers.
+        path: of the file, whose name nobody else uses.
+
+    Returns:
+        The path.
 
     Raises:
         TypeError: they cannot be pickled.
@@ -195,15 +200,14 @@ def keep(data: Data, folder: Path) -> Path:
     """
     import joblib
 
-    path = folder / FILE
-    beside = folder / f".{secrets.token_hex(8)}.tmp"
+    beside = unfinished(path)
     try:
         joblib.dump(data, beside)
         os.replace(beside, path)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"directory={str(folder)!r}: the data could not be written there for the workers "
+            f"directory={str(path.parent)!r}: the data could not be written there for the workers "
             f"({error.strerror}); write a directory with room, or executor='serial'",
         ) from error
     except Exception as error:
@@ -214,6 +218,11 @@ def keep(data: Data, folder: Path) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def unfinished(path: Path) -> Path:
+    """The file into which `keep` writes; a kill may leave it."""
+    return path.with_name(f"{path.name}.part")
 
 
 def load(path: Path) -> Data:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from search.data import Data, Split, load
+from search.folders import TrialFolders, delete, refuse_link
 from search.scoring import Measure, trainer_in
 from search.space import Point
-from search.study import discard
 from search.trial import Fold, Job, Result
 from trainer import runs
 from trainer.base import Trainer
@@ -55,7 +55,7 @@ class Evaluation:
         data: the data, or the file of `search.data.keep` that holds them.
         splits: rows to train and to test on; none: the data have validation data.
         executions: fits of each split.
-        folder: of the states of trials, where they are to go on after a kill, or from a parent.
+        folders: of the states of trials, where they are to go on after a kill, or from a parent.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class Evaluation:
         *,
         splits: Sequence[Split] = (),
         executions: int = 1,
-        folder: Path | None = None,
+        folders: TrialFolders | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
         self._data = data
         self._splits = splits
         self._executions = executions
-        self._folder = folder
+        self._folders = folders
 
     def warm_up(self) -> None:
         """Import what trials will need, and map the data."""
@@ -122,9 +122,9 @@ class Evaluation:
             if job.epochs is not None:
                 changed["epochs"] = job.epochs
             resume: bool | str = "auto"
-            if self._folder is not None:
+            if self._folders is not None:
                 name = f"{fold}-{execution}"
-                changed["run_dir"] = self._folder / str(job.trial) / name
+                changed["run_dir"] = self._folders.make(job.trial) / name
                 resume = self._prepare_run(job, changed["run_dir"], name)
             estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
             with runs.state_alone():
@@ -155,19 +155,23 @@ class Evaluation:
 
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
         """Make the folder such that fit goes on from what is to be gone on from."""
-        assert self._folder is not None
+        assert self._folders is not None
+        beside = path.with_name(f".{name}")
+        for place in (path, beside):
+            refuse_link(place, self._folders.path.parent)
         _wait_until_free(path)
         done = runs.finished_epochs(path)
         if done is not None and (job.parent is None or done == job.epochs):
             # it was finished, and the coordinator was killed before it heard
-            discard(path)
-        parent = self._folder / str(job.parent) / name
+            delete(beside)
+            os.replace(path, beside)  # so that a kill leaves nothing half deleted in its place
+        delete(beside)
+        before = None if job.parent is None else self._folders.find(job.parent)
+        parent = None if before is None else before / name
         # without the parent's state, which a study that had ended does not keep, training from
         # the beginning comes to the same numbers
-        if job.parent is not None and not path.exists() and parent.exists():
-            beside = path.with_name(f".{name}")
-            shutil.rmtree(beside, ignore_errors=True)  # of a killed copy
-            shutil.copytree(parent, beside)
+        if parent is not None and not path.exists() and parent.exists():
+            shutil.copytree(parent, beside, symlinks=True)
             os.replace(beside, path)
         return True if runs.finished_epochs(path) is not None else "auto"
 

@@ -59,8 +59,11 @@ class TunerSearch(Search):
             is drawn, kept in seed_.
         refit: whether the best parameters are fitted on all rows, or which of several scores
             decides that.
-        trial_timeout: the seconds after which a trial is ended.
-        trial_memory: the resident bytes above which a trial's process is ended.
+        trial_timeout: the seconds after which a trial is ended, with all processes it started.
+        trial_memory: the bytes above which a trial is ended, with all processes it started. What
+            they hold together counts: arrays, TensorFlow's own memory, memory they share among
+            them (once), also where it is swapped out. What is mapped from files does not count:
+            libraries, and the rows of x and y, which all workers share.
         trial_retries: how often a trial is begun again whose process died.
         max_seconds: after which no further trial begins.
         max_epochs: the most epochs of all fits together.

@@ -1,12 +1,13 @@
 """The study on disk: one SQLite file, the only truth for resuming.
 
-Responsible for what is written when, and for reading it back. Not for deciding anything.
+Responsible for what is written when, and for reading it back. Not for deciding anything, nor for
+the file itself, its checksums and what can go wrong with it (`database`).
 
 A trial's end, its metrics and the proposer's state are one transaction, so that a killed
 coordinator never knows of a trial that its proposer does not, or the other way round. The file can
 be read while it is written (WAL): `pandas.read_sql("select * from trials", sqlite3.connect(file))`.
 
-Tables, format 1:
+Tables, format 2; each has a column checksum, of the other values of its row:
 
     study    name, value            what the study is: JSON texts by name; `proposer` is its state
     trials   id                     counted from 0, in the order of asking
@@ -25,65 +26,31 @@ Tables, format 1:
              fit_seconds, score_seconds
     epochs   trial, fold, execution, epoch, metrics
                                     one row an epoch of a Trainer's fit, counted from 1
+
+Format 1, of version 0.1.0, had no checksums; a study of it becomes one of format 2 when it is
+opened. Of the study's values, `identity` marks what belongs to it in its directory, `holder` is
+the search that opened it last, and `sums` are the number of rows and the sum of the checksums of
+each table.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.database import FORMAT, NAME, TABLES, Database
 from search.space import Space
 from search.trial import Fold
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
-NAME = "study.sqlite"
-
-_SCHEMA = """
-create table study (name text primary key, value text not null) without rowid;
-create table trials (
-    id integer primary key,
-    key text not null unique,
-    state text not null check (state in ('waiting', 'running', 'completed', 'failed')),
-    score real,
-    params text not null,
-    epochs integer,
-    parent integer references trials (id),
-    rung integer,
-    seed integer not null,
-    attempts integer not null default 0,
-    started real,
-    ended real,
-    metrics text not null default '{}',
-    error text
-);
-create table folds (
-    trial integer not null references trials (id),
-    fold integer not null,
-    execution integer not null,
-    score real,
-    metrics text not null,
-    fit_seconds real not null,
-    score_seconds real not null,
-    primary key (trial, fold, execution)
-) without rowid;
-create table epochs (
-    trial integer not null references trials (id),
-    fold integer not null,
-    execution integer not null,
-    epoch integer not null,
-    metrics text not null,
-    primary key (trial, fold, execution, epoch)
-) without rowid;
-"""
+__all__ = ["FORMAT", "NAME", "Store", "Trial"]
 
 
 @dataclass
@@ -106,177 +73,136 @@ class Trial:
     error: str | None = None
 
 
+_COLUMNS = list(TABLES["trials"].columns)
+_TRIALS = f"select {', '.join(_COLUMNS)} from trials"
+
+
 class Store:
     """A study's file, open for writing.
 
     Args:
         folder: an existing folder, in which no other coordinator works.
         space: of the study; it writes the values of parameters as JSON, and reads them.
+        check: called before each write; raises if another process has taken the folder.
+
+    Attributes:
+        path: the file.
+        migrated: whether version 0.1.0 wrote it.
 
     Raises:
-        ValueError: the file is of a later format, or no study.
+        ValueError: the file is of a later format, no study, or damaged.
+        OSError: it cannot be read or written.
     """
 
-    def __init__(self, folder: Path, space: Space) -> None:
-        self.path = folder / NAME
+    def __init__(
+        self, folder: Path, space: Space, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.path = folder.absolute() / NAME
         self._space = space
-        new = not self.path.exists()
-        self._database = sqlite3.connect(self.path, isolation_level=None)
-        try:
-            self._database.execute("pragma journal_mode = wal")
-            # a trial that was told as finished must be so after a power cut
-            self._database.execute("pragma synchronous = full")
-            self._database.execute("pragma foreign_keys = on")
-            if new or not self._tables():
-                with self.transaction():
-                    for statement in _SCHEMA.split(";"):
-                        self._database.execute(statement)
-                    self.set("format", FORMAT)
-            found = self.get("format")
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            raise ValueError(
-                f"directory={str(folder)!r}: {NAME} in it is no study ({error}); write another "
-                "directory"
-            ) from error
-        if found != FORMAT:
-            self._database.close()
-            raise ValueError(
-                f"directory={str(folder)!r}: {NAME} has format {found}, and this version reads "
-                f"{FORMAT}; install the version that wrote it, or write another directory"
-            )
+        self._database = Database(self.path, check)
+        self.migrated = self._database.migrated
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is written within it is on disk when it ends, or nothing of it."""
-        if self._database.in_transaction:
-            yield  # part of the outer one
-            return
-        self._database.execute("begin immediate")
-        try:
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All that is written within it is on disk when it ends, or nothing of it.
+
+        Args:
+            durable: whether also a power cut must not undo it.
+        """
+        with self._database.transaction(durable=durable):
             yield
-        except BaseException:
-            self._database.execute("rollback")
-            raise
-        self._database.execute("commit")
 
     @property
     def empty(self) -> bool:
         """Whether no trial was ever asked for."""
-        return self._database.execute("select 1 from trials limit 1").fetchone() is None
+        return not self._database.select("select 1 from trials limit 1")
+
+    @property
+    def unused(self) -> bool:
+        """Whether this object made the file, nothing is in it, and nobody else has opened it."""
+        return self._database.created and self._database.held and self.empty
 
     def set(self, name: str, value: Any) -> None:
         """Write one of the study's own values, as JSON."""
-        self._database.execute(
-            "insert into study values (?, ?) on conflict (name) do update set value = ?",
-            (name, text := json.dumps(value), text),
-        )
+        with self.transaction():
+            self._database.put("study", (name, json.dumps(value)))
 
     def get(self, name: str) -> Any:
         """Read it back; None if it was never written."""
-        row = self._database.execute("select value from study where name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._database.select("select value from study where name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
 
     def add(self, trial: Trial) -> None:
         """A trial that was asked for."""
-        self._database.execute(
-            "insert into trials (id, key, state, params, epochs, parent, rung, seed) "
-            "values (?, ?, 'waiting', ?, ?, ?, ?, ?)",
-            (
-                trial.id,
-                trial.key,
-                json.dumps(self._space.to_json(trial.params)),
-                trial.epochs,
-                trial.parent,
-                trial.rung,
-                trial.seed,
-            ),
-        )
+        with self.transaction():
+            row = {
+                **vars(trial),
+                "state": "waiting",
+                "params": json.dumps(self._space.to_json(trial.params)),
+                "metrics": json.dumps(trial.metrics),
+            }
+            self._database.put("trials", [row[name] for name in _COLUMNS])
 
     def start(self, trial: int) -> None:
         """A worker begins it, perhaps again."""
-        with self.transaction():
-            self._database.execute(
-                "update trials set state = 'running', attempts = attempts + 1, started = ? "
-                "where id = ?",
-                (time.time(), trial),
-            )
+        # not durable: what a power cut undoes here is begun again
+        with self.transaction(durable=False):
+            attempts = self._row(trial)["attempts"] + 1
+            self._change(trial, state="running", attempts=attempts, started=time.time())
 
     def end(self, trial: Trial) -> None:
         """It is over: with a score, or with the reason why there is none."""
-        self._database.execute(
-            "update trials set state = ?, score = ?, metrics = ?, error = ?, ended = ? "
-            "where id = ?",
-            (
-                trial.state,
-                trial.score,
-                json.dumps(trial.metrics),
-                trial.error,
-                trial.ended,
+        with self.transaction():
+            self._change(
                 trial.id,
-            ),
-        )
+                state=trial.state,
+                score=trial.score,
+                metrics=json.dumps(trial.metrics),
+                error=trial.error,
+                ended=trial.ended,
+            )
 
     def add_folds(self, trial: int, folds: list[Fold]) -> None:
         """What the fits of a trial gave; those that are repeated replace their rows."""
-        self._database.executemany(
-            "insert or replace into folds values (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    trial,
-                    fold.fold,
-                    fold.execution,
-                    fold.score,
-                    json.dumps(fold.metrics),
-                    fold.fit_seconds,
-                    fold.score_seconds,
-                )
-                for fold in folds
-            ],
-        )
-        self._database.executemany(
-            "insert or replace into epochs values (?, ?, ?, ?, ?)",
-            [
-                (
-                    trial,
-                    fold.fold,
-                    fold.execution,
-                    int(record["epoch"]),
-                    json.dumps({k: v for k, v in record.items() if k != "epoch"}),
-                )
-                for fold in folds
-                for record in fold.epochs
-            ],
-        )
+        with self.transaction():
+            for fold in folds:
+                place = (trial, fold.fold, fold.execution)
+                seconds = (fold.fit_seconds, fold.score_seconds)
+                metrics = json.dumps(fold.metrics)
+                self._database.put("folds", (*place, fold.score, metrics, *seconds))
+                for record in fold.epochs:
+                    metrics = json.dumps({k: v for k, v in record.items() if k != "epoch"})
+                    self._database.put("epochs", (*place, int(record["epoch"]), metrics))
+
+    def settle(self) -> None:
+        """Move what was written into the file itself; call it when a trial has ended."""
+        self._database.settle()
 
     def trials(self) -> list[Trial]:
-        """All trials, in the order of asking."""
-        names = (
-            "id, key, params, seed, epochs, parent, rung, state, score, attempts, started, ended, "
-            "metrics, error"
-        )
-        rows = self._database.execute(f"select {names} from trials order by id")
-        made = [Trial(*row) for row in rows]
-        for trial in made:
-            trial.params = self._space.from_json(json.loads(str(trial.params)))
-            trial.metrics = json.loads(str(trial.metrics))
-        return made
+        """All trials, in the order of asking.
+
+        Raises:
+            ValueError: a trial has values that the space does not know.
+        """
+        return [self._trial(row) for row in self._database.select(f"{_TRIALS} order by id")]
 
     def epochs_trained(self, trial: int | None = None) -> int:
         """The epochs that the fits of a trial, or of all, were trained, without their parents'."""
         only = "" if trial is None else f"where e.trial = {int(trial)}"
-        row = self._database.execute(
+        rows = self._database.select(
             "select count(*) from epochs e join trials t on t.id = e.trial "
             f"left join trials p on p.id = t.parent and e.epoch <= p.epochs {only} "
             f"{'and' if only else 'where'} p.id is null"
-        ).fetchone()
-        return int(row[0])
+        )
+        return int(rows[0][0])
 
     def frame(self, table: str) -> pd.DataFrame:
         """The table folds or epochs, with a column a metric."""
         import pandas as pd
 
-        found = pd.read_sql(f"select * from {table}", self._database)
+        names = list(TABLES[table].columns)
+        rows = self._database.select(f"select {', '.join(names)} from {table}")
+        found = pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
         parts = pd.json_normalize(found.pop("metrics").map(json.loads).tolist())
         return found.join(parts.drop(columns=[c for c in parts if c in found]))
 
@@ -284,5 +210,21 @@ class Store:
         """Close the file."""
         self._database.close()
 
-    def _tables(self) -> list[str]:
-        return [r[0] for r in self._database.execute("select name from sqlite_master")]
+    def _row(self, trial: int) -> dict[str, Any]:
+        (row,) = self._database.select(f"{_TRIALS} where id = ?", (trial,))
+        return dict(zip(_COLUMNS, row, strict=True))
+
+    def _change(self, trial: int, **values: Any) -> None:
+        self._database.put("trials", list((self._row(trial) | values).values()))
+
+    def _trial(self, row: tuple[Any, ...]) -> Trial:
+        found = dict(zip(_COLUMNS, row, strict=True))
+        try:
+            params = self._space.from_json(json.loads(found["params"]))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"directory={str(self.path.parent)!r}: {NAME} holds trial {found['id']} with "
+                f"values that are not of the space ({error!r}); put back a copy of it, or write "
+                "another directory"
+            ) from error
+        return Trial(**found | {"params": params, "metrics": json.loads(found["metrics"])})

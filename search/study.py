@@ -3,28 +3,34 @@
 Responsible for the lock, for the study's description and for comparing it. Not for trials
 (`store`), nor for running them.
 
-    study.sqlite     all trials: see search.store
-    data.joblib      the data, while trials run
-    trials/          states of running trials, and of the best one
+    study.sqlite             all trials: see search.store
+    data-IDENTITY.joblib     the data, while trials run
+    trials/                  states of running trials, and of the best one: see search.folders
+
+Whatever else is in the directory belongs to somebody else, and is left alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from search.callbacks import SearchCallback, Study
-from search.data import FILE
+from search.data import unfinished
+from search.database import APPLICATION, ASIDE, Taken
+from search.folders import TrialFolders, refuse_link
 from search.space import Space
 from search.store import NAME, Store, Trial
-from trainer.holding import Hold, InUse
+from trainer.holding import HOLDER, LOCK, Hold, InUse, LockLost
 from trainer.runs import described
 
 TRIALS = "trials"
+STRANGERS = 10  # that are named in a warning
 
 
 class Folder:
@@ -39,26 +45,23 @@ class Folder:
         draw: gives a seed.
 
     Attributes:
-        path: the directory.
+        path: the directory, absolute and without links.
         store: the trials.
+        trials: the folders of their states.
+        data: the file for the data.
         seed: of the study.
 
     Raises:
-        ValueError: another process holds it, or resume says otherwise than what is there.
+        ValueError: another process holds it, resume says otherwise than what is there, something
+            in it is a link, or the study is damaged.
+        OSError: the study cannot be read or written.
     """
 
     def __init__(
         self, path: Path, space: Space, resume: Any, seed: int | None, draw: Callable[[], int]
     ) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"directory={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
-                "folder that does not exist yet, in one where you may write"
-            ) from error
-        there = (path / NAME).exists()
+        self.path = path = _resolved(path)
+        there = os.path.lexists(path / NAME)
         if resume is True and not there:
             raise ValueError(
                 f"resume=True: there is no study in {str(path)!r}; write resume='auto' to begin one"
@@ -69,15 +72,30 @@ class Folder:
                 "it, or another directory"
             )
         try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"directory={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
+                "folder that does not exist yet, in one where you may write"
+            ) from error
+        for name in (NAME, *ASIDE, LOCK, HOLDER, TRIALS):
+            refuse_link(path / name)
+        try:
             self._hold = Hold(path)
         except InUse as error:
             raise ValueError(
                 f"directory={str(path)!r}: {error}; wait for it, or write another directory"
             ) from None
         try:
-            self.store = Store(path, space)
-            for left in path.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
-                left.unlink(missing_ok=True)
+            self.store = Store(path, space, self._check)
+            identity = self.store.get("identity")
+            self.data = path / f"data-{identity}.joblib"
+            refuse_link(self.data)
+            self.trials = TrialFolders(path / TRIALS, identity)
+            self.trials.refuse_links()
+            if self.store.get("unmarked"):
+                self._adopt()
+            self._clean()
             kept = None if self.store.empty else self.store.get("seed")
             self.seed: int = kept if seed is None and kept is not None else seed or 0
             if seed is None and kept is None:
@@ -113,64 +131,106 @@ class Folder:
 
     def remove_data(self) -> None:
         """Delete what is needed only while trials run."""
-        (self.path / FILE).unlink(missing_ok=True)
+        for path in (self.data, unfinished(self.data)):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave the directory to others."""
-        if hasattr(self, "store"):
-            self.store.close()
-        self._hold.release()
+        """Leave the directory to others, as it was if no trial was asked for."""
+        try:
+            if hasattr(self, "store"):
+                try:
+                    unused = self.store.unused
+                finally:
+                    self.store.close()
+                if unused:  # nothing to go on with, or for resume=False to refuse
+                    for name in (NAME, *ASIDE):
+                        (self.path / name).unlink(missing_ok=True)
+        finally:
+            self._hold.release()
+
+    def _check(self) -> None:
+        try:
+            self._hold.check()
+        except LockLost as error:
+            raise Taken(self.path, str(error)) from error
+
+    def _adopt(self) -> None:
+        """Mark what version 0.1.0 left without a mark, once."""
+        self.trials.adopt(len(self.store.trials()))
+        if _data_of_0_1_0(self.path / "data.joblib"):
+            (self.path / "data.joblib").unlink()
+        self.store.set("unmarked", False)
+
+    def _clean(self) -> None:
+        """Delete what a killed search had begun to write."""
+        unfinished(self.data).unlink(missing_ok=True)
+        for left in self.path.glob(f".{'[0-9a-f]' * 16}.tmp"):
+            if left.is_symlink() or not left.is_file():
+                continue
+            with open(left, "rb") as file:
+                head = file.read(100)
+            holder = head.startswith(b'{"process": ')
+            study = head[:16] == b"SQLite format 3\0" and head[68:72] == APPLICATION.to_bytes(4)
+            if holder or study or not head:
+                left.unlink(missing_ok=True)
 
 
 class Tidy(SearchCallback):
     """Deletes the states of trials that nothing goes on from any more.
 
     Args:
-        folder: of the states.
+        folders: of the trials.
         rungs: whether trials go on from others: then all are needed until the search ends.
     """
 
-    def __init__(self, folder: Path, *, rungs: bool) -> None:
-        self._folder = folder
+    def __init__(self, folders: TrialFolders, *, rungs: bool) -> None:
+        self._folders = folders
         self._rungs = rungs
 
     def on_search_begin(self, study: Study) -> None:
-        """Delete what a killed search had not deleted whole."""
-        for left in self._folder.glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """Delete what a killed search had not deleted whole, and name what is not ours."""
+        with self._told():
+            self._folders.clean()
+        strangers = self._folders.strangers()
+        if strangers:
+            shown = ", ".join(map(repr, strangers[:STRANGERS]))
+            more = len(strangers) - STRANGERS
+            warnings.warn(
+                f"{str(self._folders.path)!r}: {shown}{f' and {more} more' * (more > 0)} in it "
+                "were not made by this study; they are neither used nor deleted",
+                stacklevel=2,
+            )
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         """Delete that of the trial, unless it is the best."""
         if not self._rungs:
-            self._keep_best(study, [trial.id, *self._there()])
+            self._keep_best(study, self._folders.numbers())
 
     def on_search_end(self, study: Study) -> None:
         """Delete all but the best one's, if no trial is left to run."""
         if study.finished:
-            self._keep_best(study, self._there())
-
-    def _there(self) -> list[int]:
-        found = self._folder.iterdir() if self._folder.exists() else ()
-        return [int(path.name) for path in found if path.name.isdigit()]
+            self._keep_best(study, self._folders.numbers())
 
     def _keep_best(self, study: Study, numbers: list[int]) -> None:
         best = None if study.best is None else study.best.id
+        trials = study.trials
         for number in numbers:
-            ended = study.trials[number].state in ("completed", "failed")
-            if number != best and ended:
-                discard(self._folder / str(number))
+            if number >= len(trials) or number == best:
+                continue
+            if trials[number].state in ("completed", "failed"):
+                with self._told():
+                    self._folders.discard(number)
 
-
-def discard(path: Path) -> None:
-    """Delete a folder, so that it is there whole or not at all if this is killed in the middle.
-
-    What a kill leaves has a point before its name.
-    """
-    beside = path.with_name(f".{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    if path.exists():
-        os.replace(path, beside)
-        shutil.rmtree(beside, ignore_errors=True)
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # no reason to end a search: the results do not depend on it
+            warnings.warn(
+                f"{str(self._folders.path)!r}: states that are no longer needed could not be "
+                f"deleted ({error}); delete them when the search has ended",
+                stacklevel=4,
+            )
 
 
 def description(estimator: Any) -> dict[str, Any]:
@@ -181,6 +241,24 @@ def description(estimator: Any) -> dict[str, Any]:
         "class": type(estimator).__name__,
         **{name: described(value) for name, value in params.items() if name not in free},
     }
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # a character that no name can have
+        raise ValueError(
+            f"directory={str(path)!r}: is no name of a folder ({error}); write 'studies/first'"
+        ) from error
+
+
+def _data_of_0_1_0(path: Path) -> bool:
+    """Whether it is the data of a killed search of version 0.1.0, and not a file of somebody's."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        head = file.read(200)
+    return b"search.data" in head and b"Data" in head
 
 
 def _flat(tree: Any, name: str = "") -> dict[str, Any]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from trainer import quiet as _quiet
+
 if TYPE_CHECKING:
     from trainer import datasets as datasets
     from trainer import models as models
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from trainer.history import History
     from trainer.hyperparameters import Bool, Choice, Float, Int
     from trainer.models import ModelSpec
+
+_quiet.install()
 
 __version__ = "0.1.0"
 

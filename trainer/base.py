@@ -6,7 +6,7 @@ labels (`estimators`), data (`preparation`), the model's life (`network`) or the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -111,6 +111,7 @@ class Trainer(Parameters):
     save_steps: int | None = None
     verbose: int | str = "auto"
 
+    PATHS: ClassVar[tuple[str, ...]] = ("run_dir",)
     _task: ClassVar[str] = "custom"
 
     # ---- hooks -------------------------------------------------------------------------------
@@ -154,6 +155,30 @@ class Trainer(Parameters):
         """
         raise AttributeError("compute_loss is called only where a subclass overrides it")
 
+    def get_extra_state(self) -> Any:
+        """What of your own a resumed run must have back; called whenever a state is saved.
+
+        The variables and generators that a step works on are saved without it. It is for plain
+        attributes, such as a count that a step of run_eagerly=True keeps in Python. Override
+        set_extra_state with it.
+
+        Returns:
+            Numbers, text, arrays, and lists, tuples, sets and dicts of them; a dict with the names
+            of your attributes as keys, best. None: nothing.
+        """
+        return None
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what get_extra_state gave; called before the first step of a resumed run.
+
+        Called after on_train_begin, when variables and callbacks have their states. Not called
+        where get_extra_state gave None.
+
+        Args:
+            state: with tuples, arrays and their types as they were.
+        """
+        raise AttributeError("set_extra_state is called only where a subclass overrides it")
+
     # ---- what people call --------------------------------------------------------------------
 
     def fit(
@@ -165,11 +190,12 @@ class Trainer(Parameters):
         sample_weight: Any = None,
         resume: bool | str = "auto",
     ) -> Self:
-        """Train a new model, or go on with the run in the folder run_dir.
+        """Train a new model, or resume the run in the folder run_dir.
 
-        With run_dir, the state of the training is saved while it goes on. After a kill at any
-        instant, the same call goes on from the last state and ends with the same bytes of weights
-        as if nothing had happened. SIGTERM and Ctrl-C save first.
+        With run_dir, the state of the training is saved while it lasts. After a kill at any
+        instant, the same call resumes from the last state and ends with the same bytes of weights
+        as if nothing had happened. SIGTERM and Ctrl-C save first. Of a finished run the same call
+        returns the fitted Trainer, without training: a job can be started again at any time.
 
         Args:
             x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
@@ -177,9 +203,10 @@ class Trainer(Parameters):
             y: targets of n rows, nested for several outputs; None if x is a stream.
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated each epoch.
             sample_weight: weights of the rows, [n].
-            resume: "auto": go on if run_dir holds an unfinished run with the same fields and data,
-                and refuses, with the differences, if these changed. True: go on, or fail; more
-                epochs than a finished run had train it further. False: begin a new run.
+            resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
+                return it if it is finished; refuse, with the differences, if these changed. True:
+                the same, but fail where there is no run; more epochs than a run had train it
+                further. False: begin a new run.
 
         Returns:
             self.
@@ -204,7 +231,8 @@ class Trainer(Parameters):
             network, feed, validation_feed = fitting.prepare(self, chosen, train, valid, seed)
             self._keep(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
-            fitting.train(self, chosen, feed, validation_feed, run)
+            if not fitting.give_back(self, chosen, feed, validation_feed, run):
+                fitting.train(self, chosen, feed, validation_feed, run)
         memory.fit_ended()
         doctor.warn_of_failure(self)
         return self
@@ -265,6 +293,8 @@ class Trainer(Parameters):
         """Write the fitted Trainer as one .keras file, which plain Keras can load too.
 
         The file is written beside its place and renamed: an earlier one stays whole until then.
+        Where things are on this machine is not in it: neither run_dir, nor fields of yours that
+        you name in PATHS, nor the folders of callbacks.
 
         Args:
             path: a path that ends in .keras.
@@ -279,14 +309,23 @@ class Trainer(Parameters):
         return saving.save(self, self._fitted(), path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a Trainer that `save` of the same class wrote. Nothing is unpickled.
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a Trainer that `save` of the same class wrote.
+
+        Nothing in the file is executed or unpickled, whatever the process has switched on: its
+        network is made by build_model, and it may name classes and plugins of Keras and of this
+        package only, of the module in which this class is defined, and those of custom_objects.
+
+        Args:
+            path: the file.
+            custom_objects: more classes, functions and plugins that the file may use, by name.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is truncated, foreign, or was saved by another class.
+            ValueError: it is damaged, foreign, names what it may not, or was saved by another
+                class.
         """
-        loaded: Self = saving.load(cls, path)
+        loaded: Self = saving.load(cls, path, custom_objects)
         return loaded
 
     # ---- the parts of a fit ------------------------------------------------------------------

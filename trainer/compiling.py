@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer import arrays, outputs
+from trainer.allowed import safe_mode
 from trainer.arrays import Tree
 from trainer.checks import did_you_mean
 from trainer.models import ModelSpec, is_shape
@@ -60,7 +61,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
 
 
 def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
-    made = value.__class__.from_config(config)
+    with safe_mode():
+        made = value.__class__.from_config(config)
     # a config does not tell of which weights the optimizer was told to leave undecayed
     names = getattr(value, "_exclude_from_weight_decay_pattern", None)
     if names is not None:
@@ -137,7 +139,8 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
     import keras
 
     try:
-        found = get(value)
+        with safe_mode():
+            found = get(value)
     except (ValueError, TypeError) as error:
         module = {
             "optimizer": keras.optimizers,
@@ -268,13 +271,18 @@ def state_kept(model: keras.Model) -> Iterator[None]:
     """Undo what trying a model out does to its seeds: fit starts where Keras' own does."""
     import keras
 
+    from trainer.own_state import kept_variables
+
     # Keras does not count the states of recurrent layers among the variables
     states = [getattr(layer, "states", None) for layer in model._flatten_layers()]
     kept = [*model.non_trainable_variables, *keras.tree.flatten(states)]
     before = [(v, v.numpy()) for v in kept if isinstance(v, keras.Variable)]
+    own = [(held, held.value) for held in kept_variables(model)]
     try:
         yield
     finally:
+        for held, value in own:
+            held.assign(value)
         for variable, value in before:
             variable.assign(value)
 

@@ -11,7 +11,15 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -21,7 +29,14 @@ from trainer.hyperparameters import Domain
 
 @dataclass_transform(kw_only_default=True)
 class Fields:
-    """Base of classes whose annotated attributes are keyword arguments with defaults."""
+    """Base of classes whose annotated attributes are keyword arguments with defaults.
+
+    Attributes:
+        PATHS: the names of fields that say where to read or write, on this machine or another. They
+            are not saved with an object, and no file can set them. Those of the bases count too.
+    """
+
+    PATHS: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,6 +98,12 @@ class Fields:
                     if isinstance(extra, Domain):
                         found[f.name] = extra
         return found
+
+
+def path_fields(cls: type) -> tuple[str, ...]:
+    """The fields of a class that are paths, by its attribute PATHS and that of its bases."""
+    found = [name for base in cls.__mro__ for name in vars(base).get("PATHS", ())]
+    return tuple(dict.fromkeys(found))
 
 
 @contextlib.contextmanager
@@ -152,4 +173,4 @@ def _why_unknown(cls: type[Fields], name: str) -> str:
     return f"there is no field {name!r}; {did_you_mean(name, cls._get_param_names())}"
 
 
-__all__ = ["Fields"]
+__all__ = ["Fields", "path_fields"]

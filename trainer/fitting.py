@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, preparation
+from trainer import arrays, fingerprint, keeping, preparation, saving
 from trainer.arrays import Tree
 from trainer.building import build
 from trainer.doctor import evidence
@@ -24,8 +25,10 @@ from trainer.inputs import Inputs
 from trainer.keeping import Keeper, warn_of_forgotten
 from trainer.models import ModelSpec
 from trainer.network import Network, computing_in
+from trainer.own_state import OwnState
 from trainer.preparation import PROBE_ROWS, Rows
 from trainer.runs import Run
+from trainer.statefile import BadState
 from trainer.streams import Stream
 from trainer.targets import Classes
 
@@ -222,9 +225,78 @@ def run_of(
         yield run
     except BaseException as error:
         run.log(f"ended by {type(error).__name__}: {error}")
+        if isinstance(error, BadState) and str(run.path) not in str(error):
+            raise BadState(
+                f"run_dir={str(run.path)!r}: its state cannot be used: {error}; write another "
+                "run_dir, or delete the folder, to start anew"
+            ) from error
         raise
     finally:
         run.close()
+
+
+def give_back(
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
+) -> bool:
+    """Make a prepared Trainer what it was when its run had finished, without training.
+
+    The weights and the history are those of model.keras; the callbacks, and what such a file does
+    not hold, have the last state.
+
+    Returns:
+        False where there is no finished run, and, with a warning, where its file does not fit the
+        model: then it is to be finished again from its last state.
+
+    Raises:
+        RunError: it does not fit, and there is no state.
+    """
+    import keras
+
+    from trainer.callbacks.callback import Callback, Session
+
+    if run is None or run.model is None:
+        return False
+    network = trainer._network
+    interrupts = Interrupts()
+    session = Session(
+        trainer, network, feed, validation, trainer.seed_, run.path, interrupts, run, True
+    )
+    listed = keras.callbacks.CallbackList(
+        list(chosen), model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
+    )
+    own, look = _own_state(trainer, chosen, feed, validation, reported=False)
+    keeper = Keeper(
+        network.core,
+        chosen,
+        trainer.history_,
+        [],  # nothing will be read from them
+        interrupts,
+        epochs=trainer.epochs,
+        found=run.found,
+        warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+        own=own,
+        look=look,
+    )
+    plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    try:
+        for plugin in plugins:
+            plugin.session = session  # type: ignore[misc]
+            plugin.setup(session)
+        for callback in listed.callbacks if run.found is not None else ():
+            if hasattr(callback, "load_state_dict"):  # which is called after on_train_begin
+                callback.on_train_begin()
+        with computing_in(network.precision):
+            keeper.start()
+            try:
+                saving.load_weights(network, run.model)
+            except (OSError, ValueError, KeyError) as error:
+                run.refuse_model(error)
+                return False
+        trainer.history_.records[:] = saving.history_of(run.model).records
+    finally:
+        network.program.watch = None
+        _let_go(plugins, listed)
+    return True
 
 
 def train(
@@ -240,7 +312,8 @@ def train(
     network = trainer._network
     chunk = network.decisions.chunk if network.decisions is not None else 1
     folder = None if run is None else run.path
-    session = Session(trainer, network, feed, validation, trainer.seed_, folder)
+    interrupts = Interrupts()
+    session = Session(trainer, network, feed, validation, trainer.seed_, folder, interrupts, run)
     shown: list[Any] = []
     if not any(isinstance(callback, Progress) for callback in chosen):
         shown.append(Progress(verbose=trainer.verbose))
@@ -252,7 +325,8 @@ def train(
         [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
     )
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
-    with Interrupts() as interrupts:
+    own, look = _own_state(trainer, chosen, feed, validation, reported=run is not None)
+    with interrupts:
         keeper = Keeper(
             network.core,
             chosen,
@@ -263,8 +337,11 @@ def train(
             folder=None if run is None else run.states,
             minutes=trainer.save_minutes,
             steps=trainer.save_steps,
+            chunk=chunk,
             found=None if run is None else run.found,
             warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
+            own=own,
+            look=look,
         )
 
         def validate() -> dict[str, float]:
@@ -279,7 +356,7 @@ def train(
                 callback.setup(session)
             network.share_graphs(feed.spec, hooks.traced(chosen))
             with computing_in(network.precision):
-                loop.train(
+                ended = loop.train(
                     network.program,
                     feed,
                     epochs=trainer.epochs,
@@ -290,19 +367,56 @@ def train(
                     keeper=keeper,
                 )
         finally:
-            for callback in plugins:
-                if callback.session is not None:
-                    callback.teardown()
-                    callback.session = None  # type: ignore[misc]
-            for callback in listed.callbacks:
-                # a callback that keeps its model would be copied with it by clone and pickle
-                callback.set_model(None)
+            network.program.watch = None
+            _let_go(plugins, listed)
     if interrupts.received is not None:
         if run is not None:
-            run.states.wait()
+            run.stop(signal.Signals(interrupts.received).name)
         interrupts.pass_on()
     elif run is not None:
-        run.finish(trainer)
+        run.finish(trainer, None if ended else interrupts.asked)
+
+
+def _let_go(plugins: Sequence[Any], listed: Any) -> None:
+    """Tear the plugins down, however it ended, and take the model from all callbacks."""
+    for plugin in plugins:
+        if plugin.session is not None:
+            plugin.teardown()
+            plugin.session = None
+    for callback in listed.callbacks:
+        # a callback that keeps its model would be copied with it by clone and pickle
+        callback.set_model(None)
+
+
+def _own_state(
+    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, *, reported: bool
+) -> tuple[OwnState, Callable[[str], None]]:
+    """The state that is the person's own, and what lets it see a step before the first one runs."""
+    network = trainer._network
+    own = OwnState(
+        trainer,
+        network.core,
+        chosen,
+        lambda: _known(network, chosen),
+        eager=network.program.eager,
+        reported=reported,
+    )
+    network.program.watch = own
+
+    def look(phase: str) -> None:
+        of_phase = feed if phase == "train" else validation
+        if of_phase is not None:
+            network.program.look(phase, of_phase.spec, trainer.batch_size)
+
+    return own, look
+
+
+def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
+    """The variables that a step works on and that are saved already, or never change."""
+    program = network.program
+    scaling = [] if program.transform is None else program.transform.variables
+    added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
+    return [*keeping.variables(network.core), *scaling, *added, program.streamed]
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import forms
 from trainer.checks import did_you_mean, integer, one_of
 from trainer.files import write_whole
 from trainer.text import from_csv, printable, to_csv
@@ -264,7 +265,7 @@ class History:
         with open(path, "rb") as file:
             content = file.read()
         try:
-            return cls.from_dict(json.loads(content))
+            return cls.from_dict(forms.parse(content))
         except ValueError as error:
             raise ValueError(
                 f"path={os.fspath(path)!r}: is not a history that to_json wrote, "

@@ -7,12 +7,13 @@ targets (`labels`, `estimators`) nor for batches (`data`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import arrays
+from trainer import arrays, forms
 from trainer.arrays import Tree, map_tree
 from trainer.models import is_shape, map_shapes
 from trainer.tables import Table, affine
@@ -20,6 +21,13 @@ from trainer.tables import Table, affine
 if TYPE_CHECKING:
     import keras
 
+# What a file may say of the rows of x.
+_MOST_ELEMENTS = 1 << 27
+_MOST_RANK = 16
+_DTYPES = (
+    *("float32", "float64", "float16", "bfloat16", "bool", "object"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
 _ROWS_A_STATISTIC = 8_192  # rows whose float64 copy is held at once while means are summed up
 
 
@@ -276,14 +284,39 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Inputs:
-        """The Inputs that `to_dict` described."""
-        return cls(
-            shapes=_decode_tree(state["shapes"], tuple),
-            dtypes=_decode_tree(state["dtypes"], str),
-            scaling=state["scaling"],
-            table=None if state["table"] is None else Table.from_dict(state["table"]),
-            names=state["names"],
-        )
+        """The Inputs that `to_dict` described.
+
+        Raises:
+            forms.Malformed: it described no such thing; the message names the entry.
+        """
+        forms.mapping("inputs", state, ("shapes", "dtypes", "scaling", "table", "names"))
+        shapes = _decode_tree(state["shapes"], _checked_shape, "inputs: shapes")
+        dtypes = _decode_tree(state["dtypes"], _checked_dtype, "inputs: dtypes")
+        rows = dict(arrays.leaves(map_shapes(_Shape, shapes)))
+        if set(rows) != set(dict(arrays.leaves(dtypes))):
+            raise forms.wrong("inputs: dtypes", state["dtypes"], "in the structure of the shapes")
+        scaling = forms.mapping("inputs: scaling", state["scaling"])
+        for name, parts in scaling.items():
+            if name not in rows:
+                raise forms.wrong("inputs: scaling", name, f"one of the inputs {list(rows)}")
+            _check_scaling(f"inputs: scaling: {name}", parts, rows[name].shape)
+        table = None
+        names = state["names"]
+        if state["table"] is not None:
+            table = Table.from_dict(state["table"])
+            if shapes != (table.width,) or dtypes not in ("float32", "float64") or scaling:
+                raise forms.wrong(
+                    "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
+                )
+            if dtypes == "float64" and any(c["kind"] != "number" for c in table.columns):
+                raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
+        if names is not None:
+            known = [] if table is None else table.names
+            if forms.items("inputs: names", names) != known or not all(
+                isinstance(name, str) for name in names
+            ):
+                raise forms.wrong("inputs: names", names, "the names of the table's columns")
+        return cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
 
 
 class Scaler:
@@ -384,9 +417,49 @@ def _encode_tree(tree: Tree, is_leaf: Callable[[Any], bool]) -> Any:
     return {"tuple": [_encode_tree(v, is_leaf) for v in tree]}
 
 
-def _decode_tree(state: Any, leaf: Callable[[Any], Any]) -> Any:
-    if "leaf" in state:
-        return leaf(state["leaf"])
-    if "dict" in state:
-        return {k: _decode_tree(v, leaf) for k, v in state["dict"]}
-    return tuple(_decode_tree(v, leaf) for v in state["tuple"])
+def _decode_tree(state: Any, leaf: Callable[[str, Any], Any], entry: str) -> Any:
+    forms.mapping(entry, state)
+    kind = next(iter(state), None)
+    if len(state) != 1 or kind not in ("leaf", "dict", "tuple"):
+        raise forms.wrong(entry, state, "one of 'leaf', 'dict' and 'tuple'")
+    if kind == "leaf":
+        return leaf(entry, state["leaf"])
+    parts = forms.items(entry, state[kind])
+    if not parts:
+        raise forms.wrong(entry, state, "at least one input")
+    if kind == "tuple":
+        return tuple(_decode_tree(v, leaf, entry) for v in parts)
+    found = {}
+    for pair in parts:
+        key, value = forms.items(entry, pair, 2)
+        if not isinstance(key, (str, int, float)) or key in found:
+            raise forms.wrong(entry, key, "the name of an input, which stands once")
+        found[key] = _decode_tree(value, leaf, entry)
+    return found
+
+
+def _checked_shape(entry: str, value: Any) -> tuple[int | None, ...]:
+    shape = tuple(
+        None if d is None else forms.whole(entry, d, 0, _MOST_ELEMENTS)
+        for d in forms.items(entry, value)
+    )
+    if math.prod(d or 1 for d in shape) > _MOST_ELEMENTS:
+        raise forms.wrong(entry, value, f"of at most {_MOST_ELEMENTS:,} numbers a row")
+    if len(shape) > _MOST_RANK:
+        raise forms.wrong(entry, value, f"of at most {_MOST_RANK} dimensions")
+    return shape
+
+
+def _checked_dtype(entry: str, value: Any) -> str:
+    return forms.text(entry, value, _DTYPES)
+
+
+def _check_scaling(entry: str, parts: Any, shape: tuple[int | None, ...]) -> None:
+    for part, above in zip(forms.items(entry, parts, 2), (-math.inf, 0.0), strict=True):
+        if isinstance(part, list):
+            if not shape or shape[-1] not in (None, len(part)) or not part:
+                raise forms.wrong(entry, part, f"as long as rows of shape {shape}")
+            for value in part:
+                forms.number(entry, value, above=above)
+        else:
+            forms.number(entry, part, above=above)

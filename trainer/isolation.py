@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,8 +57,13 @@ def globals_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def model_kept(model: keras.Model) -> Iterator[None]:
-    """Give every variable its value back: weights, seeds, moving means, metrics, optimizer."""
+def model_kept(model: keras.Model, watch: Any = None) -> Iterator[None]:
+    """Give every variable its value back: weights, seeds, moving means, metrics, optimizer.
+
+    Args:
+        model: whose variables these are.
+        watch: the OwnState of a fit, whose variables and extra state are given back too.
+    """
     import tensorflow as tf
 
     from trainer.keeping import variables
@@ -66,7 +71,8 @@ def model_kept(model: keras.Model) -> Iterator[None]:
     found = variables(model)
     before = [tf.identity(variable.value) for variable in found]
     try:
-        yield
+        with contextlib.nullcontext() if watch is None else watch.kept():
+            yield
     finally:
         for variable, value in zip(found, before, strict=True):
             variable.assign(value)

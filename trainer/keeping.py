@@ -22,14 +22,17 @@ import numpy as np
 from trainer import plain
 from trainer.callbacks import states
 from trainer.engine import twins
+from trainer.engine.feeds import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.statefile import BadState, StateFolder
+from trainer.walking import is_saved
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.history import History
+    from trainer.own_state import OwnState
 
 # The least that training is to last for each second that saving takes: saving each epoch then
 # takes at most a 51st of the time, however short an epoch is. What the thread that writes computes
@@ -47,13 +50,16 @@ class Keeper:
         callbacks: in the order of the fit.
         history: of the fit.
         feeds: those of training and validation; each epoch makes one pass.
-        interrupts: tells whether a signal asked for the end.
+        interrupts: tells whether a signal or a callback asked for a stop.
         epochs: of the fit.
         folder: where states are saved, or None to save none.
         minutes: the longest time without saving within an epoch, or None for no limit.
         steps: the most steps without saving within an epoch, or None for no limit.
+        chunk: the most steps in a dispatch: nothing can be saved within one.
         found: the state to go on with, or None to start anew.
         warm_up: runs a step, for a model that makes variables in its first one.
+        own: the variables and the extra state of a person's own, or None.
+        look: lets `own` see a step, "train" or "test", before the first one runs.
     """
 
     def __init__(
@@ -68,8 +74,11 @@ class Keeper:
         folder: StateFolder | None = None,
         minutes: float | None = None,
         steps: int | None = None,
+        chunk: int = 1,
         found: State | None = None,
         warm_up: Callable[[], Any] = lambda: None,
+        own: OwnState | None = None,
+        look: Callable[[str], Any] = lambda phase: None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -78,9 +87,14 @@ class Keeper:
         self._interrupts = interrupts
         self._epochs = epochs
         self._warm_up = warm_up
+        self._own = own
+        self._look = look
         self._folder = folder
         self._minutes = minutes
         self._every = steps
+        self._chunk = chunk
+        self._passed = (0, 0, 0.0)  # the last place, and when it was passed
+        self._seconds_a_step = 0.0
         self._found = found
         self._here = Position() if found is None else Position(**found[0]["position"])
         self._step = self._here.step
@@ -101,10 +115,17 @@ class Keeper:
         if self._found is not None:
             values, tensors = self._found
             self._found = None
+            self._check_place(values)
             if len(variables(self._model)) < len(values["variables"]):
                 self._warm_up()
+            if self._own is not None:
+                self._own.prepare(values.get("own"), self._look)
             restore_variables(self._model, values["variables"], tensors)
+            if self._own is not None:
+                self._own.restore(values.get("own"), tensors)
             self._restore_callbacks(values["callbacks"], tensors)
+            if self._own is not None:
+                self._own.restore_extra(values.get("extra"), tensors)
             self._history.records[:] = values["history"]
             for feed in self._feeds:
                 if feed is not None:
@@ -112,12 +133,18 @@ class Keeper:
         if self._folder is not None:
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # what cannot be saved is named before training
+            if self._own is not None:
+                self._own.extra({})
+                self._own.variables("start")
         self._saved = time.perf_counter()
+        self._passed = (self._here.epoch, self._here.step, self._saved)
         return self._here
 
     def passed(self, position: Position) -> None:
         """Save the state if it is time to."""
-        self._ending = self._interrupts.received is not None
+        interrupts = self._interrupts
+        self._ending = interrupts.received is not None or interrupts.asked is not None
+        self._measure(position)
         if self._folder is None or not self._due(position):
             return
         began = time.perf_counter()
@@ -128,8 +155,30 @@ class Keeper:
         self._step = position.step
 
     def ending(self) -> bool:
-        """Whether a signal had asked for the end at the last place that was passed."""
+        """Whether a signal or a callback had asked for a stop at the last place."""
         return self._ending
+
+    def at_once(self) -> bool:
+        """Whether it was a signal: whoever sent it may not wait for a validation."""
+        return self._interrupts.received is not None
+
+    def most_steps(self) -> int:
+        """The most steps that may be run before the next state is due.
+
+        Steps that take longer than was estimated would otherwise go on past `minutes` within one
+        dispatch. How many steps a dispatch has changes no number.
+        """
+        if self._folder is None or self._minutes is None or not self._seconds_a_step:
+            return MANY
+        left = self._saved + 60 * self._minutes - time.perf_counter()
+        return max(1, int(left / self._seconds_a_step))
+
+    def _measure(self, position: Position) -> None:
+        now = time.perf_counter()
+        epoch, step, then = self._passed
+        if position.epoch == epoch and position.step > step:
+            self._seconds_a_step = (now - then) / (position.step - step)
+        self._passed = (position.epoch, position.step, now)
 
     def _due(self, position: Position) -> bool:
         since = time.perf_counter() - self._saved
@@ -140,7 +189,8 @@ class Keeper:
             self._step = 0
             assert self._folder is not None
             return since >= SECONDS_A_SECOND * (self._took + self._folder.cost)
-        if self._every is not None and position.step - self._step >= self._every:
+        # where the next dispatch would go past the limit, now is the time
+        if self._every is not None and position.step - self._step + self._chunk > self._every:
             return True
         return self._minutes is not None and since >= 60 * self._minutes
 
@@ -158,6 +208,9 @@ class Keeper:
                 for i, callback in enumerate(self._callbacks)
             ],
         }
+        if self._own is not None:
+            values["own"] = self._own.capture(tensors)
+            values["extra"] = self._own.extra(tensors)
         return values, tensors
 
     @staticmethod
@@ -171,7 +224,21 @@ class Keeper:
         if saved != present:
             raise BadState(f"the run had the callbacks {saved}, and now there are {present}")
         for callback, entry in zip(self._callbacks, found, strict=True):
-            states.restore(callback, plain.decode(entry["state"], tensors))
+            try:
+                states.restore(callback, plain.decode(entry["state"], tensors))
+            except ValueError as error:
+                raise BadState(str(error)) from error
+
+    def _check_place(self, values: dict[str, Any]) -> None:
+        """Refuse a place that this training never comes to: it may be years of epochs away."""
+        steps = self._feeds[0].steps if self._feeds else None
+        if self._here.epoch > self._epochs or (steps is not None and self._here.step > steps):
+            raise BadState(
+                f"its place is epoch {self._here.epoch}, step {self._here.step}, and the training "
+                f"has {self._epochs} epochs of {steps} steps"
+            )
+        if len(values["history"]) > self._here.epoch:
+            raise BadState("its history is longer than the training was")
 
 
 def variables(model: keras.Model) -> list[Any]:
@@ -232,14 +299,22 @@ def restore_variables(
             f"the run's model had {len(saved)} variables, this one has {len(shapes)}, and they "
             f"differ{where}; was build_model changed since?"
         )
-    for i, variable in enumerate(found):
-        variable.assign(tensors[f"variable/{i}"])
+    values = [tensors.get(f"variable/{i}") for i in range(len(found))]
+    for variable, value in zip(found, values, strict=True):
+        if value is None or value.shape != tuple(variable.shape) or value.dtype.kind in "c":
+            raise BadState(f"the state has no such value of {variable.path!r}")
+    for variable, value in zip(found, values, strict=True):
+        variable.assign(value)
 
 
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
     """Warn of what callbacks of one's own hold that no state can keep."""
     for callback in callbacks:
-        names = states.forgotten(callback)
+        names = [
+            n
+            for n in states.forgotten(callback)
+            if not all(map(is_saved, _leaves(vars(callback)[n])))
+        ]
         if names:
             warnings.warn(
                 f"{type(callback).__name__}: a resumed run will not have back {', '.join(names)}; "

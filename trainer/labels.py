@@ -7,9 +7,14 @@ labels and probabilities, and for being written as JSON. Not for the structure o
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
+
+from trainer import forms
+
+_MOST_TEXT = 16 << 20  # bytes of an array of labels that a file may have beyond their text
 
 
 class Labels:
@@ -118,14 +123,51 @@ class Labels:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Labels:
-        """The Labels that `to_dict` described."""
-        dtype = np.dtype(state["classes_dtype"])
-        return cls(
-            state["kind"],
-            np.array(state["classes"], dtype=dtype),
-            np.dtype(state["dtype"]),
-            state["one_hot"],
-        )
+        """The Labels that `to_dict` described.
+
+        Raises:
+            forms.Malformed: it described no such thing; the message names the entry.
+        """
+        entry = "targets: labels"
+        forms.mapping(entry, state, ("kind", "classes", "classes_dtype", "dtype", "one_hot"))
+        kind = forms.text(f"{entry}: kind", state["kind"], ("binary", "multiclass", "multilabel"))
+        classes = forms.items(f"{entry}: classes", state["classes"])
+        flag = forms.flag(f"{entry}: one_hot", state["one_hot"])
+        dtype = _checked_dtype(f"{entry}: dtype", state["dtype"])
+        array = _checked_classes(f"{entry}: classes", classes, state["classes_dtype"])
+        fits = len(array) == 2 if kind == "binary" else len(array) >= 1
+        if kind == "multilabel":
+            fits = fits and dtype.kind in "biuf" and classes == list(range(len(classes)))
+        if not fits:
+            raise forms.wrong(f"{entry}: classes", classes, f"the classes of {kind!r} labels")
+        return cls(kind, array, dtype, flag)
+
+
+def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:
+    if re.fullmatch(r"[<>|=]([biuf][1248]|[US]\d{1,7})", forms.text(entry, value)) is None:
+        raise forms.wrong(entry, value, "the type of labels, such as '<i8' or '<U5'")
+    try:
+        found: np.dtype[Any] = np.dtype(value)
+    except TypeError as error:
+        raise forms.wrong(entry, value, "the type of labels, such as '<i8' or '<U5'") from error
+    return found
+
+
+def _checked_classes(entry: str, classes: list[Any], form: Any) -> np.ndarray:
+    dtype = _checked_dtype(f"{entry}_dtype", form)
+    kinds: dict[str, tuple[type, ...]] = {"b": (bool,), "f": (int, float), "U": (str,)}
+    for value in classes:
+        if type(value) not in kinds.get(dtype.kind, (int,)):
+            raise forms.wrong(entry, value, f"of the type {form!r}")
+    if dtype.kind == "U" and dtype.itemsize * len(classes) > _MOST_TEXT + 8 * len(str(classes)):
+        raise forms.wrong(f"{entry}_dtype", form, "about as long as the longest label")
+    try:
+        array = np.array(classes, dtype=dtype)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise forms.wrong(entry, classes, f"of the type {form!r}") from error
+    if array.tolist() != classes or (array[1:] <= array[:-1]).any():
+        raise forms.wrong(entry, classes, "in order, and each of them once")
+    return array
 
 
 def as_labels(y: Any, name: str) -> np.ndarray:

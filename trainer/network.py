@@ -207,7 +207,10 @@ class Network:
             resident_bytes=trainer.resident_bytes,
             jit=trainer.jit,
             interval=interval,
+            save_steps=None if trainer.run_dir is None else trainer.save_steps,
         )
+        self.program.compiled = self.decisions.compiled
+        self.program.batch_size = None if rows is None else min(trainer.batch_size, rows)
         self.program.jit = self.decisions.jit and not self.program.eager
         return self.decisions
 

@@ -55,23 +55,33 @@ def encode(value: Any, tensors: dict[str, np.ndarray], key: str) -> Any:
 
 
 def decode(form: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The value of a form that `encode` made; a variable comes back as an array."""
+    """The value of a form that `encode` made; a variable comes back as an array.
+
+    Raises:
+        ValueError: `encode` made no such form.
+    """
     if isinstance(form, list):
         return [decode(v, tensors) for v in form]
     if not isinstance(form, dict):
         return form
-    ((kind, content),) = form.items()
-    if kind == "dict":
-        return {k: decode(v, tensors) for k, v in content}
-    if kind in _CONTAINERS:
-        return _CONTAINERS[kind](decode(v, tensors) for v in content)
-    if kind == "array":
-        return tensors[content].copy()  # one that may be written to
-    if kind == "scalar":
-        return tensors[content][()]
+    try:
+        ((kind, content),) = form.items()
+        if kind == "dict":
+            return {k: decode(v, tensors) for k, v in content}
+        if kind in _CONTAINERS:
+            return _CONTAINERS[kind](decode(v, tensors) for v in content)
+        if kind == "array":
+            return tensors[content].copy()  # one that may be written to
+        if kind == "scalar":
+            return tensors[content][()]
+        found = tensors[content] if kind == "tensor" else None
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{str(form)[:80]} is no form of a value ({error})") from error
+    if found is None:
+        raise ValueError(f"{str(form)[:80]} is no form of a value")
     import tensorflow as tf
 
-    return tf.constant(tensors[content])
+    return tf.constant(found)
 
 
 def copied(value: Any) -> np.ndarray:

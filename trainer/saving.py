@@ -3,31 +3,34 @@
 Responsible for the file's form. A .keras file is a zip archive; `trainer.json` in it holds
 fields, inputs, targets and history. Loading rebuilds the network with build_model and reads the
 weights: no code comes out of the file, and nothing is unpickled. Not for writing a file whole
-(`files`), nor for the exact state of an unfinished run.
+(`files`), for the bounds of an archive (`archive`), for which classes a file may name (`allowed`),
+nor for the exact state of an unfinished run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import tempfile
 import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import callbacks
+from trainer import archive, callbacks, forms
 from trainer import targets as targets_module
-from trainer.arrays import Tree, map_named
+from trainer.allowed import Allowed, safe_mode
+from trainer.archive import ENTRY, WEIGHTS
+from trainer.arrays import Tree, leaves, map_named
 from trainer.building import build
 from trainer.checks import near_names
+from trainer.fields import path_fields
 from trainer.files import write_whole
+from trainer.forms import Malformed
 from trainer.history import History
 from trainer.inputs import Inputs
 from trainer.models import ModelSpec, map_shapes
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from trainer.base import Trainer
 
 FORMAT = 1
-ENTRY = "trainer.json"
-WEIGHTS = "model.weights.h5"  # the name that Keras gives it
+_KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
+_PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
 def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
@@ -51,9 +54,13 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}")
     kept: dict[str, Any] = {}
+    paths = path_fields(type(trainer))
     for name, value in trainer.get_params(deep=False).items():
+        if name in paths:
+            continue  # where files are on this machine is nothing to whom the file is given
         try:
-            kept[name] = to_json(value)
+            form = to_json(value)
+            kept[name] = _without_paths(form)[0] if name == "callbacks" else form
         except TypeError:
             warnings.warn(
                 f"{name}={value!r} cannot be written to a file; the loaded "
@@ -73,9 +80,10 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     return path
 
 
-def load(cls: type[Any], path: str | Path) -> Any:
+def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Read the file: see Trainer.load."""
     path = _as_path(path)
+    allowed = Allowed(cls, custom_objects)
     if not path.exists():
         near = {p.stem: p.name for p in path.parent.glob("*.keras")}
         found = [near[stem] for stem in near_names(path.stem, near)]
@@ -87,45 +95,173 @@ def load(cls: type[Any], path: str | Path) -> Any:
         raise IsADirectoryError(
             f"path={str(path)!r}: is a folder; write the name of a .keras file in it"
         )
+    if not path.is_file():
+        raise ValueError(
+            f"path={str(path)!r}: is no ordinary file; write the name of a .keras file"
+        )
     content = path.read_bytes()
+    where = f"path={str(path)!r}: "
     try:
-        meta = _meta(content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        parts = archive.members(content)
+    except archive.NotOurs as error:
+        raise ValueError(
+            f"{where}is no file that {cls.__name__}.save wrote, but an archive without {error}; "
+            "load a plain Keras model with keras.models.load_model"
+        ) from error
+    except Malformed as error:
         if content[:2] == b"PK":
             raise ValueError(
-                f"path={str(path)!r}: is cut short or damaged ({error}); save it again, or copy "
-                "it again from where it is whole"
+                f"{where}is cut short or damaged ({error}); save it again, or copy it again from "
+                "where it is whole"
             ) from error
         raise ValueError(
-            f"path={str(path)!r}: is no file that {cls.__name__}.save wrote ({error}); write the "
-            "name of one"
+            f"{where}is no file that {cls.__name__}.save wrote ({error}); write the name of one"
         ) from error
-    except KeyError as error:
+    try:
+        meta = _meta(parts[0], len(content))
+        trainer, history = _trainer(cls, meta, path, allowed)
+        network = _network(trainer, meta, parts[1])
+    except Malformed as error:
         raise ValueError(
-            f"path={str(path)!r}: is no file that {cls.__name__}.save wrote, but an archive "
-            f"without {error.args[0]}; load a plain Keras model with keras.models.load_model"
+            f"{where}{error}. {cls.__name__}.save does not write that: save it again, or copy it "
+            "again from where it is whole"
         ) from error
-    if meta["format"] > FORMAT:
-        raise ValueError(
-            f"path={str(path)!r}: has format {meta['format']}, and this version reads up to "
-            f"{FORMAT}; install the version of trainer that wrote it, or a newer one"
-        )
+    except _Misfit as error:
+        raise ValueError(f"{where}{error}") from error
+    trainer._keep(network, history, meta["seed"])
+    return trainer
+
+
+class _Misfit(ValueError):
+    """A file of ours that this class, or this version, cannot use."""
+
+
+def _meta(text: bytes, length: int) -> dict[str, Any]:
+    """The entries of trainer.json, of the right types; the parts check what is in them."""
+    try:
+        meta = forms.mapping("its content", forms.parse(text, length), ("format",))
+        number = forms.whole("format", meta["format"], 1)
+        if number > FORMAT:
+            raise _Misfit(
+                f"has format {number}, and this version reads up to {FORMAT}; install the version "
+                "of trainer that wrote it, or a newer one"
+            )
+        forms.mapping("its content", meta, _KEYS)
+        forms.no_others("its content", meta, _KEYS)
+        forms.text("class", meta["class"])
+        forms.mapping("fields", meta["fields"])
+        forms.whole("seed", meta["seed"], 0, 2**32 - 1)
+        forms.text("precision", meta["precision"], _PRECISIONS)
+    except Malformed as error:
+        raise Malformed(f"{ENTRY}: {error}") from error
+    return meta
+
+
+def _trainer(
+    cls: type[Any], meta: dict[str, Any], path: Path, allowed: Allowed
+) -> tuple[Any, History]:
+    """The Trainer with the file's fields, and its history."""
     if meta["class"] != cls.__name__:
-        raise ValueError(
-            f"path={str(path)!r}: was saved by {meta['class']}, not {cls.__name__}; write "
-            f"{meta['class']}.load({str(path)!r})"
+        other = meta["class"] if meta["class"].isidentifier() else forms.shown(meta["class"])
+        raise _Misfit(
+            f"was saved by {other}, not {cls.__name__}; write {other}.load({str(path)!r})"
         )
     known = set(cls._get_param_names())
     unknown = [name for name in meta["fields"] if name not in known]
     if unknown:
-        raise ValueError(
-            f"path={str(path)!r}: holds the field {unknown[0]!r}, which {cls.__name__} lacks; "
+        raise _Misfit(
+            f"holds the field {unknown[0]!r}, which {cls.__name__} lacks; "
             "load it with the class as it was when it was saved"
         )
-    trainer = cls(**{name: _from_json(value) for name, value in meta["fields"].items()})
-    network = network_from_bytes(trainer, content)
-    trainer._keep(network, History.from_dict(meta["history"]), meta["seed"])
-    return trainer
+    paths = path_fields(cls)
+    values = {}
+    for name, form in meta["fields"].items():
+        if name in paths:
+            continue  # files of version 0.1.0 have them
+        if name == "callbacks":
+            form, left = _without_paths(form)
+            for plugin, field, place in left:
+                warnings.warn(
+                    f"path={str(path)!r}: the callback {plugin!r} has {field}={place}; where to "
+                    f"write is not taken from a file, and the loaded {cls.__name__} has the "
+                    "default instead",
+                    stacklevel=4,
+                )
+        try:
+            values[name] = _from_json(form, allowed)
+            allowed.check(values[name])
+            if name == "callbacks":
+                _check_plugins(values[name], allowed)
+        except Malformed as error:
+            raise Malformed(f"{ENTRY}: fields: {name}: {error}") from error
+    try:
+        history = History.from_dict(meta["history"])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Malformed(f"{ENTRY}: history: {error}") from error
+    seed = values.get("random_state")
+    if seed is not None:
+        forms.whole(f"{ENTRY}: fields: random_state", seed, 0, 2**32 - 1)
+    try:
+        trainer = cls(**values)
+        with safe_mode():
+            trainer._check_fields()
+    except Exception as error:  # the user's hooks run here, and Keras', with the file's values
+        raise Malformed(f"{ENTRY}: fields: {error}") from error
+    return trainer, history
+
+
+def _check_plugins(specs: Any, allowed: Allowed) -> None:
+    for spec in specs if isinstance(specs, (list, tuple)) else ():
+        name = spec.get("name") if isinstance(spec, dict) else spec
+        if not isinstance(name, str):
+            raise forms.wrong("a callback", spec, "a name, or a dict with a name")
+        if name in callbacks.BUILT_IN:
+            continue
+        if name not in callbacks.names():
+            raise Malformed(f"there is no plugin {forms.shown(name)}; import the one it was")
+        registered = callbacks.find(name) if callbacks.is_registered(name) else None
+        allowed.check_plugin(name, registered)
+
+
+def _without_paths(form: Any) -> tuple[Any, list[tuple[str, str, str]]]:
+    """The form of the field callbacks without the plugins' paths, and those that were set."""
+    found: list[tuple[str, str, str]] = []
+
+    def one(spec: Any) -> Any:
+        pairs = spec.get("dict") if isinstance(spec, dict) else None
+        if not isinstance(pairs, list) or not all(
+            isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in pairs
+        ):
+            return spec
+        name = dict(pairs).get("name")
+        paths: tuple[str, ...] = ()
+        if isinstance(name, str) and (name in callbacks.BUILT_IN or callbacks.is_registered(name)):
+            paths = path_fields(callbacks.find(name))
+        found.extend(
+            (str(name), field, forms.shown(value))
+            for field, value in pairs
+            if field in paths and value is not None
+        )
+        return {"dict": [pair for pair in pairs if pair[0] not in paths]}
+
+    if isinstance(form, dict) and isinstance(form.get("tuple"), list):
+        return {"tuple": [one(spec) for spec in form["tuple"]]}, found
+    if isinstance(form, list):
+        return [one(spec) for spec in form], found
+    return form, found
+
+
+def history_of(content: bytes) -> History:
+    """The history in a file that `save` wrote.
+
+    Raises:
+        ValueError: it is no such file, or damaged.
+    """
+    try:
+        text, _ = archive.members(content)
+        return History.from_dict(_meta(text, len(content))["history"])
+    except ValueError as error:
+        raise ValueError(f"it is cut short or damaged ({error})") from error
 
 
 def to_bytes(
@@ -184,30 +320,50 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
     """Rebuild the network that `to_bytes` wrote, with the trainer's build_model.
 
     Raises:
-        ValueError: the weights do not fit what build_model makes.
+        ValueError: the content is damaged, or the weights do not fit what build_model makes.
     """
-    meta = _meta(content)
-    inputs = Inputs.from_dict(meta["inputs"])
-    targets = targets_module.from_dict(meta["targets"])
-    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
-    network = build(
-        trainer,
-        inputs,
-        targets,
-        spec,
-        precision=meta["precision"],
-        seed=meta["seed"],
-        probe=_blank_rows(inputs),
-        callbacks=callbacks.make_all(trainer.configure_callbacks()),
-    )
-    network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+    text, weights = archive.members(content)
+    return _network(trainer, _meta(text, len(content)), weights)
+
+
+def _network(trainer: Trainer, meta: dict[str, Any], weights: bytes) -> Network:
+    count, size = archive.weights_size(weights)
     try:
-        load_weights(network, content)
+        inputs = Inputs.from_dict(meta["inputs"])
+        targets = targets_module.from_dict(meta["targets"])
+        probe = _blank_rows(inputs)
+    except Malformed as error:
+        raise Malformed(f"{ENTRY}: {error}") from error
+    owner = type(trainer).__name__
+    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+    try:
+        with archive.variables_within(count, size):
+            network = build(
+                trainer,
+                inputs,
+                targets,
+                spec,
+                precision=meta["precision"],
+                seed=meta["seed"],
+                probe=probe,
+                callbacks=callbacks.make_all(trainer.configure_callbacks()),
+            )
+            # its state is in the file
+            network.core.optimizer.build(network.core.trainable_variables)
+    except Exception as error:  # whatever build_model raises: it has only the file to go by
+        large = archive.too_large(error)
+        if large is not None:
+            raise Malformed(f"{ENTRY}: {large}") from error
+        raise _Misfit(
+            f"{owner} cannot be built again with what the file says of fields, inputs and targets "
+            f"({_first_line(error)}); was {owner} changed since, or the file?"
+        ) from error
+    try:
+        _read_weights(network, weights)
     except ValueError as error:
-        raise ValueError(
-            f"the weights in the file do not fit the model that "
-            f"{type(trainer).__name__}.build_model makes now; was it changed since? "
-            f"Keras says: {str(error).strip().splitlines()[0]}"
+        raise _Misfit(
+            f"the weights in the file do not fit the model that {owner}.build_model makes now; "
+            f"was it changed since? Keras says: {_first_line(error)}"
         ) from error
     return network
 
@@ -216,12 +372,31 @@ def load_weights(network: Network, content: bytes) -> None:
     """Give a network the weights, and its optimizer the state, that `to_bytes` wrote.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: they do not fit, or the content is damaged.
     """
-    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            file = archive.extract(WEIGHTS, folder)
-        network.whole.load_weights(file)
+    _, weights = archive.members(content)
+    archive.weights_size(weights)
+    _read_weights(network, weights)
+
+
+def _read_weights(network: Network, weights: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network), safe_mode():
+        file = Path(folder) / WEIGHTS
+        file.write_bytes(weights)
+        with warnings.catch_warnings():
+            # Keras would go on with the weights of a new model, or without the optimizer's state
+            warnings.filterwarnings("error", "Skipping (nested container|variable loading)")
+            try:
+                network.whole.load_weights(file)
+            except ValueError:
+                raise
+            except Exception as error:  # of HDF5: OSError, RuntimeError, KeyError, ...
+                raise ValueError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -238,21 +413,6 @@ def _one_optimizer(network: Network) -> Iterator[None]:
         core.optimizer, core.compiled = shared, True
 
 
-def _meta(content: bytes) -> dict[str, Any]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        broken = archive.testzip()
-        if broken is not None:
-            raise zipfile.BadZipFile(f"{broken} is damaged")
-        for name in (ENTRY, WEIGHTS):
-            if name not in archive.namelist():
-                raise KeyError(name)
-        found: dict[str, Any] = json.loads(archive.read(ENTRY))
-    for key in ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history"):
-        if key not in found:
-            raise KeyError(f"{key} in {ENTRY}")
-    return found
-
-
 def _as_path(path: Any) -> Path:
     if not isinstance(path, (str, Path)):
         raise TypeError(f"path={path!r}: must be the name of a file, such as 'model.keras'")
@@ -260,10 +420,22 @@ def _as_path(path: Any) -> Path:
 
 
 def _blank_rows(inputs: Inputs) -> Tree:
-    dtypes: dict[str, str] = {}
-    map_named(lambda name, d: dtypes.setdefault(name, d), inputs.dtypes)
-    shapes = map_shapes(lambda s: np.zeros((2, *(d or 1 for d in s)), np.float32), inputs.shapes)
-    return map_named(lambda name, a: a.astype(dtypes[name]), shapes) if dtypes else shapes
+    dtypes = dict(leaves(inputs.dtypes))
+    if isinstance(inputs.dtypes, str):
+        dtypes = {"x": inputs.dtypes}
+    shaped = map_shapes(_Row, inputs.shapes)
+
+    def rows(name: str, row: _Row) -> np.ndarray:
+        # one zero, shown as often as need be: a file may say any shape, and this takes no memory
+        return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
+
+    return map_named(rows, shaped)
+
+
+class _Row:
+    # wraps a shape so that the tree functions take it for a leaf
+    def __init__(self, shape: tuple[int | None, ...]) -> None:
+        self.shape = shape
 
 
 def to_json(value: Any) -> Any:
@@ -300,15 +472,23 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _from_json(value: Any) -> Any:
-    import keras
-
-    if isinstance(value, list):
-        return [_from_json(v) for v in value]
-    if isinstance(value, dict):
-        if "keras" in value:
-            return keras.saving.deserialize_keras_object(value["keras"], safe_mode=True)
-        if "tuple" in value:
-            return tuple(_from_json(v) for v in value["tuple"])
-        return {_from_json(k): _from_json(v) for k, v in value["dict"]}
-    return value
+def _from_json(form: Any, allowed: Allowed) -> Any:
+    if isinstance(form, list):
+        return [_from_json(v, allowed) for v in form]
+    if not isinstance(form, dict):
+        return form
+    kind = next(iter(form), None)
+    if len(form) != 1 or kind not in ("keras", "tuple", "dict"):
+        raise forms.wrong("a value", form, "plain, or one of 'keras', 'tuple' and 'dict'")
+    if kind == "keras":
+        return allowed.make(form["keras"])
+    if kind == "tuple":
+        return tuple(_from_json(v, allowed) for v in forms.items("a tuple", form["tuple"]))
+    found = {}
+    for pair in forms.items("a dict", form["dict"]):
+        key, value = (_from_json(v, allowed) for v in forms.items("a pair", pair, 2))
+        try:
+            found[key] = value
+        except TypeError:
+            raise forms.wrong("a key", key, "plain, or a tuple") from None
+    return found

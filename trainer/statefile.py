@@ -13,7 +13,9 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import thread_time
@@ -21,11 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from trainer.files import write_whole
+from trainer import forms
+from trainer.files import no_link, write_whole
+from trainer.forms import Malformed
 
 FORMAT = 1
 KEPT = 2
 _STANDARD = "biufc"  # kinds of NumPy's own numbers; bfloat16 and float8 are of another package
+_OF_A_TRAINING = ("position", "history", "variables", "callbacks")
 Tensors = dict[str, np.ndarray]
 
 
@@ -63,22 +68,74 @@ def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
 
     try:
         length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        if length > len(content) - 8:
+            raise BadState("it is truncated or altered")
+        header = forms.parse(content[8 : 8 + length], len(content))["__metadata__"]
         text, digest = header["trainer"], header["sha256"]
         tensors = load(content)
-        values = json.loads(text)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        values = forms.mapping("its content", forms.parse(text.encode(), len(content)))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadState("it is truncated or altered") from error
     if _digest(text, tensors) != digest:
         raise BadState("its checksum is wrong: it was altered")
-    if values.pop("format") > FORMAT:
-        raise BadState("a newer version of trainer wrote it; install that one")
-    for name, (dtype, shape) in values.pop("forms").items():
-        import ml_dtypes
-
-        kind = np.dtype(getattr(ml_dtypes, dtype))
-        tensors[name] = np.frombuffer(tensors[name].tobytes(), kind).reshape(shape)
+    try:
+        newer = forms.whole("format", values.pop("format", None), 1) > FORMAT
+        if newer:
+            raise BadState("a newer version of trainer wrote it; install that one")
+        for name, form in forms.mapping("forms", values.pop("forms", None)).items():
+            tensors[name] = _in_own_form(name, form, tensors)
+        _check_values(values)
+    except Malformed as error:
+        raise BadState(f"no training wrote it: {error}") from error
     return values, tensors
+
+
+def _in_own_form(name: str, form: Any, tensors: Tensors) -> np.ndarray:
+    """An array of a type that NumPy lacks, from its bytes."""
+    import ml_dtypes
+
+    entry = f"forms: {name}"
+    dtype, shape = forms.items(entry, form, 2)
+    found = getattr(ml_dtypes, forms.text(entry, dtype), None)
+    if not isinstance(found, type) or name not in tensors:
+        raise forms.wrong(entry, form, "the type of a tensor")
+    kind, stored = np.dtype(found), tensors[name]
+    sizes = [forms.whole(entry, size) for size in forms.items(entry, shape)]
+    if stored.dtype != np.uint8 or math.prod(sizes) * kind.itemsize != stored.size:
+        raise forms.wrong(entry, form, f"of {stored.size} bytes")
+    return np.frombuffer(stored.tobytes(), kind).reshape(sizes)
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    """The parts that every state of a training has; of other files there are none to check."""
+    if "run" in values:
+        forms.text("run", values["run"])
+    if any(name in values for name in _OF_A_TRAINING):
+        forms.mapping("its content", values, _OF_A_TRAINING)
+        keys = ("epoch", "step", "logs", "seconds", "stopped")
+        position = forms.mapping("position", values["position"], keys)
+        forms.no_others("position", position, keys)
+        forms.whole("position: epoch", position["epoch"], 0, 2**40)
+        forms.whole("position: step", position["step"], 0, 2**40)
+        forms.number("position: seconds", position["seconds"])
+        forms.flag("position: stopped", position["stopped"])
+        _check_numbers("position: logs", position["logs"])
+        for record in forms.items("history", values["history"]):
+            _check_numbers("history", record)
+            forms.whole("history: epoch", record.get("epoch"), 1, 2**40)
+        for described in forms.items("variables", values["variables"]):
+            path, shape = forms.items("variables", described, 2)
+            forms.text("variables", path)
+            for size in forms.items("variables", shape):
+                forms.whole("variables", size)
+        for entry in forms.items("callbacks", values["callbacks"]):
+            forms.text("callbacks", forms.mapping("callbacks", entry, ("class", "state"))["class"])
+
+
+def _check_numbers(entry: str, logs: Any) -> None:
+    for name, value in forms.mapping(entry, logs).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise forms.wrong(f"{entry}: {name}", value, "a number")
 
 
 def _digest(text: str, tensors: Tensors) -> str:
@@ -96,11 +153,17 @@ class StateFolder:
     Args:
         folder: an existing folder.
         run: the identity of the run; files of another one are not read.
+        held: asked before each write and deletion whether the folder is still this run's; it
+            warns where it is not. Nothing is written any more then.
+
+    Raises:
+        OSError: the folder cannot be listed.
     """
 
-    def __init__(self, folder: Path, run: str) -> None:
+    def __init__(self, folder: Path, run: str, held: Callable[[], bool] = lambda: True) -> None:
         self._folder = folder
         self._run = run
+        self._held = held
         self._writer = ThreadPoolExecutor(1, "state")
         self._writing: Future[None] | None = None
         self._number = max((_number(p) for p in self._files()), default=0)
@@ -131,10 +194,12 @@ class StateFolder:
         def write() -> None:
             began = thread_time()
             try:
-                write_whole(path, to_bytes({"run": self._run, **values}, tensors))
-                whole = [file for file in self._files() if file not in self._unusable]
-                for old in [*whole[KEPT:], *self._unusable]:
-                    old.unlink(missing_ok=True)
+                content = to_bytes({"run": self._run, **values}, tensors)
+                if self._held():
+                    no_link(path)
+                    write_whole(path, content)
+                if self._held():
+                    self._delete_old()
             finally:
                 self._cost = thread_time() - began
 
@@ -147,6 +212,8 @@ class StateFolder:
         try:
             self._writing.result()
         except OSError as error:
+            if not self._held():
+                return  # that has been said
             warnings.warn(
                 f"the state of the run was not saved ({error}); training goes on, and the "
                 "earlier state is whole",
@@ -154,6 +221,13 @@ class StateFolder:
             )
         finally:
             self._writing = None
+
+    def _delete_old(self) -> None:
+        """Delete what the newer states make needless; what cannot be deleted stays."""
+        whole = [file for file in self._files() if file not in self._unusable]
+        for old in [*whole[KEPT:], *self._unusable]:
+            with contextlib.suppress(OSError):  # a folder in the place of a state, say
+                old.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Wait, and end the writer."""
@@ -169,8 +243,8 @@ class StateFolder:
         files = self._files()
         for path in files:
             try:
-                values, tensors = from_bytes(path.read_bytes())
-                if values.pop("run") != self._run:
+                values, tensors = from_bytes(_content(path))
+                if values.pop("run", None) != self._run:
                     raise BadState("it belongs to another run")
                 return values, tensors
             except BadState as error:
@@ -189,7 +263,24 @@ class StateFolder:
 
     def _files(self) -> list[Path]:
         """The newest first."""
-        return sorted(self._folder.glob("state-*.safetensors"), key=_number, reverse=True)
+        # not glob, which takes a folder that cannot be read for an empty one
+        found = [self._folder / name for name in os.listdir(self._folder)]
+        states = [path for path in found if path.match("state-*.safetensors")]
+        return sorted(states, key=_number, reverse=True)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a state's file.
+
+    Raises:
+        BadState: it cannot be read, or is a link, which would lead out of the folder.
+    """
+    try:
+        if path.is_symlink():
+            raise BadState("it is a link")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadState(f"it cannot be read ({error.strerror})") from error
 
 
 def _number(path: Path) -> int:

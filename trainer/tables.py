@@ -7,12 +7,14 @@ The encoder is part of the saved model, so serving never differs from training. 
 
 from __future__ import annotations
 
+import math
 import numbers
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer import forms
 from trainer.checks import did_you_mean
 
 if TYPE_CHECKING:
@@ -177,8 +179,54 @@ class Table:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Table:
-        """The Table that `to_dict` described."""
-        return cls(state["columns"])
+        """The Table that `to_dict` described.
+
+        Raises:
+            forms.Malformed: it described no such thing; the message names the entry.
+        """
+        entry = "inputs: table"
+        columns = forms.items(f"{entry}: columns", forms.mapping(entry, state).get("columns"))
+        if not columns:
+            raise forms.wrong(f"{entry}: columns", columns, "at least one column")
+        for i, column in enumerate(columns):
+            _check_column(f"{entry}: columns[{i}]", column)
+        names = [c["name"] for c in columns]
+        if len(set(names)) < len(names) or [c["input"] for c in columns] != _input_names(names):
+            raise forms.wrong(f"{entry}: columns", names, "names that stand once, and their inputs")
+        return cls(columns)
+
+    @property
+    def width(self) -> int:
+        """The numbers in a row of the encoder's matrix."""
+        return sum(
+            1 + c["indicator"] if c["kind"] == "number" else len(c["categories"]) + 1
+            for c in self.columns
+        )
+
+
+def _check_column(entry: str, column: Any) -> None:
+    forms.mapping(entry, column, ("name", "input", "kind"))
+    try:
+        name = _checked_name(column["name"])
+    except TypeError as error:
+        raise forms.wrong(f"{entry}: name", column["name"], "text or a number") from error
+    entry = f"{entry} ({forms.shown(name)})"
+    if forms.text(f"{entry}: kind", column["kind"], ("number", "category")) == "number":
+        forms.mapping(entry, column, ("median", "offset", "scale", "indicator"))
+        for key in ("median", "offset", "scale"):
+            above = 0.0 if key == "scale" else -math.inf
+            forms.number(f"{entry}: {key}", column[key], above=above)
+        forms.flag(f"{entry}: indicator", column["indicator"])
+        return
+    forms.mapping(entry, column, ("categories",))
+    found = forms.items(f"{entry}: categories", column["categories"])
+    # a list, and of text: Keras would take one text for the name of a file to read them from
+    for value in found:
+        forms.text(f"{entry}: categories", value)
+    if len(set(found)) < len(found) or len(found) >= MAX_CATEGORIES:
+        raise forms.wrong(
+            f"{entry}: categories", found, f"fewer than {MAX_CATEGORIES}, each of which stands once"
+        )
 
 
 def _checked_name(name: Any) -> str | int | float:

@@ -8,12 +8,13 @@ nested, for several outputs. Not for x (`inputs`), nor for losses (`compiling`).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 
-from trainer import arrays
+from trainer import arrays, forms
 from trainer.arrays import Tree, map_named, map_tree
 from trainer.labels import Labels
 from trainer.streams import UNKNOWN_LABEL
@@ -258,16 +259,61 @@ class Classes:
 
 
 def from_dict(state: dict[str, Any]) -> Numbers | Classes:
-    """The targets that `to_dict` described."""
-    if state["kind"] == "classes":
-        return Classes(_fill(state["structure"], iter(map(Labels.from_dict, state["labels"]))))
+    """The targets that `to_dict` described.
+
+    Raises:
+        forms.Malformed: it described no such thing; the message names the entry.
+    """
+    forms.mapping("targets", state, ("kind", "structure"))
+    form = state["structure"]
+    count = _leaves_of(form)
+    if forms.text("targets: kind", state["kind"], ("classes", "numbers")) == "classes":
+        labels = forms.items("targets: labels", state.get("labels"), count)
+        return Classes(_fill(form, iter([Labels.from_dict(label) for label in labels])))
+    forms.mapping("targets", state, ("task", "outputs", "flat", "scale"))
+    tasks = ("custom", "regression", "classification", "multilabel")
+    task = forms.text("targets: task", state["task"], tasks)
+    outputs = forms.items("targets: outputs", state["outputs"], count)
+    pairs = [forms.items("targets: outputs", pair, 2) for pair in outputs]
+    widths = [forms.whole("targets: outputs", width, 1, 2**31) for _, width in pairs]
+    flat = forms.items("targets: flat", state["flat"], count)
+    for value in flat:
+        forms.flag("targets: flat", value)
     scale = state["scale"]
+    if scale is not None:
+        for part, above in zip(
+            forms.items("targets: scale", scale, 2), (-math.inf, 0.0), strict=True
+        ):
+            if form is not None:
+                raise forms.wrong("targets: scale", scale, "null for several outputs")
+            for value in forms.items("targets: scale", part, widths[0]):
+                forms.number("targets: scale", value, above=above)
     return Numbers(
-        state["task"],
-        _fill(state["structure"], iter(w for _, w in state["outputs"])),
-        _fill(state["structure"], iter(state["flat"])),
+        task,
+        _fill(form, iter(widths)),
+        _fill(form, iter(flat)),
         None if scale is None else (scale[0], scale[1]),
     )
+
+
+def _leaves_of(form: Any) -> int:
+    if form is None:
+        return 1
+    entry = "targets: structure"
+    forms.mapping(entry, form)
+    kind = next(iter(form), None)
+    if len(form) != 1 or kind not in ("dict", "tuple"):
+        raise forms.wrong(entry, form, "null, or one of 'dict' and 'tuple'")
+    parts = forms.items(entry, form[kind])
+    if kind == "dict":
+        parts = [forms.items(entry, pair, 2) for pair in parts]
+        keys = [key for key, _ in parts]
+        if not all(isinstance(k, (str, int, float)) for k in keys) or len(set(keys)) < len(keys):
+            raise forms.wrong(entry, keys, "names that stand once")
+        parts = [part for _, part in parts]
+    if not parts:
+        raise forms.wrong(entry, form, "at least one output")
+    return sum(map(_leaves_of, parts))
 
 
 def structure(tree: Tree) -> Any:

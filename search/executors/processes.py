@@ -3,7 +3,7 @@
 Responsible for starting workers, for their limits, and for telling how one ended. pebble's
 ProcessPool does the hard part: it ends a job that takes too long and replaces a process that died.
 It gives itself up when a process dies that had no job while no other had one; then there is a new
-pool.
+pool. What pebble takes for a worker is the worker's guard: see `guard`.
 
 A worker does not import the user's script again, as Python's own spawned processes do: a script
 that starts a search without `if __name__ == "__main__"` would start it in each worker.
@@ -16,12 +16,10 @@ import contextlib
 import multiprocessing.spawn
 import os
 import pickle
-import shutil
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -36,10 +34,15 @@ from search.executors import (
     TimedOut,
     Withdrawn,
     cores,
+    devices,
+    guard,
+    memory,
     worker,
 )
+from trainer.scratch import Scratch
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at the memory of the workers
+TIMES_OF_LOOK = 5  # between two looks lies this many times what the first has taken
 SECONDS_UNTIL_LOST = 2.0  # of a dead worker's job, of which pebble has not told
 LAST_WORDS = 2_000  # characters of what a process printed that its failure quotes
 
@@ -51,7 +54,8 @@ class Processes:
         work: takes an argument and gives a result that can be pickled; cloudpickle sends it.
         workers: how many processes.
         timeout: the seconds after which a job is ended, or None.
-        memory: the resident bytes above which a worker is ended, or None.
+        memory: the bytes above which a worker is ended with all that it started, as
+            `search.executors.memory` counts them; or None.
         recycle: the jobs after which a process is replaced by a new one; 0: never.
 
     Raises:
@@ -80,16 +84,18 @@ class Processes:
                 f"the search cannot be sent to other processes ({error}); write "
                 "executor='serial', or leave open files, locks and the like out of the estimator"
             ) from error
-        self._folder = Path(tempfile.mkdtemp(prefix="search-"))
+        self._scratch = Scratch("search-")
+        self._folder = self._scratch.path
         file = self._folder / "work.pickle"
         file.write_bytes(content)
+        self._seats = _Seats(self._folder, devices.shares(workers))
         threads = max(1, cores() // workers)
         self._new_pool: Callable[[], Any] = lambda: ProcessPool(
             max_workers=workers,
             max_tasks=recycle,
             initializer=worker.prepare,
             initargs=(str(file), str(self._folder), os.getpid(), threads),
-            context=_Context(),
+            context=_Context(self._seats),
         )
         self._pool = self._new_pool()
         self._killed: dict[int, int] = {}
@@ -133,8 +139,7 @@ class Processes:
         return outer
 
     def _renew(self) -> None:
-        self._pool.stop()
-        self._pool.join()
+        self._end_pool()
         for job in list(self._jobs.values()):
             _end(job, self._without_worker())
         self._jobs.clear()
@@ -144,9 +149,14 @@ class Processes:
     def close(self) -> None:
         """End all workers, and what they are doing."""
         self._closed.set()
+        self._end_pool()
+        self._scratch.remove()
+
+    def _end_pool(self) -> None:
         self._pool.stop()
+        self._seats.end()  # all at once: pebble ends one after another
         self._pool.join()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._seats.sweep()
 
     def _failure(self, error: BaseException) -> Failure:
         from pebble import ProcessExpired
@@ -177,7 +187,9 @@ class Processes:
     def _without_worker(self) -> Failure:
         if self._killed:
             return self._too_large(*list(self._killed.items())[-1])
-        return Crashed("its process died before it could begin")
+        dead = (int(f.stem) for f in self._folder.glob("*.txt") if not _alive(int(f.stem)))
+        said = next(filter(None, map(self._last_words, dead)), "")
+        return Crashed(f"its process died before it could begin{said}")
 
     def _last_words(self, pid: int | None) -> str:
         try:
@@ -188,14 +200,18 @@ class Processes:
 
     def _watch(self) -> None:
         dead: dict[Path, float] = {}
+        look = 0.0
         while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
             jobs = list(self._jobs.values())
             if jobs and not self._pool.active:
                 for job in jobs:
                     _end(job, self._without_worker())
-            if self._memory is not None:
+            if self._memory is not None and time.monotonic() >= look:
+                began = time.monotonic()
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
+                # to count large memories takes long, and holds up those whose they are
+                look = time.monotonic() + TIMES_OF_LOOK * (time.monotonic() - began)
             # pebble takes a process that left with 0 for one that had nothing to do, and would wait
             # for its job for ever; of every other death it tells soon
             marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]
@@ -210,15 +226,18 @@ class Processes:
                         _end(lost, Crashed(f"its process left with exit code 0{said}"))
 
     def _limit(self, pid: int) -> None:
-        import psutil
-
         assert self._memory is not None
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            taken = process.memory_info().rss
-            if taken > self._memory and process.ppid() == os.getpid():
-                self._killed[pid] = taken
-                process.kill()
+        if not _alive(pid):
+            return
+        tree = guard.descendants(pid) if worker.GUARDED else [pid, *guard.descendants(pid)]
+        taken = memory.above(tree, self._memory)
+        if taken is None:
+            return
+        self._killed[pid] = taken
+        for process in tree:  # not the guard: it ends what these start meanwhile
+            if not guard.is_helper(process, of_living=False):
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
 
 
 class _Job(Future[Any]):
@@ -250,33 +269,119 @@ def _end(future: Future[Any], failure: Failure) -> None:
         future.set_exception(failure)
 
 
+class _Seats:
+    """The places of the workers of a pool: whoever replaces one has its number and its devices.
+
+    Args:
+        folder: of the pool.
+        environments: what is set in the environment of a worker, by its number.
+    """
+
+    def __init__(self, folder: Path, environments: Sequence[dict[str, str]]) -> None:
+        self._folder = folder
+        self._environments = environments
+        self._taken: dict[int, _Process] = {}
+
+    def process(self, **options: Any) -> _Process:
+        """A process that is not started, in the first free place."""
+        number = 0
+        while (taken := self._taken.get(number)) is not None and taken.is_alive():
+            number += 1
+        if taken is not None:
+            _end_session(taken)
+        environment = self._environments[number % len(self._environments)]
+        made = self._taken[number] = _Process(**options)
+        made.settle(self._folder, environment)
+        return made
+
+    def end(self) -> None:
+        """Ask all workers to end, and give them some time."""
+        for process in list(self._taken.values()):
+            with contextlib.suppress(OSError, AttributeError):  # it has not been started
+                process.terminate()
+        for process in list(self._taken.values()):
+            with contextlib.suppress(AssertionError):
+                process.join(guard.SECONDS_TO_END)
+
+    def sweep(self) -> None:
+        """End what is left of workers whose guard was killed."""
+        for process in self._taken.values():
+            _end_session(process)
+        self._taken.clear()
+
+
+def _end_session(process: _Process) -> None:
+    number = process.pid
+    if number is None or not worker.GUARDED or process.exitcode != -signal.SIGKILL:
+        return  # the guard has ended by itself, and everything below it before
+    import psutil
+
+    # while somebody is in a session, no other process can have its number
+    for other in [] if psutil.pid_exists(number) else psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getsid(other) == number:
+                os.kill(other, signal.SIGKILL)
+
+
 class _Process(SpawnProcess):
-    """A spawned process that does not import the main module."""
+    """A spawned process that does not import the main module, below a guard."""
+
+    _folder = Path()
+    _environment: Mapping[str, str] = {}
+
+    def settle(self, folder: Path, environment: Mapping[str, str]) -> None:
+        """Set where it puts its marks, and what its environment has besides this process's."""
+        self._folder, self._environment = folder, environment
+
+    def run(self) -> None:
+        """Called in the new process, before anything heavy is imported."""
+        os.environ.update(self._environment)
+        super().run()
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _without_main():
+        with _own_start(process_obj._folder):
             return SpawnProcess._Popen(process_obj)
 
 
 class _Context(SpawnContext):
-    Process = _Process
+    """Starts processes in seats."""
+
+    def __init__(self, seats: _Seats) -> None:
+        super().__init__()
+        self.Process = seats.process  # type: ignore[misc, assignment]
 
 
 _preparing = threading.Lock()
+_GUARDED = (
+    "from importlib import util; "
+    "spec = util.spec_from_file_location('guard', {file!r}); "
+    "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
+    "guard.begin({folder!r}, {parent}); {command}"
+)
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
+def _own_start(folder: Path) -> Iterator[None]:
     with _preparing:
         whole = multiprocessing.spawn.get_preparation_data
+        whole_line = multiprocessing.spawn.get_command_line
 
         def data(name: str) -> dict[str, Any]:
             found = whole(name)
             return {k: v for k, v in found.items() if not k.startswith("init_main")}
 
+        def line(**numbers: Any) -> list[str]:
+            *before, command, last = whole_line(**numbers)
+            if not worker.GUARDED:
+                return [*before, command, last]
+            names = {"file": guard.__file__, "folder": str(folder), "parent": os.getpid()}
+            return [*before, _GUARDED.format(**names, command=command), last]
+
         multiprocessing.spawn.get_preparation_data = data
+        multiprocessing.spawn.get_command_line = line
         try:
             yield
         finally:
             multiprocessing.spawn.get_preparation_data = whole
+            multiprocessing.spawn.get_command_line = whole_line

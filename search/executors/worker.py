@@ -1,7 +1,8 @@
 """What happens in a worker process. It imports nothing heavy before its threads are limited.
 
-Responsible for preparing the process, for loading the work once, and for answers that can always
-be sent back. Not for starting and ending processes (`processes`).
+Responsible for preparing the process, for loading the work once, for answers that can always be
+sent back, and for ending what a job leaves running. Not for starting and ending workers
+(`processes`), nor for what a worker leaves that has died (`guard`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-SECONDS_BETWEEN_LOOKS = 0.5  # at whether the coordinator still lives
-PR_SET_PDEATHSIG = 1  # of Linux' prctl
+from search.executors import guard
+
+SECONDS_BETWEEN_LOOKS = 0.5  # at whether the parent still lives
+SECONDS_TO_CLEAN = 5.0  # within which the processes that a job left must have ended
+# then a worker's parent is its guard, and else the coordinator
+GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 _work: Any = None
 _file = ""
+_number = 0  # by which the coordinator knows this worker: that of its guard
 
 
 def prepare(work: str, folder: str, parent: int, threads: int) -> None:
@@ -31,26 +37,58 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     Args:
         work: the file of the pickled work.
         folder: where the process puts its mark, and what it prints.
-        parent: the coordinator's process; when it is gone, this one ends itself.
+        parent: the coordinator's process.
         threads: the threads that libraries may use, unless the environment says otherwise.
     """
-    global _file
+    global _file, _number
     _file = work
+    _number = os.getppid() if GUARDED else os.getpid()
     for name in THREADS:
         os.environ.setdefault(name, str(threads))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # several processes share a GPU: none may take all of its memory at once
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    mark = Path(folder) / f"{os.getpid()}.txt"
-    output = os.open(mark, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    os.close(output)
-    _end_with(parent)
+    if GUARDED:
+        _clean_up_alone()
+        _answer_as(_number)
+        _end_without(_number)
+    else:
+        _print_to(Path(folder) / f"{_number}.txt")
+        _end_without(parent)
     with contextlib.suppress(Exception):  # the first job says what is wrong
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
             warm_up()
+
+
+def _clean_up_alone() -> None:
+    """Let semaphores and shared memory of jobs be deleted when this worker dies.
+
+    Spawned processes share the tracker of their parent, which waits until all of them have ended,
+    and then warns on the parent's stderr of what they left.
+    """
+    from multiprocessing import resource_tracker
+
+    tracker: Any = resource_tracker._resource_tracker
+    tracker._fd = tracker._pid = None  # it starts another when there is something to track
+
+
+def _answer_as(number: int) -> None:
+    """Tell pebble the number under which it knows this worker when a job has begun."""
+    from pebble.pool.process import Acknowledgement
+
+    whole = Acknowledgement.__init__
+
+    def acknowledge(self: Any, worker: int, task: int) -> None:
+        whole(self, number, task)
+
+    Acknowledgement.__init__ = acknowledge  # type: ignore[method-assign]
+
+
+def _print_to(file: Path) -> None:
+    output = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
 
 
 def _loaded() -> Any:
@@ -66,15 +104,17 @@ def _loaded() -> Any:
 def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
     """Do the work: ("result", it, pickled) or ("raised", the error as text).
 
-    Neither may be sent as it is: exceptions and results may not pickle.
+    Neither may be sent as it is: exceptions and results may not pickle. Processes that the job
+    started and left running are ended; the next job finds the machine as this one did.
 
     Args:
         job: its number; a file beside the process's output holds it while it runs.
         argument: of the work, pickled.
     """
     os.ftruncate(1, 0)  # what this job prints is all that its file holds
-    mark = Path(_file).with_name(f"{os.getpid()}.job")
+    mark = Path(_file).with_name(f"{_number}.job")
     mark.write_text(str(job))
+    before = _processes()
     try:
         import cloudpickle
 
@@ -83,22 +123,65 @@ def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
         text = "".join(traceback.format_exception(error))
         return "raised", f"{type(error).__name__}: {error}\n{text}"
     finally:
+        _end_processes(before)
         sys.stdout.flush()
         sys.stderr.flush()
         mark.unlink(missing_ok=True)
 
 
-def _end_with(parent: int) -> None:
-    if sys.platform == "linux":
-        # a thread could not end a long computation that does not let go of the interpreter
-        with contextlib.suppress(OSError, AttributeError):
-            import ctypes
+def _processes() -> set[int]:
+    return set(guard.descendants(os.getpid()))
 
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+def _end_processes(before: set[int]) -> None:
+    """End the processes below this one that are new, but for those that libraries keep for it."""
+    until = time.monotonic() + SECONDS_TO_CLEAN
+    if _new(before):
+        _end_pool_of_joblib()
+    while time.monotonic() < until:
+        left = _new(before)
+        if not left:
+            return
+        for process in left:
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)
+        for process in left:
+            with contextlib.suppress(OSError):  # no child of ours, or somebody waited for it
+                os.waitpid(process, os.WNOHANG)
+    print(f"processes {_new(before)} of the job could not be ended", file=sys.stderr)
+
+
+def _new(before: set[int]) -> list[int]:
+    direct = set(guard.children(os.getpid()))
+    return [
+        process
+        for process in guard.descendants(os.getpid())
+        if process not in before
+        and not (process in direct and guard.is_helper(process, of_living=True))
+    ]
+
+
+def _end_pool_of_joblib() -> None:
+    """Let joblib know that its processes end: it would take them for crashed."""
+    if "joblib.externals.loky" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        # where there is none, it makes one without processes
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _end_without(parent: int) -> None:
+    """End this process when its parent has; on Linux the kernel sees to it, whatever it is doing.
+
+    Elsewhere a thread does, which cannot end a long computation that does not let go of the
+    interpreter.
+    """
 
     def look() -> None:
         while os.getppid() == parent:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    if sys.platform != "linux":
+        threading.Thread(target=look, daemon=True).start()

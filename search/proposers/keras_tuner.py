@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from search.proposers import Finished, Outcome, Proposal, Wait, gaussian
 from search.space import LEVELS, Point, Space, listed, same, values
+from trainer.allowed import safe_mode
 from trainer.checks import did_you_mean
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
 
@@ -204,7 +205,12 @@ class KerasTuner:
         self._asked = snapshot["asked"]
         self._known = dict(snapshot["known"])
         config = copy.deepcopy(snapshot["oracle"]["hyperparameters"])  # from_config changes it
-        parameters = HyperParameters.from_config(config)
+        kinds = ("Boolean", "Choice", "Fixed", "Float", "Int")
+        for entry in config["space"]:  # Keras would look for any other class among all it knows
+            if entry["class_name"] not in kinds:
+                raise ValueError(f"the study's space has a {entry['class_name']!r}, which is none")
+        with safe_mode():
+            parameters = HyperParameters.from_config(config)
         oracle.trials, self._told, self._texts = {}, {}, {}
         for text in snapshot["trials"]:
             key, parameters.values, status, told, score = json.loads(text)

@@ -223,6 +223,66 @@ def test_orphans_end_by_themselves(tmp_path: Path) -> None:
     assert alive == []
 
 
+CLOSING = """
+    import os, signal, sys, time
+    from search.executors.processes import Processes
+
+    def work(argument):
+        if argument == "leave":
+            os._exit(1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # closing takes a while
+        open(sys.argv[1], "w").close()
+        time.sleep(600)
+
+    pool = Processes(work, workers=2)
+    pool.submit("busy")
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    try:
+        pool.submit("leave").result(60)
+    except Exception as error:
+        print(error)
+    pool.close()  # while a worker starts in the place of the one that left
+"""
+
+
+def test_nothing_is_printed_when_a_pool_closes_while_a_worker_starts(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(CLOSING))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "busy")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stderr == ""
+    assert done.stdout == "its process left with exit code 1\n"
+
+
+STARTING = """
+    import sys
+    from search.executors.processes import Processes
+
+    pool = Processes(print, workers=2)
+    for _ in range(3):
+        pool.submit(0)
+        pool._renew()
+    pool.close()
+"""
+
+
+def test_nothing_is_printed_when_workers_end_before_they_have_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(STARTING)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("argument", ["raise", "exit"])
 def test_the_serial_executor_tells_failures_alike(argument: str) -> None:
     with pytest.raises(Raised, match=r"(ValueError: a reason|SystemExit: 0)\n"):

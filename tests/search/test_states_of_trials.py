@@ -10,11 +10,15 @@ import pytest
 
 from search import Space
 from search.evaluation import Evaluation
-from search.study import Folder, discard
+from search.folders import TrialFolders
+from search.study import Folder
 from search.trial import Job
 from trainer import Float
 
 CHILD = Job(5, {}, 1, epochs=9, parent=2, parent_epochs=3)
+
+
+STUDY = "0123456789abcdef"
 
 
 def _run(path: Path, status: str, epochs: int) -> Path:
@@ -25,55 +29,73 @@ def _run(path: Path, status: str, epochs: int) -> Path:
     return path
 
 
-def _prepare(folder: Path, job: Job) -> tuple[Any, Path]:
-    evaluation = Evaluation(None, None, None, folder=folder)  # type: ignore[arg-type]
-    path = folder / str(job.trial) / "0-0"
+def _prepare(folders: TrialFolders, job: Job) -> tuple[Any, Path]:
+    evaluation = Evaluation(None, None, None, folders=folders)  # type: ignore[arg-type]
+    path = folders.make(job.trial) / "0-0"
     return evaluation._prepare_run(job, path, "0-0"), path
 
 
-def test_a_trial_goes_on_from_a_whole_copy_of_its_parent(tmp_path: Path) -> None:
-    _run(tmp_path / "2" / "0-0", "finished", 3)
-    half = tmp_path / "5" / ".0-0"  # a copy that was killed
-    half.mkdir(parents=True)
-    resume, path = _prepare(tmp_path, CHILD)
+@pytest.fixture
+def folders(tmp_path: Path) -> TrialFolders:
+    return TrialFolders(tmp_path / "trials", STUDY)
+
+
+def test_a_trial_goes_on_from_a_whole_copy_of_its_parent(folders: TrialFolders) -> None:
+    _run(folders.make(2) / "0-0", "finished", 3)
+    half = folders.make(5) / ".0-0"  # a copy that was killed
+    half.mkdir()
+    (half / "left").touch()
+    resume, path = _prepare(folders, CHILD)
     assert resume is True
     assert (path / "of").read_text() == "2"
     assert not half.exists()
+    assert not (path / "left").exists()
 
 
-def test_a_trial_that_had_begun_goes_on_from_its_own_state(tmp_path: Path) -> None:
-    _run(tmp_path / "2" / "0-0", "finished", 3)
-    _run(tmp_path / "5" / "0-0", "unfinished", 9)
-    resume, path = _prepare(tmp_path, CHILD)
+def test_a_trial_that_had_begun_goes_on_from_its_own_state(folders: TrialFolders) -> None:
+    _run(folders.make(2) / "0-0", "finished", 3)
+    _run(folders.make(5) / "0-0", "unfinished", 9)
+    resume, path = _prepare(folders, CHILD)
     assert resume == "auto"
     assert (path / "of").read_text() == "5"
 
 
-def test_a_trial_that_had_ended_unheard_is_run_again_from_its_parent(tmp_path: Path) -> None:
-    _run(tmp_path / "2" / "0-0", "finished", 3)
-    _run(tmp_path / "5" / "0-0", "finished", 9)
-    resume, path = _prepare(tmp_path, CHILD)
+def test_a_trial_that_had_ended_unheard_is_run_again_from_its_parent(
+    folders: TrialFolders,
+) -> None:
+    _run(folders.make(2) / "0-0", "finished", 3)
+    _run(folders.make(5) / "0-0", "finished", 9)
+    resume, path = _prepare(folders, CHILD)
     assert resume is True
     assert (path / "of").read_text() == "2"
+    assert not path.with_name(".0-0").exists()
 
 
-def test_a_trial_whose_parents_state_is_gone_begins_at_the_beginning(tmp_path: Path) -> None:
-    resume, path = _prepare(tmp_path, CHILD)
+def test_a_trial_whose_parents_state_is_gone_begins_at_the_beginning(
+    folders: TrialFolders,
+) -> None:
+    resume, path = _prepare(folders, CHILD)
     assert resume == "auto"
     assert not path.exists()
 
 
-def test_a_folder_is_deleted_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = _run(tmp_path / "2" / "0-0", "finished", 3)
-    with monkeypatch.context() as patched:
-        patched.setattr("shutil.rmtree", lambda *args, **options: None)  # killed before it
-        discard(path)
+def test_a_parent_is_not_a_strangers_folder_with_its_number(folders: TrialFolders) -> None:
+    _run(folders.path / "2" / "0-0", "finished", 3)
+    resume, path = _prepare(folders, CHILD)
+    assert resume == "auto"
     assert not path.exists()
-    assert (path.with_name(".0-0") / "config.json").exists()
-    discard(path)
-    assert not path.with_name(".0-0").exists()
+
+
+def test_a_link_in_the_place_of_a_run_is_refused(folders: TrialFolders, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    for name in ("0-0", ".0-0"):
+        link = folders.make(5) / name
+        link.symlink_to(precious)
+        with pytest.raises(ValueError, match=rf"'trials/5/{name}' in it is a link to '.*precious'"):
+            _prepare(folders, CHILD)
+        link.unlink()
+    assert list(precious.iterdir()) == []
 
 
 def test_a_study_without_a_trial_may_become_another(tmp_path: Path) -> None:

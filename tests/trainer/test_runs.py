@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +15,11 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import Classifier, runs
+from trainer import Classifier, keeping, runs
 from trainer.callbacks.callback import Callback
+from trainer.engine import loop
+from trainer.engine.program import Program
+from trainer.holding import Hold
 from trainer.runs import RunError
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -142,17 +148,164 @@ def _raises(*arguments: Any) -> None:
     raise Ended
 
 
-@pytest.mark.parametrize("resume", ["auto", True, False])
-def test_a_finished_run_is_never_overwritten(resume: Any, tmp_path: Path) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a run but its log, and the file of its lock."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return {str(p): p.read_bytes() for p in files if p.name not in ("run.log", ".lock")}
+
+
+def everything(trainer: Any) -> list[bytes]:
+    """The bytes of all variables: weights, optimizer, seeds."""
+    return [np.asarray(v).tobytes() for v in keeping.variables(trainer._network.core)]
+
+
+def trained(trainer: Any) -> list[bytes]:
+    """The bytes of weights and optimizer: metrics are no part of a saved model."""
+    variables = trainer._network.core.optimizer.variables
+    return weights(trainer) + [np.asarray(v).tobytes() for v in variables]
+
+
+def trains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "train", _raises)
+
+
+@pytest.mark.parametrize("resume", ["auto", True])
+def test_a_finished_run_is_given_back_by_the_same_call_without_training(
+    resume: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = {"name": "early_stopping", "patience": 1, "monitor": "loss", "min_delta": 0.1}
+
+    def fitted(**options: Any) -> Any:
+        fields = {"callbacks": [stopping, "checkpoint", Counted()], "random_state": None}
+        return make(tmp_path, **fields, epochs=9).fit(X, Y, validation_data=(X, Y), **options)
+
+    first = fitted()
+    assert len(first.history_) < 9, "early stopping is a way to finish"
+    before = contents(tmp_path)
+    trains_nothing(monkeypatch)
+    again = fitted(resume=resume)
+    assert everything(again) == everything(first)
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+    assert again.history_ == first.history_
+    assert again.run_ == first.run_ == tmp_path and again.seed_ == first.seed_
+    for one, other in zip(again.callbacks_, first.callbacks_, strict=True):
+        assert type(one) is type(other)
+    stopped, kept, counted = again.callbacks_
+    assert stopped.stopped_epoch_ == first.callbacks_[0].stopped_epoch_ is not None
+    assert kept.kept == first.callbacks_[1].kept and kept.best == first.callbacks_[1].best
+    assert counted.count == len(first.history_)
+    assert contents(tmp_path) == before
+    assert again.evaluate(X, Y) == first.evaluate(X, Y)
+
+
+class Counted(Callback):
+    """Counts epochs."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.count = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.count += 1
+
+
+def test_hooks_of_kerass_callbacks_are_not_called_where_a_run_is_given_back(
+    tmp_path: Path,
+) -> None:
+    def logger() -> Any:
+        return keras.callbacks.CSVLogger(tmp_path / "log.csv")  # empties it when training begins
+
+    make(tmp_path / "run", callbacks=[logger()]).fit(X, Y)
+    before = (tmp_path / "log.csv").read_bytes()
+    assert before.count(b"\n") == 4
+    make(tmp_path / "run", callbacks=[logger()]).fit(X, Y)
+    assert (tmp_path / "log.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("fault", ["missing", "cut", "unreadable"])
+def test_a_finished_run_without_its_model_is_given_back_from_its_last_state(
+    fault: str, tmp_path: Path
+) -> None:
+    averaged = {"epochs": 4, "callbacks": [{"name": "swa", "start": 0.5}]}
+    first = make(tmp_path, **averaged).fit(X, Y)
+    path = tmp_path / "model.keras"
+    content = path.read_bytes()
+    path.unlink()
+    if fault == "cut":
+        path.write_bytes(content[:-100])
+    elif fault == "unreadable":
+        path.mkdir()
+    words = {"missing": "", "cut": "model.keras: cannot be used", "unreadable": "cannot be used"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if fault == "unreadable":
+            with pytest.raises(OSError, match="model.keras"):  # it cannot be written either
+                make(tmp_path, **averaged).fit(X, Y)
+            path.rmdir()
+        again = make(tmp_path, **averaged).fit(X, Y)
+    assert not words[fault] or any(words[fault] in str(w.message) for w in caught)
+    assert everything(again) == everything(first) and again.history_ == first.history_
+    assert weights(Small.load(path)) == weights(first)
+
+
+def test_a_finished_run_without_its_states_is_given_back_from_its_model(tmp_path: Path) -> None:
+    first = make(tmp_path).fit(X, Y)
+    for path in (tmp_path / "checkpoints").glob("state-*"):
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.warns(UserWarning, match="none of the states.*callbacks do not have their state"):
+        again = make(tmp_path).fit(X, Y)
+    assert trained(again) == trained(first) and again.history_ == first.history_
+    for path in (tmp_path / "checkpoints").glob("state-*"):
+        path.unlink()
+    assert trained(make(tmp_path).fit(X, Y)) == trained(first)
+    (tmp_path / "model.keras").unlink()
+    with pytest.raises(RunError, match="finished run of which neither model.keras nor a state"):
+        make(tmp_path).fit(X, Y)
+
+
+def test_a_trials_run_that_keeps_its_state_alone_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runs.state_alone():
+        first = make(tmp_path).fit(X, Y)
+        assert not (tmp_path / "model.keras").exists()
+        steps: list[int] = []
+        monkeypatch.setattr(
+            Program, "train_rows", lambda program, data, indices, even=False: steps.append(1)
+        )
+        again = make(tmp_path).fit(X, Y)
+        assert runs.finished_epochs(tmp_path) == 3
+    assert everything(again) == everything(first) and not steps
+
+
+def test_a_finished_run_that_differs_is_refused_with_the_differences(tmp_path: Path) -> None:
     make(tmp_path).fit(X, Y)
-    before = (tmp_path / "model.keras").read_bytes()
-    with pytest.raises(RunError, match=r"holds a finished run.*Small\.load\(") as error:
-        make(tmp_path, units=5).fit(X, Y, resume=resume)
-    assert "more epochs" not in str(error.value)
-    with pytest.raises(RunError, match="resume=True with more epochs trains it further"):
-        make(tmp_path).fit(X, Y, resume=resume)
-    assert (tmp_path / "model.keras").read_bytes() == before
-    assert config(tmp_path)["status"] == "finished"
+    before = contents(tmp_path)
+    for resume in ("auto", True):
+        with pytest.raises(RunError, match=r"a finished run that differs.*units was 4, is 5") as e:
+            make(tmp_path, units=5).fit(X, Y, resume=resume)
+        assert "Small.load(" in str(e.value) and "resume=True" not in str(e.value)
+        with pytest.raises(RunError, match="training x was"):
+            make(tmp_path).fit(X + 1, Y, resume=resume)
+        with pytest.raises(RunError, match="epochs was 3, is 2") as e:
+            make(tmp_path, epochs=2).fit(X, Y, resume=resume)
+        assert "resume=True" not in str(e.value)
+    with pytest.raises(RunError, match="resume=False: .*a finished run; write resume='auto' to ge"):
+        make(tmp_path).fit(X, Y, resume=False)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("first", ["finished", "unfinished"])
+def test_for_more_epochs_the_hint_is_resume_true(first: str, tmp_path: Path) -> None:
+    if first == "finished":
+        make(tmp_path).fit(X, Y)
+    else:
+        ended(tmp_path)
+    with pytest.raises(RunError, match="epochs was 3, is 4.*write resume=True to train it to 4"):
+        make(tmp_path, epochs=4).fit(X, Y)
+    with pytest.raises(RunError, match="units was") as error:
+        make(tmp_path, epochs=4, units=5).fit(X, Y)
+    assert "resume=True" not in str(error.value), "that alone would not help"
+    assert len(make(tmp_path, epochs=4).fit(X, Y, resume=True).history_) == 4
 
 
 @pytest.mark.parametrize(
@@ -271,8 +424,7 @@ def test_a_folder_in_use_is_refused_and_free_after_the_fit(tmp_path: Path) -> No
                 make(tmp_path).fit(X, Y)
 
     make(tmp_path, callbacks=[Second()], epochs=1).fit(X, Y)
-    with pytest.raises(RunError, match="finished"):
-        make(tmp_path, callbacks=[Second()], epochs=1).fit(X, Y)
+    assert len(make(tmp_path, callbacks=[Second()], epochs=1).fit(X, Y).history_) == 1
 
 
 def test_another_version_is_warned_of(tmp_path: Path) -> None:
@@ -317,8 +469,7 @@ def test_a_fit_that_was_refused_before_it_trained_does_not_occupy_its_folder(
         Classifier(epochs=1, verbose=0, run_dir=folder, callbacks=[bad]).fit(X, Y)
     trainer = Classifier(epochs=1, verbose=0, run_dir=folder, callbacks=["early_stopping"])
     assert len(trainer.fit(X, Y).history_) == 1
-    with pytest.raises(RunError, match="holds a finished run"):
-        trainer.fit(X, Y)
+    assert len(trainer.fit(X, Y).history_) == 1
 
 
 def test_a_run_that_was_killed_before_its_first_state_goes_on_in_the_folders_of_its_plugins(
@@ -338,3 +489,208 @@ def test_a_run_that_was_killed_before_its_first_state_goes_on_in_the_folders_of_
     assert list((tmp_path / "run" / "tensorboard").rglob("events.*"))
     trainer = Classifier(**fields, callbacks=["tensorboard", Kill()]).fit(X, Y)
     assert len(trainer.history_) == 1
+
+
+# ---- links, a folder that moves, is removed or is taken ----------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run", "link", "dangling"])
+def test_the_folder_may_be_a_link_and_is_resolved_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "dangling").symlink_to("made")
+    monkeypatch.chdir(tmp_path)
+    trainer = make(Path(name)).fit(X, Y)
+    real = tmp_path / {"run": "run", "link": "real", "dangling": "made"}[name]
+    assert trainer.run_ == real and (real / "model.keras").exists()
+    assert (tmp_path / name).is_symlink() is (name != "run")
+
+
+NAMES = [*runs._WRITTEN, ".lock", ".holder.json", "epochs.csv", "images", "statistics.csv"]
+INNER = ["checkpoints/.lock", "checkpoints/.run.json", "checkpoints/epoch-0001-loss-0.3.keras"]
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("name", [*NAMES, *INNER, "tensorboard", "images/epoch_0001.png"])
+def test_a_link_in_the_place_of_what_a_run_writes_is_refused_by_name_before_training(
+    name: str, dangling: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    (folder / name).parent.mkdir(parents=True)
+    if not dangling:
+        if Path(name).suffix or name == ".lock":
+            outside.write_text("precious")
+        else:
+            outside.mkdir()
+    (folder / name).symlink_to(outside)
+    trains_nothing(monkeypatch)
+    plugins = ["csv", "statistics", "checkpoint", "tensorboard"]
+    images = ["image_predictions"] if "images" in name else []
+    x = np.zeros((40, 2, 2), "float32") if images else X
+    with pytest.raises(ValueError, match=f"{name}.* is a link"):
+        Classifier(
+            model="mlp", epochs=1, verbose=0, run_dir=folder, callbacks=images or plugins
+        ).fit(x, Y)
+    assert outside.exists() is not dangling
+    if outside.is_file():
+        assert outside.read_text() == "precious"
+    elif not dangling:
+        assert list(outside.iterdir()) == []
+
+
+def test_a_link_that_a_run_does_not_write_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes").symlink_to(tmp_path / "outside")
+    make(tmp_path / "run").fit(X, Y)
+    assert (tmp_path / "run" / "notes").is_symlink()
+
+
+class Do(Callback):
+    """Does something at the end of an epoch."""
+
+    def __init__(self, what: Any, at: int = 0) -> None:
+        super().__init__()
+        self._what, self._at = what, at
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self._at:
+            self._what()
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("name", ["run.log", "history.csv", "model.keras", "checkpoints", "plots"])
+def test_a_link_that_appears_during_training_is_not_written_through(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # of no_curves
+    last = name in ("model.keras", "plots")
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+
+    def link() -> None:
+        if (folder / name).exists():
+            (folder / name).rename(tmp_path / "moved")
+        (folder / name).symlink_to(outside)
+
+    outside.mkdir() if "." not in name else outside.write_text("precious")
+    trainer = make(folder, callbacks=[Do(link)])
+    told: Any = pytest.raises(OSError, match="is a link")
+    with told if last else pytest.warns(UserWarning, match="is a link"):
+        trainer.fit(X, Y)
+    assert len(trainer.history_) == 3
+    if "." in name:
+        assert outside.read_text() == "precious"
+    else:
+        assert list(outside.iterdir()) == []
+
+
+def test_a_relative_folder_stays_where_it_was_when_a_callback_changes_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(tmp_path / "whole", callbacks=[Do(lambda: None), End()]).fit(X, Y)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def plugins(end: int | None) -> list[Any]:
+        names = {"csv": "path", "tensorboard": "log_dir", "checkpoint": "folder"}
+        named = [{"name": n, field: f"own-{n}"} for n, field in names.items()]
+        return [Do(lambda: os.chdir(tmp_path / "elsewhere")), *named, End(at=end)]
+
+    with pytest.raises(Ended):
+        make(Path("run"), callbacks=plugins(1)).fit(X, Y)
+    assert list((tmp_path / "run" / "checkpoints").glob("state-*"))
+    monkeypatch.chdir(tmp_path)
+    resumed = make(Path("run"), callbacks=plugins(None)).fit(X, Y)
+    assert weights(resumed) == weights(whole)
+    assert resumed.run_ == tmp_path / "run"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert len((tmp_path / "own-csv").read_text().splitlines()) == 4
+    assert resumed.callbacks_[3].best.is_file()
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(
+    at: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    plugins = ["csv", "statistics", "checkpoint", "tensorboard"]
+
+    def delete() -> None:
+        while folder.exists():  # a state may be being written
+            shutil.rmtree(folder, ignore_errors=True)
+
+    remove = Do(delete, at)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = make(folder, callbacks=[remove, *plugins]).fit(X, Y)
+    said = [str(w.message) for w in caught if str(folder) in str(w.message)]
+    assert len(said) == 1, said
+    assert "it was removed. Nothing more is written" in said[0] and "save('model.keras')" in said[0]
+    assert not folder.exists()
+    assert len(trainer.history_) == 3 and trainer.predict(X).shape == (40,)
+    assert weights(trainer) == weights(make(tmp_path / "b", callbacks=[*plugins]).fit(X, Y))
+
+
+def test_who_took_the_folder_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    taken: list[Any] = []
+
+    def take() -> None:
+        (folder / ".lock").unlink()
+        taken.append(Hold(folder))
+        taken.append(contents(folder))
+
+    with pytest.warns(UserWarning, match="has been using it since.*Nothing more is written"):
+        trainer = make(folder, callbacks=[Do(take), "csv"]).fit(X, Y)
+    assert len(trainer.history_) == 3
+    hold, before = taken
+    assert contents(folder) == before
+    hold.check()
+    hold.release()
+    assert weights(make(folder, callbacks=[Do(lambda: None), "csv"]).fit(X, Y)) == weights(trainer)
+
+
+def test_a_lock_whose_file_alone_was_deleted_still_keeps_others_out(tmp_path: Path) -> None:
+    def delete() -> None:
+        (tmp_path / ".lock").unlink()
+
+    def second() -> None:
+        with pytest.raises(RunError, match="has been using it since"):
+            make(tmp_path).fit(X, Y)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "run_dir=")
+        make(tmp_path, callbacks=[Do(delete), Do(second, 1)]).fit(X, Y)
+    assert config(tmp_path)["status"] == "finished"
+
+
+def test_a_file_system_without_locks_is_named_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refused(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(RunError, match="run_dir='.*cannot be locked .*file system with locks"):
+        make(tmp_path).fit(X, Y)
+    assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_states_that_cannot_be_listed_are_not_taken_for_none(tmp_path: Path) -> None:
+    ended(tmp_path)
+    (tmp_path / "checkpoints").chmod(0)
+    try:
+        with pytest.raises(RunError, match="checkpoints cannot be read .*would be overwritten"):
+            make(tmp_path).fit(X, Y)
+    finally:
+        (tmp_path / "checkpoints").chmod(0o755)

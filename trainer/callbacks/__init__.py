@@ -89,6 +89,11 @@ def names() -> list[str]:
     return sorted({*BUILT_IN, *_registered, *_installed()})
 
 
+def is_registered(name: str) -> bool:
+    """Whether a name is that of a plugin which this process has registered."""
+    return name in _registered
+
+
 def find(name: str, place: str = "callbacks") -> type:
     """The class of a plugin.
 

@@ -7,7 +7,7 @@ name (the package itself does), nor for when hooks are called (`engine.loop`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,11 +15,13 @@ import keras
 
 from trainer.callbacks import states
 from trainer.checks import did_you_mean
+from trainer.engine.interrupts import Interrupts
 from trainer.fields import Fields
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
     from trainer.network import Network
+    from trainer.runs import Run
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Session:
         validation: the validation batches, or None.
         seed: of the fit.
         folder: the run's folder, or None without the field run_dir.
+        interrupts: what stops the training before its end.
+        run: the run, or None without the field run_dir.
+        given_back: whether the run had been finished before: then nothing is trained or written,
+            and plugins only take their state back.
     """
 
     trainer: Trainer
@@ -41,6 +47,30 @@ class Session:
     validation: Any
     seed: int
     folder: Path | None
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    run: Run | None = None
+    given_back: bool = False
+
+    def stop(self, name: str) -> None:
+        """Stop the training after the running dispatch, without finishing the run.
+
+        The state is saved at that very place, and the same call of fit resumes there, even in the
+        middle of an epoch. That epoch is validated and recorded as it is, so that the Trainer is
+        fitted; callbacks are not told of its end. To finish a run early, so that it is not
+        resumed, set `model.stop_training` instead.
+
+        Args:
+            name: of the plugin that asks for it.
+        """
+        self.interrupts.asked = name
+
+    def may_write(self, path: Path) -> bool:
+        """Whether a plugin may write to a path now.
+
+        False, after a warning, where the path is in the run's folder, and that was removed or
+        taken by another process, or the path has become a link.
+        """
+        return self.run is None or self.run.may_write(path)
 
     def sample(self, *, validation: bool = False) -> tuple[Any, ...] | None:
         """The first batch of training or validation rows, in their own order.
@@ -167,7 +197,7 @@ class Callback(Fields, keras.callbacks.Callback):
         Args:
             state: with tuples, arrays and their types as they were.
         """
-        states.set_attributes(self, state)
+        states.set_attributes(self, state, fixed=self._get_param_names())
 
     # ---- parameters --------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class Checkpoint(Callback):
     from 1), value, file; and `best` is the path of the first, or None.
     """
 
+    PATHS = ("folder",)
+
     keep: int = 1
     last: int = 0
     monitor: str | None = None
@@ -69,7 +71,7 @@ class Checkpoint(Callback):
         path = folders.place("folder", self.folder, "checkpoints", session)
         name = glob.escape(_in_name(self._log))
         self._own = folders.OwnFolder("folder", path, session, [f"epoch-[0-9]*-{name}-*.keras"])
-        self._folder = path
+        self._folder = self._own.path
 
     def teardown(self) -> None:
         """Leave the folder to others."""
@@ -119,6 +121,22 @@ class Checkpoint(Callback):
         """The epochs that are kept, and the last learning rate."""
         return {"kept": self.kept, "_rate": self._rate}
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back.
+
+        Raises:
+            ValueError: it names a file that is none of this plugin's.
+        """
+        for candidate in state["kept"]:
+            file = candidate["file"]
+            named = f"epoch-{candidate['epoch']:04d}-{_in_name(self._log)}-"
+            # the name of a file in the folder: never one that leads out of it
+            if Path(file).name != file or "\\" in file or not file.startswith(named):
+                raise ValueError(f"kept: {file!r} is no file that the plugin writes")
+            float(candidate["value"])
+        self.kept = [dict(candidate) for candidate in state["kept"]]
+        self._rate = state["_rate"]
+
     def _ranked(self, candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those that can be the best, the best first."""
         sign = 1 if self._mode == "min" else -1
@@ -132,6 +150,8 @@ class Checkpoint(Callback):
 
     def _write(self, file: str, epoch: int, logs: Any) -> bool:
         assert self.session is not None
+        if not self._own.held():
+            return False
         trainer = self.session.trainer
         before = trainer.history_
         complete = History()  # the epoch itself has no record yet
@@ -154,10 +174,16 @@ class Checkpoint(Callback):
 
     def _tidy(self) -> None:
         """Delete this run's other files: also those of epochs after the one it went on from."""
+        if not self._own.held():
+            return
         names = {c["file"] for c in self.kept}
         for path in self._own.files():
-            if path.name not in names:
+            if path.name in names:
+                continue
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                warnings.warn(f"checkpoint: {path} was not deleted: {error}", stacklevel=2)
 
     def _restore(self) -> None:
         assert self.session is not None

@@ -7,6 +7,7 @@ own history.csv, which is written only where that costs little (`run_log`).
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class CSVFile(Callback):
 
     name = "csv"
 
+    PATHS = ("path",)
+
     path: str | Path | None = None
 
     def setup(self, session: Session) -> None:
@@ -46,7 +49,7 @@ class CSVFile(Callback):
                 f"path={str(file)!r}: its folder cannot be written to; write the name of a file in "
                 "one in which you may write"
             )
-        self._file = file
+        self._file = file.absolute()  # a callback may change the current folder
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Write the epochs before this one."""
@@ -64,5 +67,9 @@ class CSVFile(Callback):
         assert self.session is not None
         history = self.session.trainer.history_
         # none yet: so too where a run goes on within an epoch, and its history is not back yet
-        if len(history):
+        if not len(history) or not self.session.may_write(self._file):
+            return
+        try:
             history.to_csv(self._file)
+        except OSError as error:
+            warnings.warn(f"csv: {error}; training goes on", stacklevel=2)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer import forms
 from trainer.files import write_whole
+from trainer.holding import identity
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
@@ -25,7 +28,7 @@ def place(field: str, value: Any, default: str, session: Session) -> Path:
     """Where to write: `value`, or `default` in the folder of the run.
 
     Raises:
-        TypeError, ValueError: `value` is no path, or None without a run.
+        TypeError, ValueError: `value` is no path, or None without a run, or a link in its folder.
     """
     if value is None:
         if session.folder is None:
@@ -33,10 +36,25 @@ def place(field: str, value: Any, default: str, session: Session) -> Path:
                 f"{field}=None: there is no run_dir to write to; write {field}='{default}', or "
                 "run_dir='runs/first' for the Trainer"
             )
-        return session.folder / default
+        path = session.folder / default
+        refuse_link(field, path)
+        return path
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise TypeError(f"{field}={value!r}: must be a path, such as {field}='{default}'")
     return Path(value)
+
+
+def refuse_link(name: str, path: Path) -> None:
+    """Refuse a link in the folder of a run, in the place of what a plugin writes there.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if path.is_symlink():
+        raise ValueError(
+            f"{name}: {str(path)!r} is a link to {os.readlink(path)!r}, and nothing is written "
+            "through it; remove the link, or write another run_dir"
+        )
 
 
 class OwnFolder:
@@ -59,12 +77,18 @@ class OwnFolder:
     def __init__(self, field: str, path: Path, session: Session, patterns: Sequence[str]) -> None:
         from filelock import FileLock, Timeout
 
-        self.path = path
+        self.path = path.absolute()  # a callback may change the current folder
         self._patterns = patterns
+        self._session = session
+        self._lost = False
+        if session.folder is not None and self.path.is_relative_to(session.folder):
+            for inner in (path / ".lock", path / _OWNER, *self.files()):
+                refuse_link(field, inner)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / ".lock")
+            self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
+            self._file = identity(self.path / ".lock")
         except Timeout:
             raise ValueError(
                 f"{field}={str(path)!r}: another callback or process writes to it; write another "
@@ -86,20 +110,42 @@ class OwnFolder:
         """The plugin's files, in the order of their names."""
         return sorted(path for pattern in self._patterns for path in self.path.glob(pattern))
 
+    def held(self) -> bool:
+        """Whether the plugin may still write to the folder; warns once where it may not.
+
+        The folder was removed or taken by another process, whose files are left alone then.
+        """
+        if not self._session.may_write(self.path):
+            return False
+        try:
+            locked = identity(self.path / ".lock") == self._file
+            owned = locked and _read(self.path / _OWNER) == self._run
+        except OSError:
+            return not self._lost  # the disk does not answer; whoever writes will say so
+        if not owned and not self._lost:
+            self._lost = True
+            warnings.warn(
+                f"{str(self.path)!r} was removed, or another process uses it now; nothing more is "
+                "written to it, and training goes on",
+                stacklevel=3,
+            )
+        return not self._lost
+
     def release(self) -> None:
         """Leave the folder to others."""
         self._lock.release()
 
     def _take(self, field: str, session: Session) -> None:
         owner = self.path / _OWNER
-        run = _identity(session)
+        run = self._run = _identity(session)
         files = self.files()
         if files and _read(owner) != run:
             raise ValueError(
                 f"{field}={str(self.path)!r}: holds {files[0].name} of another run, which is not "
                 f"touched; write another {field}, or delete the folder"
             )
-        write_whole(owner, (json.dumps({"run": run}) + "\n").encode())
+        inside = session.folder is not None and owner.is_relative_to(session.folder)
+        write_whole(owner, (json.dumps({"run": run}) + "\n").encode(), follow_links=not inside)
 
 
 def _identity(session: Session) -> str:
@@ -112,6 +158,6 @@ def _identity(session: Session) -> str:
 
 def _read(owner: Path) -> str | None:
     try:
-        return str(json.loads(owner.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return forms.text("run", forms.mapping(_OWNER, forms.read(owner), ("run",))["run"])
+    except (OSError, forms.Malformed):
         return None

@@ -7,6 +7,7 @@ Responsible for choosing the images, predicting them and writing the picture. No
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class ImagePredictions(Callback):
         rows, columns: of the grid of images.
     """
 
+    PATHS = ("folder",)
+
     every_epochs: int = 1
     folder: str | Path | None = None
     rows: int = 3
@@ -52,6 +55,10 @@ class ImagePredictions(Callback):
                 f"folder={str(self._place)!r}: is a file; write the name of a folder, such as "
                 "folder='images'"
             )
+        if self.folder is None:
+            for file in self._place.glob("epoch_*.png"):
+                folders.refuse_link("folder", file)
+        self._place = self._place.absolute()  # a callback may change the current folder
         network = session.network
         shape = network.inputs.shapes
         channels = shape[2] if is_shape(shape) and len(shape) == 3 else 1
@@ -84,7 +91,7 @@ class ImagePredictions(Callback):
 
         assert self.session is not None
         network = self.session.network
-        with globals_kept(), model_kept(network.core):
+        with globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)
         predicted = network.targets.decode(outputs)[: len(self._true)]
         images = self._images[: len(self._true)]
@@ -95,8 +102,14 @@ class ImagePredictions(Callback):
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120)
         plt.close(figure)
-        self._place.mkdir(parents=True, exist_ok=True)
-        write_whole(self._place / f"epoch_{epoch + 1:04d}.png", picture.getvalue())
+        file = self._place / f"epoch_{epoch + 1:04d}.png"
+        if not self.session.may_write(file):
+            return
+        try:
+            self._place.mkdir(parents=True, exist_ok=True)
+            write_whole(file, picture.getvalue(), follow_links=self.folder is not None)
+        except OSError as error:
+            warnings.warn(f"image_predictions: {error}; training goes on", stacklevel=2)
 
     def teardown(self) -> None:
         """Let go of the images."""

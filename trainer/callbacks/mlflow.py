@@ -38,6 +38,8 @@ class MLflow(Callback):
 
     name = "mlflow"
 
+    PATHS = ("tracking_uri",)
+
     tracking_uri: str | None = None
     experiment: str = "keras-trainer"
     run_name: str | None = None
@@ -95,8 +97,12 @@ class MLflow(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the same MLflow run, after the last epoch that it knows."""
-        self._run = state["run"]
-        if self._run is None:
+        found = state["run"]
+        if found is not None and not re.fullmatch(r"[\w-]{1,64}", found):
+            raise ValueError(f"run: {found!r} is no run of MLflow")
+        self._run = found
+        assert self.session is not None
+        if self._run is None or self.session.given_back:
             return
         steps = [
             metric.step
@@ -133,12 +139,14 @@ class MLflow(Callback):
         """Tell a training that ended from one that was interrupted."""
         assert self.session is not None
         trainer = self.session.trainer
-        ended = self.model.stop_training or len(trainer.history_) >= trainer.epochs
+        asked = self.session.interrupts.asked is not None
+        ended = self.model.stop_training or asked or len(trainer.history_) >= trainer.epochs
         self._status = "FINISHED" if ended else "KILLED"
 
     def teardown(self) -> None:
         """Log the files of a finished training, and end the MLflow run."""
-        if self._run is None:
+        assert self.session is not None
+        if self._run is None or self.session.given_back:
             return
         if self._status == "FINISHED":
             self._log_files()

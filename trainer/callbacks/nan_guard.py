@@ -127,7 +127,10 @@ class NaNGuard(Callback):
 
     def _variables(self) -> list[Any]:
         assert self.session is not None
-        return keeping.variables(self.session.network.core)
+        network = self.session.network
+        watch: Any = network.program.watch
+        own = [] if watch is None else [held for held in watch.last_found() if held.is_numeric]
+        return [*keeping.variables(network.core), *own]
 
     def _copy(self) -> None:
         self._good = [np.array(keras.ops.convert_to_numpy(v)) for v in self._variables()]

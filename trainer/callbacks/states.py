@@ -7,7 +7,11 @@ writing them to a file (`plain`, `statefile`).
 
 from __future__ import annotations
 
+import dis
+import functools
 import inspect
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from trainer import plain
@@ -25,12 +29,23 @@ def state_of(callback: Any) -> dict[str, Any]:
 
 
 def restore(callback: Any, state: dict[str, Any]) -> None:
-    """Give a callback the state that `state_of` took from one like it."""
+    """Give a callback the state that `state_of` took from one like it.
+
+    Raises:
+        ValueError: it is the state of something else.
+    """
     own = getattr(callback, "load_state_dict", None)
-    if callable(own):
-        own(state)
-    else:
-        set_attributes(callback, state)
+    if not isinstance(state, dict):
+        raise ValueError(f"the state of {type(callback).__name__} is no dict")
+    try:
+        if callable(own):
+            own(state)
+        else:
+            set_attributes(callback, state)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ValueError(
+            f"{type(callback).__name__} cannot resume from its state ({error!r})"
+        ) from error
 
 
 def plain_attributes(callback: Any) -> dict[str, Any]:
@@ -56,10 +71,77 @@ def stock_parameters(callback: Any) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in vars(callback)]
 
 
-def set_attributes(callback: Any, state: dict[str, Any]) -> None:
-    """Set attributes; a variable, in a list or dict too, keeps its identity and takes the value."""
+def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = ()) -> None:
+    """Set attributes; a variable, in a list or dict too, keeps its identity and takes the value.
+
+    A state comes from a file. It sets only what `plain_attributes` could have found in a callback
+    of this class, and says nothing of where the callback writes: the text that Keras' own
+    callbacks hold, and text that a callback was made with, stay as they are.
+
+    Args:
+        callback: what is to have the attributes.
+        state: of one like it.
+        fixed: names that are never part of a state, such as fields.
+
+    Raises:
+        ValueError: the state has an attribute that none like it has.
+    """
+    kind = type(callback)
+    stock = kind.__module__.startswith("keras.")
+    made_with = [] if stock else list(inspect.signature(kind).parameters)
+    never = {*_OF_A_FIT, *stock_parameters(callback), *fixed}
     for name, value in state.items():
-        setattr(callback, name, _merged(vars(callback).get(name), value))
+        if not isinstance(name, str) or name in never or not _may_have(kind, callback, name):
+            raise ValueError(
+                f"the state of {kind.__name__} has {name!r}, which no such callback saves"
+            )
+        present = vars(callback).get(name)
+        if _holds_text(value) or _holds_text(present):
+            if stock and not isinstance(value, (list, tuple)):
+                continue
+            if name in made_with:
+                if value != present:
+                    warnings.warn(
+                        f"{kind.__name__}.{name}: stays {present!r}, and is not set to {value!r}: "
+                        "text that a callback was made with may be a path, and no state sets it; "
+                        "give the callback the methods state_dict and load_state_dict if it should",
+                        stacklevel=2,
+                    )
+                continue
+        setattr(callback, name, _merged(present, value))
+
+
+def _may_have(kind: type, callback: Any, name: str) -> bool:
+    """Whether an attribute may come back: it is there, or the methods of the class set it."""
+    if name.startswith("__"):
+        return False
+    of_class = inspect.getattr_static(kind, name, None)
+    if callable(of_class) or hasattr(of_class, "__get__"):  # a method, a property
+        return False
+    if name in vars(callback) or name in _set_by_methods(kind):
+        return True
+    # a callback of the user's may use setattr, but Keras' own do not
+    return of_class is None and not kind.__module__.startswith("keras.")
+
+
+@functools.cache
+def _set_by_methods(kind: type) -> frozenset[str]:
+    return frozenset(
+        instruction.argval
+        for base in kind.__mro__
+        for method in vars(base).values()
+        if inspect.isfunction(method)
+        for instruction in dis.get_instructions(method)
+        if instruction.opname == "STORE_ATTR"
+    )
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_text, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_text, value))
+    return isinstance(value, str)
 
 
 def _merged(present: Any, value: Any) -> Any:

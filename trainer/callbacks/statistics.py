@@ -7,12 +7,14 @@ the training, of which nothing changes. Not for drawing them (`tensorboard` draw
 from __future__ import annotations
 
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from trainer import checks
+from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
 from trainer.callbacks.run_log import SHARE
 from trainer.files import write_whole
@@ -62,6 +64,8 @@ class Statistics(Callback):
     def setup(self, session: Session) -> None:
         """Take the batch, and refuse a model of which no gradient can be had."""
         checks.integer("every_epochs", self.every_epochs, low=1, example=1)
+        if session.folder is not None:
+            folders.refuse_link("statistics", session.folder / "statistics.csv")
         self._sample = session.sample()
         core = session.network.core
         if type(core).train_step is keras.Model.train_step:
@@ -119,20 +123,27 @@ class Statistics(Callback):
 
     def _write(self) -> None:
         assert self.session is not None
-        if self.session.folder is not None:
+        if self.session.folder is None:
+            return
+        file = self.session.folder / "statistics.csv"
+        if self.session.may_write(file):
             table = self.frame_
             rows = [
                 [None if cell != cell else cell for cell in row]  # as pandas writes NaN
                 for row in table.itertuples(index=False, name=None)
             ]
             text = to_csv(list(table.columns), rows)
-            write_whole(self.session.folder / "statistics.csv", text.encode())
+            try:
+                write_whole(file, text.encode(), follow_links=False)
+            except OSError as error:
+                warnings.warn(f"statistics: {error}; training goes on", stacklevel=2)
 
     def _measured(self, model: keras.Model) -> np.ndarray:
         """The measures of each weight tensor, [weights, measures]."""
         weights = _weights(model)
         before = [_elements(weight) for weight in weights]
-        with globals_kept(), model_kept(model):
+        assert self.session is not None
+        with globals_kept(), model_kept(model, self.session.network.program.watch):
             norms = self._step(model)
             after = [_elements(weight) for weight in weights]
         rows = []

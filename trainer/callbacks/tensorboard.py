@@ -42,6 +42,8 @@ class TensorBoard(Callback):
 
     name = "tensorboard"
 
+    PATHS = ("log_dir",)
+
     log_dir: str | Path | None = None
     histogram_freq: int = 0
     write_graph: bool = True

@@ -15,11 +15,13 @@ from trainer.checks import positive
 class TimeLimit(Callback):
     """Stops the training, in order, when it has lasted for some time in all.
 
-    The dispatch of steps that is running then is finished, its epoch is validated and recorded,
-    and the run counts as finished. What counts is the time from the beginning of the first epoch,
-    validation, callbacks and saving included; time before an interruption counts too, as far as
-    the state that the run went on from. How far a training comes then depends on the machine and
-    its load, so that it does not repeat to the bit.
+    The dispatch of steps that is running then is finished, and its epoch is validated and recorded
+    as it is. How far a training comes depends on the machine and its load. With run_dir the same
+    call of fit resumes where it stopped, in the middle of the epoch, with a new budget of time: a
+    job that is limited and started again and again ends with the bytes of one without a limit.
+
+    What counts is the time from the beginning of the first epoch, validation, callbacks and saving
+    included; time before a kill counts too, as far as the state from which the run resumes.
 
     Attributes:
         minutes: the limit, or a part of it.
@@ -47,7 +49,7 @@ class TimeLimit(Callback):
         self._began = time.monotonic()
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Ask for the end if it is time."""
+        """Stop if it is time."""
         self._measure()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -63,9 +65,12 @@ class TimeLimit(Callback):
         return {"elapsed": self._now(), "reached": self.reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the time until then."""
-        self.elapsed = self._before = state["elapsed"]
-        self.reached = state["reached"]
+        """Count from there; a run that the limit had stopped has all its time again."""
+        assert self.session is not None
+        self.elapsed, self.reached = state["elapsed"], state["reached"]
+        if self.reached and not self.session.given_back:
+            self.elapsed, self.reached = 0.0, False
+        self._before = self.elapsed
         self._began = time.monotonic()
 
     def _now(self) -> float:
@@ -75,4 +80,5 @@ class TimeLimit(Callback):
         self.elapsed = self._now()
         if self.elapsed >= 60 * (self.minutes or 0) + (self.seconds or 0):
             self.reached = True
-            self.model.stop_training = True
+            assert self.session is not None
+            self.session.stop(self.name)

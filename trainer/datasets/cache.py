@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.scratch import Scratch, sweep
+
 # What the standard readers raise for a file that is cut short or is something else.
 _UNREADABLE = (
     EOFError,
@@ -101,14 +103,15 @@ def _download(file: PublishedFile) -> None:
     folder = _folder(file)
     folder.mkdir(parents=True, exist_ok=True)
     # Beside its final place and then renamed, so that a break never leaves half a file there.
-    with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as workplace:
+    sweep("download-", folder)  # of downloads that were killed
+    with Scratch("download-", folder) as workplace:
         import keras
 
         path = keras.utils.get_file(
             fname=file.name,
             origin=file.origin,
             file_hash=file.file_hash,
-            cache_dir=workplace,
+            cache_dir=str(workplace.path),
             cache_subdir="",
         )
         os.replace(path, folder / file.name)

@@ -62,6 +62,7 @@ class Decisions:
 
     Attributes:
         chunk: training steps in one dispatch.
+        compiled: the steps that XLA's program is made for; a shorter dispatch is filled up.
         resident: whether all rows are held as tensors.
         jit: whether XLA compiles the training chunk.
         threads: the threads that one operation may use, 0 for as many as there are cores.
@@ -69,6 +70,7 @@ class Decisions:
     """
 
     chunk: int
+    compiled: int
     resident: bool
     jit: bool
     threads: int
@@ -93,6 +95,7 @@ def decide(
     resident_bytes: int | None,
     jit: Any,
     interval: int | None,
+    save_steps: int | None = None,
 ) -> Decisions:
     """Decide how to train.
 
@@ -105,6 +108,8 @@ def decide(
         resident_bytes: the most that may be held as tensors; None for a share of free memory.
         jit: the field of this name.
         interval: batches between two calls of callbacks, or None if none sees batches.
+        save_steps: the most steps after which a state is to be saved, or None for no limit. It
+            shortens a dispatch, and changes no number: XLA's program stays the same.
     """
     threads = intra_op_threads()
     limit = resident_limit() if resident_bytes is None else resident_bytes
@@ -114,15 +119,24 @@ def decide(
     if data_bytes is None or not resident or compiled:
         chunk = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, batch_bytes)))
     if interval is not None:
-        chunk = next(n for n in range(min(chunk, interval), 0, -1) if interval % n == 0)
+        chunk = _divisor(interval, chunk)
         seen = "every batch" if interval == 1 else f"every {interval} batches"
         why = f"a callback is called at {seen}; " + why
     elif steps is not None:
         # equal chunks: the last is no shorter than it must be
         chunk = math.ceil(steps / math.ceil(steps / chunk))
+    whole = chunk
+    if save_steps is not None and save_steps < chunk:
+        chunk = save_steps if interval is None else _divisor(interval, save_steps)
+        why = f"a state is saved every {save_steps} steps; " + why
     if data_bytes is not None and not resident:
         why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
-    return Decisions(chunk, resident, compiled, threads, why)
+    return Decisions(chunk, whole, resident, compiled, threads, why)
+
+
+def _divisor(interval: int, most: int) -> int:
+    """The largest divisor that is no larger than `most`."""
+    return next(n for n in range(min(most, interval), 0, -1) if interval % n == 0)
 
 
 def _use_jit(

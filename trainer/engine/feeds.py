@@ -6,8 +6,9 @@ tensors where they fit. Not for what is done with a chunk (`program`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from trainer.engine.program import Batch, Logs, Program
 
 Chunk = Callable[[Batch, np.ndarray, bool], Logs]
+MANY = sys.maxsize  # steps of a dispatch that nothing limits
 
 
 class RowsFeed:
@@ -99,39 +101,60 @@ class RowsFeed:
         """Nothing: an epoch's order does not depend on those before it."""
 
     def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
+        self,
+        program: Program,
+        epoch: int,
+        chunk: int,
+        start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
     ) -> Iterator[tuple[int, Logs]]:
-        """Train one epoch from step `start`; gives (steps so far, logs) after each chunk."""
-        return self._run(program.train_rows, self.order(epoch), chunk, start)
+        """Train one epoch from step `start`; gives (steps so far, logs) after each chunk.
+
+        Chunks end at multiples of `chunk`, wherever the epoch was begun, or after `most()` steps.
+        """
+        return self._run(program.train_rows, self.order(epoch), chunk, start, most)
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate all rows in their order; gives (steps so far, logs) after each chunk."""
         return self._run(program.test_rows, np.arange(self.rows, dtype=np.int32), chunk)
 
     def _run(
-        self, function: Chunk, order: np.ndarray, chunk: int, start: int = 0
+        self,
+        function: Chunk,
+        order: np.ndarray,
+        chunk: int,
+        start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
     ) -> Iterator[tuple[int, Logs]]:
-        whole = self.rows // self.batch_size
-        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
-        pieces = [matrix[i : i + chunk] for i in range(start, whole, chunk)]
-        if whole < self.steps and start < self.steps:
-            # a batch of its own size, as Keras has it, not a padded one
-            pieces.append(order[None, whole * self.batch_size :])
+        pieces = self._pieces(order, chunk, start, most)
         done = start
-        if not pieces:
-            return
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
             logs = function(data, indices, self._even)
             done += len(indices)
             yield done, logs
 
-    def _resident(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _pieces(
+        self, order: np.ndarray, chunk: int, start: int, most: Callable[[], int]
+    ) -> Iterator[np.ndarray]:
+        """The rows of each chunk, [steps, batch]."""
+        whole = self.rows // self.batch_size
+        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
+        step = start
+        while step < whole:
+            end = step + min(_to_next(step, chunk), most())
+            yield matrix[step:end]
+            step = end
+        if whole < self.steps and start < self.steps:
+            # a batch of its own size, as Keras has it, not a padded one
+            yield order[None, whole * self.batch_size :]
+
+    def _resident(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         if self._tensors is None:
             self._tensors = self._to_tensors(self.data)
         for indices in pieces:
             yield self._tensors, indices
 
-    def _read_ahead(self, pieces: list[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _read_ahead(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Each chunk's rows as tensors, the next one read while this one is trained."""
         import keras
 
@@ -142,11 +165,14 @@ class RowsFeed:
             return self._to_tensors(picked), local
 
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(read, pieces[0])
-            for following in pieces[1:]:
-                ready, ahead = ahead.result(), reader.submit(read, following)
-                yield ready
-            yield ahead.result()
+            ahead: Future[tuple[Batch, np.ndarray]] | None = None
+            for following in pieces:
+                reading = reader.submit(read, following)
+                if ahead is not None:
+                    yield ahead.result()
+                ahead = reading
+            if ahead is not None:
+                yield ahead.result()
 
 
 class StreamFeed:
@@ -214,10 +240,18 @@ class StreamFeed:
                 self._around_epoch(False)
 
     def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
+        self,
+        program: Program,
+        epoch: int,
+        chunk: int,
+        start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
     ) -> Iterator[tuple[int, Logs]]:
-        """Train one pass from step `start`; gives (steps so far, logs) after each chunk."""
-        return self._run(program, program.train_stream, chunk, start)
+        """Train one pass from step `start`; gives (steps so far, logs) after each chunk.
+
+        Chunks end at multiples of `chunk`, wherever the pass was begun, or after `most()` steps.
+        """
+        return self._run(program, program.train_stream, chunk, start, most)
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate one pass; gives (steps so far, logs) after each chunk."""
@@ -229,6 +263,7 @@ class StreamFeed:
         function: Callable[[Any, int], tuple[int, Logs]],
         chunk: int,
         start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
     ) -> Iterator[tuple[int, Logs]]:
         self._around_epoch(True)
         program.streamed.assign(start)
@@ -238,11 +273,12 @@ class StreamFeed:
             for _ in range(start):  # not dataset.skip, which would be another pipeline
                 next(iterator)
             while True:
-                done, logs = function(iterator, chunk)
+                size = min(_to_next(total, chunk), most())
+                done, logs = function(iterator, size)
                 total += done
                 if done:
                     yield total, logs
-                if done < chunk:
+                if done < size:
                     break
         except Exception as error:
             self._reraise(error, int(program.streamed))
@@ -250,3 +286,8 @@ class StreamFeed:
         finally:
             self._around_epoch(False)
         self.steps = total
+
+
+def _to_next(step: int, chunk: int) -> int:
+    """The steps up to the next multiple of `chunk`: callbacks of every n-th batch count on it."""
+    return chunk - step % chunk

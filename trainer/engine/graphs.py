@@ -43,10 +43,12 @@ class Graphs:
 
     Attributes:
         traces: how many functions were traced for this model; a twin's are not counted.
+        after_trace: called when a function was traced, before it runs; or None.
     """
 
     def __init__(self) -> None:
         self.traces = 0
+        self.after_trace: Callable[[], None] | None = None
         self._own: dict[Hashable, _Traced] = {}
         self._common: _Shared | None = None
         self._handles: list[Any] = []
@@ -99,6 +101,8 @@ class Graphs:
             traced = self._common.get(signature)
         if traced is None:
             traced = self._trace(signature, function, specs, jit)
+            if self.after_trace is not None:
+                self.after_trace()
         if traced.owner is self:
             return traced.graph(*arguments)
         captured = self._captured.get(signature)

@@ -1,7 +1,8 @@
-"""Signals during a training: SIGTERM and Ctrl-C let the running dispatch finish.
+"""What stops a training before its end: SIGTERM, Ctrl-C, or a callback that asks for it.
 
-Responsible for noticing them and for passing them on once the training has ended in order. Not for
-what is saved then: that is the keeper's work (`trainer.keeping`).
+Responsible for noticing it, and for passing signals on once the training has ended in order. The
+running dispatch finishes first. Not for what is saved then: that is the keeper's work
+(`trainer.keeping`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ class Interrupts:
 
     Attributes:
         received: the number of the signal, or None.
+        asked: which callback asked for the stop, or None: see Session.stop.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.asked: str | None = None
         self._earlier: dict[int, Any] = {}
         self._process = os.getpid()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trainer.engine.feeds import MANY
 from trainer.engine.hooks import BatchHooks
 from trainer.engine.program import Logs, Program
 
@@ -60,9 +61,17 @@ class Feed(Protocol):
         """Come to the state in which so many passes leave the feed."""
 
     def train(
-        self, program: Program, epoch: int, chunk: int, start: int = 0
+        self,
+        program: Program,
+        epoch: int,
+        chunk: int,
+        start: int = 0,
+        most: Callable[[], int] = lambda: MANY,
     ) -> Iterator[tuple[int, Logs]]:
-        """Train an epoch from step `start`: gives (steps so far, logs) after each dispatch."""
+        """Train an epoch from step `start`: gives (steps so far, logs) after each dispatch.
+
+        Dispatches end at multiples of `chunk`, and where `most()` steps are done.
+        """
 
     def test(self, program: Program, chunk: int) -> Iterator[tuple[int, Logs]]:
         """Evaluate all batches, in order; gives the same."""
@@ -82,7 +91,13 @@ class Keeper(Protocol):
         """The training is at this place, which may be worth keeping."""
 
     def ending(self) -> bool:
-        """Whether somebody asked the training to end here."""
+        """Whether the training is to stop at the last place that was passed."""
+
+    def at_once(self) -> bool:
+        """Whether to stop there without even validating the epoch: a signal asked for it."""
+
+    def most_steps(self) -> int:
+        """The most steps that the next dispatch may run."""
 
 
 def train(
@@ -95,7 +110,7 @@ def train(
     validate: Callable[[], dict[str, float]] | None,
     history: History,
     keeper: Keeper,
-) -> None:
+) -> bool:
     """Train a model.
 
     Args:
@@ -108,6 +123,10 @@ def train(
         validate: evaluates the validation data, or None; called once an epoch.
         history: receives one record an epoch.
         keeper: where to start, and what to keep.
+
+    Returns:
+        Whether the training came to its end: all epochs, or a callback set stop_training. False:
+        it was stopped before.
     """
     import keras
 
@@ -123,6 +142,7 @@ def train(
     if first_step:  # the hook ran before what was kept was kept: what it does is overwritten
         callbacks.on_epoch_begin(first_epoch)
     here = keeper.start()
+    stop = False
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
     # stopped within an epoch, that epoch still has its validation
@@ -135,7 +155,8 @@ def train(
             batches.begin(here.step)
         # asked to stop before the first batch, Keras still trains that one
         size = 1 if model.stop_training else chunk
-        steps = feed.train(program, epoch, size, here.step)
+        steps = feed.train(program, epoch, size, here.step, most=keeper.most_steps)
+        done = here.step
         for done, step_logs in () if here.stopped else steps:
             logs = as_floats(step_logs)
             batches.end(done, feed.steps, logs)
@@ -149,23 +170,31 @@ def train(
             if done != feed.steps:
                 batches.begin(done)
         here = Position()
-        if keeper.ending():
+        stop = keeper.ending() and (keeper.at_once() or not model.stop_training)
+        if stop and keeper.at_once():
             break
         rate = learning_rate(program.model)
         if validate is not None:
             logs = logs | {f"val_{name}": value for name, value in validate().items()}
         seconds = time.perf_counter() - started
+        if stop and done != feed.steps:
+            # for the fitted Trainer only: the saved state is that before this validation, and
+            # whoever keeps something of whole epochs is not told of a part of one
+            history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
+            break
         added.clear()
         callbacks.on_epoch_end(epoch, logs)
         logs = logs | as_floats(added)
         history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
         keeper.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
         if model.stop_training or keeper.ending():
+            stop = epoch + 1 < epochs and not model.stop_training
             break
     optimizer = program.model.optimizer
     if optimizer is not None and program.model.trainable_weights:
         optimizer.finalize_variable_values(program.model.trainable_weights)
     callbacks.on_train_end(logs)
+    return not stop
 
 
 def evaluate(

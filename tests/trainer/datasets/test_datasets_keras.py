@@ -4,8 +4,12 @@ Downloads are real, from file: addresses.
 """
 
 import hashlib
+import os
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +127,28 @@ def test_a_missing_file_is_downloaded_to_where_keras_keeps_it(name, in_cache, pu
     at_origin(name)
     np.testing.assert_array_equal(datasets.load(name).test.x, x[60:])
     assert [path.name for path in published.folder.iterdir()] == [in_cache]
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(published, at_origin):
+    published.mnist()
+    at_origin("mnist")
+    script = (
+        "import sys, time; from pathlib import Path; from trainer.scratch import Scratch\n"
+        "made = Scratch('download-', Path(sys.argv[1]))\n"
+        "(made.path / 'half.npz').write_bytes(b'1'); print(flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(published.folder)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    (published.folder / "download-of-mine").mkdir()
+    assert len(list(published.folder.iterdir())) == 2
+    datasets.load("mnist")
+    assert {p.name for p in published.folder.iterdir()} == {"download-of-mine", "mnist.npz"}
 
 
 def test_a_download_with_another_hash_is_refused_and_leaves_nothing(published, at_origin):

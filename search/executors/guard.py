@@ -1,0 +1,220 @@
+"""The process between the coordinator and a worker, which lets nothing of a worker outlive it.
+
+Responsible for ending every process that a worker started, however the worker ends, and for ending
+the worker when the coordinator is gone. Not for what the worker does, nor for replacing it.
+
+A worker that dies takes nothing with it: what it started goes on. So each worker is the child of a
+guard, a copy of the bare interpreter made before anything is imported. On Linux the guard is what
+the kernel calls a subreaper: processes below it stay below it, even those that began a session of
+their own, or whose parent has ended. The guard waits; when the worker has ended it ends what is
+left, and then ends in the same way itself. To the coordinator it is the worker's process.
+
+A spawned process runs this file by its path, before it knows where modules are to be found: it
+imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+SECONDS_BETWEEN_LOOKS = 0.5  # at whether the coordinator still lives
+SECONDS_TO_END = 2.0  # a worker has after SIGTERM; pebble gives its process 3
+SECONDS_FOR_HELPERS = 1.0  # in which they delete what others left
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
+PR_SET_CHILD_SUBREAPER = 36
+# processes that delete semaphores, shared memory and memory maps once their users are gone
+_TRACKER = re.compile(rb"from [\w.]*resource_tracker import main")
+_FORKSERVER = re.compile(rb"from multiprocessing\.forkserver import main")
+
+
+def begin(folder: str, parent: int) -> None:
+    """Become the guard of a worker, and return in the worker only.
+
+    What both print goes to a file in the folder, named after the guard's number.
+
+    Args:
+        folder: of the pool.
+        parent: the coordinator's process.
+    """
+    os.setsid()
+    output = os.open(
+        os.path.join(folder, f"{os.getpid()}.txt"),
+        os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC,
+        0o600,
+    )
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.getpid()
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    worker = os.fork()
+    if worker:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # only wakes it: the kernel sends it as soon as the thread that started us has ended, and
+        # whether the whole coordinator has, the loop sees
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+        prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
+        _guard(worker, parent, woken, asked)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.close(woken)
+    os.close(wake)
+    os.setpgid(0, 0)  # a trial that signals its whole group does not reach the guard
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:
+        os._exit(1)
+    # what a trial starts stays below its worker, which ends it when the trial has ended
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def prctl(option: int, value: int) -> None:
+    """Set something for this process; does nothing where there is no such call."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process is the parent of."""
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return _by_parent(process)  # a kernel that was built without it
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has ended
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with contextlib.suppress(OSError):
+                text = Path(f"/proc/{process}/task/{thread}/children").read_text()
+                found += map(int, text.split())
+    return found
+
+
+def _by_parent(process: int) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # the name of the program before it may hold anything, brackets and spaces included
+            fields = file.read_text(errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == process:
+                found.append(int(file.parent.name))
+    return found
+
+
+def descendants(process: int) -> list[int]:
+    """The processes below a process, each after its parent."""
+    if sys.platform != "linux":
+        import psutil
+
+        try:
+            return [child.pid for child in psutil.Process(process).children(recursive=True)]
+        except psutil.Error:
+            return []
+    found = children(process)
+    for number in found:  # it grows
+        found += [n for n in children(number) if n not in found]
+    return found
+
+
+def is_helper(process: int, *, of_living: bool) -> bool:
+    """Whether a library keeps the process for others.
+
+    Args:
+        process: its number.
+        of_living: also where it helps only as long as its users live.
+    """
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return bool(_TRACKER.search(command) or (of_living and _FORKSERVER.search(command)))
+
+
+def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
+    status: int | None = None
+    until: float | None = None  # when a worker that was asked to end is to have ended
+    while status is None:
+        _wait(woken, SECONDS_BETWEEN_LOOKS if until is None else 0.05)
+        status = _reap().get(worker)
+        if status is not None:
+            break
+        if os.getppid() != parent or (until is not None and time.monotonic() > until):
+            _kill(worker)
+        elif asked and until is None:
+            until = time.monotonic() + SECONDS_TO_END
+            os.kill(worker, signal.SIGTERM)
+    if sys.platform != "linux":
+        with contextlib.suppress(OSError):
+            os.killpg(worker, signal.SIGKILL)
+    _end_rest(woken)
+    _end_like(status)
+
+
+def _end_rest(woken: int) -> None:
+    until = time.monotonic() + SECONDS_FOR_HELPERS
+    while True:
+        _reap()
+        # their own become ours when they have ended
+        left = children(os.getpid())
+        mine = [process for process in left if not is_helper(process, of_living=False)]
+        if time.monotonic() > until:
+            mine = left
+        if not [_kill(process) for process in mine].count(True) and mine == left:
+            return  # there are none, or none that this user may end
+        _wait(woken, 0.02)
+
+
+def _reap() -> dict[int, int]:
+    """How those children ended that have, by number."""
+    ended: dict[int, int] = {}
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if not process:
+                break
+            ended[process] = status
+    return ended
+
+
+def _kill(process: int) -> bool:
+    """Whether it was there, and could be."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except OSError:
+        return False
+    return True
+
+
+def _wait(woken: int, seconds: float) -> None:
+    select.select([woken], [], [], seconds)
+    with contextlib.suppress(BlockingIOError):
+        os.read(woken, 4096)
+
+
+def _end_like(status: int) -> NoReturn:
+    if os.WIFSIGNALED(status):
+        import resource
+
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has left its own
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
+    os._exit(os.WEXITSTATUS(status))

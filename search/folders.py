@@ -1,0 +1,264 @@
+"""The folders of trials in a study's directory: which are the study's own, and their deletion.
+
+Responsible for deleting nothing that the study did not make. A folder of a trial holds a mark, a
+small file that names the study and the trial; one without it is a stranger's, and is neither
+deleted nor written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what
+trials keep in theirs.
+
+    trials/3/                   the states of trial 3
+    trials/3/.trial.json        its mark, written before anything else in it
+    trials/3-IDENTITY/          the same, where a stranger's folder has the name 3
+    trials/.3-IDENTITY/         being made or deleted; a kill may leave it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer.files import write_whole
+
+MARK = ".trial.json"
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_RUN = re.compile(r"[0-9]+-[0-9]+")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_OF_A_RUN = {"format", "class", "fields", "run"}  # in the config.json of one
+
+
+class TrialFolders:
+    """The folder trials/ of a study.
+
+    Args:
+        path: of it; it is made with the first trial's.
+        study: the identity of the study.
+    """
+
+    def __init__(self, path: Path, study: str) -> None:
+        self.path = path
+        self._study = study
+
+    def find(self, trial: int) -> Path | None:
+        """The folder of a trial; None if there is none that is ours."""
+        for path in self._places(trial):
+            if self._marked(path, trial):
+                return path
+        return None
+
+    def make(self, trial: int) -> Path:
+        """The folder of a trial, made if it is not there.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        found = self.find(trial)
+        if found is not None:
+            return found
+        self.path.mkdir(parents=True, exist_ok=True)
+        beside = self._beside(trial)
+        self._remove(beside, trial)
+        beside.mkdir()
+        _write_mark(beside, self._mark(trial))
+        for path in self._places(trial):
+            if not os.path.lexists(path):
+                os.rename(beside, path)
+                return path
+        raise FileExistsError(
+            f"{str(self._places(trial)[-1])!r} is not of this study; move it away"
+        )
+
+    def numbers(self) -> list[int]:
+        """The trials that have a folder."""
+        found = {number for entry in self._entries() if (number := self._number(entry)) is not None}
+        return sorted(found)
+
+    def discard(self, trial: int) -> None:
+        """Delete the folder of a trial, if there is one; a kill leaves it whole or out of sight.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        found = self.find(trial)
+        if found is not None:
+            beside = self._beside(trial)
+            self._remove(beside, trial)
+            os.rename(found, beside)
+            self._remove(beside, trial)
+
+    def clean(self) -> None:
+        """Delete what killed searches left half made or half deleted.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        for entry in self._entries():
+            match = re.fullmatch(rf"\.({_NUMBER.pattern})-{self._study}", entry.name)
+            if match:
+                self._remove(entry, int(match[1]))
+
+    def strangers(self) -> list[str]:
+        """The names of what is there and not of this study."""
+        return sorted(e.name for e in self._entries() if self._number(e) is None)
+
+    def refuse_links(self) -> None:
+        """See that no name that a search would use leads elsewhere.
+
+        Raises:
+            ValueError: naming the link.
+        """
+        refuse_link(self.path)
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            raise ValueError(
+                f"directory={str(self.path.parent)!r}: {self.path.name} in it is no folder; move "
+                "it away, or write another directory"
+            )
+        own = re.compile(rf"{_NUMBER.pattern}|\.?({_NUMBER.pattern})-{self._study}")
+        for entry in self._entries():
+            if own.fullmatch(entry.name):
+                refuse_link(entry, self.path.parent)
+            if self._number(entry) is not None:
+                for run in entry.iterdir():
+                    refuse_link(run, self.path.parent)
+
+    def adopt(self, trials: int) -> None:
+        """Mark the folders that version 0.1.0 made, which did not mark them.
+
+        They are those with the number of a trial, and nothing in them but runs.
+
+        Args:
+            trials: how many there are.
+        """
+        for trial in range(trials):
+            path, left = self.path / str(trial), self.path / f".{trial}"
+            if _is_folder(path) and not self._marked(path, trial) and _of_0_1_0(path, whole=True):
+                write_whole(path / MARK, self._mark(trial))
+            beside = self._beside(trial)
+            if _is_folder(left) and not os.path.lexists(beside) and _of_0_1_0(left, whole=False):
+                write_whole(left / MARK, self._mark(trial))
+                os.rename(left, beside)
+
+    # ---- its parts ---------------------------------------------------------------------------
+
+    def _places(self, trial: int) -> tuple[Path, Path]:
+        return self.path / str(trial), self.path / f"{trial}-{self._study}"
+
+    def _beside(self, trial: int) -> Path:
+        return self.path / f".{trial}-{self._study}"
+
+    def _mark(self, trial: int) -> bytes:
+        return json.dumps({"study": self._study, "trial": trial}).encode()
+
+    def _marked(self, path: Path, trial: int) -> bool:
+        return _is_folder(path) and _content(path / MARK) == self._mark(trial)
+
+    def _number(self, path: Path) -> int | None:
+        """The trial whose folder this is."""
+        name = path.name.removesuffix(f"-{self._study}")
+        if _NUMBER.fullmatch(name) and self._marked(path, int(name)):
+            return int(name)
+        return None
+
+    def _entries(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            yield from sorted(self.path.iterdir())
+
+    def _remove(self, beside: Path, trial: int) -> None:
+        """Delete a folder of that name if it is ours; the mark goes last."""
+        if not _is_folder(beside):
+            return
+        names = os.listdir(beside)
+        mark = _content(beside / MARK)
+        if mark == self._mark(trial):
+            for name in names:
+                if name != MARK:
+                    delete(beside / name)
+        elif set(names) - {MARK} or not self._mark(trial).startswith(mark or b""):
+            return  # somebody put something into it
+        (beside / MARK).unlink(missing_ok=True)
+        beside.rmdir()
+
+
+def delete(path: Path) -> None:
+    """Delete a file, a link (and not where it leads), or a folder with all that is in it.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def refuse_link(path: Path, directory: Path | None = None) -> None:
+    """See that a name in a study's directory does not lead elsewhere.
+
+    Args:
+        path: that a search would write or delete.
+        directory: of the study; None: the folder of the path.
+
+    Raises:
+        ValueError: it is a link.
+    """
+    if path.is_symlink():
+        directory = directory or path.parent
+        raise ValueError(
+            f"directory={str(directory)!r}: {str(path.relative_to(directory))!r} in it is a link "
+            f"to {os.readlink(path)!r}, and a search neither writes nor deletes through links; "
+            "remove the link, or write another directory"
+        )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _content(path: Path) -> bytes | None:
+    """Of a small file; None if there is none, or it is no file, or it is not for us to read."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        with open(path, "rb") as file:
+            return file.read(2**16)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+
+
+def _write_mark(folder: Path, content: bytes) -> None:
+    # not written beside and renamed: then a kill could leave a name that nobody knows
+    with open(folder / MARK, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _of_0_1_0(folder: Path, *, whole: bool) -> bool:
+    """Whether a folder holds runs and nothing else; `whole`: one that can be read at least."""
+    runs = []
+    try:
+        entries = list(folder.iterdir())
+    except PermissionError:  # then it is none of ours
+        return False
+    for entry in entries:
+        if _TEMPORARY.fullmatch(entry.name) or entry.name == MARK:
+            continue
+        if not _RUN.fullmatch(entry.name.removeprefix(".")) or not _is_folder(entry):
+            return False
+        runs.append(entry)
+    return any(map(_is_run, runs)) if whole else bool(runs)
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        found = json.loads(_content(folder / "config.json") or b"null")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() >= _OF_A_RUN

@@ -1,0 +1,116 @@
+"""What a search that was killed leaves in the temporary folder, the next search removes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+
+from trainer.scratch import MARK
+
+ROOT = Path(__file__).parents[2]
+SEARCH = """
+    import os, sys, time
+    from pathlib import Path
+
+    import numpy as np
+    from sklearn.base import BaseEstimator, RegressorMixin
+
+    from search import SklearnSearch
+    from trainer import Float
+
+    folder, waits = Path(sys.argv[1]), sys.argv[2] == "waits"
+
+    class Light(RegressorMixin, BaseEstimator):
+        def __init__(self, a=0.0):
+            self.a = a
+
+        def fit(self, x, y):
+            (folder / f"fitting-{os.getpid()}").write_text("")
+            while waits and not (folder / "go-on").exists():
+                time.sleep(0.02)
+            return self
+
+        def predict(self, x):
+            return np.full(len(x), self.a)
+
+    x = np.arange(20.0).reshape(10, 2)
+    found = SklearnSearch(
+        Light(), {"a": Float(0, 1)}, method="random", n_iter=2, cv=2, workers=1, verbose=0, seed=1,
+        refit=False,
+    ).fit(x, x[:, 0])
+    assert (found.results_["state"] == "completed").all()
+"""
+
+
+def _start(tmp_path: Path, how: str) -> subprocess.Popen[str]:
+    (tmp_path / "tmp").mkdir(exist_ok=True)
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SEARCH))
+    before = set(tmp_path.glob("fitting-*"))
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), how],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
+    )
+    until = time.monotonic() + 60
+    while set(tmp_path.glob("fitting-*")) == before and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return process
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (0, "")
+
+
+def _there(tmp_path: Path) -> set[str]:
+    return {path.name.partition("-")[0] for path in (tmp_path / "tmp").iterdir()}
+
+
+def test_a_killed_search_leaves_what_the_next_removes_and_living_ones_keep_theirs(
+    tmp_path: Path,
+) -> None:
+    killed = _start(tmp_path, "waits")
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    killed.communicate()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    left = set((tmp_path / "tmp").iterdir())
+    assert _there(tmp_path) == {"search", "study"}
+    data = [path / "data.joblib" for path in left if path.name.startswith("study-")]
+    assert data[0].exists(), "it had all rows"
+
+    mine = tmp_path / "tmp" / "study-of-mine"
+    mine.mkdir()
+    (mine / "study.sqlite").write_text("mine")
+    living = _start(tmp_path, "waits")
+    assert not any(path.exists() for path in left)
+    assert _there(tmp_path) == {"search", "study"}
+    held = {path for path in (tmp_path / "tmp").iterdir() if path != mine}
+    assert all(json.loads((path / MARK).read_text())["folder"] == path.name for path in held)
+
+    (tmp_path / "go-on").write_text("")
+    other = _start(tmp_path, "ends")
+    _finish(other)
+    _finish(living)
+    assert list((tmp_path / "tmp").iterdir()) == [mine]
+    assert (mine / "study.sqlite").read_text() == "mine"
+
+
+def test_folders_of_version_0_1_which_had_no_lock_are_left_alone(tmp_path: Path) -> None:
+    # nobody can tell whether somebody still uses them
+    old = [tmp_path / "tmp" / name for name in ("search-old", "study-old")]
+    for path in old:
+        path.mkdir(parents=True)
+        (path / "work.pickle").write_bytes(b"")
+    _finish(_start(tmp_path, "ends"))
+    assert sorted((tmp_path / "tmp").iterdir()) == old

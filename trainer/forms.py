@@ -1,0 +1,157 @@
+"""JSON that came from a file: parsed within bounds, and checked before anything is made of it.
+
+Responsible for the size and depth of what is parsed, and for small checks that say which entry is
+wrong. Not for what an entry means: the modules that write a form know that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+MOST_DEEP = 64  # levels of nesting; ours have about ten
+_FREE_VALUES = 500_000  # values that any file may hold, and one more for each 16 bytes of it
+
+
+class Malformed(ValueError):
+    """Content that none of our own writers made; the message names the entry."""
+
+
+def parse(text: bytes, whole: int | None = None) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: in UTF-8.
+        whole: the bytes of the file that the text is a part of; None: of the text itself. They
+            bound how many values are made: a value takes up to 80 bytes of memory, and as little
+            as 2 of text.
+
+    Raises:
+        Malformed: it is no JSON, or larger or deeper than anything that we write.
+    """
+    most = _FREE_VALUES + (len(text) if whole is None else whole) // 16
+    if sum(text.count(sign) for sign in (b",", b"[", b"{")) > most:
+        raise Malformed(f"holds more than {most:,} values, which is out of proportion to the file")
+    try:
+        value = json.loads(text.decode("utf-8"))
+    except RecursionError:
+        raise Malformed(f"is nested deeper than {MOST_DEEP} levels") from None
+    except ValueError as error:
+        raise Malformed(f"is no JSON ({error})") from error
+    _check_tree(value)
+    return value
+
+
+def read(path: Path) -> Any:
+    """The value of a file of JSON.
+
+    Raises:
+        OSError: the file cannot be read.
+        Malformed: as for `parse`.
+    """
+    return parse(path.read_bytes())
+
+
+def _check_tree(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_DEEP):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str) and not item.isascii():
+                _check_text(item)
+        if not below:
+            return
+        level = below
+    raise Malformed(f"is nested deeper than {MOST_DEEP} levels")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Malformed(f"holds {ascii(text[:40])}, which is no text") from None
+
+
+# ---- checks of one entry ------------------------------------------------------------------------
+
+
+def shown(value: Any) -> str:
+    """A value for an error: short, whatever it is."""
+    if isinstance(value, dict):
+        value = dict(list(value.items())[:3])
+    elif isinstance(value, list):
+        value = value[:3]
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def wrong(entry: str, value: Any, must: str) -> Malformed:
+    """The error for an entry that is something else than it must be."""
+    return Malformed(f"{entry} is {shown(value)}; it must be {must}")
+
+
+def mapping(entry: str, value: Any, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """A dict that has these keys, and may have others."""
+    if not isinstance(value, dict):
+        raise wrong(entry, value, "a dict")
+    for key in keys:
+        if key not in value:
+            raise Malformed(f"{entry} lacks {key!r}")
+    return value
+
+
+def items(entry: str, value: Any, length: int | None = None) -> list[Any]:
+    """A list, of this length."""
+    if not isinstance(value, list):
+        raise wrong(entry, value, "a list")
+    if length is not None and len(value) != length:
+        raise wrong(entry, value, f"a list of {length}, not {len(value)}")
+    return value
+
+
+def text(entry: str, value: Any, known: Iterable[str] | None = None) -> str:
+    """Text, one of those known."""
+    if not isinstance(value, str):
+        raise wrong(entry, value, "text")
+    if known is not None and value not in known:
+        raise wrong(entry, value, f"one of {', '.join(map(repr, known))}")
+    return value
+
+
+def whole(entry: str, value: Any, low: int = 0, high: int = 2**63 - 1) -> int:
+    """A whole number in these limits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise wrong(entry, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def number(entry: str, value: Any, *, above: float = -math.inf) -> float:
+    """A finite number."""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Python's whole numbers have no limit, and floats do
+    if not real or not -1e308 <= value <= 1e308 or value <= above:
+        limit = "" if above == -math.inf else f" above {above:g}"
+        raise wrong(entry, value, f"a finite number{limit}")
+    return float(value)
+
+
+def flag(entry: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise wrong(entry, value, "true or false")
+    return value
+
+
+def no_others(entry: str, value: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse keys that nobody writes."""
+    for key in value:
+        if key not in keys:
+            raise Malformed(f"{entry} has {shown(key)}, which we do not write")
