@@ -141,6 +141,9 @@ class OwnState:
         self._looked_at: set[str] = set()
         self._said: set[str] = set()
         self._walks = 0
+        self._before: unsaved.Attributes | None = None  # as they were before the first step
+        self._named: set[str] = set()  # attributes of which was warned
+        self._lacking = False  # whether the state that was found is of an earlier version
 
     # ---- finding -----------------------------------------------------------------------------
 
@@ -151,8 +154,6 @@ class OwnState:
             since: what to note of those that were not found before.
         """
         known = {id(handle) for handle in map(handle_of, self._known()) if handle is not None}
-        for callback in self._callbacks:
-            known |= {id(handle) for handle in _saved_with(callback)}
         present: dict[int, Held] = {}
         names: set[str] = set()
 
@@ -223,27 +224,33 @@ class OwnState:
             yield
         texts = unsaved.of_operations(watched.types, phase)
         texts += unsaved.drawn_since(drawn, phase, "in Python")
-        texts += before.changed(phase, self._names_of_extra())
+        texts += self._changed(before, f"the {unsaved.NAMES[phase]} step")
+        if phase == "train":
+            self._before = before
         self._seen[phase] = (watched.resources, texts)
         self.settle()
+
+    def _changed(self, before: unsaved.Attributes, what: str) -> list[str]:
+        names = [n for n in before.changed(self._names_of_extra()) if n not in self._named]
+        self._named.update(names)
+        return unsaved.of_attributes(names, what)
 
     def settle(self) -> None:
         """Take in what steps were seen to work on, and warn of what of it cannot be saved."""
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
-            for callback in self._callbacks:
-                known |= {id(handle) for handle in _saved_with(callback)}
-            count = 0
+            added: list[Held] = []
             for handle in captured:
                 if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
                     continue
-                name = f"variable {count} of the {phase} step"
+                name = f"variable {len(added)} of the {phase} step"
                 held = Held(name, handle, phase.split()[0])
                 if not held.filled:
                     continue  # one that lived in this step only
-                count += 1
+                added.append(name)
                 self._captured[id(handle)] = held
+            self._warn_of_lacking(added)
             texts += [
                 f"{held.name} holds {held.dtype.name}, which cannot be saved"
                 for held in {**self._held, **self._captured}.values()
@@ -251,6 +258,14 @@ class OwnState:
             ]
             self._warn(texts)
         self._seen.clear()
+
+    def _warn_of_lacking(self, names: Iterable[str]) -> None:
+        if self._lacking and names:
+            warnings.warn(
+                "the state was saved by a version of trainer that did not save "
+                f"{_listed(names)}: these begin anew, and the rest goes on",
+                stacklevel=3,
+            )
 
     def _warn(self, texts: list[str]) -> None:
         for text in texts if self._reported else ():
@@ -260,10 +275,17 @@ class OwnState:
 
     # ---- saving and restoring ----------------------------------------------------------------
 
+    def _to_save(self, since: str = "later") -> list[Held]:
+        """Those that no callback saves with its own state."""
+        saved = {id(handle) for callback in self._callbacks for handle in _saved_with(callback)}
+        return [held for held in self.variables(since) if id(held.handle) not in saved]
+
     def capture(self, tensors: dict[str, np.ndarray]) -> list[Entry]:
         """Add the values to `tensors`, and describe them."""
+        if self._before is not None:
+            self._warn(self._changed(self._before, "the training, after its first step,"))
         entries = []
-        for i, held in enumerate(self.variables()):
+        for i, held in enumerate(self._to_save()):
             tensors[f"own/{i}"] = held.to_array()
             entries.append([held.name, held.dtype.name, list(held.shape), held.since])
         return entries
@@ -276,9 +298,10 @@ class OwnState:
             look: runs or traces a step of a phase, for variables that no path leads to or that
                 the first step makes.
         """
+        self._lacking = entries is None
         self.variables("start")
         for phase in ("train", "test"):
-            present = {held.name for held in self.variables()}
+            present = {held.name for held in self._to_save()}
             if any(name not in present and since != "later" for name, _, _, since in entries or ()):
                 look(phase)
                 self.settle()
@@ -289,14 +312,9 @@ class OwnState:
         Raises:
             BadState: there are others than were saved.
         """
-        found = {held.name: held for held in self.variables()}
+        found = {held.name: held for held in self._to_save()}
         if entries is None:
-            if found:
-                warnings.warn(
-                    "the state was saved by a version of trainer that did not save "
-                    f"{_listed(found)}: these begin anew, and the rest goes on",
-                    stacklevel=2,
-                )
+            self._warn_of_lacking(found)
             return
         saved = {name: (dtype, shape, since) for name, dtype, shape, since in entries}
         anew = [name for name in saved if name not in found and saved[name][2] == "later"]

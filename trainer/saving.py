@@ -118,15 +118,16 @@ def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | N
         ) from error
     try:
         meta = _meta(parts[0], len(content))
-        trainer, history = _trainer(cls, meta, path, allowed)
-        network = _network(trainer, meta, parts[1])
+        with archive.variables_within(*archive.weights_size(parts[1])):
+            trainer, history = _trainer(cls, meta, path, allowed)
+            network = _network(trainer, meta, parts[1])
     except Malformed as error:
         raise ValueError(
-            f"{where}{error}. {cls.__name__}.save does not write that: save it again, or copy it "
-            "again from where it is whole"
+            f"{where}{_in_a_line(error)}. {cls.__name__}.save does not write that: save it again, "
+            "or copy it again from where it is whole"
         ) from error
     except _Misfit as error:
-        raise ValueError(f"{where}{error}") from error
+        raise ValueError(f"{where}{_in_a_line(error)}") from error
     trainer._keep(network, history, meta["seed"])
     return trainer
 
@@ -322,11 +323,11 @@ def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
         ValueError: the content is damaged, or the weights do not fit what build_model makes.
     """
     text, weights = archive.members(content)
-    return _network(trainer, _meta(text, len(content)), weights)
+    with archive.variables_within(*archive.weights_size(weights)):
+        return _network(trainer, _meta(text, len(content)), weights)
 
 
 def _network(trainer: Trainer, meta: dict[str, Any], weights: bytes) -> Network:
-    count, size = archive.weights_size(weights)
     try:
         inputs = Inputs.from_dict(meta["inputs"])
         targets = trainer.configure_task().restore(meta["targets"])
@@ -335,18 +336,17 @@ def _network(trainer: Trainer, meta: dict[str, Any], weights: bytes) -> Network:
         raise Malformed(f"{ENTRY}: {error}") from error
     owner = type(trainer).__name__
     try:
-        with archive.variables_within(count, size):
-            network = build(
-                trainer._recipe(),
-                inputs,
-                targets,
-                precision=meta["precision"],
-                seed=meta["seed"],
-                probe=probe,
-                callbacks=callbacks.make_all(trainer.configure_callbacks()),
-            )
-            # its state is in the file
-            network.core.optimizer.build(network.core.trainable_variables)
+        network = build(
+            trainer._recipe(),
+            inputs,
+            targets,
+            precision=meta["precision"],
+            seed=meta["seed"],
+            probe=probe,
+            callbacks=callbacks.make_all(trainer.configure_callbacks()),
+        )
+        # its state is in the file
+        network.core.optimizer.build(network.core.trainable_variables)
     except Exception as error:  # whatever build_model raises: it has only the file to go by
         large = archive.too_large(error)
         if large is not None:
@@ -394,6 +394,12 @@ def _read_weights(network: Network, weights: bytes) -> None:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
+
+
+def _in_a_line(error: Exception) -> str:
+    """What an error says, short and without what a terminal would obey: it may quote the file."""
+    said = "".join(c if c.isprintable() else " " for c in str(error))
+    return said if len(said) <= 600 else f"{said[:600]}..."
 
 
 @contextlib.contextmanager

@@ -168,7 +168,8 @@ def _end_pool_of_joblib() -> None:
         from joblib.externals.loky import get_reusable_executor
 
         # where there is none, it makes one without processes
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        with contextlib.suppress(Exception):  # it was broken: they are ended in any case
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _end_without(parent: int) -> None:
