@@ -17,7 +17,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from trainer.walking import handle_of, is_variable, walk
 
 if TYPE_CHECKING:
     import keras
-
-    from trainer.base import Trainer
 
 Entry = list[Any]  # name, dtype, shape, and when it was found: "start", "train", "test" or "later"
 
@@ -106,34 +104,47 @@ class Held:
             self.assign(array)
 
 
+class HasExtraState(Protocol):
+    """What is fitted: its attributes are walked, and its extra state is saved."""
+
+    def get_extra_state(self) -> Any:
+        """Plain values and arrays, or None for nothing."""
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what get_extra_state returned."""
+
+
 class OwnState:
     """What one training has of a person's own.
 
     Args:
-        trainer: that is fitted.
+        owner: what is fitted.
         model: whose steps run.
         callbacks: of the fit.
         known: gives the variables that are saved already, or never change.
         eager: whether steps run in Python.
+        takes_back: whether `owner` has a set_extra_state of its own.
         reported: whether to warn of what cannot be saved; a fit without a run has no need of it.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
+        owner: HasExtraState,
         model: keras.Model,
         callbacks: Sequence[Any],
         known: Callable[[], Iterable[Any]],
         *,
         eager: bool,
+        takes_back: bool,
         reported: bool,
     ) -> None:
-        self._trainer = trainer
+        self._owner = owner
+        self._takes_back = takes_back
         self._callbacks = callbacks
         self._known = known
         self._eager = eager
         self._reported = reported
-        self._roots = [("model", model), ("trainer", trainer)]
+        self._roots = [("model", model), ("trainer", owner)]
         self._roots += [(f"callbacks[{i}]", callback) for i, callback in enumerate(callbacks)]
         self._held: dict[int, Held] = {}
         self._captured: dict[int, Held] = {}
@@ -240,7 +251,7 @@ class OwnState:
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
-            added: list[Held] = []
+            added: list[str] = []
             for handle in captured:
                 if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
                     continue
@@ -353,9 +364,9 @@ class OwnState:
         Raises:
             TypeError: it holds something else than plain values; the place is named.
         """
-        state = self._trainer.get_extra_state()
-        owner = f"{type(self._trainer).__name__}.get_extra_state()"
-        if state is not None and not self._overridden("set_extra_state"):
+        state = self._owner.get_extra_state()
+        owner = f"{type(self._owner).__name__}.get_extra_state()"
+        if state is not None and not self._takes_back:
             raise TypeError(
                 f"{owner} gives a state, and there is no set_extra_state(state) to take it back; "
                 "override both"
@@ -377,34 +388,29 @@ class OwnState:
         """
         if form is None:
             return
-        if not self._overridden("set_extra_state"):
+        if not self._takes_back:
             raise BadState(
-                f"the run has an extra state, and {type(self._trainer).__name__} has no "
+                f"the run has an extra state, and {type(self._owner).__name__} has no "
                 "set_extra_state to take it; was the code changed since?"
             )
-        self._trainer.set_extra_state(plain.decode(form, tensors))
+        self._owner.set_extra_state(plain.decode(form, tensors))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Undo what is done to the variables and to the extra state."""
         before = [(held, held.value) for held in self.variables()]
-        extra = copy.deepcopy(self._trainer.get_extra_state())
+        extra = copy.deepcopy(self._owner.get_extra_state())
         try:
             yield
         finally:
             for held, value in before:
                 held.assign(value)
-            if extra is not None and self._overridden("set_extra_state"):
-                self._trainer.set_extra_state(extra)
-
-    def _overridden(self, hook: str) -> bool:
-        from trainer.base import Trainer
-
-        return getattr(type(self._trainer), hook) is not getattr(Trainer, hook)
+            if extra is not None and self._takes_back:
+                self._owner.set_extra_state(extra)
 
     def _names_of_extra(self) -> set[str] | None:
         """The names for which a person cares themselves; None for all of them."""
-        state = self._trainer.get_extra_state()
+        state = self._owner.get_extra_state()
         if isinstance(state, dict):
             return set(map(str, state))
         return set() if state is None else None

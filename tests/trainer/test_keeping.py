@@ -16,7 +16,7 @@ from trainer.callbacks import states
 from trainer.callbacks.callback import Callback
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
-from trainer.keeping import SECONDS_A_SECOND, Keeper
+from trainer.keeping import SECONDS_A_SECOND, Checkpointer
 from trainer.statefile import BadState, StateFolder
 
 
@@ -55,11 +55,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def make(folder: Any, model: keras.Model | None = None, **options: Any) -> Keeper:
+def make(folder: Any, model: keras.Model | None = None, **options: Any) -> Checkpointer:
     settings: dict[str, Any] = {"callbacks": [], "history": History(), "feeds": []} | options
     interrupts = settings.pop("interrupts", Interrupts())
     parts = [settings.pop(name) for name in ("callbacks", "history", "feeds")]
-    return Keeper(model or small(), *parts, interrupts, folder=folder, **{"epochs": 99} | settings)
+    return Checkpointer(
+        model or small(), *parts, interrupts, folder=folder, **{"epochs": 99} | settings
+    )
 
 
 def test_each_epoch_is_saved_where_that_costs_little(clock: Clock) -> None:
@@ -190,7 +192,7 @@ def test_without_a_folder_nothing_is_captured() -> None:
     assert keeper.where() == (0, 0)
 
 
-def _saved(keeper: Keeper, folder: StateFolder) -> Any:
+def _saved(keeper: Checkpointer, folder: StateFolder) -> Any:
     keeper.start()
     keeper.passed(Position(1, 0, {"loss": 0.5}))
     folder.wait()

@@ -20,7 +20,7 @@ from trainer.compiling import state_kept
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.isolation import model_kept
-from trainer.keeping import Keeper, variables, warn_of_forgotten
+from trainer.keeping import Checkpointer, variables, warn_of_forgotten
 from trainer.own_state import OwnState
 from trainer.statefile import BadState, StateFolder
 
@@ -80,7 +80,15 @@ def test_a_stopped_training_with_state_of_its_own_goes_on_to_the_same_bytes(
 
 
 def own_of(trainer: Any, model: Any, *callbacks: Any, eager: bool = False) -> OwnState:
-    return OwnState(trainer, model, callbacks, lambda: variables(model), eager=eager, reported=True)
+    return OwnState(
+        trainer,
+        model,
+        callbacks,
+        lambda: variables(model),
+        eager=eager,
+        takes_back=type(trainer).set_extra_state is not Trainer.set_extra_state,
+        reported=True,
+    )
 
 
 class Made(Trainer):
@@ -106,8 +114,8 @@ def small(*more: Any) -> keras.Model:
     return model
 
 
-def keeper(own: OwnState, model: Any, folder: Any = None, found: Any = None) -> Keeper:
-    return Keeper(
+def keeper(own: OwnState, model: Any, folder: Any = None, found: Any = None) -> Checkpointer:
+    return Checkpointer(
         model, [], History(), [], Interrupts(), epochs=1, folder=folder, found=found, own=own
     )
 
