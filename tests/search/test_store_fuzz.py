@@ -60,20 +60,21 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A study that has ended, and two that a kill could have left."""
     root = tmp_path_factory.mktemp("studies")
     whole, waiting, torn = (root / name for name in ("whole", "waiting", "torn"))
-    _fit(whole)
-    space = Space(A)
-    store = Store(whole, space)
+    settle = Store.settle
     records = [{"epoch": i + 1, "loss": 1 / (i + 1)} for i in range(40)]
-    store.add_folds(0, [Fold(i, 0, 0.5, {"m": 0.25}, 1.0, 1.0, records) for i in range(2)])
-    store.settle()
-    store.close()
-    # killed after a transaction, and before that was moved into the file itself
-    live = Path(shutil.copytree(whole, root / "live"))
-    store = Store(live, space)
-    with store.transaction():
-        store.start(9)
-    shutil.copytree(live, waiting)
-    store.close()
+
+    def settled(store: Store) -> None:
+        if store.trials()[1].state == "completed" and not len(store.frame("epochs")):
+            folds = [Fold(i, 0, 0.5, {"m": 0.25}, 1.0, 1.0, records) for i in range(2)]
+            store.add_folds(1, folds)
+        if all(trial.state in ("completed", "failed") for trial in store.trials()):
+            # killed after the last trial was committed, and before that was moved into the file
+            shutil.copytree(whole, waiting)
+        settle(store)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "settle", settled)
+        _fit(whole)
     assert (waiting / WAL).stat().st_size > 0
     # killed while it was moved
     shutil.copytree(waiting, torn)
@@ -155,7 +156,7 @@ def test_a_damaged_study_is_read_as_it_was_or_refused_by_name(
     read = lambda directory: _content(directory, times=study == "whole")  # noqa: E731
     outcomes = _outcomes(studies[study], name, tmp_path, 7, read, same=True)
     assert outcomes["refused"] + outcomes["as it was"] == FILES
-    if (study, name) != ("waiting", WAL):  # there it is begun again that the trial was begun
+    if (study, name) != ("waiting", WAL):  # nobody had heard of its transaction: it is done again
         assert outcomes["refused"] > 0
 
 
