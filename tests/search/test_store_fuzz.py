@@ -21,9 +21,8 @@ import of_0_1_0
 import pandas as pd
 import pytest
 from light_estimators import Bowl
-from light_searches import A, R, X, sklearn_search
+from light_searches import R, X, sklearn_search
 
-from search.space import Space
 from search.store import NAME, Store
 from search.trial import Fold
 
