@@ -63,10 +63,11 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     records = [{"epoch": i + 1, "loss": 1 / (i + 1)} for i in range(40)]
 
     def settled(store: Store) -> None:
-        if store.trials()[1].state == "completed" and not len(store.frame("epochs")):
+        ended = sum(trial.state in ("completed", "failed") for trial in store.trials())
+        if ended == 2:
             folds = [Fold(i, 0, 0.5, {"m": 0.25}, 1.0, 1.0, records) for i in range(2)]
             store.add_folds(1, folds)
-        if all(trial.state in ("completed", "failed") for trial in store.trials()):
+        if ended == 10:
             # killed after the last trial was committed, and before that was moved into the file
             shutil.copytree(whole, waiting)
         settle(store)
@@ -79,12 +80,14 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shutil.copytree(waiting, torn)
     log = (torn / WAL).read_bytes()
     page = int.from_bytes(log[8:12], "big")
+    newest = {}
+    for start in range(HEADER, len(log), FRAME + page):
+        number = int.from_bytes(log[start : start + 4], "big")
+        newest[number] = log[start + FRAME : start + FRAME + page]
     with open(torn / NAME, "r+b") as file:
-        frames = range(HEADER, len(log), FRAME + page)
-        for start in list(frames)[: max(1, len(frames) // 2)]:
-            number = int.from_bytes(log[start : start + 4], "big")
+        for number in sorted(newest)[: len(newest) // 2]:
             file.seek((number - 1) * page)
-            file.write(log[start + FRAME : start + FRAME + page])
+            file.write(newest[number])
     return {"whole": whole, "waiting": waiting, "torn": torn}
 
 
