@@ -240,7 +240,7 @@ class OwnState:
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
-            added = []
+            added: list[str] = []
             for handle in captured:
                 if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
                     continue
