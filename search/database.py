@@ -288,11 +288,18 @@ class Database:
             raise
 
     def settle(self) -> None:
-        """Move what was committed into the file itself, unless somebody is reading it just now."""
+        """Move what was committed into the file itself; then a power cut does not undo it.
+
+        While somebody reads an earlier state of the file, it stays in the log, as safe.
+        """
         self._run("pragma synchronous = full")
         self._run("pragma busy_timeout = 0")  # a reader is not waited for: next time, then
         try:
-            self.select("pragma wal_checkpoint(truncate)")
+            ((busy, _, _),) = self.select("pragma wal_checkpoint(truncate)")
+            log = self.path.with_name(ASIDE[0])
+            if busy and log.exists():
+                with open(log, "rb") as file:
+                    os.fsync(file.fileno())
         finally:
             self._run(f"pragma busy_timeout = {int(SECONDS_UNTIL_FREE * 1000)}")
 
@@ -323,9 +330,10 @@ class Database:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
             self._database = database
             self._make_tables()
-            content = database.serialize()
+            content = bytearray(database.serialize())
+        content[18:20] = b"\2\2"  # in the header: it has a write-ahead log from the beginning
         # whole or not at all: a file of SQLite that is being made looks like one that was cut off
-        write_whole(self.path, content)
+        write_whole(self.path, bytes(content))
 
     def _make_tables(self) -> None:
         for statement in _SCHEMA.split(";"):
@@ -410,9 +418,11 @@ def examine(path: Path) -> int | None:
         OSError: it cannot be read.
     """
     head = _head(path)
-    # without a log nothing is made beside the file while it is read
-    alone = not any(_size(path.with_name(name)) for name in ASIDE if not name.endswith("shm"))
-    address = f"{path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    log, _, journal = (_size(path.with_name(name)) for name in ASIDE)
+    # without a log nothing need be made beside the file to read it; a journal, of a killed write
+    # where there can be no log, must be rolled back before anything can be read
+    mode = "rw" if journal else "ro" if log else "ro&immutable=1"
+    address = f"{path.as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
             # what is no longer text must not stop the reading of the rest

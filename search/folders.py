@@ -25,6 +25,7 @@ from pathlib import Path
 from trainer.files import write_whole
 
 MARK = ".trial.json"
+LARGEST = 2**20  # bytes of a mark, or of a config.json, that are read
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -154,7 +155,7 @@ class TrialFolders:
         return json.dumps({"study": self._study, "trial": trial}).encode()
 
     def _marked(self, path: Path, trial: int) -> bool:
-        return _is_folder(path) and _content(path / MARK) == self._mark(trial)
+        return _is_folder(path) and start_of(path / MARK, LARGEST) == self._mark(trial)
 
     def _number(self, path: Path) -> int | None:
         """The trial whose folder this is."""
@@ -172,7 +173,7 @@ class TrialFolders:
         if not _is_folder(beside):
             return
         names = os.listdir(beside)
-        mark = _content(beside / MARK)
+        mark = start_of(beside / MARK, LARGEST)
         if mark == self._mark(trial):
             for name in names:
                 if name != MARK:
@@ -221,13 +222,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _content(path: Path) -> bytes | None:
-    """Of a small file; None if there is none, or it is no file, or it is not for us to read."""
+def start_of(path: Path, size: int) -> bytes | None:
+    """The first bytes of a file; None if it is no file, or one that we may not read."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
         with open(path, "rb") as file:
-            return file.read(2**16)
+            return file.read(size)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
@@ -258,7 +259,7 @@ def _of_0_1_0(folder: Path, *, whole: bool) -> bool:
 
 def _is_run(folder: Path) -> bool:
     try:
-        found = json.loads(_content(folder / "config.json") or b"null")
+        found = json.loads(start_of(folder / "config.json", LARGEST) or b"null")
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= _OF_A_RUN

@@ -118,9 +118,19 @@ class Store:
         return not self._database.select("select 1 from trials limit 1")
 
     @property
+    def count(self) -> int:
+        """How many trials were asked for."""
+        return int(self._database.select("select count(*) from trials")[0][0])
+
+    @property
+    def held(self) -> bool:
+        """Whether the file is still there, and no other search has taken it over."""
+        return self._database.held
+
+    @property
     def unused(self) -> bool:
         """Whether this object made the file, nothing is in it, and nobody else has opened it."""
-        return self._database.created and self._database.held and self.empty
+        return self._database.created and self.held and self.empty
 
     def set(self, name: str, value: Any) -> None:
         """Write one of the study's own values, as JSON."""
@@ -175,7 +185,7 @@ class Store:
                     self._database.put("epochs", (*place, int(record["epoch"]), metrics))
 
     def settle(self) -> None:
-        """Move what was written into the file itself; call it when a trial has ended."""
+        """Move what was written into the file itself, durably; call it when a trial has ended."""
         self._database.settle()
 
     def trials(self) -> list[Trial]:
