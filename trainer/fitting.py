@@ -289,7 +289,7 @@ def give_back(
             keeper.start()
             try:
                 saving.load_weights(network, run.model)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
                 run.refuse_model(error)
                 return False
         trainer.history_.records[:] = saving.history_of(run.model).records
