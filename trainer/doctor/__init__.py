@@ -109,7 +109,7 @@ def warn_of_failure(trainer: Trainer) -> None:
             return
         if not reasons.went_nowhere(case):
             return
-    first = next((f"{f.name}: {f.change}. " for f in _certain(case)), "")
+    first = next((printable(f"{f.name}: {f.change}. ") for f in _certain(case)), "")
     warnings.warn(
         f"the training of {type(trainer).__name__} went nowhere: {reasons.how(case)}. {first}"
         "For more call diagnose()",
