@@ -14,6 +14,7 @@ trials keep in theirs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -60,18 +61,24 @@ class TrialFolders:
         found = self.find(trial)
         if found is not None:
             return found
-        self.path.mkdir(parents=True, exist_ok=True)
-        beside = self._beside(trial)
-        self._remove(beside, trial)
-        beside.mkdir()
-        _write_mark(beside, self._mark(trial))
-        for path in self._places(trial):
-            if not os.path.lexists(path):
-                os.rename(beside, path)
-                return path
-        raise FileExistsError(
-            f"{str(self._places(trial)[-1])!r} is not of this study; move it away"
-        )
+        beside, places = self._beside(trial), self._places(trial)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._remove(beside, trial)
+            beside.mkdir()
+            _write_mark(beside, self._mark(trial))
+            free = [path for path in places if not os.path.lexists(path)]
+            if not free:
+                raise FileExistsError(errno.EEXIST, f"{places[-1].name!r} is not of this study")
+            os.rename(beside, free[0])
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"directory={str(self.path.parent)!r}: the folder of trial {trial} in "
+                f"{self.path.name} could not be made ({error.strerror}); see to it that the disk "
+                "has room and that you may write there",
+            ) from error
+        return free[0]
 
     def numbers(self) -> list[int]:
         """The trials that have a folder."""
@@ -231,6 +238,10 @@ def start_of(path: Path, size: int) -> bytes | None:
             return file.read(size)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{str(path)!r}: cannot be read ({error.strerror}); check the disk"
+        ) from error
 
 
 def _write_mark(folder: Path, content: bytes) -> None:

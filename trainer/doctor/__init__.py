@@ -107,7 +107,7 @@ def warn_of_failure(training: Training) -> None:
             return
         if not reasons.went_nowhere(case):
             return
-    first = next((f"{f.name}: {f.change}. " for f in _certain(case)), "")
+    first = next((printable(f"{f.name}: {f.change}. ") for f in _certain(case)), "")
     warnings.warn(
         f"the training of {training.recipe.owner} went nowhere: {reasons.how(case)}. {first}"
         "For more call diagnose()",

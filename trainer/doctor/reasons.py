@@ -19,6 +19,7 @@ from trainer import arrays
 from trainer.doctor.examination import Examination
 from trainer.doctor.watching import activation
 from trainer.targets import Classes
+from trainer.text import printable
 
 NOWHERE = 0.05  # skill below which predictions are no better than a constant
 POOR = 0.5  # skill below which a training is held to have failed, if a reason is found
@@ -52,7 +53,7 @@ class Finding:
     change: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.says}\n  change: {self.change}"
+        return printable(f"{self.name}: {self.says}\n  change: {self.change}", lines=True)
 
 
 # ---- how the training went -----------------------------------------------------------------------
