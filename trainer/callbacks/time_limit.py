@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from trainer.callbacks import states
 from trainer.callbacks.callback import Callback, Session
 from trainer.checks import positive
 
@@ -64,8 +65,8 @@ class TimeLimit(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the time until then."""
-        self.elapsed = self._before = state["elapsed"]
-        self.reached = state["reached"]
+        self.elapsed = self._before = float(states.entry(state, "elapsed", float, int))
+        self.reached = states.entry(state, "reached", bool)
         self._began = time.monotonic()
 
     def _now(self) -> float:
