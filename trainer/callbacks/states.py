@@ -127,9 +127,7 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
         if stock and name in _LEARNT:
             continue
         if stock and _is_number(present) and not (value is None or _is_number(value)):
-            raise ValueError(
-                f"the state of {kind.__name__} has {name}={value!r}, which is no number"
-            )
+            raise ValueError(f"{kind.__name__}.{name}={value!r} in the state is no number")
         if _holds_text(value) or _holds_text(present):
             if stock and not isinstance(value, (list, tuple)):
                 continue

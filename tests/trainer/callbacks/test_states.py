@@ -90,7 +90,6 @@ def test_no_state_says_where_a_callback_of_keras_writes(name: str, tmp_path: Pat
         "__dict__",
         "on_epoch_end",
         "set_model",
-        "monitor_op",
     ]
     + ["patience", "never_heard_of", "monitor", "min_delta"],
 )
@@ -108,7 +107,7 @@ def test_what_counts_in_a_callback_of_keras_stays_a_number(value: Any) -> None:
     callback = keras.callbacks.EarlyStopping()
     callback.on_train_begin()
     for name in ("wait", "best_epoch", "stopped_epoch"):
-        with pytest.raises(ValueError, match=f"{name}=.*is no number"):
+        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is no number"):
             states.restore(callback, {name: value})
     states.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
     assert callback.wait == 2 and callback.best == 0.5 and callback.monitor_op is None
