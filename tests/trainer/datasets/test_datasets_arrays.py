@@ -102,7 +102,7 @@ FIVE = np.arange(5)
 @pytest.mark.parametrize(
     ("arrays", "target", "message"),
     [
-        ({"a": FIVE, "b": FIVE}, None, "target=None: data.npz holds the arrays a, b; call them"),
+        ({"a": FIVE, "b": FIVE}, None, "target=None: data.npz contains the arrays a, b; call them"),
         ({"x": FIVE, "label": FIVE}, "labels", r"has no such array; did you mean 'label'\?"),
         ({"x": FIVE, "b": FIVE}, "qqq", "has no such array; choose one of 'b', 'x'$"),
         ({"a": FIVE, "b": FIVE, "c": FIVE}, "c", "which array of data.npz is x"),
@@ -110,7 +110,7 @@ FIVE = np.arange(5)
         ({"x": FIVE[:0], "y": FIVE[:0]}, None, "has no rows"),
         ({"x": FIVE[:4], "y": FIVE[:4]}, None, "4 rows are too few to split"),
         ({"x": np.array(3), "y": FIVE}, None, "x: is a single value"),
-        ({"x": FIVE.astype(str), "y": FIVE}, None, "x must be numbers or booleans"),
+        ({"x": FIVE.astype(str), "y": FIVE}, None, "x must be numeric or boolean"),
         ({"x": FIVE, "y": FIVE * 1j}, None, "targets must be numbers, strings or booleans"),
         ({"x": FIVE, "y": np.full(5, np.nan)}, None, "5 values that are NaN or infinite"),
         (

@@ -84,7 +84,7 @@ def test_a_rare_class_is_named_where_rows_are_not_stratified(tmp_path):
         (None, "to predict; its columns are size, town, price, sold, kind$"),
         ("prize", r"target='prize': houses.csv has no such column; did you mean 'price'"),
         ("q", "no such column; choose one of 'kind', 'price', 'size', 'sold', 'town'$"),
-        ("town", r"target='town': 25 of 100 rows have no value .*\(rows 2, 6, 10, 14, 18,"),
+        ("town", r"target='town': 25 of 100 rows have no value .*\(first rows: 2, 6, 10, 14, 18,"),
     ],
 )
 def test_a_wrong_csv_target_is_explained(target, message, table):
@@ -100,7 +100,7 @@ def test_a_wrong_csv_target_is_explained(target, message, table):
         (b"a,b\n\xff\xfe,1\n", datasets.DataFileError, "is incomplete or not a CSV file"),
         (b"a,b\n", ValueError, "has no rows"),
         (b"b\n1\n2\n", ValueError, "no other column than the target 'b'"),
-        (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: give at least 5"),
+        (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: at least 5 are needed"),
         (b"a,b\n" + b"1,inf\n" * 6, ValueError, "6 values that are NaN or infinite"),
     ],
 )
