@@ -156,7 +156,9 @@ def test_a_loss_that_never_falls_gives_no_suggestion() -> None:
         try:
             suggest(rates, losses)
         except ValueError as error:
-            assert "at rates from 1e-06 to 10 the loss does not fall by more than chance" in str(error)
+            assert "at rates from 1e-06 to 10 the loss does not fall by more than chance" in str(
+                error
+            )
             refused += 1
     assert refused >= 97
 

@@ -16,7 +16,11 @@ from trainer.datasets import loading
         ({"name_or_path": "qqq"}, ValueError, "must lead to .csv .*; choose one of 'boston"),
         ({"name_or_path": ""}, ValueError, "no data set has this name"),
         ({"name_or_path": 3}, TypeError, "name_or_path=3: must be"),
-        ({"name_or_path": "no/file.csv"}, FileNotFoundError, "; the folder 'no' does not exist either"),
+        (
+            {"name_or_path": "no/file.csv"},
+            FileNotFoundError,
+            "; the folder 'no' does not exist either",
+        ),
         ({"name_or_path": "iris", "target": "y"}, ValueError, "target='y': only for files"),
         ({"name_or_path": "iris", "target": 3}, TypeError, "target=3: must be the name"),
         ({"name_or_path": "iris", "seed": -1}, ValueError, "seed=-1: must be an integer from 0"),

@@ -163,7 +163,7 @@ def test_unusable_npy_files_are_explained(tmp_path):
     np.save(x, np.zeros((9, 2)))
     with pytest.raises(ValueError, match=r"target=None: x.npy can hold x only.*target='y.npy'"):
         datasets.load(x)
-    with pytest.raises(FileNotFoundError, match=r"target='.*y.npy': there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"target='.*y.npy': no such file"):
         datasets.load(x, target=y)
     y.write_bytes(b"not an array")
     with pytest.raises(datasets.DataFileError, match=r"y\.npy is incomplete or not an \.npy file"):
