@@ -171,7 +171,7 @@ def _why_unknown(cls: type[Fields], name: str) -> str:
             f"{name!r} is a plain class attribute; annotate it to make it a field: "
             f"`{name}: {type(value).__name__} = {value!r}`"
         )
-    return f"no such field; {did_you_mean(name, cls._get_param_names())}"
+    return f"there is no field {name!r}; {did_you_mean(name, cls._get_param_names())}"
 
 
 __all__ = ["Fields", "path_fields"]

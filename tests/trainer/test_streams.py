@@ -329,7 +329,7 @@ def test_a_generator_is_refused_because_it_gives_its_rows_once() -> None:
 
 def test_y_and_weights_beside_a_stream_are_refused() -> None:
     stream = dataset(X, Y).batch(BATCH)
-    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and let x give \(x, y\)"):
+    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and make them \(x, y\)"):
         Linear().fit(stream, Y)
     with pytest.raises(ValueError, match="^sample_weight: x is a .*leave sample_weight out"):
         Linear().fit(stream, sample_weight=WEIGHT)
@@ -343,7 +343,7 @@ def test_a_stream_cannot_be_split() -> None:
 def test_a_stream_without_y_is_refused_where_y_is_needed() -> None:
     model = Linear().fit(X, Y)
     for method in (model.fit, model.evaluate, model.score):
-        with pytest.raises(ValueError, match=r"Linear: x gives no y; let its elements be \(x, y"):
+        with pytest.raises(ValueError, match=r"Linear: x has no y; make its elements \(x, y"):
             method(dataset(X).batch(BATCH))
 
 

@@ -96,7 +96,7 @@ VALIDATION: dict[str, Row] = {
     "no row left to train on": (
         lambda g: g.classifier(validation_split=0.99).fit(g.x, g.y),
         ValueError,
-        ("validation_split=0.99", "no row of 30", "pass validation_data"),
+        ("validation_split=0.99", "none of 30 rows", "pass validation_data"),
     ),
     "a class only among the held-out rows": (
         lambda g: g.classifier(validation_split=0.4, shuffle=False).fit(g.x, np.sort(g.y)),

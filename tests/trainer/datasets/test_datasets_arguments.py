@@ -13,7 +13,7 @@ from trainer.datasets import loading
     [
         ({"name_or_path": "mnst"}, ValueError, r"did you mean 'mnist'\?"),
         ({"name_or_path": "Fashion-MNIST"}, ValueError, r"did you mean 'fashion_mnist'\?"),
-        ({"name_or_path": "qqq"}, ValueError, "must lead to .csv .*; choose one of 'boston"),
+        ({"name_or_path": "qqq"}, ValueError, "a path must be .csv .*; choose one of 'boston"),
         ({"name_or_path": ""}, ValueError, "no data set has this name"),
         ({"name_or_path": 3}, TypeError, "name_or_path=3: must be"),
         (
@@ -37,7 +37,7 @@ def test_a_wrong_argument_is_explained(arguments, error, message):
 def test_an_unknown_kind_of_file_is_answered_with_the_known_kinds(tmp_path):
     path = tmp_path / "data.xlsx"
     path.write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"can't read this kind of file; give \.csv or \.csv\.gz"):
+    with pytest.raises(ValueError, match=r"cannot read this kind of file; pass \.csv or \.csv\.gz"):
         datasets.load(path)
 
 

@@ -161,7 +161,7 @@ def test_npy_files_are_read_as_a_pair(tmp_path):
 def test_unusable_npy_files_are_explained(tmp_path):
     x, y = tmp_path / "x.npy", tmp_path / "y.npy"
     np.save(x, np.zeros((9, 2)))
-    with pytest.raises(ValueError, match=r"target=None: x.npy can hold x only.*target='y.npy'"):
+    with pytest.raises(ValueError, match=r"target=None: x.npy contains only x.*target='y.npy'"):
         datasets.load(x)
     with pytest.raises(FileNotFoundError, match=r"target='.*y.npy': no such file"):
         datasets.load(x, target=y)
