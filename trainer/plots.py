@@ -121,8 +121,8 @@ def plot_images(
     Args:
         images: Shape (n, height, width), (n, height, width, 1) or (n, height, width, 3); or one
             image (height, width) with rows=1, columns=1. Values from black to white are 0..1,
-            0..16 or 0..255, the smallest range that contains all images shown; for other values
-            (standardised, 16 bits), the range from their minimum to their maximum.
+            0..16 or 0..255, the smallest range that contains all images shown; for other values,
+            from 0 (16 bits), or from the minimum if negative (standardised), to the maximum.
         labels: True classes, shape (n,) or (n, 1).
         predicted: Predicted classes, likewise; with `labels`, wrong ones are bold and red.
         class_names: class_names[i] is the name of label i. None: the labels as text.

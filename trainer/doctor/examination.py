@@ -18,7 +18,7 @@ from trainer.arrays import map_tree
 from trainer.building import build
 from trainer.doctor.evidence import MAX_ROWS, Evidence, Sample, draw_rows
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
-from trainer.doctor.watching import Seen, watch
+from trainer.doctor.watching import LayerStats, watch
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
 from trainer.network import Network, computing_in, has_only_a_step, row_bytes
@@ -91,14 +91,14 @@ class Examination:
         return sum(known) if len(known) == len(found) else None
 
     @functools.cached_property
-    def layers(self) -> list[Seen]:
+    def layers(self) -> list[LayerStats]:
         """The layers of the trained network, in the order in which they are called."""
-        return self._seen(self.network)
+        return self._layer_stats(self.network)
 
     @functools.cached_property
-    def layers_at_start(self) -> list[Seen]:
+    def layers_at_start(self) -> list[LayerStats]:
         """The same before the first step."""
-        return [] if self.at_start is None else self._seen(self.at_start)
+        return [] if self.at_start is None else self._layer_stats(self.at_start)
 
     @functools.cached_property
     def at_start(self) -> Network | None:
@@ -304,7 +304,7 @@ class Examination:
         x, *rest = network.program.transformed(feed.first())
         return x, rest[0] if rest else None
 
-    def _seen(self, network: Network) -> list[Seen]:
+    def _layer_stats(self, network: Network) -> list[LayerStats]:
         if not self.can_predict:
             return []
         core = network.core

@@ -173,7 +173,7 @@ def inputs(case: Examination) -> Finding | None:
     received = (
         f"values up to {large:.3g} (root mean square)"
         if large > LARGE
-        else f"differences of {small:.2g} or less"
+        else f"values with a standard deviation of at most {small:.2g}"
     )
     change = 'write normalize="standard"'
     if case.trainer.normalize is None:
@@ -281,7 +281,7 @@ def rate(case: Examination) -> Finding | None:
     lower = max(((g, r) for r, g in others if r < rate), default=(-math.inf, rate))
     higher = max(((g, r) for r, g in others if r > rate), default=(-math.inf, rate))
 
-    def fell(gain: float) -> str:
+    def effect(gain: float) -> str:
         if gain == -math.inf:
             return "made the loss NaN or infinite"
         return f"{'reduced' if gain >= 0 else 'increased'} the loss by {100 * abs(gain):.0f}%"
@@ -289,7 +289,7 @@ def rate(case: Examination) -> Finding | None:
     if lower[0] >= useful and own < 0.5 * lower[0]:
         return Finding(
             "learning rate is too high",
-            f"{trial} learning_rate={rate:.3g} {fell(own)}, and {lower[1]:.3g} {fell(lower[0])}; "
+            f"{trial} learning_rate={rate:.3g} {effect(own)}, and {lower[1]:.3g} {effect(lower[0])}; "
             f"{outcome(case)}",
             f"write learning_rate={lower[1]:.1g}",
         )
@@ -299,7 +299,7 @@ def rate(case: Examination) -> Finding | None:
         return Finding(
             "learning rate is too low",
             f"the training changed the loss by {-100 * (fall or 0):+.1f}% overall, and {trial} "
-            f"learning_rate={higher[1]:.3g} {fell(higher[0])}",
+            f"learning_rate={higher[1]:.3g} {effect(higher[0])}",
             f"write learning_rate={higher[1]:.1g}",
         )
     return None

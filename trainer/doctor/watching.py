@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Seen:
+class LayerStats:
     """Statistics of the inputs and outputs of a layer for some rows.
 
     Attributes:
@@ -43,11 +43,11 @@ class Seen:
     gives_output: bool = False
 
 
-def watch(core: keras.Model, x: Any) -> list[Seen]:
+def watch(core: keras.Model, x: Any) -> list[LayerStats]:
     """Call a model on x and return what was observed of each layer."""
     import keras
 
-    found: list[Seen] = []
+    found: list[LayerStats] = []
     given: list[list[Any]] = []
     # Tensors computed with weights, by id; holding them prevents ids from being reused.
     learned: dict[int, Any] = {}
@@ -77,10 +77,10 @@ def watch(core: keras.Model, x: Any) -> list[Seen]:
         size, deviation = _sizes(taken[0]) if taken else (math.nan, math.nan)
         dead = _dead(gives[0]) if gives and activation(operation) == "relu" else None
         width = gives[0].shape[-1] if gives and len(gives[0].shape) else None
-        found.append(Seen(operation, first, size, deviation, dead, width))
+        found.append(LayerStats(operation, first, size, deviation, dead, width))
         given.append(gives)
 
-    with _noted(list(operations.values()), note):
+    with _call_hooks(list(operations.values()), note):
         final = {id(t) for t in _tensors_in(core(x, training=False))}
     for seen, gives in zip(found, given, strict=True):
         seen.gives_output = any(id(t) in final for t in gives)
@@ -88,7 +88,7 @@ def watch(core: keras.Model, x: Any) -> list[Seen]:
 
 
 @contextlib.contextmanager
-def _noted(operations: list[Any], note: Any) -> Iterator[None]:
+def _call_hooks(operations: list[Any], note: Any) -> Iterator[None]:
     """Call `note` after each call of these layers and operations."""
     watched = [o for o in operations if "call" not in vars(o)]
     for operation in watched:
