@@ -1,13 +1,12 @@
-"""The folders of trials in a study's directory: which are the study's own, and their deletion.
+"""The folders of trials in a study's directory: which ones are the study's, and their deletion.
 
-Responsible for deleting nothing that the study did not make. A folder of a trial holds a mark, a
-small file that names the study and the trial; one without it is a stranger's, and is neither
-deleted nor written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what
-trials keep in theirs.
+Responsible for deleting nothing that the study did not make. A trial's folder holds a mark, a small
+file that names the study and the trial; a folder without it is foreign, and is neither deleted nor
+written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what trials put in it.
 
     trials/3/                   the states of trial 3
     trials/3/.trial.json        its mark, written before anything else in it
-    trials/3-IDENTITY/          the same, where a stranger's folder has the name 3
+    trials/3-IDENTITY/          the same, if a foreign folder has the name 3
     trials/.3-IDENTITY/         being made or deleted; a kill may leave it
 """
 
@@ -28,14 +27,14 @@ MARK = ".trial.json"
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_OF_A_RUN = {"format", "class", "fields", "run"}  # in the config.json of one
+_OF_A_RUN = {"format", "class", "fields", "run"}  # keys in a run's config.json
 
 
 class TrialFolders:
     """The folder trials/ of a study.
 
     Args:
-        path: of it; it is made with the first trial's.
+        path: of the folder; created along with the first trial's.
         study: the identity of the study.
     """
 
@@ -44,14 +43,14 @@ class TrialFolders:
         self._study = study
 
     def find(self, trial: int) -> Path | None:
-        """The folder of a trial; None if there is none that is ours."""
+        """Return the folder of a trial; None if the study has none."""
         for path in self._places(trial):
             if self._marked(path, trial):
                 return path
         return None
 
     def make(self, trial: int) -> Path:
-        """The folder of a trial, made if it is not there.
+        """Return the folder of a trial, created if it does not exist.
 
         Raises:
             OSError: it cannot be made.
@@ -69,16 +68,16 @@ class TrialFolders:
                 os.rename(beside, path)
                 return path
         raise FileExistsError(
-            f"{str(self._places(trial)[-1])!r} is not of this study; move it away"
+            f"{str(self._places(trial)[-1])!r} does not belong to this study; move it away"
         )
 
     def numbers(self) -> list[int]:
-        """The trials that have a folder."""
+        """Return the trials that have a folder."""
         found = {number for entry in self._entries() if (number := self._number(entry)) is not None}
         return sorted(found)
 
     def discard(self, trial: int) -> None:
-        """Delete the folder of a trial, if there is one; a kill leaves it whole or out of sight.
+        """Delete the folder of a trial, if any; after a kill it is complete or hidden.
 
         Raises:
             OSError: it cannot be deleted.
@@ -91,7 +90,7 @@ class TrialFolders:
             self._remove(beside, trial)
 
     def clean(self) -> None:
-        """Delete what killed searches left half made or half deleted.
+        """Delete folders that killed searches left half made or half deleted.
 
         Raises:
             OSError: it cannot be deleted.
@@ -102,11 +101,11 @@ class TrialFolders:
                 self._remove(entry, int(match[1]))
 
     def strangers(self) -> list[str]:
-        """The names of what is there and not of this study."""
+        """Return the names of entries that do not belong to this study."""
         return sorted(e.name for e in self._entries() if self._number(e) is None)
 
     def refuse_links(self) -> None:
-        """See that no name that a search would use leads elsewhere.
+        """Check that no name that a search would use is a link.
 
         Raises:
             ValueError: naming the link.
@@ -114,8 +113,8 @@ class TrialFolders:
         refuse_link(self.path)
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise ValueError(
-                f"directory={str(self.path.parent)!r}: {self.path.name} in it is no folder; move "
-                "it away, or write another directory"
+                f"directory={str(self.path.parent)!r}: {self.path.name} in it is not a folder; "
+                "move it away, or write another directory"
             )
         own = re.compile(rf"{_NUMBER.pattern}|\.?({_NUMBER.pattern})-{self._study}")
         for entry in self._entries():
@@ -126,12 +125,12 @@ class TrialFolders:
                     refuse_link(run, self.path.parent)
 
     def adopt(self, trials: int) -> None:
-        """Mark the folders that version 0.1.0 made, which did not mark them.
+        """Mark the folders that version 0.1.0 made, which it left without a mark.
 
-        They are those with the number of a trial, and nothing in them but runs.
+        They have the number of a trial as their name, and contain nothing but runs.
 
         Args:
-            trials: how many there are.
+            trials: number of trials.
         """
         for trial in range(trials):
             path, left = self.path / str(trial), self.path / f".{trial}"
@@ -157,7 +156,7 @@ class TrialFolders:
         return _is_folder(path) and _content(path / MARK) == self._mark(trial)
 
     def _number(self, path: Path) -> int | None:
-        """The trial whose folder this is."""
+        """Return the trial whose folder this is, or None."""
         name = path.name.removesuffix(f"-{self._study}")
         if _NUMBER.fullmatch(name) and self._marked(path, int(name)):
             return int(name)
@@ -168,7 +167,7 @@ class TrialFolders:
             yield from sorted(self.path.iterdir())
 
     def _remove(self, beside: Path, trial: int) -> None:
-        """Delete a folder of that name if it is ours; the mark goes last."""
+        """Delete a temporary folder if it is ours; the mark is deleted last."""
         if not _is_folder(beside):
             return
         names = os.listdir(beside)
@@ -184,7 +183,7 @@ class TrialFolders:
 
 
 def delete(path: Path) -> None:
-    """Delete a file, a link (and not where it leads), or a folder with all that is in it.
+    """Delete a file, a link (not its target), or a folder with its contents.
 
     Raises:
         OSError: it cannot be deleted.
@@ -196,7 +195,7 @@ def delete(path: Path) -> None:
 
 
 def refuse_link(path: Path, directory: Path | None = None) -> None:
-    """See that a name in a study's directory does not lead elsewhere.
+    """Check that a name in a study's directory is not a link.
 
     Args:
         path: that a search would write or delete.
@@ -222,7 +221,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _content(path: Path) -> bytes | None:
-    """Of a small file; None if there is none, or it is no file, or it is not for us to read."""
+    """Return the content of a small file; None if it is missing, not a file, or not readable."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
@@ -233,7 +232,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _write_mark(folder: Path, content: bytes) -> None:
-    # not written beside and renamed: then a kill could leave a name that nobody knows
+    # not through a temporary file: a kill could leave it under a name that nobody recognizes
     with open(folder / MARK, "xb") as file:
         file.write(content)
         file.flush()
@@ -241,11 +240,11 @@ def _write_mark(folder: Path, content: bytes) -> None:
 
 
 def _of_0_1_0(folder: Path, *, whole: bool) -> bool:
-    """Whether a folder holds runs and nothing else; `whole`: one that can be read at least."""
+    """Whether a folder holds only runs; `whole`: at least one of them readable."""
     runs = []
     try:
         entries = list(folder.iterdir())
-    except PermissionError:  # then it is none of ours
+    except PermissionError:  # then it is not ours
         return False
     for entry in entries:
         if _TEMPORARY.fullmatch(entry.name) or entry.name == MARK:
