@@ -199,9 +199,7 @@ def test_a_persons_database_is_refused_and_not_touched(tmp_path: Path) -> None:
         file = directory / NAME
         _sql(file, f"pragma journal_mode = {mode}", "create table studies (id)")
         before = file.read_bytes()
-        with pytest.raises(
-            ValueError, match=r"not a study \(its tables: 'studies'\); write"
-        ):
+        with pytest.raises(ValueError, match=r"not a study \(its tables: 'studies'\); write"):
             _fit(directory)
         assert file.read_bytes() == before
         assert {p.name for p in directory.iterdir()} == {NAME, ".lock"}
@@ -391,7 +389,9 @@ def test_another_program_that_writes_is_said(
     store = Store(tmp_path, SPACE)
     with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as other:
         other.execute("begin immediate")
-        with pytest.raises(OSError, match="being written to by another program .*; end it") as found:
+        with pytest.raises(
+            OSError, match="being written to by another program .*; end it"
+        ) as found:
             store.set("seed", 1)
         other.execute("rollback")
     assert found.value.errno == errno.EBUSY

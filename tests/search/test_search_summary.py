@@ -144,9 +144,7 @@ def test_it_says_what_the_search_took_and_how_to_go_on() -> None:
     text = _text(_results(4, begun=1), seconds=200.0)
     assert "time         3 min 20 s in the last call of fit" in text
     assert "worker time  33 s" in text, "10, 11 and 12 s, and nothing of the one that runs"
-    assert (
-        "saved in     studies/a\n             the same search with this directory" in text
-    )
+    assert "saved in     studies/a\n             the same search with this directory" in text
     kept_nowhere = _text(_results(4), directory=None)
     assert "no; write directory='studies/name'" in kept_nowhere
     assert "last call of fit" not in kept_nowhere, "it is not known"
