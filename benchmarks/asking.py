@@ -85,6 +85,7 @@ def times(method: str, size: int, timed: int) -> dict[str, Any]:
         began = time.perf_counter()
         proposal = asked.ask()
         ask = time.perf_counter() - began
+        # also before the first timed trial: the state is serialized after every trial
         write = _written(asked) if i >= size - 1 else 0.0
         score = Outcome(proposal.point["learning_rate"] + proposal.point["layers"])
         began = time.perf_counter()
