@@ -294,7 +294,7 @@ class Coordinator:
         trial.state = "failed" if error else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
         self._proposer.tell(trial.key, Outcome(trial.score))
-        with self._store.transaction():
+        with self._store.transaction(durable=False):  # settle makes it durable, once
             self._store.add_folds(trial.id, result.folds)
             self._store.end(trial)
             self._store.set("proposer", self._proposer.snapshot())

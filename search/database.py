@@ -287,11 +287,19 @@ class Database:
             raise
 
     def settle(self) -> None:
-        """Move committed rows from the log into the file, unless somebody is reading it now."""
+        """Move committed rows from the log into the file, so that a power cut cannot undo them.
+
+        While somebody reads an earlier state of the file they stay in the log, where they are
+        just as safe.
+        """
         self._run("pragma synchronous = full")
         self._run("pragma busy_timeout = 0")  # do not wait for a reader: do it next time
         try:
-            self.select("pragma wal_checkpoint(truncate)")
+            ((busy, _, _),) = self.select("pragma wal_checkpoint(truncate)")
+            log = self.path.with_name(ASIDE[0])
+            if busy and log.exists():
+                with open(log, "rb") as file:
+                    os.fsync(file.fileno())
         finally:
             self._run(f"pragma busy_timeout = {int(SECONDS_UNTIL_FREE * 1000)}")
 
@@ -322,9 +330,10 @@ class Database:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
             self._database = database
             self._make_tables()
-            content = database.serialize()
+            content = bytearray(database.serialize())
+        content[18:20] = b"\2\2"  # in the header: uses a write-ahead log from the start
         # atomically: an SQLite file that is being created looks like a truncated one
-        write_whole(self.path, content)
+        write_whole(self.path, bytes(content))
 
     def _make_tables(self) -> None:
         for statement in _SCHEMA.split(";"):
@@ -409,9 +418,11 @@ def examine(path: Path) -> int | None:
         OSError: it cannot be read.
     """
     head = _head(path)
-    # without a log, open it as immutable: then SQLite creates no files beside it
-    alone = not any(_size(path.with_name(name)) for name in ASIDE if not name.endswith("shm"))
-    address = f"{path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    log, _, journal = (_size(path.with_name(name)) for name in ASIDE)
+    # without a log, open it as immutable: then SQLite creates no files beside it. A journal, left
+    # by a killed write on a file system without a log, must be rolled back before reading.
+    mode = "rw" if journal else "ro" if log else "ro&immutable=1"
+    address = f"{path.as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
             # text that cannot be decoded must not keep us from reading the rest

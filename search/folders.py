@@ -24,6 +24,7 @@ from pathlib import Path
 from trainer.files import write_whole
 
 MARK = ".trial.json"
+LARGEST = 2**20  # maximum bytes read of a mark or a config.json
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -153,7 +154,7 @@ class TrialFolders:
         return json.dumps({"study": self._study, "trial": trial}).encode()
 
     def _marked(self, path: Path, trial: int) -> bool:
-        return _is_folder(path) and _content(path / MARK) == self._mark(trial)
+        return _is_folder(path) and start_of(path / MARK, LARGEST) == self._mark(trial)
 
     def _number(self, path: Path) -> int | None:
         """Return the trial whose folder this is, or None."""
@@ -171,7 +172,7 @@ class TrialFolders:
         if not _is_folder(beside):
             return
         names = os.listdir(beside)
-        mark = _content(beside / MARK)
+        mark = start_of(beside / MARK, LARGEST)
         if mark == self._mark(trial):
             for name in names:
                 if name != MARK:
@@ -220,13 +221,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _content(path: Path) -> bytes | None:
-    """Return the content of a small file; None if it is missing, not a file, or not readable."""
+def start_of(path: Path, size: int) -> bytes | None:
+    """Return the first bytes of a file; None if it is missing, not a file, or not readable."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
         with open(path, "rb") as file:
-            return file.read(2**16)
+            return file.read(size)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
@@ -257,7 +258,7 @@ def _of_0_1_0(folder: Path, *, whole: bool) -> bool:
 
 def _is_run(folder: Path) -> bool:
     try:
-        found = json.loads(_content(folder / "config.json") or b"null")
+        found = json.loads(start_of(folder / "config.json", LARGEST) or b"null")
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= _OF_A_RUN

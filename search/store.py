@@ -117,9 +117,19 @@ class Store:
         return not self._database.select("select 1 from trials limit 1")
 
     @property
+    def count(self) -> int:
+        """The number of trials that were asked for."""
+        return int(self._database.select("select count(*) from trials")[0][0])
+
+    @property
+    def held(self) -> bool:
+        """Whether the file is still there, and no other search has taken it over."""
+        return self._database.held
+
+    @property
     def unused(self) -> bool:
         """Whether this object created the file, nothing is in it, and nobody else opened it."""
-        return self._database.created and self._database.held and self.empty
+        return self._database.created and self.held and self.empty
 
     def set(self, name: str, value: Any) -> None:
         """Write one of the study's own values, as JSON."""
@@ -174,7 +184,7 @@ class Store:
                     self._database.put("epochs", (*place, int(record["epoch"]), metrics))
 
     def settle(self) -> None:
-        """Move committed rows from the log into the file; call it when a trial has ended."""
+        """Move committed rows from the log into the file, durably; call it when a trial ends."""
         self._database.settle()
 
     def trials(self) -> list[Trial]:

@@ -23,7 +23,7 @@ from typing import Any
 from search.callbacks import SearchCallback, Study
 from search.data import unfinished
 from search.database import APPLICATION, ASIDE, Taken
-from search.folders import TrialFolders, refuse_link
+from search.folders import TrialFolders, refuse_link, start_of
 from search.space import Space
 from search.store import NAME, Store, Trial
 from trainer.holding import HOLDER, LOCK, Hold, InUse, LockLost
@@ -61,6 +61,8 @@ class Folder:
         self, path: Path, space: Space, resume: Any, seed: int | None, draw: Callable[[], int]
     ) -> None:
         self.path = path = _resolved(path)
+        for name in (NAME, *ASIDE, LOCK, HOLDER, TRIALS):
+            refuse_link(path / name)
         there = os.path.lexists(path / NAME)
         if resume is True and not there:
             raise ValueError(
@@ -78,8 +80,6 @@ class Folder:
                 f"directory={str(path)!r}: cannot be created ({error.strerror}); write the name of "
                 "a new folder, in a folder where you may write"
             ) from error
-        for name in (NAME, *ASIDE, LOCK, HOLDER, TRIALS):
-            refuse_link(path / name)
         try:
             self._hold = Hold(path)
         except InUse as error:
@@ -130,7 +130,9 @@ class Folder:
             )
 
     def remove_data(self) -> None:
-        """Delete files that are needed only while trials run."""
+        """Delete files that are needed only while trials run, unless another search uses them."""
+        if not self.store.held:
+            return
         for path in (self.data, unfinished(self.data)):
             path.unlink(missing_ok=True)
 
@@ -156,7 +158,7 @@ class Folder:
 
     def _adopt(self) -> None:
         """Mark what version 0.1.0 left unmarked, once."""
-        self.trials.adopt(len(self.store.trials()))
+        self.trials.adopt(self.store.count)
         if _data_of_0_1_0(self.path / "data.joblib"):
             (self.path / "data.joblib").unlink()
         self.store.set("unmarked", False)
@@ -165,10 +167,9 @@ class Folder:
         """Delete unfinished files of a killed search."""
         unfinished(self.data).unlink(missing_ok=True)
         for left in self.path.glob(f".{'[0-9a-f]' * 16}.tmp"):
-            if left.is_symlink() or not left.is_file():
+            head = start_of(left, 100)
+            if head is None:
                 continue
-            with open(left, "rb") as file:
-                head = file.read(100)
             holder = head.startswith(b'{"process": ')
             study = head[:16] == b"SQLite format 3\0" and head[68:72] == APPLICATION.to_bytes(4)
             if holder or study or not head:
@@ -254,10 +255,7 @@ def _resolved(path: Path) -> Path:
 
 def _data_of_0_1_0(path: Path) -> bool:
     """Whether it is the data file of a killed search of version 0.1.0, and not somebody's own."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        head = file.read(200)
+    head = start_of(path, 200) or b""
     return b"search.data" in head and b"Data" in head
 
 

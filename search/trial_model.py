@@ -12,8 +12,8 @@ from typing import Any
 import keras
 from keras_tuner.errors import FatalValueError
 
-from trainer import Trainer, callbacks, saving
-from trainer.building import build
+from trainer import Trainer, callbacks
+from trainer.building import rebuild
 from trainer.history import History
 from trainer.inputs import Inputs
 
@@ -55,16 +55,14 @@ class TrialModel(keras.Model):
         """Build the network with initial weights."""
         trainer = self.trainer
         inputs = Inputs.from_dict(config["inputs"])
-        network = build(
+        network = rebuild(
             trainer._recipe(),
             inputs,
             trainer.configure_task().restore(config["targets"]),
             precision=config["precision"],
             seed=config["seed"],
-            probe=saving._blank_rows(inputs),
             callbacks=callbacks.make_all(trainer.configure_callbacks()),
         )
-        network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
         trainer._keep(network, History(), config["seed"])
         self.adopt(trainer)
 

@@ -151,7 +151,7 @@ class Allowed:
             if found not in self or not _is_made_from_config(found):
                 raise self._refusal(registered or name)
         elif not _is_keras_class(module, name) or registered not in (None, name):
-            raise self._refusal(f"{module}.{name}" if module else name)
+            raise self._refusal(name, module)
         if inner is not None and not isinstance(inner, dict):
             raise Malformed(f"config of {shown(name)} is {shown(inner)}; it must be a dict")
         for key, value in (inner or {}).items():
@@ -166,7 +166,7 @@ class Allowed:
             if found not in self:
                 raise self._refusal(name)
         elif not _is_keras_function(module, name) or registered not in (None, "function", name):
-            raise self._refusal(f"{module}.{name}" if module else name)
+            raise self._refusal(name, module)
 
     def check_plugin(self, name: str, registered: type | None) -> None:
         """Refuse a plugin that is not of this package, unless this load may use it.
@@ -183,11 +183,14 @@ class Allowed:
             raise self._refusal(name)
 
     @staticmethod
-    def _refusal(name: str) -> Malformed:
-        last = name.replace(">", ".").rsplit(".", 1)[-1]
+    def _refusal(name: str, module: str | None = None) -> Malformed:
+        where = f"{module}.{name}" if module else name
+        if module is not None and module.split(".")[0] in ("keras", "builtins"):
+            return Malformed(f"it names {shown(where)}, which no file may use")
+        last = name.rsplit(">", 1)[-1]
         last = last if last.isidentifier() else "MyClass"
         return Malformed(
-            f"it names {shown(name)}, which a file may not use by itself; if it is yours and you "
+            f"it names {shown(where)}, which a file may not use by itself; if it is yours and you "
             f"trust the file, write load(path, custom_objects={{{shown(name)}: {last}}})"
         )
 

@@ -101,31 +101,25 @@ def weights_size(content: bytes) -> tuple[int, int]:
     """
     import h5py
 
-    arrays: list[Any] = []
-
-    def visit(name: bytes, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise Malformed(f"{WEIGHTS}: {shown(name)} is a link to elsewhere")
-
+    found: list[tuple[str, Any]] = []
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            file.visititems_links(visit)
-            file.visititems(lambda name, item: arrays.append(_array(name, item)))
+            # an error that is raised within a visit is not the one that comes out of it
+            link = file.visititems_links(lambda n, at: None if isinstance(at, h5py.HardLink) else n)
+            if link is not None:
+                raise Malformed(f"{WEIGHTS}: {shown(link)} is a link to elsewhere")
+            file.visititems(lambda name, item: found.append((name, item)))
+            sizes = [_array(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
     except Malformed:
         raise
     except Exception as error:  # h5py raises what it will: OSError, RuntimeError, KeyError, ...
         raise Malformed(f"{WEIGHTS}: cannot be read ({error})") from error
-    sizes = [size for size in arrays if size is not None]
     if sum(sizes) > len(content):
         raise Malformed(f"{WEIGHTS}: its arrays are larger than the file")
     return len(sizes), sum(sizes)
 
 
-def _array(name: str, item: Any) -> int | None:
-    import h5py
-
-    if not isinstance(item, h5py.Dataset):
-        return None
+def _array(name: str, item: Any) -> int:
     entry = f"{WEIGHTS}: {shown(name)}"
     if item.external or item.is_virtual:
         raise Malformed(f"{entry} lies in another file")
@@ -163,13 +157,14 @@ class _Budget:
     def take(self, shape: Any, dtype: str) -> None:
         import tensorflow as tf
 
-        self.count -= 1
-        self.size -= math.prod(shape) * tf.as_dtype(dtype).size
-        if self.count < 0 or self.size < 0:
+        size = math.prod(shape) * tf.as_dtype(dtype).size
+        if not self.count or size > self.size:
             raise TooLarge(
-                f"the network would be larger than the weights in the file: it asks for a variable "
+                "the network would be larger than the weights in the file: it asks for a variable "
                 f"of the shape {tuple(shape)}"
             )
+        self.count -= 1
+        self.size -= size
 
 
 _budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar("budget", default=None)

@@ -16,16 +16,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
 from trainer import checks, compiling, doctor, fitting, models, preparation, saving
+from trainer.allowed import Allowed
 from trainer.arrays import Tree
 from trainer.building import Recipe
-from trainer.doctor import Diagnosis
+from trainer.callbacks.callback import Session
+from trainer.doctor import Diagnosis, Training
 from trainer.engine import decisions, memory
+from trainer.fields import path_fields
 from trainer.fitting import Settings
 from trainer.history import History
 from trainer.models import ModelSpec
 from trainer.network import Network
 from trainer.parameters import Parameters
 from trainer.preparation import Rows
+from trainer.runs import Run, described
+from trainer.saving import Fitted
 from trainer.streams import Stream
 from trainer.tasks import Task
 
@@ -233,19 +238,29 @@ class Trainer(Parameters):
         valid = preparation.collect_validation(
             validation_data, batch_size=self.batch_size, needs_y=owner
         )
-        with fitting.run_of(self, train, valid, seed, resume) as run:
+        settings = self._settings()
+        fields = self.get_params(deep=False)
+        with fitting.run_of(settings, fields, train, valid, seed, resume) as run:
             seed = seed if run is None else run.seed
             if valid is None and self.validation_split:
                 train, valid = self._split(train, seed)
             network, feed, validation_feed = fitting.prepare(
-                self._recipe(), self._settings(), chosen, train, valid, seed
+                self._recipe(), self.configure_task(), settings, chosen, train, valid, seed
             )
             self._keep(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
-            if not fitting.give_back(self, chosen, feed, validation_feed, run):
-                fitting.train(self, chosen, feed, validation_feed, run)
+            session = self._session(feed, validation_feed, run)
+            own = fitting.own_state(
+                self,
+                network,
+                chosen,
+                takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
+                reported=run is not None,
+            )
+            if not fitting.give_back(session, settings, own):
+                fitting.train(session, settings, own)
         memory.fit_ended()
-        doctor.warn_of_failure(self)
+        doctor.warn_of_failure(self._training())
         return self
 
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
@@ -287,7 +302,7 @@ class Trainer(Parameters):
         """
         from trainer.summary import describe
 
-        return describe(self, self._fitted())
+        return describe(type(self).__name__, self._fitted(), self.history_, self.seed_)
 
     def diagnose(self) -> Diagnosis:
         """What is wrong with the training, if anything: the likeliest cause first; prints well.
@@ -298,7 +313,8 @@ class Trainer(Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        return doctor.diagnose(self)
+        self._fitted()
+        return doctor.diagnose(self._training())
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted Trainer as one .keras file, which plain Keras can load too.
@@ -317,7 +333,7 @@ class Trainer(Parameters):
             ValueError: another ending.
             OSError: the folder cannot be written to, or the disk is full.
         """
-        return saving.save(self, self._fitted(), path)
+        return saving.save(self._as_fitted(), self._fitted(), path)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
@@ -336,7 +352,22 @@ class Trainer(Parameters):
             ValueError: it is damaged, foreign, names what it may not, or was saved by another
                 class.
         """
-        loaded: Self = saving.load(cls, path, custom_objects)
+
+        def make(fields: dict[str, Any]) -> tuple[Self, Recipe, Task, list[Any]]:
+            made = cls(**fields)
+            chosen = made._check_fields()
+            return made, made._recipe(), made.configure_task(), chosen
+
+        loaded: Self
+        loaded, network, history, seed = saving.load(
+            path,
+            owner=cls.__name__,
+            names=cls._get_param_names(),
+            paths=path_fields(cls),
+            allowed=Allowed(cls, custom_objects),
+            make=make,
+        )
+        loaded._keep(network, history, seed)
         return loaded
 
     # ---- the parts of a fit ------------------------------------------------------------------
@@ -356,6 +387,66 @@ class Trainer(Parameters):
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
         return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
 
+    def _session(self, feed: Any, validation: Any, run: Run | None) -> Session:
+        def save(path: str | Path, history: History | None = None) -> Path:
+            if history is None:
+                return self.save(path)
+            return saving.save(self._as_fitted(history), self._network, path)
+
+        return Session(
+            owner=type(self).__name__,
+            params={name: described(value) for name, value in self.get_params().items()},
+            epochs=self.epochs,
+            verbose=self.verbose,
+            callbacks=self.callbacks_,
+            network=self._network,
+            history=self.history_,
+            feed=feed,
+            validation=validation,
+            seed=self.seed_,
+            folder=None if run is None else run.path,
+            save=save,
+            run=run,
+            estimator=self,
+        )
+
+    def _training(self) -> Training:
+        return Training(
+            self._recipe(),
+            self._network,
+            self.history_,
+            self.seed_,
+            self.batch_size,
+            self.normalize,
+        )
+
+    def _as_fitted(self, history: History | None = None) -> Fitted:
+        paths = path_fields(type(self))
+        fields = {k: v for k, v in self.get_params(deep=False).items() if k not in paths}
+        return Fitted(type(self).__name__, fields, self.seed_, history or self.history_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("callbacks_", None)  # they may hold files and the like
+        if "_network" in state:
+            # Keras models of custom classes do not pickle; the saved form of a Trainer does.
+            state["_saved"] = saving.to_bytes(self._as_fitted(), state.pop("_network"))
+            state.pop("model_")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        saved = state.pop("_saved", None)
+        super().__setstate__(state)
+        if saved is not None:
+            network = saving.network_from_bytes(
+                self._recipe(),
+                self.configure_task(),
+                plugins.make_all(self.configure_callbacks()),
+                saved,
+            )
+            self._network, self.model_ = network, network.whole
+
     def _recipe(self) -> Recipe:
         def plain(hook: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any) -> Any:
@@ -372,7 +463,7 @@ class Trainer(Parameters):
             loss=plain(self.configure_loss),
             metrics=plain(self.configure_metrics),
             compute_loss=self.compute_loss if own_loss else None,
-            task=self.configure_task(),
+            defaults=self.configure_task(),
             ready_made=self._ready_made,
             run_eagerly=self.run_eagerly,
         )

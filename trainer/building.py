@@ -11,21 +11,32 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trainer import arrays, compiling, outputs
-from trainer.arrays import Tree, map_tree
+from trainer.arrays import Tree, leaves, map_named, map_tree
 from trainer.engine.program import Program
 from trainer.inputs import Inputs
-from trainer.models import ModelSpec
+from trainer.models import ModelSpec, map_shapes
 from trainer.network import Network, computing_in, has_only_a_step, tensors
 from trainer.targets import Numbers, Targets
-from trainer.tasks import Task
 
 if TYPE_CHECKING:
     import keras
+
+
+class Defaults(Protocol):
+    """The loss and metrics of a task, where none were chosen: see trainer.Task."""
+
+    def default_loss(
+        self, model: keras.Model, spec: ModelSpec, learned: Any, probe: Callable[[], Any]
+    ) -> Any:
+        """The loss, in a form that keras.Model.compile accepts."""
+
+    def default_metrics(self, spec: ModelSpec, learned: Any, loss: Any) -> Any:
+        """The metrics, in a form that keras.Model.compile accepts."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Recipe:
         loss: makes the loss, or returns None for the task's default.
         metrics: makes fresh metrics, or returns None for the task's defaults.
         compute_loss: replaces the loss: see Trainer.compute_loss. None where it does not.
-        task: the kind of task.
+        defaults: the loss and metrics where none are chosen.
         ready_made: whether build_model makes one of the ready architectures.
         run_eagerly: whether steps run in Python.
     """
@@ -50,7 +61,7 @@ class Recipe:
     loss: Callable[[], Any]
     metrics: Callable[[], Any]
     compute_loss: Callable[[Any, Any, Any, Any], Any] | None
-    task: Task
+    defaults: Defaults
     ready_made: bool
     run_eagerly: bool
 
@@ -124,9 +135,9 @@ def build(
         default = loss is None
         if default:
             with compiling.state_kept(core):
-                loss = recipe.task.default_loss(core, spec, targets, few)
+                loss = recipe.defaults.default_loss(core, spec, targets, few)
         if metrics is None:
-            metrics = recipe.task.default_metrics(spec, targets, loss)
+            metrics = recipe.defaults.default_metrics(spec, targets, loss)
         optimizer = recipe.optimizer()
         for callback in callbacks:
             if hasattr(callback, "configure_optimizer"):
@@ -153,6 +164,52 @@ def build(
     return Network(
         inputs, targets, spec, precision, core, whole, program, default_loss=default_loss
     )
+
+
+def rebuild(
+    recipe: Recipe,
+    inputs: Inputs,
+    targets: Targets,
+    *,
+    precision: str,
+    seed: int,
+    callbacks: Sequence[Any] = (),
+) -> Network:
+    """Build the network of an earlier fit again, with new weights and an optimizer like its own.
+
+    Args:
+        recipe, inputs, targets, precision, seed, callbacks: as for `build`.
+    """
+    network = build(
+        recipe,
+        inputs,
+        targets,
+        precision=precision,
+        seed=seed,
+        probe=blank_rows(inputs),
+        callbacks=callbacks,
+    )
+    network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+    return network
+
+
+def blank_rows(inputs: Inputs) -> Tree:
+    dtypes = dict(leaves(inputs.dtypes))
+    if isinstance(inputs.dtypes, str):
+        dtypes = {"x": inputs.dtypes}
+    shaped = map_shapes(_Row, inputs.shapes)
+
+    def rows(name: str, row: _Row) -> np.ndarray:
+        # one zero, shown as often as need be: a file may say any shape, and this takes no memory
+        return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
+
+    return map_named(rows, shaped)
+
+
+class _Row:
+    # wraps a shape so that the tree functions take it for a leaf
+    def __init__(self, shape: tuple[int | None, ...]) -> None:
+        self.shape = shape
 
 
 def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:

@@ -9,33 +9,32 @@ from __future__ import annotations
 import contextlib
 import numbers
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from trainer import arrays, fingerprint, keeping, preparation, saving
 from trainer.arrays import Tree
 from trainer.building import Recipe, build
+from trainer.callbacks.callback import Callback, Session
+from trainer.callbacks.progress import Progress
+from trainer.callbacks.run_log import RunLog
 from trainer.doctor import evidence
 from trainer.engine import decisions, hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.engine.interrupts import Interrupts
 from trainer.inputs import Inputs
-from trainer.keeping import Keeper, warn_of_forgotten
+from trainer.keeping import Checkpointer, State, warn_of_forgotten
 from trainer.network import Network, computing_in
-from trainer.own_state import OwnState
+from trainer.own_state import HasExtraState, OwnState
 from trainer.preparation import PROBE_ROWS, Rows
-from trainer.runs import Run
-from trainer.statefile import BadState
+from trainer.runs import Run, described
+from trainer.statefile import BadState, StateFolder
 from trainer.streams import Stream
 from trainer.targets import Classes
 from trainer.tasks import Task
-
-if TYPE_CHECKING:
-    from trainer.base import Trainer
 
 
 def draw_seed(state: Any) -> int:
@@ -84,6 +83,7 @@ class Settings:
 
 def prepare(
     recipe: Recipe,
+    task: Task,
     settings: Settings,
     chosen: Sequence[Any],
     train: Rows | Stream,
@@ -94,6 +94,7 @@ def prepare(
 
     Args:
         recipe: what the estimator decides about its network.
+        task: its kind of task.
         settings: its fields.
         chosen: its callbacks.
         train: the training data.
@@ -103,7 +104,7 @@ def prepare(
     Returns:
         The network, the feed of training batches, and that of validation batches or None.
     """
-    targets = recipe.task.learn(train)
+    targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
     inputs = preparation.learn_inputs(train, normalize)
     precision = settings.precision
@@ -117,7 +118,7 @@ def prepare(
     network = build(
         recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
     )
-    feed = _training_feed(recipe.task, settings, network, train, seed)
+    feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
     decided = network.decide(
@@ -229,7 +230,8 @@ def evaluation_feed(
 
 @contextlib.contextmanager
 def run_of(
-    trainer: Trainer,
+    settings: Settings,
+    fields: dict[str, Any],
     train: Rows | Stream,
     valid: Rows | Stream | None,
     seed: int,
@@ -237,16 +239,29 @@ def run_of(
 ) -> Iterator[Run | None]:
     """The run directory of a fit while it lasts, or None without the field run_dir.
 
+    Args:
+        settings: the fields that say how to fit.
+        fields: all fields of the estimator, which the run describes.
+        train: the training data.
+        valid: the validation data, or None.
+        seed: for a new run.
+        resume: as of Trainer.fit.
+
     Raises:
-        RunError, BadState: the folder must not be used, or holds no state to go on from.
+        RunError, BadState: the folder must not be used, or holds no state to resume from.
     """
-    if trainer.run_dir is None:
+    if settings.run_dir is None:
         if resume is True:
             raise ValueError("resume=True: there is no run_dir; write run_dir='runs/first'")
         yield None
         return
-    data = {"training": fingerprint.of(train), "validation": fingerprint.of(valid)}
-    run = Run.open(trainer, resume, seed, data)
+    description = {
+        "class": settings.owner,
+        "fields": {name: described(value) for name, value in fields.items()},
+        "data": {"training": fingerprint.of(train), "validation": fingerprint.of(valid)},
+    }
+    own_seed = not isinstance(fields["random_state"], numbers.Integral)
+    run = Run.open(settings.run_dir, description, resume, seed, own_seed=own_seed)
     try:
         yield run
     except BaseException as error:
@@ -261,13 +276,16 @@ def run_of(
         run.close()
 
 
-def give_back(
-    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
-) -> bool:
-    """Make a prepared Trainer what it was when its run had finished, without training.
+def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
+    """Make a prepared estimator what it was when its run had finished, without training.
 
     The weights and the history are those of model.keras; the callbacks, and what such a file does
     not hold, have the last state.
+
+    Args:
+        session: of the fit.
+        settings: the estimator's fields.
+        own: the state that is the person's own.
 
     Returns:
         False where there is no finished run, and, with a warning, where its file does not fit the
@@ -276,34 +294,13 @@ def give_back(
     Raises:
         RunError: it does not fit, and there is no state.
     """
-    import keras
-
-    from trainer.callbacks.callback import Callback, Session
-
+    run, network = session.run, session.network
     if run is None or run.model is None:
         return False
-    network = trainer._network
-    interrupts = Interrupts()
-    session = Session(
-        trainer, network, feed, validation, trainer.seed_, run.path, interrupts, run, True
-    )
-    listed = keras.callbacks.CallbackList(
-        list(chosen), model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
-    )
-    own, look = _own_state(trainer, chosen, feed, validation, reported=False)
-    keeper = Keeper(
-        network.core,
-        chosen,
-        trainer.history_,
-        [],  # nothing will be read from them
-        interrupts,
-        epochs=trainer.epochs,
-        found=run.found,
-        warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
-        own=own,
-        look=look,
-    )
+    session = replace(session, given_back=True)
+    listed = _listed(session, session.callbacks)
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
+    checkpointer = _checkpointer(session, settings, own, run.found)
     try:
         for plugin in plugins:
             plugin.session = session  # type: ignore[misc]
@@ -312,85 +309,70 @@ def give_back(
             if hasattr(callback, "load_state_dict"):  # which is called after on_train_begin
                 callback.on_train_begin()
         with computing_in(network.precision):
-            keeper.start()
+            checkpointer.start()
             try:
                 saving.load_weights(network, run.model)
             except (OSError, ValueError, KeyError) as error:
                 run.refuse_model(error)
                 return False
-        trainer.history_.records[:] = saving.history_of(run.model).records
+        session.history.records[:] = saving.history_of(run.model).records
     finally:
         network.program.watch = None
         _let_go(plugins, listed)
     return True
 
 
-def train(
-    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, run: Run | None
-) -> None:
-    """Run the loop on a prepared Trainer, with its callbacks, history, progress and run."""
-    import keras
+def train(session: Session, settings: Settings, own: OwnState) -> None:
+    """Run the loop on a prepared network, with its callbacks, history, progress and run.
 
-    from trainer.callbacks.callback import Callback, Session
-    from trainer.callbacks.progress import Progress
-    from trainer.callbacks.run_log import RunLog
-
-    network = trainer._network
+    Args:
+        session: of the fit.
+        settings: the estimator's fields.
+        own: the state that is the person's own.
+    """
+    network, feed, run = session.network, session.feed, session.run
     chunk = network.decisions.chunk if network.decisions is not None else 1
-    folder = None if run is None else run.path
-    interrupts = Interrupts()
-    session = Session(trainer, network, feed, validation, trainer.seed_, folder, interrupts, run)
     shown: list[Any] = []
-    if not any(isinstance(callback, Progress) for callback in chosen):
-        shown.append(Progress(verbose=trainer.verbose))
+    if not any(isinstance(callback, Progress) for callback in session.callbacks):
+        shown.append(Progress(verbose=session.verbose))
     if run is not None:
         run.decided(str(network.decisions))
-        warn_of_forgotten(chosen)
+        warn_of_forgotten(session.callbacks)
         shown.append(RunLog(run=run))
-    listed = keras.callbacks.CallbackList(
-        [*chosen, *shown], model=network.whole, epochs=trainer.epochs, steps=feed.steps, verbose=0
-    )
+    listed = _listed(session, [*session.callbacks, *shown])
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
-    own, look = _own_state(trainer, chosen, feed, validation, reported=run is not None)
+    interrupts = session.interrupts
     with interrupts:
-        keeper = Keeper(
-            network.core,
-            chosen,
-            trainer.history_,
-            [feed, validation],
-            interrupts,
-            epochs=trainer.epochs,
+        checkpointer = _checkpointer(
+            session,
+            settings,
+            own,
+            None if run is None else run.found,
             folder=None if run is None else run.states,
-            minutes=trainer.save_minutes,
-            steps=trainer.save_steps,
             chunk=chunk,
-            found=None if run is None else run.found,
-            warm_up=lambda: network.program.warm_up(feed.spec, trainer.batch_size),
-            own=own,
-            look=look,
         )
 
         def validate() -> dict[str, float]:
             every = hooks.interval(listed.callbacks, "test") is not None
             return loop.evaluate(
-                network.program, validation, chunk=1 if every else chunk, callbacks=listed
+                network.program, session.validation, chunk=1 if every else chunk, callbacks=listed
             )
 
         try:
             for callback in plugins:
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
-            network.share_graphs(feed.spec, hooks.traced(chosen))
+            network.share_graphs(feed.spec, hooks.traced(session.callbacks))
             with computing_in(network.precision):
                 ended = loop.train(
                     network.program,
                     feed,
-                    epochs=trainer.epochs,
+                    epochs=session.epochs,
                     chunk=chunk,
                     callbacks=listed,
-                    validate=None if validation is None else validate,
-                    history=trainer.history_,
-                    checkpointer=keeper,
+                    validate=None if session.validation is None else validate,
+                    history=session.history,
+                    checkpointer=checkpointer,
                 )
         finally:
             network.program.watch = None
@@ -400,7 +382,55 @@ def train(
             run.stop(signal.Signals(interrupts.received).name)
         interrupts.pass_on()
     elif run is not None:
-        run.finish(trainer, None if ended else interrupts.asked)
+        run.finish(session.history, session.save, None if ended else interrupts.asked)
+
+
+def _listed(session: Session, callbacks: Sequence[Any]) -> Any:
+    import keras
+
+    return keras.callbacks.CallbackList(
+        list(callbacks),
+        model=session.network.whole,
+        epochs=session.epochs,
+        steps=session.feed.steps,
+        verbose=0,
+    )
+
+
+def _checkpointer(
+    session: Session,
+    settings: Settings,
+    own: OwnState,
+    found: State | None,
+    *,
+    folder: StateFolder | None = None,
+    chunk: int = 1,
+) -> Checkpointer:
+    network, feed = session.network, session.feed
+    network.program.watch = own
+
+    def look(phase: str) -> None:
+        of_phase = feed if phase == "train" else session.validation
+        if of_phase is not None:
+            network.program.look(phase, of_phase.spec, settings.batch_size)
+
+    return Checkpointer(
+        network.core,
+        session.callbacks,
+        session.history,
+        # a run that is given back reads no batch
+        [] if session.given_back else [feed, session.validation],
+        session.interrupts,
+        epochs=session.epochs,
+        folder=folder,
+        minutes=settings.save_minutes,
+        steps=settings.save_steps,
+        chunk=chunk,
+        found=found,
+        warm_up=lambda: network.program.warm_up(feed.spec, settings.batch_size),
+        own=own,
+        look=look,
+    )
 
 
 def _let_go(plugins: Sequence[Any], listed: Any) -> None:
@@ -414,27 +444,32 @@ def _let_go(plugins: Sequence[Any], listed: Any) -> None:
         callback.set_model(None)
 
 
-def _own_state(
-    trainer: Trainer, chosen: Sequence[Any], feed: Any, validation: Any, *, reported: bool
-) -> tuple[OwnState, Callable[[str], None]]:
-    """The state that is the person's own, and what lets it see a step before the first one runs."""
-    network = trainer._network
-    own = OwnState(
-        trainer,
+def own_state(
+    owner: HasExtraState,
+    network: Network,
+    callbacks: Sequence[Any],
+    *,
+    takes_back: bool,
+    reported: bool,
+) -> OwnState:
+    """The state of a fit that is the person's own.
+
+    Args:
+        owner: what is fitted.
+        network: its network.
+        callbacks: of the fit.
+        takes_back: whether `owner` has a set_extra_state of its own.
+        reported: whether to warn of what cannot be saved.
+    """
+    return OwnState(
+        owner,
         network.core,
-        chosen,
-        lambda: _known(network, chosen),
+        callbacks,
+        lambda: _known(network, callbacks),
         eager=network.program.eager,
+        takes_back=takes_back,
         reported=reported,
     )
-    network.program.watch = own
-
-    def look(phase: str) -> None:
-        of_phase = feed if phase == "train" else validation
-        if of_phase is not None:
-            network.program.look(phase, of_phase.spec, trainer.batch_size)
-
-    return own, look
 
 
 def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:

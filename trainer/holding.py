@@ -51,7 +51,8 @@ class Hold:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
+        # at once: the current folder may change, and a link may come to lead elsewhere
+        self._folder = Path(os.path.realpath(folder))
         self._path = self._folder / LOCK
         self._holder = self._folder / HOLDER
         self._token = secrets.token_hex(8)
@@ -68,7 +69,7 @@ class Hold:
             "token": self._token,
         }
         try:
-            write_whole(self._holder, json.dumps(mine).encode())
+            write_whole(self._holder, json.dumps(mine).encode(), follow_links=False)
             self._marked = True
         except OSError:  # a full disk must not end a run; the lock alone then counts
             self._marked = False

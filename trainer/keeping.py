@@ -42,7 +42,7 @@ SECONDS_A_SECOND = 50
 State = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
-class Keeper:
+class Checkpointer:
     """Keeps the state of one training.
 
     Args:

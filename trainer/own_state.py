@@ -17,7 +17,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from trainer.walking import handle_of, is_variable, walk
 
 if TYPE_CHECKING:
     import keras
-
-    from trainer.base import Trainer
 
 Entry = list[Any]  # name, dtype, shape, and when it was found: "start", "train", "test" or "later"
 
@@ -106,34 +104,47 @@ class Held:
             self.assign(array)
 
 
+class HasExtraState(Protocol):
+    """What is fitted: its attributes are walked, and its extra state is saved."""
+
+    def get_extra_state(self) -> Any:
+        """Plain values and arrays, or None for nothing."""
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what get_extra_state returned."""
+
+
 class OwnState:
     """What one training has of a person's own.
 
     Args:
-        trainer: that is fitted.
+        owner: what is fitted.
         model: whose steps run.
         callbacks: of the fit.
         known: gives the variables that are saved already, or never change.
         eager: whether steps run in Python.
+        takes_back: whether `owner` has a set_extra_state of its own.
         reported: whether to warn of what cannot be saved; a fit without a run has no need of it.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
+        owner: HasExtraState,
         model: keras.Model,
         callbacks: Sequence[Any],
         known: Callable[[], Iterable[Any]],
         *,
         eager: bool,
+        takes_back: bool,
         reported: bool,
     ) -> None:
-        self._trainer = trainer
+        self._owner = owner
+        self._takes_back = takes_back
         self._callbacks = callbacks
         self._known = known
         self._eager = eager
         self._reported = reported
-        self._roots = [("model", model), ("trainer", trainer)]
+        self._roots = [("model", model), ("trainer", owner)]
         self._roots += [(f"callbacks[{i}]", callback) for i, callback in enumerate(callbacks)]
         self._held: dict[int, Held] = {}
         self._captured: dict[int, Held] = {}
@@ -141,6 +152,9 @@ class OwnState:
         self._looked_at: set[str] = set()
         self._said: set[str] = set()
         self._walks = 0
+        self._before: unsaved.Attributes | None = None  # as they were before the first step
+        self._named: set[str] = set()  # attributes of which was warned
+        self._lacking = False  # whether the state that was found is of an earlier version
 
     # ---- finding -----------------------------------------------------------------------------
 
@@ -151,8 +165,6 @@ class OwnState:
             since: what to note of those that were not found before.
         """
         known = {id(handle) for handle in map(handle_of, self._known()) if handle is not None}
-        for callback in self._callbacks:
-            known |= {id(handle) for handle in _saved_with(callback)}
         present: dict[int, Held] = {}
         names: set[str] = set()
 
@@ -223,27 +235,33 @@ class OwnState:
             yield
         texts = unsaved.of_operations(watched.types, phase)
         texts += unsaved.drawn_since(drawn, phase, "in Python")
-        texts += before.changed(phase, self._names_of_extra())
+        texts += self._changed(before, f"the {unsaved.NAMES[phase]} step")
+        if phase == "train":
+            self._before = before
         self._seen[phase] = (watched.resources, texts)
         self.settle()
+
+    def _changed(self, before: unsaved.Attributes, what: str) -> list[str]:
+        names = [n for n in before.changed(self._names_of_extra()) if n not in self._named]
+        self._named.update(names)
+        return unsaved.of_attributes(names, what)
 
     def settle(self) -> None:
         """Take in what steps were seen to work on, and warn of what of it cannot be saved."""
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
-            for callback in self._callbacks:
-                known |= {id(handle) for handle in _saved_with(callback)}
-            count = 0
+            added: list[str] = []
             for handle in captured:
                 if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
                     continue
-                name = f"variable {count} of the {phase} step"
+                name = f"variable {len(added)} of the {phase} step"
                 held = Held(name, handle, phase.split()[0])
                 if not held.filled:
                     continue  # one that lived in this step only
-                count += 1
+                added.append(name)
                 self._captured[id(handle)] = held
+            self._warn_of_lacking(added)
             texts += [
                 f"{held.name} holds {held.dtype.name}, which cannot be saved"
                 for held in {**self._held, **self._captured}.values()
@@ -251,6 +269,14 @@ class OwnState:
             ]
             self._warn(texts)
         self._seen.clear()
+
+    def _warn_of_lacking(self, names: Iterable[str]) -> None:
+        if self._lacking and names:
+            warnings.warn(
+                "the state was saved by a version of trainer that did not save "
+                f"{_listed(names)}: these begin anew, and the rest goes on",
+                stacklevel=3,
+            )
 
     def _warn(self, texts: list[str]) -> None:
         for text in texts if self._reported else ():
@@ -260,10 +286,17 @@ class OwnState:
 
     # ---- saving and restoring ----------------------------------------------------------------
 
+    def _to_save(self, since: str = "later") -> list[Held]:
+        """Those that no callback saves with its own state."""
+        saved = {id(handle) for callback in self._callbacks for handle in _saved_with(callback)}
+        return [held for held in self.variables(since) if id(held.handle) not in saved]
+
     def capture(self, tensors: dict[str, np.ndarray]) -> list[Entry]:
         """Add the values to `tensors`, and describe them."""
+        if self._before is not None:
+            self._warn(self._changed(self._before, "the training, after its first step,"))
         entries = []
-        for i, held in enumerate(self.variables()):
+        for i, held in enumerate(self._to_save()):
             tensors[f"own/{i}"] = held.to_array()
             entries.append([held.name, held.dtype.name, list(held.shape), held.since])
         return entries
@@ -276,9 +309,10 @@ class OwnState:
             look: runs or traces a step of a phase, for variables that no path leads to or that
                 the first step makes.
         """
+        self._lacking = entries is None
         self.variables("start")
         for phase in ("train", "test"):
-            present = {held.name for held in self.variables()}
+            present = {held.name for held in self._to_save()}
             if any(name not in present and since != "later" for name, _, _, since in entries or ()):
                 look(phase)
                 self.settle()
@@ -289,14 +323,9 @@ class OwnState:
         Raises:
             BadState: there are others than were saved.
         """
-        found = {held.name: held for held in self.variables()}
+        found = {held.name: held for held in self._to_save()}
         if entries is None:
-            if found:
-                warnings.warn(
-                    "the state was saved by a version of trainer that did not save "
-                    f"{_listed(found)}: these begin anew, and the rest goes on",
-                    stacklevel=2,
-                )
+            self._warn_of_lacking(found)
             return
         saved = {name: (dtype, shape, since) for name, dtype, shape, since in entries}
         anew = [name for name in saved if name not in found and saved[name][2] == "later"]
@@ -335,9 +364,9 @@ class OwnState:
         Raises:
             TypeError: it holds something else than plain values; the place is named.
         """
-        state = self._trainer.get_extra_state()
-        owner = f"{type(self._trainer).__name__}.get_extra_state()"
-        if state is not None and not self._overridden("set_extra_state"):
+        state = self._owner.get_extra_state()
+        owner = f"{type(self._owner).__name__}.get_extra_state()"
+        if state is not None and not self._takes_back:
             raise TypeError(
                 f"{owner} gives a state, and there is no set_extra_state(state) to take it back; "
                 "override both"
@@ -359,34 +388,29 @@ class OwnState:
         """
         if form is None:
             return
-        if not self._overridden("set_extra_state"):
+        if not self._takes_back:
             raise BadState(
-                f"the run has an extra state, and {type(self._trainer).__name__} has no "
+                f"the run has an extra state, and {type(self._owner).__name__} has no "
                 "set_extra_state to take it; was the code changed since?"
             )
-        self._trainer.set_extra_state(plain.decode(form, tensors))
+        self._owner.set_extra_state(plain.decode(form, tensors))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Undo what is done to the variables and to the extra state."""
         before = [(held, held.value) for held in self.variables()]
-        extra = copy.deepcopy(self._trainer.get_extra_state())
+        extra = copy.deepcopy(self._owner.get_extra_state())
         try:
             yield
         finally:
             for held, value in before:
                 held.assign(value)
-            if extra is not None and self._overridden("set_extra_state"):
-                self._trainer.set_extra_state(extra)
-
-    def _overridden(self, hook: str) -> bool:
-        from trainer.base import Trainer
-
-        return getattr(type(self._trainer), hook) is not getattr(Trainer, hook)
+            if extra is not None and self._takes_back:
+                self._owner.set_extra_state(extra)
 
     def _names_of_extra(self) -> set[str] | None:
         """The names for which a person cares themselves; None for all of them."""
-        state = self._trainer.get_extra_state()
+        state = self._owner.get_extra_state()
         if isinstance(state, dict):
             return set(map(str, state))
         return set() if state is None else None

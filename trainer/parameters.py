@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator
 
-from trainer import callbacks, saving
+from trainer import callbacks
 from trainer.checks import did_you_mean
 from trainer.fields import Fields
 
@@ -72,23 +72,6 @@ class Parameters(Fields, BaseEstimator):
                 owner, field = name.removeprefix(_NESTED).split("__", 1)
                 self.callbacks = _replaced(self.callbacks, owner, field, value)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("callbacks_", None)  # they may hold files and the like
-        if "_network" in state:
-            # Keras models of one's own classes do not pickle; the saved form of a Trainer does.
-            state["_saved"] = saving.to_bytes(self, state.pop("_network"))
-            state.pop("model_")
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        saved = state.pop("_saved", None)
-        super().__setstate__(state)
-        if saved is not None:
-            network = saving.network_from_bytes(self, saved)
-            self._network, self.model_ = network, network.whole
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

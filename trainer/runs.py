@@ -19,7 +19,6 @@ import contextvars
 import datetime
 import io
 import json
-import numbers
 import os
 import platform
 import re
@@ -28,7 +27,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,6 @@ from trainer.statefile import BadState, StateFolder
 from trainer.text import printable
 
 if TYPE_CHECKING:
-    from trainer.base import Trainer
     from trainer.history import History
     from trainer.keeping import State
 
@@ -94,14 +92,24 @@ class Run:
         self._lost = False
 
     @classmethod
-    def open(cls, trainer: Trainer, resume: bool | str, seed: int, data: dict[str, Any]) -> Run:
+    def open(
+        cls,
+        run_dir: str | Path,
+        description: dict[str, Any],
+        resume: bool | str,
+        seed: int,
+        *,
+        own_seed: bool,
+    ) -> Run:
         """Take the folder of the field run_dir, for a new run, to resume one, or to give one back.
 
         Args:
-            trainer: with its fields.
+            run_dir: the folder.
+            description: the name of the estimator's class ("class"), its fields ("fields"), and
+                the fingerprints of training and validation data ("data"), as JSON.
             resume: as of Trainer.fit.
-            seed: for a new run; an earlier one keeps its own unless random_state is a number.
-            data: fingerprints of training and validation data.
+            seed: for a new run.
+            own_seed: whether an earlier run keeps its own seed: random_state is not a number.
 
         Raises:
             RunError: another process holds it, it holds a run that differs, or it has a link in
@@ -109,7 +117,7 @@ class Run:
             BadState: no state in it is whole.
         """
         # at once: a callback may change the current folder, and a link may come to lead elsewhere
-        path = Path(os.path.realpath(trainer.run_dir or ""))
+        path = Path(os.path.realpath(run_dir))
         _refuse_links(path)
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -121,7 +129,7 @@ class Run:
         run = cls(path, seed)
         run._hold()
         try:
-            run._begin(trainer, resume, data)
+            run._begin(description, resume, own_seed)
         except BaseException:
             run.close()
             raise
@@ -137,15 +145,9 @@ class Run:
         except CannotLock as error:
             raise RunError(f"run_dir={str(self.path)!r}: {error}") from error
 
-    def _begin(self, trainer: Trainer, resume: bool | str, data: dict[str, Any]) -> None:
+    def _begin(self, description: dict[str, Any], resume: bool | str, own_seed: bool) -> None:
         earlier = _read_config(self.path)
-        config = {
-            "format": FORMAT,
-            "class": type(trainer).__name__,
-            "fields": {k: described(v) for k, v in trainer.get_params(deep=False).items()},
-            "data": data,
-        }
-        config = json.loads(json.dumps(config))  # as it is read back
+        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as it is read back
         if earlier is None:
             if resume is True:
                 raise RunError(
@@ -162,7 +164,7 @@ class Run:
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
                     left.unlink(missing_ok=True)
             identity = earlier["run"]
-            if not isinstance(trainer.random_state, numbers.Integral):
+            if own_seed:
                 self.seed = earlier["seed"]
         try:
             self.states = StateFolder(self.path / "checkpoints", identity, self.held)
@@ -343,29 +345,32 @@ class Run:
             return False
         return True
 
-    def finish(self, trainer: Trainer, stopped_by: str | None = None) -> None:
+    def finish(
+        self, history: History, save: Callable[[Path], Any], stopped_by: str | None = None
+    ) -> None:
         """Write the model and the learning curves, and mark the run as finished.
 
         A kill before any of these is made good by the same call: it resumes from the last state,
         trains nothing, and finishes.
 
         Args:
-            trainer: fitted.
+            history: of the training.
+            save: writes the fitted estimator to a file.
             stopped_by: the plugin that stopped it before its end, or None. The same call of fit
                 resumes such a run.
         """
-        self.history(trainer.history_)
+        self.history(history)
         try:
             if not _state_alone.get():
-                self._save_model(trainer)
-                if len(trainer.history_):
-                    self._draw(trainer.history_)
+                self._save_model(save)
+                if len(history):
+                    self._draw(history)
             self._mark("finished" if stopped_by is None else "stopped", stopped_by)
         except OSError:
             if self.held():
                 raise
         ended = "finished" if stopped_by is None else f"stopped by {stopped_by}"
-        self.log(f"{ended} after {len(trainer.history_)} epochs")
+        self.log(f"{ended} after {len(history)} epochs")
 
     def stop(self, signal_name: str) -> None:
         """Mark the run as stopped by a signal; the same call of fit resumes it."""
@@ -381,10 +386,10 @@ class Run:
             self._config["stopped_by"] = stopped_by
         self._write("config.json", self._config)
 
-    def _save_model(self, trainer: Trainer) -> None:
+    def _save_model(self, save: Callable[[Path], Any]) -> None:
         if self.held():
             no_link(self.path / "model.keras")
-            saving.save(trainer, trainer._network, self.path / "model.keras")
+            save(self.path / "model.keras")
 
     def _draw(self, history: History) -> None:
         import matplotlib.pyplot as plt

@@ -15,37 +15,55 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from trainer import archive, callbacks, forms
 from trainer.allowed import Allowed, safe_mode
 from trainer.archive import ENTRY, WEIGHTS
-from trainer.arrays import Tree, leaves, map_named
-from trainer.building import build
+from trainer.building import Recipe, blank_rows, rebuild
 from trainer.checks import near_names
 from trainer.fields import path_fields
 from trainer.files import write_whole
 from trainer.forms import Malformed
 from trainer.history import History
 from trainer.inputs import Inputs
-from trainer.models import map_shapes
 from trainer.network import Network
+from trainer.tasks import Task
 
 if TYPE_CHECKING:
     import keras
 
-    from trainer.base import Trainer
+Made = TypeVar("Made")
 
 FORMAT = 1
 _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
-def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
+@dataclass(frozen=True)
+class Fitted:
+    """What of a fitted estimator goes into its file, beside its network.
+
+    Attributes:
+        owner: the name of its class.
+        fields: its fields by name, but for those that are paths: where files are on this machine
+            is of no use to whoever is given the file.
+        seed: of the fit.
+        history: of the fit.
+    """
+
+    owner: str
+    fields: Mapping[str, Any]
+    seed: int
+    history: History
+
+
+def save(fitted: Fitted, network: Network, path: str | Path) -> Path:
     """Write the file: see Trainer.save."""
     path = _as_path(path)
     if path.suffix != ".keras":
@@ -53,21 +71,18 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}")
     kept: dict[str, Any] = {}
-    paths = path_fields(type(trainer))
-    for name, value in trainer.get_params(deep=False).items():
-        if name in paths:
-            continue  # where files are on this machine is nothing to whom the file is given
+    for name, value in fitted.fields.items():
         try:
             form = to_json(value)
             kept[name] = _without_paths(form)[0] if name == "callbacks" else form
         except TypeError:
             warnings.warn(
-                f"{name}={value!r} cannot be written to a file; the loaded "
-                f"{type(trainer).__name__} will have the default instead",
+                f"{name}={value!r} cannot be written to a file; the loaded {fitted.owner} will "
+                "have the default instead",
                 stacklevel=3,
             )
     try:
-        content = to_bytes(trainer, network, fields=kept, weights_only=False)
+        content = to_bytes(fitted, network, fields=kept, weights_only=False)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -79,10 +94,30 @@ def save(trainer: Trainer, network: Network, path: str | Path) -> Path:
     return path
 
 
-def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Read the file: see Trainer.load."""
+def load(
+    path: str | Path,
+    *,
+    owner: str,
+    names: Collection[str],
+    paths: Collection[str],
+    allowed: Allowed,
+    make: Callable[[dict[str, Any]], tuple[Made, Recipe, Task, Sequence[Any]]],
+) -> tuple[Made, Network, History, int]:
+    """Read the file: see Trainer.load.
+
+    Args:
+        path: the file.
+        owner: the name of the class that is loaded.
+        names: of its fields.
+        paths: the names of those that are paths, and are ignored.
+        allowed: the classes and functions that the file may use.
+        make: makes the estimator with the file's fields: returns it, and its recipe, task and
+            callbacks.
+
+    Returns:
+        The estimator, its network with the file's weights, its history and its seed.
+    """
     path = _as_path(path)
-    allowed = Allowed(cls, custom_objects)
     if not path.exists():
         near = {p.stem: p.name for p in path.parent.glob("*.keras")}
         found = [near[stem] for stem in near_names(path.stem, near)]
@@ -104,7 +139,7 @@ def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | N
         parts = archive.members(content)
     except archive.NotOurs as error:
         raise ValueError(
-            f"{where}is no file that {cls.__name__}.save wrote, but an archive without {error}; "
+            f"{where}is no file that {owner}.save wrote, but an archive without {error}; "
             "load a plain Keras model with keras.models.load_model"
         ) from error
     except Malformed as error:
@@ -114,21 +149,30 @@ def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | N
                 "where it is whole"
             ) from error
         raise ValueError(
-            f"{where}is no file that {cls.__name__}.save wrote ({error}); write the name of one"
+            f"{where}is no file that {owner}.save wrote ({error}); write the name of one"
         ) from error
     try:
         meta = _meta(parts[0], len(content))
-        trainer, history = _trainer(cls, meta, path, allowed)
-        network = _network(trainer, meta, parts[1])
+        with archive.variables_within(*archive.weights_size(parts[1])):
+            values = _fields(meta, path, owner, names, paths, allowed)
+            try:
+                history = History.from_dict(meta["history"])
+            except (ValueError, TypeError, OverflowError) as error:
+                raise Malformed(f"{ENTRY}: history: {error}") from error
+            try:
+                with safe_mode():
+                    made, recipe, task, chosen = make(values)
+            except Exception as error:  # the user's hooks run here, and Keras', with these values
+                raise Malformed(f"{ENTRY}: fields: {error}") from error
+            network = _network(recipe, task, chosen, meta, parts[1])
     except Malformed as error:
         raise ValueError(
-            f"{where}{error}. {cls.__name__}.save does not write that: save it again, or copy it "
-            "again from where it is whole"
+            f"{where}{_in_a_line(error)}. {owner}.save does not write that: save it again, "
+            "or copy it again from where it is whole"
         ) from error
     except _Misfit as error:
-        raise ValueError(f"{where}{error}") from error
-    trainer._keep(network, history, meta["seed"])
-    return trainer
+        raise ValueError(f"{where}{_in_a_line(error)}") from error
+    return made, network, history, meta["seed"]
 
 
 class _Misfit(ValueError):
@@ -156,23 +200,24 @@ def _meta(text: bytes, length: int) -> dict[str, Any]:
     return meta
 
 
-def _trainer(
-    cls: type[Any], meta: dict[str, Any], path: Path, allowed: Allowed
-) -> tuple[Any, History]:
-    """The Trainer with the file's fields, and its history."""
-    if meta["class"] != cls.__name__:
+def _fields(
+    meta: dict[str, Any],
+    path: Path,
+    owner: str,
+    names: Collection[str],
+    paths: Collection[str],
+    allowed: Allowed,
+) -> dict[str, Any]:
+    """The fields in the file, as the estimator takes them."""
+    if meta["class"] != owner:
         other = meta["class"] if meta["class"].isidentifier() else forms.shown(meta["class"])
-        raise _Misfit(
-            f"was saved by {other}, not {cls.__name__}; write {other}.load({str(path)!r})"
-        )
-    known = set(cls._get_param_names())
-    unknown = [name for name in meta["fields"] if name not in known]
+        raise _Misfit(f"was saved by {other}, not {owner}; write {other}.load({str(path)!r})")
+    unknown = [name for name in meta["fields"] if name not in names]
     if unknown:
         raise _Misfit(
-            f"holds the field {unknown[0]!r}, which {cls.__name__} lacks; "
+            f"holds the field {unknown[0]!r}, which {owner} lacks; "
             "load it with the class as it was when it was saved"
         )
-    paths = path_fields(cls)
     values = {}
     for name, form in meta["fields"].items():
         if name in paths:
@@ -182,7 +227,7 @@ def _trainer(
             for plugin, field, place in left:
                 warnings.warn(
                     f"path={str(path)!r}: the callback {plugin!r} has {field}={place}; where to "
-                    f"write is not taken from a file, and the loaded {cls.__name__} has the "
+                    f"write is not taken from a file, and the loaded {owner} has the "
                     "default instead",
                     stacklevel=4,
                 )
@@ -193,20 +238,10 @@ def _trainer(
                 _check_plugins(values[name], allowed)
         except Malformed as error:
             raise Malformed(f"{ENTRY}: fields: {name}: {error}") from error
-    try:
-        history = History.from_dict(meta["history"])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise Malformed(f"{ENTRY}: history: {error}") from error
     seed = values.get("random_state")
     if seed is not None:
         forms.whole(f"{ENTRY}: fields: random_state", seed, 0, 2**32 - 1)
-    try:
-        trainer = cls(**values)
-        with safe_mode():
-            trainer._check_fields()
-    except Exception as error:  # the user's hooks run here, and Keras', with the file's values
-        raise Malformed(f"{ENTRY}: fields: {error}") from error
-    return trainer, history
+    return values
 
 
 def _check_plugins(specs: Any, allowed: Allowed) -> None:
@@ -264,7 +299,7 @@ def history_of(content: bytes) -> History:
 
 
 def to_bytes(
-    trainer: Trainer,
+    fitted: Fitted,
     network: Network,
     *,
     fields: dict[str, Any] | None = None,
@@ -273,20 +308,20 @@ def to_bytes(
     """The file's content.
 
     Args:
-        trainer: whose class and history are written.
+        fitted: what is written beside the network.
         network: its network.
         fields: its fields in JSON's form; None where they travel with a pickle.
         weights_only: leave out the architecture; it is rebuilt, and only plain Keras needs it.
     """
     meta = {
         "format": FORMAT,
-        "class": type(trainer).__name__,
+        "class": fitted.owner,
         "fields": fields or {},
-        "seed": trainer.seed_,
+        "seed": fitted.seed,
         "precision": network.precision,
         "inputs": network.inputs.to_dict(),
         "targets": network.targets.to_dict(),
-        "history": trainer.history_.to_dict(),
+        "history": fitted.history.to_dict(),
     }
     with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
         file = Path(folder) / "model.keras"
@@ -315,38 +350,44 @@ def _save_model(model: keras.Model, file: Path) -> bool:
     return True
 
 
-def network_from_bytes(trainer: Trainer, content: bytes) -> Network:
-    """Rebuild the network that `to_bytes` wrote, with the trainer's build_model.
+def network_from_bytes(
+    recipe: Recipe, task: Task, callbacks: Sequence[Any], content: bytes
+) -> Network:
+    """Rebuild the network that `to_bytes` wrote.
+
+    Args:
+        recipe: what the estimator decides about its network.
+        task: its kind of task.
+        callbacks: those that may change the optimizer.
+        content: of the file.
 
     Raises:
         ValueError: the content is damaged, or the weights do not fit what build_model makes.
     """
     text, weights = archive.members(content)
-    return _network(trainer, _meta(text, len(content)), weights)
+    with archive.variables_within(*archive.weights_size(weights)):
+        return _network(recipe, task, callbacks, _meta(text, len(content)), weights)
 
 
-def _network(trainer: Trainer, meta: dict[str, Any], weights: bytes) -> Network:
-    count, size = archive.weights_size(weights)
+def _network(
+    recipe: Recipe, task: Task, callbacks: Sequence[Any], meta: dict[str, Any], weights: bytes
+) -> Network:
+    owner = recipe.owner
     try:
         inputs = Inputs.from_dict(meta["inputs"])
-        targets = trainer.configure_task().restore(meta["targets"])
-        probe = _blank_rows(inputs)
+        targets = task.restore(meta["targets"])
+        blank_rows(inputs)
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error
-    owner = type(trainer).__name__
     try:
-        with archive.variables_within(count, size):
-            network = build(
-                trainer._recipe(),
-                inputs,
-                targets,
-                precision=meta["precision"],
-                seed=meta["seed"],
-                probe=probe,
-                callbacks=callbacks.make_all(trainer.configure_callbacks()),
-            )
-            # its state is in the file
-            network.core.optimizer.build(network.core.trainable_variables)
+        network = rebuild(
+            recipe,
+            inputs,
+            targets,
+            precision=meta["precision"],
+            seed=meta["seed"],
+            callbacks=callbacks,
+        )
     except Exception as error:  # whatever build_model raises: it has only the file to go by
         large = archive.too_large(error)
         if large is not None:
@@ -396,6 +437,12 @@ def _first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
+def _in_a_line(error: Exception) -> str:
+    """What an error says, short and without what a terminal would obey: it may quote the file."""
+    said = "".join(c if c.isprintable() else " " for c in str(error))
+    return said if len(said) <= 600 else f"{said[:600]}..."
+
+
 @contextlib.contextmanager
 def _one_optimizer(network: Network) -> Iterator[None]:
     """Show Keras the optimizer as the whole model's only, not as its core's as well: there it
@@ -414,25 +461,6 @@ def _as_path(path: Any) -> Path:
     if not isinstance(path, (str, Path)):
         raise TypeError(f"path={path!r}: must be the name of a file, such as 'model.keras'")
     return Path(path)
-
-
-def _blank_rows(inputs: Inputs) -> Tree:
-    dtypes = dict(leaves(inputs.dtypes))
-    if isinstance(inputs.dtypes, str):
-        dtypes = {"x": inputs.dtypes}
-    shaped = map_shapes(_Row, inputs.shapes)
-
-    def rows(name: str, row: _Row) -> np.ndarray:
-        # one zero, shown as often as need be: a file may say any shape, and this takes no memory
-        return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
-
-    return map_named(rows, shaped)
-
-
-class _Row:
-    # wraps a shape so that the tree functions take it for a leaf
-    def __init__(self, shape: tuple[int | None, ...]) -> None:
-        self.shape = shape
 
 
 def to_json(value: Any) -> Any:

@@ -224,6 +224,8 @@ class StateFolder:
 
     def _delete_old(self) -> None:
         """Delete what the newer states make needless; what cannot be deleted stays."""
+        if self._folder.is_symlink():  # since a moment ago: these are not our files
+            return
         whole = [file for file in self._files() if file not in self._unusable]
         for old in [*whole[KEPT:], *self._unusable]:
             with contextlib.suppress(OSError):  # a folder in the place of a state, say

@@ -12,25 +12,32 @@ from trainer.models import map_shapes
 from trainer.text import printable
 
 if TYPE_CHECKING:
-    from trainer.base import Trainer
+    from trainer.history import History
     from trainer.network import Network
 
 
-def describe(trainer: Trainer, network: Network) -> str:
-    """Inputs, targets, the model's table, what was decided, and the last epoch."""
+def describe(owner: str, network: Network, history: History, seed: int) -> str:
+    """Inputs, targets, the model's table, what was decided, and the last epoch.
+
+    Args:
+        owner: the name of the estimator's class.
+        network: the trained network.
+        history: of the training.
+        seed: of the training.
+    """
     lines: list[str] = []
     network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
     told = {
-        "class": type(trainer).__name__,
+        "class": owner,
         "inputs": _inputs(network),
         "outputs": _outputs(network),
         "optimizer": f"{network.core.optimizer.name}, learning rate "
         f"{float(network.core.optimizer.learning_rate):g}",
-        "computing": f"{network.precision}, seed {trainer.seed_}",
+        "computing": f"{network.precision}, seed {seed}",
     }
     if network.decisions is not None:
         told["decided"] = str(network.decisions)
-    records = trainer.history_.records
+    records = history.records
     if records:
         last = records[-1]
         shown = "  ".join(f"{printable(k)} {v:.4g}" for k, v in last.items() if k not in ("epoch",))

@@ -38,7 +38,7 @@ _CHANGING = {
     *("ResourceAccumulatorApplyGradient", "ResourceAccumulatorTakeGradient", "Stage"),
     *("StackPopV2", "StackPushV2", "Unstage"),
 }
-_NAMES = {"train": "training", "test": "test"}
+NAMES = {"train": "training", "test": "test"}
 
 
 def storable(dtype: Any) -> bool:
@@ -73,7 +73,7 @@ def of_operations(found: Iterable[tuple[str, str]], phase: str) -> list[str]:
             python.setdefault(kind, name)
         elif kind in _CHANGING:
             changing.setdefault(kind, name)
-    step, texts = f"the {_NAMES[phase]} step", []
+    step, texts = f"the {NAMES[phase]} step", []
     if drawing:
         texts.append(
             f"{step} draws with {_shown(drawing)}, as tf.random.uniform and tf.nn.dropout do, and "
@@ -158,7 +158,7 @@ def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:
     """What is to be said if a step has drawn from them."""
     now = python_generators()
     return [
-        f"the {_NAMES[phase]} step draws from {name} {how}, whose state is not saved; use "
+        f"the {NAMES[phase]} step draws from {name} {how}, whose state is not saved; use "
         "keras.random with a keras.random.SeedGenerator"
         for name, state in before.items()
         if now[name] != state
@@ -182,30 +182,37 @@ class Attributes:
             for _, value in self._objects
         }
 
-    def changed(self, phase: str, handled: set[str] | None) -> list[str]:
-        """What is to be said of those that have changed since.
+    def changed(self, handled: set[str] | None) -> list[str]:
+        """The paths of those that have changed since.
 
         Args:
-            phase: "train" or "test".
             handled: names that get_extra_state gives; None for all.
         """
-        if handled is None:
-            return []
         found = []
-        for path, value in self._objects:
+        for path, value in self._objects if handled is not None else ():
             before = self._before[id(value)]
             for name, item in _held(value):
                 same = name in before and before[name][1] == _image(item)
                 # one that is a variable now is saved
-                if not same and name not in handled and not walking.is_saved(item):
+                if not same and name not in (handled or ()) and not walking.is_saved(item):
                     found.append(f"{path}.{name}")
-        if not found:
-            return []
-        return [
-            f"the {_NAMES[phase]} step changes {', '.join(dict.fromkeys(found))} in Python, which "
-            "is not saved; make it a keras.Variable, or return it from get_extra_state and take "
-            "it back in set_extra_state of the Trainer"
-        ]
+        return list(dict.fromkeys(found))
+
+
+def of_attributes(changed: list[str], what: str) -> list[str]:
+    """What is to be said of attributes that have changed.
+
+    Args:
+        changed: their paths.
+        what: what changed them.
+    """
+    if not changed:
+        return []
+    return [
+        f"{what} changes {', '.join(changed)} in Python, which is not saved; make it a "
+        "keras.Variable, or return it from get_extra_state and take it back in set_extra_state of "
+        "the Trainer"
+    ]
 
 
 def _has_attributes(value: Any) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -30,6 +31,7 @@ _PASSED_OVER = {
 }
 _OF_A_CALLBACK = {"model", "_model", "params", "validation_data", "session"}
 _OF_A_FIT = {"_network", "callbacks_", "history_", "model_", "run_", "seed_"}
+_WITHOUT_PARTS = {type(None), bool, int, float, complex, str, bytes, np.ndarray}
 _LONGEST = 10_000  # items of a list that are looked at: data are longer, and hold no variables
 
 
@@ -39,9 +41,7 @@ def walk(roots: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     seen: dict[int, Any] = {}
     while waiting:
         path, value = waiting.popleft()
-        if isinstance(value, (type(None), bool, int, float, complex, str, bytes, np.ndarray)):
-            continue
-        if id(value) in seen:
+        if type(value) in _WITHOUT_PARTS or id(value) in seen:
             continue
         seen[id(value)] = value  # some are made on being asked for: their ids must not come again
         yield path, value
@@ -50,6 +50,8 @@ def walk(roots: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """What an object holds, with how to get there."""
+    if type(value) in (weakref.ProxyType, weakref.CallableProxyType):
+        return  # what it stands for may be gone
     if handle_of(value) is not None or isinstance(value, types.ModuleType):
         return
     if isinstance(value, (list, tuple, deque)):
@@ -63,19 +65,18 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, types.MethodType):
         yield from ((".__self__", value.__self__), (".__func__", value.__func__))
     elif isinstance(value, types.FunctionType):
-        if not of_a_library(value):
+        if not _installed(value):
             yield from _of_function(value)
     elif isinstance(value, type):
-        if not of_a_library(value):
+        if not _installed(value):
             yield from _of_class(value)
     else:
         yield from _of_object(value)
 
 
 def _of_object(value: Any) -> Iterator[tuple[str, Any]]:
-    python = getattr(value, "python_function", None)
-    if python is not None and type(value).__module__.startswith("tensorflow."):
-        yield "", python  # a tf.function
+    if type(value).__module__.startswith("tensorflow.") and hasattr(value, "python_function"):
+        yield "", value.python_function  # a tf.function
         return
     if of_a_library(type(value)) and not _may_hold(value):
         return
@@ -106,7 +107,7 @@ def attributes(value: Any) -> dict[str, Any]:
 
 def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
     for name, item in referred(function).items():
-        yield f".<{name}>", item
+        yield f".{name}", item
     yield ".__defaults__", function.__defaults__
     yield ".__kwdefaults__", function.__kwdefaults__
     yield ".__dict__", vars(function)
@@ -154,11 +155,22 @@ def _of_class(cls: type) -> Iterator[tuple[str, Any]]:
         else:
             yield f".{name}", item
     for base in cls.__bases__:
-        yield f".<{base.__name__}>", base
+        yield f".{base.__name__}", base
 
 
 def of_a_library(code: Any) -> bool:
+    """Whether a class or function is that of a library whose objects hold nothing of one's own."""
     return str(getattr(code, "__module__", None)).split(".")[0] in _LIBRARIES
+
+
+def _installed(code: Any) -> bool:
+    """Whether a class or function is no code of a person's own: it may refer to no end of others.
+
+    Its objects are looked at all the same, a layer of another package for instance.
+    """
+    name = str(getattr(code, "__module__", None))
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return of_a_library(code) or "site-packages" in file or "dist-packages" in file
 
 
 def _may_hold(value: Any) -> bool:

@@ -28,12 +28,14 @@ def shares(workers: int, environment: Mapping[str, str] = os.environ) -> list[di
         environment: of this process. If CUDA_VISIBLE_DEVICES names GPUs, these are divided.
 
     Returns:
-        One mapping per worker, empty if there is no GPU.
+        One mapping per worker, empty if there is no GPU or no other worker.
     """
+    if workers == 1:
+        return [{}]
     named = environment.get(VISIBLE)
     found = _listed() if named is None else _visible(named)
     if not found:
-        return [{} for _ in range(workers)]
+        return [{}] * workers
     n = len(found)
     if n < workers:
         parts = [[found[i % n]] for i in range(workers)]

@@ -168,7 +168,8 @@ def _end_pool_of_joblib() -> None:
         from joblib.externals.loky import get_reusable_executor
 
         # if there is no pool, this makes one without processes
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        with contextlib.suppress(Exception):  # a broken pool: its processes are ended anyway
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _end_without(parent: int) -> None:

@@ -1,9 +1,9 @@
 """Trainings and searches in which one operation on disk fails: processes of `test_disk_faults`.
 
-`disk_child.py` runs with the library made of disk_faults.c before libc. It has loaded the libraries,
-and used none, so that it can fork. It reads jobs as lines of JSON. One that ends by a kill has a
-process of its own; all others are done one after another in one process, which is made anew if it
-dies. The answer is a line with the exit code; what came of a job is in its file `answer`.
+`disk_child.py` runs with the library made of disk_faults.c before libc. It has loaded Python's
+libraries, and used none, so that it can fork. It reads jobs as lines of JSON. One that ends by a
+kill has a process of its own; all others are done one after another in one process, which is made
+anew if it dies. The answer is a line with the exit code; the file `answer` says what came of it.
 
 Two things are made regular, so that the same operations come in the same order each time: states
 are written at once instead of beside the training, and what is written "if it costs little" always

@@ -4,7 +4,7 @@
    a process does for itself (by ctypes). Each operation on a path below the folder is a line in the
    log, "number TAB R or W TAB name TAB path"; the one with the number `at` returns -1 with the errno
    `fault`, once, without having been done, or with fault -1 the process ends by SIGKILL before it.
-   W changes what is on disk, R does not.
+   W changes what is on disk, R does not. To give up a lock is not counted.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -206,7 +206,7 @@ BY_NUMBER("W", "truncate", int, ftruncate64, (int fd, off64_t n), fd, (fd, n))
 BY_NUMBER("W", "allocate", int, fallocate, (int fd, int m, off_t o, off_t n), fd, (fd, m, o, n))
 BY_NUMBER("W", "allocate", int, fallocate64, (int fd, int m, off64_t o, off64_t n), fd, (fd, m, o, n))
 BY_NUMBER("W", "chmod", int, fchmod, (int fd, mode_t m), fd, (fd, m))
-BY_NUMBER("R", "lock", int, flock, (int fd, int how), fd, (fd, how))
+BY_NUMBER("R", "lock", int, flock, (int fd, int how), how & LOCK_UN ? -1 : fd, (fd, how))
 BY_NUMBER("R", "stat", int, fstat, (int fd, struct stat *s), fd, (fd, s))
 BY_NUMBER("R", "stat", int, fstat64, (int fd, struct stat64 *s), fd, (fd, s))
 
@@ -289,6 +289,7 @@ READ_DIRECTORY(dirent64, readdir64)
         va_end(more);                                                                              \
         NEXT(function)                                                                             \
         int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK;           \
+        locks = locks && ((struct flock *)argument)->l_type != F_UNLCK;                            \
         if (locks && by_number("R", "lock", fd))                                                   \
             return -1;                                                                             \
         return next(fd, command, argument);                                                        \

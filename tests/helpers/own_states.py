@@ -236,7 +236,9 @@ class Tested(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         self.tests.assign_add(1.0)
-        return {"tests": tf.identity(self.tests)}
+        hidden = globals()["SEC" + "RET"]
+        hidden.assign(0.5 * hidden + 1.0)
+        return {"tests": self.tests + hidden}
 
 
 class InTestStep(Trainer):
@@ -245,7 +247,7 @@ class InTestStep(Trainer):
         return self.tested
 
     def own(self) -> list[Any]:
-        return [self.tested.tests]
+        return [self.tested.tests, SECRET]
 
 
 class Scales(Callback):

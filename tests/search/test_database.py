@@ -501,6 +501,38 @@ def test_of_two_who_opened_a_study_only_the_last_writes(tmp_path: Path) -> None:
     assert not first.unused, "so that it is not deleted under the other"
 
 
+def test_who_lost_a_study_does_not_delete_the_others_data(tmp_path: Path) -> None:
+    first = _open(tmp_path, SPACE)
+    (tmp_path / ".lock").unlink()
+    second = _open(tmp_path, SPACE)
+    second.data.write_bytes(b"rows")
+    first.remove_data()
+    first.close()
+    assert {p.name for p in tmp_path.iterdir()} >= {NAME, second.data.name}
+    second.store.set("seed", 1)
+    second.remove_data()
+    assert not second.data.exists()
+    second.close()
+
+
+def test_a_search_that_was_killed_while_it_changed_the_journal_is_resumed(tmp_path: Path) -> None:
+    Store(tmp_path, SPACE).close()
+    _sql(tmp_path / NAME, "pragma journal_mode = delete")  # as where there can be no log
+    live = tmp_path / "live"
+    live.mkdir()
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as changed:
+        changed.execute("pragma cache_size = 1")
+        changed.execute("begin immediate")
+        changed.execute("create table other (a)")
+        changed.executemany("insert into other values (?)", [("x" * 4000,)] * 50)
+        for path in tmp_path.glob(f"{NAME}*"):
+            shutil.copy(path, live)
+    assert (live / f"{NAME}-journal").stat().st_size > 0
+    store = Store(live, SPACE)
+    assert store._database.select("select name from sqlite_master where name = 'other'") == []
+    store.close()
+
+
 def test_a_study_that_is_removed_while_it_is_written_is_said(tmp_path: Path) -> None:
     for name, remove in (
         ("file", lambda folder: (folder / NAME).unlink()),

@@ -41,7 +41,7 @@ def _seen(*arguments: Any) -> list[str | None]:
         ("0,1", 5, ["0", "1", "0", "1", "0"]),
         ("0,1,2,3", 2, ["0,1", "2,3"]),
         ("0,1,2,3,4", 2, ["0,1,2", "3,4"]),
-        ("0,1,2", 1, ["0,1,2"]),
+        ("0,1,2", 1, [None]),  # it sees what this process sees
         ("0,-1,2", 2, ["0", "0"]),  # CUDA sees none after the first that is none
         ("-1", 2, [None, None]),
         ("", 2, [None, None]),
@@ -82,7 +82,7 @@ def test_a_machine_without_a_driver_has_none(
 ) -> None:
     _fake(tmp_path, "echo 'NVIDIA-SMI has failed' >&2; exit 9", monkeypatch)
     assert shares(2) == [{}, {}]
-    _fake(tmp_path, "sleep 600", monkeypatch)
+    _fake(tmp_path, "exec sleep 600", monkeypatch)
     monkeypatch.setattr(devices, "SECONDS_TO_LIST", 0.2)
     assert shares(2) == [{}, {}]
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))

@@ -21,9 +21,8 @@ import of_0_1_0
 import pandas as pd
 import pytest
 from light_estimators import Bowl
-from light_searches import A, R, X, sklearn_search
+from light_searches import R, X, sklearn_search
 
-from search.space import Space
 from search.store import NAME, Store
 from search.trial import Fold
 
@@ -60,31 +59,35 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A study that has ended, and two that a kill could have left."""
     root = tmp_path_factory.mktemp("studies")
     whole, waiting, torn = (root / name for name in ("whole", "waiting", "torn"))
-    _fit(whole)
-    space = Space(A)
-    store = Store(whole, space)
+    settle = Store.settle
     records = [{"epoch": i + 1, "loss": 1 / (i + 1)} for i in range(40)]
-    store.add_folds(0, [Fold(i, 0, 0.5, {"m": 0.25}, 1.0, 1.0, records) for i in range(2)])
-    store.settle()
-    store.close()
-    # killed after a transaction, and before that was moved into the file itself
-    live = Path(shutil.copytree(whole, root / "live"))
-    store = Store(live, space)
-    with store.transaction():
-        store.start(9)
-    shutil.copytree(live, waiting)
-    store.close()
+
+    def settled(store: Store) -> None:
+        ended = sum(trial.state in ("completed", "failed") for trial in store.trials())
+        if ended == 2:
+            folds = [Fold(i, 0, 0.5, {"m": 0.25}, 1.0, 1.0, records) for i in range(2)]
+            store.add_folds(1, folds)
+        if ended == 10:
+            # killed after the last trial was committed, and before that was moved into the file
+            shutil.copytree(whole, waiting)
+        settle(store)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "settle", settled)
+        _fit(whole)
     assert (waiting / WAL).stat().st_size > 0
     # killed while it was moved
     shutil.copytree(waiting, torn)
     log = (torn / WAL).read_bytes()
     page = int.from_bytes(log[8:12], "big")
+    newest = {}
+    for start in range(HEADER, len(log), FRAME + page):
+        number = int.from_bytes(log[start : start + 4], "big")
+        newest[number] = log[start + FRAME : start + FRAME + page]
     with open(torn / NAME, "r+b") as file:
-        frames = range(HEADER, len(log), FRAME + page)
-        for start in list(frames)[: max(1, len(frames) // 2)]:
-            number = int.from_bytes(log[start : start + 4], "big")
+        for number in sorted(newest)[: len(newest) // 2]:
             file.seek((number - 1) * page)
-            file.write(log[start + FRAME : start + FRAME + page])
+            file.write(newest[number])
     return {"whole": whole, "waiting": waiting, "torn": torn}
 
 
@@ -155,7 +158,7 @@ def test_a_damaged_study_is_read_as_it_was_or_refused_by_name(
     read = lambda directory: _content(directory, times=study == "whole")  # noqa: E731
     outcomes = _outcomes(studies[study], name, tmp_path, 7, read, same=True)
     assert outcomes["refused"] + outcomes["as it was"] == FILES
-    if (study, name) != ("waiting", WAL):  # there it is begun again that the trial was begun
+    if (study, name) != ("waiting", WAL):  # nobody had heard of its transaction: it is done again
         assert outcomes["refused"] > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,8 +17,11 @@ from trainer.scratch import MARK
 
 ROOT = Path(__file__).parents[2]
 SEARCH = """
-    import os, sys, time
+    import os, signal, sys, time
     from pathlib import Path
+
+    # in the background of a shell it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     import numpy as np
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -59,6 +63,7 @@ def _start(tmp_path: Path, how: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
+        start_new_session=True,
     )
     until = time.monotonic() + 60
     while set(tmp_path.glob("fitting-*")) == before and process.poll() is None:
@@ -89,28 +94,33 @@ def test_a_killed_search_leaves_what_the_next_removes_and_living_ones_keep_their
     data = [path / "data.joblib" for path in left if path.name.startswith("study-")]
     assert data[0].exists(), "it had all rows"
 
-    mine = tmp_path / "tmp" / "study-of-mine"
-    mine.mkdir()
-    (mine / "study.sqlite").write_text("mine")
+    # so do searches of version 0.1 that were killed look, and those that run: they had no lock
+    mine = {tmp_path / "tmp" / name for name in ("study-of-mine", "search-of-mine")}
+    for path in mine:
+        path.mkdir()
+        (path / "study.sqlite").write_text("mine")
     living = _start(tmp_path, "waits")
     assert not any(path.exists() for path in left)
     assert _there(tmp_path) == {"search", "study"}
-    held = {path for path in (tmp_path / "tmp").iterdir() if path != mine}
+    held = {path for path in (tmp_path / "tmp").iterdir() if path not in mine}
     assert all(json.loads((path / MARK).read_text())["folder"] == path.name for path in held)
 
     (tmp_path / "go-on").write_text("")
     other = _start(tmp_path, "ends")
     _finish(other)
     _finish(living)
-    assert list((tmp_path / "tmp").iterdir()) == [mine]
-    assert (mine / "study.sqlite").read_text() == "mine"
+    assert set((tmp_path / "tmp").iterdir()) == mine
+    assert all((path / "study.sqlite").read_text() == "mine" for path in mine)
 
 
-def test_folders_of_version_0_1_which_had_no_lock_are_left_alone(tmp_path: Path) -> None:
-    # nobody can tell whether somebody still uses them
-    old = [tmp_path / "tmp" / name for name in ("search-old", "study-old")]
-    for path in old:
-        path.mkdir(parents=True)
-        (path / "work.pickle").write_bytes(b"")
-    _finish(_start(tmp_path, "ends"))
-    assert sorted((tmp_path / "tmp").iterdir()) == old
+def test_ctrl_c_ends_a_search_with_its_workers_and_leaves_nothing(tmp_path: Path) -> None:
+    process = _start(tmp_path, "waits")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGINT
+    assert said.count("Traceback") == 1
+    assert said.strip().endswith("KeyboardInterrupt")
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -55,13 +55,15 @@ def start_all(folder: str) -> list[int]:
     """Start a process of each kind; their numbers are in the folder too."""
     import multiprocessing
 
-    started = []
-    for code in CHILDREN.values():
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=len(started) > 2
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-IS", "-c", code],
+            stdout=subprocess.PIPE,
+            start_new_session=name == "stubborn",
         )
-        assert process.stdout is not None
-        started.append(int(process.stdout.readline()))
+        for name, code in CHILDREN.items()
+    ]
+    started = [int(process.stdout.readline()) for process in processes if process.stdout]
     forked = multiprocessing.get_context("fork").Process(target=sleep)
     forked.start()
     assert forked.pid is not None
@@ -178,7 +180,7 @@ def test_what_a_dead_worker_had_started_is_ended(pool: Processes, tmp_path: Path
 
 
 def test_what_a_trial_had_started_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    made = Processes(work, workers=1, timeout=4)
+    made = Processes(work, workers=1, timeout=6)
     try:
         with pytest.raises(TimedOut):
             made.submit(("hang", str(tmp_path))).result(60)

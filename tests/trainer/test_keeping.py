@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainer.callbacks import states
 from trainer.callbacks.callback import Callback
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
-from trainer.keeping import SECONDS_A_SECOND, Keeper
+from trainer.keeping import SECONDS_A_SECOND, Checkpointer
 from trainer.statefile import BadState, StateFolder
 
 
@@ -54,11 +55,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def make(folder: Any, model: keras.Model | None = None, **options: Any) -> Keeper:
+def make(folder: Any, model: keras.Model | None = None, **options: Any) -> Checkpointer:
     settings: dict[str, Any] = {"callbacks": [], "history": History(), "feeds": []} | options
     interrupts = settings.pop("interrupts", Interrupts())
     parts = [settings.pop(name) for name in ("callbacks", "history", "feeds")]
-    return Keeper(model or small(), *parts, interrupts, folder=folder, **{"epochs": 99} | settings)
+    return Checkpointer(
+        model or small(), *parts, interrupts, folder=folder, **{"epochs": 99} | settings
+    )
 
 
 def test_each_epoch_is_saved_where_that_costs_little(clock: Clock) -> None:
@@ -141,6 +144,47 @@ def test_within_an_epoch_steps_and_minutes_say_when(clock: Clock) -> None:
     assert folder.saved == [(0, 3), (0, 6), (0, 9)]
 
 
+def test_a_state_is_saved_before_a_dispatch_that_would_go_past_the_limit_of_steps(
+    clock: Clock,
+) -> None:
+    folder = Folder()
+    keeper = make(folder, steps=10, chunk=4)
+    keeper.start()
+    folder.cost = 1e6
+    for step in range(4, 33, 4):
+        keeper.passed(Position(0, step))
+    assert folder.saved == [(0, 8), (0, 16), (0, 24), (0, 32)]
+
+
+def test_steps_that_are_slower_than_estimated_do_not_put_off_the_next_state(clock: Clock) -> None:
+    folder = Folder()
+    keeper = make(folder, minutes=1.0)
+    keeper.start()
+    assert keeper.most_steps() == sys.maxsize, "nothing is known before the first dispatch"
+    clock.now += 30
+    keeper.passed(Position(0, 10))
+    assert folder.saved == [] and keeper.most_steps() == 10
+    clock.now += 30
+    keeper.passed(Position(0, 20))
+    assert folder.saved == [(0, 20)] and keeper.most_steps() == 20
+    clock.now += 3_000
+    keeper.passed(Position(0, 40))
+    assert keeper.most_steps() == 1, "at least a step"
+    assert make(None, minutes=1.0).most_steps() == sys.maxsize, "nothing is saved"
+
+
+def test_a_callback_that_asks_for_a_stop_has_the_state_saved_where_it_is(clock: Clock) -> None:
+    folder, interrupts = Folder(), Interrupts()
+    keeper = make(folder, interrupts=interrupts)
+    keeper.start()
+    interrupts.asked = "time_limit"
+    keeper.passed(Position(0, 8))
+    assert keeper.ending() and not keeper.at_once()
+    assert folder.saved == [(0, 8)]
+    interrupts.received = 15
+    assert keeper.at_once()
+
+
 def test_without_a_folder_nothing_is_captured() -> None:
     keeper = make(None)
     assert keeper.start() == Position()
@@ -148,7 +192,7 @@ def test_without_a_folder_nothing_is_captured() -> None:
     assert keeper.where() == (0, 0)
 
 
-def _saved(keeper: Keeper, folder: StateFolder) -> Any:
+def _saved(keeper: Checkpointer, folder: StateFolder) -> Any:
     keeper.start()
     keeper.passed(Position(1, 0, {"loss": 0.5}))
     folder.wait()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,70 @@ def test_a_bad_state_does_not_count_as_one_of_those_kept(tmp_path: Path) -> None
     _save(folder, 3)
     assert _names(tmp_path) == ["state-00000001.safetensors", "state-00000003.safetensors"]
     folder.close()
+
+
+def _unreadable(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    read = Path.read_bytes
+
+    def failing(file: Path) -> bytes:
+        if file == path:
+            raise OSError(number, os.strerror(number))
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+
+
+@pytest.mark.parametrize("fault", ["folder", "link", "dangling link", "EIO", "EACCES"])
+def test_of_a_state_that_cannot_be_read_the_one_before_is_used(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, outside = tmp_path / "states", tmp_path / "outside"
+    place.mkdir()
+    folder = StateFolder(place, "run")
+    _save(folder, 1, 2)
+    newest = place / "state-00000002.safetensors"
+    if fault in ("EIO", "EACCES"):
+        _unreadable(newest, monkeypatch, getattr(errno, fault))
+    else:
+        newest.rename(outside)
+        if fault == "folder":
+            newest.mkdir()
+        elif fault == "link":
+            newest.symlink_to(outside)
+        else:
+            newest.symlink_to(tmp_path / "nowhere")
+    before = outside.read_bytes() if outside.exists() else None
+    with pytest.warns(
+        UserWarning,
+        match="state-00000002.safetensors cannot be used: it (is a link|cannot be read)",
+    ):
+        found = folder.last()
+    assert found is not None and found[0] == {"n": 1}
+    _save(folder, 3)
+    _save(folder, 4)
+    kept = {"state-00000003.safetensors", "state-00000004.safetensors"}
+    assert set(_names(place)) == kept | ({newest.name} if fault == "folder" else set())
+    assert not (tmp_path / "nowhere").exists()
+    assert before is None or outside.read_bytes() == before
+    folder.close()
+
+
+def test_of_a_folder_that_is_no_longer_held_nothing_is_written_or_deleted(tmp_path: Path) -> None:
+    held = [True]
+    folder = StateFolder(tmp_path, "run", lambda: held[0])
+    _save(folder, 1, 2)
+    before = _names(tmp_path)
+    held[0] = False
+    _save(folder, 3, 4)
+    assert _names(tmp_path) == before
+    folder.close()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in ("file", "absent"):
+        with pytest.raises(OSError, match=path):
+            StateFolder(tmp_path / path, "run")
 
 
 def test_a_state_of_another_run_is_not_used(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ name (the package itself does), nor for when hooks are called (`engine.loop`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,37 +21,65 @@ from trainer.engine.interrupts import Interrupts
 from trainer.fields import Fields
 
 if TYPE_CHECKING:
-    from trainer.base import Trainer
+    from trainer.history import History
     from trainer.network import Network
     from trainer.runs import Run
 
 
 @dataclass(frozen=True)
 class Session:
-    """What a fit lets its plugins see.
+    """What callbacks see of a fit.
 
     Attributes:
-        trainer: the Trainer that is being fitted.
+        owner: the name of the estimator's class.
+        params: its fields and those of its callbacks, by name.
+        epochs: for how many it is trained.
+        verbose: its field of this name.
+        callbacks: the callbacks of the fit, in their order.
         network: its built network; `network.core` is the model whose steps run.
+        history: of the epochs so far.
         feed: the training batches.
         validation: the validation batches, or None.
         seed: of the fit.
         folder: the run's folder, or None without the field run_dir.
+        save: writes the estimator to a file, as Trainer.save; with a History as second argument,
+            that one takes the place of the history.
         interrupts: what stops the training before its end.
         run: the run, or None without the field run_dir.
         given_back: whether the run had been finished before: then nothing is trained or written,
             and plugins only take their state back.
     """
 
-    trainer: Trainer
+    owner: str
+    params: dict[str, Any]
+    epochs: int
+    verbose: int | str
+    callbacks: Sequence[Any]
     network: Network
+    history: History
     feed: Any
     validation: Any
     seed: int
     folder: Path | None
+    save: Callable[..., Path]
     interrupts: Interrupts = field(default_factory=Interrupts)
     run: Run | None = None
     given_back: bool = False
+    estimator: InitVar[Any] = None
+
+    def __post_init__(self, estimator: Any) -> None:
+        object.__setattr__(self, "_estimator", estimator)
+
+    @property
+    def trainer(self) -> Any:
+        """The Trainer that is being fitted; deprecated, and gone in the next release."""
+        warnings.warn(
+            "session.trainer is deprecated and will be removed; write session.epochs, "
+            "session.params, session.history, session.callbacks or session.save(path)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return vars(self)["_estimator"]
 
     def stop(self, name: str) -> None:
         """Stop the training after the running dispatch, without finishing the run.
@@ -109,7 +139,8 @@ class Callback(Fields, keras.callbacks.Callback):
     name: ClassVar[str] = "callback"
     every_n_batches: ClassVar[int | None] = None
 
-    session: ClassVar[Session | None] = None  # an instance has its own during a fit
+    # None outside a fit. Not typed so: every hook would have to assert that there is one.
+    session: ClassVar[Session] = None  # type: ignore[assignment]
     params: ClassVar[Any] = None
     _model: ClassVar[Any] = None
 
@@ -179,6 +210,11 @@ class Callback(Fields, keras.callbacks.Callback):
     def traced_variables(self) -> list[keras.Variable]:
         """The variables of its own that before_step works on; asked for after setup."""
         return []
+
+    @property
+    def extends_step(self) -> bool:
+        """Whether before_step is overridden, so that it joins the training step."""
+        return type(self).before_step is not Callback.before_step
 
     # ---- exact resuming ----------------------------------------------------------------------
 

@@ -91,7 +91,6 @@ class Checkpoint(Callback):
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
         """Note the learning rate: at the epoch's end another callback may have changed it."""
-        assert self.session is not None
         self._rate = learning_rate(self.session.network.core)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -149,27 +148,21 @@ class Checkpoint(Callback):
         return best + sorted(rest, key=lambda c: c["epoch"])
 
     def _write(self, file: str, epoch: int, logs: Any) -> bool:
-        assert self.session is not None
         if not self._own.held():
             return False
-        trainer = self.session.trainer
-        before = trainer.history_
         complete = History()  # the epoch itself has no record yet
-        complete.records = [dict(record) for record in before.records]
+        complete.records = [dict(record) for record in self.session.history.records]
         complete.append(
             epoch + 1,
             as_floats(dict(logs or {})),
             learning_rate=self._rate,
             seconds=time.perf_counter() - self._began,
         )
-        trainer.history_ = complete
         try:
-            trainer.save(self._folder / file)
+            self.session.save(self._folder / file, complete)
         except OSError as error:
             warnings.warn(f"checkpoint: epoch {epoch + 1} was not kept: {error}", stacklevel=2)
             return False
-        finally:
-            trainer.history_ = before
         return True
 
     def _tidy(self) -> None:
@@ -186,7 +179,6 @@ class Checkpoint(Callback):
                 warnings.warn(f"checkpoint: {path} was not deleted: {error}", stacklevel=2)
 
     def _restore(self) -> None:
-        assert self.session is not None
         for candidate in self._ranked(self.kept)[:1]:
             path = self._folder / candidate["file"]
             try:

@@ -64,8 +64,7 @@ class CSVFile(Callback):
         return {}
 
     def _write(self) -> None:
-        assert self.session is not None
-        history = self.session.trainer.history_
+        history = self.session.history
         # none yet: so too where a run goes on within an epoch, and its history is not back yet
         if not len(history) or not self.session.may_write(self._file):
             return

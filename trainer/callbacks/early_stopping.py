@@ -57,9 +57,9 @@ class EarlyStopping(Callback):
         checks.finite("min_delta", self.min_delta, low=0, example=0.001)
         if self.baseline is not None:
             checks.finite("baseline", self.baseline, example=0.5)
-        if self.start_from_epoch >= session.trainer.epochs:
+        if self.start_from_epoch >= session.epochs:
             raise ValueError(
-                f"start_from_epoch={self.start_from_epoch}: the fit has {session.trainer.epochs} "
+                f"start_from_epoch={self.start_from_epoch}: the fit has {session.epochs} "
                 "epoch(s), so none would be looked at; write start_from_epoch=0"
             )
         self._log = monitored.choose(self.monitor, session)

@@ -83,7 +83,6 @@ class EMA(Callback):
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
         """At the end of an epoch give the model the averaged weights, before anyone looks."""
-        assert self.session is not None
         if steps == self.session.feed.steps:
             self._swap()
 

@@ -82,7 +82,8 @@ class OwnFolder:
         self._session = session
         self._lost = False
         if session.folder is not None and self.path.is_relative_to(session.folder):
-            for inner in (path / ".lock", path / _OWNER, *self.files()):
+            folders = {path / Path(pattern).parent for pattern in patterns}
+            for inner in (*folders, path / ".lock", path / _OWNER, *self.files()):
                 refuse_link(field, inner)
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,6 @@ class ImagePredictions(Callback):
 
         from trainer.plots import plot_images
 
-        assert self.session is not None
         network = self.session.network
         with globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)

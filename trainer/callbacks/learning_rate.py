@@ -82,7 +82,7 @@ class LearningRate(Callback):
                 "x.apply(tf.data.experimental.assert_cardinality(n)), or leave the plugin out"
             )
         peak = float(np.asarray(rate)) if self.peak is None else float(self.peak)
-        total = session.trainer.epochs * steps
+        total = session.epochs * steps
         table = peak * shares(self.shape, total, warmup=self.warmup, final=self.final)
         dtype = rate.dtype
 
@@ -95,7 +95,6 @@ class LearningRate(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Scale the rest of the schedule by what others did to the rate since its last step."""
-        assert self.session is not None
         rate = rate_of(self.session.network.core.optimizer, self.name)
         now, left = float(np.asarray(rate)), float(np.asarray(self._left))
         if now != left and left != 0:

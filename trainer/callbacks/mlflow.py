@@ -101,7 +101,6 @@ class MLflow(Callback):
         if found is not None and not re.fullmatch(r"[\w-]{1,64}", found):
             raise ValueError(f"run: {found!r} is no run of MLflow")
         self._run = found
-        assert self.session is not None
         if self._run is None or self.session.given_back:
             return
         steps = [
@@ -125,7 +124,6 @@ class MLflow(Callback):
         """Log the metrics of the epoch, the first as step 1."""
         from mlflow.entities import Metric
 
-        assert self.session is not None
         if epoch + 1 <= self._logged:
             return
         now = int(time.time() * 1000)
@@ -137,15 +135,13 @@ class MLflow(Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Tell a training that ended from one that was interrupted."""
-        assert self.session is not None
-        trainer = self.session.trainer
-        asked = self.session.interrupts.asked is not None
-        ended = self.model.stop_training or asked or len(trainer.history_) >= trainer.epochs
+        session = self.session
+        asked = session.interrupts.asked is not None
+        ended = self.model.stop_training or asked or len(session.history) >= session.epochs
         self._status = "FINISHED" if ended else "KILLED"
 
     def teardown(self) -> None:
         """Log the files of a finished training, and end the MLflow run."""
-        assert self.session is not None
         if self._run is None or self.session.given_back:
             return
         if self._status == "FINISHED":
@@ -162,23 +158,20 @@ class MLflow(Callback):
     def _begin(self) -> None:
         from mlflow.entities import Param
 
-        assert self.session is not None
-        trainer = self.session.trainer
         run = self._client.create_run(self._experiment, run_name=self.run_name)
         self._run = run.info.run_id
-        values = {"class": type(trainer).__name__, "seed": self.session.seed}
-        values |= {k: runs.described(v) for k, v in trainer.get_params(deep=True).items()}
+        values = {"class": self.session.owner, "seed": self.session.seed}
+        values |= {k: runs.described(v) for k, v in self.session.params.items()}
         params = [Param(name, printable(value)[:MAX_PARAM]) for name, value in values.items()]
         for first in range(0, len(params), PARAMS_A_CALL):
             self._client.log_batch(self._run, params=params[first : first + PARAMS_A_CALL])
 
     def _log_files(self) -> None:
-        assert self.session is not None
-        trainer = self.session.trainer
+        history = self.session.history
         with tempfile.TemporaryDirectory() as folder:
-            trainer.save(Path(folder) / "model.keras")
-            trainer.history_.to_csv(Path(folder) / "history.csv")
-            figure = trainer.history_.plot()[0].figure
+            self.session.save(Path(folder) / "model.keras")
+            history.to_csv(Path(folder) / "history.csv")
+            figure = history.plot()[0].figure
             figure.savefig(Path(folder) / "curves.png", dpi=120)
             self._client.log_artifacts(self._run, folder)
 

@@ -89,7 +89,7 @@ def _names(session: Session) -> set[str] | None:
         getattr(type(core), name) is not getattr(base, name)
         for name in ("train_step", "test_step", "get_metrics_result", "compute_metrics")
     )
-    if own or any(map(_may_log, session.trainer.callbacks_)):
+    if own or any(map(_may_log, session.callbacks)):
         return None
     of_training = set(as_floats(core.get_metrics_result()))
     if session.validation is None:

@@ -126,7 +126,6 @@ class NaNGuard(Callback):
     # ---- what to do --------------------------------------------------------------------------
 
     def _variables(self) -> list[Any]:
-        assert self.session is not None
         network = self.session.network
         watch: Any = network.program.watch
         own = [] if watch is None else [held for held in watch.last_found() if held.is_numeric]
@@ -163,7 +162,6 @@ class NaNGuard(Callback):
 
     def _bad_layer(self) -> str | None:
         """The first layer with a weight that is not finite."""
-        assert self.session is not None
         core = self.session.network.core
         for layer in core._flatten_layers(include_self=False):
             if not all(map(_finite, layer._trainable_variables + layer._non_trainable_variables)):
@@ -172,7 +170,6 @@ class NaNGuard(Callback):
 
     def _look(self) -> tuple[str, str | None]:
         """What is not finite in the first batch, with the weights as they are."""
-        assert self.session is not None
         core = self.session.network.core
         sample = self.session.sample()
         assert sample is not None

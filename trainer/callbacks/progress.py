@@ -23,13 +23,12 @@ class Progress(Callback):
 
     def setup(self, session: Session) -> None:
         """Choose what shows it."""
-        self._display: Silence = make_progress(self.verbose, session.trainer.epochs)
+        self._display: Silence = make_progress(self.verbose, session.epochs)
         self._began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Show an epoch that begins."""
         self._began = time.perf_counter()
-        assert self.session is not None
         self._display.epoch_begins(epoch, self.session.feed.steps)
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:

@@ -33,8 +33,7 @@ class RunLog(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Write the table of the epochs before this one, if that costs little."""
-        assert self.session is not None
-        history = self.session.trainer.history_
+        history = self.session.history
         last, took = getattr(self, "_written", (0.0, 0.0))
         now = time.perf_counter()
         if len(history) and now - last > SHARE * took:

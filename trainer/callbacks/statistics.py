@@ -118,11 +118,9 @@ class Statistics(Callback):
 
     @property
     def _core(self) -> keras.Model:
-        assert self.session is not None
         return self.session.network.core
 
     def _write(self) -> None:
-        assert self.session is not None
         if self.session.folder is None:
             return
         file = self.session.folder / "statistics.csv"
@@ -142,7 +140,6 @@ class Statistics(Callback):
         """The measures of each weight tensor, [weights, measures]."""
         weights = _weights(model)
         before = [_elements(weight) for weight in weights]
-        assert self.session is not None
         with globals_kept(), model_kept(model, self.session.network.program.watch):
             norms = self._step(model)
             after = [_elements(weight) for weight in weights]

@@ -41,7 +41,7 @@ class SWA(Callback):
         Raises:
             TypeError, ValueError: start is no share and no epoch of this fit.
         """
-        self._first = self._first_epoch(session.trainer.epochs)
+        self._first = self._first_epoch(session.epochs)
         self._mean: list[np.ndarray] | None = None
         self.averaged_ = 0
 
@@ -73,7 +73,6 @@ class SWA(Callback):
 
     def _weights(self) -> list[keras.Variable]:
         # counts and codes, such as those of a lookup, are no weights to average
-        assert self.session is not None
         found = self.session.network.core.weights
         return [v for v in found if keras.backend.is_float_dtype(v.dtype)]
 

@@ -71,8 +71,7 @@ class Throughput(Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """End the last epoch, and print what it came to."""
         self._end_epoch()
-        assert self.session is not None
-        if self.records and self.session.trainer.verbose not in (0, False):
+        if self.records and self.session.verbose not in (0, False):
             print(self.summary())
 
     @property
@@ -123,7 +122,6 @@ class Throughput(Callback):
     def _end_epoch(self) -> None:
         if self._epoch:
             self._passed("other")
-            assert self.session is not None
             self.records.append(_completed(self._epoch, self.session.feed))
             self._epoch = {}
         self._mark = time.perf_counter()

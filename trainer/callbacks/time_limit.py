@@ -66,7 +66,6 @@ class TimeLimit(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Count from there; a run that the limit had stopped has all its time again."""
-        assert self.session is not None
         self.elapsed, self.reached = state["elapsed"], state["reached"]
         if self.reached and not self.session.given_back:
             self.elapsed, self.reached = 0.0, False
@@ -80,5 +79,4 @@ class TimeLimit(Callback):
         self.elapsed = self._now()
         if self.elapsed >= 60 * (self.minutes or 0) + (self.seconds or 0):
             self.reached = True
-            assert self.session is not None
             self.session.stop(self.name)

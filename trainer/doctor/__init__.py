@@ -11,15 +11,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from trainer.doctor import reasons
-from trainer.doctor.examination import Examination
+from trainer.doctor.examination import Examination, Training
 from trainer.doctor.reasons import Finding
-from trainer.text import printable
 
-if TYPE_CHECKING:
-    from trainer.base import Trainer
+__all__ = ["Diagnosis", "Finding", "Training", "diagnose", "warn_of_failure"]
+from trainer.text import printable
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,15 @@ class Diagnosis:
         return printable(text, lines=True)
 
 
-def diagnose(trainer: Trainer) -> Diagnosis:
-    """Tell what is wrong with a training: see Trainer.diagnose."""
-    network = trainer._fitted()
+def diagnose(training: Training) -> Diagnosis:
+    """What is wrong with a training: see Trainer.diagnose."""
+    network, history = training.network, training.history
     if network.evidence is None:
-        last = trainer.history_.records[-1].get("loss", 0.0) if len(trainer.history_) else 0.0
+        last = history.records[-1].get("loss", 0.0) if len(history) else 0.0
         found = [] if math.isfinite(last) else [reasons.not_finite(last)]
         note = "data are not saved: of a loaded Trainer only the history was looked at"
         return Diagnosis(tuple(found), note)
-    case = Examination(trainer, network, network.evidence)
+    case = Examination(training, network.evidence)
     found = _certain(case)
     if reasons.failed(case):
         # a trial of rates tells nothing while something else is in the way
@@ -89,17 +87,17 @@ def _found(
     return [finding for look in looked_for if (finding := look(case)) is not None]
 
 
-def warn_of_failure(trainer: Trainer) -> None:
+def warn_of_failure(training: Training) -> None:
     """Warn at the end of a fit that clearly failed: its loss is not finite, or after some epochs,
     and without getting better, its predictions are no better than a constant.
 
     It costs a training that did not fail nothing but a look at its history, wherever the loss of
     a constant prediction is known.
     """
-    network = trainer._network
-    if network.evidence is None or not len(trainer.history_):
+    network = training.network
+    if network.evidence is None or not len(training.history):
         return
-    case = Examination(trainer, network, network.evidence)
+    case = Examination(training, network.evidence)
     losses = case.losses
     if math.isfinite(losses[-1]):
         getting_better = losses[-1] < (1 - reasons.SLOW) * losses[(len(losses) - 1) // 2]
@@ -111,7 +109,7 @@ def warn_of_failure(trainer: Trainer) -> None:
             return
     first = next((f"{f.name}: {f.change}. " for f in _certain(case)), "")
     warnings.warn(
-        f"the training of {type(trainer).__name__} went nowhere: {reasons.how(case)}. {first}"
+        f"the training of {training.recipe.owner} went nowhere: {reasons.how(case)}. {first}"
         "For more call diagnose()",
         RuntimeWarning,
         stacklevel=3,

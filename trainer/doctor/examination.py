@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from trainer import arrays, compiling, outputs, preparation
 from trainer.arrays import map_tree
-from trainer.building import build
+from trainer.building import Recipe, build
 from trainer.doctor.evidence import MOST_ROWS, Evidence, Sample, picked
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
 from trainer.doctor.watching import Seen, watch
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
+from trainer.history import History
 from trainer.network import Network, computing_in, has_only_a_step, row_bytes
 from trainer.targets import Classes
-
-if TYPE_CHECKING:
-    from trainer.base import Trainer
 
 PROBE_BYTES = 2**22  # of the rows that are sent through the layers one by one
 TRIAL_STEPS = 50
@@ -34,19 +33,42 @@ DOWN, UP = (-1, -2, -3), (1, 2, 3, 4, 5)  # powers of ten
 ENOUGH = 0.1  # share of the loss that a useful rate takes off in a trial
 
 
-class Examination:
-    """Measurements of a fitted Trainer, each made when it is first asked for.
+@dataclass(frozen=True)
+class Training:
+    """What was trained, and how.
 
-    Args:
-        trainer: a fitted Trainer, whose network has evidence.
+    Attributes:
+        recipe: what the estimator decides about its network.
+        network: the trained network.
+        history: of the training.
+        seed: of the training.
+        batch_size, normalize: the fields of these names.
     """
 
-    def __init__(self, trainer: Trainer, network: Network, evidence: Evidence) -> None:
-        self.trainer = trainer
-        self.recipe = trainer._recipe()
-        self.network = network
+    recipe: Recipe
+    network: Network
+    history: History
+    seed: int
+    batch_size: int
+    normalize: str | None
+
+
+class Examination:
+    """Measurements of a training, each made when it is first asked for.
+
+    Args:
+        training: what was trained.
+        evidence: of its data.
+    """
+
+    def __init__(self, training: Training, evidence: Evidence) -> None:
+        self.recipe = training.recipe
+        self.seed = training.seed
+        self.batch_size = training.batch_size
+        self.normalize = training.normalize
+        network = self.network = training.network
         self.evidence = evidence
-        self.history = trainer.history_
+        self.history = training.history
         # a model that is a train_step alone cannot be asked for predictions
         self.can_predict = not has_only_a_step(network.core)
 
@@ -108,7 +130,7 @@ class Examination:
             trained.inputs,
             trained.targets,
             precision=trained.precision,
-            seed=self.trainer.seed_,
+            seed=self.seed,
             probe=few,
         )
         made.make_variables(self._feed.spec)
@@ -243,7 +265,7 @@ class Examination:
         x, y = (None if tree is None else arrays.take(tree, few) for tree in (sample.x, sample.y))
         return RowsFeed(
             self.network.batch(x, y),
-            batch_size=self.trainer.batch_size,
+            batch_size=self.batch_size,
             float_dtype=self.network.float_dtype,
             shuffle=True,
             seed=0,

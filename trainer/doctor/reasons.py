@@ -173,11 +173,11 @@ def inputs(case: Examination) -> Finding | None:
     figure = f"up to {large:.3g} (root mean square)" if large > LARGE else f"of {small:.2g} or less"
     what = "values" if large > LARGE else "differences"
     change = 'write normalize="standard"'
-    if case.trainer.normalize is None:
+    if case.normalize is None:
         change += ', or normalize="minmax"'
     else:
         change = (
-            f"normalize={case.trainer.normalize!r} does not reach them: scale them in build_model "
+            f"normalize={case.normalize!r} does not reach them: scale them in build_model "
             "with keras.layers.Normalization, or before fit"
         )
     return Finding(

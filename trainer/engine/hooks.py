@@ -66,13 +66,7 @@ def interval(callbacks: Sequence[Any], phase: str) -> int | None:
 
 def traced(callbacks: Sequence[Any]) -> list[Any]:
     """The callbacks that add operations to the training step."""
-    from trainer.callbacks.callback import Callback
-
-    return [
-        c
-        for c in callbacks
-        if isinstance(c, Callback) and type(c).before_step is not Callback.before_step
-    ]
+    return [c for c in callbacks if getattr(c, "extends_step", False)]
 
 
 def _interval(callback: Any, phase: str) -> int | None:

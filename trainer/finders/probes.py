@@ -39,7 +39,6 @@ class RateTest(Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate, and let the loss be that of this batch alone."""
-        assert self.session is not None
         core = self.session.network.core
         core.optimizer.learning_rate = float(self.rates[len(self.losses)])
         core.reset_metrics()

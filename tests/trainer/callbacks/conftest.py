@@ -56,7 +56,7 @@ def interrupted_run(
         The Trainer of the whole run and that of the resumed run. Their weights, optimizers'
         variables, seeds and histories (but for the seconds) are equal to the bit: this is asserted.
     """
-    from trainer.keeping import Keeper
+    from trainer.keeping import Checkpointer
 
     def run(
         make: Callable[[str], Any], x: Any, y: Any, *, at: Sequence[Place], **fit: Any
@@ -64,7 +64,7 @@ def interrupted_run(
         def fitted(folder: str, place: Place | None = None) -> Any:
             trainer = make(str(tmp_path / folder)).set_params(save_steps=STEPS_A_DISPATCH)
             with monkeypatch.context() as patch:
-                patch.setattr(Keeper, "passed", _ending_at(Keeper.passed, place))
+                patch.setattr(Checkpointer, "passed", _ending_at(Checkpointer.passed, place))
                 return trainer.fit(x, y, **fit)
 
         whole = fitted("whole")

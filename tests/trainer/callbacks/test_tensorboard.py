@@ -136,9 +136,9 @@ def test_epochs_that_are_trained_again_are_shown_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from trainer.keeping import Keeper
+    from trainer.keeping import Checkpointer
 
-    saved = Keeper.passed
+    saved = Checkpointer.passed
     late = (2, 0)  # what comes after it is not saved: the run goes on from there
 
     def make(run_dir: str) -> Small:
@@ -155,7 +155,7 @@ def test_epochs_that_are_trained_again_are_shown_once(
 
     run = make(str(tmp_path / "run")).set_params(save_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "passed", killed)
+        patch.setattr(Checkpointer, "passed", killed)
         with pytest.raises(Killed):
             run.fit(X, Y)
     fitted = make(str(tmp_path / "run")).set_params(save_steps=2).fit(X, Y)
@@ -181,7 +181,7 @@ def test_scalars_are_written_by_epoch_under_keras_names(tmp_path: Path) -> None:
 def test_what_is_written_is_on_disk_before_a_state_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_dispatches: None
 ) -> None:
-    from trainer.keeping import Keeper
+    from trainer.keeping import Checkpointer
 
     seen: list[tuple[int, int]] = []
 
@@ -192,7 +192,7 @@ def test_what_is_written_is_on_disk_before_a_state_is_saved(
         assert len(train.get("batch_loss", [])) == (6 * position.epoch + position.step) // 2
         seen.append((position.epoch, position.step))
 
-    monkeypatch.setattr(Keeper, "passed", passed)
+    monkeypatch.setattr(Checkpointer, "passed", passed)
     board = TensorBoard(log_dir=tmp_path, every_n_batches=2)
     Small(epochs=2, callbacks=(board,)).fit(X, Y, validation_data=VALID)
     assert seen == [(0, 2), (0, 4), (0, 6), (1, 0), (1, 2), (1, 4), (1, 6), (2, 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import Regressor
+from trainer import Regressor, keeping
 from trainer.callbacks import TimeLimit, time_limit
 
 RNG = np.random.default_rng(0)
@@ -65,11 +66,13 @@ def test_training_stops_after_the_dispatch_in_which_the_limit_is_reached(
     seen = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: steps.append(logs))
     fitted = Small(callbacks=(clock, limit, seen)).fit(X, Y, validation_data=(X, Y))
     # the second dispatch of the second epoch ends with the sixth second; that epoch is validated
+    # and recorded, but callbacks are told of whole epochs only
     assert int(fitted.model_.optimizer.iterations) == 6 + 4
-    assert len(fitted.history_) == 2
-    assert all("val_loss" in logs for logs in steps)
+    assert len(fitted.history_) == 2 and len(fitted.history_["val_loss"]) == 2
+    assert fitted.history_.records[1]["val_loss"] == fitted.evaluate(X, Y)["loss"]
+    assert len(steps) == 1
     assert limit.reached
-    assert limit.elapsed == 7
+    assert limit.elapsed == 6
 
 
 def test_a_training_within_the_limit_is_not_stopped() -> None:
@@ -81,13 +84,70 @@ def test_a_training_within_the_limit_is_not_stopped() -> None:
     assert 0 < limit.elapsed <= time.monotonic() - before
 
 
-def test_a_run_that_was_stopped_counts_as_finished(tmp_path: Path) -> None:
+def config(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return found
+
+
+def test_a_run_that_the_limit_stopped_is_resumed_by_the_same_call_to_the_bytes_of_one_without_it(
+    tmp_path: Path, clock: Clock
+) -> None:
+    def fitted(run: str, seconds: float) -> Small:
+        stopping = {"name": "early_stopping", "patience": 9}
+        limit = TimeLimit(seconds=seconds)
+        return Small(
+            callbacks=(stopping, "checkpoint", Clock(), limit), run_dir=tmp_path / run, shuffle=True
+        ).fit(X, Y, validation_data=(X, Y))
+
+    whole = fitted("whole", 1000)
+    epochs = []
+    for _ in range(20):
+        found = fitted("run", 5)
+        epochs.append(len(found.history_))
+        assert (tmp_path / "run" / "model.keras").exists()
+        if config(tmp_path / "run")["status"] == "finished":
+            break
+        assert config(tmp_path / "run")["status"] == "stopped"
+        assert config(tmp_path / "run")["stopped_by"] == "time_limit"
+    # of 24 seconds in all: the last batches of epoch 4 end with a limit, and so that epoch is whole
+    assert epochs == [2, 3, 4, 6, 6]
+    ours, theirs = (
+        [np.asarray(v).tobytes() for v in keeping.variables(t._network.core)]
+        for t in (found, whole)
+    )
+    assert ours == theirs
+    assert found.history_["loss"] == whole.history_["loss"]
+    assert found.history_["val_loss"] == whole.history_["val_loss"]
+    kept = {p.name for p in (tmp_path / "run" / "checkpoints").glob("epoch-*")}
+    assert kept == {p.name for p in (tmp_path / "whole" / "checkpoints").glob("epoch-*")}
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert log.count("stopped by time_limit") == 4 and log.count("goes on from") == 4
+    again = fitted("run", 5)
+    assert len(again.history_) == 6 and again.callbacks_[3].elapsed == found.callbacks_[3].elapsed
+    assert "given back" in (tmp_path / "run" / "run.log").read_text()
+
+
+def test_a_limit_within_the_first_epoch_leaves_a_record_and_a_run_to_resume(
+    tmp_path: Path, short_dispatches: None
+) -> None:
     limited = {"name": "time_limit", "seconds": 1e-6}
     fitted = Small(callbacks=(limited,), run_dir=tmp_path / "run").fit(X, Y)
-    assert len(fitted.history_) == 1
+    assert len(fitted.history_) == 1 and fitted.callbacks_[0].reached
+    assert int(fitted.model_.optimizer.iterations) == 2
     assert (tmp_path / "run" / "model.keras").exists()
-    with pytest.raises(ValueError, match="holds a finished run"):
-        Small(callbacks=(limited,), run_dir=tmp_path / "run").fit(X, Y)
+    resumed = Small(callbacks=(limited,), run_dir=tmp_path / "run").fit(X, Y)
+    assert int(resumed.model_.optimizer.iterations) == 4
+    with pytest.raises(ValueError, match="resume=False: .* a run that was stopped"):
+        Small(callbacks=(limited,), run_dir=tmp_path / "run").fit(X, Y, resume=False)
+
+
+def test_a_limit_that_the_last_epoch_reaches_leaves_a_finished_run(
+    tmp_path: Path, clock: Clock
+) -> None:
+    limit = TimeLimit(seconds=4 * 6)
+    fitted = Small(callbacks=(clock, limit), run_dir=tmp_path).fit(X, Y)
+    assert limit.reached and len(fitted.history_) == 6
+    assert config(tmp_path)["status"] == "finished"
 
 
 def test_a_second_fit_of_the_same_object_has_all_the_time_again(clock: Clock) -> None:
@@ -97,7 +157,7 @@ def test_a_second_fit_of_the_same_object_has_all_the_time_again(clock: Clock) ->
     assert len(first.history_) == len(second.history_) == 2
 
 
-@pytest.mark.parametrize("at", [[(0, 4)], [(1, 0)], [(0, 4), (1, 2)], [(2, 0)]])
+@pytest.mark.parametrize("at", [[(0, 4)], [(1, 0)], [(0, 4), (1, 2)]])
 def test_time_before_an_interruption_counts(
     interrupted_run: Callable[..., Any], clock: Clock, at: list[tuple[int, int]]
 ) -> None:
@@ -111,7 +171,7 @@ def test_time_before_an_interruption_counts(
     assert len(resumed.history_) == len(whole.history_) == 2
     assert int(resumed.model_.optimizer.iterations) == 6 + 4
     assert limits[0].reached and limits[-1].reached
-    assert limits[0].elapsed == limits[-1].elapsed == 7
+    assert limits[0].elapsed == limits[-1].elapsed == 6
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,20 @@ def test_chunks_of_an_epoch_are_of_one_length(steps: int) -> None:
     assert -(-steps // chunk) * chunk - steps < -(-steps // chunk), "none is much shorter"
 
 
+@pytest.mark.parametrize(
+    ("save_steps", "interval", "chunk"),
+    [(10, None, 10), (1, None, 1), (1_000, None, 100), (10, 4, 4), (3, 4, 2), (50, 100, 50)],
+)
+def test_a_dispatch_is_no_longer_than_what_may_be_lost(
+    save_steps: int, interval: int | None, chunk: int
+) -> None:
+    decided = _decide(_dense(), interval=interval, save_steps=save_steps, jit=True)
+    assert decided.chunk == chunk
+    whole = _decide(_dense(), interval=interval, jit=True)
+    assert decided.compiled == whole.compiled == whole.chunk, "XLA's program stays the same"
+    assert ("a state is saved every" in decided.why) is (chunk < whole.chunk)
+
+
 def test_a_larger_model_has_fewer_steps_a_dispatch() -> None:
     large = _compiled(layers.Dense(400), layers.Dense(400), layers.Dense(1))
     assert steps_a_dispatch(_dense(), 32) == decisions.MAX_CHUNK

@@ -80,6 +80,33 @@ def test_rows_come_in_their_order_and_the_rest_in_a_batch_of_its_own(resident: b
     assert spy.even == {False}
 
 
+@pytest.mark.parametrize("kind", ["resident", "read", "stream"])
+@pytest.mark.parametrize(
+    ("start", "most", "done"),
+    [
+        (0, 99, [3, 4]),
+        (1, 99, [3, 4]),  # callbacks of every third batch are called where they always are
+        (2, 99, [3, 4]),
+        (3, 99, [4]),
+        (4, 99, []),
+        (0, 2, [2, 3, 4]),
+        (1, 1, [2, 3, 4]),
+    ],
+)
+def test_dispatches_end_at_the_same_places_wherever_an_epoch_is_resumed(
+    kind: str, start: int, most: int, done: list[int]
+) -> None:
+    feed: Any = _feed((X[:20], Y[:20]))
+    if kind == "stream":
+        rows = tf.data.Dataset.from_tensor_slices((X[:20], Y[:20])).batch(5)
+        feed = StreamFeed(rows, steps=None)
+    else:
+        feed.resident = kind == "resident"
+    spy = Spy()
+    assert [n for n, _ in feed.train(spy, 0, 3, start, most=lambda: most)] == done
+    assert spy.batches == IN_ORDER[start:4]
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_each_epoch_has_an_order_of_its_own_that_depends_on_nothing_else(resident: bool) -> None:
     def orders(**options: Any) -> list[list[list[int]]]:

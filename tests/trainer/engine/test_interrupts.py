@@ -203,7 +203,7 @@ def test_a_signal_saves_and_leaves_a_usable_trainer_that_goes_on_exactly(
     assert _handlers() == before
     assert trainer.predict(X).shape == (64,)
     assert len(trainer.history_) == 1
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "unfinished"
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "stopped"
     trainer.fit(X, Y)  # as in a notebook, with the same objects
     log = (tmp_path / "run" / "run.log").read_text()
     assert f"ended by {raised.__name__}" in log

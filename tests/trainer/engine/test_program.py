@@ -101,6 +101,28 @@ def test_xla_compiles_once_for_chunks_that_fall_short() -> None:
     assert compiled.graphs.traces == 2, "the last batch of an epoch is not worth compiling"
 
 
+def test_how_an_epoch_is_cut_changes_no_number_of_xlas_program() -> None:
+    found = []
+    for pieces in ([ROWS], [ROWS[:2], ROWS[2:4], ROWS[4:]], [row[None] for row in ROWS]):
+        program = _program(
+            lambda: keras.Sequential(
+                [
+                    keras.Input((3,)),
+                    layers.Dense(8, "relu"),
+                    layers.LayerNormalization(),
+                    layers.Dense(1),
+                ]
+            )
+        )
+        program.jit, program.compiled, program.batch_size = True, 5, 4
+        for rows in pieces:
+            logs = program.train_rows(DATA, rows)
+        assert program.graphs.traces == 1, "a single step is run by the same program too"
+        found.append(_state(program, logs))
+    for other in found[1:]:
+        _assert_equal(other, found[0])
+
+
 @pytest.mark.parametrize("options", [{}, {"eager": True}], ids=["compiled", "eager"])
 def test_a_stream_is_as_many_single_steps(options: dict[str, Any]) -> None:
     single, streamed = _program(), _program(**options)
