@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run all benchmarks, or those named, and write one table."""
+"""`python -m benchmarks`: run all benchmarks, or the named ones, and write one table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROUNDS = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print the table, and write it; gives 1 if a benchmark could not be run.
+    """Run, print and save the table; return 1 if a benchmark could not be run.
 
-    Whether targets are met does not change the exit code: that depends on the machine.
+    Missed targets do not change the exit code: they depend on the machine.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(cases.FILES))
-    parser.add_argument("--rounds", type=_positive, help=f"figures a side (default {ROUNDS})")
-    parser.add_argument("--quick", action="store_true", help="tiny data, to see that it runs")
+    parser.add_argument("--rounds", type=_positive, help=f"figures per side (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="tiny data, to check that it runs")
     parser.add_argument(
         "--output",
         type=Path,
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     names = given.names or list(cases.FILES)
     output = given.output or (RESULTS if not given.names and not given.quick else None)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        output.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     rounds = given.rounds or (2 if given.quick else ROUNDS)
 
     report = measure(names, rounds=rounds, quick=given.quick)
@@ -54,8 +54,8 @@ def measure(names: list[str], *, rounds: int, quick: bool) -> dict[str, Any]:
     """Run the benchmarks of the named files.
 
     Returns:
-        machine, load, rounds, quick, minutes; figures: every figure of every side; lines: the
-        comparisons, as `table.lines` gives them; failed: what could not be run, and why.
+        machine, load, rounds, quick, minutes; figures: all figures of every side; lines: the
+        comparisons, as returned by `table.lines`; failed: what could not be run, and why.
     """
     started = time.perf_counter()
     report: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""How long a study waits for its proposer: asking, telling, and writing its state down.
+"""How long a study waits for its proposer: to ask, to tell, and to serialize its state.
 
-Responsible for these times after 20, 100 and 1,000 trials. Not for the quality of what is proposed
-(`search_quality`), nor for the writing to disk.
+Responsible for these times after 20, 100 and 1,000 trials. Not for the quality of proposals
+(`search_quality`), nor for writing to disk.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ METHODS = (
 
 
 def proposer(method: str, initial: int) -> Proposer:
-    """A proposer of more than a thousand trials over six mixed parameters.
+    """Return a proposer of more than a thousand trials over six mixed parameters.
 
     Args:
-        method: of METHODS.
-        initial: the trials after which the Bayesian one asks its Gaussian process.
+        method: one of METHODS.
+        initial: number of trials after which the Bayesian one uses its Gaussian process.
     """
     from search.proposers import sklearn
     from search.proposers.keras_tuner import KerasTuner
@@ -71,11 +71,11 @@ def proposer(method: str, initial: int) -> Proposer:
 
 
 def times(method: str, size: int, timed: int) -> dict[str, Any]:
-    """Times of a trial after `size` others.
+    """Measure the times of a trial after `size` others.
 
     Returns:
-        method, size; ask, tell and write: ms, medians of `timed` trials. `write` is what a study
-        makes of the state for each trial: twice as JSON text, when it begins and when it ends.
+        method, size; ask, tell and write: ms, medians of `timed` trials. `write` is the time to
+        serialize the state to JSON, which a study does twice per trial: at its start and end.
     """
     from search.proposers import Outcome
 
@@ -85,7 +85,8 @@ def times(method: str, size: int, timed: int) -> dict[str, Any]:
         began = time.perf_counter()
         proposal = asked.ask()
         ask = time.perf_counter() - began
-        write = _written(asked) if i >= size - 1 else 0.0  # once before, as after every trial
+        # also before the first timed trial: the state is serialized after every trial
+        write = _written(asked) if i >= size - 1 else 0.0
         score = Outcome(proposal.point["learning_rate"] + proposal.point["layers"])
         began = time.perf_counter()
         asked.tell(proposal.key, score)
@@ -104,7 +105,7 @@ def _written(asked: Proposer) -> float:
 
 
 def measure(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
-    """The times of all methods; a Gaussian process of a thousand trials is asked once."""
+    """Measure all methods; with a thousand trials the Gaussian process is asked only once."""
     return [
         times(method, size, 1 if method == "bayesian" and size >= 1_000 else TIMED)
         for method in METHODS
@@ -113,7 +114,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
 
 
 def markdown(found: list[dict[str, Any]]) -> list[str]:
-    """The times as lines of a Markdown document."""
+    """Return the times as lines of a Markdown document."""
     body = [
         "## How long a study waits for its proposer",
         "",

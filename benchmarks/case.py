@@ -1,6 +1,6 @@
-"""What a benchmark consists of: its sides, and which of them are compared.
+"""The parts of a benchmark: its sides, and which of them are compared.
 
-Responsible for the description only. Not for running sides (`running`), nor for what they do
+Responsible for the description only. Not for running sides (`running`), nor for their work
 (`cases`).
 """
 
@@ -16,13 +16,13 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 @dataclass(frozen=True)
 class Side:
-    """One way of doing the work.
+    """One way to do the work.
 
     Attributes:
-        name: as the table shows it.
-        program: does the work, a round whenever it is asked to.
-        environment: variables of the process that it runs in.
-        needs: a package without which it cannot run, or "".
+        name: as shown in the table.
+        program: does the work, one round whenever it is asked to.
+        environment: environment variables of its process.
+        needs: a package that it requires, or "".
     """
 
     name: str
@@ -33,13 +33,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Target:
-    """What a comparison is to show; one of the bounds is given.
+    """The target of a comparison; exactly one of the bounds is set.
 
     Attributes:
-        ratio: the least that the peer's figure over ours may be.
-        within: how far that ratio may be from 1, as a share.
-        value: the most that our figure may be.
-        excess: the most by which our figure may be above the peer's.
+        ratio: minimum of the peer's figure divided by ours.
+        within: maximum distance of that ratio from 1.
+        value: maximum of our figure.
+        excess: maximum by which our figure may exceed the peer's.
     """
 
     ratio: float | None = None
@@ -57,7 +57,7 @@ class Target:
         return f"at most {self.excess:,.0f} above"
 
     def met(self, ours: float, peer: float | None, ratio: float | None) -> bool:
-        """Whether medians meet it."""
+        """Whether the medians meet the target."""
         if self.value is not None:
             return ours <= self.value
         if peer is None or ratio is None:
@@ -71,7 +71,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides to compare, by name; or one of ours that only has a bound."""
+    """Two sides to compare, by name; or only one of ours, which has a bound."""
 
     ours: str
     peer: str | None = None
@@ -83,13 +83,13 @@ class Benchmark:
     """One quantity, measured on every side.
 
     Attributes:
-        name: tells it from the others of its file.
+        name: distinguishes it from the others in its file.
         title: what is done, with sizes.
         unit: of the figures; less is better.
         sides: in the order of their turns.
         comparisons: the lines of the table.
-        fresh: whether each round has a process of its own; its first round counts then.
-        most_rounds: rounds beyond which nothing is learnt.
+        fresh: whether each round has its own process, whose first round then counts.
+        most_rounds: maximum number of rounds; more would not tell anything new.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Synthetic data that can be learnt, seeded. Their kind costs what real data of that size cost."""
+"""Seeded synthetic data that can be learnt; training on them costs as much as on real data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def arrays(rows: int, shape: tuple[int, ...], classes: int = 10) -> Data:
-    """x float32 [rows, *shape] in 0..1, and y int64 [rows]: the direction that x is most along."""
+    """Return x, float32 in 0..1 [rows, *shape], and y, int64 [rows]: the best-aligned direction."""
     generator = np.random.default_rng(0)
     x = generator.random((rows, *shape), dtype=np.float32)
     directions = generator.standard_normal((int(np.prod(shape)), classes), dtype=np.float32)
@@ -18,5 +18,5 @@ def arrays(rows: int, shape: tuple[int, ...], classes: int = 10) -> Data:
 
 
 def images(rows: int) -> Data:
-    """Images of 28 x 28, as MNIST's, and their classes."""
+    """Return images of 28 x 28, as in MNIST, and their classes."""
     return arrays(rows, (28, 28))

@@ -1,15 +1,15 @@
-"""What searches are measured on: test functions with published optima, and two real data sets.
+"""Problems for searches: test functions with published optima, and two real data sets.
 
 Responsible for the problems and their spaces. Not for searching them (`search_quality`).
 
-All are minimised. Searches that give trials a number of epochs need scores that depend on it. The
-data sets have them by nature: an epoch is a pass over the data. A function gets a learning curve,
+All are minimised. Searches that vary a trial's number of epochs need scores that depend on it. For
+the data sets an epoch is a pass over the data. A function gets a learning curve,
 
     f(x) + spread * (1 - epochs / EPOCHS) * mean(u),
 
-where `u` is x in 0..1, each coordinate (0.5 where it is inactive), and `spread` the standard
-deviation of f over the space: points with large coordinates converge later, the curves cross, and
-after EPOCHS the score is f(x).
+where `u` is x scaled to 0..1 (0.5 for inactive coordinates), and `spread` is the standard deviation
+of f over the space: points with large coordinates converge later, the curves cross, and after
+EPOCHS the score is f(x).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ EPOCHS = 9  # of a full trial
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to be minimised.
+    """A problem to minimise.
 
     Attributes:
-        name: as the table shows it.
+        name: as shown in the table.
         source: where it was published.
-        space: where it is searched.
+        space: of the search.
         score: of a point after a number of epochs, 1 to EPOCHS.
-        optimum: the least value there is, or None where nobody knows.
-        minimisers: points that have it.
+        optimum: the minimum, or None if it is unknown.
+        minimisers: points where the minimum is attained.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Problem:
 
 
 def branin(point: Point) -> float:
-    """Branin's function of two variables."""
+    """Compute Branin's function of two variables."""
     x, y = point["x0"], point["x1"]
     b, c, t = 5.1 / (4 * math.pi**2), 5 / math.pi, 1 / (8 * math.pi)
     return float((y - b * x**2 + c * x - 6) ** 2 + 10 * (1 - t) * math.cos(x) + 10)
@@ -81,21 +81,21 @@ _CENTRES_6 = 1e-4 * np.array(
 
 
 def hartmann(point: Point) -> float:
-    """Hartmann's function of three or six variables."""
+    """Compute Hartmann's function of three or six variables."""
     x = _vector(point)
     steepness, centres = (_STEEPNESS_3, _CENTRES_3) if len(x) == 3 else (_STEEPNESS_6, _CENTRES_6)
     return -float(_WEIGHTS @ np.exp(-np.sum(steepness * (x - centres) ** 2, axis=1)))
 
 
 def ackley(point: Point) -> float:
-    """Ackley's function of any number of variables."""
+    """Compute Ackley's function of any number of variables."""
     x = _vector(point)
     valley = -20 * math.exp(-0.2 * math.sqrt(np.mean(x**2)))
     return float(valley - math.exp(np.mean(np.cos(2 * math.pi * x))) + 20 + math.e)
 
 
 def levy(point: Point) -> float:
-    """Levy's function of any number of variables."""
+    """Compute Levy's function of any number of variables."""
     w = 1 + (_vector(point) - 1) / 4
     inner = (w[:-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:-1] + 1) ** 2)
     last = (w[-1] - 1) ** 2 * (1 + math.sin(2 * math.pi * w[-1]) ** 2)
@@ -103,19 +103,19 @@ def levy(point: Point) -> float:
 
 
 def func2c(point: Point) -> float:
-    """The sum of two of three functions: which ones, two categorical parameters say."""
+    """Compute the sum of two of three functions, selected by two categorical parameters."""
     x, y = 2 * point["x0"], 2 * point["x1"]
     parts = {
         "rosenbrock": (100 * (y - x**2) ** 2 + (x - 1) ** 2) / 300,
         "camel": ((4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2) / 10,
         "beale": sum((c - x + x * y**k) ** 2 for k, c in enumerate((1.5, 2.25, 2.625), 1)) / 50,
     }
-    # the last three of the second parameter's values mean the same
+    # the last three values of the second parameter are equivalent
     return float(parts[point["first"]] + parts[point["second"].split()[0]])
 
 
 def jenatton(point: Point) -> float:
-    """A tree of conditions: of nine parameters four or five matter at a time."""
+    """Compute a tree of conditions: four or five of nine parameters matter at a time."""
     if point["x1"] == 0:
         if point["x2"] == 0:
             return float(point["x4"] ** 2 + 0.1 + point["r8"])
@@ -126,7 +126,7 @@ def jenatton(point: Point) -> float:
 
 
 def digits(point: Point, epochs: int) -> float:
-    """The share of 540 digits that a linear classifier gets wrong, trained on 1,257 others."""
+    """Return a linear classifier's error rate on 540 digits, trained on 1,257 others."""
     from sklearn.linear_model import SGDClassifier
 
     x, y, x_held, y_held = _data("digits")
@@ -137,7 +137,7 @@ def digits(point: Point, epochs: int) -> float:
 
 
 def cancer(point: Point, epochs: int) -> float:
-    """The cross-entropy, in nats, of a perceptron for 171 tumours, trained on 398 others."""
+    """Return a perceptron's cross-entropy in nats on 171 tumours, trained on 398 others."""
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
 
@@ -204,7 +204,7 @@ def _function(
 
 
 def _diverging_is_fine(score: Callable[[Point, int], float]) -> Callable[[Point, int], float]:
-    """Warnings of overflow and of few epochs are what a search over learning rates brings."""
+    """Silence warnings about overflow and few epochs, normal in a search over learning rates."""
 
     @functools.wraps(score)
     def quiet(point: Point, epochs: int) -> float:

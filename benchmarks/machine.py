@@ -1,4 +1,4 @@
-"""The machine and the versions that figures were measured with. No names, no paths."""
+"""The machine and the versions that figures were measured with, without names or paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, str]:
-    """CPU, cores, memory, system and versions, each as text under its name."""
+    """Return CPU, cores, memory, system and versions, as text by name."""
     import psutil
 
     described = {
@@ -38,7 +38,7 @@ def describe() -> dict[str, str]:
 
 
 def load() -> float:
-    """How many processes wanted a core in the last minute, on average."""
+    """Return the average number of processes that wanted a core in the last minute."""
     return os.getloadavg()[0]
 
 

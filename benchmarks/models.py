@@ -1,6 +1,6 @@
-"""The networks that are trained, and both ways of training them.
+"""The networks to train, and both ways of training them.
 
-Responsible for giving ours and Keras the same network, data, optimizer and clock.
+Responsible for using the same network, data, optimizer and clock for ours and Keras.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Ours(Classifier):
     verbose: int | str = 0
 
     def build_model(self, spec: Any) -> keras.Model:
-        """What the function makes."""
+        """Return what the function makes."""
         model: keras.Model = self.network()
         return model
 
 
 def perceptron(width: int = 300) -> keras.Model:
-    """784-300-100-10, for images."""
+    """Return a perceptron 784-300-100-10, for images."""
     import keras
 
     return keras.Sequential(
@@ -45,7 +45,7 @@ def perceptron(width: int = 300) -> keras.Model:
 
 
 def compiled(model: keras.Model, optimizer: str, rate: float, **options: Any) -> keras.Model:
-    """The model, compiled as a Classifier would."""
+    """Compile the model as a Classifier would."""
     import keras
 
     made = keras.optimizers.get(optimizer)
@@ -56,15 +56,15 @@ def compiled(model: keras.Model, optimizer: str, rate: float, **options: Any) ->
 
 @dataclass(frozen=True)
 class Task:
-    """A network to train, and on what.
+    """A network to train, and its data.
 
     Attributes:
-        network: makes it.
-        data: makes the data; takes whether they are to be tiny.
+        network: makes the network.
+        data: makes the data; its argument says whether they should be tiny.
         optimizer: its Keras name.
         learning_rate: a number.
-        batch_size: rows a step.
-        in_steps: whether to tell milliseconds a step in the place of seconds an epoch.
+        batch_size: rows per step.
+        in_steps: whether to report milliseconds per step instead of seconds per epoch.
     """
 
     network: Callable[[], keras.Model]
@@ -75,7 +75,7 @@ class Task:
     in_steps: bool = False
 
     def trainer(self, **fields: Any) -> Ours:
-        """Ours, unfitted."""
+        """Return an unfitted Trainer."""
         return Ours(
             network=self.network,
             optimizer=self.optimizer,
@@ -86,13 +86,13 @@ class Task:
         )
 
     def ours(self, rounds: Rounds) -> None:
-        """A Trainer's epochs."""
+        """Time a Trainer's epochs."""
         x, y = self.data(rounds.quick)
         clock = epoch_clock(rounds, scale=self._scale(len(x)))
         self.trainer(epochs=rounds.count, callbacks=[clock]).fit(x, y)
 
     def keras(self, rounds: Rounds, **options: Any) -> None:
-        """The epochs of keras.Model.fit; options are those of compile."""
+        """Time the epochs of keras.Model.fit; options are passed to compile."""
         x, y = self.data(rounds.quick)
         clock = epoch_clock(rounds, scale=self._scale(len(x)))
         model = compiled(self.network(), self.optimizer, self.learning_rate, **options)
@@ -101,14 +101,14 @@ class Task:
         )
 
     def ours_first_epoch(self, rounds: Rounds) -> None:
-        """From the Trainer's making to the end of its first epoch."""
-        import tensorflow as tf  # noqa: F401  what is timed does not include importing it
+        """Time from creating a Trainer to the end of its first epoch."""
+        import tensorflow as tf  # noqa: F401  importing it is not timed
 
         x, y = self.data(rounds.quick)
         rounds.time(lambda: self.trainer(epochs=1).fit(x, y))
 
     def keras_first_epoch(self, rounds: Rounds) -> None:
-        """From the model's making to the end of its first epoch."""
+        """Time from creating a model to the end of its first epoch."""
         import keras  # noqa: F401
 
         x, y = self.data(rounds.quick)

@@ -1,7 +1,7 @@
 """The process of one side: `python -m benchmarks.rounds FILE BENCHMARK SIDE COUNT [--quick]`.
 
-Responsible for waiting until the side is asked for a round, and for answering with one figure. A
-line on standard input asks; a line on standard output answers. Not for who asks (`running`).
+Responsible for waiting until a round is requested, and for answering with one figure. Requests are
+lines on standard input, answers lines on standard output. Not for making requests (`running`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Rounds:
-    """The rounds of a side, asked for one by one.
+    """The rounds of a side, requested one by one.
 
     Attributes:
-        count: how many there will be, the warm-up included.
-        quick: whether the data are to be tiny.
+        count: how many there will be, warm-up included.
+        quick: whether the data should be tiny.
     """
 
     def __init__(self, count: int, quick: bool, asked: TextIO, answers: TextIO) -> None:
@@ -32,16 +32,16 @@ class Rounds:
         self._answers = answers
 
     def wait(self) -> None:
-        """Return when the next round is asked for; end the process when none will be."""
+        """Return when the next round is requested; end the process when there are no more."""
         if not self._asked.readline():
             raise SystemExit(0)
 
     def tell(self, figure: float) -> None:
-        """Answer a round."""
+        """Answer a request."""
         print(repr(float(figure)), file=self._answers, flush=True)
 
     def time(self, work: Callable[[], Any], *, scale: float = 1.0) -> None:
-        """Do the same work each round, and tell its seconds times `scale`."""
+        """Do the same work in each round, and answer its seconds times `scale`."""
         for _ in range(self.count):
             self.wait()
             started = time.perf_counter()
@@ -50,9 +50,9 @@ class Rounds:
 
 
 def epoch_clock(rounds: Rounds, *, scale: float = 1.0, epochs: int = 1) -> keras.callbacks.Callback:
-    """A Keras callback that makes a round of every `epochs` epochs.
+    """Return a Keras callback that makes one round of every `epochs` epochs.
 
-    It holds the training at the beginning of an epoch until the round is asked for, and tells the
+    It pauses the training at the start of an epoch until a round is requested, and answers the
     seconds up to the end of its last epoch, times `scale`. It is the same for both sides.
     """
     import keras
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    # what libraries print must not be taken for an answer
+    # output of libraries must not be taken for an answer
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     side = cases.find_side(given.file, given.benchmark, given.side)

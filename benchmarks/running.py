@@ -1,7 +1,7 @@
-"""Runs the sides of a benchmark in turns, each in a process of its own.
+"""Run the sides of a benchmark in turns, each in its own process.
 
-Responsible for processes, turns and the figures that come back. Not for what is measured
-(`cases`) nor for how it is shown (`table`).
+Responsible for processes, turns and collecting the figures. Not for what is measured (`cases`), nor
+for showing it (`table`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Self
 from benchmarks.case import Benchmark, Side
 
 ROOT = Path(__file__).parents[1]
-WARM_UP = 2  # rounds that do not count: Keras may trace in its second epoch too
+WARM_UP = 2  # rounds that do not count; Keras may trace in its second epoch, too
 
-# Settings of the caller's shell that would decide what is measured.
+# environment variables of the caller that would affect the measurements
 _DECISIVE = ("_NUM_THREADS", "TF_NUM_", "TF_XLA_FLAGS", "XLA_FLAGS", "KERAS_BACKEND", "KMP_")
 
 
@@ -29,18 +29,18 @@ class SideFailed(RuntimeError):
 
 
 class _Process:
-    """A side at work."""
+    """The process of a side."""
 
     def __init__(self, file: str, benchmark: Benchmark, side: Side, count: int, quick: bool):
         self._what = f"{file}, {benchmark.name}: {side.name}"
-        # a file, not a pipe: nobody reads it while the side works. It is closed in __exit__.
+        # a file, not a pipe: nobody reads it while the side runs; closed in __exit__
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         inherited = {k: v for k, v in os.environ.items() if not any(d in k for d in _DECISIVE)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.rounds", file, benchmark.name, side.name, str(count)]
             + ["--quick"] * quick,
             cwd=ROOT,
-            # every side computes on the CPU: a peer without a GPU build would lose for that alone
+            # all sides use the CPU: a peer without a GPU build would lose just because of that
             env=inherited
             | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
             | dict(side.environment),
@@ -51,7 +51,7 @@ class _Process:
         )
 
     def ask(self) -> float:
-        """Have it do one round."""
+        """Request one round, and return its figure."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write("go\n")
@@ -86,13 +86,13 @@ def run(file: str, benchmark: Benchmark, *, rounds: int, quick: bool) -> dict[st
     """Measure every side of a benchmark that can run here.
 
     Args:
-        file: the file of `cases` that it is in.
+        file: the file of `cases` that contains it.
         benchmark: what to run.
-        rounds: how many figures to take of each side.
+        rounds: number of figures per side.
         quick: whether to use tiny data.
 
     Returns:
-        The figures of each side by name, round by round; sides whose package is not installed are
+        The figures of each side by name, one per round; sides whose package is not installed are
         left out.
 
     Raises:
@@ -112,7 +112,7 @@ def run(file: str, benchmark: Benchmark, *, rounds: int, quick: bool) -> dict[st
         for side in sides:
             process = stack.enter_context(_Process(file, benchmark, side, WARM_UP + rounds, quick))
             for _ in range(WARM_UP):
-                process.ask()  # before the next one starts
+                process.ask()  # before the next side starts
             processes[side.name] = process
         for _ in range(rounds):
             for name, process in processes.items():
@@ -121,5 +121,5 @@ def run(file: str, benchmark: Benchmark, *, rounds: int, quick: bool) -> dict[st
 
 
 def installed(side: Side) -> bool:
-    """Whether the package that a side needs is there."""
+    """Whether the package that a side needs is installed."""
     return not side.needs or importlib.util.find_spec(side.needs) is not None

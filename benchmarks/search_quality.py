@@ -1,17 +1,17 @@
 """`python -m benchmarks.search_quality`: how good the trials are that searches propose.
 
     python -m benchmarks.search_quality                      # 20 seeds; writes the results
-    python -m benchmarks.search_quality --seeds 3            # a look; prints the table
+    python -m benchmarks.search_quality --seeds 3            # a quick look; prints the table
 
 Each method runs on each problem of `functions` with each seed, on two sides: ours and keras-tuner's
-own (`search_sides`). What counts is the simple regret: the least value of a full trial, less the
-optimum (of the data sets: less the least value that any run found). Methods of ours that
-keras-tuner does not have are held against its random search.
+own (`search_sides`). The measure is simple regret: the lowest score of a full trial minus the
+optimum (for the data sets: minus the lowest score of any run). Our methods that keras-tuner does
+not have are compared with its random search.
 
-The test: over the seeds, Wilcoxon's signed-rank test of whether ours has the greater regret, one
-sided, at 5 % after Holm's correction over the problems of a method.
+The test: over the seeds, a one-sided Wilcoxon signed-rank test of whether our regret is greater, at
+5 % after Holm's correction over the problems of a method.
 
-The same results say how long asking takes (`asking`).
+The results also say how long asking takes (`asking`).
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ HEADER = (
 
 
 def measure(seeds: int, trials: int, jobs: int) -> list[Run]:
-    """All searches, `jobs` of them at a time, each on one thread."""
+    """Run all searches, `jobs` at a time, each on one thread."""
     from benchmarks.functions import PROBLEMS
 
     tasks = [
         (problem, method, seed, side, trials)
-        # the longest first
+        # longest first
         for method in ("bayesian", "hyperband", *OWN, "random", "grid")
         for problem in PROBLEMS
         for seed in range(seeds)
         for side in ("ours", "theirs")
         if side == "ours" or method in PAIRED
     ]
-    # read when a process of the pool imports NumPy
+    # read when a pool process imports NumPy
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    os.environ["PYTHONWARNINGS"] = "ignore"  # of fits that end at the bounds of a length
+    os.environ["PYTHONWARNINGS"] = "ignore"  # about fits that end at a bound of a length scale
     spawn = multiprocessing.get_context("spawn")
     runs = []
     with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
@@ -75,12 +75,12 @@ def measure(seeds: int, trials: int, jobs: int) -> list[Run]:
 
 
 def compare(runs: list[Run]) -> list[dict[str, Any]]:
-    """One line a method and problem.
+    """Return one line per method and problem.
 
     Returns:
-        method, peer, problem, trials (of ours, the median), ours and theirs (median simple
-        regret), same (seeds in which the points were the same), outside (trials outside the
-        domains, of ours and of theirs), seeds, p (as tested), holm (as corrected), worse (bool).
+        method, peer, problem, trials (ours, median), ours and theirs (median simple regret), same
+        (number of seeds with identical points), outside (trials outside the domains, ours and
+        theirs), seeds, p (of the test), holm (corrected), worse (bool).
     """
     from scipy.stats import wilcoxon
 
@@ -121,7 +121,7 @@ def compare(runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def alike(a: Run, b: Run) -> bool:
-    """Whether two searches tried the same points in the same order, numbers to nine digits."""
+    """Whether two searches tried the same points in the same order, to nine digits."""
     if len(a.trials) != len(b.trials):
         return False
     return all(
@@ -137,7 +137,7 @@ def _near(a: Any, b: Any) -> bool:
 
 
 def holm(values: list[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979)."""
+    """Correct p-values for multiple tests (Holm 1979)."""
     corrected = [0.0] * len(values)
     least = 0.0
     for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
@@ -147,7 +147,7 @@ def holm(values: list[float]) -> list[float]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """A report, as `main` makes it, as a Markdown document."""
+    """Format a report made by `main` as a Markdown document."""
     from benchmarks.functions import EPOCHS, PROBLEMS
 
     lines, seeds, trials = report["lines"], report["seeds"], report["trials"]
@@ -220,13 +220,13 @@ def _outside(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print the table, and write it; gives 1 if ours is worse somewhere."""
+    """Run, print and save the table; return 1 if ours is worse anywhere."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search_quality")
-    parser.add_argument("--seeds", type=_positive, default=20, help="searches a cell (default 20)")
+    parser.add_argument("--seeds", type=_positive, default=20, help="per cell (default 20)")
     parser.add_argument(
-        "--trials", type=_positive, default=TRIALS, help=f"of a search (default {TRIALS})"
+        "--trials", type=_positive, default=TRIALS, help=f"per search (default {TRIALS})"
     )
-    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="at a time")
+    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="parallel searches")
     parser.add_argument(
         "--output",
         type=Path,
@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     complete = given.seeds == parser.get_default("seeds") and given.trials == TRIALS
     output = given.output or (RESULTS if complete else None)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        output.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
     versions = {name: metadata.version(name) for name in ("keras-tuner", "scipy")}
     report: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.search_quality", *(arguments or sys.argv[1:])]),

@@ -1,7 +1,7 @@
 """One search, run by us and run by keras-tuner.
 
 Responsible for both sides: ours, by ask and tell, and keras-tuner's own `Tuner.search`, in a
-temporary directory. Both search the same domains, and theirs gets the seed that ours gives to the
+temporary directory. Both search the same domains, and theirs gets the seed that ours passes to the
 oracle. Not for comparing them (`search_quality`).
 """
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from search.proposers import Proposer
     from search.space import Point, Space
 
-PAIRED = ("random", "grid", "bayesian", "hyperband")  # keras-tuner's own driver has them too
+PAIRED = ("random", "grid", "bayesian", "hyperband")  # available in keras-tuner's own driver, too
 OWN = ("random, scikit-learn's", "halving, scikit-learn's")
-LEVELS = 4  # of a number without steps, in a grid
-INITIAL = 20  # random trials before a Gaussian process is asked
+LEVELS = 4  # grid values of a number without steps
+INITIAL = 20  # random trials before the Gaussian process is used
 
-Tried = list[tuple["Point", int, float]]  # for each trial its point, its epochs and its score
+Tried = list[tuple["Point", int, float]]  # point, epochs and score of each trial
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Run:
         method: how trials were proposed.
         seed: of the search.
         ours: whether our driver ran it, or keras-tuner's.
-        trials: in their order.
-        seconds: that it took.
+        trials: in order.
+        seconds: duration.
     """
 
     problem: str
@@ -48,14 +48,14 @@ class Run:
 
     @property
     def best(self) -> float:
-        """The least score of a full trial."""
+        """The lowest score of a full trial."""
         from benchmarks.functions import EPOCHS
 
         return min(score for _, epochs, score in self.trials if epochs == EPOCHS)
 
     @property
     def outside(self) -> int:
-        """How many trials were of points outside the space."""
+        """The number of trials with points outside the space."""
         from benchmarks.functions import PROBLEMS
 
         count = 0
@@ -68,7 +68,7 @@ class Run:
 
 
 def searched(problem: Problem, method: str, seed: int) -> tuple[Space, Point]:
-    """The space of a method, and where a grid begins: each seed at another point of it."""
+    """Return the space of a method, and the first point of a grid, which depends on the seed."""
     import numpy as np
 
     from search.space import Space, listed
@@ -88,7 +88,7 @@ def searched(problem: Problem, method: str, seed: int) -> tuple[Space, Point]:
 
 
 def ours(problem: Problem, method: str, seed: int, trials: int) -> Tried:
-    """Our search: ask, score, tell."""
+    """Run our search: ask, score, tell."""
     from benchmarks.functions import EPOCHS
     from search.proposers import Finished, Outcome, sklearn
     from search.proposers.keras_tuner import KerasTuner
@@ -98,7 +98,7 @@ def ours(problem: Problem, method: str, seed: int, trials: int) -> Tried:
     if method == "random, scikit-learn's":
         proposer = sklearn.random(space, trials, seed)
     elif method == "halving, scikit-learn's":
-        # three times the candidates cost no more epochs in all
+        # with three times the candidates, halving still costs no more epochs in total
         points = sklearn.draw(space, 3 * trials, seed)
         proposer = sklearn.Halving(points, epochs=EPOCHS, maximize=False)
     else:
@@ -125,7 +125,7 @@ def ours(problem: Problem, method: str, seed: int, trials: int) -> Tried:
 
 
 def theirs(problem: Problem, method: str, seed: int, trials: int) -> Tried:
-    """keras-tuner's own search, by the tuner that its users would take."""
+    """Run keras-tuner's own search, with the tuner that its users would take."""
     import keras_tuner
 
     from benchmarks.functions import EPOCHS
@@ -166,7 +166,7 @@ def theirs(problem: Problem, method: str, seed: int, trials: int) -> Tried:
 
 
 def native(space: Space, first: Point) -> Any:
-    """The space as a user of keras-tuner writes it."""
+    """Return the space as a user of keras-tuner would write it."""
     import keras_tuner
 
     from trainer import Choice, Float, Int
@@ -189,7 +189,7 @@ def native(space: Space, first: Point) -> Any:
 
 
 def run(problem: str, method: str, seed: int, side: str, trials: int) -> Run:
-    """One search, in a process of a pool."""
+    """Run one search, in a process of a pool."""
     from benchmarks.functions import PROBLEMS
 
     began = time.perf_counter()

@@ -1,14 +1,14 @@
-"""`python -m benchmarks.search_throughput`: trials an hour, what a trial costs, and memory.
+"""`python -m benchmarks.search_throughput`: trials per hour, overhead of a trial, and memory.
 
     python -m benchmarks.search_throughput                          # writes the results
-    python -m benchmarks.search_throughput --trials 8 --rounds 1    # a look; prints the table
-    python -m benchmarks.search_throughput --data mnist_10k.npz     # on one's own x and y
+    python -m benchmarks.search_throughput --trials 8 --rounds 1    # a quick look; prints the table
+    python -m benchmarks.search_throughput --data mnist_10k.npz     # on your own x and y
 
 - Throughput: a random search over width and learning rate of a perceptron, with 8,000 images of
-  28 x 28 to train on for two epochs and 2,000 to measure with. One side is TunerSearch, a worker
-  a core, the other keras_tuner.RandomSearch. Each is a process of its own, timed from its start to
-  its end, and the sides take turns.
-- Overhead: what a trial takes beside fitting and scoring, with an estimator that does nothing.
+  28 x 28 to train on for two epochs and 2,000 to validate on. One side is TunerSearch with one
+  worker per core, the other keras_tuner.RandomSearch. Each is a process of its own, timed from
+  start to exit, and the sides take turns.
+- Overhead: the time of a trial besides fitting and scoring, with an estimator that does nothing.
 - Memory: resident size of coordinator and workers after the 20th and the 200th trial.
 """
 
@@ -44,64 +44,64 @@ RATES = (1e-4, 1e-2)
 
 
 class Perceptron(Classifier):
-    """784-width-100-10."""
+    """A perceptron 784-width-100-10."""
 
     width: Annotated[int, Int(WIDTHS[0], WIDTHS[-1], step=100)] = 300
     learning_rate: Annotated[float, Float(*RATES, log=True)] = 1e-3
 
     def build_model(self, spec: Any) -> Any:
-        """What the other side builds too."""
+        """Return the same network as the other side."""
         return network(self.width)
 
 
 class Nothing(BaseEstimator):
-    """Takes no time to fit or to score."""
+    """An estimator that takes no time to fit or to score."""
 
     def __init__(self, a: float = 0.0, b: int = 0) -> None:
         self.a = a
         self.b = b
 
     def fit(self, x: Any, y: Any = None) -> Nothing:
-        """Does nothing."""
+        """Do nothing."""
         return self
 
     def score(self, x: Any, y: Any = None) -> float:
-        """The better, the nearer to 0.5."""
+        """Return a score that is higher the closer `a` is to 0.5."""
         return -abs(self.a - 0.5)
 
 
 class Resident(SearchCallback):
-    """Notes the resident bytes of this process and of its children after given trials."""
+    """Record the resident bytes of this process and its children after given trials."""
 
     def __init__(self) -> None:
         self.seen: dict[int, tuple[int, list[int]]] = {}
         self._ended = 0
 
     def on_trial_end(self, study: Any, trial: Any) -> None:
-        """Look, if it is one of those trials."""
+        """Record them if it is one of those trials."""
         import psutil
 
         self._ended += 1
         if self._ended in MEMORY_TRIALS:
             own = psutil.Process()
             children = [child.memory_info().rss for child in own.children()]
-            # multiprocessing's resource tracker is no worker
+            # leave out multiprocessing's resource tracker
             self.seen[self._ended] = own.memory_info().rss, [r for r in children if r > 2**27]
 
 
 class Clock(SearchCallback):
-    """Notes when trials end."""
+    """Record when trials end."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []
 
     def on_trial_end(self, study: Any, trial: Any) -> None:
-        """Look at the clock."""
+        """Record the time."""
         self.marks.append(time.perf_counter())
 
 
 def network(width: int) -> Any:
-    """784-width-100-10, for images."""
+    """Return a perceptron 784-width-100-10, for images."""
     import keras
 
     return keras.Sequential(
@@ -116,7 +116,7 @@ def network(width: int) -> Any:
 
 
 def data(file: str | None) -> tuple[np.ndarray, ...]:
-    """Rows to train on, their classes, rows to measure with, and theirs."""
+    """Return training rows and classes, and validation rows and classes."""
     if file is None:
         x, y = images(TRAINED + MEASURED)
     else:
@@ -127,7 +127,7 @@ def data(file: str | None) -> tuple[np.ndarray, ...]:
 
 
 def ours(trials: int, file: str | None) -> float:
-    """Search with TunerSearch; gives the best accuracy."""
+    """Search with TunerSearch; return the best accuracy."""
     x, y, x_valid, y_valid = data(file)
     search = TunerSearch(
         Perceptron(epochs=EPOCHS),
@@ -142,7 +142,7 @@ def ours(trials: int, file: str | None) -> float:
 
 
 def theirs(trials: int, file: str | None) -> float:
-    """Search with keras_tuner.RandomSearch; gives the best accuracy."""
+    """Search with keras_tuner.RandomSearch; return the best accuracy."""
     import keras
     import keras_tuner
 
@@ -166,7 +166,7 @@ SIDES = {"ours": ours, "theirs": theirs}
 
 
 def timed(side: str, trials: int, file: str | None) -> tuple[float, float]:
-    """Seconds of a process that does a side's search, from its start to its end; the best score."""
+    """Run a side's search in a new process; return its seconds, start included, and best score."""
     more = [] if file is None else ["--data", file]
     command = [sys.executable, "-m", "benchmarks.search_throughput", "--side", side, *more]
     began = time.perf_counter()
@@ -185,7 +185,7 @@ def timed(side: str, trials: int, file: str | None) -> tuple[float, float]:
 
 
 def overhead() -> dict[str, float]:
-    """Milliseconds a trial beside fitting and scoring, in this process and with a worker."""
+    """Return milliseconds per trial besides fitting and scoring, without and with a worker."""
     x, y = np.zeros((100, 2)), np.zeros(100)
     space = {"a": Float(0, 1), "b": Int(0, 1_000)}
     found = {}
@@ -210,7 +210,7 @@ def overhead() -> dict[str, float]:
 
 
 def memory(file: str | None) -> dict[int, tuple[int, list[int]]]:
-    """Resident bytes of the coordinator and of each worker, by the number of trials ended."""
+    """Return resident bytes of the coordinator and of each worker, by number of ended trials."""
     x, y, x_valid, y_valid = data(file)
     watch = Resident()
     TunerSearch(
@@ -227,7 +227,7 @@ def memory(file: str | None) -> dict[int, tuple[int, list[int]]]:
 
 
 def measure(trials: int, rounds: int, file: str | None) -> dict[str, Any]:
-    """All three, with the machine that they were measured on."""
+    """Measure all three, and describe the machine."""
     report: dict[str, Any] = {"machine": machine.describe(), "load": machine.load()}
     report |= {"trials": trials, "workers": workers(None), "data": "own" if file else "synthetic"}
     report["throughput"] = []
@@ -242,7 +242,7 @@ def measure(trials: int, rounds: int, file: str | None) -> dict[str, Any]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as tables."""
+    """Format the report as tables."""
     rounds, cores = report["throughput"], report["workers"]
     ratio = median(line["ratio"] for line in rounds)
     described = "; ".join(f"{name} {text}" for name, text in report["machine"].items())
@@ -288,15 +288,15 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the tables, and write them if it was a whole run."""
+    """Measure, print the tables, and save them if the run was complete."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search_throughput",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--trials", type=int, default=TRIALS, help=f"a search (default {TRIALS})")
+    parser.add_argument("--trials", type=int, default=TRIALS, help=f"per search (default {TRIALS})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
-    parser.add_argument("--data", help=".npz with x, images of 0 to 255, and y; else synthetic")
+    parser.add_argument("--data", help=".npz with images x, 0 to 255, and y; default: synthetic")
     parser.add_argument("--output", type=Path, help="folder for the results")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """One run as a table: in Markdown for people, in JSON for programs.
 
-Responsible for medians, spreads, ratios and their form. Not for taking figures (`running`).
+Responsible for medians, spreads, ratios and their format. Not for measuring (`running`).
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ HEADER = ("benchmark", "unit", "ours", "figure", "peer", "figure", "peer / ours"
 
 
 def lines(benchmark: Benchmark, figures: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """The comparisons of a benchmark.
+    """Return the comparisons of a benchmark.
 
     Args:
         benchmark: what was run.
-        figures: of each side that could run, round by round.
+        figures: of each side that could run, one per round.
 
     Returns:
-        One dict a comparison: benchmark, unit, ours, peer (names), ours_figures, peer_figures and
-        ratio (median, min, max, or None where there are none), target (text or None), met (bool
-        or None).
+        One dict per comparison: benchmark, unit, ours, peer (names), ours_figures, peer_figures and
+        ratio (median, min, max; or None), target (text or None), met (bool or None).
     """
     return [_line(benchmark, comparison, figures) for comparison in benchmark.comparisons]
 
@@ -33,7 +32,7 @@ def _line(
 ) -> dict[str, Any]:
     ours = figures.get(comparison.ours)
     peer = None if comparison.peer is None else figures.get(comparison.peer)
-    # of each round by itself: the machine's drift between rounds drops out
+    # one ratio per round, so that the machine's drift between rounds cancels out
     ratios = None
     if ours and peer and min(*ours, *peer) > 0:
         ratios = [b / a for a, b in zip(ours, peer, strict=True)]
@@ -73,7 +72,7 @@ def _spread(values: list[float] | None) -> dict[str, float] | None:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """A report, as `benchmarks.__main__` makes it, as a Markdown document."""
+    """Format a report made by `benchmarks.__main__` as a Markdown document."""
     machine = report["machine"]
     body = [
         "# Benchmarks",
@@ -100,7 +99,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def row(line: dict[str, Any]) -> str:
-    """A comparison as a row of the table."""
+    """Format a comparison as a row of the table."""
     target = line["target"] or ""
     if line["met"] is not None:
         target += ": yes" if line["met"] else ": **no**"

@@ -1,6 +1,6 @@
 """The perceptron in PyTorch: a plain loop over data in memory, and Lightning's Trainer.
 
-Both do what Keras does in a step, accuracy and mean loss over the epoch included.
+Both do what Keras does per step, including accuracy and mean loss over the epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _network() -> Any:
 
 
 def loop(rounds: Rounds, data: Callable[[bool], Data]) -> None:
-    """The loop that every PyTorch tutorial shows, without its DataLoader, which is slower."""
+    """Time the loop of every PyTorch tutorial, without its DataLoader, which is slower."""
     import torch
 
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def loop(rounds: Rounds, data: Callable[[bool], Data]) -> None:
 
 
 def lightning(rounds: Rounds, data: Callable[[bool], Data]) -> None:
-    """Lightning's Trainer with a DataLoader, and without logger, bar and checkpoints."""
+    """Time Lightning's Trainer with a DataLoader, without logger, bar and checkpoints."""
     import warnings
 
     import lightning
@@ -87,7 +87,7 @@ def lightning(rounds: Rounds, data: Callable[[bool], Data]) -> None:
             return torch.optim.SGD(self.parameters(), RATE)
 
     torch.manual_seed(0)
-    # it advises more workers for the DataLoader: rows in memory are slower with them
+    # ignore its advice to use more DataLoader workers: rows in memory are slower with them
     warnings.filterwarnings("ignore", category=UserWarning)
     rows = TensorDataset(*(torch.from_numpy(array) for array in data(rounds.quick)))
     lightning.Trainer(

@@ -1,10 +1,10 @@
-"""Callbacks together, and a training that is killed and goes on as if nothing had happened.
+"""Callbacks together, and a training that is killed and resumes as if nothing had happened.
 
     python examples/callbacks.py
     tensorboard --logdir output/callbacks/run/tensorboard      to look at the curves
 
-A second process trains with TensorBoard, early stopping, checkpoints and a schedule of the
-learning rate. It is killed in the middle, as by a power cut. The same call then goes on.
+A second process trains with TensorBoard, early stopping, checkpoints and a learning rate schedule.
+It is killed half way, as by a power cut. The same call then resumes.
 """
 
 import argparse
@@ -15,13 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import numpy as np
 
 from trainer import Classifier, datasets, plots
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--epochs", type=int, default=40, help="how often to go through the data")
+parser.add_argument("--epochs", type=int, default=40, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/callbacks"), help="for files")
 parser.add_argument("--only-train", action="store_true", help="what the second process does")
@@ -31,7 +31,7 @@ folder = args.out / "run"
 
 
 def training(run_dir):
-    """The same training in each place; without a folder nothing of it is kept."""
+    """Return the same Trainer each time; without a folder it saves nothing."""
     kept = [{"name": "checkpoint", "keep": 3}, "tensorboard", "csv"] if run_dir else []
     return Classifier(
         epochs=args.epochs,
@@ -48,9 +48,9 @@ def training(run_dir):
 
 if args.only_train:
     training(folder).fit(*data.train, validation_data=data.valid)
-    raise SystemExit("trained to the end: nobody killed it")
+    raise SystemExit("trained to the end: it was not killed")
 
-# 1. A second process trains, and is killed after its third epoch. Nothing can prepare for SIGKILL.
+# 1. A second process trains, and is killed after its third epoch. No program can handle SIGKILL.
 options = [f"--{name}={getattr(args, name)}" for name in ("epochs", "seed", "out")]
 second = subprocess.Popen([sys.executable, __file__, "--only-train", *options])
 log = folder / "run.log"
@@ -59,11 +59,11 @@ while second.poll() is None and not (log.exists() and "epoch 3 " in log.read_tex
 second.send_signal(signal.SIGKILL)
 print("the second process ended with", second.wait())
 
-# 2. The same call again: it finds the unfinished run, and goes on from the last whole state.
+# 2. The same call again: it finds the unfinished run, and resumes from the last complete state.
 model = training(folder).fit(*data.train, validation_data=data.valid)
 print(*(line for line in log.read_text().splitlines() if "epoch" not in line.split()[1]), sep="\n")
 
-# 3. It ends where a training without the power cut ends: the same weights, to the bit.
+# 3. The result is that of a training without the power cut: the same weights, to the bit.
 unbroken = training(None).fit(*data.train, validation_data=data.valid)
 pairs = zip(model.model_.get_weights(), unbroken.model_.get_weights(), strict=True)
 print("equal weights:", all(np.array_equal(a, b) for a, b in pairs))

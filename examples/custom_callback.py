@@ -1,4 +1,4 @@
-"""A plugin of your own in fifteen lines: it tells which class of images the network gets worst.
+"""A custom plugin in fifteen lines: it reports the class of images the network gets worst.
 
 python examples/custom_callback.py
 """
@@ -10,11 +10,11 @@ from typing import Annotated
 
 import pandas as pd
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 from trainer import Classifier, Int, callbacks, datasets
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--epochs", type=int, default=12, help="how often to go through the data")
+parser.add_argument("--epochs", type=int, default=12, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/custom_callback"), help="for files")
 args = parser.parse_args()
@@ -37,8 +37,8 @@ class WorstClass(callbacks.Callback):
             self.seen.append((epoch + 1, worst, float(recalls[worst])))
 
 
-# A field is a parameter: of the plugin, of a search, and of a saved run. What a plugin keeps in
-# plain attributes, such as `seen`, a run that was killed has back when it goes on.
+# A field is a parameter: of the plugin, of a search, and of a saved run. Plain attributes of a
+# plugin, such as `seen`, are restored when a killed run resumes.
 data = datasets.load("digits", seed=args.seed)
 model = Classifier(epochs=args.epochs, callbacks=["worst_class"], random_state=args.seed)
 model.set_params(callbacks__worst_class__every=2)

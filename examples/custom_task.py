@@ -1,9 +1,10 @@
-"""A kind of task of your own: ordinal regression, labels with an order (Frank and Hall, 2001).
+"""A custom task: ordinal regression, for labels with an order (Frank and Hall, 2001).
 
     python examples/custom_task.py
 
-The network learns, for each label but the first, whether the truth is at least that label; the
-prediction counts how many it believes. Being one label off is then a smaller error than three.
+For each label but the first, the network learns whether the truth is at least that label; the
+prediction is how many of these it believes. Being off by one label is then a smaller error than by
+three.
 """
 
 import numpy as np

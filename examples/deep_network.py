@@ -3,8 +3,8 @@
     python examples/deep_network.py
     python examples/deep_network.py --data fashion_mnist
 
-Back through each sigmoid layer the gradient shrinks, so that nothing of it reaches the first one.
-Batch normalisation keeps what a layer gets of one size; SELU units do so by themselves.
+On its way back the gradient shrinks with each sigmoid layer, and nothing of it reaches the first.
+Batch normalisation keeps the inputs of all layers at the same scale; SELU units do so themselves.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import keras
 import tensorflow as tf
 
@@ -22,8 +22,8 @@ from trainer import Classifier, ModelSpec, datasets, models, plots
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="digits", help="a data set's name, a file or a folder")
-parser.add_argument("--target", help="of a table: the column to predict")
-parser.add_argument("--epochs", type=int, default=25, help="how often to go through the data")
+parser.add_argument("--target", help="for a table: the column to predict")
+parser.add_argument("--epochs", type=int, default=25, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/deep_network"), help="for files")
 args = parser.parse_args()
@@ -31,7 +31,7 @@ args.out.mkdir(parents=True, exist_ok=True)
 
 data = datasets.load(args.data, target=args.target, seed=args.seed)
 if data.class_names is None:
-    raise SystemExit(f"--data {args.data}: holds numbers to predict; use examples/regression.py")
+    raise SystemExit(f"--data {args.data}: has numbers to predict; use examples/regression.py")
 print(data, data.description, sep="\n")
 
 
@@ -49,12 +49,12 @@ class Deep(Classifier):
             units=100,
             activation=self.activation,
             batch_norm=self.batch_norm,
-            dropout=self.dropout,  # alpha dropout behind SELU: it keeps mean and deviation
+            dropout=self.dropout,  # alpha dropout after SELU: it preserves mean and deviation
         )
 
 
 def vanishing(way):
-    """How much smaller the first layer's gradient is than the last one's, before any training."""
+    """Return the ratio of the first layer's gradient to the last one's, before any training."""
     spec = ModelSpec(data.train.x.shape[1:], len(data.class_names), "classification")
     keras.utils.set_random_seed(args.seed)
     network = Deep(**way).build_model(spec)
@@ -76,7 +76,7 @@ descent = {"optimizer": "sgd", "learning_rate": 0.01, "normalize": "standard"}
 histories, rows = {}, []
 for name, way in ways.items():
     model = Deep(**way, **descent, epochs=args.epochs, random_state=args.seed)
-    warnings.simplefilter("ignore", RuntimeWarning)  # that sigmoid goes nowhere is the lesson
+    warnings.simplefilter("ignore", RuntimeWarning)  # that sigmoid does not learn is the lesson
     model.fit(*data.train, validation_data=data.valid)
     histories[name] = model.history_
     accuracy = model.score(*data.test)
@@ -86,7 +86,7 @@ table = pd.DataFrame(rows)
 print("gradient of the first layer / the last, before training; accuracy on the test rows:")
 print(table.to_string(index=False, float_format="{:.3g}".format))
 table.to_csv(args.out / "results.csv", index=False)
-print("Batch normalisation evaluates with averages over past batches, which follow slowly:")
+print("Batch normalisation evaluates with averages over past batches, which lag behind at first:")
 print("its validation curve starts late.")
 plots.plot_history(histories)[0].figure.savefig(args.out / "learning_curves.png")
 

@@ -1,9 +1,9 @@
-"""Two losses for predicting numbers, squared and absolute, and what a few wrong targets do to them.
+"""Squared and absolute loss for predicting numbers, and what a few wrong targets do to them.
 
     python examples/regression.py                                  progress of diabetes, offline
     python examples/regression.py --data housing.csv.gz --target median_house_value
 
-Columns of text and missing values are welcome: the table is encoded inside the model.
+Text columns and missing values are welcome: the table is encoded inside the model.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import keras
 
 from trainer import Regressor, datasets, plots
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="diabetes", help="a data set's name or a file")
-parser.add_argument("--target", help="of a table: the column to predict")
-parser.add_argument("--epochs", type=int, default=40, help="how often to go through the data")
+parser.add_argument("--target", help="for a table: the column to predict")
+parser.add_argument("--epochs", type=int, default=40, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/regression"), help="where files go")
 args = parser.parse_args()
@@ -31,22 +31,22 @@ args.out.mkdir(parents=True, exist_ok=True)
 
 data = datasets.load(args.data, target=args.target, seed=args.seed)
 if data.task != "regression":
-    raise SystemExit(f"--data {args.data}: holds classes; use examples/quickstart.py")
+    raise SystemExit(f"--data {args.data}: has classes; use examples/quickstart.py")
 print(data, data.description, sep="\n")
 x, y = data.train
 x_test, y_test = data.test
 
-# In three of a hundred training rows someone typed the decimal point one place too far right. The
-# validation and test rows stay correct.
+# In three of a hundred training rows somebody typed the decimal point one place too far right. The
+# validation and test rows are correct.
 slipped = np.random.default_rng(args.seed).random(len(y)) < 0.03
 targets = {"correct targets": y, "slipped points": np.where(slipped, 10 * y, y)}
 losses = {"squared": "mse", "absolute": "mae"}
-print(f"{slipped.sum()} of {len(y)} training targets are given a slipped decimal point")
+print(f"{slipped.sum()} of {len(y)} training targets get a slipped decimal point")
 
 runs, rows = {}, []
 for kind, y_train in targets.items():
     for name, loss in losses.items():
-        # Stop when the validation error has not improved for a while, and go back to the best.
+        # Stop when the validation error has not improved for a while, and restore the best epoch.
         patience = keras.callbacks.EarlyStopping("val_mae", patience=5, restore_best_weights=True)
         model = Regressor(
             loss=loss, epochs=args.epochs, callbacks=[patience], random_state=args.seed
@@ -66,7 +66,7 @@ for kind, y_train in targets.items():
         )
 
 # The squared loss aims at the mean, where an error of 10 counts as much as a hundred errors of 1:
-# a few wrong targets pull it away. The absolute loss aims at the median, and is pulled much less.
+# a few wrong targets pull it away. The absolute loss aims at the median, which is far more robust.
 table = pd.DataFrame(rows)
 print("on the test rows:", table.round(3).to_string(index=False), sep="\n")
 table.to_csv(args.out / "scores.csv", index=False)
@@ -74,7 +74,7 @@ table.to_csv(args.out / "scores.csv", index=False)
 curves = plots.plot_history({label: run.history_ for label, run in runs.items()}, names=["mae"])
 curves[0].figure.savefig(args.out / "learning_curves.png")
 
-# Residuals should lie around 0 for every prediction. Above it the model predicts too little.
+# Residuals should scatter around 0 for every prediction. Above 0 the model predicts too little.
 figure, axes = plt.subplots(2, 2, figsize=(11, 8), sharex=True, sharey=True, layout="constrained")
 for (label, run), ax in zip(runs.items(), axes.flat, strict=True):
     run.plot_residuals(x_test, y_test, ax=ax)

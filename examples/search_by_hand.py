@@ -1,10 +1,10 @@
-"""Looking for a learning rate: first by hand, in a loop, then by a search on all cores.
+"""Finding a learning rate: first by hand, in a loop, then with a search on all cores.
 
     python examples/search_by_hand.py
     python examples/search_by_hand.py --data fashion_mnist      clothes; downloaded once
 
-The loop shows what a learning rate does. The search asks the same question with fewer lines, tries
-rates between those that one thinks of, several at once, and need not begin anew for more trials.
+The loop shows what a learning rate does. The search answers the same question in fewer lines, tries
+rates between the obvious ones, several at once, and can add trials without starting over.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 from search import TunerSearch
 from trainer import Classifier, Float, datasets, plots
 
@@ -21,14 +21,14 @@ RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def by_hand(data, args):
-    """Train once for each rate; gives the accuracy of each on the validation rows."""
+    """Train once per rate; return the validation accuracy by rate."""
     histories, scores = {}, {}
     for rate in RATES:
         model = Classifier(
             model="mlp", epochs=args.epochs, learning_rate=rate, random_state=args.seed
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # that some go nowhere is the lesson
+            warnings.simplefilter("ignore", RuntimeWarning)  # that some do not learn is the lesson
             model.fit(*data.train, validation_data=data.valid)
         histories[f"rate {rate:g}"] = model.history_
         scores[rate] = model.score(*data.valid)
@@ -39,14 +39,14 @@ def by_hand(data, args):
 
 
 def searched(data, args, trials):
-    """The same question as a search. What it found stays in the directory."""
+    """Answer the same question with a search, whose results stay in the directory."""
     search = TunerSearch(
         Classifier(model="mlp", epochs=args.epochs),
-        {"learning_rate": Float(1e-5, 1.0, log=True)},  # each power of ten is as likely
+        {"learning_rate": Float(1e-5, 1.0, log=True)},  # all powers of ten are equally likely
         tuner="random",
         max_trials=trials,
         objective="val_accuracy",
-        workers=4,  # trials at once, each in a process of its own
+        workers=4,  # trials at once, each in its own process
         directory=args.out / "study",
         seed=args.seed,
     )
@@ -56,8 +56,8 @@ def searched(data, args, trials):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="digits", help="a data set's name, a file or a folder")
-    parser.add_argument("--target", help="of a table: the column to predict")
-    parser.add_argument("--epochs", type=int, default=10, help="how often to go through the data")
+    parser.add_argument("--target", help="for a table: the column to predict")
+    parser.add_argument("--epochs", type=int, default=10, help="number of passes over the data")
     parser.add_argument("--trials", type=int, default=16, help="how many rates to search")
     parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same trials")
     parser.add_argument("--out", type=Path, default=Path("output/search_by_hand"), help="for files")
@@ -65,26 +65,26 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.data, target=args.target, seed=args.seed)
     if data.class_names is None:
-        raise SystemExit(f"--data {args.data}: holds numbers to predict; use digits, for example")
+        raise SystemExit(f"--data {args.data}: has numbers to predict; use digits, for example")
     print(data, data.description, sep="\n")
 
-    # 1. By hand. Too small a rate gets nowhere in these epochs, too large a one never settles.
+    # 1. By hand. A rate that is too small gets nowhere; one that is too large never settles.
     began = time.perf_counter()
     scores = by_hand(data, args)
     best = max(scores, key=scores.get)
     print(f"by hand: {len(scores)} rates, the best {best:g}, {time.perf_counter() - began:.0f} s\n")
 
-    # 2. As a search: first half of the trials, to see how it goes.
+    # 2. As a search: half of the trials first, to see how it goes.
     search = searched(data, args, (args.trials + 1) // 2)
 
-    # 3. More trials: the same call goes on with those in the directory. After a kill too.
+    # 3. More trials: the same call resumes the study in the directory. After a kill, too.
     search = searched(data, args, args.trials)
     print(search.summary())
     search.plot_history().figure.savefig(args.out / "history.png")
     search.plot_slice()[0].figure.savefig(args.out / "score_by_rate.png")
     search.plot_curves("loss").figure.savefig(args.out / "learning_curves.png")
 
-    # 4. The search is now the best model, trained with the rate that it found.
+    # 4. The search now acts as the best model, trained with the rate it found.
     print(f"searched: the best rate is {search.best_params_['learning_rate']:.2g}")
     print(f"held-out accuracy {search.score(*data.test):.3f}")
 

@@ -1,8 +1,8 @@
-"""keras-tuner's ways of searching: Bayesian and hyperband, and a search that is killed and goes on.
+"""keras-tuner's methods: Bayesian search and hyperband, and a search that is killed and resumes.
 
     python examples/search_keras_tuner.py
 
-The space stands in the class: domains beside defaults, a condition, and a callback's field.
+The class declares the space: domains beside defaults, a condition, and a callback's field.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import keras_tuner
 
 from search import SearchCallback, TunerSearch, hypermodel
@@ -21,7 +21,7 @@ from trainer import Choice, Classifier, Float, datasets, models
 
 
 class Network(Classifier):
-    """Dense layers, plain or normalising themselves; dropout only matters for the plain ones."""
+    """Dense layers, plain or self-normalising; dropout matters only for the plain ones."""
 
     activation: Annotated[str, Choice("relu", "selu")] = "relu"
     dropout: Annotated[float, Float(0.0, 0.5, when={"activation": "relu"})] = 0.0
@@ -41,38 +41,38 @@ class KilledAtThirdTrial(SearchCallback):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=16, help="of the Bayesian search")
-    parser.add_argument("--epochs", type=int, default=9, help="the most that hyperband gives")
+    parser.add_argument("--epochs", type=int, default=9, help="maximum per trial of hyperband")
     parser.add_argument("--seed", type=int, default=42, help="of data and trials")
     parser.add_argument("--out", type=Path, default=Path("output/search_keras_tuner"))
     parser.add_argument("--die", action="store_true", help="what the second process does")
     args = parser.parse_args()
     data = datasets.load("digits", seed=args.seed)
 
-    # 1. After three random trials a parameter, a Gaussian process chooses. `ema` is a callback; its
-    # decay is searched too. A second process is killed at its third trial; this one then goes on.
+    # 1. After three random trials per parameter a Gaussian process chooses. `ema` is a callback;
+    # its decay is searched, too. A second process is killed at its third trial; this one resumes.
     search = TunerSearch(
         Network(normalize="minmax", epochs=6, callbacks=["ema"]),
         tuner="bayesian",
         max_trials=args.trials,
         objective="val_accuracy",
-        directory=args.out / "study",  # what makes it go on
+        directory=args.out / "study",  # the study is saved here, and resumed
         seed=args.seed,
         callbacks=[KilledAtThirdTrial()] if args.die else [],
     )
     if not args.die:
-        # Python itself warns of what killed processes leave
+        # Python warns about what killed processes leave behind
         code = subprocess.call([sys.executable, "-W", "ignore::UserWarning", *sys.argv, "--die"])
         print("the second process ended with", code)
     search.fit(*data.train, validation_data=data.valid)
     if args.die:
-        raise SystemExit("the study was complete: nobody killed it")
+        raise SystemExit("the study was complete: it was not killed")
     print(search.summary())
     search.plot_history().figure.savefig(args.out / "history.png")
     search.plot_parallel().figure.savefig(args.out / "parallel.png")
     print(f"bayesian: held-out accuracy {search.score(*data.test):.3f}\n")
 
-    # 2. Hyperband gives many trials few epochs, and the best of them more: these go on from their
-    # own last state, optimizer and all.
+    # 2. Hyperband starts many trials with few epochs, and promotes the best: these resume from
+    # their own last state, optimizer included.
     network = Network(normalize="minmax", epochs=args.epochs)
     hyperband = TunerSearch(network, tuner="hyperband", seed=args.seed)
     hyperband.fit(*data.train, validation_data=data.valid)

@@ -1,11 +1,11 @@
-"""scikit-learn's ways of searching: random, halving, and its own GridSearchCV, on one Trainer.
+"""scikit-learn's methods: random search, halving, and its own GridSearchCV, on one Trainer.
 
     python examples/search_sklearn.py
     python examples/search_sklearn.py --data flowers.csv --target species
 
-A Trainer is an estimator, so that GridSearchCV takes it as it is. SklearnSearch asks and answers as
-scikit-learn does; besides, a trial may crash, a study goes on after a kill, and halving trains the
-promising candidates further instead of anew.
+A Trainer is an estimator, so GridSearchCV takes it unchanged. SklearnSearch has the same interface
+and results; in addition a trial may crash, a study resumes after a kill, and halving continues the
+training of promising candidates instead of starting over.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 from search import SklearnSearch
 from search.distributions import grid
 from trainer import Choice, Classifier, Float, Int, datasets, models
@@ -37,20 +37,20 @@ class Network(Classifier):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="breast_cancer", help="a data set's name or a file")
-    parser.add_argument("--target", help="of a table: the column to predict")
-    parser.add_argument("--trials", type=int, default=18, help="candidates of each search")
+    parser.add_argument("--target", help="for a table: the column to predict")
+    parser.add_argument("--trials", type=int, default=18, help="candidates per search")
     parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same trials")
     parser.add_argument("--out", type=Path, default=Path("output/search_sklearn"), help="for files")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     data = datasets.load(args.data, target=args.target, seed=args.seed)
     if data.class_names is None:
-        raise SystemExit(f"--data {args.data}: holds numbers to predict; use iris, for example")
+        raise SystemExit(f"--data {args.data}: has numbers to predict; use iris, for example")
     print(data, data.description, sep="\n")
     network = Network(normalize="standard", epochs=9)
 
-    # 1. Random points, each measured by cross-validation with two of scikit-learn's scores. refit=
-    # names the one that decides what is best.
+    # 1. Random points, each scored by cross-validation with two of scikit-learn's scores. refit=
+    # names the one that determines the best.
     splits = StratifiedKFold(3, shuffle=True, random_state=args.seed)
     random = SklearnSearch(
         network,
@@ -67,8 +67,8 @@ def main():
     random.plot_parallel().figure.savefig(args.out / "parallel.png")
     random.plot_importance().figure.savefig(args.out / "importance.png")
 
-    # 2. Halving: all candidates for an epoch, the best third of them for three, and so on. Each
-    # goes on from its own last state, so that no epoch is trained twice. cv=None: one fit a trial.
+    # 2. Halving: all candidates for one epoch, the best third for three, and so on. Each resumes
+    # from its own last state, so no epoch is trained twice. cv=None: one fit per trial.
     halving = SklearnSearch(
         network, method="halving", n_iter=args.trials, cv=None, seed=args.seed
     ).fit(*data.train, validation_data=data.valid)

@@ -3,7 +3,7 @@
     python examples/tf_data.py
     python examples/tf_data.py --data breast_cancer
 
-The script writes a data set as several CSV files (shards), reads them back in parallel while the
+The script writes a data set to several CSV files (shards), reads them back in parallel while the
 network trains, and compares the score with that of the same network trained on arrays.
 """
 
@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import tensorflow as tf
 
 from trainer import Classifier, datasets, plots
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="digits", help="a data set's name, a file or a folder")
-parser.add_argument("--target", help="of a table: the column to predict")
-parser.add_argument("--epochs", type=int, default=15, help="how often to go through the data")
+parser.add_argument("--target", help="for a table: the column to predict")
+parser.add_argument("--epochs", type=int, default=15, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/tf_data"), help="where files go")
 args = parser.parse_args()
@@ -33,12 +33,12 @@ data = datasets.load(args.data, target=args.target, seed=args.seed)
 shape = data.train.x.shape[1:]
 columns = int(np.prod(shape))
 if data.class_names is None or not np.issubdtype(np.asarray(data.train.y).dtype, np.integer):
-    raise SystemExit(f"--data {args.data}: needs classes written as whole numbers, such as digits")
+    raise SystemExit(f"--data {args.data}: needs integer classes, such as digits")
 print(data, data.description, sep="\n")
 
 
 def write(part, rows, n_shards):
-    """Write the rows into n_shards files without headers: the label, then the values."""
+    """Write the rows to n_shards files without headers: the label, then the values."""
     x, y = rows
     table = pd.DataFrame(np.asarray(x).reshape(len(x), columns))
     table.insert(0, "label", np.asarray(y))
@@ -49,7 +49,7 @@ def write(part, rows, n_shards):
 
 
 def parse(lines):
-    """A batch of lines as (x, y), where each x has the shape of a row."""
+    """Parse a batch of lines to (x, y); each x has the shape of a row."""
     # Empty tensors stand for "no default value": a missing value in a file is an error.
     fields = [tf.constant([], tf.int64)] + [tf.constant([], tf.float32)] * columns
     label, *values = tf.io.decode_csv(lines, fields)
@@ -57,16 +57,16 @@ def parse(lines):
 
 
 def pipeline(paths, shuffle=False):
-    """Batches of (x, y) from the files."""
+    """Return batches of (x, y) from the files."""
     files = tf.data.Dataset.from_tensor_slices(paths)
-    # One line of each file in turn: neighbours in a file are no neighbours in a batch.
+    # Take one line of each file in turn, so that neighbours in a file are not in the same batch.
     lines = files.interleave(
         tf.data.TextLineDataset, cycle_length=len(paths), num_parallel_calls=tf.data.AUTOTUNE
     )
     if shuffle:
-        lines = lines.shuffle(1_000, seed=args.seed)  # as many lines wait in memory
+        lines = lines.shuffle(1_000, seed=args.seed)  # this many lines are held in memory
     batches = lines.batch(32).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE)  # the next ones are read during a training step
+    return batches.prefetch(tf.data.AUTOTUNE)  # read the next batches during a training step
 
 
 paths = {

@@ -3,8 +3,8 @@
     python examples/wide_and_deep.py                                 progress of diabetes, offline
     python examples/wide_and_deep.py --data housing.csv.gz --target median_house_value
 
-The wide columns go straight to the output, for simple rules; the deep ones through hidden layers,
-for combinations. An auxiliary output makes the deep part useful on its own.
+The wide columns go straight to the output, for simple rules; the deep ones pass through hidden
+layers, for combinations. An auxiliary output makes the deep part useful by itself.
 """
 
 import argparse
@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow need not tell about its hardware
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silence TensorFlow's hardware report
 import keras
 
 from trainer import Regressor, datasets
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="diabetes", help="a data set's name or a file")
-parser.add_argument("--target", help="of a table: the column to predict")
-parser.add_argument("--epochs", type=int, default=30, help="how often to go through the data")
+parser.add_argument("--target", help="for a table: the column to predict")
+parser.add_argument("--epochs", type=int, default=30, help="number of passes over the data")
 parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same results")
 parser.add_argument("--out", type=Path, default=Path("output/wide_and_deep"), help="for files")
 args = parser.parse_args()
@@ -30,11 +30,11 @@ args.out.mkdir(parents=True, exist_ok=True)
 
 data = datasets.load(args.data, target=args.target, seed=args.seed)
 if data.task != "regression":
-    raise SystemExit(f"--data {args.data}: holds classes; use examples/quickstart.py")
+    raise SystemExit(f"--data {args.data}: has classes; use examples/quickstart.py")
 print(data, data.description, sep="\n")
 
-# Several inputs are a dict of arrays, and so are several outputs. The two inputs share the columns
-# in the middle. Both outputs learn the same target, in units of its deviation.
+# Several inputs are a dict of arrays, and so are several outputs. The two inputs share the middle
+# columns. Both outputs learn the same target, in units of its standard deviation.
 columns = pd.DataFrame(data.train.x).select_dtypes("number")
 medians, names = columns.median(), list(columns)
 wide, deep = names[: 2 * len(names) // 3], names[len(names) // 3 :]
@@ -52,7 +52,7 @@ train, valid, test = (several(x, y) for x, y in (data.train, data.valid, data.te
 print(f"the wide columns: {wide}\nthe deep columns: {deep}")
 
 
-class Functional(Regressor):  # layers are called on what comes before them
+class Functional(Regressor):  # each layer is called on the output of others
     def build_model(self, spec):
         given = {name: keras.Input(shape, name=name) for name, shape in spec.input_shape.items()}
         hidden = keras.layers.Dense(30, activation="relu")(given["deep"])
@@ -62,7 +62,7 @@ class Functional(Regressor):  # layers are called on what comes before them
         return keras.Model(given, outputs)
 
 
-class WideAndDeep(keras.Model):  # layers are made first, and call() is Python that uses them
+class WideAndDeep(keras.Model):  # layers are created first, and call() uses them
     def __init__(self):
         super().__init__()
         self.lower, self.upper = (keras.layers.Dense(30, activation="relu") for _ in range(2))
@@ -88,7 +88,7 @@ for kind in (Functional, Subclassed):
 difference = abs(predictions[0]["main"] - predictions[1]["main"]).max()
 print(f"the predictions of the two ways differ by at most {difference:.2g}")
 
-# With one output there is nothing to write: the architecture is there, and scales y itself.
+# With a single output there is a ready architecture, which also scales y.
 ready = Regressor(model="wide_and_deep", epochs=args.epochs, random_state=args.seed)
 ready.fit(train[0], data.train.y, validation_data=(valid[0], data.valid.y))
 print(f'model="wide_and_deep": held-out R2 {ready.score(test[0], data.test.y):.3f}')

@@ -1,8 +1,7 @@
-"""Search: what the searches share, from the arguments of fit to the best estimator.
+"""Search: what all searches share, from the arguments of fit to the best estimator.
 
-Responsible for the order of events in a search. Not for who proposes (`searches`), for a trial
-(`evaluation`), for the order of trials (`coordinator`), or for what a search does as its best
-estimator (`best`).
+Responsible for the sequence of steps in a search. Not for proposing trials (`searches`), running
+one (`evaluation`), scheduling them (`coordinator`), or acting as the best estimator (`best`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from search.space import Point, Space
 from search.store import Trial
 from trainer.scratch import Scratch, sweep
 
-TEMPORARY = ("search-", "study-")  # folders of the workers, and of studies without a directory
+TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
 
 class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
@@ -72,18 +71,17 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         groups: Any = None,
         sample_weight: Any = None,
     ) -> Self:
-        """Run the trials, or go on with those of the directory; then fit the best on all rows.
+        """Run the trials, or resume the study in the directory; then refit the best on all rows.
 
         Args:
-            x: rows, as the estimator takes them; they reach workers once, memory-mapped. A stream
+            x: rows, as the estimator takes them; sent to workers once, memory-mapped. A stream
                 needs executor="serial".
             y: targets of the rows.
-            validation_data: (x, y) or (x, y, sample_weight), on which trials are measured. None
-                without cv: a share of the rows is held out, that of the Trainer's validation_split
-                or a fifth.
-            groups: of the rows [n], for cv splitters that take them.
-            sample_weight: of the rows [n], for fitting and for logs; scores of scikit-learn do not
-                use it.
+            validation_data: (x, y) or (x, y, sample_weight) to score trials on. None without cv:
+                a fraction of the rows is held out, the Trainer's validation_split or a fifth.
+            groups: group of each row [n], for cv splitters that use groups.
+            sample_weight: weight of each row [n], used in fitting and in logs; scikit-learn scores
+                ignore it.
 
         Returns:
             self.
@@ -91,8 +89,8 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         Raises:
             TypeError, ValueError: bad arguments, before the first trial.
             RuntimeError: every trial failed.
-            KeyboardInterrupt: Ctrl-C; results_ holds what there is, and with a directory the same
-                call goes on.
+            KeyboardInterrupt: on Ctrl-C; results_ holds the trials so far, and with a directory
+                the same call resumes.
         """
         checking.arguments(self)
         space = Space.of(self.estimator, self.space)
@@ -121,7 +119,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def top(self, n: int = 5) -> Any:
-        """The rows of results_ with the best scores, the best first.
+        """Return the rows of results_ with the best scores, best first.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
@@ -133,11 +131,11 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
 
     @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
-        """Who proposes the trials."""
+        """Return the proposer of the trials."""
 
     @abstractmethod
     def _method(self) -> dict[str, Any]:
-        """What of the arguments decides which trials there are."""
+        """Return the arguments that determine which trials there are."""
 
     @property
     @abstractmethod
@@ -147,7 +145,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     @property
     @abstractmethod
     def _has_rungs(self) -> bool:
-        """Whether trials go on from others."""
+        """Whether trials may resume from other trials."""
 
     @property
     def _by_rung(self) -> bool:
@@ -157,7 +155,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[study.Folder]:
         with contextlib.ExitStack() as ends:
-            for prefix in TEMPORARY:  # of searches that were killed
+            for prefix in TEMPORARY:  # left by searches that were killed
                 sweep(prefix)
             if self.directory is not None:
                 path, resume = Path(self.directory), self.resume
@@ -168,7 +166,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             yield folder
 
     def _cut(self, data: Data, groups: Any, seed: int) -> tuple[Data, list[Split]]:
-        """The data as trials see them, and splits."""
+        """Return the data as trials see them, and the splits."""
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
             return data, splits(data, self.cv, groups, classifier=classifier)
@@ -205,7 +203,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     def _made_executor(
         self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Executor:
-        # states are kept where trials go on from others, and where a kill could cost long ones
+        # save states where trials resume from others, and where a kill could cost long ones
         states = self._has_rungs or self.directory is not None
         is_trainer = trainer_in(self.estimator)[1] is not None
         in_process = self.executor == "serial"
@@ -234,10 +232,10 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         )
 
     def _rehearse(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
-        """See that a fit can be done and measured, and that of the refit, with some values.
+        """Check with a few values that an estimator can be fitted and scored, and refitted.
 
-        The refit is on its own where trials have validation data that it has not (`alone`): a
-        callback may need them.
+        The refit is checked separately (`alone`) if trials have validation data and the refit has
+        none: a callback may need them.
         """
         trainer = trainer_in(self.estimator)[1]
         if trainer is None or trainer.validation_split or not (trainer.callbacks and self.refit):
@@ -256,8 +254,8 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         kind = TypeError if own.startswith("TypeError: ") else ValueError
         too = "too" if own == others else f"it was: {others}"
         raise kind(
-            f"{said}\nThis ended a fit of {type(self.estimator).__name__} before the first trial, "
-            f"with its own values; with {drawn!r} {too}"
+            f"{said}\nThis error ended a fit of {type(self.estimator).__name__} before the first "
+            f"trial, with its own parameters; with {drawn!r} {too}"
         ) from reasons[0]
 
     def _run(
@@ -304,7 +302,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
 
     def _epochs(self, trial: Trial, parent: Trial | None) -> int:
-        """The epochs that a fit of the trial may take, without its parent's."""
+        """The number of epochs that one fit of the trial may take, without its parent's."""
         prefix, trainer = trainer_in(self.estimator)
         if trainer is None:
             return 0
@@ -313,7 +311,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return int(trial.epochs or own) - before
 
     def _forget(self) -> None:
-        """Drop what an earlier fit found: with refit=False nothing would replace it."""
+        """Delete results of an earlier fit: with refit=False nothing would replace them."""
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)
 
@@ -322,10 +320,10 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         best = self._best
         if best is None or best.score is None:
             if not ended:
-                raise RuntimeError("no trial has ended: a budget was used up before the first did")
+                raise RuntimeError("no trial has ended: a budget ran out before the first one did")
             raise RuntimeError(
-                f"none of {len(ended)} trials gave a score; the first: "
-                f"{results.reason(ended[0].error or '')}\nresults_.error tells of each"
+                f"none of {len(ended)} trials has a score; the first failed with: "
+                f"{results.reason(ended[0].error or '')}\nSee results_.error for the others"
             )
         self.cv_results_ = results.cv_results(
             ended,

@@ -1,7 +1,7 @@
-"""What a fitted search does as its best estimator, so that it is an estimator itself.
+"""A fitted search acts as its best estimator, so a search is an estimator itself.
 
-Responsible for handing calls on, and for what scikit-learn asks of a meta-estimator. Not for
-finding the best one (`base`).
+Responsible for delegating calls, and for what scikit-learn requires of a meta-estimator. Not for
+finding the best estimator (`base`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search.scoring import Measure
 
 def _delegated(name: str) -> Callable[[BestEstimator], bool]:
     def check(search: BestEstimator) -> bool:
-        # hasattr is asked before fit too; what is missing is the estimator's error
+        # hasattr may be called before fit; a missing method raises the estimator's own error
         getattr(getattr(search, "best_estimator_", search.estimator), name)
         return True
 
@@ -27,16 +27,16 @@ def _delegated(name: str) -> Callable[[BestEstimator], bool]:
 
 
 class BestEstimator:
-    """The methods of an estimator, which are those of best_estimator_ where it has them."""
+    """The methods of an estimator, delegated to best_estimator_ where it has them."""
 
     estimator: Any
     best_estimator_: Any
     _measure: Measure
 
     def score(self, x: Any, y: Any = None) -> float:
-        """The score of the best estimator: what trials are compared by if it is a scorer's.
+        """Return the best estimator's score, by the scorer that ranks the trials if there is one.
 
-        Where the objective is a log it is the estimator's own score.
+        If the objective is a log, this is the estimator's own score.
         """
         check_is_fitted(self, "best_estimator_")
         if self._measure.log:
@@ -45,32 +45,32 @@ class BestEstimator:
 
     @available_if(_delegated("predict"))
     def predict(self, x: Any) -> Any:
-        """The best estimator's predictions."""
+        """Return the best estimator's predictions."""
         return self._ask_best("predict", x)
 
     @available_if(_delegated("predict_proba"))
     def predict_proba(self, x: Any) -> Any:
-        """The best estimator's probabilities."""
+        """Return the best estimator's probabilities."""
         return self._ask_best("predict_proba", x)
 
     @available_if(_delegated("predict_log_proba"))
     def predict_log_proba(self, x: Any) -> Any:
-        """The logarithms of the best estimator's probabilities."""
+        """Return the logarithms of the best estimator's probabilities."""
         return self._ask_best("predict_log_proba", x)
 
     @available_if(_delegated("decision_function"))
     def decision_function(self, x: Any) -> Any:
-        """The best estimator's decision function."""
+        """Return the best estimator's decision function."""
         return self._ask_best("decision_function", x)
 
     @available_if(_delegated("transform"))
     def transform(self, x: Any) -> Any:
-        """What the best estimator makes of x."""
+        """Return x transformed by the best estimator."""
         return self._ask_best("transform", x)
 
     @available_if(_delegated("evaluate"))
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
-        """The best Trainer's loss and metrics on the given data."""
+        """Return the best Trainer's loss and metrics on the given data."""
         check_is_fitted(self, "best_estimator_")
         found: dict[str, float] = self.best_estimator_.evaluate(x, y, sample_weight=sample_weight)
         return found
@@ -81,13 +81,13 @@ class BestEstimator:
 
     @property
     def classes_(self) -> Any:
-        """The labels, of a classifier."""
+        """The class labels, if the estimator is a classifier."""
         _delegated("classes_")(self)
         return self.best_estimator_.classes_
 
     @property
     def n_features_in_(self) -> int:
-        """The features that fit saw."""
+        """The number of features seen during fit."""
         if not hasattr(self, "best_estimator_"):
             raise AttributeError(f"{type(self).__name__} is not fitted: it has no n_features_in_")
         count: int = self.best_estimator_.n_features_in_
@@ -97,7 +97,7 @@ class BestEstimator:
         return hasattr(self, "results_")
 
     def __sklearn_tags__(self) -> Any:
-        # that of BaseEstimator, which comes after this class in a search's bases
+        # BaseEstimator's tags; it comes after this class in a search's bases
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         own = get_tags(self.estimator)
         tags.estimator_type = own.estimator_type

@@ -1,7 +1,7 @@
-"""Callbacks of a search: what is called when trials begin and end.
+"""Callbacks of a search: called when trials start and end.
 
-Responsible for the methods that a callback may have, and for what it may look at. Not for those of
-a training, which are on the estimator.
+Responsible for the methods a callback may define, and for the view of the study it gets. Not for
+callbacks of a training, which belong to the estimator.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from search.store import Trial
 
 
 class Study(Protocol):
-    """A study while it runs, as callbacks see it.
+    """A running study, as callbacks see it.
 
     Attributes:
-        directory: where it is kept, or None where it is not.
-        objective: the name of what the score is, such as "val_loss" or "score".
+        directory: where the study is saved, or None if it is not.
+        objective: the name of the score, such as "val_loss" or "score".
         maximize: whether a higher score is better.
-        workers: how many trials run at once.
-        trials: all of them, in the order of asking; `state` is waiting, running, completed, failed.
-        max_trials: the most trials there will be, or None where that is not known.
-        max_seconds: after which no trial begins, counted from the beginning of this call of fit;
-            or None.
-        max_epochs: the most epochs of all fits together, or None.
-        finished: whether the search ended because there is no trial left, and not by a budget,
+        workers: number of trials that run at once.
+        trials: all trials, in the order they were asked for; `state` is waiting, running, completed
+            or failed.
+        max_trials: maximum number of trials, or None if unknown.
+        max_seconds: no trial starts later than this after the start of this call of fit; or None.
+        max_epochs: maximum number of epochs of all fits together, or None.
+        finished: whether the search ended because no trial was left, and not because of a budget,
             a stop or an exception.
-        seconds: since that beginning.
+        seconds: since the start of this call of fit.
         best: the completed trial with the best score, or None.
     """
 
@@ -51,24 +51,24 @@ class Study(Protocol):
     def best(self) -> Trial | None: ...
 
     def stop(self) -> None:
-        """Begin no further trial; those that run end, and the search ends as after its last."""
+        """Start no new trials; running ones finish, and the search ends as usual."""
 
 
 class SearchCallback:
-    """Base of callbacks of a search; override what you need.
+    """Base class for callbacks of a search; override what you need.
 
-    They are called in the process of the search, one at a time. An exception ends the search; the
-    study is kept and goes on with the next fit.
+    Methods are called in the search's process, one at a time. An exception ends the search; the
+    study is saved and resumes with the next fit.
     """
 
     def on_search_begin(self, study: Study) -> None:
         """Before the first trial of this call of fit; `study.trials` holds the earlier ones."""
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
-        """A worker has begun the trial, perhaps again: `trial.attempts` counts from 1."""
+        """A worker has started the trial, perhaps not for the first time: see `trial.attempts`."""
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
-        """The trial has ended, and is stored: `trial.state` is completed or failed."""
+        """The trial has ended and is saved: `trial.state` is completed or failed."""
 
     def on_wait(self, study: Study) -> None:
         """Nothing has happened for half a second."""

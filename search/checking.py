@@ -1,7 +1,7 @@
-"""The arguments of a search, checked before anything is started.
+"""Checks of a search's arguments, before anything starts.
 
-Responsible for one clear error a fault: the argument, its value, and what to write instead. Not for
-the space (`space`) and the score (`scoring`), which check what they are given themselves.
+Responsible for one clear error per fault: the argument, its value, and what to write instead. Not
+for the space (`space`) or the score (`scoring`), which check their own arguments.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _of_trainer(search: Arguments) -> None:
 
 
 def workers(value: int | None, trials: int | None = None) -> int:
-    """How many processes: as given, or one a core, but no more than trials if that is known."""
+    """Return the number of processes: the given one, or one per core but at most one per trial."""
     if value is not None:
         return integer("workers", value, low=1, example=4)
     return min(cores(), trials or cores())
@@ -144,8 +144,8 @@ def _callbacks(callbacks: Any) -> None:
     for callback in callbacks:
         if not isinstance(callback, SearchCallback):
             raise TypeError(
-                f"callbacks=[{callback!r}]: is no search.SearchCallback; callbacks of a training "
-                "belong to the estimator: Classifier(callbacks=[...])"
+                f"callbacks=[{callback!r}]: is not a search.SearchCallback; callbacks of a "
+                "training belong to the estimator: Classifier(callbacks=[...])"
             )
 
 
@@ -161,15 +161,15 @@ def data(
     """Check the arguments of fit.
 
     Raises:
-        TypeError, ValueError: as Trainer.fit does, or that they contradict the search.
+        TypeError, ValueError: as Trainer.fit does, or if the arguments contradict the search.
     """
     if search.cv is not None and validation_data is not None:
         raise ValueError(
-            f"cv={search.cv!r}, validation_data: two ways to measure a trial; write cv=None to "
-            "measure on validation_data, or leave that out"
+            f"cv={search.cv!r}, validation_data: two ways to score a trial; write cv=None to "
+            "score on validation_data, or leave that out"
         )
     if groups is not None and search.cv is None:
-        raise ValueError("groups: are for a splitter; write cv=GroupKFold(5), for example")
+        raise ValueError("groups: only used by a splitter; write cv=GroupKFold(5), for example")
     if is_stream(x) or is_stream(validation_data):
         _of_streams(search, measure, x, validation_data)
     if groups is not None:
@@ -178,7 +178,7 @@ def data(
         raise TypeError("x=None: pass the rows to fit on")
     if validation_data is None and rows(x) < 2:
         raise ValueError(
-            f"x has {rows(x)} sample{'s' * (rows(x) != 1)}: too few to fit on some and measure on "
+            f"x has {rows(x)} sample{'s' * (rows(x) != 1)}: too few to fit on some and score on "
             "others; pass more rows"
         )
     trainer = trainer_in(search.estimator)[1]
@@ -197,11 +197,11 @@ def _of_streams(search: Arguments, measure: Measure, x: Any, validation_data: An
     what = f"{name}={type(value).__name__}"
     if not isinstance(search.estimator, Trainer):
         raise TypeError(
-            f"{what}: a stream, on which only a Trainer can be fitted, and the estimator is "
+            f"{what}: only a Trainer can be fitted on a stream, and the estimator is "
             f"{type(search.estimator).__name__}; pass arrays"
         )
     if is_stream(x) and validation_data is None:
-        cv = "" if search.cv is None else f", with cv=None in the place of cv={search.cv!r}"
+        cv = "" if search.cv is None else f", with cv=None instead of cv={search.cv!r}"
         raise ValueError(
             f"{what}: a stream cannot be split; pass validation_data, for example x.take(k), and "
             f"search on x.skip(k){cv}"
@@ -246,21 +246,21 @@ def _check_lengths(x: Any, prefix: str, **others: Any) -> None:
 
 
 def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
-    """Check that a trial fits in max_epochs, where all take as many epochs.
+    """Check that one trial fits in max_epochs, if all trials take the same number of epochs.
 
     Args:
-        search: with checked arguments.
-        space: of the search.
-        fits: of each trial.
-        rungs: whether the method itself decides how many epochs a trial takes.
+        search: the search, with checked arguments.
+        space: the space of the search.
+        fits: number of fits per trial.
+        rungs: whether the search method itself decides how many epochs a trial takes.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not fit.
     """
     prefix, trainer = trainer_in(search.estimator)
     if search.max_epochs is None or rungs or f"{prefix}epochs" in space.domains:
         return
-    assert trainer is not None  # _of_trainer has seen to it
+    assert trainer is not None  # checked by _of_trainer
     needed = fits * trainer.epochs
     if needed > search.max_epochs:
         raise ValueError(
@@ -270,10 +270,10 @@ def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
 
 
 def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
-    """The points of enqueue=, each completed by the estimator's own values.
+    """Return the points of enqueue=, completed with the estimator's own values.
 
     Raises:
-        TypeError, ValueError: no list of dicts, or a point outside the space.
+        TypeError, ValueError: not a list of dicts, or a point outside the space.
     """
     if value is None:
         return []
@@ -295,7 +295,7 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
 
 
 def score_names(scoring: Any, trials: Sequence[Trial]) -> list[str]:
-    """The names of several scores, in scoring's order."""
+    """The names of several scores, in the order of `scoring`."""
     if not callable(scoring):
         return list(scoring)
     names = dict.fromkeys(name for trial in trials for name in trial.metrics)

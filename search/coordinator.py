@@ -1,16 +1,16 @@
-"""The coordinator of a study: ask, submit, record, tell, until there is nothing left.
+"""The coordinator of a study: ask, submit, record and tell, until no trial is left.
 
-Responsible for the order in which this happens, so that a study that is killed at any instant goes
-on without losing a trial, or finishing one twice. Not for who proposes, who runs, or how trials are
-stored: these are given.
+Responsible for doing this in an order that lets a study killed at any instant resume without losing
+a trial or running one to its end twice. Not for proposing, running or storing trials: it gets
+objects for these.
 
-With one worker the order of asking and telling is the same each time, and so are the trials. A
-trial that was running when the coordinator was killed is run again, from its beginning or from its
-own last state, with the seed that it had.
+With one worker, trials are asked for and told in the same order every time, so they are the same
+trials. A trial that was running when the coordinator was killed is run again with the same seed,
+from its start or from its own last state.
 
-Of a proposer that is slow to ask, trials are asked before a worker is free for them, as many as
-there are workers, and wait in the executor; not with one worker, where each trial would be chosen
-without knowing the last one's score.
+If the proposer is slow, as many trials as there are workers are asked for ahead of time and wait in
+the executor. With one worker this is not done: each trial would be chosen without the score of the
+one before.
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
 from search.store import Store, Trial
 from search.trial import Job, Result
 
-SECONDS_BETWEEN_LOOKS = 0.1  # at which trials a worker has begun
-LOOKS_BETWEEN_WAITS = 5  # after which callbacks hear that nothing happened
+SECONDS_BETWEEN_LOOKS = 0.1  # between checks of which trials have started
+LOOKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
 def trial_seed(study: int, trial: int) -> int:
-    """The seed of a trial: a function of the study's seed and the trial's number alone."""
+    """Return a trial's seed, which depends only on the study's seed and the trial's number."""
     return int(np.random.SeedSequence([study, trial]).generate_state(1)[0])
 
 
 class Coordinator:
-    """Runs a study to its end. It is what callbacks see as the Study.
+    """Run a study to its end; callbacks see it as the Study.
 
     Args:
-        store: of the study; what is in it is gone on with.
+        store: the study's store; its trials are resumed.
         proposer: made with the same arguments as when the study began.
-        executor: whose work takes a Job and gives a Result.
-        seed: of the study.
+        executor: its work takes a Job and returns a Result.
+        seed: the study's seed.
         maximize: whether a higher score is better.
-        directory: where the study is kept, for callbacks; None where it is not.
+        directory: where the study is saved, for callbacks; None if it is not.
         objective: the name of the score.
-        by_rung: whether the best is the best of the last rung, whose trials had all epochs.
-        retries: how often a trial is begun again whose process died.
-        max_trials: the most trials there will be, if that is known; the proposer sees to it.
-        max_seconds: after which no further trial begins, or None.
-        max_epochs: no further trial is asked that could exceed this number of epochs in all, those
-            of every fit of every trial; or None.
-        cost: the epochs that a proposal may take, without those of its parent.
-        callbacks: told what happens.
+        by_rung: whether the best trial is the best of the last rung, whose trials had all epochs.
+        retries: how many times to restart a trial whose process died.
+        max_trials: maximum number of trials, if known; enforced by the proposer.
+        max_seconds: no new trial starts after this time; or None.
+        max_epochs: no trial is started that could exceed this number of epochs, summed over all
+            fits of all trials; or None.
+        cost: returns the number of epochs that a proposal may take, without its parent's.
+        callbacks: notified of events.
 
     Raises:
-        ValueError: the store holds a study of another seed, or a proposer's state that this one
-            cannot read.
+        ValueError: the store holds a study with another seed, or a proposer state that this
+            proposer cannot read.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Coordinator:
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], Trial] = {}
         self._begun: set[int] = set()
-        self._died: dict[int, int] = {}  # how often the process of a trial has
+        self._died: dict[int, int] = {}  # by trial: how often its process died
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
@@ -120,35 +120,35 @@ class Coordinator:
         elif kept != seed:
             raise ValueError(
                 f"seed={seed}: the study in {str(store.path.parent)!r} has seed {kept}; write "
-                f"seed={kept} to go on with it, or another directory"
+                f"seed={kept} to resume it, or another directory"
             )
         else:
             self._restore(store.get("proposer"))
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials, in the order of asking."""
+        """All trials, in the order they were asked for."""
         return self._trials
 
     @property
     def best(self) -> Trial | None:
-        """The completed trial with the best score, the first of equals; None before one."""
+        """The completed trial with the best score, the first if tied; None if there is none."""
         return self._best
 
     @property
     def seconds(self) -> float:
-        """Since this coordinator began."""
+        """Seconds since `run` started."""
         return time.monotonic() - self._started
 
     def stop(self) -> None:
-        """Begin no further trial; those that run end."""
+        """Start no new trials; running ones finish."""
         self._stopped = True
 
     def run(self) -> list[Trial]:
         """Run trials until the proposer has no more, or a budget is used up.
 
         Returns:
-            All trials of the study, in the order of asking.
+            All trials of the study, in the order they were asked for.
         """
         self._started = time.monotonic()
         with contextlib.ExitStack() as ends:
@@ -161,7 +161,7 @@ class Coordinator:
     def _run(self) -> None:
         left = [t for t in self._trials if t.state in ("waiting", "running")]
         finished = False
-        held_up = False  # nothing can be asked for before a trial ends
+        held_up = False  # no trial can be asked for until one ends
         looks = 0
         while True:
             self._stopped = self._stopped or self.seconds >= (self.max_seconds or math.inf)
@@ -176,7 +176,7 @@ class Coordinator:
                 except Wait:
                     if not self._submitted:
                         raise RuntimeError(
-                            f"{type(self._proposer).__name__} waits, and no trial is running"
+                            f"{type(self._proposer).__name__} waits, but no trial is running"
                         ) from None
                     held_up = True
                 except Finished:
@@ -199,9 +199,9 @@ class Coordinator:
         return len(self._submitted) >= self._executor.workers + self._ahead
 
     def _ask(self) -> bool:
-        """Ask for a trial and submit it; False if it could exceed the budget of epochs."""
+        """Ask for a trial and submit it; return False if it could exceed the budget of epochs."""
         if self.max_epochs is not None:
-            # as text, because a snapshot may share lists with the proposer
+            # as text: a snapshot may share lists with the proposer
             before = json.dumps(self._proposer.snapshot())
         proposal = self._proposer.ask()
         parent = None if proposal.parent is None else self._trials[self._numbers[proposal.parent]]
@@ -225,7 +225,7 @@ class Coordinator:
             number,
             proposal.key,
             proposal.point,
-            # one that goes on from another's state goes on with its random numbers
+            # a trial that resumes from another one's state continues its random numbers
             trial_seed(self._seed, number) if parent is None else parent.seed,
             epochs=proposal.epochs,
             parent=None if parent is None else parent.id,
@@ -242,8 +242,8 @@ class Coordinator:
             raise ValueError(
                 f"directory={str(self._store.path.parent)!r}: the state of "
                 f"{type(self._proposer).__name__} in {self._store.path.name} cannot be read "
-                f"({error!r}): it is damaged, or another version of keras-tuner or of this "
-                "library wrote it. Put back a copy of it, install that version, or write another "
+                f"({error!r}): it is damaged, or was written by another version of keras-tuner or "
+                "of this library. Restore a backup copy, install that version, or write another "
                 "directory"
             ) from error
 
@@ -278,9 +278,9 @@ class Coordinator:
         try:
             result: Result = future.result()
         except Withdrawn:
-            return  # it stays in the study, for when this goes on
+            return  # it stays in the study, for when the search resumes
         except Failure as failure:
-            # not trial.attempts: those that ended with a killed coordinator say nothing of it
+            # not trial.attempts: those also count attempts that ended with a killed coordinator
             self._died[trial.id] = self._died.get(trial.id, 0) + failure.again
             if failure.again and self._died[trial.id] <= self._retries:
                 self._submit(trial)
@@ -289,12 +289,12 @@ class Coordinator:
         else:
             score = result.score
             whole = score is not None and math.isfinite(score)
-            error = "" if whole else f"the score is {score}, which is no finite number"
+            error = "" if whole else f"the score is {score}, which is not a finite number"
         trial.score = None if error else result.score
         trial.state = "failed" if error else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
         self._proposer.tell(trial.key, Outcome(trial.score))
-        with self._store.transaction(durable=False):  # it is made so once, by settle
+        with self._store.transaction(durable=False):  # settle makes it durable, once
             self._store.add_folds(trial.id, result.folds)
             self._store.end(trial)
             self._store.set("proposer", self._proposer.snapshot())

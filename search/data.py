@@ -1,8 +1,8 @@
-"""The data of a search: kept once on disk for all workers, and cut into splits.
+"""The data of a search: saved once on disk for all workers, and cut into splits.
 
-Responsible for taking rows of whatever holds them, for splits, for a file that every worker maps
-into its memory, and for telling whether data are those that a study began with. Not for checking
-data against an estimator: its fit does.
+Responsible for selecting rows from any kind of data, for splits, for a file that every worker
+memory-maps, and for the fingerprint that shows whether data changed since a study began. Not for
+checking data against an estimator: its fit does that.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from trainer import arrays, fingerprint
 from trainer.preparation import Rows
 from trainer.streams import is_stream
 
-HOLDOUT = 0.2  # the share of rows held out where nothing else is said
+HOLDOUT = 0.2  # the default fraction of rows held out
 
 Split = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Data:
-    """What fit of a search was given.
+    """The data passed to a search's fit.
 
     Attributes:
         x: rows, as the estimator takes them, or a stream.
         y: targets of the rows, or None.
-        weight: of the rows [n], or None.
-        validation: (x, y) or (x, y, weight) or a stream, where the search was given some.
+        weight: weight of each row [n], or None.
+        validation: (x, y) or (x, y, weight) or a stream, if validation data were passed.
     """
 
     x: Any
@@ -44,7 +44,7 @@ class Data:
 
     @classmethod
     def of(cls, x: Any, y: Any, weight: Any, validation: Any) -> Data:
-        """As given, but what has rows that cannot be picked becomes an array, or csr."""
+        """Take the data as they are; convert x that cannot be indexed to an array or csr."""
         if isinstance(validation, (tuple, list)):
             validation = tuple(map(_indexable, validation))
         return cls(_indexable(x), _indexable(y), _indexable(weight), validation)
@@ -55,22 +55,22 @@ class Data:
         return rows(self.x)
 
     def take(self, index: np.ndarray) -> Data:
-        """The given rows, without validation data."""
+        """Return the given rows, without validation data."""
         return Data(_take(self.x, index), _take(self.y, index), _take(self.weight, index))
 
     def held(self, split: Split) -> Data:
-        """The rows to train on, with the others as validation data."""
+        """Return the rows to train on, with the others as validation data."""
         test = self.take(split[1])
         parts = (test.x, test.y) if test.weight is None else (test.x, test.y, test.weight)
         return replace(self.take(split[0]), validation=parts)
 
 
 def rows(x: Any) -> int:
-    """How many rows there are.
+    """Return the number of rows.
 
     Raises:
-        ValueError: parts of several inputs differ in that.
-        TypeError: it has no rows.
+        ValueError: several inputs differ in their numbers of rows.
+        TypeError: x has no rows.
     """
     if arrays.is_nested(x):
         return arrays.length(arrays.map_tree(np.asanyarray, x), "x")
@@ -101,17 +101,17 @@ def _take(value: Any, index: np.ndarray) -> Any:
 
 
 def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]:
-    """Cross-validation's rows to train on and to test on.
+    """Return the rows to train on and to test on, for each split of a cross-validation.
 
     Args:
         data: all rows.
         cv: a number of folds (stratified for a classifier), a splitter of scikit-learn, or an
             iterable of (train, test).
-        groups: of the rows [n], for splitters that take them.
+        groups: group of each row [n], for splitters that use groups.
         classifier: whether y are labels.
 
     Raises:
-        ValueError: cv fits neither the data nor the groups.
+        ValueError: cv does not fit the data or the groups.
     """
     from sklearn.model_selection import check_cv
     from sklearn.utils.multiclass import type_of_target
@@ -127,7 +127,7 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"cv={cv!r}: {error}; write cv=5, a splitter of sklearn.model_selection (with "
-            "fit(..., groups=...) if it takes groups), or a list of (train, test)"
+            "fit(..., groups=...) if it uses groups), or a list of (train, test)"
         ) from error
     for i, (train, test) in enumerate(found):
         if len(train) == 0 or len(test) == 0:
@@ -138,7 +138,7 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
         for part in (train, test):
             if part.dtype.kind not in "iu" or part.min() < -data.n or part.max() >= data.n:
                 raise ValueError(
-                    f"cv={cv!r}: split {i} names rows that are not there; write numbers of rows "
+                    f"cv={cv!r}: split {i} has row numbers that do not exist; write row numbers "
                     f"from 0 to {data.n - 1}"
                 )
     return found
@@ -156,7 +156,7 @@ def _enough_of_each(y: Any, folds: int) -> None:
 
 
 def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
-    """Rows to train on, and a share held out; stratified where y are labels of one output.
+    """Split into rows to train on and held-out rows; stratified if y are labels of one output.
 
     Raises:
         ValueError: a class has a single row, or a part would lack one of the classes.
@@ -185,17 +185,17 @@ def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
 
 
 def keep(data: Data, path: Path) -> Path:
-    """Write the data to a file that `load` maps; it is there whole or not at all.
+    """Write the data atomically to a file that `load` memory-maps.
 
     Args:
         data: for the workers.
-        path: of the file, whose name nobody else uses.
+        path: the file, whose name nobody else uses.
 
     Returns:
         The path.
 
     Raises:
-        TypeError: they cannot be pickled.
+        TypeError: the data cannot be pickled.
         OSError: the folder has no room for them.
     """
     import joblib
@@ -208,7 +208,7 @@ def keep(data: Data, path: Path) -> Path:
         raise OSError(
             error.errno,
             f"directory={str(path.parent)!r}: the data could not be written there for the workers "
-            f"({error.strerror}); write a directory with room, or executor='serial'",
+            f"({error.strerror}); write a directory with enough room, or executor='serial'",
         ) from error
     except Exception as error:
         raise TypeError(
@@ -221,12 +221,12 @@ def keep(data: Data, path: Path) -> Path:
 
 
 def unfinished(path: Path) -> Path:
-    """The file into which `keep` writes; a kill may leave it."""
+    """Return the temporary file that `keep` writes to; a kill may leave it behind."""
     return path.with_name(f"{path.name}.part")
 
 
 def load(path: Path) -> Data:
-    """Read them; arrays stay on disk until they are used, and cannot be written to."""
+    """Load the data; arrays stay on disk until they are used, and are read-only."""
     import joblib
 
     data: Data = joblib.load(path, mmap_mode="r")
@@ -234,7 +234,7 @@ def load(path: Path) -> Data:
 
 
 def fingerprint_of(data: Data, splits: Sequence[Split]) -> dict[str, Any]:
-    """What tells whether a study goes on with the rows and splits that it began with."""
+    """Return a digest that shows whether a study resumes with the same rows and splits."""
     found: dict[str, Any] = {"training": _fingerprint(data.x, data.y, data.weight)}
     if data.validation is not None:
         parts = (data.validation, None, None)

@@ -1,13 +1,12 @@
-"""The SQLite file of a study: rows that carry checksums, transactions, and errors with a remedy.
+"""The SQLite file of a study: rows with checksums, transactions, and errors with a remedy.
 
-Responsible for never reading back anything but what was written. Each row has a checksum of its
-own, and the study keeps the number of rows and the sum of the checksums of each table, so that a
-row that is damaged, lost, or older than the rest is found when the file is opened. Whatever SQLite
-reports becomes one error that names the file and says what to do. Not responsible for what the
-rows mean: that is `store`.
+Responsible for never reading back anything but what was written. Each row has a checksum, and the
+study records the number of rows and the sum of checksums of each table, so that opening the file
+detects a row that is damaged, lost, or older than the rest. Whatever SQLite reports becomes one
+error that names the file and says what to do. Not for what the rows mean: that is `store`.
 
-Results are moved into study.sqlite itself when a trial ends, and do not wait in its write-ahead
-log: SQLite ignores the rest of a damaged log without a word.
+When a trial ends its results are moved from the write-ahead log into study.sqlite itself: SQLite
+silently ignores the rest of a damaged log.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ from trainer.files import write_whole
 
 FORMAT = 2
 NAME = "study.sqlite"
-ASIDE = tuple(f"{NAME}-{end}" for end in ("wal", "shm", "journal"))  # what SQLite keeps beside it
+ASIDE = tuple(f"{NAME}-{end}" for end in ("wal", "shm", "journal"))  # written by SQLite
 APPLICATION = 0x4B545354  # in the header of the file, from format 2 on
-# SQLite's messages quote the file, and are no text where that is damaged
+# SQLite's messages quote the file, and cannot be decoded if that part is damaged
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
-SECONDS_UNTIL_FREE = 30.0  # that a write waits for another program's write
+SECONDS_UNTIL_FREE = 30.0  # how long a write waits for another program's write
 
 _SCHEMA = """
 create table study (name text primary key, value text not null,
@@ -78,27 +77,27 @@ create table epochs (
     primary key (trial, fold, execution, epoch)
 ) without rowid;
 """
-_JSON = ("value", "params", "metrics")  # columns that hold it
+_JSON = ("value", "params", "metrics")  # columns that hold JSON
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the schema, without its column of checksums."""
+    """A table of the schema, without its checksum column."""
 
     name: str
     columns: dict[str, tuple[type, bool]]  # the type, and whether it may be null
-    keys: int  # how many of the first columns are the primary key
+    keys: int  # the first `keys` columns are the primary key
 
     def row(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """The values as SQLite will give them back."""
+        """Return the values as SQLite will return them."""
         return tuple(map(_stored, values, self.columns.values()))
 
     def where(self) -> str:
-        """The condition that picks a row by its key."""
+        """Return the condition that selects a row by its key."""
         return " and ".join(f"{name} = ?" for name in list(self.columns)[: self.keys])
 
     def upsert(self) -> str:
-        """The statement that writes a row, over an earlier one with the same key."""
+        """Return the statement that writes a row, replacing one with the same key."""
         names = list(self.columns)
         changed = [*names[self.keys :], "checksum"]
         return (
@@ -109,7 +108,7 @@ class Table:
         )
 
     def damage(self, row: Sequence[Any]) -> str | None:
-        """Why the row cannot have been written by us, where it has no checksum; else None."""
+        """Return why we cannot have written the row (for rows without checksum), or None."""
         for value, (name, (kind, optional)) in zip(row, self.columns.items(), strict=True):
             if not (value is None and optional) and type(value) is not kind:
                 return f"{name} is {_short(value)}"
@@ -117,7 +116,7 @@ class Table:
                 try:
                     found = json.loads(str(value))
                 except (ValueError, RecursionError):
-                    return f"{name} is no JSON"
+                    return f"{name} is not JSON"
                 if name != "value" and not isinstance(found, dict):
                     return f"{name} is {_short(found)}"
                 if name == "metrics" and not all(
@@ -176,34 +175,34 @@ TABLES = {
 
 
 class Taken(RuntimeError):
-    """The study no longer belongs to this search, which must write nothing more.
+    """The study no longer belongs to this search, which must not write to it again.
 
     Args:
         directory: of the study.
-        why: what has happened.
+        why: what happened.
     """
 
     def __init__(self, directory: Path, why: str) -> None:
         super().__init__(
             f"directory={str(directory)!r}: {why}; this search ends, and writes nothing more "
-            "there. The trials that had ended are in the study. Let the other search end, then the "
-            "same call goes on"
+            "there. Trials that had ended are saved. Let the other search end; then the same call "
+            "resumes"
         )
 
 
 class Database:
-    """A study's file, open for writing; it is made if it is not there.
+    """A study's file, open for writing; created if it does not exist.
 
     Args:
-        path: of the file, in a folder that no other search uses.
+        path: the file, in a folder that no other search uses.
         check: called before each transaction; raises if the folder is no longer ours.
 
     Attributes:
-        created: whether this object made the file.
-        migrated: whether it was of an earlier format.
+        created: whether this object created the file.
+        migrated: whether the file had an earlier format.
 
     Raises:
-        ValueError: it is no study, of a later format, or damaged; the message says what is whole.
+        ValueError: not a study, of a later format, or damaged; the message says what is intact.
         OSError: it cannot be read or written; the message says why.
     """
 
@@ -240,12 +239,12 @@ class Database:
     # ---- reading and writing -----------------------------------------------------------------
 
     def select(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a query gives."""
+        """Return the rows that a query selects."""
         with self._clear():
             return self._database.execute(statement, values).fetchall()
 
     def put(self, table: str, values: Sequence[Any]) -> None:
-        """Write a row, over an earlier one with the same key; only within a transaction."""
+        """Write a row, replacing one with the same key; only within a transaction."""
         shape = TABLES[table]
         row = shape.row(values)
         key = row[: shape.keys]
@@ -259,15 +258,15 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """All that is written within it is in the file when it ends, or nothing of it.
+        """Save everything that is written within the block when it ends, or none of it.
 
         Args:
-            durable: whether it must survive a power cut. Without this it survives a killed
-                process, and costs no wait for the disk.
+            durable: whether it must survive a power cut. If False it survives a killed process
+                only, and does not wait for the disk.
 
         Raises:
             Taken: another search has taken over the study.
-            OSError, ValueError: it could not be written; nothing of it was.
+            OSError, ValueError: it could not be written, and none of it was.
         """
         if self._database.in_transaction:
             yield  # part of the outer one
@@ -288,12 +287,13 @@ class Database:
             raise
 
     def settle(self) -> None:
-        """Move what was committed into the file itself; then a power cut does not undo it.
+        """Move committed rows from the log into the file, so that a power cut cannot undo them.
 
-        While somebody reads an earlier state of the file, it stays in the log, as safe.
+        While somebody reads an earlier state of the file they stay in the log, where they are
+        just as safe.
         """
         self._run("pragma synchronous = full")
-        self._run("pragma busy_timeout = 0")  # a reader is not waited for: next time, then
+        self._run("pragma busy_timeout = 0")  # do not wait for a reader: do it next time
         try:
             ((busy, _, _),) = self.select("pragma wal_checkpoint(truncate)")
             log = self.path.with_name(ASIDE[0])
@@ -323,15 +323,15 @@ class Database:
         if left:
             raise ValueError(
                 f"{_where(self.path)} is missing, and {' and '.join(left)} beside it may hold its "
-                "newest trials; put the file back, or delete what is left of it, or write another "
+                "newest trials; put the file back, delete these as well, or write another "
                 "directory"
             )
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
             self._database = database
             self._make_tables()
             content = bytearray(database.serialize())
-        content[18:20] = b"\2\2"  # in the header: it has a write-ahead log from the beginning
-        # whole or not at all: a file of SQLite that is being made looks like one that was cut off
+        content[18:20] = b"\2\2"  # in the header: uses a write-ahead log from the start
+        # atomically: an SQLite file that is being created looks like a truncated one
         write_whole(self.path, bytes(content))
 
     def _make_tables(self) -> None:
@@ -344,7 +344,7 @@ class Database:
         self.put("study", ("sums", json.dumps(self._sums)))
 
     def _migrate(self, found: int | None) -> None:
-        """Make format 2 of format 1, which had no checksums, or of a file without tables."""
+        """Convert format 1, which had no checksums, or a file without tables, to format 2."""
         self._run("pragma foreign_keys = off")
         with self.transaction():
             rows = {}
@@ -380,7 +380,7 @@ class Database:
             return
         found = self.select("select value from study where name = 'holder'")
         if found != [(json.dumps(self._holder),)]:
-            raise Taken(self.path.parent, "another search has opened the study since")
+            raise Taken(self.path.parent, "another search has opened the study in the meantime")
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
         with self._clear():
@@ -391,7 +391,7 @@ class Database:
         try:
             yield
         except sqlite3.ProgrammingError:
-            raise  # ours, and not the file's
+            raise  # a bug of ours, not a fault of the file
         except UNREADABLE as error:
             raise explained(error, self.path) from error
 
@@ -400,31 +400,31 @@ class Database:
 
 
 def checksum(table: str, row: Sequence[Any]) -> int:
-    """Of the values of a row; another table's row, or another key, has another one."""
+    """Return the checksum of a row, which depends on its table, key and values."""
     text = json.dumps([table, *row], default=repr)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 def examine(path: Path) -> int | None:
-    """Read the whole file, and change nothing.
+    """Read and check the complete file, without changing anything.
 
     Returns:
-        Its format; None where it is a file of SQLite in which nothing was written yet.
+        Its format; None for an SQLite file to which nothing was written yet.
 
     Raises:
-        ValueError: it is no study, of another format, or damaged.
+        ValueError: not a study, of another format, or damaged.
         OSError: it cannot be read.
     """
     head = _head(path)
     log, _, journal = (_size(path.with_name(name)) for name in ASIDE)
-    # without a log nothing need be made beside the file to read it; a journal, of a killed write
-    # where there can be no log, must be rolled back before anything can be read
+    # without a log, open it as immutable: then SQLite creates no files beside it. A journal, left
+    # by a killed write on a file system without a log, must be rolled back before reading.
     mode = "rw" if journal else "ro" if log else "ro&immutable=1"
     address = f"{path.as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            # what is no longer text must not stop the reading of the rest
+            # text that cannot be decoded must not keep us from reading the rest
             database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             return _examine(database, path, head)
     except UNREADABLE as error:
@@ -434,24 +434,24 @@ def examine(path: Path) -> int | None:
 def _head(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError(f"{_where(path)} is no file; remove it, or write another directory")
+            raise ValueError(f"{_where(path)} is not a file; remove it, or write another directory")
         with open(path, "rb") as file:
             head = file.read(100)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{_where(path)} cannot be read ({error.strerror}); see to it that you may read and "
+            f"{_where(path)} cannot be read ({error.strerror}); make sure that you may read and "
             "write it, or write another directory",
         ) from error
     if not head:
         raise ValueError(
-            f"{_where(path)} is empty: it was cut off, or a search was killed while it began. Put "
-            "back a copy of it; or delete it, if it held no trial, or write another directory"
+            f"{_where(path)} is empty: it was truncated, or a search was killed as it began. "
+            "Restore a backup copy; or delete it if it held no trial, or write another directory"
         )
     if not head.startswith(b"SQLite format 3\0"):
         raise ValueError(
-            f"{_where(path)} in it is no study (file is not a database), or its first bytes are "
-            "damaged; put back a copy of it, or write another directory"
+            f"{_where(path)} in it is not a study (file is not a database), or its first bytes are "
+            "damaged; restore a backup copy, or write another directory"
         )
     return head
 
@@ -464,7 +464,7 @@ def _examine(database: sqlite3.Connection, path: Path, head: bytes) -> int | Non
     if application != APPLICATION and not found.keys() & TABLES.keys():
         tables = ", ".join(map(repr, list(found)[:5])) or "none"
         raise ValueError(
-            f"{_where(path)} in it is no study (its tables: {tables}); write another directory"
+            f"{_where(path)} in it is not a study (its tables: {tables}); write another directory"
         )
     version = _format(database, path)
     wrong = [
@@ -479,7 +479,7 @@ def _examine(database: sqlite3.Connection, path: Path, head: bytes) -> int | Non
     if gaps:
         wrong.append(f"trial {' and '.join(gaps[:5])} is missing")
     wrong += [
-        f"a row of {table} names a trial that is not there"
+        f"a row of {table} names a trial that does not exist"
         for table, *_ in database.execute("pragma foreign_key_check").fetchmany(3)
     ]
     trials = _damaged(rows, version, wrong)
@@ -495,7 +495,7 @@ def _format(database: sqlite3.Connection, path: Path) -> int:
         raise ValueError(
             f"{_where(path)} has format {_short(text)}, and this version reads 1 and {FORMAT}; "
             "install the version that wrote it, or write another directory. If this version wrote "
-            "it, the file is damaged: put back a copy of it"
+            "it, the file is damaged: restore a backup copy"
         )
     return int(text)
 
@@ -521,20 +521,20 @@ def _integrity(database: sqlite3.Connection) -> list[str]:
 def _rows(
     database: sqlite3.Connection, name: str, version: int, wrong: list[str]
 ) -> list[tuple[Any, ...]]:
-    """All rows that can be read, each with its checksum last where the format has them."""
+    """Return all rows that can be read, each with its checksum last if the format has them."""
     columns = [*TABLES[name].columns, *(["checksum"] if version > 1 else [])]
     found: list[tuple[Any, ...]] = []
     try:
         found.extend(database.execute(f"select {', '.join(columns)} from {name}"))
     except UNREADABLE as error:
-        wrong.append(f"table {name} could be read to its row {len(found)} only ({error})")
+        wrong.append(f"table {name} could be read only up to row {len(found)} ({error})")
     return found
 
 
 def _damaged(
     rows: dict[str, list[tuple[Any, ...]]], version: int, wrong: list[str]
 ) -> dict[Any, list[str]]:
-    """What is wrong with which trial; what is wrong with the study goes into `wrong`."""
+    """Return the damage by trial, and append damage to the study itself to `wrong`."""
     trials: dict[Any, list[str]] = {}
     sums: dict[str, list[int]] = {}
     for name, table in TABLES.items():
@@ -545,7 +545,7 @@ def _damaged(
             else:
                 *row, written = row  # type: ignore[assignment]
                 if written != checksum(name, row):
-                    why = "its checksum does not fit"
+                    why = "its checksum does not match"
                 elif (name, row[0]) == ("study", "sums"):
                     sums = json.loads(row[1])
             if why is None:
@@ -561,9 +561,9 @@ def _damaged(
     for name, (n, total) in sums.items():
         own = [r for r in rows[name] if (name, r[0]) != ("study", "sums")]
         if len(own) != n:
-            wrong.append(f"table {name} has {len(own)} rows and had {n}")
+            wrong.append(f"table {name} has {len(own)} rows instead of {n}")
         elif not trials and not wrong and sum(r[-1] for r in own) % 2**64 != total:
-            wrong.append(f"table {name} holds rows of an earlier time")
+            wrong.append(f"table {name} holds rows of an earlier version of the file")
     return trials
 
 
@@ -573,18 +573,18 @@ def _account(
     wrong: list[str],
     trials: dict[Any, list[str]],
 ) -> str:
-    """What is damaged, what is whole, and how to go on."""
+    """Describe what is damaged, what is intact, and how to resume."""
     there = {row[0] for row in rows["trials"]}
     whole = len(there - trials.keys())
-    parts = [f"{whole} of {len(there | trials.keys())} trials that can be read are whole"]
+    parts = [f"{whole} of {len(there | trials.keys())} trials that can be read are intact"]
     for trial in list(trials)[:5]:
         parts.append(f"trial {_short(trial)} is damaged: {', '.join(trials[trial][:3])}")
     if len(trials) > 5:
-        parts.append(f"and {len(trials) - 5} more trials are")
+        parts.append(f"and {len(trials) - 5} more trials are damaged")
     return (
-        f"{_where(path)} is damaged: {'; '.join([*parts, *wrong[:8]])}. Put back a copy of it, and "
-        "the same call resumes from there. Or write another directory, where enqueue=[...] takes "
-        "the values of trials that are whole: pandas.read_sql('select * from trials', "
+        f"{_where(path)} is damaged: {'; '.join([*parts, *wrong[:8]])}. Restore a backup copy, and "
+        "the same call resumes from there. Or write another directory, and pass the values of "
+        "intact trials to enqueue=[...]: pandas.read_sql('select * from trials', "
         f"sqlite3.connect({str(path)!r})) reads them"
     )
 
@@ -593,11 +593,11 @@ def _account(
 
 
 def explained(error: Exception, path: Path) -> Exception:
-    """The error of SQLite as one that names the file and says what to do."""
+    """Turn an error of SQLite into one that names the file and says what to do."""
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF
     where = _where(path)
-    again = "what was saved before is whole, and the same call resumes from there"
+    again = "everything saved before is intact, and the same call resumes from there"
     full = _disk_is_full(path)
     if (
         kind == sqlite3.SQLITE_FULL
@@ -614,34 +614,34 @@ def explained(error: Exception, path: Path) -> Exception:
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return OSError(
             errno.EBUSY,
-            f"{where} is being written by another program ({error}); end that; {again}",
+            f"{where} is being written to by another program ({error}); end it; {again}",
         )
     if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         number, why = _refused(path)
         return OSError(
             number,
-            f"{where} cannot be opened for writing ({why or error}); see to it that you may write "
-            "it and the folder, or write another directory",
+            f"{where} cannot be opened for writing ({why or error}); make sure that you may write "
+            "to it and to the folder, or write another directory",
         )
     if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS):
         name = getattr(error, "sqlite_errorname", "")
         return OSError(
             errno.EIO,
             f"{where} could not be read or written ({error}, {name}): the disk or the file system "
-            f"reports a fault. See to it that it works; {again}",
+            f"reports a fault. Check it; {again}",
         )
     if kind == sqlite3.SQLITE_NOTADB:
         return ValueError(
-            f"{where} in it is no study ({error}), or its first bytes are damaged; put back a copy "
-            "of it, or write another directory"
+            f"{where} in it is not a study ({error}), or its first bytes are damaged; restore a "
+            "backup copy, or write another directory"
         )
     if kind == sqlite3.SQLITE_CONSTRAINT:
         return ValueError(
             f"{where} holds other trials than this search wrote ({error}): another program has "
-            "changed it. Put back a copy of it, or write another directory"
+            "changed it. Restore a backup copy, or write another directory"
         )
     return ValueError(
-        f"{where} is damaged ({error}); put back a copy of it, and the same call resumes from "
+        f"{where} is damaged ({error}); restore a backup copy, and the same call resumes from "
         "there, or write another directory"
     )
 
@@ -649,18 +649,18 @@ def explained(error: Exception, path: Path) -> Exception:
 def _disk_is_full(path: Path) -> bool:
     try:
         return shutil.disk_usage(path.parent).free < 2**16
-    except OSError:  # the folder is gone, and that is not what is asked
+    except OSError:  # the folder is gone, which is another error
         return False
 
 
 def _refused(path: Path) -> tuple[int, str]:
-    """Why the file cannot be opened, where trying again tells."""
+    """Return why the file cannot be opened, if trying again shows it."""
     try:
         os.close(os.open(path, os.O_RDWR))
     except OSError as error:
         return error.errno or errno.EACCES, error.strerror or ""
     if not os.access(path.parent, os.W_OK):
-        return errno.EACCES, f"{str(path.parent)!r} may not be written"
+        return errno.EACCES, f"{str(path.parent)!r} is not writable"
     return errno.EACCES, ""
 
 
@@ -714,7 +714,7 @@ def _stored(value: Any, column: tuple[type, bool]) -> Any:
         return number if number == number else None
     if column[0] is int:
         return int(value)
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")  # half of a pair is no text
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
 
 
 def _short(value: Any) -> str:

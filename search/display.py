@@ -1,6 +1,6 @@
 """What a person sees of a search while it runs: a live table, plain lines, or nothing.
 
-Responsible for what is shown and when, and for giving the terminal back. Not for the text of a
+Responsible for what is shown and when, and for restoring the terminal. Not for the text about a
 finished study (`summary`).
 """
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes a few milliseconds: about 1% of it
-FAILURES = 3  # reasons below the live table
-REASON = 200  # characters of a reason in a plain line
-FREE_LINES = 50  # of ordinary trials, before they are thinned out
-SECONDS_A_LINE = 10.0  # which pay for one more
+SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes about 1% of this
+FAILURES = 3  # number of reasons shown below the live table
+REASON = 200  # maximum number of characters of a reason in a plain line
+FREE_LINES = 50  # lines about ordinary trials before some are left out
+SECONDS_PER_LINE = 10.0  # after these, one more such line
 
 
 class Display(SearchCallback):
-    """Shows a search in the way that suits the output; a search adds it by itself.
+    """Show a search in the way that suits the output; a search adds this callback by itself.
 
     Args:
         verbose: 1 or "auto": a live table on a terminal or in a notebook (with ipywidgets), plain
             lines elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
-            in a file or a pipe: it takes hours, and may run where nobody looks but at its log.
+            in a file or a pipe: it takes hours, and its log may be the only thing people look at.
 
     Raises:
         ValueError: another `verbose`.
@@ -47,7 +47,7 @@ class Display(SearchCallback):
         self._shown = SearchCallback()
 
     def on_search_begin(self, study: Study) -> None:
-        """Choose what shows it: only now is it known where the output goes."""
+        """Choose how to show it: only now is it known where the output goes."""
         if not self.verbose:
             return
         console = None if self.verbose == 2 else _moving()
@@ -55,11 +55,11 @@ class Display(SearchCallback):
         self._shown.on_search_begin(study)
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
-        """Show a trial that begins."""
+        """Show that a trial started."""
         self._shown.on_trial_begin(study, trial)
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
-        """Show what it came to."""
+        """Show how a trial ended."""
         self._shown.on_trial_end(study, trial)
 
     def on_wait(self, study: Study) -> None:
@@ -67,12 +67,12 @@ class Display(SearchCallback):
         self._shown.on_wait(study)
 
     def on_search_end(self, study: Study) -> None:
-        """Show what the search came to, and give the terminal back."""
+        """Show the outcome of the search, and restore the terminal."""
         self._shown.on_search_end(study)
 
 
 class _Counting(SearchCallback):
-    """Keeps count, so that a study of thousands of trials is not counted anew at each of them."""
+    """Keep running counts, so as not to count thousands of trials again when each ends."""
 
     def on_search_begin(self, study: Study) -> None:
         states = [trial.state for trial in study.trials]
@@ -104,23 +104,23 @@ class _Counting(SearchCallback):
         return self.completed + self.failed
 
     def remaining(self, study: Study) -> float | None:
-        """Seconds until the search ends, as far as one can know; otherwise None.
+        """Estimate the seconds until the search ends; None if they cannot be estimated.
 
-        A trial is taken to last as long as the mean of those that have ended in this call, failed
-        ones among them, as soon as one has completed; or longer, if they ended less often than
-        busy workers would have it. With a budget of epochs, and of halvings and Hyperband, whose
-        later trials train for longer, only the end by `max_seconds` is known.
+        A trial is assumed to take the mean time of those that ended in this call, failed ones
+        included, once one has completed; or longer, if trials ended less often than busy workers
+        would end them. With a budget of epochs, and for halving and Hyperband, whose later trials
+        train longer, the only known end is `max_seconds`.
         """
         if not self._one_completed or not self._seconds:
             return None
         mean = sum(self._seconds) / len(self._seconds)
         if len(self._ends) > 1:
-            # workers may wait for a proposer, and the beginning of a short trial is noticed late
+            # workers may wait for a proposer, and the start of a short trial is noticed late
             pause = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
             mean = max(mean, pause * study.workers)
         now = time.time()
         rest = [max(mean - (_taken(t, now) or 0.0), 0.0) for t in self.running.values()]
-        free = sorted(rest + [0.0] * (study.workers - len(rest)))  # when each worker is
+        free = sorted(rest + [0.0] * (study.workers - len(rest)))  # when each worker becomes free
         ends = []
         by_trials = study.max_epochs is None and not self._rungs
         if study.max_trials is not None and by_trials:
@@ -130,31 +130,31 @@ class _Counting(SearchCallback):
         if study.max_seconds is not None:
             left = study.max_seconds - study.seconds
             ends.append(left + mean if left > 0 else free[-1])
-        # 0: those that run have taken longer than the mean, and nobody knows how long they will
+        # 0: running trials have taken longer than the mean, and how much longer is unknown
         return min(ends, default=0.0) or None
 
 
 class Lines(_Counting):
-    """One plain line at the end of each trial, for logs and files.
+    """One plain line when each trial ends, for logs and files.
 
-    Failures and new bests always have their line. Other trials have it while there are no more such
-    lines than fifty and one for each ten seconds of the search; a line then says how many were left
-    out before it. So thousands of fast trials do not flood a log, and slow ones are all in it.
+    Failures and new bests always get a line. Other trials get one as long as there are no more such
+    lines than fifty plus one per ten seconds of the search; the next line says how many were left
+    out. So thousands of fast trials do not flood a log, and slow ones all appear in it.
     """
 
     def on_search_begin(self, study: Study) -> None:
-        """Say what is searched."""
+        """Print what is searched."""
         super().on_search_begin(study)
         self._lines = self._left_out = 0
         told = [f"{study.workers} worker{'s'[: study.workers > 1]}"]
         if study.directory is not None:
             told.append(f"in {printable(study.directory)}")
         if study.max_seconds is not None:
-            told.insert(0, f"no trial begins after {duration(study.max_seconds)}")
+            told.insert(0, f"no trial starts after {duration(study.max_seconds)}")
         if study.max_trials is not None:
             told.insert(0, f"{study.max_trials} trials")
         if study.trials:
-            told.append(f"going on after {_counts(self)}")
+            told.append(f"resuming after {_counts(self)}")
         _print(f"search for the {_aim(study)}: {', '.join(told)}")
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
@@ -162,7 +162,7 @@ class Lines(_Counting):
         super().on_trial_end(study, trial)
         best = study.best
         if trial.state == "completed" and best is not None and best.id != trial.id:
-            if self._lines >= FREE_LINES + study.seconds / SECONDS_A_LINE:
+            if self._lines >= FREE_LINES + study.seconds / SECONDS_PER_LINE:
                 self._left_out += 1
                 return
             self._lines += 1
@@ -187,7 +187,7 @@ class Lines(_Counting):
         _print(line)
 
     def on_search_end(self, study: Study) -> None:
-        """Say what it came to."""
+        """Print the outcome."""
         line = f"search ended after {duration(study.seconds)}: {_counts(self)}"
         if self.running:
             line += f", {len(self.running)} not ended"
@@ -199,12 +199,12 @@ class Lines(_Counting):
 
 
 class LiveTable(_Counting):
-    """A table that is drawn anew in its place, a few times a second.
+    """A table that is redrawn in place, a few times per second.
 
     What the program prints meanwhile appears above it.
 
     Args:
-        console: where to; it must be able to move the cursor, or be a notebook's.
+        console: where to draw; it must be able to move the cursor, or be a notebook's.
     """
 
     def __init__(self, console: Console) -> None:
@@ -221,40 +221,40 @@ class LiveTable(_Counting):
             self._table(study),
             console=self._console,
             auto_refresh=False,
-            # In a notebook the table has a place of its own, and rich's stream, flushed by IPython
+            # In a notebook the table has its own place, and rich's stream, which IPython flushes
             # whenever it shows something, would call itself for ever.
             redirect_stdout=not self._console.is_jupyter,
-            # errors that go to a file shall stay there
+            # errors that are redirected to a file must stay there
             redirect_stderr=not self._console.is_jupyter and _is_terminal(sys.stderr),
         )
-        self._live.start(refresh=True)  # gives the terminal back if it cannot draw
+        self._live.start(refresh=True)  # restores the terminal if it cannot draw
         self._drawn = time.monotonic()
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
-        """Add it to those that run."""
+        """Add the trial to the running ones."""
         super().on_trial_begin(study, trial)
         self._draw_in_time(study)
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
-        """Remove it from those that run."""
+        """Remove the trial from the running ones."""
         super().on_trial_end(study, trial)
         if trial.state == "failed":
             self._failures.append(f"trial {trial.id}: {reason(trial.error)}")
         self._draw_in_time(study)
 
     def on_wait(self, study: Study) -> None:
-        """Draw the time that has passed."""
+        """Redraw the elapsed time."""
         self._draw_in_time(study)
 
     def on_search_end(self, study: Study) -> None:
-        """Leave the table as it is at the end, and show the cursor."""
+        """Leave the final table on the screen, and show the cursor."""
         if self._live is None:
             return
         live, self._live = self._live, None
         try:
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
-                    stream.flush()  # a line that was begun would be lost with rich's stream
+                    stream.flush()  # an unfinished line would be lost with rich's stream
             live.update(self._table(study, over=True), refresh=True)
         finally:
             live.stop()
@@ -275,8 +275,8 @@ class LiveTable(_Counting):
         ]
         if over or not self.running:
             return Group(head, *below)
-        # a live display must not be higher than the terminal: one line each for the space between,
-        # the names of the columns, those that do not fit, and the cursor
+        # a live display must not be higher than the terminal: one line each for the blank line, the
+        # column names, "and N more", and the cursor
         used = len(self._console.render_lines(head)) + len(below) + 4
         rows = max(self._console.height - used, 1)
         if len(self.running) > rows:
@@ -293,7 +293,7 @@ class LiveTable(_Counting):
         if self.failed:
             ended.append(f", {self.failed} failed", style="red")
         if over and self.running:
-            ended.append(f", {len(self.running)} broken off")
+            ended.append(f", {len(self.running)} interrupted")
         passed = duration(round(study.seconds))
         remaining = self.remaining(study)
         known = "unknown" if remaining is None else f"about {duration(round(remaining))}"
@@ -321,7 +321,7 @@ class LiveTable(_Counting):
         table.add_column("running", justify="right", no_wrap=True)
         if again:
             table.add_column("attempt", justify="right", no_wrap=True)
-        # the only column that becomes narrower for want of room
+        # the only column that shrinks if there is not enough room
         table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")
         now = time.time()
         for trial in shown:
@@ -334,15 +334,15 @@ class LiveTable(_Counting):
 
 
 def _moving() -> Console | None:
-    """The console of the standard output, if a live display can move on it."""
+    """Return the console of the standard output, if a live display works on it."""
     from rich.console import Console
 
-    # what the program prints passes through it, and may hold brackets
+    # what the program prints passes through it, and may contain brackets
     console = Console(markup=False, emoji=False, highlight=False)
     if console.is_jupyter:
-        # rich moves a display there by means of ipywidgets, and shows none without it
+        # rich needs ipywidgets for a live display in a notebook, and shows nothing without it
         return console if importlib.util.find_spec("ipywidgets") is not None else None
-    # FORCE_COLOR makes rich take a file for a terminal
+    # with FORCE_COLOR rich takes a file for a terminal
     possible = console.is_interactive and _is_terminal(console.file)
     return console if possible and not console.options.ascii_only else None
 
@@ -355,7 +355,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _taken(trial: Trial, now: float | None = None) -> float | None:
-    """The seconds of its last attempt; None if it did not begin or, without `now`, not end."""
+    """Return the seconds of the last attempt; None if it did not start or, without `now`, end."""
     until = trial.ended if now is None else now
     if trial.started is None or until is None:
         return None
@@ -375,6 +375,6 @@ def _counts(counts: _Counting) -> str:
 
 
 def _print(line: str) -> None:
-    # a name that the output cannot write must not end a search
+    # a character that the output cannot encode must not end a search
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

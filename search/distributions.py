@@ -1,7 +1,7 @@
 """A space as scikit-learn's own searches take it: lists for a grid, distributions to draw from.
 
-Responsible for GridSearchCV, RandomizedSearchCV and their halving kin over a Trainer's annotated
-domains. Not for drawing (`space.from_unit`), nor for our own searches, which take a Space as it is.
+Responsible for GridSearchCV, RandomizedSearchCV and their halving variants over a Trainer's
+annotated domains. Not for drawing (`space.from_unit`), nor for our searches, which take a Space.
 
     RandomizedSearchCV(trainer, distributions(trainer), n_iter=20)
     GridSearchCV(trainer, grid(trainer, {"learning_rate": Float(1e-4, 1e-1, log=True)}, levels=4))
@@ -20,14 +20,14 @@ from trainer.hyperparameters import Domain, Int
 
 
 def grid(estimator: Any, space: Any = None, levels: int = LEVELS) -> dict[str, list[Any]]:
-    """The values of a grid by parameter, for GridSearchCV and ParameterGrid.
+    """Return the grid values of each parameter, for GridSearchCV and ParameterGrid.
 
     Args:
-        estimator, space: as of Space.of.
-        levels: how many values to take of a domain without steps, at least 2; see Space.grid.
+        estimator, space: as in Space.of.
+        levels: number of values of a domain without steps, at least 2; see Space.grid.
 
     Raises:
-        TypeError, ValueError: no such space, or a parameter with a condition.
+        TypeError, ValueError: not a valid space, or a parameter with a condition.
     """
     integer("levels", levels, low=2)
     domains = _unconditional(estimator, space)
@@ -35,16 +35,16 @@ def grid(estimator: Any, space: Any = None, levels: int = LEVELS) -> dict[str, l
 
 
 def distributions(estimator: Any, space: Any = None) -> dict[str, Any]:
-    """What to draw from by parameter, for RandomizedSearchCV and ParameterSampler.
+    """Return the distribution of each parameter, for RandomizedSearchCV and ParameterSampler.
 
-    Where all values of a domain are equally likely they are given as a sequence: scikit-learn
-    draws without repetition if all domains are.
+    A domain whose values are all equally likely becomes a list: scikit-learn draws without
+    replacement if all parameters are lists.
 
     Args:
-        estimator, space: as of Space.of.
+        estimator, space: as in Space.of.
 
     Raises:
-        TypeError, ValueError: no such space, or a parameter with a condition.
+        TypeError, ValueError: not a valid space, or a parameter with a condition.
     """
     return {name: _drawn(domain) for name, domain in _unconditional(estimator, space).items()}
 
@@ -54,16 +54,16 @@ class Distribution:
     """A domain that scikit-learn can draw from.
 
     Attributes:
-        domain: whose own distribution it is: uniform, or uniform in the logarithm.
+        domain: to draw from, uniformly, or uniformly in the logarithm.
     """
 
     domain: Domain
 
     def rvs(self, random_state: Any = None) -> Any:
-        """One value.
+        """Draw one value.
 
         Args:
-            random_state: a seed, a numpy RandomState, or None for NumPy's own.
+            random_state: a seed, a numpy RandomState, or None for NumPy's global one.
         """
         return from_unit(self.domain, float(check_random_state(random_state).random_sample()))
 
@@ -73,9 +73,9 @@ def _unconditional(estimator: Any, space: Any) -> dict[str, Domain]:
     for name, domain in domains.items():
         if domain.when:
             raise ValueError(
-                f"{name}: when={dict(domain.when)!r} has no form in scikit-learn's grids and "
-                f"distributions; leave it out, space={[n for n in domains if n != name]!r}, or "
-                "write search.SklearnSearch, which knows conditions"
+                f"{name}: when={dict(domain.when)!r} has no equivalent in scikit-learn's grids and "
+                f"distributions; leave {name} out, space={[n for n in domains if n != name]!r}, or "
+                "write search.SklearnSearch, which supports conditions"
             )
     return dict(domains)
 

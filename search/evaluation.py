@@ -1,7 +1,7 @@
-"""What a worker does with a trial: fit the estimator with its parameters, and measure it.
+"""What a worker does with a trial: fit the estimator with its parameters, and score it.
 
-Responsible for one trial from its parameters to its result: splits, repetitions, seeds, and going
-on from another trial's last state. Not for choosing trials, nor for processes.
+Responsible for one trial from its parameters to its result: splits, repetitions, seeds, and
+resuming from another trial's last state. Not for choosing trials, nor for processes.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from trainer.checks import near_names
 from trainer.holding import Hold, InUse
 from trainer.streams import is_stream
 
-REHEARSED_ROWS = 64  # and two of each class
-SECONDS_UNTIL_FREE = 20.0  # of a run's folder: workers of a killed coordinator end by themselves
+REHEARSED_ROWS = 64  # plus two of each class
+SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Fit once on a few rows, before the first trial, to see that it can be done.
+    """A fit on a few rows before the first trial, to check that it works.
 
-    Where it cannot with so few, it is done with all.
+    If it fails with so few rows, it is done with all.
 
     Attributes:
         params: to fit with.
-        refit: whether also as the refit will do it, without validation data.
+        refit: whether to fit also as the refit will, without validation data.
     """
 
     params: Point
@@ -47,15 +47,15 @@ class Rehearsal:
 
 
 class Evaluation:
-    """The work of a worker; it is pickled once, and called for each trial.
+    """The work of a worker; pickled once, and called for each trial.
 
     Args:
         estimator: not fitted.
         measure: what the score is.
-        data: the data, or the file of `search.data.keep` that holds them.
-        splits: rows to train and to test on; none: the data have validation data.
-        executions: fits of each split.
-        folders: of the states of trials, where they are to go on after a kill, or from a parent.
+        data: the data, or the file that `search.data.keep` wrote.
+        splits: rows to train and to test on; empty: the data have validation data.
+        executions: number of fits per split.
+        folders: of the trials' states, if trials resume after a kill or from a parent.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Evaluation:
         self._folders = folders
 
     def warm_up(self) -> None:
-        """Import what trials will need, and map the data."""
+        """Import what trials will need, and memory-map the data."""
         if trainer_in(self._estimator)[1] is not None:
-            import keras  # noqa: F401 (only so that the first trial finds it loaded)
+            import keras  # noqa: F401 (so that the first trial finds it loaded)
         self._load()
 
     def __call__(self, job: Job | Rehearsal) -> Result | None:
@@ -94,7 +94,7 @@ class Evaluation:
         ]
         scores = [fold.score for fold in folds]
         whole = [score for score in scores if score is not None]
-        # adding in one order always, and not as NumPy does, which depends on the number
+        # always add in the same order; NumPy's order depends on the number of values
         score = sum(whole) / len(scores) if len(whole) == len(scores) else None
         names = dict.fromkeys(name for fold in folds for name in fold.metrics)
         metrics = {
@@ -117,7 +117,7 @@ class Evaluation:
         if trainer is None:
             test_parts = fit(estimator, train)
         else:
-            # the estimator's own folder is for one training: that of the best, on all rows
+            # the estimator's own folder is for a single training: the refit on all rows
             changed: dict[str, Any] = {"verbose": 0, "run_dir": None}
             if job.epochs is not None:
                 changed["epochs"] = job.epochs
@@ -142,7 +142,7 @@ class Evaluation:
         )
 
     def _parts(self, data: Data, fold: int) -> tuple[Data, Data | None]:
-        """What to fit on, and what to score on where the score is no log."""
+        """Return what to fit on, and what to score on unless the score is a log."""
         if self._splits:
             split = self._splits[fold]
             if self._measure.log:
@@ -154,7 +154,7 @@ class Evaluation:
         return data, Data(x, y)
 
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
-        """Make the folder such that fit goes on from what is to be gone on from."""
+        """Prepare the run folder so that fit resumes the trial, or from a copy of its parent."""
         assert self._folders is not None
         beside = path.with_name(f".{name}")
         for place in (path, beside):
@@ -162,14 +162,14 @@ class Evaluation:
         _wait_until_free(path)
         done = runs.finished_epochs(path)
         if done is not None and (job.parent is None or done == job.epochs):
-            # it was finished, and the coordinator was killed before it heard
+            # the run was finished, but the coordinator was killed before it got the result
             delete(beside)
-            os.replace(path, beside)  # so that a kill leaves nothing half deleted in its place
+            os.replace(path, beside)  # so that a kill leaves no half-deleted folder at `path`
         delete(beside)
         before = None if job.parent is None else self._folders.find(job.parent)
         parent = None if before is None else before / name
-        # without the parent's state, which a study that had ended does not keep, training from
-        # the beginning comes to the same numbers
+        # a study that had ended no longer has the parent's state; training from the beginning
+        # then leads to the same numbers
         if parent is not None and not path.exists() and parent.exists():
             shutil.copytree(parent, beside, symlinks=True)
             os.replace(beside, path)
@@ -222,7 +222,7 @@ class Evaluation:
 
 
 def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
-    """A clone with the parameters, whose random numbers, where it sets none, have the seed."""
+    """Return a clone with the parameters; every random_state that is None becomes the seed."""
     from sklearn.base import clone
 
     made = clone(estimator).set_params(**clone(dict(params), safe=False))
@@ -235,7 +235,7 @@ def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
 
 
 def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
-    """Fit on rows, with the validation data that a Trainer takes, transformed as it sees them.
+    """Fit on rows; a Trainer in a pipeline gets validation data transformed like its rows.
 
     Returns:
         The validation data as the Trainer saw them, or None.
@@ -251,7 +251,7 @@ def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
         x = head.fit_transform(x, data.y)
         if validation is not None and not is_stream(validation):
             validation = (head.transform(validation[0]), *validation[1:])
-        estimator.steps[:-1] = head.steps  # where they are fitted as copies
+        estimator.steps[:-1] = head.steps  # a pipeline with memory fits copies
     trainer.fit(x, data.y, validation_data=validation, resume=resume, **weight)
     return validation
 
@@ -263,7 +263,7 @@ def _wait_until_free(path: Path) -> None:
             Hold(path).release()
         except InUse:
             if time.monotonic() > until:
-                return  # fit says who holds it
+                return  # fit reports who holds it
             time.sleep(0.1)
         else:
             return
@@ -284,7 +284,7 @@ def _seed(trial: int, execution: int) -> int:
 
 
 def _few(data: Data) -> np.ndarray:
-    """Some first rows, with two of each class where y are labels of one output."""
+    """Pick the first rows, and two of each class if y are labels of one output."""
     first = np.arange(min(data.n, REHEARSED_ROWS))
     if data.y is None or isinstance(data.y, (Mapping, tuple)):
         return first
@@ -307,10 +307,10 @@ def _last(trainer: Trainer) -> dict[str, float]:
 
 
 def _log(trainer: Trainer, name: str, validation: Any) -> float:
-    """The log of the model as fit left it."""
+    """Return the log for the model as fit left it."""
     last = trainer.history_.records[-1]
     if name.startswith("val_") and trainer.callbacks_ and validation is not None:
-        # callbacks may have put back the weights of another epoch, or averaged them
+        # callbacks may have restored the weights of another epoch, or averaged them
         if is_stream(validation):
             found = trainer.evaluate(validation)
         else:
@@ -323,6 +323,6 @@ def _log(trainer: Trainer, name: str, validation: Any) -> float:
         near = near_names(name, known)
         meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(
-            f"objective={name!r}: no metric bears this name; {meant}The logs are {', '.join(known)}"
+            f"objective={name!r}: there is no such metric; {meant}The logs are {', '.join(known)}"
         )
     return last[name]

@@ -1,13 +1,12 @@
-"""The folders of trials in a study's directory: which are the study's own, and their deletion.
+"""The folders of trials in a study's directory: which ones are the study's, and their deletion.
 
-Responsible for deleting nothing that the study did not make. A folder of a trial holds a mark, a
-small file that names the study and the trial; one without it is a stranger's, and is neither
-deleted nor written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what
-trials keep in theirs.
+Responsible for deleting nothing that the study did not make. A trial's folder holds a mark, a small
+file that names the study and the trial; a folder without it is foreign, and is neither deleted nor
+written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what trials put in it.
 
     trials/3/                   the states of trial 3
     trials/3/.trial.json        its mark, written before anything else in it
-    trials/3-IDENTITY/          the same, where a stranger's folder has the name 3
+    trials/3-IDENTITY/          the same, if a foreign folder has the name 3
     trials/.3-IDENTITY/         being made or deleted; a kill may leave it
 """
 
@@ -26,18 +25,18 @@ from pathlib import Path
 from trainer.files import write_whole
 
 MARK = ".trial.json"
-LARGEST = 2**20  # bytes of a mark, or of a config.json, that are read
+LARGEST = 2**20  # maximum bytes read of a mark or a config.json
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_OF_A_RUN = {"format", "class", "fields", "run"}  # in the config.json of one
+_OF_A_RUN = {"format", "class", "fields", "run"}  # keys in a run's config.json
 
 
 class TrialFolders:
     """The folder trials/ of a study.
 
     Args:
-        path: of it; it is made with the first trial's.
+        path: of the folder; created along with the first trial's.
         study: the identity of the study.
     """
 
@@ -46,14 +45,14 @@ class TrialFolders:
         self._study = study
 
     def find(self, trial: int) -> Path | None:
-        """The folder of a trial; None if there is none that is ours."""
+        """Return the folder of a trial; None if the study has none."""
         for path in self._places(trial):
             if self._marked(path, trial):
                 return path
         return None
 
     def make(self, trial: int) -> Path:
-        """The folder of a trial, made if it is not there.
+        """Return the folder of a trial, created if it does not exist.
 
         Raises:
             OSError: it cannot be made.
@@ -69,24 +68,26 @@ class TrialFolders:
             _write_mark(beside, self._mark(trial))
             free = [path for path in places if not os.path.lexists(path)]
             if not free:
-                raise FileExistsError(errno.EEXIST, f"{places[-1].name!r} is not of this study")
+                raise FileExistsError(
+                    errno.EEXIST, f"{places[-1].name!r} does not belong to this study; move it away"
+                )
             os.rename(beside, free[0])
         except OSError as error:
             raise OSError(
                 error.errno,
                 f"directory={str(self.path.parent)!r}: the folder of trial {trial} in "
-                f"{self.path.name} could not be made ({error.strerror}); see to it that the disk "
-                "has room and that you may write there",
+                f"{self.path.name} could not be made ({error.strerror}); make sure that the "
+                "disk has room and that you may write there",
             ) from error
         return free[0]
 
     def numbers(self) -> list[int]:
-        """The trials that have a folder."""
+        """Return the trials that have a folder."""
         found = {number for entry in self._entries() if (number := self._number(entry)) is not None}
         return sorted(found)
 
     def discard(self, trial: int) -> None:
-        """Delete the folder of a trial, if there is one; a kill leaves it whole or out of sight.
+        """Delete the folder of a trial, if any; after a kill it is complete or hidden.
 
         Raises:
             OSError: it cannot be deleted.
@@ -99,7 +100,7 @@ class TrialFolders:
             self._remove(beside, trial)
 
     def clean(self) -> None:
-        """Delete what killed searches left half made or half deleted.
+        """Delete folders that killed searches left half made or half deleted.
 
         Raises:
             OSError: it cannot be deleted.
@@ -110,11 +111,11 @@ class TrialFolders:
                 self._remove(entry, int(match[1]))
 
     def strangers(self) -> list[str]:
-        """The names of what is there and not of this study."""
+        """Return the names of entries that do not belong to this study."""
         return sorted(e.name for e in self._entries() if self._number(e) is None)
 
     def refuse_links(self) -> None:
-        """See that no name that a search would use leads elsewhere.
+        """Check that no name that a search would use is a link.
 
         Raises:
             ValueError: naming the link.
@@ -122,8 +123,8 @@ class TrialFolders:
         refuse_link(self.path)
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise ValueError(
-                f"directory={str(self.path.parent)!r}: {self.path.name} in it is no folder; move "
-                "it away, or write another directory"
+                f"directory={str(self.path.parent)!r}: {self.path.name} in it is not a folder; "
+                "move it away, or write another directory"
             )
         own = re.compile(rf"{_NUMBER.pattern}|\.?({_NUMBER.pattern})-{self._study}")
         for entry in self._entries():
@@ -134,12 +135,12 @@ class TrialFolders:
                     refuse_link(run, self.path.parent)
 
     def adopt(self, trials: int) -> None:
-        """Mark the folders that version 0.1.0 made, which did not mark them.
+        """Mark the folders that version 0.1.0 made, which it left without a mark.
 
-        They are those with the number of a trial, and nothing in them but runs.
+        They have the number of a trial as their name, and contain nothing but runs.
 
         Args:
-            trials: how many there are.
+            trials: number of trials.
         """
         for trial in range(trials):
             path, left = self.path / str(trial), self.path / f".{trial}"
@@ -165,7 +166,7 @@ class TrialFolders:
         return _is_folder(path) and start_of(path / MARK, LARGEST) == self._mark(trial)
 
     def _number(self, path: Path) -> int | None:
-        """The trial whose folder this is."""
+        """Return the trial whose folder this is, or None."""
         name = path.name.removesuffix(f"-{self._study}")
         if _NUMBER.fullmatch(name) and self._marked(path, int(name)):
             return int(name)
@@ -176,7 +177,7 @@ class TrialFolders:
             yield from sorted(self.path.iterdir())
 
     def _remove(self, beside: Path, trial: int) -> None:
-        """Delete a folder of that name if it is ours; the mark goes last."""
+        """Delete a temporary folder if it is ours; the mark is deleted last."""
         if not _is_folder(beside):
             return
         names = os.listdir(beside)
@@ -192,7 +193,7 @@ class TrialFolders:
 
 
 def delete(path: Path) -> None:
-    """Delete a file, a link (and not where it leads), or a folder with all that is in it.
+    """Delete a file, a link (not its target), or a folder with its contents.
 
     Raises:
         OSError: it cannot be deleted.
@@ -204,7 +205,7 @@ def delete(path: Path) -> None:
 
 
 def refuse_link(path: Path, directory: Path | None = None) -> None:
-    """See that a name in a study's directory does not lead elsewhere.
+    """Check that a name in a study's directory is not a link.
 
     Args:
         path: that a search would write or delete.
@@ -230,7 +231,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def start_of(path: Path, size: int) -> bytes | None:
-    """The first bytes of a file; None if it is no file, or one that we may not read."""
+    """Return the first bytes of a file; None if it is missing, not a file, or not readable."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
@@ -245,7 +246,7 @@ def start_of(path: Path, size: int) -> bytes | None:
 
 
 def _write_mark(folder: Path, content: bytes) -> None:
-    # not written beside and renamed: then a kill could leave a name that nobody knows
+    # not through a temporary file: a kill could leave it under a name that nobody recognizes
     with open(folder / MARK, "xb") as file:
         file.write(content)
         file.flush()
@@ -253,11 +254,11 @@ def _write_mark(folder: Path, content: bytes) -> None:
 
 
 def _of_0_1_0(folder: Path, *, whole: bool) -> bool:
-    """Whether a folder holds runs and nothing else; `whole`: one that can be read at least."""
+    """Whether a folder holds only runs; `whole`: at least one of them readable."""
     runs = []
     try:
         entries = list(folder.iterdir())
-    except PermissionError:  # then it is none of ours
+    except PermissionError:  # then it is not ours
         return False
     for entry in entries:
         if _TEMPORARY.fullmatch(entry.name) or entry.name == MARK:

@@ -1,12 +1,12 @@
 """A Trainer as a keras_tuner.HyperModel, for people who drive keras-tuner themselves.
 
-Responsible for training a trial with the Trainer as keras-tuner asks for it. Not for how values are
-put to keras-tuner (`hyperspace`), nor for the model that it handles (`trial_model`), nor for
-searches of our own, which survive crashes and use all cores (`coordinator`).
+Responsible for training a trial with the Trainer as keras-tuner asks for it. Not for expressing
+values in keras-tuner (`hyperspace`), nor for the model it handles (`trial_model`), nor for our own
+searches, which survive crashes and use all cores (`coordinator`).
 
-keras-tuner builds a model before it has seen data, and a Trainer's network follows its data. So
-what is built is a `TrialModel`, which gets its network by fit, or by the build configuration that
-keras-tuner keeps beside the weights of each trial: the form of the data and the labels.
+keras-tuner builds a model before it has seen data, but a Trainer's network depends on its data. So
+`build` returns a `TrialModel`, which gets its network in fit, or from the build configuration that
+keras-tuner saves beside the weights of each trial: the form of the data and the labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import keras_tuner
 from keras_tuner.errors import FailedTrialError, FatalTypeError, FatalValueError
-from keras_tuner.src.engine import tuner_utils  # its callbacks are public nowhere
+from keras_tuner.src.engine import tuner_utils  # its callbacks have no public name
 from sklearn.base import clone
 
 from search import hyperspace
@@ -32,7 +32,7 @@ from trainer import Trainer
 from trainer.checks import did_you_mean
 from trainer.history import History
 
-# what tuner.search may be given of Keras' fit: data, and fields of the Trainer
+# arguments of Keras' fit that tuner.search accepts: data, and fields of the Trainer
 _DATA = ("x", "y", "sample_weight", "validation_data")
 _FIELDS = ("epochs", "batch_size", "validation_split", "shuffle", "class_weight", "verbose")
 _EPOCHS = "tuner/epochs"
@@ -40,7 +40,7 @@ _PARENT = "tuner/trial_id"
 
 
 def hypermodel(trainer: Trainer, space: Any = None) -> TrainerHyperModel:
-    """A Trainer's models, for keras-tuner's tuners:
+    """Return a Trainer's models for keras-tuner's tuners:
 
         tuner = keras_tuner.RandomSearch(
             hypermodel(Classifier(epochs=5)), objective="val_accuracy", max_trials=10
@@ -49,18 +49,18 @@ def hypermodel(trainer: Trainer, space: Any = None) -> TrainerHyperModel:
         best = tuner.get_best_models(1)[0]  # a Keras model; best.trainer is the fitted Trainer
 
     tuner.search takes x, y, sample_weight, validation_data and callbacks as Trainer.fit and Keras
-    do, and epochs, batch_size, validation_split, shuffle, class_weight and verbose in place of the
-    Trainer's fields. The tuner's own optimizer, loss and metrics are refused: they are the
-    Trainer's. A promoted trial of Hyperband goes on from the last state of its parent, optimizer
-    and callbacks included, as if it had never stopped (a schedule over the number of epochs counts
-    those of each round), and is scored by the best epoch of the whole training.
+    do, and epochs, batch_size, validation_split, shuffle, class_weight and verbose, which override
+    the Trainer's fields. The tuner's own optimizer, loss and metrics are refused: the Trainer has
+    its own. A promoted trial of Hyperband resumes from the last state of its parent, optimizer and
+    callbacks included, as if it had never stopped (a schedule over the number of epochs counts
+    those of each round), and is scored by the best epoch of the entire training.
 
     Args:
         trainer: with the fields that are not searched.
-        space: as of Space.of: None for all annotated domains, names, or a dict of domains.
+        space: as in Space.of: None for all annotated domains, names, or a dict of domains.
 
     Raises:
-        TypeError, ValueError: no Trainer, or no such space.
+        TypeError, ValueError: not a Trainer, or not a valid space.
     """
     if not isinstance(trainer, Trainer):
         raise TypeError(
@@ -70,16 +70,16 @@ def hypermodel(trainer: Trainer, space: Any = None) -> TrainerHyperModel:
     if trainer.run_dir is not None:
         raise ValueError(
             f"run_dir={str(trainer.run_dir)!r}: all trials would share the folder; leave it None, "
-            "and give the tuner a directory"
+            "and pass a directory to the tuner"
         )
     return TrainerHyperModel(trainer, Space.of(trainer, space))
 
 
 class TrainerHyperModel(keras_tuner.HyperModel):
-    """See `hypermodel`.
+    """A HyperModel made by `hypermodel`.
 
     Attributes:
-        space: what is searched.
+        space: the space of the search.
     """
 
     def __init__(self, trainer: Trainer, space: Space) -> None:
@@ -89,7 +89,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         self._conditions = {name: hyperspace.conditions(space, name) for name in space.domains}
 
     def build(self, hp: keras_tuner.HyperParameters) -> TrialModel:
-        """The model of a trial; its network comes with its data."""
+        """Return the model of a trial; fit makes its network."""
         defaults = self._trainer.get_params(deep=True)
         for name, domain in self.space.domains.items():
             conditions = self._conditions[name]
@@ -102,7 +102,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         return TrialModel(self.trainer(hp))
 
     def trainer(self, hp: keras_tuner.HyperParameters) -> Trainer:
-        """A new Trainer with the values of `hp`, for example of tuner.get_best_hyperparameters().
+        """Return a new Trainer with the values of `hp`.
 
         Raises:
             ValueError: a value lies outside its domain.
@@ -111,7 +111,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         return made
 
     def point(self, hp: keras_tuner.HyperParameters) -> Point:
-        """The values of `hp` as the Trainer takes them, by parameter.
+        """Return the values of `hp` by parameter, as the Trainer takes them.
 
         Raises:
             ValueError: a value lies outside its domain.
@@ -126,12 +126,12 @@ class TrainerHyperModel(keras_tuner.HyperModel):
     def fit(
         self, hp: keras_tuner.HyperParameters, model: TrialModel, *args: Any, **kwargs: Any
     ) -> keras.callbacks.History:
-        """Train a trial, with the Trainer: see `hypermodel`.
+        """Train a trial with the Trainer: see `hypermodel`.
 
         Raises:
-            keras_tuner.errors.FatalValueError, FatalTypeError: arguments that no trial can have.
-            keras_tuner.errors.FailedTrialError: the objective was a number in no epoch.
-            TypeError, ValueError: as of Trainer.fit.
+            keras_tuner.errors.FatalValueError, FatalTypeError: invalid arguments for every trial.
+            keras_tuner.errors.FailedTrialError: the objective was not a number in any epoch.
+            TypeError, ValueError: as in Trainer.fit.
         """
         added = list(kwargs.pop("callbacks", None) or ())
         trainer = self.trainer(hp)
@@ -146,7 +146,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
             added = [_told(callback, tuner) for callback in added]
         if _EPOCHS in hp.values:
             resume = _continue(trainer, hp, tuner, trial)
-        # not the field: callbacks of a tuner hold the tuner, and are none of the Trainer's
+        # not through the field: a tuner's callbacks hold the tuner, and are not the Trainer's
         own = trainer.configure_callbacks
         trainer.__dict__["configure_callbacks"] = lambda: [*own(), *added]
         try:
@@ -160,11 +160,11 @@ class TrainerHyperModel(keras_tuner.HyperModel):
     def _settle(
         self, trainer: Trainer, hp: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """Set the fields that tuner.search was given; returns the data for Trainer.fit."""
+        """Set the fields passed to tuner.search; return the data for Trainer.fit."""
         if len(args) > 2:
             raise FatalTypeError(
-                f"search: {len(args)} positional arguments; write x and y by place and all others "
-                "by name, such as epochs=5"
+                f"search: {len(args)} positional arguments; pass x and y by position and all "
+                "others by name, such as epochs=5"
             )
         given = dict(zip(_DATA, args, strict=False)) | kwargs
         initial = given.pop("initial_epoch", 0)
@@ -175,13 +175,13 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         for name in given:
             if name in _FIELDS and name in self.space.domains:
                 raise FatalValueError(
-                    f"{name}={given[name]!r}: {name} is searched, and would be set by the tuner "
-                    f"or by search as well; leave {name!r} out of the space, or out of the call"
+                    f"{name}={given[name]!r}: {name} is searched, and cannot be set as well; leave "
+                    f"{name!r} out of the space, or out of the call"
                 )
             if name not in (*_FIELDS, *_DATA):
                 known = [*_DATA, *_FIELDS, "callbacks"]
                 raise FatalTypeError(
-                    f"search({name}=...): a Trainer's trials take no such argument; "
+                    f"search({name}=...): not an argument of a Trainer's trials; "
                     f"{did_you_mean(name, known)}"
                 )
         trainer.set_params(**{name: given[name] for name in _FIELDS if name in given})
@@ -194,8 +194,8 @@ class TrainerHyperModel(keras_tuner.HyperModel):
 def _check_tuner(tuner: Any, trainer: Trainer) -> None:
     if tuner.distribution_strategy is not None:
         raise FatalValueError(
-            f"distribution_strategy={tuner.distribution_strategy!r}: a Trainer takes none; leave "
-            "it out"
+            f"distribution_strategy={tuner.distribution_strategy!r}: not supported by a Trainer; "
+            "leave it out"
         )
     split = trainer.validation_split and not isinstance(trainer.random_state, Integral)
     if tuner.executions_per_trial > 1 and split:
@@ -206,18 +206,18 @@ def _check_tuner(tuner: Any, trainer: Trainer) -> None:
 
 
 def _told(callback: Any, tuner: Any) -> Any:
-    """A callback of keras-tuner's, made fit for a Trainer; others are as they are."""
+    """Adapt a callback of keras-tuner to a Trainer; return other callbacks unchanged."""
     if isinstance(callback, tuner_utils.TunerCallback):
         return _Told(tuner, callback.trial)
     if isinstance(callback, tuner_utils.SaveBestEpoch):
-        # the file is this trial's, the best value also that of the trial which it continues
+        # the file is this trial's; the best value includes the trial that it continues
         callback.state_dict = lambda: {"best_value": callback.best_value}
         callback.load_state_dict = lambda state: vars(callback).update(state)
     return callback
 
 
 class _Told(keras.callbacks.Callback):
-    """Tells a tuner of epochs, and of batches if it has hooks for them: these cost speed."""
+    """Notify a tuner of epochs, and of batches if it overrides those hooks: they cost speed."""
 
     def __init__(self, tuner: Any, trial: Any) -> None:
         super().__init__()
@@ -256,42 +256,42 @@ class _Told(keras.callbacks.Callback):
 
 
 def _continue(trainer: Trainer, hp: Any, tuner: Any, trial: Any) -> bool:
-    """Let a trial of Hyperband keep its state, and go on from its parent's if it has one.
+    """Make a Hyperband trial save its state, and resume from its parent's if it has one.
 
     Returns:
-        Whether it goes on.
+        Whether it resumes.
     """
     if tuner is None or tuner.executions_per_trial > 1:
         raise FatalValueError(
-            "Hyperband: promoted trials go on from one training; leave executions_per_trial=1"
+            "Hyperband: promoted trials resume a single training; leave executions_per_trial=1"
             if tuner is not None
             else "Hyperband: its trials need the callbacks that its tuner passes to fit"
         )
     here = Path(tuner.get_trial_dir(trial.trial_id))
-    shutil.rmtree(here / "run", ignore_errors=True)  # of a try that was killed or failed
+    shutil.rmtree(here / "run", ignore_errors=True)  # of an attempt that was killed or failed
     trainer.run_dir = here / "run"
     if _PARENT not in hp.values:
         return False
     parent = Path(tuner.get_trial_dir(hp.values[_PARENT]))
     if not (parent / "run").is_dir():
         raise FatalValueError(
-            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]} is gone, from which trial "
-            f"{trial.trial_id} goes on; begin the search anew in another directory"
+            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]}, which trial "
+            f"{trial.trial_id} resumes from, is gone; start a new search in another directory"
         )
     shutil.copytree(parent / "run", here / "run", ignore=shutil.ignore_patterns(".*"))
-    for file in parent.glob("checkpoint*"):  # the best epoch may remain one of the parent's
+    for file in parent.glob("checkpoint*"):  # the best epoch may stay one of the parent's
         shutil.copy2(file, here / file.name)
     return True
 
 
 def _results(history: History, objective: Any) -> keras.callbacks.History:
-    """The history in Keras' form, with the worst value where the objective is no number.
+    """Return the history in Keras' form, with the worst value where the objective is not a number.
 
-    keras-tuner would take NaN in the first epoch for the best of all.
+    keras-tuner would take NaN in the first epoch for the best value.
 
     Raises:
-        FatalValueError: the objective is no log.
-        FailedTrialError: it is a number in no epoch.
+        FatalValueError: the objective is not a log.
+        FailedTrialError: it is not a number in any epoch.
     """
     found = keras.callbacks.History()
     found.history = {name: history[name] for name in history.metrics}
@@ -312,7 +312,7 @@ def _results(history: History, objective: Any) -> keras.callbacks.History:
         if not any(map(math.isfinite, column)):
             raise FailedTrialError(
                 f"{one.name}: is not a number in any of {len(column)} epochs; the training "
-                "diverged, a smaller learning_rate may not"
+                "diverged, try a smaller learning_rate"
             )
         found.history[one.name] = column
     return found

@@ -1,7 +1,7 @@
-"""A space as keras-tuner's hyperparameters, in values that read well in its own summaries.
+"""A space as keras-tuner's hyperparameters, with values that read well in its summaries.
 
-Responsible for putting a domain to keras-tuner without changing its distribution, and for reading
-the values back exactly. Not for our own searches, whose values nobody reads in keras-tuner
+Responsible for expressing a domain in keras-tuner without changing its distribution, and for
+reading the values back exactly. Not for our own searches, whose values are not shown in keras-tuner
 (`proposers.keras_tuner`).
 """
 
@@ -15,17 +15,17 @@ from trainer.hyperparameters import Bool, Domain, Float, Int
 
 
 def register(hp: Any, name: str, domain: Domain, default: Any) -> None:
-    """Put a domain to keras-tuner as its own kind where that is exact, or as a choice.
+    """Register a domain in keras-tuner as the same kind if that is exact, or as a Choice.
 
-    Its Float with a step may miss the last one, and its Choice takes neither None nor mixed types
-    and turns booleans into numbers: these are choices of numbers, and of the values as text.
+    keras-tuner's Float with a step may miss the last value, and its Choice accepts neither None nor
+    mixed types and turns booleans into numbers: these become choices of numbers or of text.
     """
     kept = {"default": _encoded(domain, default)} if domain.contains(default) else {}
     sampling = "log" if getattr(domain, "log", False) else "linear"
     if isinstance(domain, Bool):
         hp.Boolean(name, **kept)
     elif isinstance(domain, Int):
-        # without a step its logarithmic Int has our distribution, with one it has factors
+        # its logarithmic Int has our distribution without a step; a step would be a factor
         reached = values(domain)
         assert reached is not None
         step = None if domain.log else int(domain.step or 1)
@@ -37,7 +37,7 @@ def register(hp: Any, name: str, domain: Domain, default: Any) -> None:
 
 
 def _options(domain: Domain) -> list[Any]:
-    """The values of a finite domain as keras-tuner's Choice takes them, in their order."""
+    """Return the values of a finite domain as keras-tuner's Choice takes them, in order."""
     found = list(values(domain) or ())
     if len({type(v) for v in found}) == 1 and type(found[0]) in (str, int, float):
         return found
@@ -48,7 +48,7 @@ def _options(domain: Domain) -> list[Any]:
 
 
 def _encoded(domain: Domain, value: Any) -> Any:
-    """A value of the domain as keras-tuner has it."""
+    """Return a value of the domain as keras-tuner represents it."""
     if isinstance(domain, Bool):
         return value
     if isinstance(domain, Int):
@@ -62,11 +62,11 @@ def _encoded(domain: Domain, value: Any) -> Any:
 
 
 def decoded(domain: Domain, value: Any) -> Any:
-    """A value of keras-tuner's as the Trainer takes it."""
+    """Return a value of keras-tuner as the Trainer takes it."""
     if isinstance(domain, Bool):
         return value
     if isinstance(domain, (Int, Float)):
-        # rounding may lead it past an end, and an Int to the number after the last
+        # rounding may push it beyond an end, and an Int to one above the last value
         last = domain.high + 1 if isinstance(domain, Int) and domain.log else domain.high
         for end, reached in ((domain.low, domain.low), (last, domain.high)):
             if math.isclose(value, end, rel_tol=1e-12):
@@ -79,10 +79,10 @@ def decoded(domain: Domain, value: Any) -> Any:
 
 
 def conditions(space: Space, name: str) -> dict[str, list[Any]] | None:
-    """By parameter, the values that keras-tuner must have chosen for this one to be active.
+    """Return, by parameter, the values that keras-tuner must have chosen for this one to be active.
 
-    Those of the parents' own conditions are among them: keras-tuner tries to make each condition
-    hold in turn, and would try forever if one hung on another that it does not know of.
+    The conditions of the parents are included: keras-tuner tries to make each condition hold in
+    turn, and would try forever if one depended on another that it does not know.
 
     Returns:
         None if they can never hold.

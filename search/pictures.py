@@ -1,6 +1,7 @@
 """The methods of a search that show its results: pictures and a summary.
 
-Responsible for handing the results of a fitted search to what draws them (`plots`, `summary`).
+Responsible for passing the results of a fitted search to the code that draws them (`plots`,
+`summary`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Pictures(ABC):
-    """Pictures of a study; every method returns Axes, and `axes.figure.savefig(...)` writes one."""
+    """Plots of a study; every method returns Axes, and `axes.figure.savefig(...)` saves one."""
 
     results_: pd.DataFrame
     epochs_: pd.DataFrame
@@ -35,31 +36,31 @@ class Pictures(ABC):
     def _by_rung(self) -> bool: ...
 
     def plot_history(self, *, ax: Axes | None = None) -> Axes:
-        """The score of each trial, and the best so far: see search.plots.plot_history."""
+        """Plot the score of each trial and the best so far: see search.plots.plot_history."""
         from search import plots
 
         return plots.plot_history(self._table(), **self._goal(), ax=ax)
 
     def plot_parallel(self, *, ax: Axes | None = None) -> Axes:
-        """Each trial as a line through its parameters: see search.plots.plot_parallel."""
+        """Plot each trial as a line through its parameters: see search.plots.plot_parallel."""
         from search import plots
 
         return plots.plot_parallel(self._table(), self._space, **self._goal(), ax=ax)
 
     def plot_slice(self, names: str | Sequence[str] | None = None) -> Any:
-        """The score against each parameter: see search.plots.plot_slice."""
+        """Plot the score against each parameter: see search.plots.plot_slice."""
         from search import plots
 
         return plots.plot_slice(self._table(), self._space, **self._goal(), names=names)
 
     def importance(self, *, random_state: int = 0) -> pd.Series:
-        """How much of the score's variance each parameter explains: see search.plots.importance."""
+        """Return the share of the score's variance by parameter: see search.plots.importance."""
         from search import plots
 
         return plots.importance(self._table(), self._space, random_state=random_state)
 
     def plot_importance(self, *, random_state: int = 0, ax: Axes | None = None) -> Axes:
-        """The same as bars: see search.plots.plot_importance."""
+        """Plot the importance as bars: see search.plots.plot_importance."""
         from search import plots
 
         return plots.plot_importance(
@@ -71,7 +72,7 @@ class Pictures(ABC):
         )
 
     def plot_rungs(self, *, ax: Axes | None = None) -> Axes:
-        """Which trials went on for how many epochs: see search.plots.plot_rungs."""
+        """Plot which trials were promoted, against epochs: see search.plots.plot_rungs."""
         from search import plots
 
         return plots.plot_rungs(self._table(), **self._goal(), ax=ax)
@@ -83,10 +84,10 @@ class Pictures(ABC):
         trials: Sequence[int] | None = None,
         ax: Axes | None = None,
     ) -> Axes:
-        """Learning curves of the trials: see search.plots.plot_curves.
+        """Plot learning curves of the trials: see search.plots.plot_curves.
 
         Args:
-            metric: a log. None: the objective where it is one, otherwise the loss.
+            metric: a log. None: the objective if it is a log, otherwise the loss.
             trials: their numbers. None: all.
             ax: where to draw.
         """
@@ -101,7 +102,7 @@ class Pictures(ABC):
         return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
 
     def summary(self) -> str:
-        """The best trials, how all ended and why some failed, as text for a terminal."""
+        """Return the best trials, how all ended and why some failed, as text for a terminal."""
         from search.summary import describe
 
         return describe(

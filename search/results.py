@@ -1,6 +1,6 @@
-"""The results of a search as tables: one row a trial, and scikit-learn's cv_results_.
+"""The results of a search as tables: one row per trial, and scikit-learn's cv_results_.
 
-Responsible for their form. Not for what is best, nor for pictures.
+Responsible for their form. Not for scoring, nor for plots.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def table(
     trials: Sequence[Trial], names: Sequence[str], folds: pd.DataFrame, epochs: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a trial, in the order of asking.
+    """Return one row per trial, in order.
 
     Args:
         trials: of the study.
@@ -30,10 +30,10 @@ def table(
         epochs: the study's table of that name.
 
     Returns:
-        Columns trial, state, score (NaN without one), a column a parameter under its name (None
-        where it was not active), the other metrics, epochs (the last one trained, where there are
-        any), seconds (of fitting and scoring), rung and parent where trials went on from others,
-        and error (None without one). A metric that bears a parameter's name is "metric NAME".
+        Columns trial, state, score (NaN without one), one column per parameter under its name (None
+        where it was not active), the other metrics, epochs (the last one trained, if any), seconds
+        (of fitting and scoring), rung and parent if trials were promoted, and error (None without
+        one). A metric with the same name as a parameter is called "metric NAME".
     """
     import pandas as pd
 
@@ -51,7 +51,7 @@ def table(
     for name in names:
         column = pd.Series([t.params.get(name) for t in trials], dtype=object)
         plain = column.infer_objects()
-        # numbers stay what they are; whole ones beside None would become floats
+        # keep the type of numbers; integers beside None would become floats
         columns[name] = plain if plain.dtype.kind in "ifb" else column
     for name in metrics:
         taken = name in columns or name in own or name == "epochs"
@@ -70,7 +70,7 @@ def table(
 
 
 def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
-    """The completed trials, the best first; of `by_rung` those of later rungs before others."""
+    """Return completed trials, best first; with `by_rung` those of later rungs come first."""
     done = results[results.state == "completed"]
     keys, orders = ["score"], [not maximize]
     if by_rung and "rung" in done:
@@ -79,8 +79,8 @@ def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFr
 
 
 def reason(error: str) -> str:
-    """What an error of a trial says, without its traceback."""
-    # studies of version 0.1 hold errors as they were raised
+    """Return the message of a trial's error, without its traceback."""
+    # studies of version 0.1 hold errors with control characters
     return printable(error.partition("\nTraceback (most recent call last):\n")[0], lines=True)
 
 
@@ -103,20 +103,20 @@ def cv_results(
     maximize: bool,
     several: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The results in the form of scikit-learn's GridSearchCV.cv_results_.
+    """Return the results in the form of scikit-learn's GridSearchCV.cv_results_.
 
     Args:
         trials: those that have ended.
         names: of the parameters.
         folds: the study's table of that name.
-        n_splits: of each trial; repetitions of a split count as their mean.
-        maximize: whether a higher score is better; the ranks follow.
-        several: names of the scores, where there are several.
+        n_splits: number of splits; repetitions of a split are averaged.
+        maximize: whether a higher score is better, for the ranks.
+        several: names of the scores, if there are several.
 
     Returns:
         mean_fit_time, std_fit_time, mean_score_time, std_score_time [n]; param_NAME, masked where
         it was not active; params; for each score split{i}_test_SCORE, mean_, std_ and rank_.
-        Trials that failed have NaN, and the last rank.
+        Failed trials have NaN and the last rank.
     """
     from numpy.ma import MaskedArray
 
@@ -151,7 +151,7 @@ def cv_results(
         array[failed] = np.nan
         for split in range(n_splits):
             found[f"split{split}_test_{name}"] = array[:, split]
-        # the mean by which trials were compared: another order of adding may round otherwise
+        # use the mean by which trials were compared: another summation order may round differently
         own = [t.score if measured == "score" else t.metrics.get(measured) for t in trials]
         mean = np.array([np.nan if v is None else v for v in own], float)
         mean[failed] = np.nan
@@ -160,7 +160,7 @@ def cv_results(
     if failed:
         warnings.warn(
             f"{len(failed)} of {len(trials)} trials failed: their scores in cv_results_ are NaN, "
-            "and results_.error tells why",
+            "and results_.error says why",
             UserWarning,
             stacklevel=4,
         )
@@ -168,7 +168,7 @@ def cv_results(
 
 
 def _column(n: int, values: list[Any]) -> np.ndarray:
-    """An empty array of the type that scikit-learn chooses for the values: text is objects."""
+    """Return an empty array of the type that scikit-learn would choose; text becomes objects."""
     try:
         made = np.array(values)
     except ValueError:  # lists of different lengths

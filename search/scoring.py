@@ -1,7 +1,7 @@
-"""What the score of a trial is: a log of the training, or what scorers of scikit-learn give.
+"""The score of a trial: a log of the training, or the result of scikit-learn scorers.
 
-Responsible for the meaning of objective=, scoring= and refit=, and for measuring a fitted
-estimator. Not for fitting it.
+Responsible for the meaning of objective=, scoring= and refit=, and for scoring a fitted estimator.
+Not for fitting it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainer.base import Trainer
 from trainer.checks import did_you_mean, near_names
 from trainer.history import known_mode
 
-SCORE = "score"  # the name of what a single scorer gives
+SCORE = "score"  # the name of a single scorer's result
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Measure:
 
     Attributes:
         name: of the log or the scorer.
-        maximize: whether more is better.
+        maximize: whether higher is better.
         log: whether it is a log of the training.
-        scoring: what sklearn.metrics.check_scoring takes, where it is no log.
-        several: whether scoring gives several, of which the score is that of `name`.
+        scoring: argument of sklearn.metrics.check_scoring, if it is not a log.
+        several: whether scoring returns several scores, of which `name` is the one that counts.
     """
 
     name: str
@@ -36,30 +36,30 @@ class Measure:
     several: bool = False
 
     def scores(self, estimator: Any, x: Any, y: Any) -> dict[str, float]:
-        """What the scorers give for a fitted estimator; the score is that under `key`."""
+        """Return all scores of a fitted estimator; the trial's score is the one under `key`."""
         from sklearn.metrics import check_scoring
 
         given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y)
         if not isinstance(given, Mapping):
             if self.several:
                 raise ValueError(
-                    f"refit={self.key!r}: scoring gives a single score; write refit=True"
+                    f"refit={self.key!r}: scoring returns a single score; write refit=True"
                 )
             return {SCORE: _number(given)}
         found = {str(name): _number(value) for name, value in given.items()}
         if not self.several:
             raise ValueError(
-                f"scoring={_named(self.scoring)}: gives several scores, {', '.join(found)}; write "
+                f"scoring={_named(self.scoring)}: several scores, {', '.join(found)}; write "
                 f"refit={next(iter(found), '')!r} to choose the one by which trials are compared"
             )
         if self.key not in found:
             raise ValueError(
-                f"refit={self.key!r}: scoring gives no such score; {did_you_mean(self.key, found)}"
+                f"refit={self.key!r}: scoring has no such score; {did_you_mean(self.key, found)}"
             )
         return found
 
     def scorer(self, estimator: Any) -> Any:
-        """What scikit-learn's searches have as scorer_; None for a log."""
+        """Return what scikit-learn's searches have as scorer_; None for a log."""
         from sklearn.metrics import check_scoring
 
         if self.log:
@@ -72,12 +72,12 @@ class Measure:
 
     @property
     def key(self) -> str:
-        """The name of the score among those of `scores`."""
+        """The name of the score in the result of `scores`."""
         return self.name if self.several else SCORE
 
 
 def trainer_in(estimator: Any) -> tuple[str, Trainer | None]:
-    """The Trainer that does the training, and what its parameters' names begin with.
+    """Return the Trainer that does the training, and the prefix of its parameters' names.
 
     It is the estimator itself, or the last step of a Pipeline; ("", None) for others.
     """
@@ -91,17 +91,17 @@ def trainer_in(estimator: Any) -> tuple[str, Trainer | None]:
 
 
 def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log: bool) -> Measure:
-    """The meaning of the arguments.
+    """Interpret the arguments.
 
     Args:
         estimator: of the search.
         objective: None, the name of a log, or (name, "min" or "max").
         scoring: None, a scorer's name, a callable, or several as a list of names or a dict.
-        refit: True, False, or which of several scores is the score.
-        by_log: whether the validation loss is the score of a Trainer where nothing is said.
+        refit: True, False, or the name of the score that counts, of several.
+        by_log: whether a Trainer's score is the validation loss by default.
 
     Raises:
-        TypeError, ValueError: they contradict each other, or a name is not known.
+        TypeError, ValueError: the arguments contradict each other, or a name is unknown.
     """
     has_logs = trainer_in(estimator)[1] is not None
     if scoring is not None:
@@ -144,7 +144,7 @@ def _direction(objective: Any) -> tuple[str, Literal["min", "max"]]:
         common = near_names(objective, ("val_loss", "val_accuracy", "val_mae", "val_mse"))
         near = f"; did you mean {' or '.join(map(repr, common))}?" if common else ""
         raise ValueError(
-            f"objective={objective!r}: whether more is better is not known by this name; write "
+            f"objective={objective!r}: unknown whether higher is better; write "
             f"objective=({objective!r}, 'max') or ({objective!r}, 'min'){near}"
         )
     raise TypeError(
@@ -164,13 +164,13 @@ def _of_scoring(estimator: Any, objective: Any, scoring: Any, refit: Any) -> Mea
             argument = "refit" if refit or objective is None else "objective"
             given = objective if argument == "objective" else refit
             raise ValueError(
-                f"{argument}={given!r}: scoring gives {', '.join(map(repr, names))}; write "
+                f"{argument}={given!r}: scoring returns {', '.join(map(repr, names))}; write "
                 f"{'refit' if refit else 'objective'}={names[0]!r} to choose the score by which "
                 "trials are compared"
             )
         return Measure(chosen, maximize=True, scoring=scoring, several=True)
     if callable(scoring) and isinstance(chosen, str):
-        # whether it gives this one among several is known when it is called
+        # whether it returns this one among several is known only when it is called
         return Measure(chosen, maximize=True, scoring=scoring, several=True)
     if objective is not None:
         raise ValueError(
@@ -210,7 +210,7 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(
-            f"scoring: gave {value!r}; it must give a number, or a dict of numbers"
+            f"scoring: returned {value!r}; it must return a number, or a dict of numbers"
         ) from None
 
 

@@ -17,14 +17,14 @@ from search.scoring import trainer_in
 from search.space import Point, Space, same
 from trainer.checks import integer, one_of
 
-INITIAL = 3  # random trials a parameter, before keras-tuner asks its Gaussian process
-MAX_TRIALS = 20  # of keras-tuner's random and Bayesian tuners, where nothing is said
+INITIAL = 3  # random trials per parameter before keras-tuner uses its Gaussian process
+MAX_TRIALS = 20  # default of keras-tuner's random and Bayesian tuners
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 METHODS = ("grid", "random", "halving")
 
 
 class TunerSearch(Search):
-    """A search by one of keras-tuner's oracles, on all cores, that survives what trials do.
+    """A search with one of keras-tuner's oracles, on all cores, that survives failing trials.
 
         search = TunerSearch(Classifier(epochs=5), {"learning_rate": Float(1e-4, 1, log=True)})
         search.fit(x, y, validation_data=(x_valid, y_valid))
@@ -32,49 +32,48 @@ class TunerSearch(Search):
 
     Args:
         estimator: a Trainer, a Pipeline that ends with one, or any scikit-learn estimator.
-        space: None: the annotated domains of the estimator, its callbacks and steps. Names: these
-            alone. A dict from name to Int, Float, Choice, Bool or a list: in the place of them.
-        tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018; its
-            trials go on from the exact state of those that they were chosen from), a
-            keras_tuner.Oracle of your own, or an object of your own with the methods of
-            search.proposers.Proposer, which is copied (see docs/extending.md).
-        max_trials: the most trials. None: 20; the whole of a grid or of hyperband's plan; an
+        space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
+            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them.
+        tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018;
+            promoted trials resume from the exact state of their parents), a custom
+            keras_tuner.Oracle, or a custom object with the methods of search.proposers.Proposer,
+            which is copied (see docs/extending.md).
+        max_trials: maximum number of trials. None: 20; all of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
-            its direction is known or given as (name, "max"). "score": the estimator's score. None:
-            the validation loss, or the score of an estimator that is no Trainer.
-        scoring: a scorer of scikit-learn in the place of objective: a name, a callable, or several
-            as a list or dict, of which refit or objective names the one that counts.
-        cv: None: validation data measure a trial. A number of folds, or a splitter.
-        executions_per_trial: fits of each split, each with a seed of its own; the score is the
-            mean.
-        enqueue: points that are tried first, such as [{"learning_rate": 0.01}].
-        workers: how many trials at once. None: one a core.
+            its direction is known or passed as (name, "max"). "score": the estimator's score. None:
+            the validation loss, or the score of an estimator that is not a Trainer.
+        scoring: a scikit-learn scorer instead of objective: a name, a callable, or several as a
+            list or dict, of which refit or objective names the one that counts.
+        cv: None: trials are scored on validation data. A number of folds, or a splitter.
+        executions_per_trial: fits per split, each with its own seed; the score is the mean.
+        enqueue: points to try first, such as [{"learning_rate": 0.01}].
+        workers: number of trials at once. None: one per core.
         executor: "processes", "serial" (in this process, for debugging), or a function that makes
-            a search.executors.Executor of the work.
-        directory: where the study is kept, to go on with after a kill or with more trials, and
-            the states of running trials. None: nowhere.
-        resume: "auto": go on with a study in the directory; True: there must be one; False: there
-            must be none.
-        seed: of the search; each trial's is derived from it and from the trial's number. None: one
-            is drawn, kept in seed_.
-        refit: whether the best parameters are fitted on all rows, or which of several scores
-            decides that.
-        trial_timeout: the seconds after which a trial is ended, with all processes it started.
-        trial_memory: the bytes above which a trial is ended, with all processes it started. What
-            they hold together counts: arrays, TensorFlow's own memory, memory they share among
-            them (once), also where it is swapped out. What is mapped from files does not count:
-            libraries, and the rows of x and y, which all workers share.
-        trial_retries: how often a trial is begun again whose process died.
-        max_seconds: after which no further trial begins.
-        max_epochs: the most epochs of all fits together.
-        callbacks: SearchCallback objects; those of a training belong to the estimator.
-        verbose: 1 a live table, 2 plain lines, 0 silence; "auto" a table on a terminal or in a
+            a search.executors.Executor for the work.
+        directory: where to save the study, so that it can be resumed after a kill or with more
+            trials, and the states of running trials. None: nowhere.
+        resume: "auto": resume a study in the directory if there is one; True: there must be one;
+            False: there must not be one.
+        seed: of the search; each trial's seed is derived from it and from the trial's number. None:
+            one is drawn, and saved in seed_.
+        refit: whether to fit the best parameters on all rows, or the name of the score, of several,
+            that determines the best.
+        trial_timeout: seconds after which a trial is ended, with all processes it started.
+        trial_memory: bytes above which a trial is ended, with all processes it started. All memory
+            they hold together counts: arrays, TensorFlow's own memory, memory shared among them
+            (once), swapped out or not. What is mapped from files does not count: libraries, and the
+            rows of x and y, which all workers share.
+        trial_retries: how many times to restart a trial whose process died.
+        max_seconds: no new trial starts after this time.
+        max_epochs: maximum number of epochs of all fits together.
+        callbacks: SearchCallback objects; callbacks of a training belong to the estimator.
+        verbose: 1 a live table, 2 plain lines, 0 nothing; "auto" a table on a terminal or in a
             notebook, lines elsewhere.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
-    DataFrame, a row a trial), epochs_ (a DataFrame, a row an epoch of a fit), cv_results_ (as
-    scikit-learn's; scores of a loss are losses), n_splits_, seed_, directory_, refit_time_.
+    DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
+    (as scikit-learn's; scores of a loss are losses), n_splits_, seed_, directory_, refit_time_.
     """
 
     _by_log: ClassVar[bool] = True
@@ -153,7 +152,7 @@ class TunerSearch(Search):
         if self.tuner == "bayesian" and (self._limit or 0) <= random:
             warnings.warn(
                 f"tuner='bayesian', max_trials={self._limit}: the first {random} trials are "
-                f"random, {INITIAL} for each parameter, so that all are; write "
+                f"random, {INITIAL} per parameter, so none is left for the Gaussian process; write "
                 f"max_trials={2 * random}, fewer parameters in space=, or tuner='random'",
                 UserWarning,
                 stacklevel=3,
@@ -170,7 +169,7 @@ class TunerSearch(Search):
         return Enqueued(points, inner, max_trials=self._limit) if points else inner
 
     def _method(self) -> dict[str, Any]:
-        # more trials may be asked of a study that is there; what a grid holds is in the space
+        # more trials may be added to an existing study; the size of a grid follows from the space
         tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
         return {"tuner": tuner}
 
@@ -190,24 +189,24 @@ class TunerSearch(Search):
 
 
 class SklearnSearch(Search):
-    """A search as scikit-learn's, on all cores, that survives what trials do and can be resumed.
+    """A search with scikit-learn's methods, on all cores, that survives failing trials and resumes.
 
         search = SklearnSearch(Classifier(), {"batch_size": [16, 32, 64]}, method="grid", cv=5)
         search.fit(x, y).cv_results_
 
     Args:
-        estimator, space: as of TunerSearch.
+        estimator, space: as in TunerSearch.
         method: "grid" (every combination; ten values of a domain without steps), "random", or
             "halving": `n_iter` candidates with few epochs, the best third of them with three times
-            as many, and so on up to the Trainer's epochs (Jamieson and Talwalkar 2016), each going
-            on from its own exact state.
-        n_iter: the trials of "random", the candidates of "halving".
+            as many, and so on up to the Trainer's epochs (Jamieson and Talwalkar 2016), each
+            resuming from its own exact state.
+        n_iter: number of trials for "random", of candidates for "halving".
         cv: a number of folds (stratified for classifiers), a splitter, or an iterable of (train,
-            test). None: validation data, or a share of the rows held out.
-        objective: a log of the Trainer in the place of the score, as of TunerSearch.
-        scoring: None: the estimator's score. Otherwise as of TunerSearch.
+            test). None: validation data, or a fraction of the rows held out.
+        objective: a log of the Trainer instead of the score, as in TunerSearch.
+        scoring: None: the estimator's score. Otherwise as in TunerSearch.
 
-    All others, and what there is after fit, are those of TunerSearch.
+    All other arguments, and the attributes after fit, are those of TunerSearch.
     """
 
     _by_log: ClassVar[bool] = False
@@ -270,7 +269,7 @@ class SklearnSearch(Search):
             self._count = len(listed)
             return Listed(listed)
         n = integer("n_iter", self.n_iter, low=1)
-        # the same points whatever n_iter is, so that a longer search goes on with a shorter one
+        # the same first points for any n_iter, so that a longer search can resume a shorter one
         listed = (points + _others(draw(space, n, seed), points))[:n]
         if self.method == "random":
             self._count = len(listed)
@@ -297,7 +296,7 @@ class SklearnSearch(Search):
 
 
 def _others(candidates: Iterable[Point], points: list[Point]) -> list[Point]:
-    """Those that are none of the points."""
+    """Return the candidates that are not among the points."""
 
     def alike(a: Point, b: Point) -> bool:
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
@@ -309,17 +308,17 @@ def _epochs_for_rungs(search: Search, space: Space, what: str) -> int:
     prefix, trainer = trainer_in(search.estimator)
     if trainer is None:
         raise ValueError(
-            f"{what}: divides the epochs of a Trainer, and {type(search.estimator).__name__} has "
+            f"{what}: divides the epochs of a Trainer, but {type(search.estimator).__name__} has "
             f"none; write {what.partition('=')[0]}='random'"
         )
     if f"{prefix}epochs" in space.domains:
         raise ValueError(
-            f"{what}: decides the epochs itself; leave {prefix + 'epochs'!r} out of the space, and "
-            f"write {type(trainer).__name__}(epochs=...) for the most"
+            f"{what}: chooses the epochs itself; leave {prefix + 'epochs'!r} out of the space, and "
+            f"write {type(trainer).__name__}(epochs=...) for the maximum"
         )
     if integer("epochs", trainer.epochs, low=1, example=27) == 1:
         raise ValueError(
-            f"{what}: begins with few epochs, and {type(trainer).__name__}(epochs=1) has no fewer; "
+            f"{what}: starts with few epochs, and {type(trainer).__name__}(epochs=1) has no fewer; "
             f"write {type(trainer).__name__}(epochs=27), for example"
         )
     return trainer.epochs
@@ -334,7 +333,7 @@ def _is_oracle(tuner: Any) -> bool:
 
 
 def _adopted(oracle: Any) -> Any:
-    """A function that makes a copy of the user's oracle search our space."""
+    """Return a function that makes a copy of the user's oracle search our space."""
     if oracle.trials:
         raise ValueError(
             f"tuner={type(oracle).__name__}: has {len(oracle.trials)} trials already; pass a new "

@@ -1,10 +1,10 @@
 """The space of a search: the domains of an estimator's parameters, and points in it.
 
-Responsible for collecting domains from annotated fields, for drawing, listing and checking points.
-Not for keras-tuner's form of a space (`proposers.keras_tuner`), nor for who proposes points.
+Responsible for collecting domains from annotated fields, and for drawing, listing and checking
+points. Not for a space in keras-tuner (`proposers.keras_tuner`), nor for proposing points.
 
-A point is a dict from parameter to value. It holds the active parameters alone: one whose
-condition does not hold is left out, and the estimator keeps its own value for it.
+A point is a dict from parameter to value. It holds only active parameters: one whose condition does
+not hold is left out, and the estimator keeps its own value for it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import numpy as np
 from trainer.checks import did_you_mean
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
 
-LEVELS = 10  # values that a grid takes of a domain without steps
+LEVELS = 10  # number of values of a domain without steps in a grid
 
 Point = dict[str, Any]
 
-_PLAIN = (type(None), bool, int, float, str)  # what JSON gives back as it was
+_PLAIN = (type(None), bool, int, float, str)  # types that JSON restores exactly
 
 
 @dataclass(frozen=True)
 class Space:
-    """Domains by parameter; a parameter comes after those that its condition names.
+    """Domains by parameter; a parameter comes after those in its condition.
 
     Attributes:
         domains: at least one.
@@ -40,17 +40,18 @@ class Space:
 
     @classmethod
     def of(cls, estimator: Any, space: Any = None) -> Space:
-        """The space of an estimator.
+        """Return the space of an estimator.
 
         Args:
             estimator: a scikit-learn estimator; the annotated fields of Trainers in it, of their
                 callbacks and of the steps of pipelines have domains.
-            space: None for all of these; names, to search these alone; or a dict from name to
-                Int, Float, Choice, Bool, a list of values, or one of scipy.stats' loguniform,
-                uniform and randint, which is searched in the place of them.
+            space: None for all of these; names, to search only these; or a dict from name to Int,
+                Float, Choice, Bool, a list of values, or scipy.stats' loguniform, uniform or
+                randint, to search these instead.
 
         Raises:
-            TypeError, ValueError: an unknown name, an empty space, or something that is no domain.
+            TypeError, ValueError: an unknown name, an empty space, or something that is not a
+                domain.
         """
         own = annotated(estimator)
         params = estimator.get_params(deep=True)
@@ -87,7 +88,7 @@ class Space:
         return cls(_ordered(_settled(found, params)))
 
     def active(self, point: Mapping[str, Any]) -> list[str]:
-        """The parameters that matter, given the values of those before them."""
+        """Return the parameters that matter, given the values of those before them."""
         names: list[str] = []
         for name, domain in self.domains.items():
             if all(p in names and _among(point[p], v) for p, v in (domain.when or {}).items()):
@@ -95,7 +96,7 @@ class Space:
         return names
 
     def check(self, point: Mapping[str, Any]) -> Point:
-        """The point, if it lies in the space; values of inactive parameters are left out.
+        """Return the point if it lies in the space, without values of inactive parameters.
 
         Raises:
             ValueError: an unknown name, a missing one, or a value outside its domain.
@@ -119,7 +120,7 @@ class Space:
         return checked
 
     def draw(self, generator: np.random.Generator) -> Point:
-        """A random point: each active parameter by its domain's own distribution."""
+        """Draw a random point: each active parameter from its domain's distribution."""
         point: Point = {}
         for name, domain in self.domains.items():
             value = from_unit(domain, float(generator.random()))  # drawn for inactive ones too
@@ -129,11 +130,11 @@ class Space:
         return point
 
     def grid(self, levels: int = LEVELS) -> Iterator[Point]:
-        """Every combination once, the last parameter changing fastest.
+        """Yield every combination once, the last parameter changing fastest.
 
         Args:
-            levels: how many values to take of a domain without steps, or of a logarithmic Int
-                that has more.
+            levels: number of values of a domain without steps, or of a logarithmic Int that has
+                more.
         """
         seen = set()
         for values in itertools.product(*(listed(d, levels) for d in self.domains.values())):
@@ -145,7 +146,7 @@ class Space:
                 yield point
 
     def to_json(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """The point as JSON holds it: what JSON has no form for, by its place in the Choice."""
+        """Return the point as JSON values: other objects as their index in the Choice."""
         written: dict[str, Any] = {}
         for name, value in point.items():
             domain = self.domains[name]
@@ -157,7 +158,7 @@ class Space:
         return written
 
     def from_json(self, written: Mapping[str, Any]) -> Point:
-        """Read back what `to_json` gave."""
+        """Return the point that `to_json` wrote."""
         point: Point = {}
         for name, value in written.items():
             domain = self.domains[name]
@@ -173,14 +174,14 @@ class Space:
 
 
 def annotated(estimator: Any) -> dict[str, Domain]:
-    """The domains that an estimator and the parts in it declare, under their parameters' names."""
+    """Return the domains declared by an estimator and its parts, by parameter name."""
     found: dict[str, Domain] = {}
     if hasattr(estimator, "search_space"):
         found |= estimator.search_space()
     for name, part in estimator.get_params(deep=True).items():
         if hasattr(part, "search_space") and not isinstance(part, type):
             found |= {f"{name}__{field}": domain for field, domain in part.search_space().items()}
-    # a condition names its parent as the part itself does
+    # in a part's condition the parent has its name within the part
     return {name: _prefixed(name, domain) for name, domain in found.items()}
 
 
@@ -227,13 +228,13 @@ def _check_step(name: str, domain: Domain) -> None:
         width = domain.high - domain.low
         if 0 < width < domain.step:
             raise ValueError(
-                f"{name}: {domain!r}: the first step is above the end already; write a step of "
-                f"{width:g} at most, or [{domain.low!r}] for this value alone"
+                f"{name}: {domain!r}: the first step already exceeds the end; write a step of "
+                f"{width:g} or less, or [{domain.low!r}] for this value alone"
             )
 
 
 def _settled(found: dict[str, Domain], params: Mapping[str, Any]) -> dict[str, Domain]:
-    """Conditions on parameters outside the space hold or not by the estimator's own values."""
+    """Settle conditions on parameters outside the space by the estimator's own values."""
     settled = {}
     dropped: set[str] = set()
     for name in _by_dependence(found):
@@ -249,7 +250,7 @@ def _settled(found: dict[str, Domain], params: Mapping[str, Any]) -> dict[str, D
                 holds = holds and _among(params[parent], wanted)
             else:
                 raise ValueError(
-                    f"{name}: when={dict(domain.when or {})!r} names {parent!r}, which is no "
+                    f"{name}: when={dict(domain.when or {})!r} names {parent!r}, which is not a "
                     f"parameter; {did_you_mean(parent, params)}"
                 )
         if holds:
@@ -271,7 +272,7 @@ def _reachable(name: str, parent: str, wanted: Any, domain: Domain) -> tuple[Any
 
 
 def _by_dependence(found: Mapping[str, Domain]) -> list[str]:
-    """Names such that each comes after those that its condition names."""
+    """Return the names sorted so that each comes after those in its condition."""
     order: list[str] = []
 
     def visit(name: str, above: tuple[str, ...]) -> None:
@@ -298,7 +299,7 @@ def _among(value: Any, wanted: Any) -> bool:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values of a parameter are one: 1, 1.0 and True are three."""
+    """Whether two values of a parameter are the same; 1, 1.0 and True are different."""
     return type(a) is type(b) and bool(a == b)
 
 
@@ -306,7 +307,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def values(domain: Domain) -> Sequence[Any] | None:
-    """All values of a domain in their order; None if they are not finitely many."""
+    """Return all values of a domain in order; None if there are infinitely many."""
     if isinstance(domain, Choice):
         return domain.values
     if isinstance(domain, Bool):
@@ -317,15 +318,15 @@ def values(domain: Domain) -> Sequence[Any] | None:
     if domain.step is None:
         return (float(domain.low),) if domain.low == domain.high else None
     steps = math.floor((domain.high - domain.low) / domain.step + 1e-9)
-    # each from the start, so that errors do not add up, and none above the end
+    # each from the start, so that errors do not accumulate, and none above the end
     return [min(float(domain.low + i * domain.step), float(domain.high)) for i in range(steps + 1)]
 
 
 def listed(domain: Domain, levels: int) -> list[Any]:
-    """The values that a grid takes of a domain, in their order.
+    """Return the values of a domain in a grid, in order.
 
-    All where the domain has steps or no more than `levels` values; otherwise so many that are
-    evenly spread (by ratio where it is logarithmic), both ends included.
+    All of them if the domain has steps or at most `levels` values; otherwise `levels` evenly spaced
+    values (by ratio if it is logarithmic), both ends included.
     """
     found = values(domain)
     if isinstance(domain, (Int, Float)) and domain.step is None:
@@ -340,9 +341,9 @@ def listed(domain: Domain, levels: int) -> list[Any]:
 
 
 def from_unit(domain: Domain, u: float) -> Any:
-    """The value at `u` of 0..1: uniform `u` gives the domain's own distribution.
+    """Return the value at `u` in 0..1; a uniform `u` has the domain's distribution.
 
-    Of a logarithmic Int the whole number k has a share in proportion to log((k + 1) / k).
+    In a logarithmic Int the whole number k has a share proportional to log((k + 1) / k).
     """
     if isinstance(domain, Int) and domain.log:
         low, high = math.log(domain.low), math.log(domain.high + 1)
@@ -358,7 +359,7 @@ def from_unit(domain: Domain, u: float) -> Any:
 
 
 def to_unit(domain: Domain, value: Any) -> float:
-    """A `u` at which `from_unit` gives the value: the middle of its share."""
+    """Return a `u` for which `from_unit` returns the value: the middle of its share."""
     if isinstance(domain, Int) and domain.log:
         low, high = math.log(domain.low), math.log(domain.high + 1)
         if high == low:
@@ -367,7 +368,7 @@ def to_unit(domain: Domain, value: Any) -> float:
         return (middle - low) / (high - low)
     found = values(domain)
     if found is not None:
-        # a range knows the place of a number without looking through all of them
+        # a range finds the index of a number without a search
         near = found.index(value) if isinstance(found, range) else None
         index = next(i for i, v in enumerate(found) if _close(v, value)) if near is None else near
         return (index + 0.5) / len(found)

@@ -1,36 +1,35 @@
-"""The study on disk: one SQLite file, the only truth for resuming.
+"""The study on disk: one SQLite file, the only source for resuming.
 
-Responsible for what is written when, and for reading it back. Not for deciding anything, nor for
-the file itself, its checksums and what can go wrong with it (`database`).
+Responsible for what is written when, and for reading it back. Not for decisions, nor for the file
+itself, its checksums and its faults (`database`).
 
 A trial's end, its metrics and the proposer's state are one transaction, so that a killed
-coordinator never knows of a trial that its proposer does not, or the other way round. The file can
-be read while it is written (WAL): `pandas.read_sql("select * from trials", sqlite3.connect(file))`.
+coordinator never knows a trial that its proposer does not, or vice versa. The file can be read
+while it is written (WAL): `pandas.read_sql("select * from trials", sqlite3.connect(file))`.
 
-Tables, format 2; each has a column checksum, of the other values of its row:
+Tables, format 2; each has a column checksum, over the other values of its row:
 
-    study    name, value            what the study is: JSON texts by name; `proposer` is its state
-    trials   id                     counted from 0, in the order of asking
+    study    name, value            properties of the study: JSON by name; `proposer` is its state
+    trials   id                     counted from 0, in the order they were asked for
              key                    the proposer's name for it
-             state                  waiting (asked for, not begun), running, completed, failed
+             state                  waiting (asked for, not started), running, completed, failed
              score                  of the objective; null without one
              params                 JSON: the values of the active parameters
-             epochs, parent, rung   what the proposer decided: see search.proposers.Proposal
+             epochs, parent, rung   set by the proposer: see search.proposers.Proposal
              seed                   of the trial's random numbers
              attempts               how often it was started
              started, ended         seconds since 1970
-             metrics                JSON: what else was measured
-             error                  the reason of a failure, with its traceback
+             metrics                JSON: all other metrics
+             error                  why it failed, with a traceback
     folds    trial, fold, execution one fit of the trial: split `fold`, repetition `execution`
              score, metrics         of that fit
              fit_seconds, score_seconds
     epochs   trial, fold, execution, epoch, metrics
-                                    one row an epoch of a Trainer's fit, counted from 1
+                                    one row per epoch of a Trainer's fit, counted from 1
 
-Format 1, of version 0.1.0, had no checksums; a study of it becomes one of format 2 when it is
-opened. Of the study's values, `identity` marks what belongs to it in its directory, `holder` is
-the search that opened it last, and `sums` are the number of rows and the sum of the checksums of
-each table.
+Format 1, of version 0.1.0, had no checksums; opening such a study converts it to format 2. Among
+the study's values, `identity` marks what belongs to it in its directory, `holder` is the search
+that opened it last, and `sums` holds the number of rows and the sum of checksums of each table.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ __all__ = ["FORMAT", "NAME", "Store", "Trial"]
 
 @dataclass
 class Trial:
-    """A row of the table trials, as Python holds it."""
+    """A row of the table trials, as a Python object."""
 
     id: int
     key: str
@@ -81,8 +80,8 @@ class Store:
     """A study's file, open for writing.
 
     Args:
-        folder: an existing folder, in which no other coordinator works.
-        space: of the study; it writes the values of parameters as JSON, and reads them.
+        folder: an existing folder that no other coordinator uses.
+        space: of the study, to convert the values of parameters to JSON and back.
         check: called before each write; raises if another process has taken the folder.
 
     Attributes:
@@ -90,7 +89,7 @@ class Store:
         migrated: whether version 0.1.0 wrote it.
 
     Raises:
-        ValueError: the file is of a later format, no study, or damaged.
+        ValueError: the file has a later format, is not a study, or is damaged.
         OSError: it cannot be read or written.
     """
 
@@ -104,10 +103,10 @@ class Store:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """All that is written within it is on disk when it ends, or nothing of it.
+        """Save everything that is written within the block when it ends, or none of it.
 
         Args:
-            durable: whether also a power cut must not undo it.
+            durable: whether it must survive a power cut.
         """
         with self._database.transaction(durable=durable):
             yield
@@ -119,7 +118,7 @@ class Store:
 
     @property
     def count(self) -> int:
-        """How many trials were asked for."""
+        """The number of trials that were asked for."""
         return int(self._database.select("select count(*) from trials")[0][0])
 
     @property
@@ -129,7 +128,7 @@ class Store:
 
     @property
     def unused(self) -> bool:
-        """Whether this object made the file, nothing is in it, and nobody else has opened it."""
+        """Whether this object created the file, nothing is in it, and nobody else opened it."""
         return self._database.created and self.held and self.empty
 
     def set(self, name: str, value: Any) -> None:
@@ -138,12 +137,12 @@ class Store:
             self._database.put("study", (name, json.dumps(value)))
 
     def get(self, name: str) -> Any:
-        """Read it back; None if it was never written."""
+        """Return a value written by `set`; None if there is none."""
         rows = self._database.select("select value from study where name = ?", (name,))
         return json.loads(rows[0][0]) if rows else None
 
     def add(self, trial: Trial) -> None:
-        """A trial that was asked for."""
+        """Add a trial that was asked for."""
         with self.transaction():
             row = {
                 **vars(trial),
@@ -154,14 +153,14 @@ class Store:
             self._database.put("trials", [row[name] for name in _COLUMNS])
 
     def start(self, trial: int) -> None:
-        """A worker begins it, perhaps again."""
-        # not durable: what a power cut undoes here is begun again
+        """Record that a worker started the trial, perhaps not for the first time."""
+        # not durable: if a power cut undoes it, the trial is started again
         with self.transaction(durable=False):
             attempts = self._row(trial)["attempts"] + 1
             self._change(trial, state="running", attempts=attempts, started=time.time())
 
     def end(self, trial: Trial) -> None:
-        """It is over: with a score, or with the reason why there is none."""
+        """Record the end of a trial: its score, or why it has none."""
         with self.transaction():
             self._change(
                 trial.id,
@@ -173,7 +172,7 @@ class Store:
             )
 
     def add_folds(self, trial: int, folds: list[Fold]) -> None:
-        """What the fits of a trial gave; those that are repeated replace their rows."""
+        """Add the results of a trial's fits; repeated fits replace their rows."""
         with self.transaction():
             for fold in folds:
                 place = (trial, fold.fold, fold.execution)
@@ -185,19 +184,19 @@ class Store:
                     self._database.put("epochs", (*place, int(record["epoch"]), metrics))
 
     def settle(self) -> None:
-        """Move what was written into the file itself, durably; call it when a trial has ended."""
+        """Move committed rows from the log into the file, durably; call it when a trial ends."""
         self._database.settle()
 
     def trials(self) -> list[Trial]:
-        """All trials, in the order of asking.
+        """Return all trials, in the order they were asked for.
 
         Raises:
-            ValueError: a trial has values that the space does not know.
+            ValueError: a trial has values that are not in the space.
         """
         return [self._trial(row) for row in self._database.select(f"{_TRIALS} order by id")]
 
     def epochs_trained(self, trial: int | None = None) -> int:
-        """The epochs that the fits of a trial, or of all, were trained, without their parents'."""
+        """Return the number of epochs trained by one trial or all, without their parents'."""
         only = "" if trial is None else f"where e.trial = {int(trial)}"
         rows = self._database.select(
             "select count(*) from epochs e join trials t on t.id = e.trial "
@@ -207,7 +206,7 @@ class Store:
         return int(rows[0][0])
 
     def frame(self, table: str) -> pd.DataFrame:
-        """The table folds or epochs, with a column a metric."""
+        """Return the table folds or epochs, with one column per metric."""
         import pandas as pd
 
         names = list(TABLES[table].columns)
@@ -234,7 +233,7 @@ class Store:
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"directory={str(self.path.parent)!r}: {NAME} holds trial {found['id']} with "
-                f"values that are not of the space ({error!r}); put back a copy of it, or write "
-                "another directory"
+                f"values outside the space ({error!r}); restore a backup copy, or write another "
+                "directory"
             ) from error
         return Trial(**found | {"params": params, "metrics": json.loads(found["metrics"])})

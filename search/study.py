@@ -1,13 +1,13 @@
-"""The directory of a study: who may use it, and whether a search goes on with what is in it.
+"""The directory of a study: who may use it, and whether a search resumes what is in it.
 
-Responsible for the lock, for the study's description and for comparing it. Not for trials
+Responsible for the lock, and for writing and comparing the study's description. Not for trials
 (`store`), nor for running them.
 
     study.sqlite             all trials: see search.store
     data-IDENTITY.joblib     the data, while trials run
     trials/                  states of running trials, and of the best one: see search.folders
 
-Whatever else is in the directory belongs to somebody else, and is left alone.
+Anything else in the directory is foreign, and is left alone.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from trainer.holding import HOLDER, LOCK, Hold, InUse, LockLost
 from trainer.runs import described
 
 TRIALS = "trials"
-STRANGERS = 10  # that are named in a warning
+STRANGERS = 10  # maximum number named in a warning
 
 
 class Folder:
     """A study's directory, held by this process.
 
     Args:
-        path: the directory; it is made if it is not there.
+        path: the directory; created if it does not exist.
         space: of the study.
-        resume: "auto": go on with a study that is there; True: there must be one; False: there
-            must be none.
-        seed: of a new study, or None to draw one; one that is gone on with keeps its own.
-        draw: gives a seed.
+        resume: "auto": resume a study if there is one; True: there must be one; False: there must
+            not be one.
+        seed: of a new study, or None to draw one; a resumed study keeps its own.
+        draw: returns a new seed.
 
     Attributes:
         path: the directory, absolute and without links.
@@ -52,7 +52,7 @@ class Folder:
         seed: of the study.
 
     Raises:
-        ValueError: another process holds it, resume says otherwise than what is there, something
+        ValueError: another process holds the directory, resume contradicts its content, something
             in it is a link, or the study is damaged.
         OSError: the study cannot be read or written.
     """
@@ -66,19 +66,19 @@ class Folder:
         there = os.path.lexists(path / NAME)
         if resume is True and not there:
             raise ValueError(
-                f"resume=True: there is no study in {str(path)!r}; write resume='auto' to begin one"
+                f"resume=True: there is no study in {str(path)!r}; write resume='auto' to start one"
             )
         if resume is False and there:
             raise ValueError(
-                f"resume=False: {str(path)!r} holds a study; write resume='auto' to go on with "
-                "it, or another directory"
+                f"resume=False: {str(path)!r} holds a study; write resume='auto' to resume it, or "
+                "another directory"
             )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(
-                f"directory={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
-                "folder that does not exist yet, in one where you may write"
+                f"directory={str(path)!r}: cannot be created ({error.strerror}); write the name of "
+                "a new folder, in a folder where you may write"
             ) from error
         try:
             self._hold = Hold(path)
@@ -105,9 +105,9 @@ class Folder:
             raise
 
     def describe(self, description: dict[str, Any]) -> None:
-        """Note what the study is, or refuse to go on with one that is another.
+        """Save the study's description, or refuse to resume a different study.
 
-        One without a trial has nothing to lose, and becomes this one.
+        A study without trials has nothing to lose, and takes on the new description.
 
         Raises:
             ValueError: naming what differs.
@@ -126,25 +126,25 @@ class Folder:
         if changes:
             raise ValueError(
                 f"directory={str(self.path)!r}: holds a study that differs from this one: "
-                f"{'; '.join(changes)}. Set these back to go on with it, or write another directory"
+                f"{'; '.join(changes)}. Undo these changes to resume it, or write another directory"
             )
 
     def remove_data(self) -> None:
-        """Delete what is needed only while trials run, unless another search now needs it."""
+        """Delete files that are needed only while trials run, unless another search uses them."""
         if not self.store.held:
             return
         for path in (self.data, unfinished(self.data)):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave the directory to others, as it was if no trial was asked for."""
+        """Release the directory, and leave it unchanged if no trial was asked for."""
         try:
             if hasattr(self, "store"):
                 try:
                     unused = self.store.unused
                 finally:
                     self.store.close()
-                if unused:  # nothing to go on with, or for resume=False to refuse
+                if unused:  # nothing to resume, or for resume=False to refuse
                     for name in (NAME, *ASIDE):
                         (self.path / name).unlink(missing_ok=True)
         finally:
@@ -157,14 +157,14 @@ class Folder:
             raise Taken(self.path, str(error)) from error
 
     def _adopt(self) -> None:
-        """Mark what version 0.1.0 left without a mark, once."""
+        """Mark what version 0.1.0 left unmarked, once."""
         self.trials.adopt(self.store.count)
         if _data_of_0_1_0(self.path / "data.joblib"):
             (self.path / "data.joblib").unlink()
         self.store.set("unmarked", False)
 
     def _clean(self) -> None:
-        """Delete what a killed search had begun to write."""
+        """Delete unfinished files of a killed search."""
         unfinished(self.data).unlink(missing_ok=True)
         for left in self.path.glob(f".{'[0-9a-f]' * 16}.tmp"):
             head = start_of(left, 100)
@@ -177,11 +177,11 @@ class Folder:
 
 
 class Tidy(SearchCallback):
-    """Deletes the states of trials that nothing goes on from any more.
+    """Delete the states of trials from which nothing will resume any more.
 
     Args:
         folders: of the trials.
-        rungs: whether trials go on from others: then all are needed until the search ends.
+        rungs: whether trials resume from others: then all are needed until the search ends.
     """
 
     def __init__(self, folders: TrialFolders, *, rungs: bool) -> None:
@@ -189,7 +189,7 @@ class Tidy(SearchCallback):
         self._rungs = rungs
 
     def on_search_begin(self, study: Study) -> None:
-        """Delete what a killed search had not deleted whole, and name what is not ours."""
+        """Finish deletions of a killed search, and warn about foreign entries."""
         with self._told():
             self._folders.clean()
         strangers = self._folders.strangers()
@@ -203,12 +203,12 @@ class Tidy(SearchCallback):
             )
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
-        """Delete that of the trial, unless it is the best."""
+        """Delete the trial's state, unless it is the best."""
         if not self._rungs:
             self._keep_best(study, self._folders.numbers())
 
     def on_search_end(self, study: Study) -> None:
-        """Delete all but the best one's, if no trial is left to run."""
+        """Delete all states but the best one's, if no trial is left to run."""
         if study.finished:
             self._keep_best(study, self._folders.numbers())
 
@@ -226,7 +226,7 @@ class Tidy(SearchCallback):
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # no reason to end a search: the results do not depend on it
+        except OSError as error:  # not a reason to end a search
             warnings.warn(
                 f"{str(self._folders.path)!r}: states that are no longer needed could not be "
                 f"deleted ({error}); delete them when the search has ended",
@@ -235,7 +235,7 @@ class Tidy(SearchCallback):
 
 
 def description(estimator: Any) -> dict[str, Any]:
-    """An estimator, for comparing: its class and parameters, without those that change nothing."""
+    """Describe an estimator for comparison: class and parameters, except harmless ones."""
     params = estimator.get_params(deep=False)
     free = ("verbose", "run_dir", "save_minutes", "save_steps", "n_jobs")
     return {
@@ -247,14 +247,14 @@ def description(estimator: Any) -> dict[str, Any]:
 def _resolved(path: Path) -> Path:
     try:
         return Path(os.path.realpath(path))
-    except ValueError as error:  # a character that no name can have
+    except ValueError as error:  # a character that is not allowed in names
         raise ValueError(
-            f"directory={str(path)!r}: is no name of a folder ({error}); write 'studies/first'"
+            f"directory={str(path)!r}: not a valid folder name ({error}); write 'studies/first'"
         ) from error
 
 
 def _data_of_0_1_0(path: Path) -> bool:
-    """Whether it is the data of a killed search of version 0.1.0, and not a file of somebody's."""
+    """Whether it is the data file of a killed search of version 0.1.0, and not somebody's own."""
     head = start_of(path, 200) or b""
     return b"search.data" in head and b"Data" in head
 

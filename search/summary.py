@@ -1,8 +1,8 @@
-"""What a study says of itself in text: the summary of its results, and the words for its parts.
+"""A study as text: the summary of its results, and the wording of its parts.
 
-Responsible for the text of a finished or interrupted search, and for numbers, durations,
-parameters and reasons as a person reads them. Not for what is shown while it runs (`display`), nor
-for pictures.
+Responsible for the text about a finished or interrupted search, and for numbers, durations,
+parameters and reasons as people read them. Not for what is shown while it runs (`display`), nor for
+plots.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-TOP = 5  # trials in the table of the best
-REASONS = 8  # different reasons of failures that are listed
-LONGEST = 24  # characters of a parameter's value
-NARROW = 12  # of one in the table of the best
+TOP = 5  # number of trials in the table of the best
+REASONS = 8  # number of different reasons of failures listed
+LONGEST = 24  # maximum number of characters of a parameter's value
+NARROW = 12  # the same, in the table of the best
 STATES = ("completed", "failed", "running", "waiting")
-_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours in messages, as those of Keras have
+_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # terminal colours, as in messages of Keras
 
 
 def describe(
@@ -42,20 +42,20 @@ def describe(
     by_rung: bool = False,
     seconds: float | None = None,
 ) -> str:
-    """The best trials, how the trials ended, what they took, and where the study is kept.
+    """Return the best trials, how trials ended, their time, and where the study is saved.
 
-    Lines are as wide as the terminal at most, or 80 characters where there is none. A table that
-    does not fit has a column a trial instead of a row.
+    Lines are at most as wide as the terminal, or 80 characters without one. A table that does not
+    fit has one column per trial instead of one row.
 
     Args:
-        results: as `search.results.table` gives it: one row a trial, with the columns trial,
-            state, score, seconds, error, perhaps epochs, and one a parameter.
-        parameters: the names of the parameters' columns; those without a column are left out.
-        objective: what the score is.
+        results: as returned by `search.results.table`: one row per trial, with the columns trial,
+            state, score, seconds, error, perhaps epochs, and one per parameter.
+        parameters: names of the parameters' columns; those without a column are left out.
+        objective: the name of the score.
         maximize: whether a higher score is better.
         by_rung: whether trials of later rungs come before others.
-        directory: where the study is kept, or None where it is not kept.
-        seconds: that the last call of fit took, or None where that is not known.
+        directory: where the study is saved, or None if it is not.
+        seconds: duration of the last call of fit, or None if unknown.
     """
     completed = results[results["state"] == "completed"]
     best = ranked(results, maximize=maximize, by_rung=by_rung).head(TOP)
@@ -74,14 +74,14 @@ def describe(
 
 
 def number(value: float | None) -> str:
-    """A score or a parameter in four digits, or its whole part where that has up to seven."""
+    """Format a score or parameter with four digits, or as an integer of up to seven."""
     if value is None:
         return "-"
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "0.25 s", "48 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    """Format seconds for people: "0.25 s", "48 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
     if round(seconds) < 60:
         digits = 0 if seconds >= 10 or seconds == int(seconds) else 1 if seconds >= 1 else 2
         return f"{seconds:.{digits}f} s"
@@ -95,26 +95,26 @@ def duration(seconds: float) -> str:
 
 
 def one_line(text: Any) -> str:
-    """The text without line breaks, colours and other control characters."""
+    """Return the text without line breaks, colours and other control characters."""
     plain = _CODES.sub("", str(text))
     return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def value(found: Any) -> str:
-    """A parameter's value in a few characters; "-" for NaN."""
+    """Format a parameter's value in a few characters; "-" for NaN."""
     if isinstance(found, numbers.Real) and not isinstance(found, numbers.Integral):
         return "-" if math.isnan(found) else number(float(found))
     return shortened(one_line(found), LONGEST)
 
 
 def settings(params: Mapping[str, Any]) -> str:
-    """Parameters in one line, "units=30, rate=0.003", by their short names."""
+    """Format parameters in one line, "units=30, rate=0.003", by their short names."""
     names = short_names(params)
     return ", ".join(f"{names[name]}={value(found)}" for name, found in params.items())
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """The last part of each nested name, or the whole one where two have the same last part."""
+    """Return the last part of each nested name, or the full name if two share their last part."""
     last = {name: name.rsplit("__", 1)[-1] for name in names}
     counts = Counter(last.values())
     shown = {name: part if counts[part] == 1 else name for name, part in last.items()}
@@ -122,13 +122,13 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def reason(error: Any) -> str:
-    """The first line of a failure's reason that says something."""
+    """Return the first line of an error that is not empty."""
     lines = str(error or "").splitlines()
-    return next(filter(None, map(one_line, lines)), "no reason is known")
+    return next(filter(None, map(one_line, lines)), "unknown reason")
 
 
 def _top(best: pd.DataFrame, names: Sequence[str], completed: int) -> list[RenderableType]:
-    """The table of the best trials: a row a trial if that fits, otherwise a column a trial."""
+    """Return the table of the best trials: one row per trial if it fits, else one column."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -157,15 +157,15 @@ def _account(
 ) -> list[RenderableType]:
     counts = results["state"].value_counts()
     ended = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
-    told = [("trials", f"{len(results)}: {ended}" if len(results) else "none was begun")]
+    told = [("trials", f"{len(results)}: {ended}" if len(results) else "none was started")]
     if seconds is not None:
         told.append(("time", f"{duration(seconds)} in the last call of fit"))
     told.append(("worker time", duration(float(results["seconds"].sum()))))
     if directory is None:
-        told.append(("kept", "nowhere; write directory='studies/name' to keep a study"))
+        told.append(("saved", "no; write directory='studies/name' to save a study"))
     else:
-        told.append(("kept in", printable(directory)))
-        told.append(("", "the same search with this directory goes on with it"))
+        told.append(("saved in", printable(directory)))
+        told.append(("", "the same search with this directory resumes it"))
     return [_pairs(told)]
 
 
@@ -199,7 +199,7 @@ def _line(text: str) -> RenderableType:
 
 
 def _pairs(told: Iterable[tuple[str, str]]) -> RenderableType:
-    """Names and texts below each other."""
+    """Lay out names and texts in two columns."""
     from rich.table import Table
     from rich.text import Text
 
@@ -217,7 +217,7 @@ def _table(rows: Sequence[Sequence[str]], names_first: bool = False) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, name in enumerate(rows[0]):
-        left = names_first and i == 0  # the only column that becomes narrower for want of room
+        left = names_first and i == 0  # the only column that may shrink
         table.add_column(
             Text(name), justify="left" if left else "right", no_wrap=not left, overflow="ellipsis"
         )
@@ -247,7 +247,7 @@ def _rendered(parts: Sequence[RenderableType]) -> str:
 
 
 def _console() -> Any:
-    """Writes plain text into a string, as wide as the terminal."""
+    """Return a console that writes plain text to a string, as wide as the terminal."""
     from rich.console import Console
 
     return Console(

@@ -1,4 +1,4 @@
-"""What goes to a worker, and what comes back.
+"""What is sent to a worker, and what it sends back.
 
 Responsible for the form of both. Not for what is done with them.
 """
@@ -12,15 +12,15 @@ from search.space import Point
 
 @dataclass(frozen=True)
 class Job:
-    """A trial that is to be run.
+    """A trial to be run.
 
     Attributes:
         trial: its number.
         params: the values of the active parameters.
         seed: of its random numbers.
-        epochs: the epoch at which it ends, where the proposer decides that, or None.
-        parent: the trial from whose last state it goes on, or None.
-        parent_epochs: the epochs of that state.
+        epochs: the epoch at which it ends, if the proposer decides that, or None.
+        parent: the trial whose last state it resumes from, or None.
+        parent_epochs: the number of epochs of that state.
     """
 
     trial: int
@@ -33,16 +33,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one fit of a trial gave.
+    """The result of one fit of a trial.
 
     Attributes:
         fold: which split of the data, counted from 0.
         execution: which repetition of it, counted from 0.
         score: of the objective, or None if it is not a number.
-        metrics: what else was measured.
-        fit_seconds: that fitting took.
-        score_seconds: that scoring took.
-        epochs: one record an epoch, with its number under "epoch".
+        metrics: all other metrics.
+        fit_seconds: time to fit.
+        score_seconds: time to score.
+        epochs: one record per epoch, with its number under "epoch".
     """
 
     fold: int
@@ -56,12 +56,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial gave.
+    """The result of a trial.
 
     Attributes:
-        score: of the objective, the mean over its fits; None where there is none.
-        metrics: what else was measured, the mean over its fits.
-        folds: one for each fit.
+        score: of the objective, the mean over its fits; None if there is none.
+        metrics: all other metrics, the mean over its fits.
+        folds: one per fit.
     """
 
     score: float | None

@@ -1,7 +1,7 @@
 """The Keras model that stands for a trial while keras-tuner handles it.
 
-Responsible for a model that can be built before its data are known, and be saved and loaded by
-keras-tuner. Not for what is searched, nor for training (`hypermodels`).
+Responsible for a model that can be built before its data are known, and that keras-tuner can save
+and load. Not for what is searched, nor for training (`hypermodels`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from trainer.inputs import Inputs
 class TrialModel(keras.Model):
     """The model of a trial, as keras-tuner builds, saves and loads it.
 
-    It computes what its network does, from raw x. Without a network (before fit, and before
-    keras-tuner has loaded it) it can only be given one.
+    It computes what its network does, from raw x. It has no network before fit, and before
+    keras-tuner has loaded it; then all it can do is get one.
 
     Attributes:
         trainer: the Trainer with the trial's values; fitted once there is a network.
@@ -48,11 +48,11 @@ class TrialModel(keras.Model):
         }
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """What the network is made from, beside the Trainer: keras-tuner keeps it as JSON."""
+        """Return what the network is built from, besides the Trainer; keras-tuner saves it."""
         return self._form
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Make the network anew, with initial weights."""
+        """Build the network with initial weights."""
         trainer = self.trainer
         inputs = Inputs.from_dict(config["inputs"])
         network = rebuild(
@@ -67,18 +67,18 @@ class TrialModel(keras.Model):
         self.adopt(trainer)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: the Trainer compiles its network.
+        """Refuse: the Trainer compiles its network.
 
         Raises:
             keras_tuner.errors.FatalValueError: always.
         """
         raise FatalValueError(
-            "optimizer=, loss= and metrics= of a tuner do not reach a Trainer: write "
+            "a Trainer ignores optimizer=, loss= and metrics= of a tuner: write "
             f"{type(self.trainer).__name__}(optimizer=..., loss=..., metrics=...)"
         )
 
     def call(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The network's outputs for raw x."""
+        """Return the network's outputs for raw x."""
         return self._made()(x, training=training, mask=mask)
 
     def load_weights(self, filepath: Any, **kwargs: Any) -> None:
@@ -90,30 +90,30 @@ class TrialModel(keras.Model):
         self._made().save_weights(filepath, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As keras.Model.predict."""
+        """Predict as keras.Model.predict does."""
         return self._made().predict(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As keras.Model.evaluate; labels are encoded ones. trainer.evaluate takes any."""
+        """Evaluate as keras.Model.evaluate does, on encoded labels; trainer.evaluate takes any."""
         return self._made().evaluate(*args, **kwargs)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """As keras.Model.summary."""
+        """Print a summary as keras.Model.summary does."""
         self._made().summary(*args, **kwargs)
 
     def save(self, filepath: str | Path) -> None:
-        """Write one .keras file, which plain Keras and the Trainer's class load: Trainer.save."""
+        """Save one .keras file, as Trainer.save; plain Keras and the Trainer's class load it."""
         self._made()
         self.trainer.save(filepath)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
-        """As keras.Model.export."""
+        """Export as keras.Model.export does."""
         self._made().export(*args, **kwargs)
 
     def _made(self) -> keras.Model:
         if self.network is None:
             raise ValueError(
-                f"{type(self.trainer).__name__}: the network of a trial is made when it is "
-                "trained; call tuner.search first, and take the model of tuner.get_best_models()"
+                f"{type(self.trainer).__name__}: a trial has no network until it is trained; call "
+                "tuner.search first, and take the model from tuner.get_best_models()"
             )
         return self.network

@@ -55,7 +55,7 @@ def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
     assert guide.returncode == 0, errors.read_text()
     assert "completed" in seen and "learning_rate" in seen and watched_a_running_study
     shown = printed.decode()
-    assert "is no finite number" in shown  # the trial that fails
+    assert "is not a finite number" in shown  # the trial that fails
     assert "\n12\n" in shown  # the trials of the study that was gone on with
     for picture in re.findall(r'savefig\("(\S+)"\)', GUIDE):
         assert (tmp_path / picture).stat().st_size > 0

@@ -1,4 +1,4 @@
-"""The READMEs say what is true: code blocks run, and both languages give the same commands."""
+"""The README, the guide and the benchmarks page are true, and say the same in both languages."""
 
 import os
 import re
@@ -8,12 +8,21 @@ import pytest
 import warm
 
 ROOT = Path(__file__).parents[1]
-ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
-CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+PAGES = {
+    "README.md": "README.zh-CN.md",
+    "docs/guide.md": "docs/guide.zh-CN.md",
+    "docs/benchmarks.md": "docs/benchmarks.zh-CN.md",
+}
+DOCS = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))
+ALL = ["README.md", "README.zh-CN.md", *DOCS]
 
 
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", read(page), re.S)
 
 
 def code(block: str) -> str:
@@ -21,31 +30,49 @@ def code(block: str) -> str:
     return re.sub(r"\s*#.*", "", block)
 
 
-@pytest.mark.parametrize("block", blocks(ENGLISH, "python"), ids=lambda b: b.split("\n")[0])
-def test_a_code_block_runs_as_printed(block, tmp_path):
+def figures(page: str) -> list[list[str]]:
+    """The numbers in each line that compares two speeds."""
+    return [re.findall(r"\d[\d.,]*", line) for line in read(page).splitlines() if "×" in line]
+
+
+def test_the_ten_lines_run_as_printed(tmp_path):
+    (block,) = blocks("README.md", "python")
     done = warm.run(block, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
 
 
-def test_both_languages_give_the_same_commands_and_code():
-    assert blocks(CHINESE, "bash") == blocks(ENGLISH, "bash")
-    assert list(map(code, blocks(CHINESE, "python"))) == list(map(code, blocks(ENGLISH, "python")))
+@pytest.mark.parametrize("english", PAGES)
+def test_both_languages_have_the_same_commands_code_and_figures(english):
+    chinese = PAGES[english]
+    assert blocks(chinese, "bash") == blocks(english, "bash")
+    assert list(map(code, blocks(chinese, "python"))) == list(map(code, blocks(english, "python")))
+    assert figures(chinese) == figures(english)
 
 
-def test_both_languages_show_the_same_figures():
-    def rows(text):
-        return [re.findall(r"\d[\d.,]*", line) for line in text.splitlines() if "×" in line]
-
-    assert rows(CHINESE) == rows(ENGLISH)
+def test_the_readme_quotes_the_benchmarks_page():
+    quoted = re.findall(r"[\d.]+×", read("README.md"))
+    assert quoted and set(quoted) <= set(re.findall(r"[\d.]+×", read("docs/benchmarks.md")))
 
 
 def test_ci_runs_the_second_command():
     script = (ROOT / ".ci" / "run").read_text()
     assert "README.md" in script and "blocks[1]" in script
-    assert "pytest" in blocks(ENGLISH, "bash")[1]
+    assert "pytest" in blocks("README.md", "bash")[1]
 
 
-def test_every_file_that_the_readme_names_exists():
-    for name in re.findall(r"`(examples/\w+\.py)`|\]\(([\w./-]+)\)", ENGLISH):
-        path = name[0] or name[1]
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", ALL)
+def test_every_file_that_a_page_names_exists(page):
+    for name in re.findall(r"`(examples/\w+\.py)`", read(page)):
+        assert (ROOT / name).is_file(), name
+    for link in re.findall(r"\]\(([\w./-]+)\)", read(page)):
+        assert ((ROOT / page).parent / link).exists(), link
+
+
+def test_the_guide_lists_every_example():
+    listed = set(re.findall(r"`examples/(\w+\.py)`", read("docs/guide.md")))
+    assert listed == {file.name for file in (ROOT / "examples").glob("*.py")}
+
+
+def test_the_picture_is_small():
+    (picture,) = re.findall(r"!\[.+\]\((\S+)\)", read("README.md"))
+    assert (ROOT / picture).stat().st_size < 60_000

@@ -1,6 +1,6 @@
-"""The benchmarks: one file a subject, each with its BENCHMARKS.
+"""The benchmarks: one file per subject, each with its BENCHMARKS.
 
-To add one, write such a file and name it in FILES.
+To add one, write such a file and add its name to FILES.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FILES = (
 
 
 def benchmarks(file: str) -> tuple[Benchmark, ...]:
-    """The benchmarks of a file."""
+    """Return the benchmarks of a file."""
     found: tuple[Benchmark, ...] = importlib.import_module(f"benchmarks.cases.{file}").BENCHMARKS
     return found
 
 
 def find_side(file: str, benchmark: str, side: str) -> Side:
-    """A side by the names of its file, its benchmark and itself."""
+    """Find a side by the names of its file, its benchmark and itself."""
     (found,) = (b for b in benchmarks(file) if b.name == benchmark)
     (wanted,) = (s for s in found.sides if s.name == side)
     return wanted

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def network() -> keras.Model:
-    """Two convolutions, each with pooling."""
+    """Return a network of two convolutions, each with pooling."""
     import keras
 
     return keras.Sequential(
@@ -31,7 +31,7 @@ def network() -> keras.Model:
 
 
 def data(quick: bool) -> Data:
-    """Images with one channel."""
+    """Return images with one channel."""
     return arrays(320 if quick else 12_800, (28, 28, 1))
 
 

@@ -1,4 +1,4 @@
-"""The time from making a model to the end of its first epoch, tracing included."""
+"""The time from creating a model to the end of its first epoch, tracing included."""
 
 from __future__ import annotations
 

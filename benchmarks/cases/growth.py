@@ -12,11 +12,11 @@ from benchmarks.models import Task, compiled, perceptron
 from benchmarks.rounds import Rounds
 
 FITS, SETTLED = 50, 5
-Fit = Callable[[int], Any]  # of the number of the fit, from 0
+Fit = Callable[[int], Any]  # called with the number of the fit, from 0
 
 
 def growth(rounds: Rounds, prepare: Callable[[Any, Any], Fit]) -> None:
-    """The megabytes that a fit adds, on average over those after the fifth."""
+    """Report the megabytes added per fit, on average over the fits after the fifth."""
     import psutil
 
     process = psutil.Process()
@@ -32,7 +32,7 @@ def growth(rounds: Rounds, prepare: Callable[[Any, Any], Fit]) -> None:
 
 
 def new_trainers(x: Any, y: Any, wider: int) -> Fit:
-    """A new Trainer each fit, `wider` units wider than the one before."""
+    """Fit a new Trainer each time, `wider` units wider than the one before."""
 
     def fit(i: int) -> None:
         task = Task(partial(perceptron, 300 + wider * i), images, "sgd", 0.01)
@@ -42,24 +42,24 @@ def new_trainers(x: Any, y: Any, wider: int) -> Fit:
 
 
 def new_models(x: Any, y: Any, wider: int) -> Fit:
-    """A new keras.Model each fit, as `new_trainers`."""
+    """Fit a new keras.Model each time, as `new_trainers`."""
     return lambda i: compiled(perceptron(300 + wider * i), "sgd", 0.01).fit(x, y, verbose=0)
 
 
 def one_trainer(x: Any, y: Any) -> Fit:
-    """One Trainer, fitted again and again."""
+    """Fit one Trainer again and again."""
     trainer = Task(perceptron, images, "sgd", 0.01).trainer(epochs=1)
     return lambda i: trainer.fit(x, y)
 
 
 def one_model(x: Any, y: Any) -> Fit:
-    """One keras.Model, trained on and on."""
+    """Fit one keras.Model again and again."""
     model = compiled(perceptron(), "sgd", 0.01)
     return lambda i: model.fit(x, y, verbose=0)
 
 
 def traces(rounds: Rounds) -> None:
-    """How many functions the refits of one Trainer trace."""
+    """Report how many functions the refits of one Trainer trace."""
     x, y = images(320 if rounds.quick else 1_600)
     trainer = Task(perceptron, images, "sgd", 0.01).trainer(epochs=1).fit(x, y)
     rounds.wait()
@@ -78,7 +78,7 @@ def _growth(name: str, title: str, ours: tuple[str, Any], peer: tuple[str, Any])
         sides=tuple(Side(side, partial(growth, prepare=fit)) for side, fit in (ours, peer)),
         comparisons=(Comparison(ours[0], peer[0], Target(value=1.0)),),
         fresh=True,
-        most_rounds=1,  # many fits are many measurements
+        most_rounds=1,  # one round already averages many fits
     )
 
 

@@ -12,17 +12,17 @@ from benchmarks.models import Task, compiled, perceptron
 from benchmarks.rounds import Rounds
 
 TASK = Task(perceptron, lambda quick: images(320), "sgd", 0.01)
-Work = Callable[[Any, Any, Any], Any]  # of the trained model, x and y
+Work = Callable[[Any, Any, Any], Any]  # called with the trained model, x and y
 
 
 def ours(rounds: Rounds, rows: int, calls: int, work: Work) -> None:
-    """A fitted Trainer."""
+    """Time a fitted Trainer."""
     trainer = TASK.trainer(epochs=1).fit(*images(320))
     _time(rounds, trainer, rows, calls, work)
 
 
 def keras(rounds: Rounds, rows: int, calls: int, work: Work) -> None:
-    """A fitted Keras model."""
+    """Time a fitted Keras model."""
     model = compiled(perceptron(), "sgd", 0.01)
     model.fit(*images(320), verbose=0)
     _time(rounds, model, rows, calls, work)
@@ -36,7 +36,7 @@ def _time(rounds: Rounds, model: Any, rows: int, calls: int, work: Work) -> None
         for _ in range(calls):
             work(model, x, y)
 
-    repeatedly()  # the first call traces, the next ones may still start threads
+    repeatedly()  # the first call traces, later ones may still start threads
     rounds.time(repeatedly, scale=1000 / calls)
 
 

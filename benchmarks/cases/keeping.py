@@ -1,7 +1,7 @@
-"""What saving the state and ten callbacks take of the time of a training.
+"""The share of training time taken by saving the state, and by ten callbacks.
 
-Counted inside one training, not as the difference of two: on a busy machine two trainings differ by
-more than this.
+Measured within one training, not as the difference between two: on a busy machine two trainings
+differ by more than this.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ HOOKS = (
 
 
 class _Clock:
-    """Adds up the seconds spent in methods."""
+    """Add up the seconds spent in methods."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -60,7 +60,7 @@ class _Clock:
 
 
 def share(rounds: Rounds, watch: Callable[[_Clock], tuple[Any, ...]]) -> None:
-    """The percentage of an epoch that is spent in what `watch` watches."""
+    """Report the percentage of an epoch spent in the methods that `watch` adds to the clock."""
     import keras
 
     clock = _Clock()
@@ -68,7 +68,7 @@ def share(rounds: Rounds, watch: Callable[[_Clock], tuple[Any, ...]]) -> None:
 
     class Told(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if epoch:  # the epoch before has ended, and its state is saved
+            if epoch:  # the previous epoch has ended, and its state is saved
                 rounds.tell(100 * clock.seconds / (time.perf_counter() - self.began))
             rounds.wait()
             clock.seconds, self.began = 0.0, time.perf_counter()
@@ -81,7 +81,7 @@ def share(rounds: Rounds, watch: Callable[[_Clock], tuple[Any, ...]]) -> None:
 
 
 def saving(clock: _Clock) -> tuple[Any, ...]:
-    """The state: capturing it, and writing it in the background."""
+    """Watch the state: capturing it, and writing it in the background."""
     from trainer import keeping, statefile
 
     clock.watch(keeping.Keeper, "passed")
@@ -91,7 +91,7 @@ def saving(clock: _Clock) -> tuple[Any, ...]:
 
 
 def ten(clock: _Clock) -> tuple[Any, ...]:
-    """Ten built-in callbacks, none of which sees every batch."""
+    """Watch ten built-in callbacks, none of which sees every batch."""
     from trainer import callbacks
 
     for spec in TEN:

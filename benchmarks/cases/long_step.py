@@ -1,4 +1,4 @@
-"""Models whose step takes over 50 ms: what a dispatch costs no longer matters."""
+"""Models whose step takes over 50 ms, so that the cost of a dispatch no longer matters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 512
 
 
 def wide() -> keras.Model:
-    """Two layers of 2,048 units: 18 billion operations a step."""
+    """Return two layers of 2,048 units: 18 billion operations per step."""
     import keras
 
     return keras.Sequential(
@@ -29,7 +29,7 @@ def wide() -> keras.Model:
 
 
 def convolutional() -> keras.Model:
-    """Convolutions at full resolution."""
+    """Return convolutions at full resolution."""
     import keras
 
     return keras.Sequential(
@@ -44,12 +44,12 @@ def convolutional() -> keras.Model:
 
 
 def vectors(quick: bool) -> Data:
-    """For the wide network."""
+    """Return data for the wide network."""
     return arrays(BATCH * 2 if quick else BATCH * 12, (784,))
 
 
 def images(quick: bool) -> Data:
-    """For the convolutional network, whose batches are smaller."""
+    """Return data for the convolutional network, whose batches are smaller."""
     return arrays(128 * 2 if quick else 128 * 12, (28, 28, 1))
 
 

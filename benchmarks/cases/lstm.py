@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def network() -> keras.Model:
-    """One recurrent layer."""
+    """Return a network with one recurrent layer."""
     import keras
 
     return keras.Sequential(
@@ -27,7 +27,7 @@ def network() -> keras.Model:
 
 
 def data(quick: bool) -> Data:
-    """Sequences of 50 steps of 8 features."""
+    """Return sequences of 50 steps of 8 features."""
     return arrays(320 if quick else 3_200, (50, 8))
 
 

@@ -1,4 +1,4 @@
-"""The memory of one fit: its peak, and what it takes for arrays larger than the limit."""
+"""The memory of one fit: its peak, and what it takes for arrays above the limit."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ TASK = Task(perceptron, lambda quick: images(320 if quick else PEAK_ROWS), "sgd"
 
 
 def ours(x: Any, y: Any, epochs: int, limit: int | None = None) -> None:
-    """A fit of a new Trainer that may hold so many bytes as tensors."""
+    """Fit a new Trainer, with a limit on the bytes it holds as tensors."""
     TASK.trainer(epochs=epochs, resident_bytes=limit).fit(x, y)
 
 
 def keras(x: Any, y: Any, epochs: int, limit: int | None = None) -> None:
-    """A fit of a new keras.Model, which knows no limit."""
+    """Fit a new keras.Model, which has no limit."""
     compiled(perceptron(), "sgd", 0.01).fit(x, y, batch_size=256, epochs=epochs, verbose=0)
 
 
 def peak(rounds: Rounds, fit: Callable[..., None]) -> None:
-    """The most megabytes that the process ever had, the data included."""
+    """Report the peak memory of the process in megabytes, data included."""
     x, y = TASK.data(rounds.quick)
     rounds.wait()
     fit(x, y, epochs=1)
@@ -43,10 +43,10 @@ def peak(rounds: Rounds, fit: Callable[..., None]) -> None:
 
 
 def mapped(rounds: Rounds, fit: Callable[..., None], times: int) -> None:
-    """The megabytes that a fit on a memory-mapped file of `times` the limit adds at most."""
+    """Report the maximum megabytes that a fit on a mapped file of `times` the limit adds."""
     limit = int(LIMIT / 64 if rounds.quick else LIMIT)
     few = images(2_000)
-    fit(*few, epochs=1, limit=few[0].nbytes // 2)  # what TensorFlow takes is not the question
+    fit(*few, epochs=1, limit=few[0].nbytes // 2)  # TensorFlow's own memory does not count
     with tempfile.TemporaryDirectory() as folder:
         x, y = _file(Path(folder) / "x.npy", times * limit // ROW_BYTES)
         rounds.wait()
@@ -68,7 +68,7 @@ def _file(path: Path, rows: int) -> Data:
 
 
 def _private() -> float:
-    """Resident bytes without the pages of mapped files: the system drops those when it needs to."""
+    """Return the resident bytes without pages of mapped files, which the system can drop."""
     import psutil
 
     info = psutil.Process().memory_info()
@@ -76,7 +76,7 @@ def _private() -> float:
 
 
 class _Watch:
-    """Looks at the private memory a hundred times a second."""
+    """Check the private memory a hundred times per second."""
 
     def __enter__(self) -> Self:
         self.most = _private()

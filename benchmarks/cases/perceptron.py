@@ -1,4 +1,4 @@
-"""The perceptron 784-300-100-10: against Keras, PyTorch, Lightning and its own products."""
+"""The perceptron 784-300-100-10: against Keras, PyTorch, Lightning and bare matrix products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.rounds import Rounds
 
 
 def data(quick: bool) -> Data:
-    """As many images as MNIST has for training, less 5,000."""
+    """Return as many images as MNIST's training set has, less 5,000."""
     return images(320 if quick else 55_000)
 
 
@@ -21,7 +21,7 @@ _NUMPY_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENB
 
 
 def products(rounds: Rounds) -> None:
-    """The matrix products of an epoch, forward and backward, in NumPy, and nothing else."""
+    """Time the matrix products of an epoch, forward and backward, in NumPy, and nothing else."""
     import numpy as np
 
     x, _ = data(rounds.quick)
@@ -42,7 +42,7 @@ def products(rounds: Rounds) -> None:
                 np.matmul(inputs[i][:n], w, out=outputs[i][:n])
             for i in (2, 1, 0):
                 np.matmul(inputs[i][:n].T, outputs[i][:n], out=to_weights[i])
-                if i:  # nobody asks for the gradient of the images
+                if i:  # no gradient with respect to the images is needed
                     np.matmul(outputs[i][:n], weights[i].T, out=to_inputs[i][:n])
 
     rounds.time(epoch)

@@ -1,4 +1,4 @@
-"""How the cost of an epoch grows with the rows."""
+"""How the cost of an epoch grows with the number of rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 REFERENCE = 100_000
 FEATURES = 32
-LEAST_ROWS = 100_000  # a round has so many epochs that it is long enough to be timed
+LEAST_ROWS = 100_000  # a round has enough epochs to process at least this many rows
 
 
 def network() -> keras.Model:
-    """For a table of numbers."""
+    """Return a network for a table of numbers."""
     import keras
 
     return keras.Sequential(
@@ -33,7 +33,7 @@ def network() -> keras.Model:
 
 
 def ours(rounds: Rounds, rows: int, jit: bool | str) -> None:
-    """A Trainer's epochs, told in microseconds a row."""
+    """Time a Trainer's epochs, in microseconds per row."""
     rows = 320 if rounds.quick else rows
     epochs = 1 if rounds.quick else max(1, LEAST_ROWS // rows)
     clock = epoch_clock(rounds, scale=1e6 / rows / epochs, epochs=epochs)
@@ -43,10 +43,10 @@ def ours(rounds: Rounds, rows: int, jit: bool | str) -> None:
 
 
 def line(rounds: Rounds) -> None:
-    """How far, in percent, the seconds of an epoch are from a straight line over the rows.
+    """Report how far, in percent, an epoch's time is from a straight line over the rows.
 
-    The line is the one with the least squares of relative deviations. It need not pass through 0:
-    an epoch has a cost of its own, which is all that matters for few rows.
+    The line minimizes the squares of relative deviations. It need not pass through 0: an epoch has
+    a fixed cost, which dominates for few rows.
     """
     import numpy as np
 
@@ -59,7 +59,7 @@ def line(rounds: Rounds) -> None:
             task = Task(network, lambda quick: data[rows], "adam", 0.001)  # noqa: B023
             epochs = 3 if rows >= LEAST_ROWS else 3 * min(30, LEAST_ROWS // rows)
             trainer = task.trainer(epochs=epochs, jit=False).fit(*data[rows])
-            # the first epoch starts threads, and traces if no model of this form did
+            # the first epoch starts threads, and traces if no model of the same form did before
             seconds.append(float(np.median(trainer.history_["seconds"][1:])))
         scaled = np.stack([np.ones(len(sizes)), np.array(sizes)], axis=1) / np.c_[seconds]
         fitted, *_ = np.linalg.lstsq(scaled, np.ones(len(sizes)), rcond=None)
@@ -85,7 +85,7 @@ def _benchmark(name: str, title: str, jit: bool | str) -> Benchmark:
 
 BENCHMARKS = (
     _benchmark("auto", "an epoch over more rows: 32 features, batch 32, Adam", "auto"),
-    # "auto" turns XLA on from so many steps: the cost of a row then falls, which is not a growth
+    # "auto" turns XLA on above a number of steps: the cost per row then falls, which is not growth
     _benchmark("plain", "the same with jit=False for every number of rows", False),
     Benchmark(
         name="line",

@@ -1,4 +1,4 @@
-"""The perceptron fed by tf.data, which neither side may hold as tensors."""
+"""The perceptron fed by tf.data, so that neither side can hold the data as tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.rounds import Rounds, epoch_clock
 
 
 def data(quick: bool) -> Any:
-    """Batches of 32 images, shuffled and read ahead as Keras' guides have it."""
+    """Return batches of 32 images, shuffled and prefetched as in Keras' guides."""
     import tensorflow as tf
 
     rows = tf.data.Dataset.from_tensor_slices(images(320 if quick else 12_800))
@@ -19,20 +19,20 @@ def data(quick: bool) -> Any:
 
 
 def perceptron() -> Any:
-    """The network of the benchmark `perceptron`."""
+    """Return the network of the benchmark `perceptron`."""
     from benchmarks import models
 
     return models.perceptron()
 
 
 def ours(rounds: Rounds) -> None:
-    """A Trainer's epochs."""
+    """Time a Trainer's epochs."""
     task = Task(perceptron, images, "sgd", 0.01)
     task.trainer(epochs=rounds.count, callbacks=[epoch_clock(rounds)]).fit(data(rounds.quick))
 
 
 def keras_fit(rounds: Rounds) -> None:
-    """The epochs of keras.Model.fit."""
+    """Time the epochs of keras.Model.fit."""
     model = compiled(perceptron(), "sgd", 0.01)
     clock = epoch_clock(rounds)
     model.fit(data(rounds.quick), epochs=rounds.count, callbacks=[clock], verbose=0)

@@ -1,4 +1,4 @@
-"""What a trial of a search costs: make, trace and train a small model after others in a process."""
+"""The cost of a trial in a search: build, trace and train a small model after others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EPOCHS = 2
 
 
 def data(quick: bool) -> Data:
-    """What a trial is trained on."""
+    """Return the data of a trial."""
     return images(320 if quick else 10_000)
 
 
 def ours(rounds: Rounds, new: bool) -> None:
-    """A new Trainer a round, of an architecture that was or was not trained before."""
+    """Time one new Trainer per round, of an architecture that was or was not trained before."""
     import tensorflow as tf  # noqa: F401
 
     x, y = data(rounds.quick)
@@ -36,7 +36,7 @@ def ours(rounds: Rounds, new: bool) -> None:
 
 
 def keras(rounds: Rounds, new: bool) -> None:
-    """A new keras.Model a round, as ours."""
+    """Time one new keras.Model per round, as `ours`."""
     x, y = data(rounds.quick)
     trials = count()
 

@@ -1,6 +1,6 @@
-"""Who runs the trials of a study: the protocol, and how a trial can fail to give a result.
+"""Executors run the trials of a study: the protocol, and the ways in which a trial can fail.
 
-Responsible for what an executor promises. Not for what a trial does, nor for what becomes of it.
+Responsible for what an executor promises. Not for what a trial does, nor for handling its result.
 """
 
 from __future__ import annotations
@@ -13,63 +13,63 @@ from trainer.text import printable
 
 
 class Failure(Exception):
-    """A job gave no result; the message says why, for the person who reads the study.
+    """A job gave no result; the message says why, for people who read the study.
 
     Attributes:
-        again: whether another attempt may end otherwise: the machine may be at fault, not the job.
+        again: whether another attempt may succeed: the machine may be at fault, not the job.
     """
 
     again = False
 
     def __init__(self, message: str) -> None:
-        # what a trial raised or printed is kept in the study, and shown
+        # what a trial raised or printed is saved in the study and shown
         super().__init__(printable(message, lines=True))
 
 
 class Raised(Failure):
-    """It raised an exception, or called sys.exit; the message ends with its traceback."""
+    """The job raised an exception, or called sys.exit; the message ends with its traceback."""
 
 
 class TimedOut(Failure):
-    """It took longer than it may, and was ended."""
+    """The job exceeded its time limit and was ended."""
 
 
 class OutOfMemory(Failure):
-    """Its process took more memory than it may, and was ended."""
+    """The job's processes exceeded their memory limit and were ended."""
 
 
 class Crashed(Failure):
-    """Its process died: of a signal, or by leaving without a word."""
+    """The job's process died: from a signal, or by exiting without a message."""
 
     again = True
 
 
 class Withdrawn(Failure):
-    """It was cancelled before a worker began it."""
+    """The job was cancelled before a worker started it."""
 
 
 class Executor(Protocol):
-    """Runs `work(argument)` for one argument after another, some of them at once.
+    """Runs `work(argument)` for one argument after another, several at a time.
 
     Attributes:
-        workers: how many at once.
+        workers: how many run at once.
     """
 
     workers: int
 
     def submit(self, argument: Any) -> Future[Any]:
-        """Run the work on an argument; the future gives the result, or raises a Failure.
+        """Run the work on an argument; the future returns the result, or raises a Failure.
 
-        The future's running() tells whether a worker has begun. Its cancel() withdraws the
+        The future's running() says whether a worker has started. Its cancel() withdraws the
         argument if none has: the future then raises Withdrawn.
         """
 
     def close(self) -> None:
-        """Give up what is running or waiting, and end."""
+        """Abandon running and waiting jobs, and shut down."""
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

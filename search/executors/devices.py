@@ -1,11 +1,11 @@
-"""Which GPUs a worker sees: each its own share, for TensorFlow makes itself at home on all it sees.
+"""Which GPUs each worker sees: its own share, because TensorFlow occupies every GPU it sees.
 
 Responsible for finding the GPUs without starting CUDA in this process, and for dividing them. Not
 for how much of a GPU's memory a worker takes: it grows as needed (`worker`).
 
     more GPUs than workers    each worker has some, the first workers no fewer than the last
     as many                   each has one
-    fewer                     they take turns: worker i has GPU i % n
+    fewer                     they share: worker i has GPU i % n
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import subprocess
 from collections.abc import Mapping
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-SECONDS_TO_LIST = 30  # a driver that nobody has used yet takes some to wake up
+SECONDS_TO_LIST = 30  # a driver that is not in use takes a while to start
 _LINE = re.compile(r"^(?P<part>\s*)(?:GPU|MIG) .*\(UUID: (?P<name>[\w/-]+)\)\s*$")
 
 
 def shares(workers: int, environment: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
-    """What to set in the environment of each worker.
+    """Return the environment variables to set for each worker.
 
     Args:
-        workers: how many there are.
-        environment: of this process. If it names GPUs (CUDA_VISIBLE_DEVICES), these are divided.
+        workers: number of workers.
+        environment: of this process. If CUDA_VISIBLE_DEVICES names GPUs, these are divided.
 
     Returns:
-        One mapping for each worker, empty where there is no GPU, or no other worker.
+        One mapping per worker, empty if there is no GPU or no other worker.
     """
     if workers == 1:
         return [{}]
@@ -47,7 +47,7 @@ def shares(workers: int, environment: Mapping[str, str] = os.environ) -> list[di
 
 
 def _visible(named: str) -> list[str]:
-    """The GPUs of a list as CUDA reads it: up to the first that is none."""
+    """Parse a list of GPUs as CUDA does: up to the first invalid name."""
     found: list[str] = []
     for name in (part.strip() for part in named.split(",")):
         if not (name.isdigit() or name.startswith(("GPU-", "MIG-"))):
@@ -57,7 +57,7 @@ def _visible(named: str) -> list[str]:
 
 
 def _listed() -> list[str]:
-    """The GPUs of this machine by their UUIDs: their numbers may differ from CUDA's."""
+    """List the GPUs of this machine by UUID: nvidia-smi's numbers may differ from CUDA's."""
     try:
         done = subprocess.run(
             ["nvidia-smi", "-L"],
@@ -77,6 +77,6 @@ def _listed() -> list[str]:
         if not line["part"]:
             whole = line["name"]
         elif found and found[-1] == whole:
-            found.pop()  # a GPU that is partitioned can be used by its parts only
+            found.pop()  # a GPU that is partitioned can be used only through its parts
         found.append(line["name"])
     return found

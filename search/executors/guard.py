@@ -1,16 +1,16 @@
-"""The process between the coordinator and a worker, which lets nothing of a worker outlive it.
+"""The process between the coordinator and a worker, which leaves nothing of a worker behind.
 
 Responsible for ending every process that a worker started, however the worker ends, and for ending
 the worker when the coordinator is gone. Not for what the worker does, nor for replacing it.
 
-A worker that dies takes nothing with it: what it started goes on. So each worker is the child of a
-guard, a copy of the bare interpreter made before anything is imported. On Linux the guard is what
-the kernel calls a subreaper: processes below it stay below it, even those that began a session of
-their own, or whose parent has ended. The guard waits; when the worker has ended it ends what is
-left, and then ends in the same way itself. To the coordinator it is the worker's process.
+When a worker dies, the processes it started live on. So each worker is the child of a guard, a copy
+of the bare interpreter made before anything is imported. On Linux the guard is a subreaper:
+processes below it stay below it, even those that started their own session or whose parent has
+ended. The guard waits; when the worker has ended, it ends what is left, and then ends in the same
+way itself. The coordinator takes the guard for the worker's process.
 
-A spawned process runs this file by its path, before it knows where modules are to be found: it
-imports nothing but the standard library.
+A spawned process runs this file by its path, before sys.path is set: it imports only the standard
+library.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-SECONDS_BETWEEN_LOOKS = 0.5  # at whether the coordinator still lives
-SECONDS_TO_END = 2.0  # a worker has after SIGTERM; pebble gives its process 3
-SECONDS_FOR_HELPERS = 1.0  # in which they delete what others left
-PR_SET_PDEATHSIG = 1  # of Linux' prctl
+SECONDS_BETWEEN_LOOKS = 0.5  # between checks that the coordinator is still alive
+SECONDS_TO_END = 2.0  # for a worker, after SIGTERM; pebble gives its process 3
+SECONDS_FOR_HELPERS = 1.0  # for helpers to delete what other processes left
+PR_SET_PDEATHSIG = 1  # an option of Linux prctl
 PR_SET_CHILD_SUBREAPER = 36
 # processes that delete semaphores, shared memory and memory maps once their users are gone
 _TRACKER = re.compile(rb"from [\w.]*resource_tracker import main")
@@ -38,7 +38,7 @@ _FORKSERVER = re.compile(rb"from multiprocessing\.forkserver import main")
 def begin(folder: str, parent: int) -> None:
     """Become the guard of a worker, and return in the worker only.
 
-    What both print goes to a file in the folder, named after the guard's number.
+    The output of both goes to a file in the folder, named after the guard's process number.
 
     Args:
         folder: of the pool.
@@ -65,8 +65,8 @@ def begin(folder: str, parent: int) -> None:
     worker = os.fork()
     if worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # only wakes it: the kernel sends it as soon as the thread that started us has ended, and
-        # whether the whole coordinator has, the loop sees
+        # only wakes the guard: the kernel sends it as soon as the thread that started us has
+        # ended, and the loop checks whether the coordinator itself has
         signal.signal(signal.SIGHUP, lambda number, frame: None)
         prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
         _guard(worker, parent, woken, asked)
@@ -79,12 +79,12 @@ def begin(folder: str, parent: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
-    # what a trial starts stays below its worker, which ends it when the trial has ended
+    # what a trial starts stays below its worker, which ends it once the trial has ended
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def prctl(option: int, value: int) -> None:
-    """Set something for this process; does nothing where there is no such call."""
+    """Set a property of this process, where there is such a call."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError, ImportError):
@@ -94,9 +94,9 @@ def prctl(option: int, value: int) -> None:
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process is the parent of."""
+    """List the child processes of a process."""
     if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
-        return _by_parent(process)  # a kernel that was built without it
+        return _by_parent(process)  # a kernel built without this file
     found: list[int] = []
     with contextlib.suppress(OSError):  # it has ended
         for thread in os.listdir(f"/proc/{process}/task"):
@@ -110,7 +110,7 @@ def _by_parent(process: int) -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # the name of the program before it may hold anything, brackets and spaces included
+            # the program's name before it may contain anything, brackets and spaces included
             fields = file.read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == process:
                 found.append(int(file.parent.name))
@@ -118,7 +118,7 @@ def _by_parent(process: int) -> list[int]:
 
 
 def descendants(process: int) -> list[int]:
-    """The processes below a process, each after its parent."""
+    """List the processes below a process, each after its parent."""
     if sys.platform != "linux":
         import psutil
 
@@ -133,11 +133,11 @@ def descendants(process: int) -> list[int]:
 
 
 def is_helper(process: int, *, of_living: bool) -> bool:
-    """Whether a library keeps the process for others.
+    """Return whether a process is a helper that a library runs for others.
 
     Args:
         process: its number.
-        of_living: also where it helps only as long as its users live.
+        of_living: include helpers that are needed only while their users live.
     """
     try:
         command = Path(f"/proc/{process}/cmdline").read_bytes()
@@ -148,7 +148,7 @@ def is_helper(process: int, *, of_living: bool) -> bool:
 
 def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
     status: int | None = None
-    until: float | None = None  # when a worker that was asked to end is to have ended
+    until: float | None = None  # when a worker that got SIGTERM must have ended
     while status is None:
         _wait(woken, SECONDS_BETWEEN_LOOKS if until is None else 0.05)
         status = _reap().get(worker)
@@ -170,18 +170,18 @@ def _end_rest(woken: int) -> None:
     until = time.monotonic() + SECONDS_FOR_HELPERS
     while True:
         _reap()
-        # their own become ours when they have ended
+        # children of those that have ended become ours
         left = children(os.getpid())
         mine = [process for process in left if not is_helper(process, of_living=False)]
         if time.monotonic() > until:
             mine = left
         if not [_kill(process) for process in mine].count(True) and mine == left:
-            return  # there are none, or none that this user may end
+            return  # there are none left, or none that this user may end
         _wait(woken, 0.02)
 
 
 def _reap() -> dict[int, int]:
-    """How those children ended that have, by number."""
+    """Reap children that have ended; return their statuses by process number."""
     ended: dict[int, int] = {}
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -193,7 +193,7 @@ def _reap() -> dict[int, int]:
 
 
 def _kill(process: int) -> bool:
-    """Whether it was there, and could be."""
+    """Kill a process; return whether it existed and could be killed."""
     try:
         os.kill(process, signal.SIGKILL)
     except OSError:
@@ -212,7 +212,7 @@ def _end_like(status: int) -> NoReturn:
         import resource
 
         number = os.WTERMSIG(status)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has left its own
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has dumped its own
         with contextlib.suppress(OSError):  # SIGKILL has no handler
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

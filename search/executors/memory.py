@@ -1,11 +1,11 @@
-"""How much memory a trial holds: its own and that of the processes it started, and nothing else's.
+"""How much memory a trial holds: its own and that of the processes it started, nothing else.
 
 Responsible for the number that `trial_memory` limits. Not for ending anything.
 
-Counted are pages that no file stands behind: the heap, arrays, and memory shared between processes
-that one of them may write to; also where they were swapped out. Pages that several processes share
-are divided among them, so that a tree of forks counts each once. Not counted is what the kernel can
-drop and read again: libraries, and data that are mapped from a file, which all workers share.
+It counts pages without a file behind them: the heap, arrays, and memory shared between processes
+that one of them may write to, swapped out or not. Pages shared by several processes are divided
+among them, so that a tree of forks counts each once. It does not count what the kernel can drop and
+read again: libraries, and data mapped from a file, which all workers share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-LITTLE = 2**20  # of shared memory, below which it does not matter whose it is
+LITTLE = 2**20  # bytes of shared memory too few to find out whose they are
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
 _SIZE = re.compile(rb"^(?:VmRSS|VmSwap):\s+(\d+) kB", re.MULTILINE)
 _MAPPING = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ (\S{4}) [0-9a-f]+ ([0-9a-f]+):.*$", re.MULTILINE)
@@ -23,9 +23,9 @@ _PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 def above(processes: Iterable[int], limit: int) -> int | None:
-    """The bytes that the processes hold together, if that is more than the limit."""
+    """Return the bytes that the processes hold together if that is above the limit, else None."""
     numbers = list(processes)
-    # never less, and far cheaper to read
+    # resident memory is never less than what is held, and far cheaper to read
     if _total(_resident, numbers) <= limit:
         return None
     taken = _total(held, numbers)
@@ -33,10 +33,10 @@ def above(processes: Iterable[int], limit: int) -> int | None:
 
 
 def held(process: int) -> int:
-    """The bytes that a process holds, without those that it shares with others or with files.
+    """Return the bytes that a process holds, without what it shares with others or with files.
 
     Raises:
-        OSError: it has ended, or is another user's.
+        OSError: the process has ended, or belongs to another user.
     """
     if sys.platform != "linux":
         return _unique(process)
@@ -52,17 +52,17 @@ def held(process: int) -> int:
 
 
 def _mapped_to_read(process: int) -> int:
-    """The bytes of files that are mapped for reading only, as a share of each page's users.
+    """Return the bytes of files mapped read-only, each page divided among its users.
 
-    In a temporary folder that is kept in memory such a file counts as shared memory; it is not the
-    trial's: only who may write to memory has made it.
+    If the temporary folder is in memory, such a file counts as shared memory; but it is not the
+    trial's: only a process that may write to memory has made it.
     """
     content = Path(f"/proc/{process}/smaps").read_bytes()
     mappings = list(_MAPPING.finditer(content))
     ends = [m.start() for m in mappings[1:]] + [len(content)]
     total = 0
     for mapping, end in zip(mappings, ends, strict=True):
-        # the device of a file that is kept in memory has no driver, which is number 0
+        # a file kept in memory is on a device without a driver: major number 0
         if mapping[1] == b"r--s" and int(mapping[2], 16) == 0:
             size = _PSS.search(content, mapping.end(), end)
             total += int(size[1]) * 1024 if size else 0

@@ -1,9 +1,9 @@
-"""Trials in processes of their own, which may crash, hang or eat memory without harm to the study.
+"""Trials in their own processes, which may crash, hang or eat memory without harm to the study.
 
-Responsible for starting workers, for their limits, and for telling how one ended. pebble's
+Responsible for starting workers, for their limits, and for finding out how one ended. pebble's
 ProcessPool does the hard part: it ends a job that takes too long and replaces a process that died.
-It gives itself up when a process dies that had no job while no other had one; then there is a new
-pool. What pebble takes for a worker is the worker's guard: see `guard`.
+It shuts down when an idle process dies while no other has a job; then a new pool is made. What
+pebble takes for a worker is the worker's guard: see `guard`.
 
 A worker does not import the user's script again, as Python's own spawned processes do: a script
 that starts a search without `if __name__ == "__main__"` would start it in each worker.
@@ -41,22 +41,22 @@ from search.executors import (
 )
 from trainer.scratch import Scratch
 
-SECONDS_BETWEEN_LOOKS = 0.1  # at the memory of the workers
-TIMES_OF_LOOK = 5  # between two looks lies this many times what the first has taken
-SECONDS_UNTIL_LOST = 2.0  # of a dead worker's job, of which pebble has not told
-LAST_WORDS = 2_000  # characters of what a process printed that its failure quotes
+SECONDS_BETWEEN_LOOKS = 0.1  # between checks of the workers' memory
+TIMES_OF_LOOK = 5  # wait at least this many times as long as the last check of memory took
+SECONDS_UNTIL_LOST = 2.0  # after which a job that pebble has not reported is lost
+LAST_WORDS = 2_000  # how many characters of a process's output its failure quotes
 
 
 class Processes:
     """A pool of worker processes.
 
     Args:
-        work: takes an argument and gives a result that can be pickled; cloudpickle sends it.
-        workers: how many processes.
-        timeout: the seconds after which a job is ended, or None.
-        memory: the bytes above which a worker is ended with all that it started, as
-            `search.executors.memory` counts them; or None.
-        recycle: the jobs after which a process is replaced by a new one; 0: never.
+        work: takes an argument and returns a picklable result; cloudpickle sends it.
+        workers: number of processes.
+        timeout: seconds after which a job is ended, or None.
+        memory: bytes above which a worker is ended with all processes it started, as counted by
+            `search.executors.memory`; or None.
+        recycle: number of jobs after which a process is replaced by a new one; 0: never.
 
     Raises:
         TypeError: the work cannot be pickled.
@@ -82,7 +82,7 @@ class Processes:
         except Exception as error:
             raise TypeError(
                 f"the search cannot be sent to other processes ({error}); write "
-                "executor='serial', or leave open files, locks and the like out of the estimator"
+                "executor='serial', or keep open files, locks and the like out of the estimator"
             ) from error
         self._scratch = Scratch("search-")
         self._folder = self._scratch.path
@@ -105,13 +105,13 @@ class Processes:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, argument: Any) -> Future[Any]:
-        """Run the work on an argument in a free worker, or when one is free."""
+        """Run the work on an argument in a free worker, or as soon as one is free."""
         import cloudpickle
 
         self._submitted += 1
         number = self._submitted
-        sent = cloudpickle.dumps(argument)  # it may hold classes of a script
-        if not self._pool.active:  # asking starts it
+        sent = cloudpickle.dumps(argument)  # it may hold classes defined in a script
+        if not self._pool.active:  # reading `active` starts the pool
             self._renew()
         inner = self._pool.schedule(worker.run, args=(number, sent), timeout=self._timeout)
         outer = self._jobs[number] = _Job(inner)
@@ -147,14 +147,14 @@ class Processes:
         self._pool = self._new_pool()
 
     def close(self) -> None:
-        """End all workers, and what they are doing."""
+        """End all workers and their jobs."""
         self._closed.set()
         self._end_pool()
         self._scratch.remove()
 
     def _end_pool(self) -> None:
         self._pool.stop()
-        self._seats.end()  # all at once: pebble ends one after another
+        self._seats.end()  # all at once: pebble ends them one by one
         self._pool.join()
         self._seats.sweep()
 
@@ -164,7 +164,7 @@ class Processes:
         if isinstance(error, TimeoutError):
             return TimedOut(f"took longer than {self._timeout:g} s, and was ended")
         if isinstance(error, concurrent.futures.CancelledError):
-            return Withdrawn("was given up")
+            return Withdrawn("was cancelled")
         if isinstance(error, BrokenProcessPool):
             return self._without_worker()
         if not isinstance(error, ProcessExpired):
@@ -173,7 +173,7 @@ class Processes:
             return self._too_large(error.pid, self._killed.pop(error.pid))
         said = self._last_words(error.pid)
         code = error.exitcode
-        how = f"left with exit code {code}"
+        how = f"exited with code {code}"
         if code < 0:
             with contextlib.suppress(ValueError):
                 how = f"died of {signal.Signals(-code).name}"
@@ -189,7 +189,7 @@ class Processes:
             return self._too_large(*list(self._killed.items())[-1])
         dead = (int(f.stem) for f in self._folder.glob("*.txt") if not _alive(int(f.stem)))
         said = next(filter(None, map(self._last_words, dead)), "")
-        return Crashed(f"its process died before it could begin{said}")
+        return Crashed(f"its process died before it could start{said}")
 
     def _last_words(self, pid: int | None) -> str:
         try:
@@ -210,10 +210,10 @@ class Processes:
                 began = time.monotonic()
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
-                # to count large memories takes long, and holds up those whose they are
+                # counting a lot of memory takes long, and slows down the processes it belongs to
                 look = time.monotonic() + TIMES_OF_LOOK * (time.monotonic() - began)
-            # pebble takes a process that left with 0 for one that had nothing to do, and would wait
-            # for its job for ever; of every other death it tells soon
+            # if a process exited with 0 pebble assumes it had no job, and would wait for the job
+            # for ever; all other deaths it reports soon
             marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]
             now = time.monotonic()
             dead = {mark: dead.get(mark, now) for mark in marks}
@@ -223,7 +223,7 @@ class Processes:
                     mark.unlink()
                     if lost is not None:
                         said = self._last_words(int(mark.stem))
-                        _end(lost, Crashed(f"its process left with exit code 0{said}"))
+                        _end(lost, Crashed(f"its process exited with code 0{said}"))
 
     def _limit(self, pid: int) -> None:
         assert self._memory is not None
@@ -234,14 +234,14 @@ class Processes:
         if taken is None:
             return
         self._killed[pid] = taken
-        for process in tree:  # not the guard: it ends what these start meanwhile
+        for process in tree:  # not the guard: it ends whatever these start meanwhile
             if not guard.is_helper(process, of_living=False):
                 with contextlib.suppress(OSError):
                     os.kill(process, signal.SIGKILL)
 
 
 class _Job(Future[Any]):
-    """What a job gives; whether it has begun is pebble's to know."""
+    """The future of a job; pebble's own future knows whether it is running."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
@@ -265,16 +265,16 @@ def _alive(pid: int) -> bool:
 
 
 def _end(future: Future[Any], failure: Failure) -> None:
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # it had ended otherwise
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has already ended
         future.set_exception(failure)
 
 
 class _Seats:
-    """The places of the workers of a pool: whoever replaces one has its number and its devices.
+    """The seats of a pool's workers: whoever replaces a worker takes its number and its devices.
 
     Args:
         folder: of the pool.
-        environments: what is set in the environment of a worker, by its number.
+        environments: environment variables for the worker in each seat.
     """
 
     def __init__(self, folder: Path, environments: Sequence[dict[str, str]]) -> None:
@@ -283,7 +283,7 @@ class _Seats:
         self._taken: dict[int, _Process] = {}
 
     def process(self, **options: Any) -> _Process:
-        """A process that is not started, in the first free place."""
+        """Return a process, not yet started, in the first free seat."""
         number = 0
         while (taken := self._taken.get(number)) is not None and taken.is_alive():
             number += 1
@@ -295,7 +295,7 @@ class _Seats:
         return made
 
     def end(self) -> None:
-        """Ask all workers to end, and give them some time."""
+        """Ask all workers to end, and wait for them for a while."""
         for process in list(self._taken.values()):
             with contextlib.suppress(OSError, AttributeError):  # it has not been started
                 process.terminate()
@@ -304,7 +304,7 @@ class _Seats:
                 process.join(guard.SECONDS_TO_END)
 
     def sweep(self) -> None:
-        """End what is left of workers whose guard was killed."""
+        """End what is left of workers whose guards were killed."""
         for process in self._taken.values():
             _end_session(process)
         self._taken.clear()
@@ -313,10 +313,10 @@ class _Seats:
 def _end_session(process: _Process) -> None:
     number = process.pid
     if number is None or not worker.GUARDED or process.exitcode != -signal.SIGKILL:
-        return  # the guard has ended by itself, and everything below it before
+        return  # the guard ended by itself, after everything below it
     import psutil
 
-    # while somebody is in a session, no other process can have its number
+    # a session's number is not reused for a process while somebody is in the session
     for other in [] if psutil.pid_exists(number) else psutil.pids():
         with contextlib.suppress(OSError):
             if os.getsid(other) == number:
@@ -330,11 +330,11 @@ class _Process(SpawnProcess):
     _environment: Mapping[str, str] = {}
 
     def settle(self, folder: Path, environment: Mapping[str, str]) -> None:
-        """Set where it puts its marks, and what its environment has besides this process's."""
+        """Set its folder, and the variables to add to its environment."""
         self._folder, self._environment = folder, environment
 
     def run(self) -> None:
-        """Called in the new process, before anything heavy is imported."""
+        """Start in the new process, before anything heavy is imported."""
         os.environ.update(self._environment)
         super().run()
 
@@ -345,7 +345,7 @@ class _Process(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    """Starts processes in seats."""
+    """A context that starts processes in seats."""
 
     def __init__(self, seats: _Seats) -> None:
         super().__init__()

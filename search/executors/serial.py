@@ -1,6 +1,6 @@
 """One trial after another in this process: for debugging, and where processes cannot be started.
 
-Responsible for running work at once. It has no limit of time or memory, and does not survive a
+Responsible for running work immediately. It has no limits of time or memory, and does not survive a
 crash.
 """
 
@@ -15,10 +15,10 @@ from search.executors import Raised
 
 
 class Serial:
-    """Runs each job when it is submitted.
+    """Run each job when it is submitted.
 
     Args:
-        work: takes an argument and gives a result.
+        work: takes an argument and returns a result.
     """
 
     workers = 1
@@ -27,7 +27,7 @@ class Serial:
         self._work = work
 
     def submit(self, argument: Any) -> Future[Any]:
-        """Run it now; the future is done."""
+        """Run the work now, and return a future that is done."""
         future: Future[Any] = Future()
         try:
             future.set_result(self._work(argument))
@@ -39,4 +39,4 @@ class Serial:
         return future
 
     def close(self) -> None:
-        """Nothing is running."""
+        """Do nothing: nothing is running."""

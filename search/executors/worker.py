@@ -1,8 +1,8 @@
-"""What happens in a worker process. It imports nothing heavy before its threads are limited.
+"""What runs in a worker process. It imports nothing heavy before its threads are limited.
 
 Responsible for preparing the process, for loading the work once, for answers that can always be
-sent back, and for ending what a job leaves running. Not for starting and ending workers
-(`processes`), nor for what a worker leaves that has died (`guard`).
+sent back, and for ending processes that a job leaves running. Not for starting and ending workers
+(`processes`), nor for cleaning up after a worker that died (`guard`).
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from typing import Any
 
 from search.executors import guard
 
-SECONDS_BETWEEN_LOOKS = 0.5  # at whether the parent still lives
-SECONDS_TO_CLEAN = 5.0  # within which the processes that a job left must have ended
-# then a worker's parent is its guard, and else the coordinator
+SECONDS_BETWEEN_LOOKS = 0.5  # between checks that the parent is still alive
+SECONDS_TO_CLEAN = 5.0  # for processes that a job left running to end
+# if true, a worker's parent is its guard; otherwise the coordinator
 GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 _work: Any = None
 _file = ""
-_number = 0  # by which the coordinator knows this worker: that of its guard
+_number = 0  # the coordinator's number for this worker: its guard's process number
 
 
 def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     """Make this process a worker.
 
     Args:
-        work: the file of the pickled work.
-        folder: where the process puts its mark, and what it prints.
+        work: file of the pickled work.
+        folder: for the mark of a running job, and the process's output.
         parent: the coordinator's process.
-        threads: the threads that libraries may use, unless the environment says otherwise.
+        threads: number of threads for libraries, unless the environment sets it.
     """
     global _file, _number
     _file = work
@@ -54,26 +54,26 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     else:
         _print_to(Path(folder) / f"{_number}.txt")
         _end_without(parent)
-    with contextlib.suppress(Exception):  # the first job says what is wrong
+    with contextlib.suppress(Exception):  # the first job reports what is wrong
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
             warm_up()
 
 
 def _clean_up_alone() -> None:
-    """Let semaphores and shared memory of jobs be deleted when this worker dies.
+    """Use a resource tracker of our own, so that jobs' shared memory is deleted if we die.
 
-    Spawned processes share the tracker of their parent, which waits until all of them have ended,
-    and then warns on the parent's stderr of what they left.
+    Spawned processes share their parent's tracker, which waits until all of them have ended, and
+    then warns on the parent's stderr about what they left.
     """
     from multiprocessing import resource_tracker
 
     tracker: Any = resource_tracker._resource_tracker
-    tracker._fd = tracker._pid = None  # it starts another when there is something to track
+    tracker._fd = tracker._pid = None  # a new one is started when needed
 
 
 def _answer_as(number: int) -> None:
-    """Tell pebble the number under which it knows this worker when a job has begun."""
+    """Report a started job to pebble under the number by which it knows this worker."""
     from pebble.pool.process import Acknowledgement
 
     whole = Acknowledgement.__init__
@@ -102,16 +102,16 @@ def _loaded() -> Any:
 
 
 def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
-    """Do the work: ("result", it, pickled) or ("raised", the error as text).
+    """Do the work; return ("result", the pickled result) or ("raised", the error as text).
 
-    Neither may be sent as it is: exceptions and results may not pickle. Processes that the job
-    started and left running are ended; the next job finds the machine as this one did.
+    Exceptions and results may not be picklable, so neither is sent as it is. Processes that the job
+    started and left running are ended, so that the next job finds the machine as this one did.
 
     Args:
-        job: its number; a file beside the process's output holds it while it runs.
+        job: its number; while it runs, a file beside the process's output holds it.
         argument: of the work, pickled.
     """
-    os.ftruncate(1, 0)  # what this job prints is all that its file holds
+    os.ftruncate(1, 0)  # the file holds only what this job prints
     mark = Path(_file).with_name(f"{_number}.job")
     mark.write_text(str(job))
     before = _processes()
@@ -134,7 +134,7 @@ def _processes() -> set[int]:
 
 
 def _end_processes(before: set[int]) -> None:
-    """End the processes below this one that are new, but for those that libraries keep for it."""
+    """End new processes below this one, except those that libraries keep for it."""
     until = time.monotonic() + SECONDS_TO_CLEAN
     if _new(before):
         _end_pool_of_joblib()
@@ -147,7 +147,7 @@ def _end_processes(before: set[int]) -> None:
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.01)
         for process in left:
-            with contextlib.suppress(OSError):  # no child of ours, or somebody waited for it
+            with contextlib.suppress(OSError):  # not our child, or already waited for
                 os.waitpid(process, os.WNOHANG)
     print(f"processes {_new(before)} of the job could not be ended", file=sys.stderr)
 
@@ -163,20 +163,20 @@ def _new(before: set[int]) -> list[int]:
 
 
 def _end_pool_of_joblib() -> None:
-    """Let joblib know that its processes end: it would take them for crashed."""
+    """Shut down joblib's pool in an orderly way: it would take killed processes for crashed."""
     if "joblib.externals.loky" in sys.modules:
         from joblib.externals.loky import get_reusable_executor
 
-        # where there is none, it makes one without processes
-        with contextlib.suppress(Exception):  # it was broken: they are ended in any case
+        # if there is no pool, this makes one without processes
+        with contextlib.suppress(Exception):  # a broken pool: its processes are ended anyway
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _end_without(parent: int) -> None:
-    """End this process when its parent has; on Linux the kernel sees to it, whatever it is doing.
+    """End this process when its parent ends.
 
-    Elsewhere a thread does, which cannot end a long computation that does not let go of the
-    interpreter.
+    On Linux the kernel does this at any time. Elsewhere a thread does, which cannot interrupt a
+    long computation that holds the interpreter's lock.
     """
 
     def look() -> None:

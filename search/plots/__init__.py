@@ -1,16 +1,16 @@
-"""The pictures of a study: its course, its space, what mattered, its rungs and learning curves.
+"""The plots of a study: its course, its space, parameter importance, rungs and learning curves.
 
-Responsible for drawing a table of results, and for the importance of parameters. Not responsible
-for making the table, nor for saving: every function returns Axes, and
-`axes.figure.savefig("study.png")` writes the file. Nothing here calls show().
+Responsible for drawing a table of results, and for the importance of parameters. Not for making the
+table, nor for saving: every function returns Axes, and `axes.figure.savefig("study.png")` writes
+the file. Nothing here calls show().
 
-`results` is the table of a search: one row a trial, with the columns trial, state ("completed",
-"failed", "running" or "waiting"), score (NaN without one), one for each parameter of the space,
-and perhaps rung, parent and epochs. `objective` is the name of the score, `maximize` says which
-way is better, and `by_rung` that the best is the best of the last rung. `ax` is where to draw;
-None: a new figure. A study whose trials all failed has pictures too: they show the failures, and
-say that there is no score. No trials at all, or a missing column, is a ValueError; a table or a
-flag of another type is a TypeError.
+`results` is the table of a search: one row per trial, with the columns trial, state ("completed",
+"failed", "running" or "waiting"), score (NaN without one), one for each parameter of the space, and
+perhaps rung, parent and epochs. `objective` is the name of the score, `maximize` says whether
+higher is better, and `by_rung` that the best trial is the best of the last rung. `ax` is where to
+draw; None: a new figure. A study whose trials all failed can be plotted too: its plots show the
+failures, and say that there is no score. A table without trials or with a missing column raises a
+ValueError; a table or flag of another type a TypeError.
 """
 
 from __future__ import annotations

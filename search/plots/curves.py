@@ -28,18 +28,17 @@ def plot_rungs(
     by_rung: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the score against epochs, one line a candidate through its chain of parents.
+    """Plot the score against epochs, one line per candidate through its chain of parents.
 
-    The more often a candidate was promoted, the stronger its line; one that was not is a grey
-    point. Failed trials are crosses at the worse edge.
-
+    The more often a candidate was promoted, the stronger its line; candidates that were not are
+    grey points. Failed trials are crosses at the worse edge.
     Raises:
         ValueError: no trial has a rung.
     """
     table = frames.checked(results, maximize)
     if "rung" not in table or not table["rung"].notna().any():
         raise ValueError(
-            "results: no trial has a rung; only searches that promote trials have them, such as "
+            "results: no trial has a rung; only searches that promote trials have rungs, such as "
             'tuner="hyperband"; call study.plot_history() for this one'
         )
     frames.check_columns(table, "epochs", "parent")
@@ -96,20 +95,20 @@ def plot_curves(
     best: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw learning curves, one line a trial: its mean over folds and executions.
+    """Plot learning curves, one line per trial: the mean over its folds and executions.
 
-    An epoch in which one of them gave NaN is a gap, because the mean of the others would look
+    An epoch in which one of them logged NaN is a gap, because the mean of the others would look
     better than the trial is. Up to seven trials have colours and a legend.
 
     Args:
-        epochs: one row an epoch, with the columns trial, fold, execution, epoch and the metrics.
-        metric: the column to draw.
-        trials: the numbers of those to draw. None: all.
-        best: the number of one of them, which stands out.
+        epochs: one row per epoch, with the columns trial, fold, execution, epoch and the metrics.
+        metric: the column to plot.
+        trials: numbers of the trials to plot. None: all.
+        best: number of one of them, which is highlighted.
         ax: where to draw. None: a new figure.
 
     Returns:
-        The Axes; logarithmic where values, of which less is better, span three powers of ten.
+        The Axes; logarithmic if lower is better and the values span three powers of ten.
 
     Raises:
         ValueError: no such metric or trial, or no finite value.
@@ -123,11 +122,11 @@ def plot_curves(
     for name, wanted in (("trials", chosen), ("best", [] if best is None else [best])):
         for trial in wanted:
             if trial not in (known if name == "trials" else chosen):
-                raise ValueError(f"{name}: trial {trial!r} has no epochs to draw; leave it out")
+                raise ValueError(f"{name}: trial {trial!r} has no epochs to plot; leave it out")
     table = epochs[epochs["trial"].isin(chosen)]
     if not np.isfinite(table[metric].to_numpy(dtype=np.float64)).any():
         raise ValueError(f"metric={metric!r}: no trial logged a finite value; choose another one")
-    # an epoch in which nobody logged it (a validation every other epoch) is no gap
+    # an epoch that no trial logged (validation every other epoch) is not a gap
     logged = table[metric].notna().groupby(table["epoch"]).transform("any")
     means = table[logged].groupby(["trial", "epoch"])[metric].mean(skipna=False)
     means = means.where(np.isfinite(means))

@@ -1,6 +1,6 @@
-"""The table of a search as its pictures read it: checked, with values as the space has them.
+"""The table of a search as its plots read it: checked, with values as in the space.
 
-Responsible for what stands in the table. Not for drawing it.
+Responsible for the content of the table. Not for drawing it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def check_table(name: str, table: Any) -> None:
 def check_columns(table: pd.DataFrame, *names: str) -> None:
     for name in names:
         if name not in table:
-            raise ValueError(f"results has no column {name!r}; give the results_ of the search")
+            raise ValueError(f"results has no column {name!r}; pass the results_ of the search")
 
 
 def checked(results: pd.DataFrame, maximize: bool) -> pd.DataFrame:
-    """The table in the order of asking."""
+    """Check the table, and return it in the order of trials."""
     check_table("results", results)
     check_columns(results, "trial", "state", "score")
     boolean("maximize", maximize)
@@ -50,7 +50,7 @@ def scored(table: pd.DataFrame) -> pd.Series:
 
 
 def points(table: pd.DataFrame, space: Space) -> list[Point]:
-    """The active parameters of each trial, as the space holds them."""
+    """Return the active parameters of each trial, with values as in the space."""
     check_columns(table, *space.domains)
     points = []
     for trial, *cells in zip(table["trial"], *(table[n] for n in space.domains), strict=True):
@@ -66,7 +66,7 @@ def points(table: pd.DataFrame, space: Space) -> list[Point]:
 
 
 def _value(domain: Domain, cell: Any) -> Any:
-    """A parameter's value: beside missing ones pandas turns 8 into 8.0, and None into NaN."""
+    """Return a parameter's value: pandas turns 8 into 8.0 in a column with missing values."""
     import pandas as pd
 
     cell = cell.item() if isinstance(cell, np.generic) else cell
@@ -82,7 +82,7 @@ def _value(domain: Domain, cell: Any) -> Any:
 
 
 def units(points: Sequence[Point], space: Space) -> NDArray[np.float64]:
-    """Shape (trials, parameters): 0..1 as the space spreads the values, NaN where inactive."""
+    """Return values in 0..1 as the space spreads them [trials, parameters]; NaN where inactive."""
     items = space.domains.items()
     return np.array([[to_unit(d, p[n]) if n in p else np.nan for n, d in items] for p in points])
 

@@ -1,6 +1,6 @@
-"""The axes of the pictures of a study: where a value stands, and what is written beside it.
+"""The axes of a study's plots: the position of values, and their labels.
 
-Responsible for scales, marks and labels. Not for what is drawn on them.
+Responsible for scales, marks and labels. Not for what is drawn on the axes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Mark = tuple[float, Any, str]  # on an axis: its place, 0..1, its value and its text
+Mark = tuple[float, Any, str]  # on an axis: position in 0..1, value and text
 BESIDE: dict[str, Any] = {
     "loc": "upper left",
     "bbox_to_anchor": (1, 1),
@@ -30,19 +30,19 @@ BESIDE: dict[str, Any] = {
 
 
 def spread(table: pd.DataFrame, space: Space) -> NDArray[np.float64]:
-    """How far each trial's line is from its value on the axis of each parameter."""
+    """Return how far each trial's line is from its value on each parameter's axis."""
     counts = [len(values(d) or ()) or math.inf for d in space.domains.values()]
     shares = np.array([0.3 / count if 1 < count <= 10 else 0.0 for count in counts])
     return np.outer(golden(table), shares)
 
 
 def golden(table: pd.DataFrame) -> NDArray[np.float64]:
-    """A number of -0.5..0.5 for each trial; by the golden ratio, neighbours stand apart."""
+    """Return a number in -0.5..0.5 per trial; by the golden ratio, neighbours are far apart."""
     return np.asarray((table["trial"] * 0.618034) % 1 - 0.5, dtype=np.float64)
 
 
 def _scale(scores: NDArray[np.float64], maximize: bool) -> dict[str, Any]:
-    """What set_yscale takes: logarithmic where bad scores are so far off that they hide others."""
+    """Return arguments of set_yscale: logarithmic if bad scores would hide the others."""
     bad = -scores if maximize else scores
     if len(bad) and bad.min() > 0 and bad.max() >= 1000 * bad.min():
         if not maximize:
@@ -52,13 +52,13 @@ def _scale(scores: NDArray[np.float64], maximize: bool) -> dict[str, Any]:
     middle = float(np.median(np.abs(bad))) if len(bad) else 0.0
     if middle > 0 and bad.max() >= 1000 * middle:
         near = 10.0 ** math.ceil(math.log10(middle))
-        # half of the axis for the many
+        # half of the axis for the majority
         return {"value": "symlog", "linthresh": near, "linscale": math.log10(bad.max() / near)}
     return {"value": "linear"}
 
 
 def goodness(scores: NDArray[np.float64], maximize: bool) -> tuple[NDArray[np.float64], list[Mark]]:
-    """Heights of scores, 0..1, the best on top; and the marks of their axis."""
+    """Return heights of scores in 0..1, the best on top, and the marks of their axis."""
     from matplotlib import colors, ticker
 
     scale = _scale(scores, maximize)
@@ -89,7 +89,7 @@ def goodness(scores: NDArray[np.float64], maximize: bool) -> tuple[NDArray[np.fl
 
 
 def marks(domain: Domain, apart: float) -> list[Mark]:
-    """What labels a parameter's axis, its ends included."""
+    """Return the labels of a parameter's axis, its ends included."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     found = values(domain)
@@ -119,7 +119,7 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
 
 
 def _apart(marks: list[Mark], least: float) -> list[Mark]:
-    """Those of the marks that keep a distance to each other; the two ends stay."""
+    """Drop marks that are too close to others; keep the two ends."""
     kept: list[Mark] = []
     for mark in marks[:-1]:
         far = not kept or abs(mark[0] - kept[-1][0]) >= least
@@ -129,7 +129,7 @@ def _apart(marks: list[Mark], least: float) -> list[Mark]:
 
 
 def place(domain: Domain, value: Any) -> float:
-    """Where a value stands on the axis of its parameter: itself, or its number among the choices"""
+    """Return the position of a value on its parameter's axis: itself, or its index as a choice."""
     if isinstance(domain, (Choice, Bool)):
         count = len(values(domain) or ())
         return round(to_unit(domain, value) * count - 0.5)
@@ -172,7 +172,7 @@ def score_axis(ax: Axes, scores: Any, maximize: bool, objective: str) -> None:
         scale = _scale(found, maximize)
         ax.set_yscale(**scale)
         ax.margins(y=0.1)  # for the crosses of failed trials
-        if scale["value"] == "symlog":  # its own marks leave out the part where most scores are
+        if scale["value"] == "symlog":  # its default ticks leave out the part with most scores
             marks = goodness(found, maximize)[1]
             ax.set_yticks([mark[1] for mark in marks], labels=[mark[2] for mark in marks])
         ax.grid(True, alpha=0.3)
@@ -195,6 +195,6 @@ def whole_numbers(ax: Axes) -> None:
 
 
 def strength(levels: Sequence[int]) -> list[Any]:
-    """Colours of rungs: grey for what was not promoted."""
+    """Return the colours of rungs: grey for trials that were not promoted."""
     coloured = distinct_colours(sum(level > 0 for level in levels))
     return (["0.6"] if 0 in levels else []) + coloured

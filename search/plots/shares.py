@@ -1,6 +1,6 @@
-"""How much of the score's variance each parameter explains, and a picture of it.
+"""How much of the score's variance each parameter explains, and a plot of it.
 
-Responsible for the method. Not for what the table holds (`frames`).
+Responsible for the method. Not for the content of the table (`frames`).
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_FEWEST = 10  # trials below which shares of variance are chance
+_FEWEST = 10  # with fewer trials, shares of variance are chance
 
 
 def importance(results: pd.DataFrame, space: Space, *, random_state: int = 0) -> pd.Series:
-    """The share that each parameter has in the variance of the score, over the whole space.
+    """Return each parameter's share of the variance of the score, over the entire space.
 
     A random forest [Breiman 2001, Machine Learning 45] of scikit-learn learns the score from the
-    parameters; the variance of its prediction is shared out as in functional ANOVA for searches
+    parameters; the variance of its prediction is divided as in functional ANOVA for searches
     [Hutter, Hoos, Leyton-Brown 2014, ICML]. The share is the total effect [Homma and Saltelli
     1996, Reliability Engineering and System Safety 52] by Jansen's estimator [1999, Computer
-    Physics Communications 117]: half the mean square by which the prediction changes when this
-    parameter alone is drawn anew. Interactions count for each parameter in them; shares are then
-    divided by their sum. Points are drawn as a random search would, so that a search that looked
-    mostly at good points is not mistaken for the space. Where a condition switches a parameter
-    off, it has no effect. After few trials the shares of weak parameters come out too small, and
-    those of strong ones too large. A few scores that are far off make up most of the variance:
-    leave their rows out to ask about the others.
+    Physics Communications 117]: half the mean squared change of the prediction when only this
+    parameter is drawn again. An interaction counts for each of its parameters; shares are then
+    divided by their sum. Points are drawn as in a random search, so that a search that looked
+    mostly at good points is not mistaken for the space. A parameter switched off by a condition has
+    no effect. After few trials the shares of weak parameters are underestimated, and those of
+    strong ones overestimated. A few outlying scores make up most of the variance: drop their rows
+    to see the importance for the others.
 
-    In a search by rungs only candidates' first trials count, of these the ones with the most
-    common number of epochs: later rungs hold chosen trials, and other scores for the same point.
+    In a search by rungs only candidates' first trials count, and of these only the ones with the
+    most common number of epochs: later rungs hold selected trials, and other scores for the same
+    point.
 
     Args:
         results: see above; at least 10 trials with a score that count.
-        space: that of the search.
-        random_state: 0 or more; the same gives the same shares.
+        space: of the search.
+        random_state: 0 or more; the same value returns the same shares.
 
     Returns:
-        Shares by parameter, which sum to 1, the largest first. Its `attrs["r2"]` is how much of
-        the variance of scores the forest explains on trials that it did not see (out-of-bag R2, 1
-        at best). Near 0 or below, the shares are noise.
+        Shares by parameter, which sum to 1, the largest first. Its `attrs["r2"]` is the fraction of
+        the variance of scores that the forest explains on trials it did not see (out-of-bag R2, at
+        most 1). Near 0 or below, the shares are noise.
 
     Raises:
         ValueError: too few trials, equal scores, or no parameter that differs between them.
@@ -68,16 +69,16 @@ def importance(results: pd.DataFrame, space: Space, *, random_state: int = 0) ->
     if len(table) < _FEWEST:
         raise ValueError(
             f"results: {len(table)} trials have a score that counts: must be {_FEWEST} or more; "
-            "search on with a larger max_trials"
+            "continue the search with a larger max_trials"
         )
     scores = table["score"].to_numpy()
     if np.ptp(scores) == 0:
         raise ValueError(
             f"results: every score is {scores[0]:g}, so there is no variance to share out; "
-            "choose an objective that tells trials apart"
+            "choose an objective that differs between trials"
         )
     known = _features(frames.units(frames.points(table, space), space), space)
-    # With half of the parameters at each split, strong ones leave room for the weak.
+    # with half of the parameters per split, strong ones do not crowd out weak ones
     forest = RandomForestRegressor(
         200, max_features=0.5, bootstrap=True, oob_score=True, random_state=random_state
     ).fit(known, scores / np.abs(scores).max())
@@ -103,7 +104,7 @@ def importance(results: pd.DataFrame, space: Space, *, random_state: int = 0) ->
 
 
 def _switched(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
-    """Units of drawn points, with NaN for the parameters that conditions switch off."""
+    """Return the units of drawn points, with NaN for parameters that conditions switch off."""
     names = list(space.domains)
     parents = {p for domain in space.domains.values() for p in domain.when or {}}
     switched = units.copy()
@@ -117,14 +118,14 @@ def _switched(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
 
 
 def _features(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
-    """What the forest sees: a choice has a column a value, because its order means nothing."""
+    """Return the forest's input: one column per value of a choice, as their order is arbitrary."""
     columns = []
     for unit, domain in zip(units.T, space.domains.values(), strict=True):
         if isinstance(domain, Choice):
-            index = np.floor(unit * len(domain.values))  # NaN, inactive, is none of them
+            index = np.floor(unit * len(domain.values))  # NaN (inactive) equals none of them
             columns += [(index == i).astype(np.float64) for i in range(len(domain.values))]
         else:
-            # a tree can split what is inactive from what is active: units are 0..1
+            # units are 0..1, so a tree can separate inactive from active
             columns.append(np.nan_to_num(unit, nan=-1.0))
     return np.column_stack(columns)
 
@@ -137,12 +138,12 @@ def plot_importance(
     random_state: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw `importance` as bars, the largest on top, with how well the forest explains the scores.
+    """Plot `importance` as bars, the largest on top, with how well the forest explains the scores.
 
-    The bars are grey where the forest explains less than half of the variance.
+    The bars are grey if the forest explains less than half of the variance.
 
     Raises:
-        ValueError: as `importance` does.
+        ValueError: as in `importance`.
     """
     shares = importance(results, space, random_state=random_state)
     r2 = shares.attrs["r2"]

@@ -31,12 +31,12 @@ def plot_history(
     by_rung: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the score of each trial in the order of asking, and the best so far as a step line.
+    """Plot the score of each trial in order, and the best so far as a step line.
 
-    Failed trials are crosses at the worse edge. In a search by rungs each rung has its colour.
+    Failed trials are crosses at the worse edge. In a search by rungs each rung has its own colour.
 
     Returns:
-        The Axes. Its axis of scores is logarithmic where bad scores would hide the good ones.
+        The Axes. The axis of scores is logarithmic if bad scores would hide the good ones.
     """
     table = frames.checked(results, maximize)
     ax = ax if ax is not None else new_figure((7.2, 4.2)).add_subplot()
@@ -50,7 +50,7 @@ def plot_history(
         ax.scatter(rows["trial"], rows["score"], s=size, color=colour, alpha=0.7, label=label, lw=0)
     if len(done):
         best = (np.maximum if maximize else np.minimum).accumulate(done["score"].to_numpy())
-        # the best holds until the last trial that was asked for, scored or not
+        # extend the best to the last trial, whether that has a score or not
         x = [*done["trial"], table["trial"].max()]
         ax.step(x, [*best, best[-1]], where="post", color="black", lw=1.2, label="best so far")
     failed = table.loc[table["state"] == "failed", "trial"]
@@ -73,20 +73,20 @@ def plot_parallel(
     by_rung: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw each trial as a line through an axis a parameter, and at last through its score.
+    """Plot each trial as a line through one axis per parameter, and finally through its score.
 
-    The best is on top on the axis of scores, darkest, and drawn over the others; trials that
-    failed are grey and end before that axis. A parameter's axis is spread as it is searched: by
-    ratio where it is logarithmic. Where it has ten values or fewer, lines pass near the value, not
-    all through it, so that they do not hide each other. Where a condition switches a parameter
-    off, the line passes below the axis, at the mark "inactive".
+    The best is on top of the score axis, darkest, and drawn over the others; failed trials are grey
+    and end before that axis. A parameter's axis is spread as it is searched: by ratio if it is
+    logarithmic. If it has ten values or fewer, lines pass near the value instead of through it, so
+    that they do not hide each other. If a condition switches a parameter off, the line passes below
+    the axis, at the mark "inactive".
 
     Args:
         results, maximize, objective, ax: see above.
-        space: that of the search.
+        space: of the search.
 
     Returns:
-        The Axes; a line's height is 0..1 on each axis, the marks are texts.
+        The Axes; heights of lines are 0..1 on each axis, the marks are texts.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -110,7 +110,7 @@ def plot_parallel(
         order = np.argsort(goodness, kind="stable")
         whole = np.column_stack([heights[scored], goodness])[order]
         lines = [np.column_stack([x, row]) for row in whole]
-        # the light end of the map cannot be seen on white
+        # the light end of the colour map is invisible on white
         shades = ListedColormap(colormaps["viridis_r"](np.linspace(0.08, 1, 256)))
         widths = np.full(len(lines), 1.4 if len(lines) <= 100 else 0.7)
         widths[-1] = 3
@@ -140,7 +140,7 @@ def plot_parallel(
             style: dict[str, Any] = {"ha": "right", "va": "center", "zorder": 4, "bbox": beside}
             ax.text(position - 0.05, height, text, fontsize=8, **style)
     shown = [*space.domains, objective] if scored.any() else list(space.domains)
-    # a nested name breaks where its parts meet
+    # break a nested name where its parts meet
     texts = [as_label(name, 60).replace("__", "__\n") for name in shown]
     ax.set_xticks(x[: len(shown)], labels=texts, fontsize=9)
     if max(len(line) for text in texts for line in text.split("\n")) > 16:
@@ -164,16 +164,16 @@ def plot_slice(
     by_rung: bool = False,
     names: str | Sequence[str] | None = None,
 ) -> NDArray[Any]:
-    """Draw the score against each parameter, on Axes of its own, in a new figure.
+    """Plot the score against each parameter, each on its own Axes, in a new figure.
 
-    A trial is drawn where the parameter is active, the best of them as a star, the failed ones as
-    crosses at the worse edge. The values of a choice have a column each, in which the points are
-    spread sideways by less than a third, so that they do not hide each other.
+    A trial is drawn where the parameter is active, the best as a star, failed ones as crosses at
+    the worse edge. The values of a choice have one column each, in which the points are spread
+    sideways by less than a third, so that they do not hide each other.
 
     Args:
         results, maximize, objective: see above.
-        space: that of the search.
-        names: the parameters to draw, in this order. None: all.
+        space: of the search.
+        names: parameters to plot, in this order. None: all.
 
     Returns:
         The Axes, an object array of shape (number of names,).
@@ -189,7 +189,7 @@ def plot_slice(
                 f"names: the space has no parameter {name!r}; {did_you_mean(name, space.domains)}"
             )
     if not len(chosen):
-        raise ValueError("names=[]: must hold a name at least; leave it out to draw all")
+        raise ValueError("names=[]: must hold at least one name; leave it out to plot all")
     points = frames.points(table, space)
     columns = min(len(chosen), 3)
     rows = math.ceil(len(chosen) / columns)

@@ -1,8 +1,8 @@
-"""Who proposes the next trial of a study.
+"""Proposers choose the next trial of a study.
 
 Responsible for the protocol that all proposers share. A proposer is asked for trials and told how
-they ended; it can be put to JSON and back at any moment between two calls, and then proposes what
-it would have proposed. Not for running trials, nor for storing them.
+they ended; between any two calls it can be saved as JSON and restored, and then makes the same
+proposals as it would have made. Not for running trials, nor for storing them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from search.space import Point
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial that is to be run.
+    """A trial to be run.
 
     Attributes:
-        key: the proposer's own name for it, by which it is told of the end.
+        key: the proposer's own name for it, under which it is told the outcome.
         point: the values of the active parameters.
-        epochs: the epoch at which the trial ends, where the proposer decides that; otherwise None.
-        parent: the key of the trial whose last state it goes on from, or None.
-        rung: which round of a successive halving it belongs to, counted from 0, or None.
+        epochs: the epoch at which the trial ends, if the proposer decides that; otherwise None.
+        parent: the key of the trial whose last state it resumes from, or None.
+        rung: its round of a successive halving, counted from 0, or None.
     """
 
     key: str
@@ -33,11 +33,11 @@ class Proposal:
 
 
 class Wait(Exception):
-    """Nothing can be proposed before a running trial ends."""
+    """Nothing can be proposed until a running trial ends."""
 
 
 class Finished(Exception):
-    """Nothing will be proposed any more."""
+    """Nothing more will be proposed."""
 
 
 @dataclass
@@ -45,19 +45,18 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        score: of the objective; None if the trial gave none (it failed, or its score is no number).
+        score: of the objective; None if the trial failed or its score is not a number.
     """
 
     score: float | None
 
 
 class Proposer(Protocol):
-    """Proposes trials.
+    """The protocol of proposers.
 
     Attributes:
-        slow: whether asking may take long, so that it is worth being asked before a worker is
-            free.
-        learns: whether trials that somebody else proposed mean anything to it.
+        slow: whether asking may take long, so that it pays to ask before a worker is free.
+        learns: whether it can use trials that it did not propose.
     """
 
     @property
@@ -67,30 +66,30 @@ class Proposer(Protocol):
     def learns(self) -> bool: ...
 
     def ask(self) -> Proposal:
-        """The next trial.
+        """Return the next trial.
 
         Raises:
-            Wait: nothing can be proposed before a running trial ends.
-            Finished: there is nothing more to propose.
+            Wait: nothing can be proposed until a running trial ends.
+            Finished: nothing more will be proposed.
         """
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """The trial of this key ended."""
+        """Report how the trial with this key ended."""
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """A trial that somebody else proposed has ended.
+        """Report how a trial that somebody else proposed ended.
 
         Args:
-            key: its name, which none of the proposer's own has.
+            key: its name, different from all of the proposer's own keys.
             point: a point of the space.
             outcome: how it ended.
         """
 
     def snapshot(self) -> Any:
-        """All that decides what is proposed from now on, as JSON holds it.
+        """Return everything that determines future proposals, as JSON-compatible values.
 
-        It may share lists with the proposer: to be written down before the next call.
+        It may share lists with the proposer: serialize it before the next call.
         """
 
     def restore(self, snapshot: Any) -> None:
-        """Take back what `snapshot` of a proposer made with the same arguments gave."""
+        """Restore a snapshot of a proposer that was made with the same arguments."""

@@ -1,7 +1,7 @@
-"""Points that are known to be good come first, then what another proposer proposes.
+"""Propose given points first, then what another proposer proposes.
 
-Responsible for the order, and for telling that proposer how the points given did. Not for checking
-that points lie in the space.
+Responsible for the order, and for telling the other proposer how the given points did. Not for
+checking that points lie in the space.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from search.space import Point
 
 
 class Enqueued:
-    """Points first, then those of another proposer, which learns from them.
+    """Propose given points, then those of another proposer, which learns from them.
 
-    The other one does not know of a point whose trial is still running: with several workers it
+    The other proposer does not know a point whose trial is still running: with several workers it
     may propose that point again.
 
     Args:
-        points: points of the space, in their order.
-        inner: who proposes after them.
-        max_trials: the most trials, those of `points` among them; None: as many as `inner` has.
-            An `inner` with a limit of its own is given the same one.
+        points: points of the space, in order.
+        inner: the proposer of later trials.
+        max_trials: maximum number of trials, `points` included; None: as many as `inner` has. An
+            `inner` with its own limit gets the same one.
 
     Raises:
-        ValueError: `inner` does not learn from the trials of others; hyperband does not.
+        ValueError: `inner` cannot learn from trials that it did not propose; hyperband cannot.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Enqueued:
     ) -> None:
         if not inner.learns:
             raise ValueError(
-                f"enqueue={list(points)!r}: this tuner learns nothing from trials that it did not "
-                "propose (tuner='hyperband' only compares trials that it gave their epochs "
-                "itself); write tuner='bayesian' or tuner='random', or leave out enqueue"
+                f"enqueue={list(points)!r}: this tuner cannot learn from trials that it did not "
+                "propose (tuner='hyperband' only compares trials whose epochs it chose itself); "
+                "write tuner='bayesian' or tuner='random', or leave out enqueue"
             )
         self._points = {f"enqueued-{i}": point for i, point in enumerate(points)}
         self._inner = inner
@@ -54,7 +54,7 @@ class Enqueued:
         return self._inner.learns
 
     def ask(self) -> Proposal:
-        """The next of the points, or the other proposer's next trial."""
+        """Return the next of the points, or the other proposer's next trial."""
         if self._max_trials is not None and self._asked >= self._max_trials:
             raise Finished
         if self._asked < len(self._points):
@@ -66,21 +66,21 @@ class Enqueued:
         return proposal
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """Pass it on: as another's trial if it was one of the points."""
+        """Pass the outcome on: one of the points as somebody else's trial."""
         if key in self._points:
             self._inner.learn(key, self._points[key], outcome)
         else:
             self._inner.tell(key, outcome)
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Pass it on."""
+        """Pass the outcome on."""
         self._inner.learn(key, point, outcome)
 
     def snapshot(self) -> Any:
-        """How many were asked for, and the other proposer's state."""
+        """Return how many trials were asked for, and the other proposer's state."""
         return {"asked": self._asked, "inner": self._inner.snapshot()}
 
     def restore(self, snapshot: Any) -> None:
-        """Go on from there."""
+        """Resume from a snapshot."""
         self._asked = snapshot["asked"]
         self._inner.restore(snapshot["inner"])

@@ -1,7 +1,7 @@
-"""The prediction of a Gaussian process, without the checks that make up most of its time.
+"""The prediction of a Gaussian process, without the checks that take most of its time.
 
-Responsible for giving, to the bit, what scikit-learn's own gives: what is proposed does not change.
-Not for fitting.
+Responsible for returning, to the bit, what scikit-learn's own returns: proposals do not change. Not
+for fitting.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 
 
 def predict(process: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation at some points (Rasmussen and Williams 2006, algorithm 2.1).
+    """Return mean and standard deviation at points (Rasmussen and Williams 2006, algorithm 2.1).
 
-    An acquisition function is evaluated thousands of times to find one trial, each time at one
-    point, of which scikit-learn makes sure anew that it is a table of numbers.
+    To find one trial an acquisition function is evaluated thousands of times, at one point each,
+    and each time scikit-learn validates that point as a table of numbers.
 
     Args:
-        process: a fitted sklearn.gaussian_process.GaussianProcessRegressor of one target.
+        process: a fitted sklearn.gaussian_process.GaussianProcessRegressor with one target.
         x: finite numbers, shape (points, dimensions).
 
     Returns:
-        Both in shape (points,).
+        Mean and standard deviation, each of shape (points,).
     """
     from scipy.linalg import solve_triangular
 

@@ -1,6 +1,6 @@
-"""A proposer that the user wrote, kept to the space and to the number of trials.
+"""A user-defined proposer, restricted to the space and to the number of trials.
 
-Responsible for one clear error where it proposes something that cannot be run. Not for what it
+Responsible for one clear error if it proposes something that cannot be run. Not for what it
 proposes.
 """
 
@@ -21,12 +21,12 @@ def is_proposer(value: Any) -> bool:
 
 
 class Given:
-    """Checks what a proposer proposes.
+    """Check what a proposer proposes.
 
     Args:
         inner: the proposer.
         space: of the search.
-        max_trials: the most trials, or None for as many as it has.
+        max_trials: maximum number of trials, or None for as many as it has.
     """
 
     def __init__(self, inner: Proposer, space: Space, max_trials: int | None) -> None:
@@ -37,20 +37,20 @@ class Given:
 
     @property
     def slow(self) -> bool:
-        """Whether asking may take long; False where the proposer does not say."""
+        """Whether asking may take long; False if the proposer does not say."""
         return bool(getattr(self._inner, "slow", False))
 
     @property
     def learns(self) -> bool:
-        """Whether it learns from the trials of others; False where the proposer does not say."""
+        """Whether it can use trials it did not propose; False if the proposer does not say."""
         return bool(getattr(self._inner, "learns", False))
 
     def ask(self) -> Proposal:
-        """Its next trial.
+        """Return the proposer's next trial.
 
         Raises:
-            TypeError: it returned no Proposal.
-            ValueError: the point is not one of the space.
+            TypeError: it did not return a Proposal.
+            ValueError: the point is outside the space.
         """
         if self._max_trials is not None and self._asked >= self._max_trials:
             raise Finished
@@ -69,18 +69,18 @@ class Given:
         return replace(proposal, point=point)
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """Pass it on."""
+        """Pass the outcome on."""
         self._inner.tell(key, outcome)
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Pass it on."""
+        """Pass the outcome on."""
         self._inner.learn(key, point, outcome)
 
     def snapshot(self) -> Any:
-        """How many trials were asked for, and the proposer's own state."""
+        """Return how many trials were asked for, and the proposer's own state."""
         return {"asked": self._asked, "inner": self._inner.snapshot()}
 
     def restore(self, snapshot: Any) -> None:
-        """Continue from there."""
+        """Resume from a snapshot."""
         self._asked = snapshot["asked"]
         self._inner.restore(snapshot["inner"])

@@ -1,13 +1,13 @@
-"""keras-tuner's oracles as proposers: random, grid, bayesian, hyperband, or one's own.
+"""keras-tuner's oracles as proposers: random, grid, bayesian, hyperband, or a custom one.
 
-Responsible for putting a space to an oracle exactly, for driving the oracle by ask and tell, and
+Responsible for expressing a space exactly in an oracle, for driving the oracle by ask and tell, and
 for its state as JSON. Not for running trials. keras-tuner's own files are never written: they do
 not survive a crash between two of them.
 
-How a domain is put: what keras-tuner has as it is (whole numbers, numbers) stays; all else, and all
-of a grid, is put as the index of a value and decoded here. keras-tuner would turn booleans into
-numbers, refuse None, miss the last step of a number, and leave out the maximum of a logarithmic
-grid.
+Domains that keras-tuner represents exactly (Int and Float) are passed on unchanged; everything
+else, and all of a grid, is passed as the index of a value and decoded here. keras-tuner would turn
+booleans into numbers, reject None, miss the last step of a number, and leave out the maximum of a
+logarithmic grid.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ _WITHOUT_END = 10**9
 
 
 class KerasTuner:
-    """An oracle, asked and told.
+    """An oracle, driven by ask and tell.
 
     Args:
-        space: what is searched.
-        tuner: a name of TUNERS, or a function that makes a keras_tuner.Oracle of an objective and
+        space: of the search.
+        tuner: a name of TUNERS, or a function that makes a keras_tuner.Oracle from an objective and
             HyperParameters.
-        max_trials: the most trials; hyperband follows its own plan, which ends earlier or is cut.
+        max_trials: maximum number of trials; hyperband has its own plan, which may end earlier.
         maximize: whether a higher score is better.
         seed: of the oracle's random numbers.
-        epochs: those of a full trial, for hyperband.
-        defaults: the estimator's own values; a grid begins with them.
+        epochs: of a full trial, for hyperband.
+        defaults: the estimator's own values; a grid starts with them.
         options: further arguments of the oracle, such as factor for hyperband.
 
     Attributes:
-        slow: a Gaussian process takes seconds to ask, and one's own oracle may.
-        learns: False of hyperband, whose rounds compare trials of equal epochs.
+        slow: True if asking takes long: a Gaussian process takes seconds, a custom oracle may.
+        learns: False for hyperband, whose rounds compare trials with equal epochs.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class KerasTuner:
         for name in self._codes:
             if name not in held:
                 raise ValueError(
-                    f"tuner={tuner!r}: its oracle does not search {name!r}; give the parameters "
+                    f"tuner={tuner!r}: its oracle does not search {name!r}; pass the parameters "
                     "on, `lambda objective, parameters: Oracle(objective=objective, "
                     "hyperparameters=parameters, max_trials=20)`"
                 )
@@ -102,10 +102,10 @@ class KerasTuner:
         self._asked = 0
         self._told: dict[str, float] = {}
         self._texts: dict[str, str] = {}
-        self._known: dict[str, float | None] = {}  # others' scores by the hash of their points
+        self._known: dict[str, float | None] = {}  # scores of learnt trials by hash
 
     def ask(self) -> Proposal:
-        """The oracle's next trial."""
+        """Return the oracle's next trial."""
         if self._max_trials is not None and self._asked >= self._max_trials:
             raise Finished
         trial = self._created()
@@ -127,7 +127,7 @@ class KerasTuner:
 
     def _created(self) -> Any:
         with _one_thread() if self.slow else contextlib.nullcontext():
-            # an oracle gives a tuner one trial at a time: each trial has a tuner of its own
+            # an oracle allows a tuner one trial at a time, so each trial gets its own tuner
             trial = self._oracle.create_trial(f"worker-{self._asked}")
         if trial.status == "IDLE":
             raise Wait
@@ -136,7 +136,7 @@ class KerasTuner:
         return trial
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """Report a score, or that there is none: then the trial has failed."""
+        """Report a score, or that the trial has none and failed."""
         trial = self._oracle.trials[key]
         if outcome.score is not None and math.isfinite(outcome.score):
             self._told[key] = float(outcome.score)
@@ -147,10 +147,10 @@ class KerasTuner:
         self._oracle.end_trial(trial)
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Add the trial to the oracle's, if it can hold the point: a grid may not.
+        """Add the trial to the oracle's, if the oracle can represent the point: a grid may not.
 
-        A Gaussian process is fitted to it, random search does not draw it again, and a grid
-        passes over it.
+        A Gaussian process is fitted to it, random search does not draw it again, and a grid skips
+        it.
         """
         if not self.learns:
             return
@@ -158,14 +158,14 @@ class KerasTuner:
         parameters.values = {}
         for parameter in parameters.space:
             if parameters.is_active(parameter):
-                value = parameter.default  # of what the oracle sees as active, and Space does not
+                value = parameter.default  # for a parameter that is active for the oracle only
                 if parameter.name in point:
                     value = self._codes[parameter.name].encode(point[parameter.name])
                 if value is None:
                     return
                 parameters.values[parameter.name] = value
         if self._grid:
-            # a trial more among a grid's own would be where its walk begins
+            # added to a grid's trials, it would become the starting point of the grid's walk
             self._known[self._oracle._compute_values_hash(parameters.values)] = outcome.score
             return
         self._oracle.trials[key] = _trial(key, parameters, "RUNNING")
@@ -173,7 +173,7 @@ class KerasTuner:
         self.tell(key, outcome)
 
     def snapshot(self) -> Any:
-        """The oracle's state, its trials, and what its own state leaves out."""
+        """Return the oracle's state, its trials, and what its own state leaves out."""
         oracle = self._oracle
         state = {k: v for k, v in oracle.get_state().items() if k != "display"}
         found: dict[str, Any] = {
@@ -198,7 +198,7 @@ class KerasTuner:
         return found
 
     def restore(self, snapshot: Any) -> None:
-        """Put the oracle into that state."""
+        """Restore a snapshot."""
         from keras_tuner import HyperParameters
 
         oracle = self._oracle
@@ -206,9 +206,9 @@ class KerasTuner:
         self._known = dict(snapshot["known"])
         config = copy.deepcopy(snapshot["oracle"]["hyperparameters"])  # from_config changes it
         kinds = ("Boolean", "Choice", "Fixed", "Float", "Int")
-        for entry in config["space"]:  # Keras would look for any other class among all it knows
+        for entry in config["space"]:  # Keras would look up any other class
             if entry["class_name"] not in kinds:
-                raise ValueError(f"the study's space has a {entry['class_name']!r}, which is none")
+                raise ValueError(f"{entry['class_name']!r} in its space is not a hyperparameter")
         with safe_mode():
             parameters = HyperParameters.from_config(config)
         oracle.trials, self._told, self._texts = {}, {}, {}
@@ -222,7 +222,7 @@ class KerasTuner:
             trial.score = score
             oracle.trials[key] = trial
         oracle.set_state(snapshot["oracle"] | {"display": oracle._display.get_state()})
-        self._remember_fits()  # its set_state makes a new process without data
+        self._remember_fits()  # set_state makes a new Gaussian process without data
         if snapshot["fitted"] is not None:
             x, y = snapshot["fitted"]
             with _one_thread():
@@ -240,12 +240,12 @@ class KerasTuner:
             oracle._populate_next = list(snapshot["next"])
 
     def _text(self, key: str, trial: Any) -> str:
-        """A trial as JSON text; of a thousand that have ended none is written twice."""
+        """Return a trial as JSON; trials that have ended are serialized only once."""
         if key in self._texts:
             return self._texts[key]
         values = trial.hyperparameters.values
         text = json.dumps([key, values, trial.status, self._told.get(key), trial.score])
-        # one's own oracle may have second thoughts about a trial
+        # a custom oracle may change a trial that has ended
         if trial.status in ("COMPLETED", "FAILED") and not self._own:
             self._texts[key] = text
         return text
@@ -258,15 +258,15 @@ class KerasTuner:
             with contextlib.ExitStack() as scopes:
                 for parent, wanted in (domain.when or {}).items():
                     accepted = self._codes[parent].encoded(wanted)
-                    # where keras-tuner cannot hold the condition it sees the parameter as active
-                    # always; what is proposed for it then is left out by Space.active
+                    # if keras-tuner cannot express the condition, the parameter is always active
+                    # for it; Space.active leaves out what it proposes then
                     if accepted is not None:
                         scopes.enter_context(parameters.conditional_scope(parent, accepted))
                 self._codes[name].register(parameters, name, defaults.get(name))
         return parameters
 
     def _remember_fits(self) -> None:
-        """Keep what the Gaussian process was last fitted to: it is asked before the next fit."""
+        """Record what the Gaussian process was last fitted to; it is used until the next fit."""
         process = getattr(self._oracle, "gpr", None)
         if process is None:
             return
@@ -283,7 +283,7 @@ class KerasTuner:
 
 
 class _Code:
-    """How a domain is put to keras-tuner, and how its values are read."""
+    """The encoding of a domain in keras-tuner."""
 
     def __init__(self, domain: Domain, *, grid: bool) -> None:
         self._domain = domain
@@ -327,21 +327,21 @@ class _Code:
             return self._listed[value]
         assert isinstance(self._domain, (Int, Float))
         if self._kind == "int":
-            # a Gaussian process that proposes the end of a logarithmic range gets one more
+            # a Gaussian process that proposes the end of a logarithmic range gets one above it
             return min(int(value), int(self._domain.high))
         return min(max(float(value), self._domain.low), self._domain.high)
 
     def encode(self, value: Any) -> Any:
-        """What `decode` makes the value of, or None if a grid leaves the value out."""
+        """Return what `decode` turns into the value; None if a grid leaves the value out."""
         if self._kind == "index":
-            # a number of steps is as exact as the one who wrote it
+            # a value on a step grid is only as exact as the user wrote it
             near = functools.partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
             alike = same if isinstance(self._domain, (Choice, Bool)) else near
             return next((i for i, v in enumerate(self._listed) if alike(v, value)), None)
         return int(value) if self._kind == "int" else float(value)
 
     def encoded(self, wanted: Any) -> list[Any] | None:
-        """Values of a condition as keras-tuner has them, or None if it cannot."""
+        """Return the values of a condition as keras-tuner represents them, or None if it cannot."""
         options = wanted if isinstance(wanted, tuple) else (wanted,)
         if self._kind == "index":
             return [i for i, v in enumerate(self._listed) if any(same(v, o) for o in options)]
@@ -351,9 +351,9 @@ class _Code:
 
 
 def _one_thread() -> threadpool_limits:
-    """One thread for matrices: the cores are the workers', and small products wait on each other.
+    """Limit BLAS to one thread: the cores belong to the workers, and small products only wait.
 
-    What is proposed then does not depend on the number of cores either: sums round alike.
+    It also makes proposals independent of the number of cores: sums are rounded alike.
     """
     return threadpool_limits(1, user_api="blas")
 
@@ -365,9 +365,9 @@ def _trial(key: str, parameters: Any, status: str) -> Any:
 
 
 def oracle_seed(seed: int) -> int:
-    """The seed of an oracle, from that of a study.
+    """Return the seed of an oracle, derived from the study's.
 
-    keras-tuner draws its n-th point with its seed plus n, so that with neighbouring seeds searches
+    keras-tuner draws its n-th point with its seed plus n, so that searches with consecutive seeds
     would try the same points; and it takes 0 for no seed.
     """
     return 1 + int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)

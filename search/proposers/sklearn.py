@@ -1,9 +1,9 @@
 """Proposals as scikit-learn makes them: a grid, random points, successive halving.
 
-Responsible for the order of points and for who is promoted. The grid is ParameterGrid's product
-over the listed values; random points are drawn from the domains, without repetition where the
-space is finite, as ParameterSampler does; halving is that of HalvingRandomSearchCV and
-HalvingGridSearchCV (Jamieson and Talwalkar 2016; Li et al. 2018).
+Responsible for the order of points and for promotion. The grid is ParameterGrid's product of the
+listed values; random points are drawn from the domains, without replacement if the space is
+finite, as ParameterSampler does; halving is that of HalvingRandomSearchCV and HalvingGridSearchCV
+(Jamieson and Talwalkar 2016; Li et al. 2018).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from search.proposers import Finished, Outcome, Proposal, Wait
 from search.space import LEVELS, Point, Space
 
-COLLISIONS = 1_000  # draws without a new point, after which a finite space counts as used up
+COLLISIONS = 1_000  # draws without a new point until a finite space counts as used up
 
 
 class Listed:
-    """Points known beforehand, one trial each.
+    """Points known in advance, one trial each.
 
     Args:
-        points: in their order.
+        points: in order.
     """
 
     slow = False
@@ -34,39 +34,39 @@ class Listed:
         self._next = 0
 
     def ask(self) -> Proposal:
-        """The next point."""
+        """Return the next point."""
         if self._next >= len(self._points):
             raise Finished
         self._next += 1
         return Proposal(str(self._next - 1), self._points[self._next - 1])
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """Nothing depends on it."""
+        """Do nothing: the points are fixed."""
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Nothing depends on it."""
+        """Do nothing: the points are fixed."""
 
     def snapshot(self) -> Any:
-        """How many were proposed."""
+        """Return how many points were proposed."""
         return {"next": self._next}
 
     def restore(self, snapshot: Any) -> None:
-        """Go on after those."""
+        """Resume from a snapshot."""
         self._next = snapshot["next"]
 
 
 def grid(space: Space, levels: int = LEVELS) -> Listed:
-    """Every point of a grid."""
+    """Propose every point of a grid."""
     return Listed(list(space.grid(levels)))
 
 
 def random(space: Space, n: int, seed: int) -> Listed:
-    """`n` random points; fewer where the space has fewer."""
+    """Propose `n` random points; fewer if the space has fewer."""
     return Listed(draw(space, n, seed))
 
 
 def draw(space: Space, n: int, seed: int) -> list[Point]:
-    """`n` random points, each once where there are finitely many."""
+    """Draw `n` random points, without replacement if there are finitely many."""
     generator = np.random.default_rng(seed)
     if not space.finite:
         return [space.draw(generator) for _ in range(n)]
@@ -85,18 +85,18 @@ class Halving:
 
     Args:
         points: the candidates.
-        epochs: those of the last rung.
-        factor: of `n` trials `n // factor` go on, with `factor` times the epochs.
-        least: the epochs of the first rung; None: so few that the last rung is reached with as
-            many rungs as the number of candidates allows.
+        epochs: of the last rung.
+        factor: of `n` trials `n // factor` are promoted, with `factor` times the epochs.
+        least: epochs of the first rung; None: as few as allow the largest number of rungs that the
+            number of candidates permits.
         maximize: whether a higher score is better.
 
     Attributes:
-        total: the trials of all rungs; fewer where too few have a score.
+        total: number of trials in all rungs; fewer are run if too few have a score.
     """
 
     slow = False
-    learns = False  # its rungs compare trials of equal epochs
+    learns = False  # its rungs compare trials with equal epochs
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Halving:
         self._scores: dict[str, float | None] = {}
 
     def ask(self) -> Proposal:
-        """The next trial of this rung; the next rung begins when all of this one have ended."""
+        """Return the next trial of this rung; the next rung starts when all of it have ended."""
         if self._asked == len(self._entrants):
             if len(self._scores) < len(self._entrants):
                 raise Wait
@@ -157,15 +157,15 @@ class Halving:
         self._scores = {}
 
     def tell(self, key: str, outcome: Outcome) -> None:
-        """Note the score; a trial without one is not promoted."""
+        """Record the score; a trial without one is not promoted."""
         score = outcome.score
         self._scores[key] = score if score is not None and math.isfinite(score) else None
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Nothing: another's trial is in no rung; put its point among the candidates."""
+        """Do nothing: a trial from elsewhere is in no rung; add its point to the candidates."""
 
     def snapshot(self) -> Any:
-        """The rung and its scores."""
+        """Return the rung and its scores."""
         return {
             "rung": self._rung,
             "entrants": self._entrants,
@@ -174,7 +174,7 @@ class Halving:
         }
 
     def restore(self, snapshot: Any) -> None:
-        """Go on within that rung."""
+        """Resume from a snapshot."""
         self._rung = snapshot["rung"]
         self._entrants = [(c, p) for c, p in snapshot["entrants"]]
         self._asked = snapshot["asked"]

@@ -71,7 +71,7 @@ def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
     done = run("classification", "--epochs", "15")
     assert number(done.line("raw pixels: held-out accuracy ")) < 0.3
     assert number(done.line("normalised: held-out accuracy ")) > 0.9
-    assert "% of the test images get the very same probabilities" in done.text
+    assert "% of the test images get exactly the same probabilities" in done.text
     assert "That is guessing" in done.text
     assert "inputs are not scaled" in done.text
     raw, normalised = number(done.line("raw pixels: loss ")), number(done.line("normalised: loss "))
@@ -155,9 +155,9 @@ def test_a_real_table_with_missing_values_and_text_is_taken_as_it_is(run, housin
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("classification", "iris", "holds no images"),
-        ("regression", "digits", "holds classes"),
-        ("tf_data", "diabetes", "needs classes"),
+        ("classification", "iris", "has no images"),
+        ("regression", "digits", "has classes"),
+        ("tf_data", "diabetes", "needs integer classes"),
     ],
 )
 def test_data_of_another_kind_are_refused_in_one_line(start, name, data, said):

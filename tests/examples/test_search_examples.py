@@ -20,7 +20,7 @@ def number(text: str) -> float:
 def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
     done = run("search_by_hand", "--epochs", "4", "--trials", "6", cold=True, cores=2)
     assert number(done.line("rate 1: validation accuracy ")) < 0.5  # too large
-    assert "4 workers" in done.text and "going on after 3 completed" in done.text
+    assert "4 workers" in done.text and "resuming after 3 completed" in done.text
     study = sqlite3.connect(done.files["study.sqlite"])
     states = pd.read_sql("select state from trials", study).state
     study.close()
@@ -53,7 +53,7 @@ def test_a_search_that_was_killed_goes_on_with_what_had_ended(run):
         expected="max_trials=6: the first 12 trials are random",
     )
     assert done.line("the second process ended with ") == "-9"
-    assert "going on after 3 completed" in done.text
+    assert "resuming after 3 completed" in done.text
     study = sqlite3.connect(done.files["study.sqlite"])
     trials = pd.read_sql("select state, attempts, params from trials", study)
     study.close()

@@ -40,7 +40,7 @@ DATA: dict[str, Row] = {
     "splits beyond the rows": (
         lambda: fit(bowl(cv=[(np.arange(9), np.arange(90, 99))])),
         ValueError,
-        "cv=.*split 0 names rows that are not there; write numbers of rows from 0 to 59",
+        "cv=.*split 0 has row numbers that do not exist; write row numbers from 0 to 59",
     ),
     "an empty split": (
         lambda: fit(bowl(cv=[(np.arange(9), np.arange(0))])),
@@ -60,7 +60,7 @@ DATA: dict[str, Row] = {
     "groups without a splitter": (
         lambda: fit(tuned(), groups=Y),
         ValueError,
-        r"groups: are for a splitter; write cv=GroupKFold\(5\)",
+        r"groups: only used by a splitter; write cv=GroupKFold\(5\)",
     ),
     "y of other rows": (
         lambda: fit(bowl(), X, R[:50]),
@@ -97,7 +97,7 @@ DATA: dict[str, Row] = {
     "validation data with cv": (
         lambda: fit(bowl(), validation_data=(X, R)),
         ValueError,
-        "cv=2, validation_data: two ways to measure a trial; write cv=None",
+        "cv=2, validation_data: two ways to score a trial; write cv=None",
     ),
     "validation data without y": (
         lambda: fit(tuned(), validation_data=X),
@@ -132,7 +132,7 @@ DATA: dict[str, Row] = {
     "a stream for scikit-learn": (
         lambda: fit(tuned(), STREAM, validation_data=STREAM),
         TypeError,
-        "x=_BatchDataset: a stream, on which only a Trainer can be fitted.*is Bowl; pass arrays",
+        "x=_BatchDataset: only a Trainer can be fitted on a stream.*is Bowl; pass arrays",
     ),
     "a stream for a pipeline": (
         lambda: fit(
@@ -151,8 +151,8 @@ DATA: dict[str, Row] = {
     "a metric that nothing bears": (
         lambda: fit(net(objective=("val_acuracy", "max"))),
         ValueError,
-        r"^objective='val_acuracy': no metric bears this name; did you mean 'val_accuracy'.*\? The "
-        r"logs are loss, .*\nThis ended a fit of Tiny before the first trial.*too$",
+        r"^objective='val_acuracy': there is no such metric; did you mean 'val_accuracy'.*\? The "
+        r"logs are loss, .*\nThis error ended a fit of Tiny before the first trial.*too$",
     ),
     "a score of another kind of y": (
         lambda: fit(near(scoring="f1")),
@@ -167,17 +167,17 @@ DATA: dict[str, Row] = {
     "a scorer that gives text": (
         lambda: fit(near(scoring=lambda e, x, y: "good")),
         TypeError,
-        "^scoring: gave 'good'; it must give a number",
+        "^scoring: returned 'good'; it must return a number",
     ),
     "a scorer that gives several": (
         lambda: fit(near(scoring=lambda e, x, y: {"a": 1.0, "b": 2.0})),
         ValueError,
-        "^scoring=<lambda>: gives several scores, a, b; write refit='a'",
+        "^scoring=<lambda>: several scores, a, b; write refit='a'",
     ),
     "a scorer that gives one": (
         lambda: fit(near(scoring=lambda e, x, y: 1.0, refit="a")),
         ValueError,
-        "^refit='a': scoring gives a single score; write refit=True",
+        "^refit='a': scoring returns a single score; write refit=True",
     ),
     "weights that fit does not take": (
         lambda: fit(near(estimator=KNeighborsClassifier(), space={"p": [1, 2]}), sample_weight=R),
@@ -229,7 +229,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         search, rows = bowl(directory=path)
-        check(search, rows, {}, ValueError, "directory='.*file.*': cannot be made .*; write")
+        check(search, rows, {}, ValueError, "directory='.*file.*': cannot be created .*; write")
     search, rows = bowl(directory=5)
     check(search, rows, {}, TypeError, "directory=5: must be the name of a folder; write 's")
 
@@ -268,7 +268,7 @@ def test_resume_must_agree_with_what_is_there(tmp_path: Path) -> None:
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.sqlite").write_bytes(b"something else" * 100)
     search, rows = bowl(directory=tmp_path)
-    check(search, rows, {}, ValueError, "directory='.*': study.sqlite in it is no study .*write")
+    check(search, rows, {}, ValueError, "directory='.*': study.sqlite in it is not a study .*write")
     assert (tmp_path / "study.sqlite").read_bytes().startswith(b"something else")
 
 

@@ -70,12 +70,12 @@ ARGUMENTS: dict[str, Row] = {
     "a step that does not fit": (
         lambda: near(space={"shift": Float(0, 1, step=2)}),
         ValueError,
-        r"shift: Float\(.*step=2.*\): the first step is above the end.*step of 1 at most",
+        r"shift: Float\(.*step=2.*\): the first step already exceeds the end.*step of 1 or less",
     ),
     "a whole step that does not fit": (
         lambda: near(space={"shift": Int(2, 8, step=10)}),
         ValueError,
-        r"shift: Int\(.*step=10.*step of 6 at most, or \[2\]",
+        r"shift: Int\(.*step=10.*step of 6 or less, or \[2\]",
     ),
     "a condition that never holds": (
         lambda: near(space={"shift": Float(0, 1, when={"kind": "x"}), "kind": Choice("mean", "b")}),
@@ -198,12 +198,12 @@ ARGUMENTS: dict[str, Row] = {
     "several scores without refit": (
         lambda: near(scoring=["accuracy", "f1_macro"]),
         ValueError,
-        "refit=True: scoring gives 'accuracy', 'f1_macro'; write refit='accuracy'",
+        "refit=True: scoring returns 'accuracy', 'f1_macro'; write refit='accuracy'",
     ),
     "several scores and no refit": (
         lambda: near(scoring=["accuracy", "f1_macro"], refit=False),
         ValueError,
-        "refit=False: scoring gives .*write objective='accuracy'",
+        "refit=False: scoring returns .*write objective='accuracy'",
     ),
     "refit of no score": (
         lambda: near(refit="accuracy"),
@@ -223,12 +223,12 @@ ARGUMENTS: dict[str, Row] = {
     "a keras callback": (
         lambda: bowl(callbacks=[keras.callbacks.EarlyStopping()]),
         TypeError,
-        r"callbacks=\[<keras.*EarlyStopping.*>\]: is no search\.SearchCallback; .*Classifier\(",
+        r"callbacks=\[<keras.*EarlyStopping.*>\]: is not a search\.SearchCallback; .*Classifier\(",
     ),
     "a callback's class": (
         lambda: bowl(callbacks=[SearchCallback]),
         TypeError,
-        r"callbacks=\[<class .*SearchCallback'>\]: is no search\.SearchCallback",
+        r"callbacks=\[<class .*SearchCallback'>\]: is not a search\.SearchCallback",
     ),
     "a seed below 0": (lambda: bowl(seed=-1), ValueError, "seed=-1: must be 0 or more"),
     "another verbosity": (lambda: bowl(verbose=7), ValueError, "verbose=7: must be one of"),

@@ -107,7 +107,7 @@ def test_a_score_that_is_no_number_is_a_failure_with_its_reason(
     serial = Serial(lambda job: Result(score))
     (trial,) = Coordinator(store, random(SPACE, 1, 0), serial, seed=0, maximize=False).run()
     assert (trial.state, trial.score) == ("failed", None)
-    assert trial.error == f"the score is {score}, which is no finite number"
+    assert trial.error == f"the score is {score}, which is not a finite number"
 
 
 def test_rungs_name_their_parents(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_the_prepared_trials_fail_with_their_reasons_and_the_others_score(
         3: "died of SIGKILL",
         5: "ValueError: a reason",
         7: "took longer than 4 s",
-        9: "left with exit code 0",
+        9: "exited with code 0",
         11: "the score is nan",
     }
     assert sorted(failed) == sorted(reasons)

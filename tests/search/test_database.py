@@ -53,7 +53,7 @@ def _sql(file: Path, *statements: str) -> None:
 DAMAGE = {
     "a score": (
         "update trials set score = score + 1e-9 where id = 2",
-        "3 of 4 trials that can be read are whole; trial 2 is damaged: its row in trials: its che",
+        "3 of 4 trials that can be read are intact; trial 2 is damaged: its row in trials: its che",
     ),
     "a parameter": (
         "update trials set params = '{\"a\": 0.5}' where id = 1",
@@ -69,12 +69,12 @@ DAMAGE = {
     ),
     "a fold that is gone": (
         "delete from folds where trial = 3 and fold = 1",
-        "table folds has 7 rows and had 8",
+        "table folds has 7 rows instead of 8",
     ),
     "a fold more": (
         "insert into folds select trial, 7, execution, score, metrics, fit_seconds, "
         "score_seconds, checksum from folds where trial = 3 and fold = 1",
-        r"trial 3 is damaged: its row in folds, fold 7.* table folds has 9 rows and had 8",
+        r"trial 3 is damaged: its row in folds, fold 7.* table folds has 9 rows instead of 8",
     ),
     "an epoch": (
         "update epochs set metrics = '{\"loss\": 0}' where trial = 0 and epoch = 2",
@@ -83,7 +83,7 @@ DAMAGE = {
     "a trial that is gone": ("delete from trials where id = 1", "3 of 3 .*; trial 1 is missing"),
     "the last trial that is gone": (
         "delete from trials where id = 3",
-        "a row of folds names a trial that is not there.*table trials has 3 rows and had 4",
+        "a row of folds names a trial that does not exist.*table trials has 3 rows instead of 4",
     ),
     "the state of the proposer": (
         "update study set value = '{}' where name = 'proposer'",
@@ -91,7 +91,7 @@ DAMAGE = {
     ),
     "a value that is gone": (
         "delete from study where name = 'seed'",
-        "4 of 4 .*; table study has . rows and had .",
+        "4 of 4 .*; table study has . rows instead of .",
     ),
     "the sums": (
         "delete from study where name = 'sums'",
@@ -128,7 +128,7 @@ def test_what_is_damaged_and_what_is_whole_is_said(
         _fit(directory, resume=True)
     text = str(caught.value)
     assert text.startswith(f"directory={str(directory)!r}: study.sqlite is damaged: ")
-    assert "Put back a copy of it, and the same call resumes from there. Or write another" in text
+    assert "Restore a backup copy, and the same call resumes from there. Or write another" in text
     assert f"sqlite3.connect({str(directory / NAME)!r})) reads them" in text
     assert (directory / NAME).read_bytes() == before, "nothing was changed"
     assert len(Bowl.fits) == fits, "nothing was trained"
@@ -144,7 +144,7 @@ def test_a_row_of_an_earlier_time_is_damage(tmp_path: Path) -> None:
     store.close()
     with closing(sqlite3.connect(tmp_path / NAME)) as changed, changed:
         changed.execute(f"replace into trials values ({', '.join('?' * len(earlier))})", earlier)
-    with pytest.raises(ValueError, match="table trials holds rows of an earlier time"):
+    with pytest.raises(ValueError, match="table trials holds rows of an earlier version"):
         Store(tmp_path, SPACE)
 
 
@@ -199,20 +199,23 @@ def test_a_persons_database_is_refused_and_not_touched(tmp_path: Path) -> None:
         file = directory / NAME
         _sql(file, f"pragma journal_mode = {mode}", "create table studies (id)")
         before = file.read_bytes()
-        with pytest.raises(ValueError, match=r"no study \(its tables: 'studies'\); write another"):
+        with pytest.raises(ValueError, match=r"not a study \(its tables: 'studies'\); write"):
             _fit(directory)
         assert file.read_bytes() == before
         assert {p.name for p in directory.iterdir()} == {NAME, ".lock"}
 
 
 ODD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a folder": (lambda file: file.mkdir(), "study.sqlite is no file; remove it"),
-    "an empty file": (lambda file: file.touch(), "study.sqlite is empty: .* delete it, if"),
+    "a folder": (lambda file: file.mkdir(), "study.sqlite is not a file; remove it"),
+    "an empty file": (lambda file: file.touch(), "study.sqlite is empty: .* delete it if"),
     "the log alone": (
         lambda file: file.with_name(f"{NAME}-wal").write_bytes(b"log"),
         "study.sqlite is missing, and study.sqlite-wal beside it may hold its newest trials; put",
     ),
-    "a text": (lambda file: file.write_text("text"), "study.sqlite in it is no study .* write an"),
+    "a text": (
+        lambda file: file.write_text("text"),
+        "study.sqlite in it is not a study .* write",
+    ),
 }
 
 
@@ -386,7 +389,9 @@ def test_another_program_that_writes_is_said(
     store = Store(tmp_path, SPACE)
     with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as other:
         other.execute("begin immediate")
-        with pytest.raises(OSError, match="being written by another program .*; end that") as found:
+        with pytest.raises(
+            OSError, match="being written to by another program .*; end it"
+        ) as found:
             store.set("seed", 1)
         other.execute("rollback")
     assert found.value.errno == errno.EBUSY
@@ -422,7 +427,7 @@ def test_what_may_only_be_read_is_said(tmp_path: Path) -> None:
     assert isinstance(error, OSError)
     assert error.errno == errno.EACCES
     assert f"directory={str(tmp_path)!r}: study.sqlite cannot be opened for writing" in str(error)
-    assert "see to it that you may write it and the folder" in str(error)
+    assert "make sure that you may write to it and to the folder" in str(error)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -454,7 +459,7 @@ def test_a_study_in_a_folder_of_somebody_else_is_refused_with_the_reason() -> No
         directory.chmod(0o700)
     assert stored.startswith("PermissionError: ")
     assert f"directory={name!r}: study.sqlite cannot be opened for writing" in stored
-    assert "(Permission denied); see to it that you may write it and the folder" in stored
+    assert "(Permission denied); make sure that you may write to it and to the folder" in stored
     assert name in held
     assert "cannot be locked" in held
 

@@ -157,7 +157,7 @@ def test_what_the_table_leaves_is_its_last_state_without_a_forecast() -> None:
     study.seconds = 7.5
     study.shown.on_search_end(study)
     lines = [line.rstrip() for line in _frames(console)[-1].splitlines()]
-    assert lines[1] == "trials  2 of 10 ended, 1 broken off"
+    assert lines[1] == "trials  2 of 10 ended, 1 interrupted"
     assert lines[2] == "time    8 s"
     assert lines[3] == "best    0.5, trial 0"
 

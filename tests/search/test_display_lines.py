@@ -67,8 +67,8 @@ def test_lines_of_a_resumed_study_count_its_earlier_trials(
     study.max_trials = None
     study.run(0.25)
     assert _lines(capsys, study) == [
-        "search for the lowest f1[red]: 10 trials, no trial begins after 1 h, 1 worker, "
-        "in studies/a, going on after 3 completed, 1 failed",
+        "search for the lowest f1[red]: 10 trials, no trial starts after 1 h, 1 worker, "
+        "in studies/a, resuming after 3 completed, 1 failed",
         "[5/10] trial 4 completed in 3.2 s: f1[red] 0.75 (best 0.5, trial 0); units=4, rate=0.001",
         "[6] trial 5 completed in 3.2 s: f1[red] 0.25 (the best so far); units=5, rate=0.001",
     ]
@@ -82,7 +82,7 @@ def test_a_search_without_a_completed_trial_has_a_last_line(
     study.run(None)
     study.shown.on_search_end(study)
     lines = _lines(capsys, study)
-    assert "trial 0 failed after 3.2 s: no reason is known;" in lines[1]
+    assert "trial 0 failed after 3.2 s: unknown reason;" in lines[1]
     assert lines[2] == "search ended after 0 s: 0 completed, 1 failed"
 
 

@@ -77,7 +77,7 @@ ENDS: dict[str, tuple[type[Failure], str]] = {
     "raise": (Raised, "ValueError: a reason\nTraceback"),
     "unpicklable": (Raised, "Unpicklable: holds a function"),
     "exit": (Raised, "SystemExit: 0"),
-    "leave": (Crashed, "left with exit code 0; it had printed:\nlast words"),
+    "leave": (Crashed, "exited with code 0; it had printed:\nlast words"),
     "result": (Raised, "local object"),
 }
 
@@ -257,7 +257,7 @@ def test_nothing_is_printed_when_a_pool_closes_while_a_worker_starts(tmp_path: P
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.stderr == ""
-    assert done.stdout == "its process left with exit code 1\n"
+    assert done.stdout == "its process exited with code 1\n"
 
 
 STARTING = """

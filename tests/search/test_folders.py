@@ -236,7 +236,7 @@ def _identity(study: Path) -> str:
 
 def test_a_file_in_the_place_of_trials_is_refused(tmp_path: Path) -> None:
     _put(tmp_path, "trials")
-    with pytest.raises(ValueError, match="trials in it is no folder; move it away"):
+    with pytest.raises(ValueError, match="trials in it is not a folder; move it away"):
         _fit(tmp_path)
 
 
@@ -278,7 +278,7 @@ def test_a_relative_directory_stays_where_it_was(
 
 
 def test_a_directory_with_a_name_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"directory='a\\x00b': is no name of a folder .*write"):
+    with pytest.raises(ValueError, match=r"directory='a\\x00b': not a valid folder name .*write"):
         _fit("a\0b")
 
 

@@ -289,7 +289,7 @@ def test_pictures_are_drawn_into_given_axes() -> None:
         (drawn(3).assign(units=77), UP, ValueError, "results, trial 0: units=77: must lie in"),
         (drawn(3), UP | {"maximize": "max"}, TypeError, "maximize='max': must be True or False"),
         (drawn(3), UP | {"names": ["unit"]}, ValueError, "no parameter 'unit'; did you mean"),
-        (drawn(3), UP | {"names": []}, ValueError, "must hold a name at least"),
+        (drawn(3), UP | {"names": []}, ValueError, "must hold at least one name"),
     ],
 )
 def test_a_table_that_is_not_of_this_search_is_refused(

@@ -119,7 +119,7 @@ def test_without_a_completed_trial_the_summary_says_why() -> None:
 
 
 def test_a_study_without_trials_has_a_summary() -> None:
-    assert "trials       none was begun" in _text(_results(0))
+    assert "trials       none was started" in _text(_results(0))
 
 
 def test_failures_are_grouped_by_their_first_line_the_most_frequent_first() -> None:
@@ -144,9 +144,9 @@ def test_it_says_what_the_search_took_and_how_to_go_on() -> None:
     text = _text(_results(4, begun=1), seconds=200.0)
     assert "time         3 min 20 s in the last call of fit" in text
     assert "worker time  33 s" in text, "10, 11 and 12 s, and nothing of the one that runs"
-    assert "kept in      studies/a\n             the same search with this directory goes" in text
+    assert "saved in     studies/a\n             the same search with this directory" in text
     kept_nowhere = _text(_results(4), directory=None)
-    assert "nowhere; write directory='studies/name'" in kept_nowhere
+    assert "no; write directory='studies/name'" in kept_nowhere
     assert "last call of fit" not in kept_nowhere, "it is not known"
 
 
@@ -205,7 +205,7 @@ def test_nested_names_are_shortened_unless_two_would_be_the_same() -> None:
 
 def test_the_reason_of_a_failure_is_its_first_line_that_says_something() -> None:
     assert reason("\n\x1b[1m \x1b[0m\nValueError: no\nTraceback") == "ValueError: no"
-    assert reason(None) == reason("") == "no reason is known"
+    assert reason(None) == reason("") == "unknown reason"
 
 
 def test_a_line_has_no_control_characters() -> None:

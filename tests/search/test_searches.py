@@ -184,7 +184,7 @@ def test_without_a_single_score_it_says_why() -> None:
         def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
             return 1.0 if self.a == 0.0 else float("nan")
 
-    with pytest.raises(RuntimeError, match="none of 2 trials gave a score; the first: .*nan"):
+    with pytest.raises(RuntimeError, match="none of 2 trials has a score; the first failed.*nan"):
         sklearn_search(Fails(), {"a": [0.5, 0.6]}, method="grid").fit(X, R)
 
 

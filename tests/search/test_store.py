@@ -122,7 +122,7 @@ def test_epochs_and_folds_are_tables_with_a_column_a_metric(tmp_path: Path) -> N
 
 def test_what_is_no_study_is_named(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"something else" * 100)
-    with pytest.raises(ValueError, match="is no study .* write another directory"):
+    with pytest.raises(ValueError, match="is not a study .* write another directory"):
         Store(tmp_path, SPACE)
 
 

@@ -28,8 +28,8 @@ REASONS = {
     "memory": f"MiB, above {MEMORY:,} MiB, and was ended",
     "raise": "ValueError: a reason\nTraceback",
     "unpicklable": "Unpicklable: holds a function",
-    "nan": "the score is nan, which is no finite number",
-    "leave": "its process left with exit code 0; it had printed:\nlast words",
+    "nan": "the score is nan, which is not a finite number",
+    "leave": "its process exited with code 0; it had printed:\nlast words",
     "exit": "SystemExit: 0",
 }
 

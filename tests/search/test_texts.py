@@ -100,7 +100,7 @@ def test_the_errors_of_trials_are_kept_without_commands(tmp_path: Any) -> None:
     (error,) = search.results_.error.dropna()
     assert_harmless(error)
     assert error.count("\n") > 3  # a traceback keeps its lines
-    with pytest.raises(RuntimeError, match="none of 1 trials gave a score") as refused:
+    with pytest.raises(RuntimeError, match="none of 1 trials has a score") as refused:
         sklearn_search(Loud(), {"a": [0.9]}, method="grid", refit=False).fit(X, R)
     assert_harmless(str(refused.value))
 

@@ -174,7 +174,7 @@ def test_what_a_trial_has_left_running_is_ended_before_the_next(
 
 @pytest.mark.parametrize("how", ["killed", "leave", "group"])
 def test_what_a_dead_worker_had_started_is_ended(pool: Processes, tmp_path: Path, how: str) -> None:
-    with pytest.raises(Crashed, match="exit code 3" if how == "leave" else "SIGKILL"):
+    with pytest.raises(Crashed, match="exited with code 3" if how == "leave" else "SIGKILL"):
         pool.submit((how, str(tmp_path))).result(60)
     assert ended(started(tmp_path)) == []
 

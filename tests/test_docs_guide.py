@@ -1,0 +1,49 @@
+"""The code in the guide and in the page about callbacks runs as printed."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import warm
+
+ROOT = Path(__file__).parents[1]
+# all pages with code, and the tests that run it
+TESTED = {
+    "callbacks.md": "test_docs_guide.py",
+    "extending.md": "test_docs_extending.py",
+    "guide.md": "test_docs_guide.py",
+    "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
+    "resuming.md": "test_docs_resuming.py",
+    "search.md": "test_docs_search.py",
+}
+
+
+def sections(page: str) -> list[str]:
+    """The code of each section of a page, as one program."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = (re.findall(r"```python\n(.*?)```", part, re.S) for part in text.split("\n## "))
+    return ["\n".join(blocks) for blocks in found if blocks]
+
+
+def run(program: str, folder: Path) -> None:
+    done = warm.run(program, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", range(2), ids=["training", "searches"])
+def test_the_blocks_of_a_section_of_the_guide_run_in_order(number, tmp_path):
+    programs = sections("guide.md")
+    assert len(programs) == 2
+    run(programs[number], tmp_path)
+
+
+def test_the_blocks_about_callbacks_run_in_order(tmp_path):
+    run("\n".join(sections("callbacks.md")), tmp_path)
+
+
+def test_every_page_with_code_is_run_by_a_test():
+    pages = {p.name for p in (ROOT / "docs").glob("*.md") if "```python" in p.read_text("utf-8")}
+    assert pages == TESTED.keys()
+    for test in TESTED.values():
+        assert (ROOT / "tests" / test).is_file()
