@@ -30,7 +30,7 @@ from search.proposers import Proposer
 from search.scoring import Measure, measure, trainer_in
 from search.space import Point, Space
 from search.store import Trial
-from trainer.scratch import Scratch, sweep
+from trainer.utils.scratch import Scratch, sweep
 
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 

@@ -16,10 +16,10 @@ from search.executors import cores
 from search.scoring import Measure, trainer_in
 from search.space import Point, Space
 from search.store import Trial
-from trainer import preparation
 from trainer.base import Trainer
-from trainer.checks import integer, one_of, positive
-from trainer.streams import is_stream
+from trainer.data import preparation
+from trainer.data.streams import is_stream
+from trainer.utils.checks import integer, one_of, positive
 
 EXECUTORS = ("processes", "serial")
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint
-from trainer.preparation import Rows
-from trainer.streams import is_stream
+from trainer.data import arrays
+from trainer.data.preparation import Rows
+from trainer.data.streams import is_stream
+from trainer.runs import fingerprint
 
 HOLDOUT = 0.2  # the default fraction of rows held out
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.files import write_whole
+from trainer.utils.files import write_whole
 
 FORMAT = 2
 NAME = "study.sqlite"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from search.callbacks import SearchCallback, Study
 from search.store import Trial
 from search.summary import duration, number, one_line, reason, settings
-from trainer.checks import one_of
-from trainer.figures import shortened
-from trainer.text import printable
+from trainer.utils.checks import one_of
+from trainer.utils.figures import shortened
+from trainer.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

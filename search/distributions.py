@@ -15,8 +15,8 @@ from typing import Any
 from sklearn.utils import check_random_state
 
 from search.space import LEVELS, Space, from_unit, listed, values
-from trainer.checks import integer
 from trainer.hyperparameters import Domain, Int
+from trainer.utils.checks import integer
 
 
 def grid(estimator: Any, space: Any = None, levels: int = LEVELS) -> dict[str, list[Any]]:

@@ -21,11 +21,11 @@ from search.folders import TrialFolders, delete, refuse_link
 from search.scoring import Measure, trainer_in
 from search.space import Point
 from search.trial import Fold, Job, Result
-from trainer import runs
 from trainer.base import Trainer
-from trainer.checks import near_names
-from trainer.holding import Hold, InUse
-from trainer.streams import is_stream
+from trainer.data.streams import is_stream
+from trainer.runs import directory
+from trainer.runs.lock import Hold, InUse
+from trainer.utils.checks import near_names
 
 REHEARSED_ROWS = 64  # plus two of each class
 SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
@@ -127,7 +127,7 @@ class Evaluation:
                 changed["run_dir"] = self._folders.make(job.trial) / name
                 resume = self._prepare_run(job, changed["run_dir"], name)
             estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
-            with runs.state_alone():
+            with directory.state_alone():
                 test_parts = fit(estimator, train, resume=resume)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
@@ -160,7 +160,7 @@ class Evaluation:
         for place in (path, beside):
             refuse_link(place, self._folders.path.parent)
         _wait_until_free(path)
-        done = runs.finished_epochs(path)
+        done = directory.finished_epochs(path)
         if done is not None and (job.parent is None or done == job.epochs):
             # the run was finished, but the coordinator was killed before it got the result
             delete(beside)
@@ -173,7 +173,7 @@ class Evaluation:
         if parent is not None and not path.exists() and parent.exists():
             shutil.copytree(parent, beside, symlinks=True)
             os.replace(beside, path)
-        return True if runs.finished_epochs(path) is not None else "auto"
+        return True if directory.finished_epochs(path) is not None else "auto"
 
     def _score(
         self, estimator: Any, test: Data | None, validation: Any

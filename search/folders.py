@@ -22,7 +22,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer.files import write_whole
+from trainer.utils.files import write_whole
 
 MARK = ".trial.json"
 LARGEST = 2**20  # maximum bytes read of a mark or a config.json

@@ -29,8 +29,8 @@ from search import hyperspace
 from search.space import Point, Space
 from search.trial_model import TrialModel
 from trainer import Trainer
-from trainer.checks import did_you_mean
 from trainer.history import History
+from trainer.utils.checks import did_you_mean
 
 # arguments of Keras' fit that tuner.search accepts: data, and fields of the Trainer
 _DATA = ("x", "y", "sample_weight", "validation_data")

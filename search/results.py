@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.store import Trial
-from trainer.text import printable
+from trainer.utils.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

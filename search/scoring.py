@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.base import Trainer
-from trainer.checks import did_you_mean, near_names
 from trainer.history import known_mode
+from trainer.utils.checks import did_you_mean, near_names
 
 SCORE = "score"  # the name of a single scorer's result
 

@@ -15,7 +15,7 @@ from search.callbacks import SearchCallback
 from search.proposers import Proposer
 from search.scoring import trainer_in
 from search.space import Point, Space, same
-from trainer.checks import integer, one_of
+from trainer.utils.checks import integer, one_of
 
 INITIAL = 3  # random trials per parameter before keras-tuner uses its Gaussian process
 MAX_TRIALS = 20  # default of keras-tuner's random and Bayesian tuners

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.checks import did_you_mean
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.utils.checks import did_you_mean
 
 LEVELS = 10  # number of values of a domain without steps in a grid
 

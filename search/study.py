@@ -26,8 +26,8 @@ from search.database import APPLICATION, ASIDE, Taken
 from search.folders import TrialFolders, refuse_link, start_of
 from search.space import Space
 from search.store import NAME, Store, Trial
-from trainer.holding import HOLDER, LOCK, Hold, InUse, LockLost
-from trainer.runs import described
+from trainer.runs.directory import described
+from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
 STRANGERS = 10  # maximum number named in a warning

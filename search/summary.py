@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.results import ranked
-from trainer.figures import shortened
-from trainer.text import printable
+from trainer.utils.figures import shortened
+from trainer.utils.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,9 +13,9 @@ import keras
 from keras_tuner.errors import FatalValueError
 
 from trainer import Trainer, callbacks
-from trainer.building import rebuild
+from trainer.data.inputs import Inputs
 from trainer.history import History
-from trainer.inputs import Inputs
+from trainer.network.build import rebuild
 
 
 class TrialModel(keras.Model):

@@ -13,6 +13,6 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 @pytest.fixture
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run without its picture: that takes half of the time of a short one."""
-    from trainer.runs import Run
+    from trainer.runs.directory import Run
 
     monkeypatch.setattr(Run, "_draw", lambda run, history: None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trainer import quiet as _quiet
+from trainer.engine.tensorflow import quiet as _quiet
 
 if TYPE_CHECKING:
     from trainer import datasets as datasets

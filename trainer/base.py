@@ -7,6 +7,7 @@ labels (`estimators`), data (`preparation`), the model's life (`network`) or the
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,24 +16,29 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import checks, compiling, doctor, fitting, models, preparation, saving
-from trainer.allowed import Allowed
-from trainer.arrays import Tree
-from trainer.building import Recipe
+from trainer import doctor, fitting, models, saving
 from trainer.callbacks.callback import Session
+from trainer.data import preparation
+from trainer.data.arrays import Tree, is_shape
+from trainer.data.preparation import Rows
+from trainer.data.streams import Stream
 from trainer.doctor import Diagnosis, Training
-from trainer.engine import decisions, memory
+from trainer.engine import memory
+from trainer.engine.tensorflow import plan
 from trainer.fields import path_fields
 from trainer.fitting import Settings
 from trainer.history import History
 from trainer.models import ModelSpec
-from trainer.network import Network
+from trainer.network import compile
+from trainer.network.allowed import Allowed
+from trainer.network.build import Recipe
+from trainer.network.network import Network
 from trainer.parameters import Parameters
-from trainer.preparation import Rows
-from trainer.runs import Run, described
+from trainer.runs.directory import Run, described
 from trainer.saving import Fitted
-from trainer.streams import Stream
+from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     import keras
@@ -137,15 +143,15 @@ class Trainer(Parameters):
 
     def configure_optimizer(self) -> keras.optimizers.Optimizer:
         """Make the optimizer; by default from the fields optimizer and learning_rate."""
-        return compiling.optimizer(self.optimizer, self.learning_rate)
+        return compile.optimizer(self.optimizer, self.learning_rate)
 
     def configure_loss(self) -> Any:
         """Make the loss; by default from the field loss. None: the task's usual one."""
-        return compiling.loss(self.loss)
+        return compile.loss(self.loss)
 
     def configure_metrics(self) -> Any:
         """Make the metrics; by default from the field metrics. None: the task's usual ones."""
-        return compiling.metrics(self.metrics)
+        return compile.metrics(self.metrics)
 
     def configure_callbacks(self) -> list[Any]:
         """The callbacks of a fit, in the forms of the field callbacks; by default that field's."""
@@ -229,7 +235,7 @@ class Trainer(Parameters):
             TypeError, ValueError: bad arguments or fields, before any training starts.
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as it came.
         """
-        decisions.limit_threads()
+        plan.limit_threads()
         chosen = self._check_fields()
         checks.one_of("resume", resume, ("auto", True, False))
         seed = fitting.draw_seed(self.random_state)
@@ -257,8 +263,8 @@ class Trainer(Parameters):
                 takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
                 reported=run is not None,
             )
-            if not fitting.give_back(session, settings, own):
-                fitting.train(session, settings, own)
+            if not fitting.give_back(session, settings, own, run):
+                fitting.train(session, settings, own, run)
         memory.fit_ended()
         doctor.warn_of_failure(self._training())
         return self
@@ -300,7 +306,7 @@ class Trainer(Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        from trainer.summary import describe
+        from trainer.network.summary import describe
 
         return describe(type(self).__name__, self._fitted(), self.history_, self.seed_)
 
@@ -406,6 +412,7 @@ class Trainer(Parameters):
             seed=self.seed_,
             folder=None if run is None else run.path,
             save=save,
+            load_weights=functools.partial(saving.load_weights, self._network),
             run=run,
             deprecated_trainer=self,
         )
@@ -518,7 +525,7 @@ class Trainer(Parameters):
         network = self._fitted()
         if preparation.is_stream(x):
             shapes = network.inputs.shapes
-            rank = len(shapes) if models.is_shape(shapes) else None
+            rank = len(shapes) if is_shape(shapes) else None
             stream = Stream.of(x, batch_size=self.batch_size, name="x", row_rank=rank)
             network.inputs.check_stream(stream.x_spec, type(self).__name__)
             return network.predict_stream(stream)
@@ -527,3 +534,12 @@ class Trainer(Parameters):
     def _fitted(self) -> Network:
         check_is_fitted(self, "model_")
         return self._network
+
+
+# What the walk for a person's own state passes over: fields, and what a fit leaves.
+setattr(
+    Trainer,
+    NOT_STATE,
+    frozenset(Trainer.__dataclass_fields__)
+    | {"_network", "callbacks_", "history_", "model_", "run_", "seed_"},
+)

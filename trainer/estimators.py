@@ -13,11 +13,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 
-from trainer import arrays, outputs, preparation
-from trainer.arrays import Tree
 from trainer.base import Trainer
-from trainer.network import Network
-from trainer.targets import Classes, Targets
+from trainer.data import arrays, preparation
+from trainer.data.arrays import Tree
+from trainer.data.targets import Classes, Targets
+from trainer.network import outputs
+from trainer.network.network import Network
 from trainer.tasks import Classification, Regression
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import (
 
 import numpy as np
 
-from trainer.checks import did_you_mean
 from trainer.hyperparameters import Domain
+from trainer.utils.checks import did_you_mean
 
 
 @dataclass_transform(kw_only_default=True)

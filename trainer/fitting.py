@@ -16,24 +16,28 @@ from typing import Any
 
 import numpy as np
 
-from trainer import arrays, fingerprint, keeping, preparation, saving
-from trainer.arrays import Tree
-from trainer.building import Recipe, build
+from trainer import saving
 from trainer.callbacks.callback import Callback, Session
 from trainer.callbacks.progress import Progress
-from trainer.callbacks.run_log import RunLog
+from trainer.data import arrays, preparation
+from trainer.data.arrays import Tree
+from trainer.data.inputs import Inputs
+from trainer.data.preparation import PROBE_ROWS, Rows
+from trainer.data.streams import Stream
+from trainer.data.targets import Classes
 from trainer.doctor import evidence
-from trainer.engine import decisions, hooks, loop
+from trainer.engine import hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.inputs import Inputs
-from trainer.keeping import Checkpointer, State, warn_of_forgotten
-from trainer.network import Network, computing_in
-from trainer.own_state import HasExtraState, OwnState
-from trainer.preparation import PROBE_ROWS, Rows
-from trainer.runs import Run, described
-from trainer.statefile import BadState, StateFolder
-from trainer.streams import Stream
-from trainer.targets import Classes
+from trainer.engine.tensorflow import plan
+from trainer.network.build import Recipe, build
+from trainer.network.network import Network, computing_in
+from trainer.runs import fingerprint
+from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
+from trainer.runs.directory import Run, described
+from trainer.runs.run_log import RunLog
+from trainer.state import variables
+from trainer.state.own_state import HasExtraState, OwnState
+from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
 
 
@@ -167,7 +171,7 @@ def _try_out(
 def _choose_precision(ready_made: bool, data: Rows | Stream, inputs: Inputs) -> str:
     doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
     vectors = doubles and len(inputs.shapes) == 1
-    return "float64" if vectors and ready_made and not decisions.has_gpu() else "float32"
+    return "float64" if vectors and ready_made and not plan.has_gpu() else "float32"
 
 
 def _training_feed(
@@ -276,7 +280,7 @@ def run_of(
         run.close()
 
 
-def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
+def give_back(session: Session, settings: Settings, own: OwnState, run: Run | None) -> bool:
     """Make a prepared estimator what it was when its run had finished, without training.
 
     The weights and the history are those of model.keras; the callbacks, and what such a file does
@@ -286,6 +290,7 @@ def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
         session: of the fit.
         settings: the estimator's fields.
         own: the state that is the person's own.
+        run: the run directory, or None.
 
     Returns:
         False where there is no finished run, and, with a warning, where its file does not fit the
@@ -294,7 +299,7 @@ def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
     Raises:
         RunError: it does not fit, and there is no state.
     """
-    run, network = session.run, session.network
+    network = session.network
     if run is None or run.model is None:
         return False
     session = replace(session, given_back=True)
@@ -322,15 +327,16 @@ def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
     return True
 
 
-def train(session: Session, settings: Settings, own: OwnState) -> None:
+def train(session: Session, settings: Settings, own: OwnState, run: Run | None) -> None:
     """Run the loop on a prepared network, with its callbacks, history, progress and run.
 
     Args:
         session: of the fit.
         settings: the estimator's fields.
         own: the state that is the person's own.
+        run: the run directory, or None.
     """
-    network, feed, run = session.network, session.feed, session.run
+    network, feed = session.network, session.feed
     chunk = network.decisions.chunk if network.decisions is not None else 1
     shown: list[Any] = []
     if not any(isinstance(callback, Progress) for callback in session.callbacks):
@@ -477,7 +483,7 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     program = network.program
     scaling = [] if program.transform is None else program.transform.variables
     added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
-    return [*keeping.variables(network.core), *scaling, *added, program.streamed]
+    return [*variables.variables(network.core), *scaling, *added, program.streamed]
 
 
 def _stream_feed(stream: Stream) -> StreamFeed:

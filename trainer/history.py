@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import forms
-from trainer.checks import did_you_mean, integer, one_of
-from trainer.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
-from trainer.files import write_whole
-from trainer.text import from_csv, printable, to_csv
+from trainer.utils import forms
+from trainer.utils.checks import did_you_mean, integer, one_of
+from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
+from trainer.utils.files import write_whole
+from trainer.utils.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainer.arrays import Tree
-from trainer.checks import did_you_mean, integer
+from trainer.data.arrays import Tree, is_shape
+from trainer.utils.checks import did_you_mean, integer
 
 if TYPE_CHECKING:
     import keras
@@ -37,20 +37,6 @@ class ModelSpec:
     def output_activation(self) -> str:
         """The output activation that the default loss expects."""
         return {"classification": "softmax", "multilabel": "sigmoid"}.get(self.task, "linear")
-
-
-def is_shape(value: Any) -> bool:
-    """Return whether `value` is the shape of one input, not a structure of shapes."""
-    return isinstance(value, tuple) and all(v is None or isinstance(v, int) for v in value)
-
-
-def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Tree:
-    """Apply `function` to every shape of a structure of shapes."""
-    if is_shape(shapes):
-        return function(shapes)
-    if isinstance(shapes, dict):
-        return {k: map_shapes(function, v) for k, v in shapes.items()}
-    return tuple(map_shapes(function, v) for v in shapes)
 
 
 def is_image(shape: tuple[int | None, ...]) -> bool:

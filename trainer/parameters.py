@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.base import BaseEstimator
 
 from trainer import callbacks
-from trainer.checks import did_you_mean
 from trainer.fields import Fields
+from trainer.utils.checks import did_you_mean
 
 _NESTED = "callbacks__"
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainer.arrays import check_finite, numeric
-from trainer.checks import integer, one_of
-from trainer.figures import COLOURS, WRONG, as_label, new_figure
+from trainer.data.arrays import check_finite, numeric
+from trainer.data.labels import as_labels
 from trainer.history import plot_history
-from trainer.labels import as_labels
+from trainer.utils.checks import integer, one_of
+from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from trainer import archive, callbacks, forms
-from trainer.allowed import Allowed, safe_mode
-from trainer.archive import ENTRY, WEIGHTS
-from trainer.building import Recipe, blank_rows, rebuild
-from trainer.checks import near_names
+from trainer import callbacks
+from trainer.data.inputs import Inputs
 from trainer.fields import path_fields
-from trainer.files import write_whole
-from trainer.forms import Malformed
 from trainer.history import History
-from trainer.inputs import Inputs
-from trainer.network import Network
+from trainer.network.allowed import Allowed, safe_mode
+from trainer.network.build import Recipe, blank_rows, rebuild
+from trainer.network.network import Network
 from trainer.tasks import Task
+from trainer.utils import archive, forms
+from trainer.utils.archive import ENTRY, WEIGHTS
+from trainer.utils.checks import near_names
+from trainer.utils.files import write_whole
+from trainer.utils.forms import Malformed
 
 if TYPE_CHECKING:
     import keras

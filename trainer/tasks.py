@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from trainer import arrays, compiling, preparation, targets
-from trainer.arrays import Tree
-from trainer.labels import Labels
-from trainer.preparation import Rows
-from trainer.streams import Stream
-from trainer.targets import Classes, Numbers, Targets
+from trainer.data import arrays, preparation, targets
+from trainer.data.arrays import Tree
+from trainer.data.labels import Labels
+from trainer.data.preparation import Rows
+from trainer.data.streams import Stream
+from trainer.data.targets import Classes, Numbers, Targets
+from trainer.network import compile
 
 if TYPE_CHECKING:
     import keras
@@ -115,7 +116,7 @@ class Task:
         Raises:
             ValueError: The task has no default, and the model does not compute its own loss.
         """
-        if compiling.computes_own_loss(model):
+        if compile.computes_own_loss(model):
             return None
         raise ValueError(
             f"loss=None: {self.owner} has no default loss; write loss='mse', for example, or "
@@ -192,11 +193,11 @@ class Classification(Task):
                 f"{several[0]} is multi-label: the ready-made architectures do not support this "
                 "together with other outputs; override build_model"
             )
-        return compiling.crossentropy(model, spec, kinds, self.one_hot, probe)
+        return compile.crossentropy(model, spec, kinds, self.one_hot, probe)
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return the accuracy for each output."""
-        return compiling.accuracies(_classes(learned).kinds, loss, spec.n_outputs)
+        return compile.accuracies(_classes(learned).kinds, loss, spec.n_outputs)
 
 
 class Regression(Task):
@@ -216,7 +217,7 @@ class Regression(Task):
     ) -> Any:
         """Return mean squared error, in units of y's variance for a ready-made architecture."""
         if self.ready_made and isinstance(learned, Numbers) and learned.scale is not None:
-            from trainer.losses import ScaledSquaredError
+            from trainer.network.losses import ScaledSquaredError
 
             return ScaledSquaredError(learned.scale[1])
         return "mse"

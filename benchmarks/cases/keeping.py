@@ -82,11 +82,12 @@ def share(rounds: Rounds, watch: Callable[[_Clock], tuple[Any, ...]]) -> None:
 
 def saving(clock: _Clock) -> tuple[Any, ...]:
     """Watch the state: capturing it, and writing it in the background."""
-    from trainer import keeping, statefile
+    from trainer.runs import checkpointing
+    from trainer.state import state_file
 
-    clock.watch(keeping.Keeper, "passed")
-    clock.watch(statefile, "to_bytes")
-    clock.watch(statefile, "write_whole")
+    clock.watch(checkpointing.Keeper, "passed")
+    clock.watch(state_file, "to_bytes")
+    clock.watch(state_file, "write_whole")
     return ()
 
 

@@ -9,7 +9,7 @@ import os
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from trainer.text import printable
+from trainer.utils.text import printable
 
 
 class Failure(Exception):

@@ -39,7 +39,7 @@ from search.executors import (
     memory,
     worker,
 )
-from trainer.scratch import Scratch
+from trainer.utils.scratch import Scratch
 
 SECONDS_BETWEEN_LOOKS = 0.1  # between checks of the workers' memory
 TIMES_OF_LOOK = 5  # wait at least this many times as long as the last check of memory took

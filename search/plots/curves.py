@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.plots import frames, scales
-from trainer.checks import did_you_mean
-from trainer.figures import COLOURS, as_label, distinct_colours, new_figure
 from trainer.history import known_mode
+from trainer.utils.checks import did_you_mean
+from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from search.results import ranked
 from search.space import Point, Space, to_unit, values
-from trainer.checks import boolean
 from trainer.hyperparameters import Domain, Float, Int
+from trainer.utils.checks import boolean
 
 if TYPE_CHECKING:
     import pandas as pd

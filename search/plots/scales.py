@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.space import Space, listed, to_unit, values
-from trainer.figures import WRONG, as_label, distinct_colours
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.utils.figures import WRONG, as_label, distinct_colours
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from search.plots import frames
 from search.space import Space, from_unit
-from trainer.checks import integer
-from trainer.figures import COLOURS, WRONG, as_label, new_figure
 from trainer.hyperparameters import Choice
+from trainer.utils.checks import integer
+from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

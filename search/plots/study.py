@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from search.plots import frames, scales
 from search.space import Space
-from trainer.checks import did_you_mean
-from trainer.figures import COLOURS, as_label, distinct_colours, new_figure
 from trainer.hyperparameters import Bool, Choice
+from trainer.utils.checks import did_you_mean
+from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

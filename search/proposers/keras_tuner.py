@@ -25,9 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from search.proposers import Finished, Outcome, Proposal, Wait, gaussian
 from search.space import LEVELS, Point, Space, listed, same, values
-from trainer.allowed import safe_mode
-from trainer.checks import did_you_mean
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.network.allowed import safe_mode
+from trainer.utils.checks import did_you_mean
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 OBJECTIVE = "score"

@@ -40,7 +40,7 @@ from keras import layers
 
 from search import SklearnSearch
 from trainer import Classifier, Float, Int
-from trainer.runs import Run
+from trainer.runs.directory import Run
 
 DRAW = Run._draw
 SECONDS = 120
@@ -229,12 +229,12 @@ def call(work: Any, folder: Path, ended: Any = lambda: None) -> dict[str, Any]:
 
 
 def regular() -> None:
-    from trainer import keeping, statefile
-    from trainer.callbacks import run_log
+    from trainer.runs import checkpointing, run_log
+    from trainer.state import state_file
 
     for module, name, value in (
-        (statefile, "ThreadPoolExecutor", AtOnce),
-        (keeping, "SECONDS_A_SECOND", 0),
+        (state_file, "ThreadPoolExecutor", AtOnce),
+        (checkpointing, "SECONDS_A_SECOND", 0),
         (run_log, "SHARE", 0),
     ):
         assert hasattr(module, name), f"{module.__name__}.{name} has another name now"
@@ -293,9 +293,6 @@ def begin(output: int) -> None:
 
 def serve(log: str) -> None:
     import keras_tuner  # noqa: F401
-
-    import trainer.callbacks.checkpoint
-    import trainer.runs  # noqa: F401
 
     output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     one: tuple[int, Any, Any] | None = None

@@ -198,7 +198,7 @@ def change_archive(content: bytes, draw: random.Random) -> bytes:
 
 def change_state(content: bytes, draw: random.Random) -> bytes:
     """A state file of a run with a change of any kind; its checksum is right unless it is that."""
-    from trainer.statefile import from_bytes, to_bytes
+    from trainer.state.state_file import from_bytes, to_bytes
 
     act = draw.randrange(10)
     if act < 2:

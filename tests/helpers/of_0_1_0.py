@@ -191,7 +191,7 @@ def fitted_run(folder: Path, resume: Any = "auto", **changes: Any) -> Any:
 
 def trial(folder: Path, resume: Any = "auto", epochs: int = 2) -> Any:
     """The run of a trial of a search: its state alone is kept."""
-    from trainer.runs import state_alone
+    from trainer.runs.directory import state_alone
 
     with state_alone():
         return fitted_run(folder, resume, epochs=epochs, callbacks=["nan_guard"])

@@ -24,8 +24,10 @@ import numpy as np
 from keras import callbacks as stock
 from keras import layers
 
-from trainer import Classifier, files, statefile
+from trainer import Classifier
 from trainer.callbacks.callback import Callback
+from trainer.state import state_file
+from trainer.utils import files
 
 KIND, FOLDER = sys.argv[1], Path(sys.argv[2])
 SLOW = float(os.environ.get("KILL_SLOW", "0"))
@@ -141,7 +143,7 @@ def slowed_writes() -> None:
             files.os = os
             del files.open
 
-    statefile.write_whole = marked
+    state_file.write_whole = marked
 
 
 def with_keras(folder: Path) -> tuple[list[Any], Any]:

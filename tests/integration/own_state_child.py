@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 import own_states
 
 from trainer.callbacks.callback import Callback
-from trainer.runs import Run
+from trainer.runs.directory import Run
 
 KIND, FOLDER, RESULT, EPOCHS, PLACE = sys.argv[1:]
 

@@ -16,7 +16,7 @@ import numpy as np
 import of_0_1_0 as old
 import pytest
 
-from trainer.runs import finished_epochs
+from trainer.runs.directory import finished_epochs
 
 DATA = Path(__file__).parents[1] / "data" / "v0_1_0"
 EXPECTED = json.loads((DATA / "expected.json").read_text())

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import warm
 
-from trainer import Classifier, keeping
+from trainer import Classifier
 from trainer.engine import loop
+from trainer.state import variables
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -91,7 +92,7 @@ def fitted(folder: Path, how: str) -> Classifier:
 
 def everything(trainer: Any) -> dict[str, Any]:
     """All that must be equal, by name."""
-    found = [np.asarray(v).tobytes() for v in keeping.variables(trainer._network.core)]
+    found = [np.asarray(v).tobytes() for v in variables.variables(trainer._network.core)]
     records = [
         {k: v for k, v in record.items() if k != "seconds"} for record in trainer.history_.records
     ]

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import warm
 
-from trainer.models import is_shape
+from trainer.data.arrays import is_shape
 
 MUTATIONS = int(os.environ.get("TRAINER_MUTATIONS", "60"))
 FIRST = int(os.environ.get("TRAINER_MUTATIONS_FIRST", "0"))

@@ -13,7 +13,7 @@ import search_child
 from search import SklearnSearch, Space, TunerSearch
 from search.store import Store
 from trainer import Float, Int
-from trainer.statefile import StateFolder
+from trainer.state.state_file import StateFolder
 
 SPACE = {"units": Int(2, 8), "rate": Float(0.1, 0.5), "learning_rate": Float(1e-3, 0.1, log=True)}
 X, Y = search_child.X, search_child.Y

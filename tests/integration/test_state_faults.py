@@ -18,7 +18,7 @@ import pytest
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
-from trainer.statefile import BadState, StateFolder, from_bytes
+from trainer.state.state_file import BadState, StateFolder, from_bytes
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

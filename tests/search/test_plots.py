@@ -33,7 +33,7 @@ from search.plots import (
 )
 from search.space import Space
 from trainer import Bool, Choice, Float, Int
-from trainer.figures import WRONG
+from trainer.utils.figures import WRONG
 
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 

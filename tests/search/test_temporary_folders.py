@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from trainer.scratch import MARK
+from trainer.utils.scratch import MARK
 
 ROOT = Path(__file__).parents[2]
 SEARCH = """

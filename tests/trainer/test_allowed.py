@@ -25,10 +25,10 @@ import numpy as np
 import pytest
 
 from trainer import Int, Regressor, saving
-from trainer.allowed import Allowed
 from trainer.callbacks import register
 from trainer.callbacks.callback import Callback
-from trainer.forms import Malformed
+from trainer.network.allowed import Allowed
+from trainer.utils.forms import Malformed
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3)).astype("float32")

@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from trainer import Classifier, Regressor, archive
-from trainer.forms import Malformed
+from trainer import Classifier, Regressor
+from trainer.utils import archive
+from trainer.utils.forms import Malformed
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3)).astype("float32")

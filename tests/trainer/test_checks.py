@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer import checks
+from trainer.utils import checks
 
 NAMES = ["batch_size", "epochs", "learning_rate"]
 

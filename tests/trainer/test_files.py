@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainer import Regressor
-from trainer.files import write_whole
+from trainer.utils.files import write_whole
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX modes, links and folders")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer import fingerprint
-from trainer.preparation import collect
-from trainer.streams import Stream
+from trainer.data.preparation import collect
+from trainer.data.streams import Stream
+from trainer.runs import fingerprint
 
 X = np.arange(12, dtype="float32").reshape(6, 2)
 Y = np.arange(6)

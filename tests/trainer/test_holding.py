@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trainer.holding import CannotLock, Hold, InUse, LockLost
+from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
 
 
 def test_a_second_hold_is_told_who_has_the_folder(tmp_path: Path) -> None:

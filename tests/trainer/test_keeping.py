@@ -11,13 +11,14 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import History, keeping
-from trainer.callbacks import states
+from trainer import History
 from trainer.callbacks.callback import Callback
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
-from trainer.keeping import SECONDS_A_SECOND, Checkpointer
-from trainer.statefile import BadState, StateFolder
+from trainer.runs import checkpointing
+from trainer.runs.checkpointing import SECONDS_A_SECOND, Checkpointer
+from trainer.state import callback_state, variables
+from trainer.state.state_file import BadState, StateFolder
 
 
 class Folder:
@@ -51,7 +52,7 @@ def small(units: int = 3) -> keras.Model:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(keeping, "time", clock)
+    monkeypatch.setattr(checkpointing, "time", clock)
     return clock
 
 
@@ -202,7 +203,7 @@ def _saved(keeper: Checkpointer, folder: StateFolder) -> Any:
 def test_all_variables_come_back_to_the_bit(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path, "run")
     model = small()
-    for i, variable in enumerate(keeping.variables(model)):
+    for i, variable in enumerate(variables.variables(model)):
         variable.assign(np.full(variable.shape, i + 1))
     history = History()
     history.append(1, {"loss": 0.5}, learning_rate=0.1, seconds=2.0)
@@ -220,7 +221,7 @@ def test_all_variables_come_back_to_the_bit(tmp_path: Path) -> None:
 
 
 def _values(model: keras.Model) -> list[Any]:
-    return [variable.value.numpy() for variable in keeping.variables(model)]
+    return [variable.value.numpy() for variable in variables.variables(model)]
 
 
 def test_another_model_is_refused_by_the_variable_that_differs(tmp_path: Path) -> None:
@@ -304,7 +305,7 @@ def test_what_a_callback_of_ones_own_will_not_have_back_is_warned_of() -> None:
             self.count, self.queue, self.show = 0, iter([]), print
 
     with pytest.warns(UserWarning, match="Own: a resumed run will not have back queue; give"):
-        keeping.warn_of_forgotten([Own(), keras.callbacks.EarlyStopping()])
+        checkpointing.warn_of_forgotten([Own(), keras.callbacks.EarlyStopping()])
 
 
 @pytest.mark.parametrize("same_object", [False, True])
@@ -319,11 +320,11 @@ def test_kerass_early_stopping_keeps_its_count_and_its_direction(same_object: bo
     first = make_one()
     for epoch, loss in enumerate((1.0, 0.8, 0.79)):
         first.on_epoch_end(epoch, {"loss": loss})
-    kept = states.state_of(first)
+    kept = callback_state.state_of(first)
     assert kept["wait"] == 1 and kept["best"] == 0.8 and "patience" not in kept
     second = first if same_object else make_one()
     second.on_train_begin()
-    states.restore(second, kept)
+    callback_state.restore(second, kept)
     for epoch, loss in enumerate((0.75, 0.69), start=3):  # too little better, and enough
         for callback in (first, second)[: 1 if same_object else 2]:
             callback.on_epoch_end(epoch, {"loss": loss})

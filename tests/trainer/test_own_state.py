@@ -16,13 +16,14 @@ from own_states import Counts, InLayer, Noise, X, Y
 
 from trainer import History, Trainer
 from trainer.callbacks.callback import Callback
-from trainer.compiling import state_kept
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
-from trainer.isolation import model_kept
-from trainer.keeping import Checkpointer, variables, warn_of_forgotten
-from trainer.own_state import OwnState
-from trainer.statefile import BadState, StateFolder
+from trainer.network.compile import state_kept
+from trainer.runs.checkpointing import Checkpointer, warn_of_forgotten
+from trainer.state.isolation import model_kept
+from trainer.state.own_state import OwnState
+from trainer.state.state_file import BadState, StateFolder
+from trainer.state.variables import variables
 
 
 class Stopped(Exception):

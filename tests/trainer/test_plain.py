@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import plain
+from trainer.state import plain
 
 
 def _back(value: Any) -> Any:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from trainer import Classifier, Regressor
-from trainer.preparation import Rows, class_weights, split_rows
-from trainer.targets import Classes
+from trainer.data.preparation import Rows, class_weights, split_rows
+from trainer.data.targets import Classes
 
 ROWS = 50
 X = np.arange(ROWS, dtype=np.float32)[:, None]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from trainer import progress
-from trainer.progress import Bar, Lines, Silence, make_progress
+from trainer.callbacks import display
+from trainer.callbacks.display import Bar, Lines, Silence, make_progress
 
 LOGS = {"loss": 0.123456, "f1[red]": 0.5}
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -31,7 +31,7 @@ def _text(console: Console) -> str:
 
 
 def _without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(display, "REFRESH_SECONDS", 0.0)
 
 
 def test_the_bar_shows_epoch_step_rate_remaining_time_and_metrics(
@@ -112,7 +112,7 @@ def test_the_bar_is_drawn_a_few_times_a_second_and_no_more() -> None:
     seconds = time.perf_counter() - began
     bar.close()
     drawings = console.file.getvalue().count("steps/s")
-    assert 2 <= drawings <= seconds / progress.REFRESH_SECONDS + 3
+    assert 2 <= drawings <= seconds / display.REFRESH_SECONDS + 3
     assert step > 10_000, "what is not drawn costs next to nothing"
 
 
@@ -171,9 +171,9 @@ def test_a_notebook_has_a_bar_where_it_can_move_and_lines_elsewhere(
     ipython.get_ipython = lambda: shell  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setattr(sys, "stdout", _Stdout(False))
-    find = progress.importlib.util.find_spec
+    find = display.importlib.util.find_spec
     monkeypatch.setattr(
-        progress.importlib.util,
+        display.importlib.util,
         "find_spec",
         lambda name: (object() if widgets else None) if name == "ipywidgets" else find(name),
     )

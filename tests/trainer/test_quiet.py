@@ -95,7 +95,7 @@ import trainer, tensorflow
 os.write(2, {LINES!r}.encode())
 print("in order", file=sys.stderr, flush=True)
 subprocess.run(["sh", "-c", "echo of a child >&2"])
-assert not any(type(f).__module__ == "trainer.quiet" for f in sys.meta_path)
+assert not any(type(f).__module__ == "trainer.engine.tensorflow.quiet" for f in sys.meta_path)
 """
     assert _said(tmp_path, script) == (0, f"{OTHERS}{LINES}in order\nof a child\n")
 

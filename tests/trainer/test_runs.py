@@ -15,12 +15,14 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import Classifier, keeping, runs
+from trainer import Classifier
 from trainer.callbacks.callback import Callback
 from trainer.engine import loop
-from trainer.engine.program import Program
-from trainer.holding import Hold
-from trainer.runs import RunError
+from trainer.engine.tensorflow.program import Program
+from trainer.runs import directory
+from trainer.runs.directory import RunError
+from trainer.runs.lock import Hold
+from trainer.state import variables
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -136,7 +138,7 @@ def test_a_run_that_was_killed_before_its_model_was_written_is_finished(
 ) -> None:
     whole = make(tmp_path / "whole").fit(X, Y)
     with monkeypatch.context() as patch, pytest.raises(Ended):
-        patch.setattr(runs.saving, "save", _raises)
+        patch.setattr(directory.saving, "save", _raises)
         make(tmp_path / "run").fit(X, Y)
     resumed = make(tmp_path / "run").fit(X, Y)
     assert weights(resumed) == weights(whole)
@@ -156,7 +158,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def everything(trainer: Any) -> list[bytes]:
     """The bytes of all variables: weights, optimizer, seeds."""
-    return [np.asarray(v).tobytes() for v in keeping.variables(trainer._network.core)]
+    return [np.asarray(v).tobytes() for v in variables.variables(trainer._network.core)]
 
 
 def trained(trainer: Any) -> list[bytes]:
@@ -268,7 +270,7 @@ def test_a_finished_run_without_its_states_is_given_back_from_its_model(tmp_path
 def test_a_trials_run_that_keeps_its_state_alone_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with runs.state_alone():
+    with directory.state_alone():
         first = make(tmp_path).fit(X, Y)
         assert not (tmp_path / "model.keras").exists()
         steps: list[int] = []
@@ -276,7 +278,7 @@ def test_a_trials_run_that_keeps_its_state_alone_is_given_back(
             Program, "train_rows", lambda program, data, indices, even=False: steps.append(1)
         )
         again = make(tmp_path).fit(X, Y)
-        assert runs.finished_epochs(tmp_path) == 3
+        assert directory.finished_epochs(tmp_path) == 3
     assert everything(again) == everything(first) and not steps
 
 
@@ -511,7 +513,7 @@ def test_the_folder_may_be_a_link_and_is_resolved_once(
     assert (tmp_path / name).is_symlink() is (name != "run")
 
 
-NAMES = [*runs._WRITTEN, ".lock", ".holder.json", "epochs.csv", "images", "statistics.csv"]
+NAMES = [*directory._WRITTEN, ".lock", ".holder.json", "epochs.csv", "images", "statistics.csv"]
 INNER = ["checkpoints/.lock", "checkpoints/.run.json", "checkpoints/epoch-0001-loss-0.3.keras"]
 
 
@@ -712,4 +714,4 @@ def test_a_trial_that_a_plugin_stopped_has_ended_and_one_that_a_signal_stopped_h
     ended: dict[str, Any], epochs: int | None, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"fields": {"epochs": 3}, **ended}))
-    assert runs.finished_epochs(tmp_path) == epochs
+    assert directory.finished_epochs(tmp_path) == epochs

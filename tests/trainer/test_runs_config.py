@@ -14,11 +14,11 @@ import mutated_models
 import numpy as np
 import pytest
 
-from trainer import runs
 from trainer.callbacks import folders
-from trainer.holding import Hold, InUse
-from trainer.runs import RunError
-from trainer.statefile import BadState, from_bytes, to_bytes
+from trainer.runs import directory
+from trainer.runs.directory import RunError
+from trainer.runs.lock import Hold, InUse
+from trainer.state.state_file import BadState, from_bytes, to_bytes
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -96,7 +96,7 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
     assert text.startswith(f"run_dir={str(folder)!r}: its config.json is none that a run wrote: ")
     assert said in text and "write another run_dir" in text
     assert (folder / "config.json").read_bytes() == before
-    assert runs.finished_epochs(folder) is None
+    assert directory.finished_epochs(folder) is None
 
 
 def test_a_run_of_a_later_version_is_named(folder: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import scratch
-from trainer.scratch import MARK, Scratch, sweep
+from trainer.utils import scratch
+from trainer.utils.scratch import MARK, Scratch, sweep
 
 ROOT = Path(__file__).parents[2]
 LIVING = """

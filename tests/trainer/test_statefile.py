@@ -13,8 +13,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from trainer import statefile
-from trainer.statefile import BadState, StateFolder, from_bytes, to_bytes
+from trainer.state import state_file
+from trainer.state.state_file import BadState, StateFolder, from_bytes, to_bytes
 
 TENSORS = {
     "double": np.linspace(0, 1, 7),
@@ -68,9 +68,9 @@ def test_a_file_of_another_program_is_refused() -> None:
 
 
 def test_a_newer_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statefile, "FORMAT", 2)
+    monkeypatch.setattr(state_file, "FORMAT", 2)
     content = to_bytes(VALUES, TENSORS)
-    monkeypatch.setattr(statefile, "FORMAT", 1)
+    monkeypatch.setattr(state_file, "FORMAT", 1)
     with pytest.raises(BadState, match="newer version"):
         from_bytes(content)
 
@@ -211,7 +211,7 @@ def test_a_failed_write_is_warned_of_and_leaves_the_earlier_state(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(statefile, "write_whole", full)
+        patch.setattr(state_file, "write_whole", full)
         folder.save({"n": 2}, {})
         with pytest.warns(UserWarning, match="was not saved .*No space left"):
             folder.wait()
@@ -231,7 +231,7 @@ def test_the_cost_is_infinite_while_a_state_is_written(
     def slow(path: Path, content: bytes) -> None:
         assert go.wait(10)
 
-    monkeypatch.setattr(statefile, "write_whole", slow)
+    monkeypatch.setattr(state_file, "write_whole", slow)
     folder = StateFolder(tmp_path, "run")
     assert folder.cost == 0
     folder.save({}, {})

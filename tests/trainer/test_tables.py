@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import Classifier, Regressor
-from trainer.tables import Table
+from trainer.data.tables import Table
 
 ROWS = 40
 Y = np.random.default_rng(0).normal(size=ROWS)

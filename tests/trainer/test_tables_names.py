@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from trainer import Classifier, Regressor, datasets
-from trainer.tables import Table
+from trainer.data.tables import Table
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from trainer import Classifier, Regressor, Task, Trainer
-from trainer.preparation import Rows
+from trainer.data.preparation import Rows
 from trainer.tasks import Classification, Regression
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -91,7 +91,7 @@ def test_its_targets_are_saved_and_pickled_with_the_model(fitted: Any, tmp_path:
 
 
 def test_its_split_is_stratified(fitted: Any) -> None:
-    from trainer import preparation
+    from trainer.data import preparation
 
     rows = preparation.collect(X, Y, None, batch_size=8, needs_y=None)
     strata = Ordinal("ordinal").strata(rows)

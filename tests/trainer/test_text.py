@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from trainer import Classifier, datasets, figures, plots
+from trainer import Classifier, datasets, plots
+from trainer.callbacks.display import Bar, Lines
 from trainer.history import History
-from trainer.progress import Bar, Lines
-from trainer.text import from_cell, from_csv, printable, to_cell, to_csv
+from trainer.utils import figures
+from trainer.utils.text import from_cell, from_csv, printable, to_cell, to_csv
 
 NASTY = {
     "colour": "loss\x1b[31m",

@@ -17,7 +17,8 @@ import pytest
 import tensorflow as tf
 from own_states import BATCH, InLayer, Noise, Stepping, X, Y
 
-from trainer import Trainer, unsaved
+from trainer import Trainer
+from trainer.state import unsaved
 
 CALLS = 0
 

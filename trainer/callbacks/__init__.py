@@ -18,7 +18,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from trainer.checks import did_you_mean
+from trainer.utils.checks import did_you_mean
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Callback, Session

@@ -11,19 +11,25 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import keras
 
-from trainer.callbacks import states
-from trainer.checks import did_you_mean
 from trainer.engine.interrupts import Interrupts
 from trainer.fields import Fields
+from trainer.state import callback_state
+from trainer.utils.checks import did_you_mean
 
 if TYPE_CHECKING:
     from trainer.history import History
-    from trainer.network import Network
-    from trainer.runs import Run
+    from trainer.network.network import Network
+
+
+class RunFolder(Protocol):
+    """The run directory of a fit, as callbacks see it."""
+
+    def may_write(self, path: Path) -> bool:
+        """Whether a plugin may write to a path now: see Session.may_write."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Session:
 
     Attributes:
         owner: the name of the estimator's class.
-        params: its fields and those of its callbacks, by name.
+        params: its fields and those of its callbacks, by name, in a form that JSON holds.
         epochs: for how many it is trained.
         verbose: its field of this name.
         callbacks: the callbacks of the fit, in their order.
@@ -44,6 +50,8 @@ class Session:
         folder: the run's folder, or None without the field run_dir.
         save: writes the estimator to a file, as Trainer.save; with a History as second argument,
             that one takes the place of the history.
+        load_weights: gives the network the weights, and its optimizer the state, of the content of
+            a file that `save` wrote.
         interrupts: what stops the training before its end.
         run: the run, or None without the field run_dir.
         given_back: whether the run had been finished before: then nothing is trained or written,
@@ -62,8 +70,9 @@ class Session:
     seed: int
     folder: Path | None
     save: Callable[..., Path]
+    load_weights: Callable[[bytes], None]
     interrupts: Interrupts = field(default_factory=Interrupts)
-    run: Run | None = None
+    run: RunFolder | None = None
     given_back: bool = False
     deprecated_trainer: Any = field(default=None, repr=False)  # goes with the property below
 
@@ -221,7 +230,7 @@ class Callback(Fields, keras.callbacks.Callback):
         By default every attribute that holds such values and is no field.
         """
         fields = set(self._get_param_names())
-        found = states.plain_attributes(self)
+        found = callback_state.plain_attributes(self)
         return {name: value for name, value in found.items() if name not in fields}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -230,7 +239,7 @@ class Callback(Fields, keras.callbacks.Callback):
         Args:
             state: with tuples, arrays and their types as they were.
         """
-        states.set_attributes(self, state, fixed=self._get_param_names())
+        callback_state.set_attributes(self, state, fixed=self._get_param_names())
 
     # ---- parameters --------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The plugin that keeps the models of the best and of the last epochs as files.
 
 Responsible for which epochs are kept, and for taking the best one at the end. Not for the form of a
-file (`trainer.saving`), nor for the state that a run goes on from (`trainer.keeping`).
+file (`trainer.saving`), nor for the state that a run goes on from (`trainer.runs.checkpointing`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from trainer import saving
 from trainer.callbacks import folders, monitored
 from trainer.callbacks.callback import Callback, Session
-from trainer.checks import boolean, integer
 from trainer.engine.loop import as_floats, learning_rate
 from trainer.history import History
+from trainer.utils.checks import boolean, integer
 
 
 class Checkpoint(Callback):
@@ -190,7 +189,7 @@ class Checkpoint(Callback):
                     stacklevel=2,
                 )
                 continue
-            saving.load_weights(self.session.network, content)
+            self.session.load_weights(content)
 
 
 def _in_name(log: str) -> str:

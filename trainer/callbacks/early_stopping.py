@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import keras
 
-from trainer import checks
-from trainer.callbacks import monitored, states
+from trainer.callbacks import monitored
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Float, Int
+from trainer.state import callback_state
+from trainer.utils import checks
 
 
 class EarlyStopping(Callback):
@@ -109,7 +110,7 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The counts of Keras' own callback, and the best weights."""
         return {
-            "inner": states.plain_attributes(self._inner),
+            "inner": callback_state.plain_attributes(self._inner),
             "best_epoch_": self.best_epoch_,
             "stopped_epoch_": self.stopped_epoch_,
         }
@@ -117,7 +118,7 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
         for name in ("best_epoch_", "stopped_epoch_"):
-            states.entry(state, name, int, None)
-        states.set_attributes(self._inner, states.entry(state, "inner", dict))
+            callback_state.entry(state, name, int, None)
+        callback_state.set_attributes(self._inner, callback_state.entry(state, "inner", dict))
         self.best_epoch_ = state["best_epoch_"]
         self.stopped_epoch_ = state["stopped_epoch_"]

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 
-from trainer import checks
-from trainer.callbacks import states
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Float
+from trainer.state import callback_state
+from trainer.utils import checks
 
 
 class EMA(Callback):
@@ -109,10 +109,10 @@ class EMA(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        if states.entry(state, "raw", list, None) is None:
+        if callback_state.entry(state, "raw", list, None) is None:
             self._raw = None
             return
-        found = states.arrays(state, "raw")
+        found = callback_state.arrays(state, "raw")
         if [a.shape for a in found] != [tuple(v.shape) for v in self._variables()]:
             raise ValueError("raw: its shapes are not those of the model's weights")
         self._raw = found

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import forms
-from trainer.files import write_whole
-from trainer.holding import identity
+from trainer.utils import forms
+from trainer.utils.files import identity, write_whole
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
 
 _OWNER = ".run.json"
+# A table is written again only where training lasted so many times longer than writing it takes.
+WRITE_SHARE = 100
 
 
 def place(field: str, value: Any, default: str, session: Session) -> Path:

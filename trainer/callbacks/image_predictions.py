@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer import checks
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
-from trainer.files import write_whole
-from trainer.isolation import globals_kept, model_kept
-from trainer.labels import Labels
-from trainer.models import is_shape
+from trainer.data.arrays import is_shape
+from trainer.data.labels import Labels
+from trainer.state.isolation import globals_kept, model_kept
+from trainer.utils import checks
+from trainer.utils.files import write_whole
 
 
 class ImagePredictions(Callback):

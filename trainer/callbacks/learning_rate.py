@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import checks
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Choice, Float
+from trainer.utils import checks
 
 ONE_CYCLE_WARMUP = 0.3  # share of the steps, and the ratio of peak to first rate: as in fastai
 ONE_CYCLE_RATIO = 25.0

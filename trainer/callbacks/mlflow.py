@@ -13,9 +13,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from trainer import runs
 from trainer.callbacks.callback import Callback, Session
-from trainer.text import printable
+from trainer.utils.text import printable
 
 MAX_PARAM = 500  # letters of a parameter, which any store of MLflow takes
 PARAMS_A_CALL = 100  # MLflow's limit
@@ -161,7 +160,7 @@ class MLflow(Callback):
         run = self._client.create_run(self._experiment, run_name=self.run_name)
         self._run = run.info.run_id
         values = {"class": self.session.owner, "seed": self.session.seed}
-        values |= {k: runs.described(v) for k, v in self.session.params.items()}
+        values |= self.session.params
         params = [Param(name, printable(value)[:MAX_PARAM]) for name, value in values.items()]
         for first in range(0, len(params), PARAMS_A_CALL):
             self._client.log_batch(self._run, params=params[first : first + PARAMS_A_CALL])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from trainer.checks import did_you_mean, one_of
 from trainer.engine.loop import as_floats
 from trainer.history import known_mode
+from trainer.utils.checks import did_you_mean, one_of
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session

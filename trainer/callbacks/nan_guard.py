@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer import keeping
-from trainer.callbacks import monitored, states
+from trainer.callbacks import monitored
 from trainer.callbacks.callback import Callback, Session
+from trainer.state import callback_state, variables
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,13 @@ class NaNGuard(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with it."""
-        found = states.entry(state, "failure", dict, None)
+        found = callback_state.entry(state, "failure", dict, None)
         self.failure = None if found is None else Failure(**found)
-        self._good = states.arrays(state, "_good")
-        self._epoch, self._steps = (states.entry(state, n, int) for n in ("_epoch", "_steps"))
-        self._within = states.entry(state, "_within", bool)
+        self._good = callback_state.arrays(state, "_good")
+        self._epoch, self._steps = (
+            callback_state.entry(state, n, int) for n in ("_epoch", "_steps")
+        )
+        self._within = callback_state.entry(state, "_within", bool)
 
     # ---- what to do --------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class NaNGuard(Callback):
         network = self.session.network
         watch: Any = network.program.watch
         own = [] if watch is None else [held for held in watch.last_found() if held.is_numeric]
-        return [*keeping.variables(network.core), *own]
+        return [*variables.variables(network.core), *own]
 
     def _copy(self) -> None:
         self._good = [np.array(keras.ops.convert_to_numpy(v)) for v in self._variables()]

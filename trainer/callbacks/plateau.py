@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import keras
 
-from trainer import checks
-from trainer.callbacks import monitored, states
+from trainer.callbacks import monitored
 from trainer.callbacks.callback import Callback, Session
 from trainer.callbacks.learning_rate import rate_of
 from trainer.hyperparameters import Float, Int
+from trainer.state import callback_state
+from trainer.utils import checks
 
 
 class Plateau(Callback):
@@ -90,8 +91,8 @@ class Plateau(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The counts of Keras' own callback."""
-        return states.plain_attributes(self._inner)
+        return callback_state.plain_attributes(self._inner)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        states.set_attributes(self._inner, state)
+        callback_state.set_attributes(self._inner, state)

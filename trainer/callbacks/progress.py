@@ -1,6 +1,6 @@
 """The plugin that shows a training: a bar, a line an epoch, or nothing.
 
-Responsible for telling a display what happens. Not for what it looks like (`trainer.progress`).
+Responsible for telling a display what happens. Not for what it looks like (`display`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from trainer.callbacks.callback import Callback, Session
-from trainer.progress import Silence, make_progress
+from trainer.callbacks.display import Silence, make_progress
 
 
 class Progress(Callback):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from trainer import checks
-from trainer.callbacks import folders, states
+from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
-from trainer.callbacks.run_log import SHARE
-from trainer.files import write_whole
-from trainer.isolation import globals_kept, model_kept
-from trainer.network import computing_in
-from trainer.text import to_csv
+from trainer.network.network import computing_in
+from trainer.state import callback_state
+from trainer.state.isolation import globals_kept, model_kept
+from trainer.utils import checks
+from trainer.utils.files import write_whole
+from trainer.utils.text import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ class Statistics(Callback):
         self._epochs.append(epoch + 1)
         self._values = np.concatenate([self._values, self._measured(self._core)[None]])
         began = time.perf_counter()
-        if began - self._written > SHARE * self._took:
+        if began - self._written > folders.WRITE_SHARE * self._took:
             self._write()
             self._written = time.perf_counter()
             self._took = self._written - began
@@ -114,8 +114,8 @@ class Statistics(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after these measurements."""
-        epochs = list(states.entry(state, "epochs", list))
-        values = states.entry(state, "values", np.ndarray)
+        epochs = list(callback_state.entry(state, "epochs", list))
+        values = callback_state.entry(state, "values", np.ndarray)
         if values.shape != (len(epochs), *self._values.shape[1:]):
             raise ValueError(f"values: has the shape {values.shape}, for {len(epochs)} epochs")
         self._epochs, self._values = epochs, values

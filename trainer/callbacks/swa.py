@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 
-from trainer import checks
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Float
+from trainer.utils import checks
 
 
 class SWA(Callback):

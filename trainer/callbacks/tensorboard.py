@@ -14,7 +14,7 @@ import keras
 
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
-from trainer.checks import boolean, integer
+from trainer.utils.checks import boolean, integer
 
 _EVENTS = ["train/events.out.tfevents.*", "validation/events.out.tfevents.*"]
 

@@ -11,8 +11,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from trainer.callbacks import states
 from trainer.callbacks.callback import Callback
+from trainer.state import callback_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,10 @@ class Throughput(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with both; the time between is nobody's."""
-        records, epoch = states.entry(state, "records", list), states.entry(state, "_epoch", dict)
+        records, epoch = (
+            callback_state.entry(state, "records", list),
+            callback_state.entry(state, "_epoch", dict),
+        )
         for record in (*records, epoch):
             if not isinstance(record, dict) or not all(
                 isinstance(value, (int, float)) for value in record.values()

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import keras
 
-from trainer import checks
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Int
+from trainer.utils import checks
 
 
 class Unfreeze(Callback):

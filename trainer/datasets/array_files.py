@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.checks import did_you_mean
 from trainer.datasets.cache import DataFileError, reading
 from trainer.datasets.dataset import Dataset, Split
 from trainer.datasets.splits import (
@@ -22,7 +21,8 @@ from trainer.datasets.splits import (
     split_in_three,
     split_off_validation,
 )
-from trainer.text import printable
+from trainer.utils.checks import did_you_mean
+from trainer.utils.text import printable
 
 Pair = tuple[str, str]
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.scratch import Scratch, sweep
+from trainer.utils.scratch import Scratch, sweep
 
 # What the standard readers raise for a file that is truncated or of another format.
 _UNREADABLE = (

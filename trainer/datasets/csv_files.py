@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.checks import did_you_mean
 from trainer.datasets.cache import reading
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
-from trainer.text import printable
+from trainer.utils.checks import did_you_mean
+from trainer.utils.text import printable
 
 
 def load_csv(path: Path, target: str | None, seed: int) -> Dataset:

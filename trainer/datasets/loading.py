@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trainer.checks import did_you_mean
 from trainer.datasets import images, tables, texts
 from trainer.datasets.array_files import load_npy, load_npz
 from trainer.datasets.csv_files import load_csv
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.idx import load_idx
 from trainer.datasets.image_folders import load_folder
+from trainer.utils.checks import did_you_mean
 
 _NAMED: dict[str, Callable[[int], Dataset]] = images.LOADERS | texts.LOADERS | tables.LOADERS
 _KINDS = (

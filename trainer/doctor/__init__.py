@@ -17,7 +17,7 @@ from trainer.doctor.examination import Examination, Training
 from trainer.doctor.reasons import Finding
 
 __all__ = ["Diagnosis", "Finding", "Training", "diagnose", "warn_of_failure"]
-from trainer.text import printable
+from trainer.utils.text import printable
 
 
 @dataclass(frozen=True)

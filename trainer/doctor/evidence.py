@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer import arrays
-from trainer.arrays import Tree, map_tree
+from trainer.data import arrays
+from trainer.data.arrays import Tree, map_tree
+from trainer.data.preparation import Rows
+from trainer.data.streams import Stream
+from trainer.data.targets import Classes, Targets
 from trainer.engine.feeds import RowsFeed
-from trainer.preparation import Rows
-from trainer.streams import Stream
-from trainer.targets import Classes, Targets
 
 MAX_ROWS = 2_000
 MAX_BYTES = 2**23  # of the sample of one data set

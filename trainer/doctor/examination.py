@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from trainer import arrays, compiling, outputs, preparation
-from trainer.arrays import map_tree
-from trainer.building import Recipe, build
+from trainer.data import arrays, preparation
+from trainer.data.arrays import map_tree
+from trainer.data.targets import Classes
 from trainer.doctor.evidence import MAX_ROWS, Evidence, Sample, draw_rows
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
 from trainer.doctor.watching import LayerStats, watch
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
 from trainer.history import History
-from trainer.network import Network, computing_in, has_only_a_step, row_bytes
-from trainer.targets import Classes
+from trainer.network import compile, outputs
+from trainer.network.build import Recipe, build
+from trainer.network.network import Network, computing_in, has_only_a_step, row_bytes
 
 PROBE_BYTES = 2**22  # of the rows on which the layers are observed
 TRIAL_STEPS = 50
@@ -152,7 +153,7 @@ class Examination:
         if len(matrices) < 2:
             return None
         x, y = self._few_tensors(self.at_start)
-        with computing_in(self.at_start.precision), compiling.state_kept(core):
+        with computing_in(self.at_start.precision), compile.state_kept(core):
             with tf.GradientTape() as tape:
                 loss = core.compute_loss(x=x, y=y, y_pred=core(x, training=False))
             found = tape.gradient(loss, [w.value for w in matrices])
@@ -240,7 +241,7 @@ class Examination:
         def loss(y: Any) -> float:
             return float(core.compute_loss(x=x, y=y, y_pred=made_up))
 
-        with computing_in(network.precision), compiling.state_kept(core):
+        with computing_in(network.precision), compile.state_kept(core):
             order = np.random.default_rng(1).permutation(len(true))
             shuffled = tf.gather(true, order)
             found = [loss(true), loss(shuffled), loss(true[:, None]), loss(shuffled[:, None])]
@@ -291,7 +292,7 @@ class Examination:
             x = map_tree(lambda a: a[:full], x)
         if arrays.length(x, "x") < 2:
             return {}
-        with compiling.state_kept(network.core):
+        with compile.state_kept(network.core):
             predicted = network.predict(x)
         n = arrays.length(x, "x")
         true = {name: a[:n] for name, a in arrays.leaves(sample.y, "")}
@@ -329,7 +330,7 @@ class Examination:
             return []
         core = network.core
         x, _ = self._few_tensors(network)
-        with computing_in(network.precision), compiling.state_kept(core):
+        with computing_in(network.precision), compile.state_kept(core):
             return watch(core, x)
 
 

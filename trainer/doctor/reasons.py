@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from trainer import arrays
+from trainer.data import arrays
+from trainer.data.targets import Classes
 from trainer.doctor.examination import Examination
 from trainer.doctor.watching import activation
-from trainer.targets import Classes
-from trainer.text import printable
+from trainer.utils.text import printable
 
 NOWHERE = 0.05  # skill below which predictions count as no better than a constant
 POOR = 0.5  # skill below which a training has failed, if a cause is found

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.labels import Labels
+from trainer.data.labels import Labels
 
 
 @dataclass(frozen=True)

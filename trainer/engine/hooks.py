@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trainer import checks
+from trainer.utils import checks
 
 
 class BatchHooks:

@@ -2,7 +2,7 @@
 
 Responsible for noticing it, and for passing signals on once the training has ended in order. The
 running dispatch finishes first. Not for what is saved then: that is the checkpointer's work
-(`trainer.keeping`).
+(`trainer.runs.checkpointing`).
 """
 
 from __future__ import annotations

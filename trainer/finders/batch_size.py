@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import checks
 from trainer.finders.short_fits import check_trainer, short_fit
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ class BatchSizes:
         Args:
             ax: Where to draw; None makes a new figure.
         """
-        from trainer.figures import COLOURS, new_figure
+        from trainer.utils.figures import COLOURS, new_figure
 
         ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
         sizes, speeds = self.frame["batch_size"], self.frame["rows_per_second"]
@@ -118,7 +118,7 @@ def find_batch_size(
     import pandas as pd
     import tensorflow as tf
 
-    from trainer.engine.decisions import has_gpu
+    from trainer.engine.tensorflow.plan import has_gpu
     from trainer.finders.probes import PeakMemory, SpeedTest
 
     gpu = has_gpu()
@@ -152,8 +152,8 @@ def find_batch_size(
 
 
 def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
-    from trainer import preparation
-    from trainer.preparation import Rows
+    from trainer.data import preparation
+    from trainer.data.preparation import Rows
 
     owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
     data = preparation.collect(x, y, weight, batch_size=1, needs_y=owner)

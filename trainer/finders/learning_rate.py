@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import checks
 from trainer.finders.short_fits import check_trainer, short_fit
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ class LearningRates:
         Args:
             ax: Where to draw; None makes a new figure.
         """
-        from trainer.figures import COLOURS, new_figure
+        from trainer.utils.figures import COLOURS, new_figure
 
         ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
         ax.plot(self.rates, self.losses, color=COLOURS[5], linewidth=1, label="batch loss")

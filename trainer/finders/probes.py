@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer import compiling
 from trainer.callbacks.callback import Callback, Session
+from trainer.network import compile
 
 WORSE = 4.0  # a loss has diverged if it is this many times the first losses ...
 LAST = 5  # ... in this many consecutive batches
@@ -31,7 +31,7 @@ class RateTest(Callback):
 
     def configure_optimizer(self, optimizer: Any) -> Any:
         """Return the same optimizer with a rate that can be set, also instead of a schedule."""
-        return compiling.optimizer(optimizer, float(self.rates[0]))
+        return compile.optimizer(optimizer, float(self.rates[0]))
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Start with the first rate."""

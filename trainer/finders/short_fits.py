@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from trainer.isolation import globals_kept
+from trainer.state.isolation import globals_kept
 
 
 def check_trainer(name: str, trainer: Any) -> None:

@@ -25,12 +25,12 @@ def light_runs(no_curves: None) -> None:
 @pytest.fixture
 def short_dispatches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps a dispatch, and the state saved after each dispatch and each epoch."""
-    from trainer import keeping
-    from trainer.engine import decisions
+    from trainer.engine.tensorflow import plan
+    from trainer.runs import checkpointing
 
-    monkeypatch.setattr(decisions, "MAX_CHUNK", STEPS_A_DISPATCH)
+    monkeypatch.setattr(plan, "MAX_CHUNK", STEPS_A_DISPATCH)
     # below 0, and not 0: the cost is infinite while the state before is being written
-    monkeypatch.setattr(keeping, "SECONDS_A_SECOND", -1)
+    monkeypatch.setattr(checkpointing, "SECONDS_A_SECOND", -1)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def interrupted_run(
         The Trainer of the whole run and that of the resumed run. Their weights, optimizers'
         variables, seeds and histories (but for the seconds) are equal to the bit: this is asserted.
     """
-    from trainer.keeping import Checkpointer
+    from trainer.runs.checkpointing import Checkpointer
 
     def run(
         make: Callable[[str], Any], x: Any, y: Any, *, at: Sequence[Place], **fit: Any
@@ -89,7 +89,7 @@ def _ending_at(passed: Callable[..., None], place: Place | None) -> Callable[...
 
 def assert_same_bytes(one: Any, other: Any) -> None:
     """Two fitted Trainers have the same variables and the same history, but for the seconds."""
-    from trainer.keeping import variables
+    from trainer.state.variables import variables
 
     ours, theirs = (variables(t._network.core) for t in (one, other))
     assert len(ours) == len(theirs)

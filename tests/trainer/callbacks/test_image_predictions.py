@@ -118,7 +118,7 @@ def test_no_figure_stays_open(tmp_path: Path) -> None:
 
 
 def test_training_is_the_same_to_the_bit_with_and_without(tmp_path: Path) -> None:
-    from trainer.keeping import variables
+    from trainer.state.variables import variables
 
     plugin = ImagePredictions(folder=tmp_path, rows=1, columns=2)
     runs = [noisy(callbacks=c).fit(X, Y, validation_data=(X, Y)) for c in ((), (plugin,))]

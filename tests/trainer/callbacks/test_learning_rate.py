@@ -16,7 +16,7 @@ from sklearn.base import clone
 from trainer import Regressor
 from trainer.callbacks import LearningRate
 from trainer.callbacks.learning_rate import shares
-from trainer.engine import graphs
+from trainer.engine.tensorflow import graphs
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")

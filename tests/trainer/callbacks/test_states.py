@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import plain
-from trainer.callbacks import Checkpoint, MLflow, states
+from trainer.callbacks import Checkpoint, MLflow
 from trainer.callbacks.callback import Callback
+from trainer.state import callback_state, plain
 
 
 class Own(keras.callbacks.Callback):
@@ -73,7 +73,7 @@ def test_no_state_says_where_a_callback_of_keras_writes(name: str, tmp_path: Pat
     before = vars(callback)[name]
     for value in (ELSEWHERE, "evil", np.zeros(1)):
         try:
-            states.restore(callback, {name: value})
+            callback_state.restore(callback, {name: value})
         except ValueError as error:
             assert name in str(error)
         if isinstance(value, str):
@@ -98,7 +98,7 @@ def test_what_no_early_stopping_saves_is_refused(name: str) -> None:
     callback.on_train_begin()
     before = dict(vars(callback))
     with pytest.raises(ValueError, match=name):
-        states.restore(callback, {name: 5})
+        callback_state.restore(callback, {name: 5})
     assert vars(callback) == before
 
 
@@ -108,15 +108,15 @@ def test_what_counts_in_a_callback_of_keras_stays_a_number(value: Any) -> None:
     callback.on_train_begin()
     for name in ("wait", "best_epoch", "stopped_epoch"):
         with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is no number"):
-            states.restore(callback, {name: value})
-    states.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
+            callback_state.restore(callback, {name: value})
+    callback_state.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
     assert callback.wait == 2 and callback.best == 0.5 and callback.monitor_op is None
 
 
 @pytest.mark.parametrize("name", ["half", "on_epoch_end", "__class__", "model", "set_params"])
 def test_a_state_covers_no_method_of_a_callback_of_ones_own(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        states.restore(Own(), {name: 5})
+        callback_state.restore(Own(), {name: 5})
 
 
 def test_all_that_a_callback_of_ones_own_saves_comes_back() -> None:
@@ -125,15 +125,15 @@ def test_all_that_a_callback_of_ones_own_saves_comes_back() -> None:
         first.on_epoch_end(epoch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        states.restore(second, states.state_of(first))
-    assert states.state_of(second) == states.state_of(first)
+        callback_state.restore(second, callback_state.state_of(first))
+    assert callback_state.state_of(second) == callback_state.state_of(first)
     assert second.patience == 1 and second.phase == "second" and second.epoch_1  # type: ignore[attr-defined]
 
 
 def test_text_that_a_callback_was_made_with_stays_and_that_is_said() -> None:
     callback = Own(log="here.txt")
     with pytest.warns(UserWarning, match=r"Own\.log: stays 'here\.txt', .* state_dict"):
-        states.restore(callback, {"log": ELSEWHERE, "seen": [1]})
+        callback_state.restore(callback, {"log": ELSEWHERE, "seen": [1]})
     assert callback.log == "here.txt" and callback.seen == [1]
 
 
@@ -143,8 +143,8 @@ def test_a_state_sets_no_field_of_a_plugin() -> None:
     assert plugin.state_dict() == {"count": 4}
     for name in ("folder", "every", "session", "load_state_dict", "name"):
         with pytest.raises(ValueError, match=name):
-            states.restore(plugin, {name: ELSEWHERE})
-    states.restore(plugin, {"count": 7})
+            callback_state.restore(plugin, {name: ELSEWHERE})
+    callback_state.restore(plugin, {"count": 7})
     assert plugin.count == 7 and plugin.folder == "here"
 
 
@@ -158,9 +158,9 @@ def test_a_checkpoint_takes_the_names_of_its_own_files_only(file: str) -> None:
     plugin._log = "loss"
     state = {"kept": [{"epoch": 1, "value": 0.5, "file": file}], "_rate": None}
     with pytest.raises(ValueError, match="is no file that the plugin writes"):
-        states.restore(plugin, state)
+        callback_state.restore(plugin, state)
     own = {"kept": [{"epoch": 1, "value": 0.5, "file": "epoch-0001-loss-0.5.keras"}], "_rate": None}
-    states.restore(plugin, own)
+    callback_state.restore(plugin, own)
     assert plugin.kept == own["kept"]
 
 
@@ -169,7 +169,7 @@ def test_mlflow_takes_a_runs_identity_only(run: Any) -> None:
     plugin = MLflow()
     plugin._client = SimpleNamespace()
     with pytest.raises(ValueError, match="run"):
-        states.restore(plugin, {"run": run})
+        callback_state.restore(plugin, {"run": run})
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_state_of_another_form_is_one_error_that_names_the_callback(state: Any
     plugin = EarlyStopping()
     plugin._inner = keras.callbacks.EarlyStopping()
     with pytest.raises(ValueError, match="EarlyStopping"):
-        states.restore(plugin, state)
+        callback_state.restore(plugin, state)
 
 
 @pytest.mark.parametrize(

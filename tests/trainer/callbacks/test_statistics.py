@@ -55,7 +55,7 @@ def noisy(**fields: Any) -> Noisy:
 
 
 def numbers(trainer: Trainer) -> list[Any]:
-    from trainer.keeping import variables
+    from trainer.state.variables import variables
 
     logs = [{k: v for k, v in r.items() if k != "seconds"} for r in trainer.history_.records]
     return [logs, *(np.asarray(v).tobytes() for v in variables(trainer._network.core))]

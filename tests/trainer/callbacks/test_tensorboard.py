@@ -136,7 +136,7 @@ def test_epochs_that_are_trained_again_are_shown_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from trainer.keeping import Checkpointer
+    from trainer.runs.checkpointing import Checkpointer
 
     saved = Checkpointer.passed
     late = (2, 0)  # what comes after it is not saved: the run goes on from there
@@ -181,7 +181,7 @@ def test_scalars_are_written_by_epoch_under_keras_names(tmp_path: Path) -> None:
 def test_what_is_written_is_on_disk_before_a_state_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_dispatches: None
 ) -> None:
-    from trainer.keeping import Checkpointer
+    from trainer.runs.checkpointing import Checkpointer
 
     seen: list[tuple[int, int]] = []
 

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import Regressor, keeping
+from trainer import Regressor
 from trainer.callbacks import TimeLimit, time_limit
+from trainer.state import variables
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 4)).astype("float32")
@@ -112,7 +113,7 @@ def test_a_run_that_the_limit_stopped_is_resumed_by_the_same_call_to_the_bytes_o
     # of 24 seconds in all: the last batches of epoch 4 end with a limit, and so that epoch is whole
     assert epochs == [2, 3, 4, 6, 6]
     ours, theirs = (
-        [np.asarray(v).tobytes() for v in keeping.variables(t._network.core)]
+        [np.asarray(v).tobytes() for v in variables.variables(t._network.core)]
         for t in (found, whole)
     )
     assert ours == theirs

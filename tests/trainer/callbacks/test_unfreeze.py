@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from trainer import Regressor
 from trainer.callbacks import Unfreeze
-from trainer.engine import graphs
+from trainer.engine.tensorflow import graphs
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 4)).astype("float32")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from trainer import Classifier
+from trainer.data.preparation import Rows
+from trainer.data.targets import Classes
 from trainer.doctor import evidence
 from trainer.engine.feeds import RowsFeed
-from trainer.preparation import Rows
-from trainer.targets import Classes
 
 
 def kept_of(x, y, valid=None):

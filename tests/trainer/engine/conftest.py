@@ -54,7 +54,7 @@ def _equal(ours: list[Any], theirs: list[Any]) -> bool:
 @pytest.fixture
 def assert_apart() -> Callable[[Kind, Kind], None]:
     """Trains the second of a pair alone, and after the first: its numbers must be the same."""
-    from trainer.engine import graphs
+    from trainer.engine.tensorflow import graphs
 
     def check(first: Kind, second: Kind) -> None:
         graphs._shared.clear()
@@ -71,7 +71,7 @@ def assert_apart() -> Callable[[Kind, Kind], None]:
 @pytest.fixture
 def traces_of_second() -> Callable[[Kind, Kind], int]:
     """How many graphs the second of a pair traces after the first."""
-    from trainer.engine import graphs
+    from trainer.engine.tensorflow import graphs
 
     def count(first: Kind, second: Kind) -> int:
         graphs._shared.clear()

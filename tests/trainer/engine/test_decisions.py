@@ -10,8 +10,8 @@ import keras
 import pytest
 from keras import layers
 
-from trainer.engine import decisions
-from trainer.engine.decisions import (
+from trainer.engine.tensorflow import plan
+from trainer.engine.tensorflow.plan import (
     batch_independent,
     decide,
     multiplications,
@@ -30,7 +30,7 @@ def _dense() -> keras.Model:
     return _compiled(layers.Dense(4, "relu"), layers.Dense(1))
 
 
-def _decide(model: keras.Model, **changes: Any) -> decisions.Decisions:
+def _decide(model: keras.Model, **changes: Any) -> plan.Decisions:
     given: dict[str, Any] = {
         "batch_size": 32,
         "steps": 100,
@@ -45,8 +45,8 @@ def _decide(model: keras.Model, **changes: Any) -> decisions.Decisions:
 
 @pytest.fixture
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "intra_op_threads", lambda: 2)
-    monkeypatch.setattr(decisions, "has_gpu", lambda: False)
+    monkeypatch.setattr(plan, "intra_op_threads", lambda: 2)
+    monkeypatch.setattr(plan, "has_gpu", lambda: False)
 
 
 def test_the_same_is_decided_twice() -> None:
@@ -67,7 +67,7 @@ def test_dispatches_end_where_callbacks_are_called(interval: int, chunk: int) ->
 @pytest.mark.parametrize("steps", [1, 7, 999, 1_001, 4_000])
 def test_chunks_of_an_epoch_are_of_one_length(steps: int) -> None:
     chunk = _decide(_dense(), steps=steps).chunk
-    assert 1 <= chunk <= decisions.MAX_CHUNK
+    assert 1 <= chunk <= plan.MAX_CHUNK
     assert -(-steps // chunk) * chunk - steps < -(-steps // chunk), "none is much shorter"
 
 
@@ -87,8 +87,8 @@ def test_a_dispatch_is_no_longer_than_what_may_be_lost(
 
 def test_a_larger_model_has_fewer_steps_a_dispatch() -> None:
     large = _compiled(layers.Dense(400), layers.Dense(400), layers.Dense(1))
-    assert steps_a_dispatch(_dense(), 32) == decisions.MAX_CHUNK
-    assert 1 <= steps_a_dispatch(large, 512) < steps_a_dispatch(large, 32) < decisions.MAX_CHUNK
+    assert steps_a_dispatch(_dense(), 32) == plan.MAX_CHUNK
+    assert 1 <= steps_a_dispatch(large, 512) < steps_a_dispatch(large, 32) < plan.MAX_CHUNK
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_limit_is_a_share_of_free_memory(monkeypatch: pytest.MonkeyPatch) ->
     import psutil
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4_000))
-    assert decisions.resident_limit() == 1_000
+    assert plan.resident_limit() == 1_000
     assert _decide(_dense(), data_bytes=1_000).resident
     assert not _decide(_dense(), data_bytes=1_001).resident
 
@@ -130,7 +130,7 @@ def test_what_is_read_for_a_chunk_is_limited() -> None:
 
 
 def test_xla_compiles_dense_stacks_with_many_steps(two_threads: None) -> None:
-    many = decisions.JIT_STEPS
+    many = plan.JIT_STEPS
     assert _decide(_dense(), steps=many).jit
     assert not _decide(_dense(), steps=many - 1).jit
     assert not _decide(_dense(), steps=many, data_bytes=None).jit, "a stream"
@@ -157,7 +157,7 @@ RECURRENT: dict[str, list[Any]] = {
 @pytest.mark.parametrize("name", RECURRENT)
 def test_xla_compiles_recurrent_layers_from_fewer_steps(name: str, two_threads: None) -> None:
     model = _compiled(*RECURRENT[name], layers.Dense(1), shape=(5, 3))
-    few = decisions.JIT_RECURRENT_STEPS
+    few = plan.JIT_RECURRENT_STEPS
     assert _decide(model, steps=few).jit
     assert not _decide(model, steps=few - 1).jit
 
@@ -168,15 +168,15 @@ def test_dropout_within_recurrent_layers_keeps_xla_off(two_threads: None) -> Non
 
 
 def test_xla_pays_on_one_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "intra_op_threads", lambda: 1)
-    monkeypatch.setattr(decisions, "has_gpu", lambda: False)
+    monkeypatch.setattr(plan, "intra_op_threads", lambda: 1)
+    monkeypatch.setattr(plan, "has_gpu", lambda: False)
     decided = _decide(_dense(), steps=10**6)
     assert decided.jit
     assert "1 thread an operation" in str(decided)
 
 
 def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "has_gpu", lambda: True)
+    monkeypatch.setattr(plan, "has_gpu", lambda: True)
     model = _compiled(layers.Conv1D(2, 2), layers.Flatten(), layers.Dense(1), shape=(8, 1))
     assert _decide(model, steps=10).jit
     model.layers[0].supports_jit = False
@@ -184,7 +184,7 @@ def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.Monke
 
 
 def test_a_prediction_batch_is_bounded_in_rows_and_bytes() -> None:
-    assert rows_a_batch(4) == decisions.MAX_BATCH_ROWS
+    assert rows_a_batch(4) == plan.MAX_BATCH_ROWS
     assert rows_a_batch(2**15) == 2**10
     assert rows_a_batch(2**40) == 32
 
@@ -210,7 +210,7 @@ def test_threads_are_left_alone_once_tensorflow_runs(monkeypatch: pytest.MonkeyP
     keras.ops.zeros(1)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    decisions.limit_threads()
+    plan.limit_threads()
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from trainer.engine.feeds import RowsChunk, RowsFeed, StreamFeed
 from trainer.engine.loop import run_chunks
-from trainer.engine.program import Program
+from trainer.engine.tensorflow.program import Program
 
 N = 23
 X = np.arange(N, dtype="float64")[:, None] * [1.0, 10.0]

@@ -14,7 +14,7 @@ import warm
 from keras import layers
 
 from trainer import Classifier, Trainer
-from trainer.engine import graphs
+from trainer.engine.tensorflow import graphs
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 6)).astype("float32")

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 from trainer import Trainer
-from trainer.engine import graphs
+from trainer.engine.tensorflow import graphs
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 6)).astype("float32")

@@ -1,0 +1,301 @@
+"""Converts user data to NumPy arrays and checks their structure, dtype and finiteness.
+
+Responsible for turning arrays, lists, numeric frames and nested dicts or tuples of them into trees
+of NumPy arrays of equal length, or for an error that says what is wrong and where. Not for labels
+(`labels`), tables of mixed columns (`tables`), or batches (`engine.feeds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Tree = Any  # an array, or a dict, tuple or list of trees
+_ROWS_PER_CHECK = 65_536  # check in chunks, so that a memory-mapped array stays on disk
+
+
+def is_nested(value: Any) -> bool:
+    """Return whether `value` is a structure of several inputs or outputs, not one array-like.
+
+    A list of numbers or rows is data; a list of arrays is a structure.
+    """
+    if isinstance(value, Mapping):
+        return not _is_sparse(value)  # SciPy's dok_matrix is a dict
+    if isinstance(value, tuple):
+        return len(value) > 0 and not any(np.isscalar(v) for v in value)
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(v, (np.ndarray, Mapping)) or hasattr(v, "iloc") for v in value)
+        and all(getattr(v, "ndim", 1) > 1 for v in value)
+    )
+
+
+def map_tree(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """Apply `function` to every leaf of `tree` (and the same leaves of `others`)."""
+    if isinstance(tree, Mapping):
+        return {k: map_tree(function, tree[k], *(o[k] for o in others)) for k in tree}
+    if isinstance(tree, (tuple, list)):
+        return tuple(map_tree(function, *leaves) for leaves in zip(tree, *others, strict=True))
+    return function(tree, *others)
+
+
+def leaves(tree: Tree, name: str = "x") -> Iterator[tuple[str, Any]]:
+    """Yield each leaf with an expression that names it, such as `x['wide']` or `y[0]`."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from leaves(value, f"{name}[{key!r}]")
+    elif isinstance(tree, (tuple, list)):
+        for i, value in enumerate(tree):
+            yield from leaves(value, f"{name}[{i}]")
+    else:
+        yield name, tree
+
+
+def map_named(function: Callable[[str, Any], Any], tree: Tree, name: str = "x") -> Tree:
+    """Apply `function(name, leaf)` to every leaf, named as by `leaves`."""
+    if isinstance(tree, Mapping):
+        return {k: map_named(function, v, f"{name}[{k!r}]") for k, v in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return tuple(map_named(function, v, f"{name}[{i}]") for i, v in enumerate(tree))
+    return function(name, tree)
+
+
+def to_arrays(value: Any, name: str) -> Tree:
+    """Convert `value` to a tree of finite NumPy arrays with at least one row each.
+
+    Args:
+        value: An array-like, a numeric frame, or a dict, tuple or list of them.
+        name: The name of the argument, for errors.
+
+    Returns:
+        The same structure (lists of arrays become tuples) of arrays with a native float, int,
+        unsigned or bool dtype. Memory-mapped arrays stay memory-mapped.
+
+    Raises:
+        TypeError, ValueError: Sparse, complex, text, empty, NaN or infinite values.
+    """
+    check_is_data(value, name)
+    if is_nested(value):
+        if isinstance(value, Mapping):
+            return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in value.items()}
+        return tuple(to_arrays(v, f"{name}[{i}]") for i, v in enumerate(value))
+    array = numeric(value, name)
+    check_finite(array, name)
+    return array
+
+
+def numeric(value: Any, name: str) -> np.ndarray:
+    """Convert one array-like to an array with a native numeric dtype; NaN is allowed.
+
+    Raises:
+        TypeError: Sparse data, or elements that are not numbers.
+        ValueError: Complex numbers, text, rows of different lengths, no rows, or no columns.
+    """
+    check_dense(value, name)
+    if hasattr(value, "iloc"):
+        value = value.to_numpy()
+    try:
+        array = np.asarray(value) if not isinstance(value, np.memmap) else value
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: its rows differ in length ({error}); pad them to the same length, for "
+            "example with keras.utils.pad_sequences"
+        ) from error
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; "
+            f"write np.abs({name}) or stack {name}.real and {name}.imag"
+        )
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    if array.dtype.kind in "US":
+        array = _from_text(array, name)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, which is not numeric; convert it to numbers first"
+        )
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    check_not_empty(array.shape, name)
+    return array
+
+
+def check_is_data(value: Any, name: str) -> None:
+    """Refuse values that NumPy would convert to a scalar.
+
+    Raises:
+        ValueError: The value is None.
+        TypeError: The value is text, such as a file name.
+    """
+    if value is None:
+        raise ValueError(f"{name}=None: must be data; pass an array, a DataFrame or a stream")
+    if isinstance(value, (str, bytes, Path)):
+        raise TypeError(
+            f"{name}={value!r}: must be data, not text; read a file with trainer.datasets.load"
+        )
+
+
+def check_dense(value: Any, name: str) -> None:
+    """Refuse a sparse matrix."""
+    if _is_sparse(value):
+        raise TypeError(
+            f"{name} is a sparse matrix, but dense data are required; write {name}.toarray()"
+        )
+
+
+def _is_sparse(value: Any) -> bool:
+    return hasattr(value, "toarray") and hasattr(value, "nnz")
+
+
+def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return array.astype(np.float64)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} contains objects that are not numbers, where each argument must be a string "
+            f"of digits or a number ({error}); convert them to numbers first"
+        ) from error
+    except ValueError as error:
+        raise _text_found(array, name) from error
+
+
+def _from_text(array: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return array.astype(np.float64)
+    except ValueError as error:
+        raise _text_found(array, name) from error
+
+
+def _text_found(array: np.ndarray, name: str) -> ValueError:
+    def is_number(value: Any) -> bool:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    text = next((v for v in array.ravel().tolist() if not is_number(v)), "")
+    instead = {
+        "x": "pass a pandas DataFrame to fit, which encodes its text columns, or convert it to "
+        "numbers first",
+        "y": "convert it to numbers first, or use a Classifier if these are labels",
+    }.get(_role(name), "pass numbers")
+    return ValueError(f"{name} contains text such as {text!r}; {instead}")
+
+
+def _role(name: str) -> str:
+    # The role of "validation_data: x['wide']" is "x".
+    last = name.rsplit(": ", 1)[-1]
+    return last.split("[", 1)[0]
+
+
+def check_not_empty(shape: tuple[int, ...], name: str) -> None:
+    """Refuse an array without rows or without features."""
+    if len(shape) and shape[0] == 0:
+        raise ValueError(
+            f"{name} is empty: found 0 sample(s) (shape={shape}) while a minimum of 1 is required"
+        )
+    if 0 in shape[1:]:
+        raise ValueError(
+            f"{name} is empty: found 0 feature(s) (shape={shape}) while a minimum of 1 is required."
+        )
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        ValueError: There is a value that is not finite; the message has the first index.
+    """
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array) if array.ndim else 0, _ROWS_PER_CHECK):
+        piece = np.asarray(array[start : start + _ROWS_PER_CHECK])
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(piece.sum(dtype=np.float64)):
+                continue  # the common case, without a temporary array of the same size
+        bad = np.argwhere(~np.isfinite(piece))
+        if len(bad):
+            at = tuple(int(i) for i in bad[0])
+            what = "NaN" if np.isnan(piece[at]) else "infinity (inf)"
+            index = ", ".join(str(i) for i in (at[0] + start, *at[1:]))
+            instead = "drop such rows, or replace these values"
+            if what == "NaN" and _role(name) == "x":
+                instead = (
+                    "drop such rows, impute the values (sklearn.impute.SimpleImputer), or train "
+                    "on a pandas DataFrame, whose missing values are imputed automatically"
+                )
+            place = name.rsplit(": ", 1)[-1]
+            raise ValueError(f"{name} contains {what}, first at {place}[{index}]; {instead}")
+
+
+def length(tree: Tree, name: str) -> int:
+    """Return the number of rows of every leaf.
+
+    Raises:
+        ValueError: The leaves differ in length; the message lists each length.
+    """
+    lengths = {n: len(a) for n, a in leaves(tree, name)}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{n} has {k}" for n, k in lengths.items())
+        raise ValueError(f"{name}: the parts differ in number of rows: {listed}")
+    return next(iter(lengths.values()))
+
+
+def concatenate(batches: Iterable[Tree]) -> Tree:
+    """Concatenate the batches of a stream; bytes, as TensorFlow represents text, become text."""
+    parts = list(batches)
+    joined = map_tree(lambda *p: np.concatenate([np.asarray(a) for a in p]), parts[0], *parts[1:])
+    return map_tree(
+        lambda a: np.char.decode(a.astype(bytes)) if a.dtype.kind in "OS" else a, joined
+    )
+
+
+def take(tree: Tree, rows: np.ndarray) -> Tree:
+    """Return the given rows of every leaf."""
+    return map_tree(lambda a: a.iloc[rows] if hasattr(a, "iloc") else a[rows], tree)
+
+
+def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
+    """Check sample weights and return them as float64 [n], or None.
+
+    Raises:
+        TypeError: The value is text, or not numeric.
+        ValueError: The shape is wrong, a weight is negative or not finite, or all are zero.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise TypeError(
+            f"{name}={value!r}: must be one number per row, shape ({n},); for class weights write "
+            "class_weight='balanced'"
+        )
+    array = numeric(value, name).astype(np.float64)
+    check_finite(array, name)
+    if array.ndim != 1 or len(array) != n:
+        raise ValueError(
+            f"{name} has shape {array.shape}: must have one weight per row, shape ({n},)"
+        )
+    if (array < 0).any():
+        raise ValueError(f"{name}={array.min():g}: weights must not be negative")
+    if not array.any():
+        raise ValueError(f"{name}: every weight is zero; at least one must be above 0")
+    return array
+
+
+def is_shape(value: Any) -> bool:
+    """Return whether `value` is the shape of one input, not a structure of shapes."""
+    return isinstance(value, tuple) and all(v is None or isinstance(v, int) for v in value)
+
+
+def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Tree:
+    """Apply `function` to every shape of a structure of shapes."""
+    if is_shape(shapes):
+        return function(shapes)
+    if isinstance(shapes, dict):
+        return {k: map_shapes(function, v) for k, v in shapes.items()}
+    return tuple(map_shapes(function, v) for v in shapes)

@@ -1,0 +1,241 @@
+"""Class labels of any type, and their encoding as numbers.
+
+Responsible for the labels of one output: learning the classes, encoding labels, decoding outputs
+into labels and probabilities, and saving them as JSON. Not for several outputs (`targets`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from trainer.utils import forms
+
+_MAX_PADDING = 16 << 20  # bytes by which an array of labels from a file may exceed their text
+
+
+class Labels:
+    """The classes of one output.
+
+    Attributes:
+        kind: "binary" (two classes), "multiclass", or "multilabel" (a 0/1 column per label).
+        classes: The sorted labels, shape (n_classes,); for "multilabel" the column indices.
+        dtype: The dtype of the labels.
+        one_hot: Whether targets are encoded as one-hot rows instead of class indices.
+    """
+
+    def __init__(
+        self, kind: str, classes: np.ndarray, dtype: np.dtype[Any], one_hot: bool = False
+    ) -> None:
+        self.kind = kind
+        self.classes = classes
+        self.dtype = dtype
+        self.one_hot = one_hot
+
+    @classmethod
+    def learn(cls, y: Any, name: str, *, one_hot: bool = False) -> Labels:
+        """Learn the classes of `y`.
+
+        Args:
+            y: Labels, shape (n,) or (n, 1), of any sortable type; or a 0/1 matrix (n, n_labels).
+            name: The name of the argument, for errors.
+            one_hot: Whether the loss expects one-hot rows; if so, a 0/1 matrix with a single 1
+                per row is multiclass, not multi-label.
+
+        Raises:
+            ValueError: There are missing labels, continuous numbers, or fewer than two classes.
+        """
+        array = as_labels(y, name)
+        if array.ndim == 2 and one_hot and _is_one_hot(array):
+            return cls("multiclass", np.arange(array.shape[1]), np.dtype(np.int64), one_hot=True)
+        if array.ndim == 2:
+            return cls("multilabel", np.arange(array.shape[1]), array.dtype)
+        classes = np.unique(array)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{name} has only one class ({classes.tolist()[0]!r}); a classifier needs rows "
+                "of at least two classes"
+            )
+        kind = "binary" if len(classes) == 2 else "multiclass"
+        return cls(kind, classes, array.dtype, one_hot=one_hot)
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes, or of labels if multi-label."""
+        return len(self.classes)
+
+    def encode(self, y: Any, name: str) -> np.ndarray:
+        """Encode labels as training targets.
+
+        Returns:
+            Class indices, int32 (n,); one-hot rows, float32 (n, n_classes), if the loss expects
+            them; or the 0/1 matrix as float32 (n, n_labels).
+
+        Raises:
+            ValueError: There are labels that training did not have, or the number of columns is
+                wrong.
+        """
+        array = as_labels(y, name)
+        if self.kind == "multilabel" or array.ndim == 2:
+            if array.ndim != 2 or array.shape[1] != self.n_classes:
+                raise ValueError(
+                    f"{name} has shape {array.shape}: must have {self.n_classes} columns of 0 and "
+                    "1, as in training"
+                )
+            return array.astype(np.float32)
+        index = np.searchsorted(self.classes, array) if _sortable(array, self.classes) else None
+        if index is not None:
+            index = np.minimum(index, self.n_classes - 1)
+            unknown = self.classes[index] != array
+        if index is None or unknown.any():
+            extra = np.unique(array if index is None else array[unknown])
+            raise ValueError(
+                f"{name} contains {_listed(extra)}, which training did not have; its classes are "
+                f"{_listed(self.classes)}. Drop those rows, or train on data with every class"
+            )
+        if self.one_hot:
+            return np.eye(self.n_classes, dtype=np.float32)[index]
+        return index.astype(np.int32)
+
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Convert an output of probabilities, (n, width), to (n, n_classes)."""
+        if self.kind != "multilabel" and output.shape[-1] == 1:
+            return np.concatenate([1 - output, output], axis=-1)
+        return output
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Decode an output (n, width) into labels: (n,), or (n, n_labels) if multi-label."""
+        if self.kind == "multilabel":
+            return (output > 0.5).astype(self.dtype)
+        chosen: np.ndarray = self.classes[np.argmax(self.probabilities(output), axis=-1)]
+        return chosen
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a representation for JSON."""
+        return {
+            "kind": self.kind,
+            "classes": self.classes.tolist(),
+            "classes_dtype": self.classes.dtype.str,
+            "dtype": self.dtype.str,
+            "one_hot": self.one_hot,
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Labels:
+        """Restore Labels from `to_dict`.
+
+        Raises:
+            forms.Malformed: The state is invalid; the message names the entry.
+        """
+        entry = "targets: labels"
+        forms.mapping(entry, state, ("kind", "classes", "classes_dtype", "dtype", "one_hot"))
+        kind = forms.text(f"{entry}: kind", state["kind"], ("binary", "multiclass", "multilabel"))
+        classes = forms.items(f"{entry}: classes", state["classes"])
+        flag = forms.flag(f"{entry}: one_hot", state["one_hot"])
+        dtype = _checked_dtype(f"{entry}: dtype", state["dtype"])
+        array = _checked_classes(f"{entry}: classes", classes, state["classes_dtype"])
+        fits = len(array) == 2 if kind == "binary" else len(array) >= 1
+        if kind == "multilabel":
+            fits = fits and dtype.kind in "biuf" and classes == list(range(len(classes)))
+        if not fits:
+            raise forms.wrong(f"{entry}: classes", classes, f"valid classes of {kind!r} labels")
+        return cls(kind, array, dtype, flag)
+
+
+def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:
+    if re.fullmatch(r"[<>|=]([biuf][1248]|[US]\d{1,7})", forms.text(entry, value)) is None:
+        raise forms.wrong(entry, value, "a dtype of labels, such as '<i8' or '<U5'")
+    try:
+        found: np.dtype[Any] = np.dtype(value)
+    except TypeError as error:
+        raise forms.wrong(entry, value, "a dtype of labels, such as '<i8' or '<U5'") from error
+    return found
+
+
+def _checked_classes(entry: str, classes: list[Any], form: Any) -> np.ndarray:
+    dtype = _checked_dtype(f"{entry}_dtype", form)
+    kinds: dict[str, tuple[type, ...]] = {"b": (bool,), "f": (int, float), "U": (str,)}
+    for value in classes:
+        if type(value) not in kinds.get(dtype.kind, (int,)):
+            raise forms.wrong(entry, value, f"of dtype {form!r}")
+    if dtype.kind == "U" and dtype.itemsize * len(classes) > _MAX_PADDING + 8 * len(str(classes)):
+        raise forms.wrong(f"{entry}_dtype", form, "about as long as the longest label")
+    try:
+        array = np.array(classes, dtype=dtype)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise forms.wrong(entry, classes, f"of dtype {form!r}") from error
+    if array.tolist() != classes or (array[1:] <= array[:-1]).any():
+        raise forms.wrong(entry, classes, "sorted and unique")
+    return array
+
+
+def as_labels(y: Any, name: str) -> np.ndarray:
+    """Convert `y` to an array of labels (n,), or of 0 and 1 (n, n_labels).
+
+    Raises:
+        ValueError: There are missing or continuous values, or the shape is not valid.
+    """
+    array = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(f"{name} is empty: found 0 sample(s) while a minimum of 1 is required")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind == "O":
+        if _any_missing(array):
+            raise ValueError(f"{name} contains NaN or None; drop the rows without a label")
+        kinds = {str if isinstance(v, str) else type(v) for v in array.ravel()}
+        if kinds == {str}:
+            array = array.astype(str)
+        elif len(kinds) > 1 and str in kinds:
+            raise ValueError(
+                f"Unknown label type: {name} mixes text and numbers; write {name}.astype(str)"
+            )
+        elif all(issubclass(k, (bool, int, float, np.generic)) for k in kinds):
+            array = np.array(array.tolist())
+        else:
+            raise ValueError(
+                f"Unknown label type: {name} contains {sorted(k.__name__ for k in kinds)}; labels "
+                "must be strings, whole numbers or booleans"
+            )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} contains NaN or infinity (inf); drop the rows without a label"
+            )
+        if (array != np.floor(array)).any():
+            raise ValueError(
+                f"Unknown label type: {name} contains continuous numbers such as "
+                f"{array[array != np.floor(array)].flat[0]:g}; use a Regressor, or labels"
+            )
+    if array.dtype.kind not in "fiubUS":
+        raise ValueError(
+            f"Unknown label type: {name} has dtype {array.dtype}; labels must be strings, whole "
+            "numbers or booleans"
+        )
+    if array.ndim > 2 or (array.ndim == 2 and not np.isin(array, (0, 1)).all()):
+        raise ValueError(
+            f"{name} has shape {array.shape}: must be one label per row, shape (n,), or a matrix "
+            "of 0 and 1 with a column per label; for several outputs write a dict of labels"
+        )
+    return array
+
+
+def _any_missing(array: np.ndarray) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(array).any())
+
+
+def _is_one_hot(array: np.ndarray) -> bool:
+    return bool((array.sum(axis=1) == 1).all())
+
+
+def _sortable(array: np.ndarray, classes: np.ndarray) -> bool:
+    return (array.dtype.kind in "US") == (classes.dtype.kind in "US")
+
+
+def _listed(values: np.ndarray, limit: int = 8) -> str:
+    shown = ", ".join(repr(v) for v in values[:limit].tolist())
+    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")

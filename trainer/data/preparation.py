@@ -1,0 +1,340 @@
+"""Prepares the arguments of fit: training and validation data to build a network for.
+
+Responsible for collecting x, y, weights and validation data, splitting off validation rows, and
+learning inputs and targets from the training rows only. Not for building or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from trainer.data import arrays
+from trainer.data.arrays import Tree, map_tree
+from trainer.data.inputs import Inputs
+from trainer.data.streams import Stream, is_stream
+from trainer.data.targets import Classes, Targets
+
+PROBE_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in memory: x as a tree of arrays or a DataFrame, y as passed by the user."""
+
+    x: Any
+    y: Any
+    weight: np.ndarray | None
+    name: str = ""  # a prefix of x and y in errors, such as "validation_data: "
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return len(self.x) if hasattr(self.x, "iloc") else arrays.length(self.x, f"{self.name}x")
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return the given rows."""
+        return replace(
+            self,
+            x=arrays.take(self.x, rows),
+            y=None if self.y is None else _take_any(self.y, rows),
+            weight=None if self.weight is None else self.weight[rows],
+        )
+
+
+def collect(
+    x: Any,
+    y: Any,
+    weight: Any,
+    *,
+    batch_size: int,
+    needs_y: str | None,
+    prefix: str = "",
+) -> Rows | Stream:
+    """Check x, y and weights, also against each other.
+
+    Args:
+        x: A DataFrame, arrays, or a stream that includes y and weights.
+        y: Targets, or None.
+        weight: Sample weights (n,), or None.
+        batch_size: For streams of single rows.
+        needs_y: The name of the estimator if it requires y, else None.
+        prefix: A prefix of the argument names in errors.
+
+    Raises:
+        TypeError, ValueError: An argument is not valid; the message says what to write instead.
+    """
+    if is_stream(x):
+        for name, value in (("y", y), ("sample_weight", weight)):
+            if value is not None:
+                raise ValueError(
+                    f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
+                    f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
+                )
+        stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
+        if stream.steps is None:
+            stream.first()  # raises if the stream is empty
+        if needs_y and stream.y_spec is None:
+            raise ValueError(f"{needs_y}: {prefix}x has no y; make its elements (x, y)")
+        return stream
+    if hasattr(x, "iloc") and x.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead: {prefix}x is a Series of {len(x)} values. "
+            "Reshape your data: x.to_frame() if it has one feature"
+        )
+    if hasattr(x, "iloc"):
+        arrays.check_not_empty(x.shape, f"{prefix}x")
+    else:
+        x = arrays.to_arrays(x, f"{prefix}x")
+        for name, leaf in arrays.leaves(x, f"{prefix}x"):
+            if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
+                raise ValueError(
+                    f"Expected 2D array, got {leaf.ndim}D array instead: {name} has shape "
+                    f"{leaf.shape}. Reshape your data: {name}.reshape(-1, 1) if it has one "
+                    f"feature, {name}.reshape(1, -1) if it is one row"
+                )
+    if y is None and needs_y:
+        raise ValueError(
+            f"{needs_y} requires y to be passed, but the target y is None; pass the {prefix}y "
+            "that belongs to x"
+        )
+    rows = Rows(x, y, None, prefix)
+    if y is not None:
+        for name, leaf in _targets(y, f"{prefix}y"):
+            arrays.check_dense(leaf, name)
+            shape = np.asarray(leaf).shape
+            if not shape or shape[0] != rows.n:
+                found = f"{shape[0]} rows" if shape else "no rows"
+                raise ValueError(
+                    f"{prefix}x has {rows.n} rows, but {name} has {found}: inconsistent numbers "
+                    "of samples; pass one target for each row of x"
+                )
+    return replace(rows, weight=arrays.weights(weight, rows.n, f"{prefix}sample_weight"))
+
+
+def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> Rows | Stream | None:
+    """Check the argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
+    prefix = "validation_data: "
+    if value is None:
+        return None
+    if is_stream(value):
+        return collect(value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix)
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        share = isinstance(value, float) and 0 < value < 1
+        instead = f"validation_split={value}" if share else "validation_data=(x_valid, y_valid)"
+        raise TypeError(
+            f"validation_data={_described(value)}: must be (x, y), (x, y, sample_weight) or a "
+            f"stream; write {instead}"
+        )
+    x, y, *weight = value
+    return collect(
+        x, y, weight[0] if weight else None, batch_size=batch_size, needs_y=needs_y, prefix=prefix
+    )
+
+
+def split_rows(
+    rows: Rows, share: float, *, stratify: np.ndarray | None, shuffle: bool, seed: int
+) -> tuple[Rows, Rows]:
+    """Split off a share of the rows for validation.
+
+    Args:
+        rows: All rows.
+        share: The fraction for validation.
+        stratify: Class indices (n,) to stratify by, or None.
+        shuffle: Whether to draw rows at random; otherwise the last rows are held out, as in Keras.
+        seed: The seed of the draw.
+
+    Returns:
+        The training and the validation rows.
+
+    Raises:
+        ValueError: A part would be empty, or a class has a single row.
+    """
+    from sklearn.model_selection import train_test_split
+
+    n = rows.n
+    held = int(np.ceil(n * share))
+    if held >= n:
+        raise ValueError(
+            f"validation_split={share}: leaves none of {n} rows to train on; pass validation_data"
+        )
+    if not shuffle:
+        if stratify is not None:
+            lost = np.setdiff1d(stratify[n - held :], stratify[: n - held])
+            if len(lost):
+                raise ValueError(
+                    f"validation_split={share}: shuffle=False holds out the last {held} rows, and "
+                    f"the others do not have the class {_short(lost[0].item())}; write "
+                    "shuffle=True, or pass validation_data"
+                )
+        return rows.take(np.arange(n - held)), rows.take(np.arange(n - held, n))
+    if stratify is not None:
+        classes, counts = np.unique(stratify, return_counts=True)
+        if counts.min() < 2:
+            raise ValueError(
+                f"validation_split={share}: the class {_short(classes[counts.argmin()].item())} "
+                "has a single row, which cannot be in both splits; add rows of this class, drop "
+                "it, or pass validation_data"
+            )
+        if held < len(classes) or n - held < len(classes):
+            raise ValueError(
+                f"validation_split={share}: with {held} of {n} rows held out, a split has fewer "
+                f"rows than there are classes ({len(classes)}); pass validation_data, or another "
+                "fraction"
+            )
+    train, valid = train_test_split(
+        np.arange(n), test_size=held, stratify=stratify, random_state=seed % 2**32
+    )
+    return rows.take(np.sort(train)), rows.take(np.sort(valid))
+
+
+def encode_stream(
+    stream: Stream,
+    targets: Targets,
+    row_weights: Mapping[int, float] | None,
+    *,
+    mean_weight: bool,
+) -> Stream:
+    """Return the stream with encoded targets, and with class weights if any.
+
+    Args:
+        stream: Batches of x, y and possibly weights.
+        targets: The encoder of y.
+        row_weights: The weight of each class index, or None.
+        mean_weight: Whether to rescale weights to a mean of 1, which takes a pass.
+    """
+    if stream.y_spec is None:
+        return stream
+    scale = 1.0
+    table = None if row_weights is None else np.array([row_weights[i] for i in sorted(row_weights)])
+    if mean_weight and (table is not None or stream.is_weighted):
+        scale = _mean_weight(stream, targets, table)
+
+    def encode(x: Any, y: Any, *weight: Any) -> tuple[Any, ...]:
+        encoded = targets.encode_graph(y)
+        if table is None and not weight:
+            return (x, encoded)
+        import tensorflow as tf
+
+        found = map_tree(lambda w: tf.cast(w, tf.float32) / scale, weight[0]) if weight else None
+        if table is not None:
+            index = encoded if encoded.shape.rank == 1 else tf.argmax(encoded, axis=-1)
+            by_class = tf.gather(tf.constant(table / scale, tf.float32), index)
+            found = by_class if found is None else by_class * found * scale
+        if not hasattr(encoded, "shape") and hasattr(found, "shape"):
+            found = map_tree(lambda _: found, encoded)
+        return (x, encoded, found)
+
+    return stream.map(encode)
+
+
+def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> float:
+    total, rows = 0.0, 0
+    for y, weight in stream.part(1, 2):
+        if weight is not None and not hasattr(weight, "shape"):
+            return 1.0  # separate weights per output: keep the ratios chosen by the user
+        found = np.ones(arrays.length(y, "y")) if weight is None else np.asarray(weight, float)
+        if table is not None:
+            index = targets.encode(arrays.concatenate([y]), "y")
+            found = found * table[index if index.ndim == 1 else index.argmax(axis=-1)]
+        total, rows = total + float(found.sum()), rows + len(found)
+    if total <= 0:
+        raise ValueError(f"{stream.name}: every weight is zero; at least one must be above 0")
+    return total / rows
+
+
+def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
+    """Convert the field class_weight to a weight for each class index.
+
+    Args:
+        value: {label: weight}, where missing labels have weight 1, or "balanced".
+        targets: The classes.
+        y: The encoded training targets, class indices (n,) or one-hot rows.
+
+    Raises:
+        TypeError, ValueError: The value is not valid: wrong type, unknown label, negative weight.
+    """
+    from trainer.data.labels import Labels
+
+    labels = targets.labels
+    if not isinstance(labels, Labels) or labels.kind == "multilabel":
+        raise ValueError(
+            f"class_weight={value!r}: supports only a single output that is not multi-label; pass "
+            "sample_weight to fit instead"
+        )
+    if isinstance(value, str):
+        if value != "balanced":
+            raise ValueError(f"class_weight={value!r}: must be 'balanced' or {{label: weight}}")
+        index = y if y.ndim == 1 else y.argmax(axis=-1)
+        counts = np.maximum(np.bincount(index, minlength=labels.n_classes), 1)
+        return dict(enumerate((len(index) / (labels.n_classes * counts)).tolist()))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"class_weight={value!r}: must be 'balanced' or {{label: weight}}")
+    known = {label: i for i, label in enumerate(labels.classes.tolist())}
+    weights = dict.fromkeys(range(labels.n_classes), 1.0)
+    for label, weight in value.items():
+        key = label.item() if isinstance(label, np.generic) else label
+        if key not in known:
+            raise ValueError(
+                f"class_weight={{{label!r}: {weight!r}}}: {label!r} is not a class of y, which "
+                f"has {_short(list(known))}; leave it out"
+            )
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
+            raise ValueError(f"class_weight={{{label!r}: {weight!r}}}: must be a number, 0 or more")
+        weights[known[key]] = float(weight)
+    return weights
+
+
+def probe(x: Any, rows: int = PROBE_ROWS) -> Any:
+    """Return the first rows of x, to test a model with before training."""
+    if hasattr(x, "iloc"):
+        return x.iloc[:rows]
+    return map_tree(lambda a: a[:rows], x)
+
+
+def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
+    """Learn the inputs from the training data."""
+    if isinstance(data, Stream):
+        return Inputs.learn_stream(data.part(0, 2), data.x_spec, normalize=normalize)
+    return Inputs.learn(data.x, normalize=normalize, weight=data.weight)
+
+
+def _targets(y: Any, name: str) -> list[tuple[str, Any]]:
+    if isinstance(y, list) or not arrays.is_nested(y):
+        return [(name, y)]
+    return list(arrays.leaves(y, name))
+
+
+def _take_any(y: Any, rows: np.ndarray) -> Tree:
+    def pick(value: Any) -> Any:
+        return value.iloc[rows] if hasattr(value, "iloc") else np.asarray(value)[rows]
+
+    return pick(y) if isinstance(y, list) or not arrays.is_nested(y) else map_tree(pick, y)
+
+
+def _described(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}>"
+    if isinstance(value, (tuple, list, dict)):
+        return f"<{type(value).__name__} of {len(value)} parts>"
+    return _short(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+__all__ = [
+    "Rows",
+    "class_weights",
+    "collect",
+    "collect_validation",
+    "encode_stream",
+    "learn_inputs",
+    "probe",
+    "split_rows",
+]

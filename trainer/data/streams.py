@@ -1,0 +1,301 @@
+"""Streams: tf.data.Dataset and keras.utils.PyDataset as batches of (x, y, sample_weight).
+
+Responsible for recognising streams, batching those of single rows, and re-raising errors from
+user code inside one. Not for rows in memory (`arrays`, `engine.feeds`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from trainer.data.arrays import map_tree
+
+UNKNOWN_LABEL = "y has a label that was not in training"  # asserted in the tf.data pipeline
+
+
+def is_stream(value: Any) -> bool:
+    """Return whether `value` is a tf.data.Dataset or a keras.utils.PyDataset.
+
+    Raises:
+        TypeError: It is a Python iterator, which can be read only once.
+    """
+    if isinstance(value, Iterator) and not hasattr(value, "element_spec"):
+        raise TypeError(
+            f"x is a {type(value).__name__}, which can be read only once; pass a "
+            "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
+        )
+    if "tensorflow" not in sys.modules and "keras" not in sys.modules:
+        return False
+    import keras
+    import tensorflow as tf
+
+    return isinstance(value, (tf.data.Dataset, keras.utils.PyDataset))
+
+
+class Stream:
+    """Batches of (x,), (x, y) or (x, y, sample_weight).
+
+    Attributes:
+        dataset: A batched tf.data.Dataset with such tuples as elements.
+        steps: The number of batches, or None if unknown.
+    """
+
+    def __init__(
+        self, dataset: Any, *, steps: int | None, name: str, source: _Source | None = None
+    ) -> None:
+        self.dataset = dataset
+        self.steps = steps
+        self.name = name
+        self._source = source
+        self._first: tuple[Any, ...] | None = None
+        self._origin: tuple[Stream, Callable[..., tuple[Any, ...]]] | None = None
+
+    @classmethod
+    def of(cls, value: Any, *, batch_size: int, name: str, row_rank: int | None = None) -> Stream:
+        """Make a stream from a tf.data.Dataset, batched or not, or a keras.utils.PyDataset.
+
+        Args:
+            value: The data set.
+            batch_size: Rows per batch, if its elements are single rows.
+            name: The name of the argument, for errors.
+            row_rank: The number of axes of a row of x, if known, to distinguish single rows from
+                batches of a fixed size.
+
+        Raises:
+            ValueError: It is empty or infinite.
+        """
+        import tensorflow as tf
+
+        if not isinstance(value, tf.data.Dataset):
+            source = _Source(value, name)
+            return cls(source.dataset(), steps=value.num_batches, name=name, source=source)
+        cardinality = int(value.cardinality())
+        if cardinality == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                f"{name} is an infinite tf.data.Dataset; remove repeat(), or write "
+                f"{name}.take(steps) to set the length of an epoch"
+            )
+        if cardinality == 0:
+            raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
+        dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
+        if not _is_batched(dataset.element_spec, row_rank):
+            dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        steps = int(dataset.cardinality())
+        return cls(dataset, steps=None if steps < 0 else steps, name=name)
+
+    @property
+    def x_spec(self) -> Any:
+        """The tree of tf.TensorSpec of x."""
+        return self.dataset.element_spec[0]
+
+    @property
+    def y_spec(self) -> Any:
+        """The tree of tf.TensorSpec of y, or None if the elements contain only x."""
+        spec = self.dataset.element_spec
+        return spec[1] if len(spec) > 1 else None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the elements contain weights."""
+        return len(self.dataset.element_spec) > 2
+
+    def first(self) -> tuple[Any, ...]:
+        """Return the first batch, as trees of NumPy arrays; it is read only once.
+
+        Raises:
+            ValueError: The stream is empty.
+        """
+        if self._first is None and self._origin is not None:
+            # Starting another pass would change the shuffled order of the next one.
+            import tensorflow as tf
+
+            stream, function = self._origin
+            batch = tf.data.Dataset.from_tensors(stream.first()).map(function)
+            self._first = next(batch.as_numpy_iterator())
+        if self._first is None and self._source is not None:
+            # Stopping in the middle of a pass would leave batches in the workers' queue.
+            self._first = self._source.first
+        if self._first is None:
+            self._first = next(iter(self.dataset.take(1).as_numpy_iterator()), None)
+        if self._first is None:
+            raise ValueError(f"{self.name} is empty: a tf.data.Dataset with 0 sample(s)")
+        return self._first
+
+    def part(self, *which: int) -> Iterable[Any]:
+        """Return a re-iterable view of x (0), y (1) or the weights (2), as trees of NumPy arrays.
+
+        For several parts it yields tuples; a part that the elements lack is None.
+        """
+        return _Part(self, which)
+
+    def map(self, function: Callable[..., tuple[Any, ...]]) -> Stream:
+        """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
+        import tensorflow as tf
+
+        mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+        made = Stream(
+            mapped.prefetch(tf.data.AUTOTUNE),
+            steps=self.steps,
+            name=self.name,
+            source=self._source,
+        )
+        made._origin = (self, function)
+        return made
+
+    def around_epoch(self, begins: bool) -> None:
+        """Call the epoch hook of a PyDataset at the start or end of a training pass."""
+        if self._source is not None:
+            self._source.around_epoch(begins)
+
+    def stop_workers(self) -> None:
+        """Abort a pass that is not part of training; the hooks of a PyDataset are not called."""
+        if self._source is not None:
+            self._source.stop_workers()
+
+    def reraise(self, error: Exception, steps: int) -> None:
+        """Raise the original error from user code, with the batch it occurred in, if known.
+
+        Otherwise note the batch on `error`, which the caller raises.
+
+        Args:
+            error: What TensorFlow made of the original error.
+            steps: The number of batches that had been used before it.
+        """
+        if self._source is not None and self._source.error is not None:
+            cause, self._source.error = self._source.error, None
+            raise cause from None
+        if UNKNOWN_LABEL in str(error):
+            raise ValueError(
+                f"{UNKNOWN_LABEL}, after {steps} batches of the stream; drop such rows, or train "
+                "on data with every class"
+            ) from error
+        error.add_note(f"raised after {steps} batches of the stream had been used")
+
+
+class _Part:
+    def __init__(self, stream: Stream, which: tuple[int, ...]) -> None:
+        self._stream = stream
+        self._which = which
+
+    def __iter__(self) -> Iterator[Any]:
+        read = 0
+        try:
+            for batch in self._stream.dataset.as_numpy_iterator():
+                found = tuple(batch[i] if i < len(batch) else None for i in self._which)
+                yield found if len(found) > 1 else found[0]
+                read += 1
+        except Exception as error:
+            self._stream.reraise(error, read)
+            raise
+        finally:
+            self._stream.stop_workers()
+
+
+class _Source:
+    """A PyDataset read through Keras' adapter, which runs its workers.
+
+    Attributes:
+        first: Its first batch, as trees of NumPy arrays.
+        error: The exception it raised in a pass, which TensorFlow passes on only as text.
+    """
+
+    def __init__(self, dataset: Any, name: str) -> None:
+        from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+        self.name = name
+        self.first: tuple[Any, ...] | None = None
+        self.error: Exception | None = None
+        self._read = 0
+        source = self
+
+        class Adapter(PyDatasetAdapter):
+            def _standardize_batch(self, batch: Any) -> Any:
+                return source.received(super()._standardize_batch(batch))
+
+            def _get_iterator(self) -> Iterator[Any]:
+                return source.watched(super()._get_iterator())
+
+        if dataset.num_batches == 0:
+            raise ValueError(f"{name} is empty: a PyDataset with 0 sample(s)")
+        if dataset.num_batches is None:
+            raise ValueError(f"{name} is an infinite PyDataset; define its num_batches")
+        self._adapter = Adapter(dataset)
+
+    def dataset(self) -> Any:
+        """Return the batches as a tf.data.Dataset; reads a few to determine their spec."""
+        try:
+            return self._adapter.get_tf_dataset().map(_as_tuple)
+        except Exception as error:
+            self._add_note(error)
+            raise
+
+    def received(self, batch: Any) -> Any:
+        """Count a batch, and convert its text to tensors."""
+        import tensorflow as tf
+
+        if self.first is None:
+            self.first = map_tree(np.asarray, _as_tuple(*batch))
+        self._read += 1
+
+        def convert(array: Any) -> Any:
+            is_text = getattr(getattr(array, "dtype", None), "kind", "") in ("O", "S", "U")
+            return tf.constant(array, tf.string) if is_text else array
+
+        return map_tree(convert, batch)
+
+    def watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yield the batches, and save the exception that ends the pass."""
+        self._read = 0
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._add_note(error)
+                self.error = error
+                raise
+            yield batch
+
+    def _add_note(self, error: Exception) -> None:
+        error.add_note(f"raised while reading batch {self._read} of {self.name}")
+
+    def stop_workers(self) -> None:
+        """Abort a pass that is not part of training; on_epoch_end is not called."""
+        if self._adapter.enqueuer is not None:
+            self._adapter.enqueuer.stop()
+
+    def around_epoch(self, begins: bool) -> None:
+        """Call the PyDataset's on_epoch_begin or on_epoch_end."""
+        if begins:
+            self._adapter.on_epoch_begin()
+        elif self._adapter._within_epoch:
+            self._adapter.on_epoch_end()
+
+
+def _as_tuple(*element: Any) -> tuple[Any, ...]:
+    return element
+
+
+def _is_batched(spec: Any, row_rank: int | None) -> bool:
+    """Return whether all parts of an element have the same leading dimension, as in a batch."""
+    import keras
+
+    x = spec[0]
+    if hasattr(x, "shape") and x.shape.rank is not None:
+        if row_rank is not None:
+            return bool(x.shape.rank > row_rank)
+        if x.shape.rank == 1 and x.shape[0] is not None:
+            return False  # a batch of vectors has two axes
+    shapes = [s.shape for s in keras.tree.flatten(spec)]
+    if any(s.rank == 0 for s in shapes):
+        return False
+    if any(s.rank is None for s in shapes):
+        return True
+    leading = {s[0] for s in shapes}
+    return len(leading) == 1 and (None in leading or len(shapes) > 1)

@@ -1,0 +1,405 @@
+"""The compiled functions of one model: train a chunk of steps, evaluate a chunk, predict.
+
+Responsible for running `model.train_step` and `model.test_step` many times in one dispatch, and
+for compiling each function once. Not for the order of batches nor for epochs: that is `loop`'s.
+
+A dispatch of one step costs more than the step itself for most models on a CPU, so K steps run
+inside one `tf.function`, in a while loop. What a step does is Keras' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from trainer.engine.feeds import Batch, RowsChunk, StreamChunk
+from trainer.engine.loop import Logs
+from trainer.engine.tensorflow.graphs import Graphs, needless
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Watch(Protocol):
+    """Who looks at what steps work on."""
+
+    def traced(self, phase: str, trace: Callable[[], Any]) -> Any:
+        """Call `trace`, which gives the concrete function of a step, and return that."""
+
+    def eager(self, phase: str) -> AbstractContextManager[None]:
+        """A step runs in Python within this."""
+
+    def settle(self) -> None:
+        """A graph was traced, with the steps in it, and is about to run."""
+
+
+class Program:
+    """The compiled functions of a model.
+
+    Args:
+        model: a compiled and built Keras model; its train_step, test_step and predict_step run.
+        transform: applied to x of every batch before the model sees it, or None; its variables
+            are those of `inputs.Scaler`.
+        eager: whether steps run one by one in Python, for debugging.
+
+    Attributes:
+        jit: whether XLA compiles the training chunk; set it before the first.
+        compiled: the steps that XLA's program is made for; None: those of the longest chunk so
+            far. Set it before the first.
+        graphs: the traced functions, and the variables that they work on.
+        batch_size: rows of a full batch of rows in memory; None: not known.
+        extensions: callbacks whose before_step joins the training step; set it before the first.
+        watch: looks at the steps of a fit, or None.
+        streamed: counts the steps of a pass over a stream; an error leaves it where it arose.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: Any = None,
+        *,
+        eager: bool = False,
+    ) -> None:
+        import keras
+
+        self.model = model
+        self.streamed = keras.Variable(0, dtype="int32", trainable=False, name="streamed")
+        self.transform = transform
+        self.eager = eager
+        self.jit = False
+        self.graphs = Graphs()
+        self.extensions: list[Any] = []
+        self.compiled: int | None = None
+        self.batch_size: int | None = None
+        self._watch: Watch | None = None
+        self._longest = 0
+        self._predicted: Any = None
+
+    def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
+        """Train on the batches of a chunk: returns how many there were, and the last logs."""
+        if isinstance(chunk, RowsChunk):
+            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even)
+        return self._pull(self.train_stream, chunk)
+
+    def test(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
+        """Evaluate the batches of a chunk: returns the same."""
+        if isinstance(chunk, RowsChunk):
+            return chunk.steps, self.test_rows(chunk.data, chunk.indices, chunk.even)
+        return self._pull(self.test_stream, chunk)
+
+    def _pull(
+        self, run: Callable[[Any, int], tuple[int, Logs]], chunk: StreamChunk
+    ) -> tuple[int, Logs]:
+        self.streamed.assign(chunk.before)
+        try:
+            return run(chunk.iterator, chunk.steps)
+        except Exception as error:
+            chunk.explain(error, int(self.streamed))
+            raise
+
+    @property
+    def watch(self) -> Watch | None:
+        return self._watch
+
+    @watch.setter
+    def watch(self, watch: Watch | None) -> None:
+        self._watch = watch
+        self.graphs.after_trace = None if watch is None else watch.settle
+
+    def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
+        """Train a chunk of batches taken from data held in memory.
+
+        Args:
+            data: tensors of all rows, [n, ...] each.
+            indices: the rows of each batch, int32 [steps, batch].
+            even: whether all batches are of this size: code of one's own may ask for it.
+
+        Returns:
+            What the last train_step returned: scalars, averaged over the epoch so far.
+        """
+        if self.eager:
+            return self._one_by_one("train", self._train_step, data, indices)
+        if self.jit and (len(indices) > 1 or self._is_part(indices)):
+            return self._train_compiled(data, indices)
+        return self._run_rows("train", self._train_step, data, indices, even)
+
+    def test_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
+        """Evaluate a chunk of batches; arguments and result as for `train_rows`."""
+        if self.eager:
+            return self._one_by_one("test", self._test_step, data, indices)
+        return self._run_rows("test", self._test_step, data, indices, even)
+
+    def train_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
+        """Train up to `steps` batches from a tf.data iterator.
+
+        Returns:
+            How many batches there were, and what the last train_step returned.
+        """
+        return self._run_stream("train", self._train_step, iterator, steps)
+
+    def test_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
+        """Evaluate up to `steps` batches from a tf.data iterator, as `train_stream`."""
+        return self._run_stream("test", self._test_step, iterator, steps)
+
+    def warm_up(self, spec: Batch, batch_size: int, phase: str = "train") -> None:
+        """Run a step on zeros, for variables that a model's own code makes in its first.
+
+        Not on data: a pass over a stream, even one that is left, changes the order of the next.
+
+        Args:
+            spec: the form of a batch, as tf.TensorSpec.
+            batch_size: where the form leaves it open.
+            phase: "train" or "test".
+        """
+        import tensorflow as tf
+
+        def zeros(leaf: Any) -> Any:
+            rows = leaf.shape[0] or batch_size
+            return tf.zeros([rows, *(d or 1 for d in leaf.shape[1:])], leaf.dtype)
+
+        batch = tf.nest.map_structure(zeros, spec)
+        rows = tf.nest.flatten(batch)[0].shape[0]
+        run = self.train_rows if phase == "train" else self.test_rows
+        run(batch, np.arange(rows, dtype=np.int32)[None])
+
+    def look(self, phase: str, spec: Batch, batch_size: int) -> None:
+        """Let the watch see a step before the first one runs; one in Python must run for that.
+
+        Args:
+            phase: "train" or "test".
+            spec, batch_size: as for `warm_up`.
+        """
+        import tensorflow as tf
+
+        if self.eager:
+            self.warm_up(spec, batch_size, phase)
+            return
+        step = self._train_step if phase == "train" else self._test_step
+        self._concrete(phase, tf.function(step, autograph=False), spec)
+
+    def predict(self, x: Any) -> Any:
+        """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
+        if self.eager:
+            return self._predict_step(x)
+        import tensorflow as tf
+
+        spec = _open_batch(x)
+        if self._predicted is not None:
+            # lengths that differ from call to call are left open, and not traced one by one
+            spec = tf.nest.map_structure(
+                lambda old, new: old.most_specific_common_supertype([new]) or new,
+                self._predicted,
+                spec,
+            )
+        self._predicted = spec
+        return self.graphs.run("predict", self._predict_step, (x,), (spec,))
+
+    def _named(self, phase: str, form: str = "") -> str:
+        name = f"{phase}{form}"
+        if phase == "test":
+            return name
+        # where the key of an extension changes during a fit, the steps are traced anew
+        keys = [extension.traced_key() for extension in self.extensions]
+        return f"{name} {keys}" if keys else name
+
+    # ---- one step ----------------------------------------------------------------------------
+
+    def _train_step(self, batch: Batch) -> Logs:
+        for extension in self.extensions:
+            extension.before_step(self.model)
+        try:
+            return self._checked("train_step", self.model.train_step(self.transformed(batch)))
+        finally:
+            for extension in reversed(self.extensions):
+                extension.after_step(self.model)
+
+    def _test_step(self, batch: Batch) -> Logs:
+        return self._checked("test_step", self.model.test_step(self.transformed(batch)))
+
+    def _predict_step(self, x: Any) -> Any:
+        # predict_step is what Keras' own predict runs, and users may override it
+        return self.model.predict_step(self.transformed((x,)))
+
+    def transformed(self, batch: Batch) -> Batch:
+        """The batch as the model takes it: with x normalised."""
+        if self.transform is None:
+            return batch
+        return (self.transform(batch[0]), *batch[1:])
+
+    def _checked(self, name: str, logs: Any) -> Logs:
+        if not isinstance(logs, dict):
+            raise TypeError(
+                f"{name} of {type(self.model).__name__} returned {type(logs).__name__}: it must "
+                'return a dict of scalars, such as {"loss": loss}'
+            )
+        return logs
+
+    # ---- many steps --------------------------------------------------------------------------
+
+    def _is_part(self, indices: np.ndarray) -> bool:
+        """Whether a single step is a part of a chunk, which XLA's program runs like the rest.
+
+        The numbers of the two programs differ by rounding, and must not depend on how an epoch is
+        cut. The smaller batch at its end is another matter: XLA would compile for it alone.
+        """
+        return (self.compiled or 1) > 1 and indices.shape[1] == self.batch_size
+
+    def _run_rows(
+        self,
+        phase: str,
+        step: Callable[[Batch], Logs],
+        data: Batch,
+        indices: np.ndarray,
+        even: bool,
+    ) -> Logs:
+        import tensorflow as tf
+
+        def run(data: Batch, indices: Any) -> Logs:
+            def batch(i: Any) -> Batch:
+                picked: Batch = tf.nest.map_structure(lambda t: tf.gather(t, indices[i]), data)
+                return picked
+
+            return self._repeat(phase, step, batch, tf.shape(indices)[0])
+
+        # a graph that twins share serves every batch size
+        batch_size = indices.shape[1] if even and not self.graphs.shared else None
+        specs = (_open_batch(data), tf.TensorSpec([None, batch_size], tf.int32))
+        name = self._named(phase, "_rows")
+        logs: Logs = self.graphs.run(name, run, (data, tf.constant(indices)), specs)
+        return logs
+
+    def _train_compiled(self, data: Batch, indices: np.ndarray) -> Logs:
+        import tensorflow as tf
+
+        # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early.
+        # It gathers before the loop: compiling a loop that gathers from a large set does not end.
+        steps = len(indices)
+        self._longest = max(self._longest, steps, self.compiled or 0)
+        rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
+        flat = tf.constant(rows.reshape(-1))
+        chunk = tf.nest.map_structure(
+            lambda t: tf.reshape(tf.gather(t, flat), (*rows.shape, *t.shape[1:])), data
+        )
+
+        def run(chunk: Batch, steps: Any) -> Logs:
+            def batch(i: Any) -> Batch:
+                picked: Batch = tf.nest.map_structure(lambda t: t[i], chunk)
+                return picked
+
+            return self._repeat("train", self._train_step, batch, steps)
+
+        # the batch is left open, as in any other graph: of several outputs Keras weighs each one's
+        # loss by the rows of a batch where these are known, and not otherwise
+        specs = (
+            tf.nest.map_structure(
+                lambda t: tf.TensorSpec([t.shape[0], None, *t.shape[2:]], t.dtype), chunk
+            ),
+            tf.TensorSpec([], tf.int32),
+        )
+        arguments = (chunk, tf.constant(steps))
+        logs: Logs = self.graphs.run(
+            self._named("train", "_chunk"), run, arguments, specs, jit=True
+        )
+        return logs
+
+    def _run_stream(
+        self, phase: str, step: Callable[[Batch], Logs], iterator: Any, steps: int
+    ) -> tuple[int, Logs]:
+        import tensorflow as tf
+
+        if self.eager:
+            logs: Logs = {}
+            for done in range(steps):
+                element = next(iterator, None)
+                if element is None:
+                    return done, logs
+                with self._watched(phase):
+                    logs = step(element)
+                self.streamed.assign_add(1)
+            return steps, logs
+
+        def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
+            one = tf.function(step, autograph=False)
+
+            def more(i: Any, left: Any, logs: Logs) -> Any:
+                return tf.logical_and(i < steps, left)
+
+            def body(i: Any, left: Any, logs: Logs) -> tuple[Any, Any, Logs]:
+                element = iterator.get_next_as_optional()
+                left = element.has_value()
+                logs = tf.cond(left, lambda: one(element.get_value()), lambda: logs)
+                self.streamed.assign_add(tf.cast(left, tf.int32))
+                return i + tf.cast(left, tf.int32), left, logs
+
+            zeros = self._zeros(phase, one, iterator.element_spec)
+            start = (tf.constant(0), tf.constant(True), zeros)
+            done, _, logs = tf.while_loop(more, body, start, parallel_iterations=1)
+            return done, logs
+
+        specs = (iterator._type_spec, tf.TensorSpec([], tf.int32))
+        name = self._named(phase, "_stream")
+        done, logs = self.graphs.run(name, run, (iterator, tf.constant(steps)), specs)
+        return int(done), logs
+
+    def _one_by_one(
+        self, phase: str, step: Callable[[Batch], Logs], data: Batch, indices: np.ndarray
+    ) -> Logs:
+        import tensorflow as tf
+
+        logs: Logs = {}
+        for rows in indices:
+            with self._watched(phase):
+                logs = step(tf.nest.map_structure(lambda t, r=rows: tf.gather(t, r), data))
+        return logs
+
+    def _watched(self, phase: str) -> AbstractContextManager[None]:
+        return nullcontext() if self._watch is None else self._watch.eager(phase)
+
+    def _repeat(
+        self,
+        phase: str,
+        step: Callable[[Batch], Logs],
+        batch: Callable[[Any], Batch],
+        steps: Any,
+    ) -> Logs:
+        """Run `step(batch(0))` to `step(batch(steps - 1))` in a graph, and return the last logs."""
+        import tensorflow as tf
+
+        one = tf.function(step, autograph=False)  # Keras traces steps without autograph too
+        first = batch(0)
+        spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), first)
+        _, logs = tf.while_loop(
+            lambda i, logs: i < steps,
+            lambda i, logs: (i + 1, one(batch(i))),
+            (tf.constant(0), self._zeros(phase, one, spec)),
+            parallel_iterations=1,
+        )
+        result: Logs = logs
+        return result
+
+    def _zeros(self, phase: str, step: Any, spec: Any) -> Logs:
+        # the loop's variables need the form of a step's logs before the first step has run
+        import tensorflow as tf
+
+        concrete = self._concrete(phase, step, spec)
+        needless(concrete.graph)
+        zeros: Logs = tf.nest.map_structure(
+            lambda t: tf.zeros([d or 0 for d in t.shape], t.dtype), concrete.structured_outputs
+        )
+        return zeros
+
+    def _concrete(self, phase: str, step: Any, spec: Any) -> Any:
+        def trace() -> Any:
+            return step.get_concrete_function(spec)
+
+        return trace() if self._watch is None else self._watch.traced(self._named(phase), trace)
+
+
+def _open_batch(tree: Any) -> Any:
+    """The form of tensors [n, ...], whatever n is: one trace serves every number of rows."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tree)

@@ -1,0 +1,283 @@
+"""Which classes a file may name, and the making of Keras objects from their configs.
+
+A config names classes and functions by text. Keras looks them up far and wide: in every module of
+its own, among them the layers that run code, read files or load other models, and in everything
+that the process has registered. Here every name in a config is looked up in fixed tables, and every
+value is bounded, before Keras sees it; and Keras works in its safe mode, whatever the process has
+switched on.
+
+Responsible for this list and for what may stand in a config. Not for the file around it (`saving`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer.utils.forms import Malformed, shown
+
+# The modules whose public classes a file may name, and those whose public functions it may. Layers
+# are not among them: a file of ours holds none, since build_model makes the network.
+_CLASSES = (
+    "optimizers",
+    "optimizers.schedules",
+    "losses",
+    "metrics",
+    "initializers",
+    "regularizers",
+    "constraints",
+)
+_FUNCTIONS = ("losses", "metrics", "activations")
+_HELPERS = ("get", "serialize", "deserialize")
+_KEYS = {"module", "class_name", "config", "registered_name"}
+_COUNTS = 100_000  # the most of num_thresholds, num_classes and the like, which take memory
+_ELEMENTS = 1_000_000  # of an array within a config
+_DTYPES = {
+    *("bool", "float16", "float32", "float64", "bfloat16"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+}
+
+
+@contextlib.contextmanager
+def safe_mode() -> Iterator[None]:
+    """Keras' safe mode, also where the process has called enable_unsafe_deserialization."""
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    with SafeModeScope(True):
+        yield
+
+
+class Allowed:
+    """The classes and functions that one load may use.
+
+    Args:
+        owner: the Trainer's class; what its module defines may be named.
+        custom: more classes and functions, by the name that the file has for them.
+
+    Raises:
+        TypeError: `custom` is no dict of classes and functions by name.
+    """
+
+    def __init__(self, owner: type, custom: Mapping[str, Any] | None = None) -> None:
+        custom = {} if custom is None else custom
+        good = isinstance(custom, Mapping) and all(
+            isinstance(name, str) and callable(value) for name, value in custom.items()
+        )
+        if not good:
+            raise TypeError(
+                f"custom_objects={custom!r}: must be a dict of classes and functions by name; "
+                "write custom_objects={'MyLoss': MyLoss}"
+            )
+        self._named = dict(custom)
+        module = sys.modules.get(owner.__module__)
+        self._own = {
+            name: value
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == owner.__module__
+        }
+
+    def __contains__(self, thing: Any) -> bool:
+        """Whether a registered class or function may be used: ours, or the caller's."""
+        ours = str(getattr(thing, "__module__", "")).split(".")[0] == "trainer"
+        return ours or any(thing is each for each in self._custom().values())
+
+    def make(self, config: Any) -> Any:
+        """The Keras object of a config.
+
+        Raises:
+            Malformed: the config names something that is not allowed, or Keras cannot use it.
+        """
+        import keras
+
+        self.check(config)
+        try:
+            with safe_mode():
+                return keras.saving.deserialize_keras_object(
+                    config, custom_objects=self._custom(), safe_mode=True
+                )
+        except Exception as error:
+            name = config.get("class_name") if isinstance(config, dict) else config
+            raise Malformed(f"{shown(name)} cannot be made of its config ({error})") from error
+
+    def check(self, value: Any) -> None:
+        """Refuse a value in which any config, however deep, may not be used.
+
+        Args:
+            value: what JSON holds, or fields made of it; Keras objects in it are left alone.
+
+        Raises:
+            Malformed: it names a class or function that is not allowed, or a number is too large.
+        """
+        if isinstance(value, Mapping):
+            if "class_name" in value:
+                self._check_config(value)
+            else:
+                for each in value.values():
+                    self.check(each)
+        elif isinstance(value, (list, tuple)):
+            for each in value:
+                self.check(each)
+        elif isinstance(value, str):
+            found = _registered(value, {})
+            if found is not None and found not in self:
+                raise self._refusal(value)
+
+    def _custom(self) -> dict[str, Any]:
+        return {**self._own, **self._named}
+
+    def _check_config(self, config: Mapping[Any, Any]) -> None:
+        name, module = config["class_name"], config.get("module")
+        registered, inner = config.get("registered_name"), config.get("config")
+        if not isinstance(name, str):
+            raise Malformed(f"class_name is {shown(name)}; it must be text")
+        for key, value in (("module", module), ("registered_name", registered)):
+            if value is not None and not isinstance(value, str):
+                raise Malformed(f"{key} of {shown(name)} is {shown(value)}; it must be text")
+        more = [key for key in config if key not in _KEYS]
+        if more:
+            raise Malformed(f"the config of {shown(name)} has {shown(more[0])}; we write no such")
+        if name in ("__numpy__", "__tensor__"):
+            _check_array(name, inner)
+            return
+        if name == "function":
+            self._check_function(module, inner, registered)
+            return
+        found = _registered(registered or name, self._custom())
+        if found is not None:
+            if found not in self or not _is_made_from_config(found):
+                raise self._refusal(registered or name)
+        elif not _is_keras_class(module, name) or registered not in (None, name):
+            raise self._refusal(name, module)
+        if inner is not None and not isinstance(inner, dict):
+            raise Malformed(f"config of {shown(name)} is {shown(inner)}; it must be a dict")
+        for key, value in (inner or {}).items():
+            _check_number(name, key, value)
+            self.check(value)
+
+    def _check_function(self, module: Any, name: Any, registered: Any) -> None:
+        if not isinstance(name, str):
+            raise Malformed(f"the name of a function is {shown(name)}; it must be text")
+        found = _registered(name, self._custom())
+        if found is not None:
+            if found not in self:
+                raise self._refusal(name)
+        elif not _is_keras_function(module, name) or registered not in (None, "function", name):
+            raise self._refusal(name, module)
+
+    def check_plugin(self, name: str, registered: type | None) -> None:
+        """Refuse a plugin that is not of this package, unless this load may use it.
+
+        Args:
+            name: of the plugin.
+            registered: its class; None where it belongs to an installed package, which is not even
+                imported unless the caller names the plugin.
+
+        Raises:
+            Malformed: it is neither in the Trainer's module nor among custom_objects.
+        """
+        if name not in self._named and (registered is None or registered not in self):
+            raise self._refusal(name)
+
+    @staticmethod
+    def _refusal(name: str, module: str | None = None) -> Malformed:
+        where = f"{module}.{name}" if module else name
+        if module is not None and module.split(".")[0] in ("keras", "builtins"):
+            return Malformed(f"it names {shown(where)}, which no file may use")
+        last = name.rsplit(">", 1)[-1]
+        last = last if last.isidentifier() else "MyClass"
+        return Malformed(
+            f"it names {shown(where)}, which a file may not use by itself; if it is yours and you "
+            f"trust the file, write load(path, custom_objects={{{shown(name)}: {last}}})"
+        )
+
+
+def _registered(name: str, custom: Mapping[str, Any]) -> Any:
+    """What Keras would take for a name before it looks among its own, or None."""
+    from keras.src.saving.object_registration import get_registered_object
+
+    return get_registered_object(name, custom_objects=dict(custom))
+
+
+def _is_made_from_config(found: Any) -> bool:
+    import keras
+
+    kinds = (
+        keras.optimizers.Optimizer,
+        keras.optimizers.schedules.LearningRateSchedule,
+        keras.losses.Loss,
+        keras.metrics.Metric,
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+    return isinstance(found, type) and issubclass(found, kinds)
+
+
+@functools.cache
+def _keras_names() -> tuple[dict[str, set[str]], dict[str, set[str]], set[str]]:
+    """Of each module the classes and the functions that a file may name; and of each class the
+    forms in which it may stand without a module, as Keras' `get` takes them."""
+    import keras
+
+    classes: dict[str, set[str]] = {}
+    functions: dict[str, set[str]] = {}
+    for place in _CLASSES:
+        content = vars(operator.attrgetter(place)(keras))
+        classes[f"keras.{place}"] = {n for n, v in content.items() if _is_made_from_config(v)}
+    for place in _FUNCTIONS:
+        content = vars(operator.attrgetter(place)(keras))
+        functions[f"keras.{place}"] = {
+            name
+            for name, value in content.items()
+            if callable(value)
+            and not isinstance(value, type)
+            and not name.startswith("_")
+            and name not in _HELPERS
+        }
+    functions["builtins"] = set().union(*functions.values())
+    classes["keras"] = {"Loss", "Metric", "Optimizer", "Initializer", "Regularizer"}
+    plain = {n for names in classes.values() for n in names}
+    return classes, functions, plain | {name.lower() for name in plain}
+
+
+def _is_keras_class(module: str | None, name: str) -> bool:
+    classes, _, plain = _keras_names()
+    return name in plain if module is None else name in classes.get(module, ())
+
+
+def _is_keras_function(module: str | None, name: str) -> bool:
+    return name in _keras_names()[1].get("builtins" if module is None else module, ())
+
+
+def _check_number(owner: str, key: Any, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    limit = _COUNTS if isinstance(key, str) and key.startswith("num_") else 2.0**63
+    # NaN and infinity are numbers of some configs; a whole number must fit what Keras computes in
+    if not (isinstance(value, float) or abs(value) <= limit):
+        raise Malformed(f"{key} of {shown(owner)} is {shown(value)}; the most is {limit:g}")
+
+
+def _check_array(name: str, inner: Any) -> None:
+    if not isinstance(inner, dict) or set(inner) != {"value", "dtype"}:
+        raise Malformed(f"config of {name!r} is {shown(inner)}; it must hold value and dtype")
+    if not isinstance(inner["dtype"], str) or inner["dtype"] not in _DTYPES:
+        raise Malformed(f"dtype of {name!r} is {shown(inner['dtype'])}; it must be of numbers")
+    count, level = 0, [inner["value"]]
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, list):
+                below += item
+            elif not isinstance(item, (bool, int, float)):
+                raise Malformed(f"value of {name!r} holds {shown(item)}; it must hold numbers")
+            elif isinstance(item, int) and abs(item) > 2**63:
+                raise Malformed(f"value of {name!r} holds {shown(item)}, which fits no number")
+        count += len(level)
+        level = below
+    if count > _ELEMENTS:
+        raise Malformed(f"value of {name!r} holds more than {_ELEMENTS:,} numbers")

@@ -1,0 +1,278 @@
+"""Builds, compiles and checks a network.
+
+Responsible for calling build_model with the right precision and seed, adding preprocessing and
+output scaling to its model, and refusing a model that does not fit the data. Not for using the
+network (`network`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from trainer.data import arrays
+from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
+from trainer.data.inputs import Inputs
+from trainer.data.targets import Numbers, Targets
+from trainer.engine.tensorflow.program import Program
+from trainer.models import ModelSpec
+from trainer.network import compile, outputs
+from trainer.network.network import Network, computing_in, has_only_a_step, tensors
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Defaults(Protocol):
+    """The loss and metrics of a task, where none were chosen: see trainer.Task."""
+
+    def default_loss(
+        self, model: keras.Model, spec: ModelSpec, learned: Any, probe: Callable[[], Any]
+    ) -> Any:
+        """The loss, in a form that keras.Model.compile accepts."""
+
+    def default_metrics(self, spec: ModelSpec, learned: Any, loss: Any) -> Any:
+        """The metrics, in a form that keras.Model.compile accepts."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an estimator specifies about its network.
+
+    Attributes:
+        owner: The name of the estimator, for errors.
+        build_model: Builds the model for a ModelSpec.
+        optimizer: Creates an optimizer.
+        loss: Creates the loss, or returns None for the task's default.
+        metrics: Creates metrics, or returns None for the task's defaults.
+        compute_loss: Replaces the loss (see Trainer.compute_loss), or None.
+        defaults: The loss and metrics where none are chosen.
+        ready_made: Whether build_model builds one of the ready-made architectures.
+        run_eagerly: Whether to run steps in Python.
+    """
+
+    owner: str
+    build_model: Callable[[ModelSpec], keras.Model]
+    optimizer: Callable[[], keras.optimizers.Optimizer]
+    loss: Callable[[], Any]
+    metrics: Callable[[], Any]
+    compute_loss: Callable[[Any, Any, Any, Any], Any] | None
+    defaults: Defaults
+    ready_made: bool
+    run_eagerly: bool
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Keras, TensorFlow, NumPy and Python; restore the states of the latter two afterwards.
+
+    Layers get the same initial weights as after keras.utils.set_random_seed(seed).
+    """
+    import keras
+
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        keras.utils.set_random_seed(seed)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def build(
+    recipe: Recipe,
+    inputs: Inputs,
+    targets: Targets,
+    *,
+    precision: str,
+    seed: int,
+    probe: Tree,
+    callbacks: Sequence[Any] = (),
+) -> Network:
+    """Build, compile and check a network.
+
+    Args:
+        recipe: What the estimator specifies about it.
+        inputs: The learned preprocessing of x.
+        targets: The learned encoding of y.
+        precision: The precision that Keras computes in.
+        seed: The seed of initial weights and dropout.
+        probe: A few prepared rows of x to test the model with.
+        callbacks: Callbacks that may change the optimizer.
+
+    Raises:
+        TypeError, ValueError: build_model returned no model, or one that does not fit the data.
+    """
+    import keras
+    from keras.src.random import seed_generator
+
+    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+    dtype = "float64" if precision == "float64" else "float32"
+    with computing_in(precision), seeded(seed):
+        core = recipe.build_model(spec)
+        # Keras creates this generator when a layer without a seed first draws. Create it now, so
+        # that it depends on our seed.
+        seed_generator.global_seed_generator()
+        compile.check_model(core, recipe.owner)
+        transform = inputs.transform(dtype)
+        with compile.state_kept(core):
+            found = _outputs(core, transform, probe, dtype, recipe.owner, spec)
+        if found is not None:
+            outputs.check(core, spec, found)
+
+        def few() -> Any:
+            # Not the user's rows: a loaded Trainer has none, but must choose the same loss.
+            return core(tensors(_noise_like(probe), transform, dtype))
+
+        if recipe.ready_made and spec.task == "regression":
+            core = _in_units_of_y(core, targets)
+        if recipe.compute_loss is not None:
+            compile.replace_loss(core, recipe.compute_loss)
+        loss, metrics = recipe.loss(), recipe.metrics()
+        default = loss is None
+        if default:
+            with compile.state_kept(core):
+                loss = recipe.defaults.default_loss(core, spec, targets, few)
+        if metrics is None:
+            metrics = recipe.defaults.default_metrics(spec, targets, loss)
+        optimizer = recipe.optimizer()
+        for callback in callbacks:
+            if hasattr(callback, "configure_optimizer"):
+                optimizer = callback.configure_optimizer(optimizer)
+        core.compile(
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            run_eagerly=recipe.run_eagerly,
+            jit_compile=False,  # the engine compiles whole chunks, not steps
+        )
+        whole = inputs.whole_model(core, dtype)
+        plain_loss = getattr(core.loss, "plain", None)
+        if whole is core and plain_loss is not None:
+            whole = keras.Model(core.input, core.output, name=core.name)
+        if whole is not core:
+            # Callbacks and users see the whole model: it shares weights and optimizer with the
+            # core, and has a loss that Keras can load without this package.
+            loss = plain_loss or core.loss
+            whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
+            # EarlyStopping infers its mode from the metrics. Set them untracked, as they belong to
+            # the core.
+            vars(whole)["_compile_metrics"] = core._compile_metrics
+    program = Program(core, transform, eager=recipe.run_eagerly)
+    default_loss = default and not compile.computes_own_loss(core)
+    return Network(
+        inputs, targets, spec, precision, core, whole, program, default_loss=default_loss
+    )
+
+
+def rebuild(
+    recipe: Recipe,
+    inputs: Inputs,
+    targets: Targets,
+    *,
+    precision: str,
+    seed: int,
+    callbacks: Sequence[Any] = (),
+) -> Network:
+    """Build the network of an earlier fit again, with new weights and an optimizer like its own.
+
+    Args:
+        recipe, inputs, targets, precision, seed, callbacks: as for `build`.
+    """
+    network = build(
+        recipe,
+        inputs,
+        targets,
+        precision=precision,
+        seed=seed,
+        probe=blank_rows(inputs),
+        callbacks=callbacks,
+    )
+    network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+    return network
+
+
+def blank_rows(inputs: Inputs) -> Tree:
+    dtypes = dict(leaves(inputs.dtypes))
+    if isinstance(inputs.dtypes, str):
+        dtypes = {"x": inputs.dtypes}
+    shaped = map_shapes(_Row, inputs.shapes)
+
+    def rows(name: str, row: _Row) -> np.ndarray:
+        # one zero, shown as often as need be: a file may say any shape, and this takes no memory
+        return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
+
+    return map_named(rows, shaped)
+
+
+class _Row:
+    # wraps a shape so that the tree functions take it for a leaf
+    def __init__(self, shape: tuple[int | None, ...]) -> None:
+        self.shape = shape
+
+
+def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
+    """Rescale the outputs of a model, which are of order 1, to the units of y."""
+    import keras
+
+    if not isinstance(targets, Numbers) or targets.scale is None:
+        return core
+    mean, deviation = targets.scale
+    output = core.outputs[0]
+    # In the dtype of the output, not the policy: float16 is too small for, say, house prices.
+    units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
+    return keras.Model(core.input, units(output), name=core.name)
+
+
+def _noise_like(probe: Tree) -> Tree:
+    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers."""
+    generator = np.random.default_rng(0)
+
+    def one(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind == "f":
+            return generator.normal(size=array.shape).astype(array.dtype)
+        return generator.integers(0, 2, size=array.shape).astype(array.dtype)
+
+    return map_tree(one, probe)
+
+
+def _outputs(
+    core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
+) -> Any:
+    """Return the model's outputs, calling it on the probe if it is not built yet.
+
+    None for a model that defines train_step but no call; its layers are built in training.
+    """
+    if has_only_a_step(core):
+        return None
+    try:
+        declared = outputs.symbolic(core)
+        if declared is not None:
+            _check_symbolic(core.inputs, probe)
+            return declared
+        return core(tensors(probe, transform, dtype))
+    except (ValueError, TypeError) as error:
+        raise compile.misfit(error, owner, spec) from error
+    except Exception as error:
+        if type(error).__module__.startswith(("tensorflow", "keras")):
+            raise compile.misfit(error, owner, spec) from error
+        raise
+
+
+def _check_symbolic(symbolic: Any, probe: Tree) -> None:
+    found = [a.shape[1:] for _, a in arrays.leaves(probe)]
+    expected = [tuple(s.shape[1:]) for s in symbolic]
+    if len(found) != len(expected):
+        raise ValueError(f"the model has {len(expected)} inputs, but x has {len(found)}")
+    if len(found) == 1:
+        want, got = expected[0], found[0]
+        fits = len(want) == len(got) and all(
+            w is None or w == g for w, g in zip(want, got, strict=True)
+        )
+        if not fits and not (want == (*got, 1) or (*want, 1) == got):
+            raise ValueError(f"its input has shape {want}, but the rows of x have {got}")

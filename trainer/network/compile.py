@@ -1,0 +1,351 @@
+"""Optimizer, loss and metrics, to compile a Keras model with.
+
+Responsible for finding Keras objects by name (suggesting similar names for a wrong one), for the
+defaults of each task, and for testing loss and metrics before training. Not for the meaning of a
+model's outputs (`outputs`), or for training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from trainer.data import arrays
+from trainer.data.arrays import Tree, is_shape
+from trainer.models import ModelSpec
+from trainer.network import outputs
+from trainer.network.allowed import safe_mode
+from trainer.utils.checks import did_you_mean
+
+if TYPE_CHECKING:
+    import keras
+
+
+def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
+    """Create a new optimizer.
+
+    Args:
+        value: A name such as "adam", a Keras config, or an optimizer, which is copied because an
+            optimizer belongs to one model.
+        learning_rate: A number or schedule to replace the optimizer's learning rate, or None.
+
+    Raises:
+        ValueError: The name is unknown; the message suggests similar ones.
+        TypeError: The value is of another type.
+    """
+    import keras
+
+    if isinstance(value, keras.optimizers.Optimizer):
+        made = _from_config(value, value.get_config())
+    elif isinstance(value, (str, dict)):
+        made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
+    else:
+        hint = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
+        raise TypeError(
+            f"optimizer={value!r}: must be a name such as 'adam' or a keras.optimizers.Optimizer"
+            + hint
+        )
+    if learning_rate is not None:
+        inner = getattr(made, "inner_optimizer", made)
+        config = inner.get_config()
+        config["learning_rate"] = learning_rate
+        fresh = _from_config(inner, config)
+        if inner is made:
+            return fresh
+        made.inner_optimizer = fresh
+    return made
+
+
+def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
+    with safe_mode():
+        made = value.__class__.from_config(config)
+    # The config does not include the weights excluded from weight decay.
+    names = getattr(value, "_exclude_from_weight_decay_pattern", None)
+    if names is not None:
+        made.exclude_from_weight_decay(var_names=[names.pattern])
+    return made
+
+
+def loss(value: Any) -> Any:
+    """Check a loss, or a structure of losses for several outputs; configs become objects.
+
+    Raises:
+        ValueError: A name is unknown; the message suggests similar ones.
+        TypeError: The value is neither a name, a callable nor a structure of them.
+    """
+    import keras
+
+    if isinstance(value, dict):
+        if "class_name" in value:
+            return _named("loss", value, keras.losses.get, keras.losses.Loss)
+        return {k: loss(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [loss(v) for v in value]
+    if isinstance(value, str):
+        _named("loss", value, keras.losses.get, keras.losses.Loss)
+        return value
+    if value is None or callable(value):
+        return value
+    raise TypeError(f"loss={value!r}: must be a name such as 'mse', a Keras loss or a function")
+
+
+def metrics(value: Any) -> Any:
+    """Check metrics; metric objects are copied, because their state belongs to one model.
+
+    Raises:
+        ValueError: A name is unknown; the message suggests similar ones.
+        TypeError: A value is not a metric, or a single name instead of a list.
+    """
+    import keras
+
+    def one(metric: Any) -> Any:
+        if isinstance(metric, str):
+            if metric not in ("accuracy", "acc", "crossentropy", "ce"):
+                _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
+            return metric
+        if isinstance(metric, keras.metrics.Metric):
+            return _copied(metric)
+        if isinstance(metric, (list, tuple)):
+            return [one(m) for m in metric]
+        if isinstance(metric, dict):
+            return {k: one(m) for k, m in metric.items()}
+        if callable(metric):
+            return metric
+        raise TypeError(
+            f"metrics=[{metric!r}]: must be names such as 'accuracy', functions or "
+            "keras.metrics.Metric objects"
+        )
+
+    if isinstance(value, str):
+        raise TypeError(f"metrics={value!r}: must be a list; write metrics=[{value!r}]")
+    return None if value is None else one(value)
+
+
+def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
+    # Not from the config, which is incomplete even for some Keras metrics.
+    made = object.__new__(type(metric))
+    vars(made).update(copy.deepcopy(vars(metric), {id(metric): made}))
+    return made
+
+
+_SINGULAR = {"metrics": "metric"}
+
+
+def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any:
+    import keras
+
+    try:
+        with safe_mode():
+            found = get(value)
+    except (ValueError, TypeError) as error:
+        module = {
+            "optimizer": keras.optimizers,
+            "loss": keras.losses,
+            "metrics": keras.metrics,
+        }[field]
+        known = [
+            name
+            for name in vars(module)
+            if not name.startswith("_")
+            and name not in ("get", "serialize", "deserialize", "schedules", "legacy")
+            and (
+                not isinstance(getattr(module, name), type) or issubclass(vars(module)[name], base)
+            )
+        ]
+        raise ValueError(
+            f"{field}={value!r}: Keras has no such {_SINGULAR.get(field, field)}; "
+            f"{did_you_mean(value if isinstance(value, str) else value.get('class_name'), known)}"
+        ) from error
+    return found
+
+
+def crossentropy(
+    model: keras.Model, spec: ModelSpec, kinds: dict[str, str], one_hot: bool, probe: Any
+) -> Any:
+    """Return the default loss of a classifier, or one per output, according to the model's outputs.
+
+    Binary crossentropy for multi-label outputs and for a single unit; otherwise (sparse)
+    categorical crossentropy. With from_logits=True if the outputs are logits.
+
+    Args:
+        model: The built model.
+        spec: The spec that it was built for.
+        kinds: `Labels.kind` of each output.
+        one_hot: Whether targets are one-hot rows.
+        probe: Returns the model's outputs for a few rows.
+    """
+    import keras
+
+    exclusive = {name: kind != "multilabel" for name, kind in kinds.items()}
+    logits = outputs.are_logits(model, spec, probe, exclusive)
+    made = outputs.symbolic(model)
+    widths = outputs.named(model, spec, probe() if made is None else made)
+
+    def one(name: str) -> Any:
+        if not exclusive[name] or widths[name].shape[-1] == 1:
+            return keras.losses.BinaryCrossentropy(from_logits=logits[name])
+        kind = (
+            keras.losses.CategoricalCrossentropy
+            if one_hot
+            else keras.losses.SparseCategoricalCrossentropy
+        )
+        return kind(from_logits=logits[name])
+
+    return arrays.map_named(lambda name, _: one(name), spec.n_outputs, "")
+
+
+def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
+    """Return the default metric of each output of a classifier, always named accuracy.
+
+    Keras' "accuracy" treats multi-label rows as one class, and logits as probabilities.
+
+    Args:
+        kinds: `Labels.kind` of each output.
+        loss: The loss, or one per output.
+        widths: The output widths, in the structure of y.
+    """
+    import keras
+
+    losses = dict(arrays.leaves(loss, ""))
+
+    def one(name: str, _: int) -> Any:
+        own = losses.get(name, loss)
+        binary = kinds[name] == "multilabel" or type(own).__name__.startswith("Binary")
+        if not binary:
+            return ["accuracy"]
+        threshold = 0.0 if getattr(own, "from_logits", False) else 0.5
+        each = keras.metrics.binary_accuracy
+        return [keras.metrics.MeanMetricWrapper(each, name="accuracy", threshold=threshold)]
+
+    return arrays.map_named(one, widths, "")
+
+
+def computes_own_loss(model: keras.Model) -> bool:
+    """Return whether the model computes its own loss, in train_step or compute_loss."""
+    import keras
+
+    return "compute_loss" in vars(model) or any(
+        getattr(type(model), hook) is not getattr(keras.Model, hook)
+        for hook in ("compute_loss", "train_step")
+    )
+
+
+def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], Any]) -> None:
+    """Make the model compute its loss with a function of (x, y, y_pred, sample_weight)."""
+
+    def compute_loss(
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return function(x, y, y_pred, sample_weight)
+
+    model.compute_loss = compute_loss
+
+
+@contextlib.contextmanager
+def state_kept(model: keras.Model) -> Iterator[None]:
+    """Restore the model's state after a test call, so that fit starts as it does in Keras."""
+    import keras
+
+    from trainer.state.own_state import kept_variables
+
+    # Keras does not include the states of recurrent layers in the variables.
+    states = [getattr(layer, "states", None) for layer in model._flatten_layers()]
+    kept = [*model.non_trainable_variables, *keras.tree.flatten(states)]
+    before = [(v, v.numpy()) for v in kept if isinstance(v, keras.Variable)]
+    own = [(held, held.value) for held in kept_variables(model)]
+    try:
+        yield
+    finally:
+        for held, value in own:
+            held.assign(value)
+        for variable, value in before:
+            variable.assign(value)
+
+
+def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> None:
+    """Check that loss and metrics fit the targets, by computing them on a few rows.
+
+    Skipped if the model computes its own loss or metrics, which may require full batches.
+
+    Args:
+        model: The compiled model; its metrics are reset.
+        fields: Loss and metrics as given by the user; None for those not to test.
+        x: A few rows as tensors, as the model receives them.
+        y: Their targets.
+
+    Raises:
+        ValueError: One cannot be computed; the message has the field, its value and the shapes.
+    """
+    import keras
+    import tensorflow as tf
+
+    own = computes_own_loss(model) or (
+        type(model).compute_metrics is not keras.Model.compute_metrics
+    )
+    if own or all(value is None for value in fields.values()):
+        return
+    y_pred = model(x, training=False)
+    tries = {
+        "loss": lambda: model.compute_loss(x=x, y=y, y_pred=y_pred),
+        "metrics": lambda: model.compute_metrics(x, y, y_pred),
+    }
+    for field, value in fields.items():
+        if value is None:
+            continue
+        try:
+            tries[field]()
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
+                f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
+                "for the default"
+            ) from error
+    model.reset_metrics()
+
+
+def _shapes(tree: Tree) -> str:
+    def shown(leaf: Any) -> str:
+        return f"(n, {', '.join(map(str, leaf.shape[1:]))})" if len(leaf.shape) > 1 else "(n,)"
+
+    return ", ".join(f"{name} {shown(leaf)}".strip() for name, leaf in arrays.leaves(tree, ""))
+
+
+def _reason(error: Exception) -> str:
+    # The first line, without the names of nodes and operations in TensorFlow's errors.
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(getattr(error, "message", "") or error)).strip()
+    return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
+
+
+def check_model(model: Any, owner: str) -> None:
+    """Check that build_model returned a Keras model.
+
+    Raises:
+        TypeError: It did not.
+    """
+    import keras
+
+    if model is None:
+        raise TypeError(
+            f"{owner}.build_model returned None: it must return a keras.Model; is `return` missing?"
+        )
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"{owner}.build_model returned a {type(model).__name__}: it must return a keras.Model"
+        )
+
+
+def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
+    """Return the error for a model that does not accept its inputs."""
+    shape = spec.input_shape
+    shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
+    return ValueError(
+        f"{owner}.build_model: the model does not accept x of shape {shown}; start it with "
+        f"keras.Input(spec.input_shape) ({_reason(error)})"
+    )

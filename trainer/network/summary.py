@@ -1,0 +1,70 @@
+"""The text of Trainer.summary.
+
+Not for plots (`plots`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainer.data import arrays
+from trainer.data.arrays import map_shapes
+from trainer.utils.text import printable
+
+if TYPE_CHECKING:
+    from trainer.history import History
+    from trainer.network.network import Network
+
+
+def describe(owner: str, network: Network, history: History, seed: int) -> str:
+    """Describe inputs, outputs, optimizer, decisions, the last epoch, and the model's layers.
+
+    Args:
+        owner: The name of the estimator's class.
+        network: The trained network.
+        history: The history of the training.
+        seed: The seed of the training.
+    """
+    lines: list[str] = []
+    network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    entries = {
+        "class": owner,
+        "inputs": _inputs(network),
+        "outputs": _outputs(network),
+        "optimizer": f"{network.core.optimizer.name}, learning rate "
+        f"{float(network.core.optimizer.learning_rate):g}",
+        "precision": f"{network.precision}, seed {seed}",
+    }
+    if network.decisions is not None:
+        entries["decisions"] = str(network.decisions)
+    records = history.records
+    if records:
+        last = records[-1]
+        shown = "  ".join(f"{printable(k)} {v:.4g}" for k, v in last.items() if k not in ("epoch",))
+        entries[f"epoch {last['epoch']:.0f}"] = shown
+    width = max(map(len, entries))
+    head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in entries.items())
+    return printable("\n".join([head, *lines]), lines=True)
+
+
+def _inputs(network: Network) -> str:
+    inputs = network.inputs
+    if inputs.table is not None:
+        kinds = [c["kind"] for c in inputs.table.columns]
+        return (
+            f"table of {kinds.count('number')} numeric and {kinds.count('category')} categorical "
+            f"columns, encoded as {inputs.shapes[0]} values"
+        )
+    shapes: list[Any] = []
+    map_shapes(lambda s: shapes.append(s), inputs.shapes)
+    names = [n for n, _ in arrays.leaves(inputs.dtypes)]
+    scaled = [
+        f"{n} {s}{' normalised' if n in inputs.scaling else ''}"
+        for n, s in zip(names, shapes, strict=True)
+    ]
+    return ", ".join(scaled)
+
+
+def _outputs(network: Network) -> str:
+    widths = [w for _, w in arrays.leaves(network.spec.n_outputs, "y")]
+    return f"{network.spec.task}, width {', '.join(map(str, widths))}"

@@ -1,0 +1,645 @@
+"""The run directory: what a fit with the field run_dir leaves behind, and goes on from.
+
+Responsible for who may use the folder, for whether a fit begins, resumes, gets a finished run back
+or is refused, and for the files in it. Not for the state of a training (`keeping`).
+
+    config.json       fields, decisions, seed, data, command line, commit
+    environment.json  versions and machine
+    history.csv       one row an epoch
+    run.log           what happened when
+    checkpoints/      the state to go on from, and what the checkpoint plugin keeps
+    model.keras       the trained model, once the run is finished
+    plots/            learning curves
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import datetime
+import io
+import json
+import os
+import platform
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer import saving
+from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
+from trainer.state import callback_state
+from trainer.state.state_file import BadState, StateFolder
+from trainer.utils import forms
+from trainer.utils.files import append, no_link, write_whole
+from trainer.utils.forms import Malformed
+from trainer.utils.text import printable
+
+if TYPE_CHECKING:
+    from trainer.history import History
+    from trainer.runs.checkpointing import State
+
+FORMAT = 1
+# Fields that a resumed run may change: they do not take part in the numbers.
+FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "keras-trainer")
+STATUSES = ("unfinished", "stopped", "finished")
+_CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
+# What a run writes in its folder, but for the states: none of these may be a link.
+_WRITTEN = (
+    "config.json",
+    "environment.json",
+    "history.csv",
+    "run.log",
+    "model.keras",
+    "checkpoints",
+    "plots",
+    "plots/curves.png",
+)
+_VARIABLES = ("TF_", "XLA_", "OMP_", "CUDA_", "KERAS_")
+
+
+class RunError(ValueError):
+    """A folder that this fit must not use; the message says why, and what to write instead."""
+
+
+class Run:
+    """A run directory in use by this process.
+
+    Attributes:
+        path: the folder, absolute and without links.
+        found: the state to resume from, or None.
+        seed: that of the run.
+        states: where states are saved.
+        model: the content of model.keras of a finished run that is to be given back as it is;
+            otherwise None.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path = path
+        self.seed = seed
+        self.found: State | None = None
+        self.states: StateFolder
+        self.model: bytes | None = None
+        self._lock: Hold | None = None
+        self._lost = False
+
+    @classmethod
+    def open(
+        cls,
+        run_dir: str | Path,
+        description: dict[str, Any],
+        resume: bool | str,
+        seed: int,
+        *,
+        own_seed: bool,
+    ) -> Run:
+        """Take the folder of the field run_dir, for a new run, to resume one, or to give one back.
+
+        Args:
+            run_dir: the folder.
+            description: the name of the estimator's class ("class"), its fields ("fields"), and
+                the fingerprints of training and validation data ("data"), as JSON.
+            resume: as of Trainer.fit.
+            seed: for a new run.
+            own_seed: whether an earlier run keeps its own seed: random_state is not a number.
+
+        Raises:
+            RunError: another process holds it, it holds a run that differs, or it has a link in
+                the place of a file of ours.
+            BadState: no state in it is whole.
+        """
+        # at once: a callback may change the current folder, and a link may come to lead elsewhere
+        path = Path(os.path.realpath(run_dir))
+        _refuse_links(path)
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"run_dir={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
+                "folder that does not exist yet, in one where you may write"
+            ) from error
+        run = cls(path, seed)
+        run._hold()
+        try:
+            run._begin(description, resume, own_seed)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _hold(self) -> None:
+        try:
+            self._lock = Hold(self.path)
+        except InUse as error:
+            raise RunError(
+                f"run_dir={str(self.path)!r}: {error}; wait for it, or write another run_dir"
+            ) from None
+        except CannotLock as error:
+            raise RunError(f"run_dir={str(self.path)!r}: {error}") from error
+
+    def _begin(self, description: dict[str, Any], resume: bool | str, own_seed: bool) -> None:
+        earlier = _read_config(self.path)
+        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as it is read back
+        if earlier is None:
+            if resume is True:
+                raise RunError(
+                    f"resume=True: there is no run in {str(self.path)!r}; write resume='auto' to "
+                    "begin one"
+                )
+            identity = secrets.token_hex(8)
+        else:
+            # one that ended before its first epoch, by a refused field for instance, has nothing
+            # to lose; it stays the same run, whose files plugins may have begun already
+            if earlier["status"] == "finished" or self._trained():
+                self._check(earlier, config, resume)
+            for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
+                for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
+                    with contextlib.suppress(OSError):  # it is only in the way
+                        left.unlink(missing_ok=True)
+            identity = earlier["run"]
+            if own_seed:
+                self.seed = earlier["seed"]
+        try:
+            self.states = StateFolder(self.path / "checkpoints", identity, self.held)
+        except OSError as error:
+            raise RunError(
+                f"run_dir={str(self.path)!r}: its folder checkpoints cannot be read "
+                f"({error.strerror}), and the states in it would be overwritten; make it readable, "
+                "or write another run_dir"
+            ) from error
+        self._config = config | {
+            "run": identity,
+            "seed": self.seed,
+            "status": "unfinished",
+            "command": sys.argv,
+            "commit": _commit(),
+            "begun": earlier["begun"] if earlier else _now(),
+        }
+        if earlier is not None and earlier["status"] == "finished" and not _longer(earlier, config):
+            self._open_finished()
+        elif earlier is not None:
+            self.found = self._last_state()
+            if self.found is None and earlier["status"] != "unfinished":
+                warnings.warn(
+                    f"{self.path / 'checkpoints'}: the states of the run are gone; it is trained "
+                    "from the beginning",
+                    stacklevel=4,
+                )
+        if self.model is not None:
+            self.log("is finished: given back as it is")
+            return
+        if earlier is not None:
+            self._warn_of_versions()
+        self._go_on()
+
+    def _open_finished(self) -> None:
+        """Find what a finished run is given back from: its model, or else its last state."""
+        path = self.path / "model.keras"
+        try:
+            content = path.read_bytes()
+            saving.history_of(content)
+            self.model = content
+        except FileNotFoundError:
+            pass  # that of a trial, or somebody deleted it: the last state comes to the same
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{path}: cannot be used ({error}); the last state is", stacklevel=5)
+        try:
+            self.found = self._last_state()
+        except BadState as error:
+            if self.model is None:
+                raise
+            warnings.warn(f"{error}; its callbacks do not have their state back", stacklevel=5)
+        if self.model is None and self.found is None:
+            raise RunError(
+                f"run_dir={str(self.path)!r}: holds a finished run of which neither model.keras "
+                "nor a state is there; delete the folder to train it anew, or write another "
+                "run_dir"
+            )
+
+    def _last_state(self) -> State | None:
+        found = self.states.last()
+        if found is not None and "position" not in found[0]:
+            raise BadState(f"run_dir={str(self.path)!r}: its state is that of no training")
+        return found
+
+    def refuse_model(self, error: Exception) -> None:
+        """Finish the run again from its last state: its model.keras cannot be used.
+
+        Raises:
+            RunError: there is no state.
+        """
+        said = f"{str(self.path / 'model.keras')!r} cannot be used ({error})"
+        if self.found is None:
+            raise RunError(
+                f"run_dir={str(self.path)!r}: {said}, and no state of the run is there; delete the "
+                "folder to train it anew, or write another run_dir"
+            ) from error
+        warnings.warn(f"{said}; the run is finished again from its last state", stacklevel=5)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Mark the run as unfinished, to begin it or to resume from the state that was found."""
+        self.model = None
+        place = "" if self.found is None else _place(self.found[0]["position"])
+        self.log(f"goes on from {place}" if place else "begins")
+        self._write("config.json", self._config)
+        self._write("environment.json", environment())
+
+    def _trained(self) -> bool:
+        kept = (self.path / "checkpoints").glob("*.*")
+        return (self.path / "history.csv").exists() or any(
+            path.suffix in (".safetensors", ".keras") for path in kept
+        )
+
+    def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
+        where = f"run_dir={str(self.path)!r}"
+        finished = earlier["status"] == "finished"
+        kind = {"finished": "a finished run", "stopped": "a run that was stopped"}
+        holds = f"{where} holds {kind.get(earlier['status'], 'an unfinished run')}"
+        if resume is False:
+            then = "get it back" if finished else "go on with it"
+            raise RunError(
+                f"resume=False: {holds}; write resume='auto' to {then}, or another run_dir"
+            )
+        changes = differences(earlier, config)
+        only_longer = _longer(earlier, config) and all(c.startswith("epochs ") for c in changes)
+        if not changes or (resume is True and only_longer):
+            return
+        ways = ["Set these back to " + ("have it as it is" if finished else "go on with it")]
+        if only_longer:
+            ways.append(f"write resume=True to train it to {config['fields']['epochs']} epochs")
+        elif finished:
+            file = str(self.path / "model.keras")
+            ways.append(f"load it with {earlier['class']}.load({file!r})")
+        raise RunError(
+            f"{holds} that differs from this one: {'; '.join(changes)}. "
+            f"{', '.join([*ways, 'or write another run_dir'])}"
+        )
+
+    def _warn_of_versions(self) -> None:
+        earlier = _earlier_packages(self.path / "environment.json")
+        now = environment()["packages"]
+        changed = [
+            f"{name} {earlier.get(name)} is now {version}"
+            for name, version in now.items()
+            if earlier.get(name) != version
+        ]
+        if changed:
+            warnings.warn(
+                f"{self.path}: {', '.join(changed)}; the run may not go on to the bit",
+                stacklevel=4,
+            )
+
+    def decided(self, text: str) -> None:
+        """Add to the configuration what "auto" came to."""
+        self._config["decisions"] = text
+        self._write("config.json", self._config)
+
+    def log(self, line: str) -> None:
+        """Add a line to run.log, with the time."""
+        if not self.held():
+            return
+        with self._tried("run.log"):
+            append(self.path / "run.log", f"{_now()}  {printable(line)}\n")
+
+    def held(self) -> bool:
+        """Whether the folder is still this run's; warns once where it is no longer.
+
+        Training goes on then, and nothing is written: an error would throw away what was trained,
+        and writing on would mix two runs or leave half a folder.
+        """
+        if self._lock is None or self._lost:
+            return not self._lost
+        try:
+            self._lock.check()
+        except LockLost as error:
+            self._lost = True
+            warnings.warn(
+                f"run_dir={str(self.path)!r}: {error}. Nothing more is written to it, and training "
+                "goes on unsaved: the model will be in this process only; keep it with "
+                "save('model.keras') after fit",
+                stacklevel=3,
+            )
+            return False
+        except OSError:
+            return True  # the disk does not answer; whoever writes will say so
+        return True
+
+    def may_write(self, path: Path) -> bool:
+        """Whether a plugin may write to a path now: see Session.may_write."""
+        if not path.is_relative_to(self.path):
+            return True
+        if not self.held():
+            return False
+        try:
+            no_link(path)
+        except OSError as error:
+            warnings.warn(f"{path}: not written ({error.strerror})", stacklevel=4)
+            return False
+        return True
+
+    def finish(
+        self, history: History, save: Callable[[Path], Any], stopped_by: str | None = None
+    ) -> None:
+        """Write the model and the learning curves, and mark the run as finished.
+
+        A kill before any of these is made good by the same call: it resumes from the last state,
+        trains nothing, and finishes.
+
+        Args:
+            history: of the training.
+            save: writes the fitted estimator to a file.
+            stopped_by: the plugin that stopped it before its end, or None. The same call of fit
+                resumes such a run.
+        """
+        self.history(history)
+        try:
+            if not _state_alone.get():
+                self._save_model(save)
+                if len(history):
+                    self._draw(history)
+            self._mark("finished" if stopped_by is None else "stopped", stopped_by)
+        except OSError:
+            if self.held():
+                raise
+        ended = "finished" if stopped_by is None else f"stopped by {stopped_by}"
+        self.log(f"{ended} after {len(history)} epochs")
+
+    def stop(self, signal_name: str) -> None:
+        """Mark the run as stopped by a signal; the same call of fit resumes it."""
+        self.states.wait()
+        try:
+            self._mark("stopped", signal_name)
+        except OSError as error:  # the signal matters more, and the state is saved
+            warnings.warn(f"{self.path / 'config.json'}: not written ({error})", stacklevel=3)
+
+    def _mark(self, status: str, stopped_by: str | None) -> None:
+        self._config |= {"status": status}
+        if stopped_by is not None:
+            self._config["stopped_by"] = stopped_by
+        self._write("config.json", self._config)
+
+    def _save_model(self, save: Callable[[Path], Any]) -> None:
+        if self.held():
+            no_link(self.path / "model.keras")
+            save(self.path / "model.keras")
+
+    def _draw(self, history: History) -> None:
+        import matplotlib.pyplot as plt
+
+        picture = io.BytesIO()
+        figure: Any = np.ravel(history.plot())[0].figure
+        figure.savefig(picture, format="png", dpi=120)
+        plt.close(figure)  # it is in the folder, not in the notebook
+        if self.held():
+            (self.path / "plots").mkdir(exist_ok=True)
+            file = self.path / "plots" / "curves.png"
+            write_whole(file, picture.getvalue(), follow_links=False)
+
+    def history(self, history: History) -> None:
+        """Write history.csv."""
+        if not self.held():
+            return
+        with self._tried("history.csv"):
+            no_link(self.path / "history.csv")
+            history.to_csv(self.path / "history.csv")
+
+    def close(self) -> None:
+        """Wait until the state is written, and leave the folder to others."""
+        if hasattr(self, "states"):
+            self.states.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def _tried(self, name: str) -> Iterator[None]:
+        """What is only read by people ends no training when the disk is full."""
+        try:
+            yield
+        except OSError as error:
+            if not self.held():
+                return  # that has been said
+            warnings.warn(f"{self.path / name}: not written ({error})", stacklevel=4)
+
+    def _write(self, name: str, content: Any) -> None:
+        if self.held():
+            text = json.dumps(content, indent=1) + "\n"
+            write_whole(self.path / name, text.encode(), follow_links=False)
+
+
+_state_alone = contextvars.ContextVar("state_alone", default=False)
+
+
+@contextlib.contextmanager
+def state_alone() -> Iterator[None]:
+    """Within it, a finished run keeps its state to go on from, without a model or pictures.
+
+    The trials of a search are such runs: there are many, and most are looked at never again.
+    """
+    token = _state_alone.set(True)
+    try:
+        yield
+    finally:
+        _state_alone.reset(token)
+
+
+def finished_epochs(path: Path) -> int | None:
+    """The epochs of a run in a folder that ended by itself; None if there is none.
+
+    It is finished, or a plugin stopped it; not a signal, after which it is to be resumed.
+    """
+    try:
+        config = _read_config(path)
+    except RunError:
+        return None  # a fit there says what is wrong with it
+    if config is None:
+        return None
+    stopped = config["status"] == "stopped"
+    by_plugin = stopped and config.get("stopped_by") not in signal.Signals.__members__
+    if config["status"] != "finished" and not by_plugin:
+        return None
+    return int(config["fields"]["epochs"])
+
+
+def _longer(earlier: dict[str, Any], now: dict[str, Any]) -> bool:
+    before, after = (c["fields"].get("epochs") for c in (earlier, now))
+    return isinstance(before, int) and isinstance(after, int) and after > before
+
+
+def _refuse_links(path: Path) -> None:
+    for name in _WRITTEN:
+        if (path / name).is_symlink():
+            raise RunError(
+                f"run_dir={str(path)!r}: {name} in it is a link to "
+                f"{os.readlink(path / name)!r}, and nothing is read or written through it; remove "
+                "the link, or write another run_dir"
+            )
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What two configurations differ in, as "name was this, is that"."""
+    found = []
+    if earlier["class"] != now["class"]:
+        found.append(f"the class was {earlier['class']}, is {now['class']}")
+    before, after = (_flat(c["fields"], FREE) | _flat(c["data"], ()) for c in (earlier, now))
+    for name in dict.fromkeys([*before, *after]):
+        a, b = before.get(name), after.get(name)
+        if a != b:
+            found.append(f"{name} was {a!r}, is {b!r}")
+    return found
+
+
+def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name in ("training", "validation") and isinstance(value, dict):
+            flat |= {f"{name} {leaf}": text for leaf, text in value.items()}
+        elif name not in without:
+            flat[name] = value
+    return flat
+
+
+def described(value: Any) -> Any:
+    """A field's value as JSON, for reading and for comparing; not for making it again."""
+    try:
+        return _without_numbers(saving.to_json(value))
+    except TypeError:
+        pass
+    if isinstance(value, (list, tuple)):
+        return [described(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): described(v) for k, v in value.items()}
+    if hasattr(value, "on_train_begin") and not hasattr(value, "get_params"):
+        # not the objects' attributes: those count while a fit goes on
+        made_with = {n: getattr(value, n) for n in callback_state.stock_parameters(value)}
+        if "min_delta" in made_with:  # Keras turns its sign where less is better
+            made_with["min_delta"] = abs(made_with["min_delta"])
+        shown = {n: described(v) for n, v in made_with.items() if n not in ("verbose", "filepath")}
+        return {"class": type(value).__name__, **shown}
+    if hasattr(value, "get_params"):
+        return {"class": type(value).__name__, **described(value.get_params(deep=False))}
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _without_numbers(form: Any) -> Any:
+    """The same without the numbers that Keras adds to names, as in adam_3: they count objects."""
+    if isinstance(form, list):
+        return [_without_numbers(v) for v in form]
+    if not isinstance(form, dict):
+        return form
+    name = form.get("name")
+    new = {"name": re.sub(r"_\d+$", "", name)} if isinstance(name, str) else {}
+    return {k: _without_numbers(v) for k, v in form.items()} | new
+
+
+def environment() -> dict[str, Any]:
+    """Versions of what decides the numbers, and the machine."""
+    import psutil
+
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "packages": found,
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "variables": {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)},
+    }
+
+
+def _read_config(folder: Path) -> dict[str, Any] | None:
+    """The config.json of a run, or None where there is none.
+
+    Raises:
+        RunError: it cannot be read, or no run wrote it.
+    """
+    where = f"run_dir={str(folder)!r}: "
+    try:
+        config: dict[str, Any] = forms.mapping("its content", forms.read(folder / "config.json"))
+        newer = forms.whole("format", config.get("format"), 1)
+        if newer > FORMAT:
+            raise RunError(
+                f"{where}its config.json has format {newer}, and this version reads up to "
+                f"{FORMAT}; install the version of trainer that wrote it, or a newer one"
+            )
+        _check_config(config)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(
+            f"{where}its config.json cannot be read ({error.strerror}); make it readable, or write "
+            "another run_dir"
+        ) from error
+    except Malformed as error:
+        raise RunError(
+            f"{where}its config.json is none that a run wrote: {error}; write another run_dir, or "
+            "delete the folder"
+        ) from error
+    return config
+
+
+def _earlier_packages(path: Path) -> dict[str, str]:
+    """The versions in environment.json; none where it is not what a run wrote."""
+    try:
+        content = forms.mapping(path.name, forms.read(path), ("packages",))
+        packages: dict[str, str] = forms.mapping("packages", content["packages"])
+        for name, version in packages.items():
+            forms.text(name, version)
+    except (OSError, Malformed):
+        return {}
+    return packages
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """What config.json must hold for a run to go on with it.
+
+    Raises:
+        Malformed: it holds something else; the message names the entry.
+    """
+    forms.mapping("its content", config, sorted(_CONFIG))
+    for name in ("class", "begun"):
+        forms.text(name, config[name])
+    if not re.fullmatch(r"[0-9a-f]{16}", forms.text("run", config["run"])):
+        raise forms.wrong("run", config["run"], "16 letters and digits")
+    forms.text("status", config["status"], STATUSES)
+    forms.whole("seed", config["seed"], 0, 2**32 - 1)
+    fields = forms.mapping("fields", config["fields"], ("epochs",))
+    forms.whole("fields: epochs", fields["epochs"], 1)
+    for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():
+        if part is not None:
+            forms.mapping(f"data: {name}", part)
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _place(position: dict[str, Any]) -> str:
+    within = f", step {position['step']}" if position["step"] else ""
+    return f"epoch {position['epoch'] + 1}{within}"
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,79 @@
+"""Fingerprints of data: whether a run goes on with the rows that it began with.
+
+Responsible for a short text that changes when the data do. Not for what is done then (`runs`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from trainer.data import arrays
+from trainer.data.preparation import Rows
+from trainer.data.streams import Stream
+
+MOST_BYTES = 2**28  # of an array that are looked at; of a larger one, rows spread over it
+PIECES = 64
+
+
+def of(data: Rows | Stream | None) -> dict[str, str] | None:
+    """What identifies data: of rows a digest of every array, of a stream its form alone.
+
+    The rows of a stream are not read: it may be endless work, and come out in another order each
+    time. Of an array larger than 256 MiB, 64 pieces spread over it are looked at.
+
+    Returns:
+        {"x": ..., "y": ...} with the names that errors use; None for no data.
+    """
+    if data is None:
+        return None
+    if isinstance(data, Stream):
+        return {"stream": f"{data.dataset.element_spec!r}, {data.steps} batches"}
+    found = {}
+    parts: dict[str, Any] = {"x": data.x, "y": data.y, "sample_weight": data.weight}
+    for name, value in parts.items():
+        if value is None:
+            continue
+        if isinstance(value, list) and not arrays.is_nested(value):
+            value = np.asarray(value)
+        for leaf, array in arrays.leaves(value, name):
+            if hasattr(array, "iloc"):
+                found[leaf] = f"table of {len(array)} rows, {_table(array)}"
+            else:
+                array = np.asanyarray(array)
+                found[leaf] = f"{array.dtype} {list(array.shape)}, {_array(array)}"
+    return found
+
+
+def _array(array: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    if array.dtype.kind in "OUS":
+        for value in array.ravel():
+            digest.update(repr(value).encode() + b"\0")
+        return digest.hexdigest()[:16]
+    rows = len(array) if array.ndim else 1
+    if array.nbytes <= MOST_BYTES or rows < PIECES:
+        pieces = [slice(i, i + 65_536) for i in range(0, rows, 65_536)]
+    else:
+        each = max(1, MOST_BYTES * rows // array.nbytes // PIECES)
+        starts = np.linspace(0, rows - each, PIECES).astype(int)
+        pieces = [slice(start, start + each) for start in starts]
+    for piece in pieces:
+        digest.update(np.ascontiguousarray(array[piece] if array.ndim else array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _table(table: Any) -> str:
+    import pandas as pd
+
+    frame = table.to_frame() if table.ndim == 1 else table
+    digest = hashlib.sha256(repr(list(frame.columns)).encode())
+    for i in range(frame.shape[1]):
+        column = frame.iloc[:, i]
+        if column.dtype == object:  # may hold what pandas cannot hash, lists say
+            digest.update(_array(column.to_numpy()).encode())
+        else:
+            digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]

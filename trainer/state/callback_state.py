@@ -1,0 +1,208 @@
+"""The state of callbacks: what of a callback a resumed run must have back.
+
+Responsible for telling the plain values among a callback's attributes, and for giving them back.
+Works on any Keras callback: EarlyStopping and ReduceLROnPlateau count in plain attributes. Not for
+writing them to a file (`plain`, `statefile`).
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from trainer.state import plain
+
+# What Keras sets on every callback, and what describes a fit rather than its progress; CSVLogger
+# looks into its file for append_header, at the beginning of each.
+_OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
+# A function that a callback of Keras' finds when it has seen the first logs; None until then.
+_LEARNT = {"monitor_op"}
+
+
+def state_of(callback: Any) -> dict[str, Any]:
+    """The state of any Keras callback: its own state_dict, or its plain attributes."""
+    own = getattr(callback, "state_dict", None)
+    found: dict[str, Any] = own() if callable(own) else plain_attributes(callback)
+    return found
+
+
+def restore(callback: Any, state: dict[str, Any]) -> None:
+    """Give a callback the state that `state_of` took from one like it.
+
+    Raises:
+        ValueError: it is the state of something else.
+    """
+    own = getattr(callback, "load_state_dict", None)
+    if not isinstance(state, dict):
+        raise ValueError(f"the state of {type(callback).__name__} is no dict")
+    try:
+        if callable(own):
+            own(state)
+        else:
+            set_attributes(callback, state)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ValueError(
+            f"{type(callback).__name__} cannot resume from its state ({error!r})"
+        ) from error
+
+
+def entry(state: dict[str, Any], name: str, *kinds: type | None) -> Any:
+    """What a state has under a name, of one of these types; None stands for itself.
+
+    Raises:
+        ValueError: it has something else there, or nothing.
+    """
+    value = state.get(name, "nothing")
+    if not any(value is None if kind is None else isinstance(value, kind) for kind in kinds):
+        raise ValueError(f"{name} is {str(value)[:80]!r}")
+    return value
+
+
+def arrays(state: dict[str, Any], name: str) -> list[np.ndarray]:
+    """The list of arrays that a state has under a name.
+
+    Raises:
+        ValueError: it has something else there.
+    """
+    found = list(entry(state, name, list, tuple))
+    if not all(isinstance(value, np.ndarray) for value in found):
+        raise ValueError(f"{name} holds something else than arrays")
+    return found
+
+
+def plain_attributes(callback: Any) -> dict[str, Any]:
+    """The attributes that hold numbers, text, arrays, variables, and containers of them.
+
+    Not what Keras' own classes were made with: that is in the callback already, and EarlyStopping
+    turns the sign of its min_delta once, when it learns which way is better.
+    """
+    made_with = stock_parameters(callback)
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if name not in _OF_A_FIT and name not in made_with and plain.is_plain(value)
+    }
+
+
+def stock_parameters(callback: Any) -> list[str]:
+    """The arguments of a callback that are those of a class of Keras'; none for a plugin."""
+    names: list[str] = []
+    for cls in type(callback).__mro__:
+        if cls.__module__.startswith("keras.") and "__init__" in vars(cls):
+            names += [n for n in inspect.signature(vars(cls)["__init__"]).parameters if n != "self"]
+    return [name for name in dict.fromkeys(names) if name in vars(callback)]
+
+
+def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = ()) -> None:
+    """Set attributes; a variable, in a list or dict too, keeps its identity and takes the value.
+
+    A state comes from a file. It sets only what `plain_attributes` could have found in a callback
+    of this class, and says nothing of where the callback writes: the text that Keras' own
+    callbacks hold, and text that a callback was made with, stay as they are.
+
+    Args:
+        callback: what is to have the attributes.
+        state: of one like it.
+        fixed: names that are never part of a state, such as fields.
+
+    Raises:
+        ValueError: the state has an attribute that none like it has.
+    """
+    kind = type(callback)
+    stock = kind.__module__.startswith("keras.")
+    made_with = [] if stock else list(inspect.signature(kind).parameters)
+    never = {*_OF_A_FIT, *stock_parameters(callback), *fixed}
+    for name, value in state.items():
+        if not isinstance(name, str) or name in never or not _may_have(kind, callback, name):
+            raise ValueError(
+                f"the state of {kind.__name__} has {name!r}, which no such callback saves"
+            )
+        present = vars(callback).get(name)
+        if stock and name in _LEARNT:
+            continue
+        if stock and _is_number(present) and not (value is None or _is_number(value)):
+            raise ValueError(f"{kind.__name__}.{name}={value!r} in the state is no number")
+        if _holds_text(value) or _holds_text(present):
+            if stock and not isinstance(value, (list, tuple)):
+                continue
+            if name in made_with:
+                if value != present:
+                    warnings.warn(
+                        f"{kind.__name__}.{name}: stays {present!r}, and is not set to {value!r}: "
+                        "text that a callback was made with may be a path, and no state sets it; "
+                        "give the callback the methods state_dict and load_state_dict if it should",
+                        stacklevel=2,
+                    )
+                continue
+        setattr(callback, name, _merged(present, value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool_)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    )
+
+
+def _may_have(kind: type, callback: Any, name: str) -> bool:
+    """Whether an attribute may come back: it is there, or the methods of the class set it."""
+    if name.startswith("__") or callable(vars(callback).get(name)):
+        return False
+    of_class = inspect.getattr_static(kind, name, None)
+    if callable(of_class) or hasattr(of_class, "__get__"):  # a method, a property
+        return False
+    if name in vars(callback) or name in _set_by_methods(kind):
+        return True
+    # a callback of the user's may use setattr, but Keras' own do not
+    return of_class is None and not kind.__module__.startswith("keras.")
+
+
+@functools.cache
+def _set_by_methods(kind: type) -> frozenset[str]:
+    return frozenset(
+        instruction.argval
+        for base in kind.__mro__
+        for method in vars(base).values()
+        if inspect.isfunction(method)
+        for instruction in dis.get_instructions(method)
+        if instruction.opname == "STORE_ATTR"
+    )
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_text, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_text, value))
+    return isinstance(value, str)
+
+
+def _merged(present: Any, value: Any) -> Any:
+    import keras
+    import tensorflow as tf
+
+    if isinstance(present, (keras.Variable, tf.Variable)):
+        present.assign(value)
+        return present
+    if isinstance(present, (list, tuple)) and isinstance(value, type(present)):
+        if len(present) == len(value):
+            return type(value)(map(_merged, present, value))
+    elif isinstance(present, dict) and isinstance(value, dict):
+        return {k: _merged(present.get(k), v) for k, v in value.items()}
+    return value
+
+
+def forgotten(callback: Any) -> list[str]:
+    """The attributes that hold something else, which a resumed run will not have back."""
+    if hasattr(callback, "state_dict") or type(callback).__module__.startswith("keras."):
+        return []
+    return [
+        name
+        for name, value in vars(callback).items()
+        if name not in _OF_A_FIT and not plain.is_plain(value) and not callable(value)
+    ]

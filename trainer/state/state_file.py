@@ -1,0 +1,291 @@
+"""The file of a training's state: its form, and a folder that always holds a whole one.
+
+Responsible for writing tensors and plain values so that they are read back to the bit or not at
+all, and for keeping the last two files. Not for what is in a state (`keeping`).
+
+A file is a safetensors file whose metadata hold the plain values as JSON, and a SHA-256 of all
+that is read back. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import thread_time
+from typing import Any
+
+import numpy as np
+
+from trainer.utils import forms
+from trainer.utils.files import no_link, write_whole
+from trainer.utils.forms import Malformed
+
+FORMAT = 1
+KEPT = 2
+_STANDARD = "biufc"  # kinds of NumPy's own numbers; bfloat16 and float8 are of another package
+_OF_A_TRAINING = ("position", "history", "variables", "callbacks")
+Tensors = dict[str, np.ndarray]
+
+
+class BadState(ValueError):
+    """A state file that is truncated, altered, foreign or of another run: it says which."""
+
+
+def to_bytes(values: dict[str, Any], tensors: Tensors) -> bytes:
+    """The content of a file.
+
+    Args:
+        values: what JSON holds, NaN and infinity included.
+        tensors: arrays of numbers by name.
+    """
+    from safetensors.numpy import save
+
+    whole, forms = {}, {}
+    for name, array in tensors.items():
+        if array.dtype.kind not in _STANDARD:
+            forms[name] = [array.dtype.name, list(array.shape)]
+            array = np.frombuffer(array.tobytes(), np.uint8)
+        whole[name] = np.asarray(array, order="C")
+    text = json.dumps({"format": FORMAT, "forms": forms, **values})
+    return save(whole, metadata={"trainer": text, "sha256": _digest(text, whole)})
+
+
+def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
+    """What `to_bytes` was given.
+
+    Raises:
+        BadState: it gave another content, or another version did.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        length = int.from_bytes(content[:8], "little")
+        if length > len(content) - 8:
+            raise BadState("it is truncated or altered")
+        header = forms.parse(content[8 : 8 + length], len(content))["__metadata__"]
+        text, digest = header["trainer"], header["sha256"]
+        tensors = load(content)
+        values = forms.mapping("its content", forms.parse(text.encode(), len(content)))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadState("it is truncated or altered") from error
+    if _digest(text, tensors) != digest:
+        raise BadState("its checksum is wrong: it was altered")
+    try:
+        newer = forms.whole("format", values.pop("format", None), 1) > FORMAT
+        if newer:
+            raise BadState("a newer version of trainer wrote it; install that one")
+        for name, form in forms.mapping("forms", values.pop("forms", None)).items():
+            tensors[name] = _in_own_form(name, form, tensors)
+        _check_values(values)
+    except Malformed as error:
+        raise BadState(f"no training wrote it: {error}") from error
+    return values, tensors
+
+
+def _in_own_form(name: str, form: Any, tensors: Tensors) -> np.ndarray:
+    """An array of a type that NumPy lacks, from its bytes."""
+    import ml_dtypes
+
+    entry = f"forms: {name}"
+    dtype, shape = forms.items(entry, form, 2)
+    found = getattr(ml_dtypes, forms.text(entry, dtype), None)
+    if not isinstance(found, type) or name not in tensors:
+        raise forms.wrong(entry, form, "the type of a tensor")
+    kind, stored = np.dtype(found), tensors[name]
+    sizes = [forms.whole(entry, size) for size in forms.items(entry, shape)]
+    if stored.dtype != np.uint8 or math.prod(sizes) * kind.itemsize != stored.size:
+        raise forms.wrong(entry, form, f"of {stored.size} bytes")
+    return np.frombuffer(stored.tobytes(), kind).reshape(sizes)
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    """The parts that every state of a training has; of other files there are none to check."""
+    if "run" in values:
+        forms.text("run", values["run"])
+    if any(name in values for name in _OF_A_TRAINING):
+        forms.mapping("its content", values, _OF_A_TRAINING)
+        keys = ("epoch", "step", "logs", "seconds", "stopped")
+        position = forms.mapping("position", values["position"], keys)
+        forms.no_others("position", position, keys)
+        forms.whole("position: epoch", position["epoch"], 0, 2**40)
+        forms.whole("position: step", position["step"], 0, 2**40)
+        forms.number("position: seconds", position["seconds"])
+        forms.flag("position: stopped", position["stopped"])
+        _check_numbers("position: logs", position["logs"])
+        for record in forms.items("history", values["history"]):
+            _check_numbers("history", record)
+            forms.whole("history: epoch", record.get("epoch"), 1, 2**40)
+        for described in forms.items("variables", values["variables"]):
+            path, shape = forms.items("variables", described, 2)
+            forms.text("variables", path)
+            for size in forms.items("variables", shape):
+                forms.whole("variables", size)
+        for entry in forms.items("callbacks", values["callbacks"]):
+            forms.text("callbacks", forms.mapping("callbacks", entry, ("class", "state"))["class"])
+
+
+def _check_numbers(entry: str, logs: Any) -> None:
+    for name, value in forms.mapping(entry, logs).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise forms.wrong(f"{entry}: {name}", value, "a number")
+
+
+def _digest(text: str, tensors: Tensors) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.data)  # the bytes where they are: a copy would take memory
+    return digest.hexdigest()
+
+
+class StateFolder:
+    """The states of one run, in one folder; the last two are kept.
+
+    Args:
+        folder: an existing folder.
+        run: the identity of the run; files of another one are not read.
+        held: asked before each write and deletion whether the folder is still this run's; it
+            warns where it is not. Nothing is written any more then.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+
+    def __init__(self, folder: Path, run: str, held: Callable[[], bool] = lambda: True) -> None:
+        self._folder = folder
+        self._run = run
+        self._held = held
+        self._writer = ThreadPoolExecutor(1, "state")
+        self._writing: Future[None] | None = None
+        self._number = max((_number(p) for p in self._files()), default=0)
+        self._unusable: set[Path] = set()
+        self._cost = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Seconds of a core that the last write took; infinite while it goes on.
+
+        Waiting for the disk is not counted: the training goes on meanwhile.
+        """
+        return math.inf if self._writing is not None and not self._writing.done() else self._cost
+
+    def save(self, values: dict[str, Any], tensors: Tensors) -> None:
+        """Write a state in the background; the one before is kept until it is whole.
+
+        A failure is warned of by the next call, and leaves the files as they are.
+
+        Args:
+            values: what JSON holds.
+            tensors: arrays that nobody changes any more.
+        """
+        self.wait()
+        self._number += 1
+        path = self._folder / f"state-{self._number:08d}.safetensors"
+
+        def write() -> None:
+            began = thread_time()
+            try:
+                content = to_bytes({"run": self._run, **values}, tensors)
+                if self._held():
+                    no_link(path)
+                    write_whole(path, content)
+                if self._held():
+                    self._delete_old()
+            finally:
+                self._cost = thread_time() - began
+
+        self._writing = self._writer.submit(write)
+
+    def wait(self) -> None:
+        """Wait until nothing is being written, and warn of what could not be."""
+        if self._writing is None:
+            return
+        try:
+            self._writing.result()
+        except OSError as error:
+            if not self._held():
+                return  # that has been said
+            warnings.warn(
+                f"the state of the run was not saved ({error}); training goes on, and the "
+                "earlier state is whole",
+                stacklevel=2,
+            )
+        finally:
+            self._writing = None
+
+    def _delete_old(self) -> None:
+        """Delete what the newer states make needless; what cannot be deleted stays."""
+        if self._folder.is_symlink():  # since a moment ago: these are not our files
+            return
+        whole = [file for file in self._files() if file not in self._unusable]
+        for old in [*whole[KEPT:], *self._unusable]:
+            with contextlib.suppress(OSError):  # a folder in the place of a state, say
+                old.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Wait, and end the writer."""
+        self.wait()
+        self._writer.shutdown()
+
+    def last(self) -> tuple[dict[str, Any], Tensors] | None:
+        """The newest whole state, with a warning for each newer file that is none.
+
+        Raises:
+            BadState: there are files, and none is whole.
+        """
+        files = self._files()
+        for path in files:
+            try:
+                values, tensors = from_bytes(_content(path))
+                if values.pop("run", None) != self._run:
+                    raise BadState("it belongs to another run")
+                return values, tensors
+            except BadState as error:
+                # it goes once there is a newer whole one, and does not count as one of those kept
+                self._unusable.add(path)
+                warnings.warn(
+                    f"{path.name} cannot be used: {error}; the state before it is tried",
+                    stacklevel=2,
+                )
+        if files:
+            raise BadState(
+                f"{self._folder}: none of the states in it can be used ({len(files)} tried); "
+                "delete the run's folder, or write another run_dir, to start anew"
+            )
+        return None
+
+    def _files(self) -> list[Path]:
+        """The newest first."""
+        # not glob, which takes a folder that cannot be read for an empty one
+        found = [self._folder / name for name in os.listdir(self._folder)]
+        states = [path for path in found if path.match("state-*.safetensors")]
+        return sorted(states, key=_number, reverse=True)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a state's file.
+
+    Raises:
+        BadState: it cannot be read, or is a link, which would lead out of the folder.
+    """
+    try:
+        if path.is_symlink():
+            raise BadState("it is a link")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadState(f"it cannot be read ({error.strerror})") from error
+
+
+def _number(path: Path) -> int:
+    with contextlib.suppress(ValueError):
+        return int(path.stem.removeprefix("state-"))
+    return 0

@@ -1,0 +1,288 @@
+"""What a step changes and no state can hold, and how to say so.
+
+Responsible for telling operations with a state of their own from others, and for noticing which
+attributes and which of Python's generators a step changes. Not for what can be saved
+(`own_state`).
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import itertools
+import random
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from trainer.state import walking
+
+# Operations that draw from a counter in their kernel. Those of tf.random.Generator and of
+# keras.random draw from a variable, or from nothing but their arguments.
+_DRAWING = {
+    *("Multinomial", "ParameterizedTruncatedNormal", "RandomCrop", "RandomGamma"),
+    *("RandomPoisson", "RandomPoissonV2", "RandomShuffle", "RandomStandardNormal"),
+    *("RandomUniform", "RandomUniformInt", "SampleDistortedBoundingBox"),
+    *("SampleDistortedBoundingBoxV2", "TruncatedNormal"),
+}
+_PYTHON = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
+_CHANGING = {
+    *("BarrierInsertMany", "BarrierTakeMany", "IteratorGetNext", "IteratorGetNextAsOptional"),
+    *("IteratorGetNextSync", "LookupTableImportV2", "LookupTableInsertV2", "LookupTableRemoveV2"),
+    *("MapStage", "MapUnstage", "OrderedMapStage", "OrderedMapUnstage", "QueueDequeueManyV2"),
+    *("QueueDequeueUpToV2", "QueueDequeueV2", "QueueEnqueueManyV2", "QueueEnqueueV2"),
+    *("ResourceAccumulatorApplyGradient", "ResourceAccumulatorTakeGradient", "Stage"),
+    *("StackPopV2", "StackPushV2", "Unstage"),
+}
+NAMES = {"train": "training", "test": "test"}
+
+
+def storable(dtype: Any) -> bool:
+    """Whether the value of a variable can be written to a file."""
+    plain = dtype.is_numpy_compatible and not dtype.is_quantized
+    return bool(plain and dtype.name not in ("resource", "variant"))
+
+
+# ---- operations --------------------------------------------------------------------------------
+
+
+def of_graph(graph: Any, phase: str) -> list[str]:
+    """What is to be said of the operations of a traced step.
+
+    Args:
+        graph: a GraphDef.
+        phase: "train" or "test".
+    """
+    nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
+    return of_operations([(node.op, node.name) for node in nodes], phase)
+
+
+def of_operations(found: Iterable[tuple[str, str]], phase: str) -> list[str]:
+    """The same of operations, given as types and names."""
+    drawing: dict[str, str] = {}
+    python: dict[str, str] = {}
+    changing: dict[str, str] = {}
+    for kind, name in found:
+        if kind in _DRAWING or kind.endswith("CandidateSampler"):
+            drawing.setdefault(kind, name)
+        elif kind in _PYTHON:
+            python.setdefault(kind, name)
+        elif kind in _CHANGING:
+            changing.setdefault(kind, name)
+    step, texts = f"the {NAMES[phase]} step", []
+    if drawing:
+        texts.append(
+            f"{step} draws with {_shown(drawing)}, as tf.random.uniform and tf.nn.dropout do, and "
+            "TensorFlow does not give out their state; use keras.random with a "
+            "keras.random.SeedGenerator, or a tf.random.Generator"
+        )
+    if python:
+        texts.append(
+            f"{step} calls Python with {_shown(python)}, as tf.py_function and tf.numpy_function "
+            "do, and what that changes is not saved; return it from get_extra_state if it matters"
+        )
+    if changing:
+        texts.append(
+            f"{step} changes a table, queue or iterator with {_shown(changing)}, whose content is "
+            "not saved; hold it in a tf.Variable if it matters"
+        )
+    return texts
+
+
+def _shown(found: dict[str, str]) -> str:
+    return ", ".join(f"{kind} ({name})" if name else kind for kind, name in found.items())
+
+
+class Operations:
+    """Notes the operations that run in Python within a `with` block.
+
+    Attributes:
+        types: what ran, as types and names.
+        resources: the handles that they were given, each once.
+    """
+
+    def __init__(self) -> None:
+        self.types: list[tuple[str, str]] = []
+        self._resources: dict[int, Any] = {}
+
+    @property
+    def resources(self) -> list[Any]:
+        return list(self._resources.values())
+
+    def __enter__(self) -> Operations:
+        from tensorflow.python.framework import op_callbacks
+
+        op_callbacks.add_op_callback(self._ran)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        from tensorflow.python.framework import op_callbacks
+
+        op_callbacks.remove_op_callback(self._ran)
+
+    def _ran(
+        self,
+        op_type: str | bytes,
+        inputs: Any,
+        attrs: Any,
+        outputs: Any,
+        op_name: str | None = None,
+        graph: Any = None,
+    ) -> None:
+        import tensorflow as tf
+        from tensorflow.python.eager import context
+
+        for tensor in inputs:
+            if getattr(tensor, "dtype", None) == tf.resource and hasattr(tensor, "numpy"):
+                self._resources.setdefault(id(tensor), tensor)
+        op_type = op_type if isinstance(op_type, str) else op_type.decode()
+        self.types.append((op_type, op_name or ""))
+        if graph is None and context.context().has_function(op_type):
+            function = context.context().get_function_def(op_type)
+            self.types += [(node.op, node.name) for node in function.node_def]
+
+
+# ---- Python's generators -----------------------------------------------------------------------
+
+
+def python_generators() -> dict[str, Any]:
+    """The states of Python's and NumPy's global generators."""
+    return {"random": random.getstate(), "np.random": repr(np.random.get_state(legacy=False))}
+
+
+def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:
+    """What is to be said if a step has drawn from them."""
+    now = python_generators()
+    return [
+        f"the {NAMES[phase]} step draws from {name} {how}, whose state is not saved; use "
+        "keras.random with a keras.random.SeedGenerator"
+        for name, state in before.items()
+        if now[name] != state
+    ]
+
+
+# ---- attributes --------------------------------------------------------------------------------
+
+
+class Attributes:
+    """The attributes, globals and closures of a person's own code, as they are now.
+
+    Args:
+        walked: objects with their paths, as `walking.walk` gives them.
+    """
+
+    def __init__(self, walked: Iterable[tuple[str, Any]]) -> None:
+        self._objects = [(path, value) for path, value in walked if _has_attributes(value)]
+        self._before = {
+            id(value): {name: (item, _image(item)) for name, item in _held(value)}
+            for _, value in self._objects
+        }
+
+    def changed(self, handled: set[str] | None) -> list[str]:
+        """The paths of those that have changed since.
+
+        Args:
+            handled: names that get_extra_state gives; None for all.
+        """
+        found = []
+        for path, value in self._objects if handled is not None else ():
+            before = self._before[id(value)]
+            for name, item in _held(value):
+                same = name in before and before[name][1] == _image(item)
+                # one that is a variable now is saved
+                if not same and name not in (handled or ()) and not walking.is_saved(item):
+                    found.append(f"{path}.{name}")
+        return list(dict.fromkeys(found))
+
+
+def of_attributes(changed: list[str], what: str) -> list[str]:
+    """What is to be said of attributes that have changed.
+
+    Args:
+        changed: their paths.
+        what: what changed them.
+    """
+    if not changed:
+        return []
+    return [
+        f"{what} changes {', '.join(changed)} in Python, which is not saved; make it a "
+        "keras.Variable, or return it from get_extra_state and take it back in set_extra_state of "
+        "the Trainer"
+    ]
+
+
+def _has_attributes(value: Any) -> bool:
+    """Whether it is an object, class or function of a person's own."""
+    import keras
+
+    if isinstance(value, (types.FunctionType, type)):
+        return not walking.of_a_library(value)
+    # a callback's attributes are saved
+    own = not walking.of_a_library(type(value)) and not isinstance(value, keras.callbacks.Callback)
+    return own and bool(walking.attributes(value))
+
+
+def _held(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, types.FunctionType):
+        held, passed = walking.referred(value), frozenset[str]()
+    elif isinstance(value, type):
+        held, passed = dict(vars(value)), frozenset({"__dict__", "__weakref__"})
+    else:
+        cls: Any = type(value)
+        held, passed = walking.attributes(value), _set_by_libraries(cls)
+    for name, item in held.items():
+        if name not in passed and not name.startswith("_self_") and not callable(item):
+            yield name, item
+
+
+@functools.cache
+def _set_by_libraries(cls: type) -> frozenset[str]:
+    """The attributes that the code of Keras' own classes, say, sets on an object of this one."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if walking.of_a_library(base):
+            for item in vars(base).values():
+                item = getattr(item, "fset", None) or getattr(item, "__wrapped__", item)
+                if isinstance(item, types.FunctionType):
+                    found |= _set_by(item.__code__)
+    return frozenset(found)
+
+
+def _set_by(code: types.CodeType) -> set[str]:
+    found = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _set_by(constant)
+    return found
+
+
+def _image(value: Any) -> Any:
+    """Something that is equal for equal values; of objects that may change, the object alone."""
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return type(value).__name__, repr(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        if value.dtype.hasobject:
+            return "object", id(value)
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return "array", value.dtype.str, value.shape, digest
+    if isinstance(value, dict):
+        return "dict", tuple((repr(key), _image(item)) for key, item in list(value.items()))
+    if isinstance(value, (list, tuple, deque)):
+        return type(value).__name__, tuple(map(_image, value))
+    if isinstance(value, (set, frozenset)):
+        return "set", tuple(sorted(map(repr, value)))
+    if isinstance(value, np.random.Generator):
+        return "generator", repr(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return "generator", repr(value.get_state(legacy=False))
+    if isinstance(value, random.Random):
+        return "generator", repr(value.getstate())
+    if isinstance(value, itertools.count):
+        return "count", repr(value)
+    if walking.handle_of(value) is None and hasattr(value, "numpy") and hasattr(value, "dtype"):
+        return "tensor", _image(value.numpy())
+    return "object", id(value)

@@ -1,0 +1,85 @@
+"""The variables of a model that a training reads and changes, in a fixed order.
+
+Responsible for finding those that Keras lists, and for restoring their values. Not for variables
+that Keras does not list (`own_state`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.engine.tensorflow import sharing
+from trainer.state.state_file import BadState
+
+if TYPE_CHECKING:
+    import keras
+
+
+def variables(model: keras.Model) -> list[Any]:
+    """Every variable that training a model reads and changes, each once, in a fixed order.
+
+    Beyond those that Keras counts: the states of recurrent layers, optimizers, metrics and seeds
+    that a model of one's own holds, and Keras' global generator of seeds.
+    """
+    import keras
+    from keras.src.random.seed_generator import global_seed_generator
+
+    found = list(sharing.variables(model))
+    for layer in model._flatten_layers():
+        held = [getattr(layer, "states", None)]
+        if not type(layer).__module__.startswith("keras."):
+            held += vars(layer).values()
+        for value in leaves(held):
+            if isinstance(value, (keras.optimizers.Optimizer, keras.metrics.Metric)):
+                found += value.variables
+            elif isinstance(value, keras.random.SeedGenerator):
+                found.append(value.state)
+            elif isinstance(value, keras.Variable):
+                found.append(value)
+    found.append(global_seed_generator().state)
+    return list({id(v): v for v in found}.values())
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The values in lists, tuples and dicts, however deep."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, dict):
+        yield from leaves(list(value.values()))
+    else:
+        yield value
+
+
+def restore_variables(
+    model: keras.Model, described: list[Any], tensors: dict[str, np.ndarray]
+) -> None:
+    """Give a model the values of the variables of one like it.
+
+    Args:
+        model: built, with all its variables.
+        described: the path and shape of each variable, in the order of `variables`.
+        tensors: their values, as `variable/0` and so on.
+
+    Raises:
+        BadState: the model has other variables.
+    """
+    found = variables(model)
+    shapes = [list(v.shape) for v in found]
+    saved = [shape for _, shape in described]
+    if shapes != saved:
+        i = next((i for i, (a, b) in enumerate(zip(shapes, saved, strict=False)) if a != b), -1)
+        where = f", first at {described[i][0]!r}" if i >= 0 else ""
+        raise BadState(
+            f"the run's model had {len(saved)} variables, this one has {len(shapes)}, and they "
+            f"differ{where}; was build_model changed since?"
+        )
+    values = [tensors.get(f"variable/{i}") for i in range(len(found))]
+    for variable, value in zip(found, values, strict=True):
+        if value is None or value.shape != tuple(variable.shape) or value.dtype.kind in "c":
+            raise BadState(f"the state has no such value of {variable.path!r}")
+    for variable, value in zip(found, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,224 @@
+"""What is read of a .keras file: its members, and the weights in them, each within bounds.
+
+Responsible for refusing an archive or an HDF5 file whose parts are larger than the file accounts
+for, or lie elsewhere, before anything is unpacked. Not for what the members mean (`saving`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import io
+import math
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from trainer.utils.forms import Malformed, shown
+
+ENTRY = "trainer.json"
+WEIGHTS = "model.weights.h5"  # the name that Keras gives it
+_MOST_MEMBERS = 10_000
+# Neither Keras nor we compress; a file that someone packed again is a few times smaller at most.
+_MOST_EXPANSION = 20
+_SMALL = 1 << 20
+# What a network may hold beyond the weights in its file: metrics, seeds, normalisation.
+_FREE_BYTES = 8 << 20
+_FREE_VARIABLES = 1_000
+
+
+class NotOurs(Malformed):
+    """The content is whole, but Trainer.save did not write it."""
+
+
+def members(content: bytes) -> tuple[bytes, bytes]:
+    """The text of trainer.json, and the weights.
+
+    Args:
+        content: of the whole file.
+
+    Raises:
+        NotOurs: it is an archive, but of something else.
+        Malformed: it is damaged, or a member is out of proportion, or has a name that leads
+            elsewhere.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_members(archive.infolist(), len(content))
+            for name in (ENTRY, WEIGHTS):
+                if name not in archive.namelist():
+                    raise NotOurs(name)
+            broken = archive.testzip()
+            if broken is not None:
+                raise Malformed(f"{shown(broken)} is damaged")
+            return archive.read(ENTRY), archive.read(WEIGHTS)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        raise Malformed(str(error)) from error
+    except (NotImplementedError, UnicodeError, ValueError, OverflowError) as error:
+        if isinstance(error, Malformed):
+            raise
+        raise Malformed(str(error)) from error
+
+
+def _check_members(found: list[zipfile.ZipInfo], length: int) -> None:
+    if len(found) > _MOST_MEMBERS:
+        raise Malformed(f"it has {len(found):,} members; we write fewer than {_MOST_MEMBERS:,}")
+    names = set()
+    for info in found:
+        name = info.filename
+        parts = PurePosixPath(name.replace("\\", "/"))
+        # orig_filename: Python cuts a name at a zero byte
+        if parts.is_absolute() or ".." in parts.parts or ":" in name or info.orig_filename != name:
+            raise Malformed(
+                f"the member {shown(info.orig_filename)} has a name that leads elsewhere"
+            )
+        if name in names:
+            raise Malformed(f"the member {shown(name)} is in it twice")
+        names.add(name)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Malformed(f"the member {shown(name)} is compressed in a way that we do not read")
+        if info.flag_bits & 1:
+            raise Malformed(f"the member {shown(name)} is encrypted")
+        if info.file_size > _SMALL and info.file_size > _MOST_EXPANSION * info.compress_size:
+            raise Malformed(
+                f"the member {shown(name)} would grow from {info.compress_size:,} bytes to "
+                f"{info.file_size:,}"
+            )
+    stored, whole = (sum(getattr(i, n) for i in found) for n in ("compress_size", "file_size"))
+    if stored > length or whole > max(_SMALL, _MOST_EXPANSION * length):
+        raise Malformed(f"its members are larger than the file: {whole:,} bytes of {length:,}")
+
+
+def weights_size(content: bytes) -> tuple[int, int]:
+    """How many variables an HDF5 file of weights holds, and their bytes.
+
+    Raises:
+        Malformed: it is none, or an array in it is no numbers, lies in another file, or is said to
+            be larger than what is stored of it.
+    """
+    import h5py
+
+    found: list[tuple[str, Any]] = []
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            # an error that is raised within a visit is not the one that comes out of it
+            link = file.visititems_links(lambda n, at: None if isinstance(at, h5py.HardLink) else n)
+            if link is not None:
+                raise Malformed(f"{WEIGHTS}: {shown(link)} is a link to elsewhere")
+            file.visititems(lambda name, item: found.append((name, item)))
+            sizes = [_array(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
+    except Malformed:
+        raise
+    except Exception as error:  # h5py raises what it will: OSError, RuntimeError, KeyError, ...
+        raise Malformed(f"{WEIGHTS}: cannot be read ({error})") from error
+    if sum(sizes) > len(content):
+        raise Malformed(f"{WEIGHTS}: its arrays are larger than the file")
+    return len(sizes), sum(sizes)
+
+
+def _array(name: str, item: Any) -> int:
+    entry = f"{WEIGHTS}: {shown(name)}"
+    if item.external or item.is_virtual:
+        raise Malformed(f"{entry} lies in another file")
+    if item.dtype.kind not in "fiub" and not (item.dtype.kind == "V" and item.dtype.itemsize == 2):
+        raise Malformed(f"{entry} holds {item.dtype}; weights are numbers")
+    if item.shape is None or item.chunks is not None or item.id.get_create_plist().get_nfilters():
+        raise Malformed(f"{entry} is packed in a way that Keras does not write")
+    size = math.prod(item.shape) * item.dtype.itemsize
+    if size != item.id.get_storage_size():
+        raise Malformed(
+            f"{entry} has the shape {item.shape}, {size:,} bytes, of which "
+            f"{item.id.get_storage_size():,} are there"
+        )
+    return int(size)
+
+
+# ---- what a network made from a file may take ---------------------------------------------------
+
+
+class TooLarge(Malformed):
+    """A network, or a part of it, is larger than the weights of its file account for."""
+
+
+def too_large(error: BaseException | None) -> TooLarge | None:
+    """The TooLarge that an error came of: build_model's own code may have wrapped it."""
+    while error is not None and not isinstance(error, TooLarge):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+class _Budget:
+    def __init__(self, count: int, size: int) -> None:
+        self.count, self.size = count + _FREE_VARIABLES, size + _FREE_BYTES
+
+    def take(self, shape: Any, dtype: str) -> None:
+        import tensorflow as tf
+
+        size = math.prod(shape) * tf.as_dtype(dtype).size
+        if not self.count or size > self.size:
+            raise TooLarge(
+                "the network would be larger than the weights in the file: it asks for a variable "
+                f"of the shape {tuple(shape)}"
+            )
+        self.count -= 1
+        self.size -= size
+
+
+_budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar("budget", default=None)
+_patching = threading.Lock()
+_users = 0
+
+
+@contextlib.contextmanager
+def variables_within(count: int, size: int) -> Iterator[None]:
+    """Within it, Keras makes no more variables than the weights of a file account for.
+
+    What a file says of shapes and fields decides how large the network is that build_model makes:
+    it must not take the memory of the machine before its weights are found not to fit.
+
+    Args:
+        count: of the variables in the file.
+        size: of them, in bytes.
+    """
+    token = _budget.set(_Budget(count, size))
+    try:
+        with _shapes_checked():
+            yield
+    finally:
+        _budget.reset(token)
+
+
+@contextlib.contextmanager
+def _shapes_checked() -> Iterator[None]:
+    """Have Keras ask the budget before it makes a variable.
+
+    Keras offers no place for that. What is replaced is its check of a shape, which precedes the
+    making of each variable. Threads that load nothing have no budget, and notice nothing.
+    """
+    global _users
+    from keras.src.backend.common.variables import Variable
+
+    with _patching:
+        if not _users:
+            whole = Variable._validate_shape
+
+            def validate(variable: Any, shape: Any) -> Any:
+                found = whole(variable, shape)
+                budget = _budget.get()
+                if budget is not None:
+                    budget.take(found, variable._dtype)
+                return found
+
+            validate.__wrapped__ = whole  # type: ignore[attr-defined]
+            Variable._validate_shape = validate
+        _users += 1
+    try:
+        yield
+    finally:
+        with _patching:
+            _users -= 1
+            if not _users:
+                Variable._validate_shape = Variable._validate_shape.__wrapped__
