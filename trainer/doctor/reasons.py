@@ -289,8 +289,8 @@ def rate(case: Examination) -> Finding | None:
     if lower[0] >= useful and own < 0.5 * lower[0]:
         return Finding(
             "learning rate is too high",
-            f"{trial} learning_rate={rate:.3g} {effect(own)}, and {lower[1]:.3g} {effect(lower[0])}; "
-            f"{outcome(case)}",
+            f"{trial} learning_rate={rate:.3g} {effect(own)}, and {lower[1]:.3g} "
+            f"{effect(lower[0])}; {outcome(case)}",
             f"write learning_rate={lower[1]:.1g}",
         )
     fall = case.fall
