@@ -28,7 +28,7 @@ LARGEST = 2**20  # maximum bytes read of a mark or a config.json
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_OF_A_RUN = {"format", "class", "fields", "run"}  # keys in a run's config.json
+_RUN_KEYS = {"format", "class", "fields", "run"}  # keys in a run's config.json
 
 
 class TrialFolders:
@@ -261,4 +261,4 @@ def _is_run(folder: Path) -> bool:
         found = json.loads(start_of(folder / "config.json", LARGEST) or b"null")
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.keys() >= _OF_A_RUN
+    return isinstance(found, dict) and found.keys() >= _RUN_KEYS
