@@ -276,8 +276,8 @@ def _continue(trainer: Trainer, hp: Any, tuner: Any, trial: Any) -> bool:
     parent = Path(tuner.get_trial_dir(hp.values[_PARENT]))
     if not (parent / "run").is_dir():
         raise FatalValueError(
-            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]}, which trial "
-            f"{trial.trial_id} resumes from, is gone; start a new search in another directory"
+            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]} is gone, and trial "
+            f"{trial.trial_id} resumes from it; start a new search in another directory"
         )
     shutil.copytree(parent / "run", here / "run", ignore=shutil.ignore_patterns(".*"))
     for file in parent.glob("checkpoint*"):  # the best epoch may stay one of the parent's
