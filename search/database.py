@@ -298,8 +298,7 @@ class Database:
             ((busy, _, _),) = self.select("pragma wal_checkpoint(truncate)")
             log = self.path.with_name(SIDE_FILES[0])
             if busy and log.exists():
-                with open(log, "rb") as file:
-                    os.fsync(file.fileno())
+                _sync(log)
         finally:
             self._run(f"pragma busy_timeout = {int(SECONDS_UNTIL_FREE * 1000)}")
 
@@ -665,6 +664,18 @@ def _refused(path: Path) -> tuple[int, str]:
     return errno.EACCES, ""
 
 
+def _sync(log: Path) -> None:
+    try:
+        with open(log, "rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"directory={str(log.parent)!r}: {log.name} could not be written ({error.strerror}); "
+            "check the disk; then the same call resumes",
+        ) from error
+
+
 def _where(path: Path) -> str:
     return f"directory={str(path.parent)!r}: {path.name}"
 
@@ -674,6 +685,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{_where(path)} cannot be reached ({error.strerror}); make sure that you may read the "
+            "folder; then the same call resumes",
+        ) from error
     return found.st_dev, found.st_ino
 
 

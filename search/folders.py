@@ -13,6 +13,7 @@ written to. Not for when a folder is no longer needed (`study.Tidy`), nor for wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -54,23 +55,31 @@ class TrialFolders:
         """Return the folder of a trial, created if it does not exist.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         found = self.find(trial)
         if found is not None:
             return found
-        self.path.mkdir(parents=True, exist_ok=True)
-        beside = self._beside(trial)
-        self._remove(beside, trial)
-        beside.mkdir()
-        _write_mark(beside, self._mark(trial))
-        for path in self._places(trial):
-            if not os.path.lexists(path):
-                os.rename(beside, path)
-                return path
-        raise FileExistsError(
-            f"{str(self._places(trial)[-1])!r} does not belong to this study; move it away"
-        )
+        beside, places = self._beside(trial), self._places(trial)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._remove(beside, trial)
+            beside.mkdir()
+            _write_mark(beside, self._mark(trial))
+            free = [path for path in places if not os.path.lexists(path)]
+            if not free:
+                raise FileExistsError(
+                    errno.EEXIST, f"{places[-1].name!r} does not belong to this study"
+                )
+            os.rename(beside, free[0])
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"directory={str(self.path.parent)!r}: the folder of trial {trial} in "
+                f"{self.path.name} could not be created ({error.strerror}); make sure that the "
+                "disk has room and that you may write there",
+            ) from error
+        return free[0]
 
     def numbers(self) -> list[int]:
         """Return the trials that have a folder."""
@@ -230,6 +239,10 @@ def start_of(path: Path, size: int) -> bytes | None:
             return file.read(size)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{str(path)!r}: cannot be read ({error.strerror}); check the disk"
+        ) from error
 
 
 def _write_mark(folder: Path, content: bytes) -> None:

@@ -1,8 +1,8 @@
-"""From what a user holds to clean arrays: the structure, type and finiteness of x, y and weights.
+"""Converts user data to NumPy arrays and checks their structure, dtype and finiteness.
 
-Responsible for turning arrays, lists, frames of numbers and nested dicts or tuples of them into
-trees of NumPy arrays of equal length, or for one error that says what is wrong where. Not for
-labels (`labels`), for tables of mixed columns (`tables`), nor for batches (`data`).
+Responsible for turning arrays, lists, numeric frames and nested dicts or tuples of them into trees
+of NumPy arrays of equal length, or for an error that says what is wrong and where. Not for labels
+(`labels`), tables of mixed columns (`tables`), or batches (`engine.feeds`).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 Tree = Any  # an array, or a dict, tuple or list of trees
-_ROWS_A_CHECK = 65_536  # rows looked at in one piece, so that a memory-mapped array stays on disk
+_ROWS_PER_CHECK = 65_536  # check in chunks, so that a memory-mapped array stays on disk
 
 
 def is_nested(value: Any) -> bool:
-    """Whether `value` is a structure of several inputs or outputs, not one array-like.
+    """Return whether `value` is a structure of several inputs or outputs, not one array-like.
 
-    A list is data when it holds numbers or rows, and a structure when it holds arrays.
+    A list of numbers or rows is data; a list of arrays is a structure.
     """
     if isinstance(value, Mapping):
-        return not _is_sparse(value)  # one kind of sparse matrix is a dict of its elements
+        return not _is_sparse(value)  # SciPy's dok_matrix is a dict
     if isinstance(value, tuple):
         return len(value) > 0 and not any(np.isscalar(v) for v in value)
     return (
@@ -44,7 +44,7 @@ def map_tree(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
 
 def leaves(tree: Tree, name: str = "x") -> Iterator[tuple[str, Any]]:
-    """Each leaf with the expression that names it, such as `x['wide']` or `y[0]`."""
+    """Yield each leaf with an expression that names it, such as `x['wide']` or `y[0]`."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from leaves(value, f"{name}[{key!r}]")
@@ -65,18 +65,18 @@ def map_named(function: Callable[[str, Any], Any], tree: Tree, name: str = "x") 
 
 
 def to_arrays(value: Any, name: str) -> Tree:
-    """`value` as a tree of finite NumPy arrays, each at least one row long.
+    """Convert `value` to a tree of finite NumPy arrays with at least one row each.
 
     Args:
-        value: an array-like, a frame of numbers, or a dict, tuple or list of them.
-        name: what the user calls it, for errors.
+        value: An array-like, a numeric frame, or a dict, tuple or list of them.
+        name: The name of the argument, for errors.
 
     Returns:
-        The same structure (lists of arrays become tuples) of arrays whose dtype is a native
-        float, int, unsigned or bool type. Memory-mapped arrays stay so.
+        The same structure (lists of arrays become tuples) of arrays with a native float, int,
+        unsigned or bool dtype. Memory-mapped arrays stay memory-mapped.
 
     Raises:
-        TypeError, ValueError: sparse, complex, text, empty, NaN or infinite values.
+        TypeError, ValueError: Sparse, complex, text, empty, NaN or infinite values.
     """
     check_is_data(value, name)
     if is_nested(value):
@@ -89,11 +89,11 @@ def to_arrays(value: Any, name: str) -> Tree:
 
 
 def numeric(value: Any, name: str) -> np.ndarray:
-    """One array-like as an array of numbers of a native type; NaN is let through.
+    """Convert one array-like to an array with a native numeric dtype; NaN is allowed.
 
     Raises:
-        TypeError: sparse, or elements that are no numbers.
-        ValueError: complex numbers, text, rows of different lengths, no rows, no columns.
+        TypeError: Sparse data, or elements that are not numbers.
+        ValueError: Complex numbers, text, rows of different lengths, no rows, or no columns.
     """
     check_dense(value, name)
     if hasattr(value, "iloc"):
@@ -102,8 +102,8 @@ def numeric(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value) if not isinstance(value, np.memmap) else value
     except ValueError as error:
         raise ValueError(
-            f"{name}: its rows differ in length ({error}); pad them to one length, for example "
-            "with keras.utils.pad_sequences"
+            f"{name}: its rows differ in length ({error}); pad them to the same length, for "
+            "example with keras.utils.pad_sequences"
         ) from error
     if array.dtype.kind == "c":
         raise ValueError(
@@ -116,7 +116,7 @@ def numeric(value: Any, name: str) -> np.ndarray:
         array = _from_text(array, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"{name} has dtype {array.dtype}, which is no number; convert it to numbers first"
+            f"{name} has dtype {array.dtype}, which is not numeric; convert it to numbers first"
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -125,11 +125,11 @@ def numeric(value: Any, name: str) -> np.ndarray:
 
 
 def check_is_data(value: Any, name: str) -> None:
-    """Refuse what is plainly no data, before NumPy makes a scalar of it.
+    """Refuse values that NumPy would convert to a scalar.
 
     Raises:
-        ValueError: None.
-        TypeError: text, such as the name of a file.
+        ValueError: The value is None.
+        TypeError: The value is text, such as a file name.
     """
     if value is None:
         raise ValueError(f"{name}=None: must be data; pass an array, a DataFrame or a stream")
@@ -143,7 +143,7 @@ def check_dense(value: Any, name: str) -> None:
     """Refuse a sparse matrix."""
     if _is_sparse(value):
         raise TypeError(
-            f"{name} is a sparse matrix, and dense data are required; write {name}.toarray()"
+            f"{name} is a sparse matrix, but dense data are required; write {name}.toarray()"
         )
 
 
@@ -156,8 +156,8 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(np.float64)
     except TypeError as error:
         raise TypeError(
-            f"{name} holds objects that are no numbers, where each argument must be a string of "
-            f"digits or a number ({error}); convert them to numbers first"
+            f"{name} contains objects that are not numbers, where each argument must be a string "
+            f"of digits or a number ({error}); convert them to numbers first"
         ) from error
     except ValueError as error:
         raise _text_found(array, name) from error
@@ -180,15 +180,15 @@ def _text_found(array: np.ndarray, name: str) -> ValueError:
 
     text = next((v for v in array.ravel().tolist() if not is_number(v)), "")
     instead = {
-        "x": "pass a pandas DataFrame to fit, whose text columns are encoded for you, or convert "
-        "it to numbers first",
+        "x": "pass a pandas DataFrame to fit, which encodes its text columns, or convert it to "
+        "numbers first",
         "y": "convert it to numbers first, or use a Classifier if these are labels",
     }.get(_role(name), "pass numbers")
-    return ValueError(f"{name} holds text such as {text!r}; {instead}")
+    return ValueError(f"{name} contains text such as {text!r}; {instead}")
 
 
 def _role(name: str) -> str:
-    # "validation_data: x['wide']" is an x
+    # The role of "validation_data: x['wide']" is "x".
     last = name.rsplit(": ", 1)[-1]
     return last.split("[", 1)[0]
 
@@ -206,76 +206,79 @@ def check_not_empty(shape: tuple[int, ...], name: str) -> None:
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinity, naming the first place where one stands.
+    """Refuse NaN and infinity.
 
     Raises:
-        ValueError: with the index of the first value that is not finite.
+        ValueError: There is a value that is not finite; the message has the first index.
     """
     if array.dtype.kind != "f":
         return
-    for start in range(0, len(array) if array.ndim else 0, _ROWS_A_CHECK):
-        piece = np.asarray(array[start : start + _ROWS_A_CHECK])
+    for start in range(0, len(array) if array.ndim else 0, _ROWS_PER_CHECK):
+        piece = np.asarray(array[start : start + _ROWS_PER_CHECK])
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(piece.sum(dtype=np.float64)):
-                continue  # one pass without a temporary of the same size
+                continue  # the common case, without a temporary array of the same size
         bad = np.argwhere(~np.isfinite(piece))
         if len(bad):
             at = tuple(int(i) for i in bad[0])
             what = "NaN" if np.isnan(piece[at]) else "infinity (inf)"
             index = ", ".join(str(i) for i in (at[0] + start, *at[1:]))
-            instead = "drop such rows, or replace what is not finite"
+            instead = "drop such rows, or replace these values"
             if what == "NaN" and _role(name) == "x":
                 instead = (
-                    "drop such rows, fill them in (sklearn.impute.SimpleImputer), or train on a "
-                    "pandas DataFrame, whose missing values are filled in for you"
+                    "drop such rows, impute the values (sklearn.impute.SimpleImputer), or train "
+                    "on a pandas DataFrame, whose missing values are imputed automatically"
                 )
             place = name.rsplit(": ", 1)[-1]
             raise ValueError(f"{name} contains {what}, first at {place}[{index}]; {instead}")
 
 
 def length(tree: Tree, name: str) -> int:
-    """The number of rows that every leaf has.
+    """Return the number of rows of every leaf.
 
     Raises:
-        ValueError: leaves of different lengths, with each length.
+        ValueError: The leaves differ in length; the message lists each length.
     """
     lengths = {n: len(a) for n, a in leaves(tree, name)}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{n} has {k}" for n, k in lengths.items())
-        raise ValueError(f"{name}: the parts differ in their number of rows: {listed}")
+        raise ValueError(f"{name}: the parts differ in number of rows: {listed}")
     return next(iter(lengths.values()))
 
 
 def concatenate(batches: Iterable[Tree]) -> Tree:
-    """The batches of a stream, one after another; bytes, TensorFlow's text, become text."""
+    """Concatenate the batches of a stream; bytes, as TensorFlow represents text, become text."""
     parts = list(batches)
-    whole = map_tree(lambda *p: np.concatenate([np.asarray(a) for a in p]), parts[0], *parts[1:])
-    return map_tree(lambda a: np.char.decode(a.astype(bytes)) if a.dtype.kind in "OS" else a, whole)
+    joined = map_tree(lambda *p: np.concatenate([np.asarray(a) for a in p]), parts[0], *parts[1:])
+    return map_tree(
+        lambda a: np.char.decode(a.astype(bytes)) if a.dtype.kind in "OS" else a, joined
+    )
 
 
 def take(tree: Tree, rows: np.ndarray) -> Tree:
-    """The given rows of every leaf."""
+    """Return the given rows of every leaf."""
     return map_tree(lambda a: a.iloc[rows] if hasattr(a, "iloc") else a[rows], tree)
 
 
 def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
-    """Sample weights as float64 [n], or None.
+    """Check sample weights and return them as float64 [n], or None.
 
     Raises:
-        ValueError: another shape, negative or non-finite values, or nothing but zeros.
+        TypeError: The value is text, or not numeric.
+        ValueError: The shape is wrong, a weight is negative or not finite, or all are zero.
     """
     if value is None:
         return None
     if isinstance(value, str):
         raise TypeError(
-            f"{name}={value!r}: must be numbers, one weight a row, shape ({n},); for weights by "
-            "class write class_weight='balanced'"
+            f"{name}={value!r}: must be one number per row, shape ({n},); for class weights write "
+            "class_weight='balanced'"
         )
     array = numeric(value, name).astype(np.float64)
     check_finite(array, name)
     if array.ndim != 1 or len(array) != n:
         raise ValueError(
-            f"{name} has shape {array.shape}: must have one weight a row, shape ({n},)"
+            f"{name} has shape {array.shape}: must have one weight per row, shape ({n},)"
         )
     if (array < 0).any():
         raise ValueError(f"{name}={array.min():g}: weights must not be negative")

@@ -407,7 +407,7 @@ class Trainer(Parameters):
             folder=None if run is None else run.path,
             save=save,
             run=run,
-            estimator=self,
+            deprecated_trainer=self,
         )
 
     def _training(self) -> Training:

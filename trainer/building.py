@@ -1,8 +1,8 @@
-"""From a Trainer's hooks to a built, compiled and checked network.
+"""Builds, compiles and checks a network.
 
-Responsible for calling build_model under the right precision and seed, for what is put before and
-behind its model, and for refusing one that does not fit the data. Not for what the network then
-does (`network`).
+Responsible for calling build_model with the right precision and seed, adding preprocessing and
+output scaling to its model, and refusing a model that does not fit the data. Not for using the
+network (`network`).
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class Defaults(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an estimator decides about its network.
+    """What an estimator specifies about its network.
 
     Attributes:
-        owner: the estimator's name, for errors.
-        build_model: makes the model for a ModelSpec.
-        optimizer: makes a fresh optimizer.
-        loss: makes the loss, or returns None for the task's default.
-        metrics: makes fresh metrics, or returns None for the task's defaults.
-        compute_loss: replaces the loss: see Trainer.compute_loss. None where it does not.
-        defaults: the loss and metrics where none are chosen.
-        ready_made: whether build_model makes one of the ready architectures.
-        run_eagerly: whether steps run in Python.
+        owner: The name of the estimator, for errors.
+        build_model: Builds the model for a ModelSpec.
+        optimizer: Creates an optimizer.
+        loss: Creates the loss, or returns None for the task's default.
+        metrics: Creates metrics, or returns None for the task's defaults.
+        compute_loss: Replaces the loss (see Trainer.compute_loss), or None.
+        defaults: The loss and metrics where none are chosen.
+        ready_made: Whether build_model builds one of the ready-made architectures.
+        run_eagerly: Whether to run steps in Python.
     """
 
     owner: str
@@ -68,9 +68,9 @@ class Recipe:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Keras, TensorFlow, NumPy and Python; give the latter two their states back after.
+    """Seed Keras, TensorFlow, NumPy and Python; restore the states of the latter two afterwards.
 
-    With the same seed, layers get the weights that keras.utils.set_random_seed(seed) would give.
+    Layers get the same initial weights as after keras.utils.set_random_seed(seed).
     """
     import keras
 
@@ -96,16 +96,16 @@ def build(
     """Build, compile and check a network.
 
     Args:
-        recipe: what the estimator decides about it.
-        inputs: the learnt form of x.
-        targets: the learnt form of y.
-        precision: what Keras computes in.
-        seed: of the initial weights and of dropout.
-        probe: a few prepared rows of x, on which the model is tried.
-        callbacks: those that may change the optimizer.
+        recipe: What the estimator specifies about it.
+        inputs: The learned preprocessing of x.
+        targets: The learned encoding of y.
+        precision: The precision that Keras computes in.
+        seed: The seed of initial weights and dropout.
+        probe: A few prepared rows of x to test the model with.
+        callbacks: Callbacks that may change the optimizer.
 
     Raises:
-        TypeError, ValueError: build_model gave no model, or one that does not fit the data.
+        TypeError, ValueError: build_model returned no model, or one that does not fit the data.
     """
     import keras
     from keras.src.random import seed_generator
@@ -114,7 +114,8 @@ def build(
     dtype = "float64" if precision == "float64" else "float32"
     with computing_in(precision), seeded(seed):
         core = recipe.build_model(spec)
-        # Keras makes it when a layer first draws without a seed: in its fit, with this seed
+        # Keras creates this generator when a layer without a seed first draws. Create it now, so
+        # that it depends on our seed.
         seed_generator.global_seed_generator()
         compiling.check_model(core, recipe.owner)
         transform = inputs.transform(dtype)
@@ -124,7 +125,7 @@ def build(
             outputs.check(core, spec, found)
 
         def few() -> Any:
-            # not the user's rows: a loaded Trainer has none, and must come to the same loss
+            # Not the user's rows: a loaded Trainer has none, but must choose the same loss.
             return core(tensors(_noise_like(probe), transform, dtype))
 
         if recipe.ready_made and spec.task == "regression":
@@ -153,11 +154,12 @@ def build(
         if whole is core and type(core.loss).__module__ == "trainer.losses":
             whole = keras.Model(core.input, core.output, name=core.name)
         if whole is not core:
-            # callbacks and users meet the whole model: it shares the core's weights and optimizer,
-            # and has a loss that plain Keras can load
+            # Callbacks and users see the whole model: it shares weights and optimizer with the
+            # core, and has a loss that Keras can load without this package.
             loss = "mse" if type(core.loss).__module__ == "trainer.losses" else core.loss
             whole.compile(optimizer=core.optimizer, loss=loss, auto_scale_loss=False)
-            # not tracked, for they stay the core's: EarlyStopping asks them which way is better
+            # EarlyStopping infers its mode from the metrics. Set them untracked, as they belong to
+            # the core.
             vars(whole)["_compile_metrics"] = core._compile_metrics
     program = Program(core, transform, eager=recipe.run_eagerly)
     default_loss = default and not compiling.computes_own_loss(core)
@@ -213,20 +215,20 @@ class _Row:
 
 
 def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
-    """A model whose outputs are in the units of y; the core's own are of the order of 1."""
+    """Rescale the outputs of a model, which are of order 1, to the units of y."""
     import keras
 
     if not isinstance(targets, Numbers) or targets.scale is None:
         return core
     mean, deviation = targets.scale
     output = core.outputs[0]
-    # its own precision: house prices have no room in float16
+    # In the dtype of the output, not the policy: float16 is too small for, say, house prices.
     units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
     return keras.Model(core.input, units(output), name=core.name)
 
 
 def _noise_like(probe: Tree) -> Tree:
-    """Rows of the same form: normal numbers, or 0 and 1 where x holds integers."""
+    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers."""
     generator = np.random.default_rng(0)
 
     def one(array: np.ndarray) -> np.ndarray:
@@ -240,9 +242,9 @@ def _noise_like(probe: Tree) -> Tree:
 def _outputs(
     core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
 ) -> Any:
-    """The model's outputs; a model that is not built yet is called on the probe to build it.
+    """Return the model's outputs, calling it on the probe if it is not built yet.
 
-    None for a model that has a train_step, and cannot be called: its parts are built in training.
+    None for a model that defines train_step but no call; its layers are built in training.
     """
     if has_only_a_step(core):
         return None
@@ -264,11 +266,11 @@ def _check_symbolic(symbolic: Any, probe: Tree) -> None:
     found = [a.shape[1:] for _, a in arrays.leaves(probe)]
     expected = [tuple(s.shape[1:]) for s in symbolic]
     if len(found) != len(expected):
-        raise ValueError(f"the model has {len(expected)} inputs, and x has {len(found)}")
+        raise ValueError(f"the model has {len(expected)} inputs, but x has {len(found)}")
     if len(found) == 1:
         want, got = expected[0], found[0]
         fits = len(want) == len(got) and all(
             w is None or w == g for w, g in zip(want, got, strict=True)
         )
         if not fits and not (want == (*got, 1) or (*want, 1) == got):
-            raise ValueError(f"its input has shape {want}, and the rows of x have {got}")
+            raise ValueError(f"its input has shape {want}, but the rows of x have {got}")

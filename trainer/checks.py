@@ -1,7 +1,7 @@
-"""The checks of arguments, and the words in which they fail.
+"""Checks of arguments.
 
-Responsible for one clear error a fault: the argument, its value, and what to write instead.
-Not for checking data against a model: `data` and `compiling` do that where they know more.
+Responsible for one clear error per fault: the argument, its value, and what to write instead.
+Not for checking data against a model (`inputs`, `targets`, `compiling`).
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Any
 
 import numpy as np
 
-_MOST_NAMES = 40  # that an error lists: a folder may hold thousands of files
+_MAX_NAMES = 40  # to list in an error: a folder may contain thousands of files
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` if a known name is near, otherwise the list of the known names."""
+    """Return `did you mean 'x'?` if a known name is similar, otherwise a list of known names."""
     names = sorted(set(known))
     near = near_names(name, names)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     if not names:
         return "there are none to choose from"
-    more = f" (and {len(names) - _MOST_NAMES} more)" if len(names) > _MOST_NAMES else ""
-    return "choose one of " + ", ".join(repr(n) for n in names[:_MOST_NAMES]) + more
+    more = f" (and {len(names) - _MAX_NAMES} more)" if len(names) > _MAX_NAMES else ""
+    return "choose one of " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + more
 
 
 def near_names(name: Any, known: Iterable[str]) -> list[str]:
-    """Up to three of the known names that `name` may be a slip of, the nearest first."""
+    """Return up to three known names that `name` may be a typo of, the most similar first."""
     folded = {n.lower().replace("_", ""): n for n in known}
     near = difflib.get_close_matches(str(name).lower().replace("_", ""), folded, n=3, cutoff=0.6)
     return [folded[n] for n in near]
 
 
 def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
-    """`value` as an int not below `low`.
+    """Return `value` as an int of at least `low`.
 
     Raises:
-        TypeError: no whole number.
-        ValueError: below `low`.
+        TypeError: It is not a whole number.
+        ValueError: It is below `low`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}={value!r}: must be a whole number, such as {name}={example}")
@@ -54,11 +54,11 @@ def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
 
 
 def positive(name: str, value: Any) -> float:
-    """`value` as a finite float above 0.
+    """Return `value` as a finite float above 0.
 
     Raises:
-        TypeError: no number.
-        ValueError: not above 0, or not finite.
+        TypeError: It is not a number.
+        ValueError: It is not above 0, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r}: must be a number above 0, such as {name}=0.01")
@@ -70,11 +70,11 @@ def positive(name: str, value: Any) -> float:
 
 
 def finite(name: str, value: Any, *, low: float = -math.inf, example: float = 0.0) -> float:
-    """`value` as a finite float not below `low`.
+    """Return `value` as a finite float of at least `low`.
 
     Raises:
-        TypeError: no number.
-        ValueError: below `low`, or not finite.
+        TypeError: It is not a number.
+        ValueError: It is below `low`, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r}: must be a number, such as {name}={example}")
@@ -87,7 +87,12 @@ def finite(name: str, value: Any, *, low: float = -math.inf, example: float = 0.
 
 
 def fraction(name: str, value: Any) -> float:
-    """`value` as a float from 0 up to, but not including, 1."""
+    """Return `value` as a float from 0 up to, but not including, 1.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r}: must be a number, such as {name}=0.2")
     if not 0 <= float(value) < 1:
@@ -99,16 +104,25 @@ def fraction(name: str, value: Any) -> float:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """`value` as a bool, if it is True or False."""
+    """Return `value` as a bool.
+
+    Raises:
+        TypeError: It is not True or False.
+    """
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}: must be True or False")
     return bool(value)
 
 
 def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
-    """`value` if it is one of `known`; True is not 1, but NumPy's scalars are Python's."""
+    """Return `value` if it is one of `known`; True differs from 1, NumPy scalars are converted.
+
+    Raises:
+        ValueError: It is not.
+    """
     options = list(known)
-    plain = value.item() if isinstance(value, np.generic) else value  # a search over an array
+    # A search over an array passes NumPy scalars.
+    plain = value.item() if isinstance(value, np.generic) else value
     if not any(plain is o or (type(plain) is type(o) and plain == o) for o in options):
         strings = [o for o in options if isinstance(o, str)]
         near = near_names(plain, strings) if isinstance(plain, str) else []
@@ -122,7 +136,7 @@ def field_values(fields: Mapping[str, Any]) -> None:
     """Check the values of the fields that every Trainer has.
 
     Raises:
-        TypeError, ValueError: naming the field, its value and what to write instead.
+        TypeError, ValueError: A value is not valid; the message says what to write instead.
     """
     integer("epochs", fields["epochs"], low=1)
     integer("batch_size", fields["batch_size"], low=1, example=32)
@@ -139,7 +153,7 @@ def field_values(fields: Mapping[str, Any]) -> None:
     )
     run_dir = fields["run_dir"]
     if run_dir is not None and (not isinstance(run_dir, (str, os.PathLike)) or not str(run_dir)):
-        raise TypeError(f"run_dir={run_dir!r}: must be the name of a folder; write 'runs/first'")
+        raise TypeError(f"run_dir={run_dir!r}: must be a folder; write run_dir='runs/first'")
     if fields["save_minutes"] is not None:
         positive("save_minutes", fields["save_minutes"])
     if fields["save_steps"] is not None:
@@ -153,6 +167,6 @@ def field_values(fields: Mapping[str, Any]) -> None:
     if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
         instead = "callbacks=()" if callbacks is None else "callbacks=(callback,)"
         raise TypeError(
-            f"callbacks={callbacks!r}: must be a sequence of names of plugins or "
+            f"callbacks={callbacks!r}: must be a sequence of plugin names or "
             f"keras.callbacks.Callback objects; write {instead}"
         )

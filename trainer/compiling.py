@@ -1,7 +1,8 @@
-"""Optimizer, loss and metrics: from fields to a compiled Keras model.
+"""Optimizer, loss and metrics, to compile a Keras model with.
 
-Responsible for finding Keras objects by name (with near names for a wrong one), and for the
-defaults of each task. Not for what a model's outputs mean (`outputs`), nor for training.
+Responsible for finding Keras objects by name (suggesting similar names for a wrong one), for the
+defaults of each task, and for testing loss and metrics before training. Not for the meaning of a
+model's outputs (`outputs`), or for training.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 
 def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """A fresh optimizer.
+    """Create a new optimizer.
 
     Args:
-        value: a name such as "adam", a Keras config, or an optimizer, of which a copy is made
-            because an optimizer belongs to one model.
-        learning_rate: a number or schedule that replaces the optimizer's own, or None.
+        value: A name such as "adam", a Keras config, or an optimizer, which is copied because an
+            optimizer belongs to one model.
+        learning_rate: A number or schedule to replace the optimizer's learning rate, or None.
 
     Raises:
-        ValueError: an unknown name, with near ones.
-        TypeError: something else.
+        ValueError: The name is unknown; the message suggests similar ones.
+        TypeError: The value is of another type.
     """
     import keras
 
@@ -41,10 +42,10 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
     else:
-        made = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
+        hint = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
         raise TypeError(
             f"optimizer={value!r}: must be a name such as 'adam' or a keras.optimizers.Optimizer"
-            + made
+            + hint
         )
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
@@ -60,7 +61,7 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
 def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
     with safe_mode():
         made = value.__class__.from_config(config)
-    # a config does not tell of which weights the optimizer was told to leave undecayed
+    # The config does not include the weights excluded from weight decay.
     names = getattr(value, "_exclude_from_weight_decay_pattern", None)
     if names is not None:
         made.exclude_from_weight_decay(var_names=[names.pattern])
@@ -68,11 +69,11 @@ def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> A
 
 
 def loss(value: Any) -> Any:
-    """A loss, or a structure of losses for several outputs, found by name where it is one.
+    """Check a loss, or a structure of losses for several outputs; configs become objects.
 
     Raises:
-        ValueError: an unknown name, with near ones.
-        TypeError: neither a name, a callable nor a structure of them.
+        ValueError: A name is unknown; the message suggests similar ones.
+        TypeError: The value is neither a name, a callable nor a structure of them.
     """
     import keras
 
@@ -91,11 +92,11 @@ def loss(value: Any) -> Any:
 
 
 def metrics(value: Any) -> Any:
-    """Fresh metrics: instances are copied, because a metric counts for one model.
+    """Check metrics; metric objects are copied, because their state belongs to one model.
 
     Raises:
-        ValueError: an unknown name, with near ones.
-        TypeError: something that is no metric, or one name where a list must stand.
+        ValueError: A name is unknown; the message suggests similar ones.
+        TypeError: A value is not a metric, or a single name instead of a list.
     """
     import keras
 
@@ -123,7 +124,7 @@ def metrics(value: Any) -> Any:
 
 
 def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
-    # not by way of its config, which leaves options out even of some of Keras' own
+    # Not from the config, which is incomplete even for some Keras metrics.
     made = object.__new__(type(metric))
     vars(made).update(copy.deepcopy(vars(metric), {id(metric): made}))
     return made
@@ -163,17 +164,17 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
 def crossentropy(
     model: keras.Model, spec: ModelSpec, kinds: dict[str, str], one_hot: bool, probe: Any
 ) -> Any:
-    """The loss of a classifier, or one for each output, chosen by the model's outputs.
+    """Return the default loss of a classifier, or one per output, according to the model's outputs.
 
-    Classes: sparse categorical crossentropy, or binary crossentropy for a single unit. Several
-    labels a row: binary crossentropy. From logits where the outputs are no probabilities.
+    Binary crossentropy for multi-label outputs and for a single unit; otherwise (sparse)
+    categorical crossentropy. With from_logits=True if the outputs are logits.
 
     Args:
-        model: the built model.
-        spec: what it was built for.
-        kinds: of each output, as `Labels.kind`.
-        one_hot: whether targets are one-hot rows.
-        probe: gives the model's outputs on a few rows.
+        model: The built model.
+        spec: The spec that it was built for.
+        kinds: `Labels.kind` of each output.
+        one_hot: Whether targets are one-hot rows.
+        probe: Returns the model's outputs for a few rows.
     """
     import keras
 
@@ -196,14 +197,14 @@ def crossentropy(
 
 
 def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
-    """The default metric of each output of a classifier, always called accuracy.
+    """Return the default metric of each output of a classifier, always named accuracy.
 
-    Keras' "accuracy" takes several labels a row for one class, and logits for probabilities.
+    Keras' "accuracy" treats multi-label rows as one class, and logits as probabilities.
 
     Args:
-        kinds: of each output, as `Labels.kind`.
-        loss: the loss, or one for each output.
-        widths: in the structure of y.
+        kinds: `Labels.kind` of each output.
+        loss: The loss, or one per output.
+        widths: The output widths, in the structure of y.
     """
     import keras
 
@@ -222,7 +223,7 @@ def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
 
 
 def computes_own_loss(model: keras.Model) -> bool:
-    """Whether the model computes its loss itself, in train_step or compute_loss."""
+    """Return whether the model computes its own loss, in train_step or compute_loss."""
     import keras
 
     return "compute_loss" in vars(model) or any(
@@ -232,7 +233,7 @@ def computes_own_loss(model: keras.Model) -> bool:
 
 
 def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], Any]) -> None:
-    """Let a function of (x, y, y_pred, sample_weight) compute the model's loss."""
+    """Make the model compute its loss with a function of (x, y, y_pred, sample_weight)."""
 
     def compute_loss(
         x: Any = None,
@@ -248,12 +249,12 @@ def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], An
 
 @contextlib.contextmanager
 def state_kept(model: keras.Model) -> Iterator[None]:
-    """Undo what trying a model out does to its seeds: fit starts where Keras' own does."""
+    """Restore the model's state after a test call, so that fit starts as it does in Keras."""
     import keras
 
     from trainer.own_state import kept_variables
 
-    # Keras does not count the states of recurrent layers among the variables
+    # Keras does not include the states of recurrent layers in the variables.
     states = [getattr(layer, "states", None) for layer in model._flatten_layers()]
     kept = [*model.non_trainable_variables, *keras.tree.flatten(states)]
     before = [(v, v.numpy()) for v in kept if isinstance(v, keras.Variable)]
@@ -268,17 +269,18 @@ def state_kept(model: keras.Model) -> Iterator[None]:
 
 
 def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> None:
-    """Refuse a loss or metrics that do not fit the targets, by computing them on a few rows.
+    """Check that loss and metrics fit the targets, by computing them on a few rows.
 
-    A loss or training step of the model's own is left alone: it may want whole batches.
+    Skipped if the model computes its own loss or metrics, which may require full batches.
 
     Args:
-        model: the compiled model; its metrics are reset.
-        fields: loss and metrics as the user gave them; None for those that are not to be tried.
-        x, y: tensors of a few rows, as the model is fed.
+        model: The compiled model; its metrics are reset.
+        fields: Loss and metrics as given by the user; None for those not to test.
+        x: A few rows as tensors, as the model receives them.
+        y: Their targets.
 
     Raises:
-        ValueError: naming the field, its value and the shapes.
+        ValueError: One cannot be computed; the message has the field, its value and the shapes.
     """
     import keras
     import tensorflow as tf
@@ -302,7 +304,7 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
             raise ValueError(
                 f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
                 f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
-                "for the usual one"
+                "for the default"
             ) from error
     model.reset_metrics()
 
@@ -315,19 +317,22 @@ def _shapes(tree: Tree) -> str:
 
 
 def _reason(error: Exception) -> str:
-    # the first line, without the nodes and operations that TensorFlow's errors name
+    # The first line, without the names of nodes and operations in TensorFlow's errors.
     text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(getattr(error, "message", "") or error)).strip()
     return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
 def check_model(model: Any, owner: str) -> None:
-    """Refuse what is no Keras model."""
+    """Check that build_model returned a Keras model.
+
+    Raises:
+        TypeError: It did not.
+    """
     import keras
 
     if model is None:
         raise TypeError(
-            f"{owner}.build_model returned None: it must return a keras.Model; is the `return` "
-            "missing?"
+            f"{owner}.build_model returned None: it must return a keras.Model; is `return` missing?"
         )
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -336,10 +341,10 @@ def check_model(model: Any, owner: str) -> None:
 
 
 def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
-    """The error for a model that cannot take its inputs."""
+    """Return the error for a model that does not accept its inputs."""
     shape = spec.input_shape
     shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
     return ValueError(
-        f"{owner}.build_model: the model does not take x of shape {shown}; start it with "
+        f"{owner}.build_model: the model does not accept x of shape {shown}; start it with "
         f"keras.Input(spec.input_shape) ({_reason(error)})"
     )

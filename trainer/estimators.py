@@ -1,7 +1,7 @@
-"""Classifier and Regressor: a Trainer for labels, and one for numbers.
+"""Classifier and Regressor: Trainers for classification and regression.
 
-Responsible for labels, default losses and metrics, scores, probabilities, and the methods that
-draw predictions. Not for the training itself (`base`, `engine`).
+Responsible for scores, probabilities, and the methods that plot predictions. Not for the tasks
+(`tasks`) or the training (`base`, `engine`).
 """
 
 from __future__ import annotations
@@ -25,49 +25,51 @@ if TYPE_CHECKING:
 
 
 class Classifier(ClassifierMixin, Trainer):
-    """A Trainer for labels: two classes, many, or several labels a row.
+    """A Trainer for binary, multiclass and multi-label classification.
 
-    Labels may be strings, booleans or whole numbers with gaps; y of shape (n,), a 0/1 matrix
-    (n, n_labels) for several labels a row, or a dict or tuple of those for several outputs.
+    Labels may be strings, booleans or whole numbers, which need not be contiguous; y has shape
+    (n,), or is a 0/1 matrix (n, n_labels) for multi-label classification, or a dict or tuple of
+    these for several outputs.
 
         >>> from sklearn.datasets import load_iris
         >>> x, y = load_iris(return_X_y=True)
         >>> Classifier(epochs=30, random_state=0).fit(x, y).score(x, y) > 0.9
         True
 
-    After fit also: classes_, the sorted labels (nested for several outputs).
+    After fit, classes_ has the sorted labels (nested for several outputs).
 
-    The default loss is a crossentropy that suits the model's outputs: a softmax over the classes,
-    a single sigmoid unit for two classes, sigmoids for several labels, or logits of these. The
+    The default loss is a crossentropy that fits the model's outputs: a softmax over the classes,
+    a single sigmoid unit for two classes, sigmoids for multi-label, or the logits of these. The
     default metric is accuracy.
     """
 
     def predict_proba(self, x: Any) -> Any:
-        """Probabilities of the rows of x.
+        """Predict probabilities.
 
         Args:
-            x: as for fit.
+            x: As for fit.
 
         Returns:
-            [n, n_classes] in the order of classes_; for several labels a row the probability of
-            each label, [n, n_labels]; nested for several outputs.
+            [n, n_classes] in the order of classes_; for multi-label the probability of each
+            label, [n, n_labels]; nested for several outputs.
         """
         targets = self._fitted().targets
         return self._classes(targets).probabilities(self._outputs(x))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The accuracy; the mean of the outputs' accuracies where y has several.
+        """Return the accuracy, averaged over the outputs if there are several.
 
         Args:
-            x, y: as for fit; y is None for a stream.
-            sample_weight: weights of the rows, [n].
+            x: As for fit.
+            y: As for fit; None for a stream.
+            sample_weight: Row weights, [n].
         """
         return _mean_score(self, x, y, sample_weight, _accuracy)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
-        """Draw true against predicted classes; see trainer.plots.plot_confusion_matrix.
+        """Plot a confusion matrix; see trainer.plots.plot_confusion_matrix.
 
-        Here class_names are the names of classes_, in that order, as Dataset.class_names are.
+        Here class_names are the names of classes_, in that order, as in Dataset.class_names.
         """
         from trainer import plots
 
@@ -75,9 +77,9 @@ class Classifier(ClassifierMixin, Trainer):
         return plots.plot_confusion_matrix(true, predicted, **options)
 
     def plot_images(self, x: Any, y: Any = None, **options: Any) -> Any:
-        """Draw images with their true and predicted classes; see trainer.plots.plot_images.
+        """Plot images with their true and predicted classes; see trainer.plots.plot_images.
 
-        Here class_names are the names of classes_, in that order, as Dataset.class_names are.
+        Here class_names are the names of classes_, in that order, as in Dataset.class_names.
         """
         from trainer import plots
 
@@ -86,8 +88,10 @@ class Classifier(ClassifierMixin, Trainer):
         return plots.plot_images(x, true, self._named(self.predict(x), options), **options)
 
     def _named(self, labels: Any, options: dict[str, Any]) -> Any:
-        """The labels as names where they do not count from 0: plots takes class_names[i] for the
-        name of the label i."""
+        """Return integer labels as names if they are not 0 to n - 1.
+
+        Needed because in `plots`, class_names[i] is the name of label i.
+        """
         names, classes = options.get("class_names"), self.classes_
         if names is None or not isinstance(classes, np.ndarray) or classes.dtype.kind not in "iu":
             return labels
@@ -99,7 +103,7 @@ class Classifier(ClassifierMixin, Trainer):
     # ---- the parts of a fit ------------------------------------------------------------------
 
     def configure_task(self) -> Classification:
-        """Labels."""
+        """Return the task."""
         return Classification(self.loss, **self._task_options())
 
     def _keep(self, network: Network, history: Any, seed: int) -> None:
@@ -109,7 +113,7 @@ class Classifier(ClassifierMixin, Trainer):
     @staticmethod
     def _classes(targets: Targets) -> Classes:
         if not isinstance(targets, Classes):
-            raise TypeError(f"a Classifier's targets are Classes, not {type(targets).__name__}")
+            raise TypeError(f"a Classifier's targets must be Classes, not {type(targets).__name__}")
         return targets
 
     def _outputs(self, x: Any) -> Tree:
@@ -124,36 +128,37 @@ class Classifier(ClassifierMixin, Trainer):
 
 
 class Regressor(RegressorMixin, Trainer):
-    """A Trainer for numbers: y of shape (n,), (n, n_columns), or a dict or tuple of those.
+    """A Trainer for regression: y has shape (n,) or (n, n_columns), or is a dict or tuple of these.
 
         >>> from sklearn.datasets import load_diabetes
         >>> x, y = load_diabetes(return_X_y=True)
         >>> Regressor(epochs=30, random_state=0).fit(x, y).score(x, y) > 0.4
         True
 
-    With a ready architecture the network learns y in units of its deviation, and gives it in its
-    own; the default loss is then the squared error in units of y's variance, so that 1 is as good
-    as the mean. A build_model of yours gets y as it is, and the mean squared error. The default
-    metric is the mean absolute error, in the units of y.
+    Ready-made architectures learn standardised y and predict in the units of y; their default loss
+    is the squared error in units of y's variance, so that predicting the mean has a loss of 1. A
+    custom build_model learns y unchanged, with mean squared error. The default metric is the mean
+    absolute error, in the units of y.
     """
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R squared; the mean over the outputs where y has several.
+        """Return R squared, averaged over the outputs if there are several.
 
         Args:
-            x, y: as for fit; y is None for a stream.
-            sample_weight: weights of the rows, [n].
+            x: As for fit.
+            y: As for fit; None for a stream.
+            sample_weight: Row weights, [n].
         """
         return _mean_score(self, x, y, sample_weight, r2_score)
 
     def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:
-        """Draw the errors against the predictions; see trainer.plots.plot_residuals."""
+        """Plot residuals against predictions; see trainer.plots.plot_residuals."""
         from trainer import plots
 
         return plots.plot_residuals(y, self.predict(x), **options)
 
     def configure_task(self) -> Regression:
-        """Numbers."""
+        """Return the task."""
         return Regression(**self._task_options())
 
     def __sklearn_tags__(self) -> Any:
@@ -170,7 +175,7 @@ def _mean_score(
         stream: Any = preparation.collect(
             x, y, weight, batch_size=trainer.batch_size, needs_y=owner
         )
-        # one pass for both: a shuffled data set gives its rows in another order each time
+        # A single pass for both: a shuffled stream changes its order in each pass.
         pairs = [(trainer.predict(part), target) for part, target in stream.part(0, 1)]
         predicted = arrays.concatenate([found for found, _ in pairs])
         y = arrays.concatenate([target for _, target in pairs])

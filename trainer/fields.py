@@ -1,7 +1,7 @@
-"""Fields: annotated class attributes that become the keyword arguments of a Trainer.
+"""Fields: annotated class attributes that become keyword arguments of a Trainer.
 
 Responsible for turning a class body into a dataclass (keyword-only, inherited, with domains) and
-for the errors that a wrong name gets. Not for checking values: that happens at fit, in `checks`.
+for the errors for wrong names. Not for checking values, which `checks` does in fit.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Fields:
     """Base of classes whose annotated attributes are keyword arguments with defaults.
 
     Attributes:
-        PATHS: the names of fields that say where to read or write, on this machine or another. They
-            are not saved with an object, and no file can set them. Those of the bases count too.
+        PATHS: The names of fields that are paths on this machine. They are not saved, and files
+            cannot set them. The PATHS of base classes are included.
     """
 
     PATHS: ClassVar[tuple[str, ...]] = ()
@@ -48,8 +48,8 @@ class Fields:
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
-        # What scikit-learn takes for parameters. An __init__ of the user's own that passes
-        # **kwargs on takes every field: without them, clone would quietly drop their values.
+        # scikit-learn's list of parameters. A custom __init__ that forwards **kwargs accepts every
+        # field, so include all: otherwise clone would silently drop their values.
         signature = inspect.signature(cls.__init__).parameters.values()
         names = [p.name for p in signature if p.name != "self" and p.kind != p.VAR_KEYWORD]
         if any(p.kind == p.VAR_KEYWORD for p in signature):
@@ -58,10 +58,10 @@ class Fields:
 
     @contextlib.contextmanager
     def python_scalars(self) -> Iterator[None]:
-        """Within it, fields hold Python's numbers and text in place of NumPy's.
+        """Replace NumPy scalars in fields by Python scalars within the context.
 
-        A search over an array of values sets NumPy's, which Keras' layers refuse, and scikit-learn
-        wants fields left as they were set.
+        A search over an array sets fields to NumPy scalars. Keras layers refuse these, but
+        scikit-learn requires fields to stay as they were set.
         """
         values = {name: getattr(self, name) for name in self._get_param_names()}
         numpy = {name: v for name, v in values.items() if isinstance(v, np.generic)}
@@ -75,7 +75,7 @@ class Fields:
 
     @classmethod
     def domains(cls) -> dict[str, Domain]:
-        """The fields that a search may vary, each with its domain, in order of definition.
+        """Return the fields that a search may vary, with their domains, in order of definition.
 
         Example:
             >>> class T(Classifier):
@@ -87,8 +87,8 @@ class Fields:
             hints = get_type_hints(cls, include_extras=True)
         except NameError as error:
             raise NameError(
-                f"{cls.__name__}: an annotation names {error.name!r}, which its module does not "
-                "define; import it there, at the top and outside `if TYPE_CHECKING:`"
+                f"{cls.__name__}: an annotation uses {error.name!r}, which is not defined in its "
+                "module; import it there, at the top and outside `if TYPE_CHECKING:`"
             ) from error
         found = {}
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -101,17 +101,18 @@ class Fields:
 
 
 def path_fields(cls: type) -> tuple[str, ...]:
-    """The fields of a class that are paths, by its attribute PATHS and that of its bases."""
+    """Return the fields of a class that are paths: the PATHS of the class and its bases."""
     found = [name for base in cls.__mro__ for name in vars(base).get("PATHS", ())]
     return tuple(dict.fromkeys(found))
 
 
 @contextlib.contextmanager
 def _new_defaults_annotated(cls: type) -> Iterator[None]:
-    """Let a subclass write `epochs = 20` for an inherited field.
+    """Let a subclass write `epochs = 20` for an inherited field, without an annotation.
 
-    A dataclass looks at annotated attributes only, and would silently keep the parent's default.
-    The annotations go again after it: as text, they mean something in the parent's module only.
+    A dataclass ignores attributes without an annotation, and would silently keep the parent's
+    default. The annotations are removed afterwards: they are strings that can be resolved only in
+    the parent's module.
     """
     own = cls.__dict__.get("__annotations__", {})
     inherited = {f.name: f for base in cls.__mro__[1:] for f in _fields_of(base)}
@@ -149,10 +150,10 @@ def _with_helpful_errors(cls: type, init: Callable[..., None]) -> Callable[..., 
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        owner = type(self)  # a subclass with an __init__ of its own passes its fields on to here
+        owner = type(self)  # may be a subclass with a custom __init__ that calls this one
         if args:
             raise TypeError(
-                f"{owner.__name__}({args[0]!r}): fields are given by name, "
+                f"{owner.__name__}({args[0]!r}): fields must be passed by name, "
                 f"such as {owner.__name__}({names[0]}={args[0]!r})"
             )
         for name in kwargs:

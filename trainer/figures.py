@@ -1,11 +1,11 @@
-"""What all pictures share: new figures that do not pile up, colours that can be told apart.
+"""Common parts of all plots: figures, colours and labels.
 
-Responsible for a figure's life in pyplot, the palette and the length of texts. Not responsible
-for what is drawn: `curves` and `plots` do that.
+Responsible for registering figures with pyplot, the palette and the length of texts. Not for the
+plots themselves (`history`, `plots`).
 
-Where figures can be shown (a notebook, a window), they are pyplot's and appear as usual. Where
-they cannot, pyplot keeps only the newest one, so that a long run leaks none; the Axes that a
-function returned, and their figure, stay usable for as long as someone holds them.
+With an interactive backend (a notebook, a window), figures are managed by pyplot and appear as
+usual. Otherwise only the newest figure stays registered with pyplot, so that a long run does not
+leak memory; returned Axes and their figures stay usable as long as there is a reference to them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.text import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, without its yellow: told apart by the colour-blind, and on white.
+# The palette of Okabe and Ito, safe for the colour-blind; without yellow, which is hard to see.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WRONG = "#C00000"
 
@@ -28,23 +28,23 @@ _newest: weakref.ref[Figure] | None = None
 
 
 def shortened(text: str, length: int) -> str:
-    """`text`, cut to `length` characters, of which the last then is an ellipsis."""
+    """Return `text`, cut to `length` characters with an ellipsis at the end if it is longer."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def as_label(text: Any, length: int | None = None) -> str:
-    """Text from outside as a label of a picture, in which "$" is a dollar and no formula.
+    """Return text from the user as a label in a plot, with "$" escaped so it starts no formula.
 
     Args:
-        text: a name, a class, a value.
-        length: the most characters; None: as many as there are.
+        text: A name, a class, or a value.
+        length: The maximum number of characters, or None.
     """
     plain = printable(text)
     return (plain if length is None else shortened(plain, length)).replace("$", r"\$")
 
 
 def distinct_colours(n: int) -> list[Any]:
-    """`n` colours that differ from each other: of the palette while it lasts."""
+    """Return `n` different colours, from the palette if it has enough."""
     from matplotlib import colormaps
 
     if n <= len(COLOURS):
@@ -54,7 +54,7 @@ def distinct_colours(n: int) -> list[Any]:
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
-    """A figure of this size in inches, which pyplot shows where it can and does not pile up."""
+    """Create a figure of this size in inches; if not interactive, unregister the previous one."""
     global _newest
     import matplotlib
     import matplotlib.pyplot as plt
@@ -63,8 +63,8 @@ def new_figure(size: tuple[float, float]) -> Figure:
     figure: Figure = plt.figure(figsize=size, layout="constrained")
     silent = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
     if matplotlib.get_backend().lower() in silent:
-        # The newest stays pyplot's, so that plt.savefig writes it. Closing the one before takes
-        # it from pyplot's register only.
+        # The newest stays registered, so that plt.savefig works. Closing the previous one only
+        # unregisters it.
         previous = _newest() if _newest is not None else None
         if previous is not None:
             plt.close(previous)

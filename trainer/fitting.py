@@ -312,7 +312,7 @@ def give_back(session: Session, settings: Settings, own: OwnState) -> bool:
             checkpointer.start()
             try:
                 saving.load_weights(network, run.model)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
                 run.refuse_model(error)
                 return False
         session.history.records[:] = saving.history_of(run.model).records

@@ -1,10 +1,9 @@
-"""The record of a training: one dict of numbers per epoch, its forms on disk, and its curves.
+"""The training history: one dict of logged numbers per epoch, its file formats, and its curves.
 
-Responsible for keeping what each epoch logged, in order and exactly (NaN and infinity included),
-for its forms as table, CSV and JSON, and for drawing the learning curves of one or several
-trainings. Not responsible for computing anything that is logged (engine/loop.py), for writing a
-file whole (files.py), for where a run keeps its files (runs.py) or for other pictures (plots.py).
-Nothing here calls show().
+Responsible for recording the logs of each epoch, in order and exactly (NaN and infinity included),
+for converting them to a table, CSV and JSON, and for plotting the learning curves of one or
+several runs. Not for computing the logs (`engine.loop`), for atomic writes (`files`), for the
+folder of a run (`runs`) or for other plots (`plots`). Nothing here calls show().
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
 _TRAINING, _VALIDATION = COLOURS[:2]
 _OWN_AXES = ("learning_rate", "seconds")
 
-# What every record holds beside its logs.
-_OWN = ("epoch", "learning_rate", "seconds")
+# The entries of every record besides its logs.
+_FIXED = ("epoch", "learning_rate", "seconds")
 
-# Strict JSON has no word for these three, so they are written as strings.
-_WRITTEN = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+# Strict JSON cannot represent these values, so they are written as strings.
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-# Endings, because Keras puts the output's name in front ("val_price_mae"). The counts of true and
+# Suffixes, because Keras puts the output's name in front ("val_price_mae"). Counts of true and
 # false positives are left out: whether more is better depends on the other counts.
 _ENDINGS: dict[Literal["min", "max"], str] = {
     "min": "loss|error|mse|mae|mape|msle|rmse|logcosh|crossentropy|hinge|kl_divergence|poisson",
@@ -51,9 +50,9 @@ _ENDINGS: dict[Literal["min", "max"], str] = {
 
 
 def known_mode(name: str) -> Literal["min", "max"] | None:
-    """Whether lower ("min") or higher ("max") is better for a log of this name; None: unknown.
+    """Return whether lower ("min") or higher ("max") is better for a log; None if unknown.
 
-    The name may carry Keras's additions: "val_" and an output's name before it, a count after it.
+    The name may have the prefixes and suffixes that Keras adds: "val_", an output name, a number.
 
     >>> known_mode("val_price_mae"), known_mode("auc_1"), known_mode("seconds")
     ('min', 'max', None)
@@ -65,13 +64,13 @@ def known_mode(name: str) -> Literal["min", "max"] | None:
 
 
 class History:
-    """What each epoch of a training logged.
+    """The logs of each epoch of a training.
 
-    `records` holds one dict an epoch: "epoch" (int, counted from 1), every log under its name
-    (float), "learning_rate" (float; NaN where it is not known) and "seconds" (float).
-    `len(history)` is the number of epochs, `history["loss"]` one log over the epochs, and
-    `"loss" in history` tells whether it was logged. Two histories are equal when all their
-    records are, the seconds included; NaN equals NaN.
+    `records` has one dict per epoch: "epoch" (int, counted from 1), every log by name (float),
+    "learning_rate" (float; NaN if unknown) and "seconds" (float). `len(history)` is the number of
+    epochs, `history["loss"]` a list with one value per epoch, and `"loss" in history` says
+    whether it was logged. Histories are equal if all their records are equal, including seconds;
+    NaN equals NaN.
 
     >>> history = History()
     >>> history.append(1, {"loss": 0.9, "val_loss": 1.0}, learning_rate=0.01, seconds=2.5)
@@ -82,7 +81,7 @@ class History:
     (2, 0.7)
     """
 
-    # Python would otherwise iterate by history[0], history[1], which are not names of logs.
+    # Otherwise Python would iterate over history[0], history[1], which are not names of logs.
     __iter__ = None
 
     def __init__(self) -> None:
@@ -99,21 +98,21 @@ class History:
         """Add one epoch.
 
         Args:
-            epoch: its number, counted from 1 and higher than the last one recorded.
-            logs: every log's value, each a single number (NaN and infinity are numbers). Where a
-                Keras callback has put "learning_rate" into the logs, it counts if the argument
-                of that name is None.
-            learning_rate: the rate at which the epoch was trained; None if it is not known.
-            seconds: how long the epoch took.
+            epoch: Its number, counted from 1 and higher than the last one recorded.
+            logs: The value of every log, each a single number (NaN and infinity are allowed). A
+                "learning_rate" among them, from a Keras callback, is used if the argument
+                `learning_rate` is None.
+            learning_rate: The learning rate of the epoch; None if unknown.
+            seconds: The duration of the epoch.
 
         Raises:
-            ValueError, TypeError: for anything else. The history is then as it was.
+            ValueError, TypeError: An argument is not valid. The history stays unchanged.
         """
         last = int(self.records[-1]["epoch"]) if self.records else 0
         number = integer("epoch", epoch, low=1)
         if number <= last:
             raise ValueError(
-                f"epoch={epoch!r}: epochs up to {last} are recorded already; write epoch={last + 1}"
+                f"epoch={epoch!r}: epochs up to {last} are already recorded; write epoch={last + 1}"
             )
         values: dict[str, float] = {}
         rate = math.nan
@@ -122,9 +121,9 @@ class History:
                 raise TypeError(f"logs: the name {name!r} must be a str")
             if name == "learning_rate":
                 rate = _number("logs['learning_rate']", value)
-            elif name in _OWN:
+            elif name in _FIXED:
                 raise ValueError(
-                    f"logs={{{name!r}: ...}}: this name is the history's own; give the log another"
+                    f"logs={{{name!r}: ...}}: this name is reserved; give the log another name"
                 )
             else:
                 values[name] = _number(f"logs[{name!r}]", value)
@@ -136,15 +135,15 @@ class History:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the logs in order of first appearance, without learning_rate and seconds."""
+        """The names of the logs in order of first appearance, without learning_rate and seconds."""
         names = dict.fromkeys(name for record in self.records for name in record)
-        return [name for name in names if name not in _OWN]
+        return [name for name in names if name not in _FIXED]
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A DataFrame of floats indexed by "epoch": one column a log, learning_rate and seconds.
+        """A DataFrame indexed by "epoch", with a column per log, learning_rate and seconds.
 
-        A log that an epoch lacks is NaN in that row. Each access makes a new DataFrame.
+        Values that were not logged in an epoch are NaN. Each access makes a new DataFrame.
         """
         import pandas as pd
 
@@ -153,74 +152,78 @@ class History:
         return pd.DataFrame({name: self[name] for name in columns}, index=index, dtype="float64")
 
     def best(self, name: str, mode: Literal["min", "max"] | None = None) -> tuple[int, float]:
-        """The epoch at which a log was best, and its value there; the first of equals.
+        """Return the epoch with the best value of a log, and that value; the first if tied.
 
         Args:
-            name: the log's name.
-            mode: "min" if lower is better, "max" if higher; None: known by the name, as for
-                every loss and metric of Keras with one direction.
+            name: The name of the log.
+            mode: "min" if lower is better, "max" if higher; None to infer it from the name, which
+                works for all losses and metrics of Keras that have a direction.
 
         Raises:
-            KeyError: the name was never logged.
-            ValueError: the direction is unknown, or no epoch has a finite value.
+            KeyError: The name was never logged.
+            ValueError: The direction is unknown, or no epoch has a finite value.
         """
         values = self[name]
         if mode is None:
             mode = known_mode(name)
             if mode is None:
                 raise ValueError(
-                    f"name={name!r}: whether lower or higher is better is not known by this name; "
+                    f"name={name!r}: it is unknown whether lower or higher is better; "
                     'write mode="min" or mode="max"'
                 )
         one_of("mode", mode, ("min", "max"))
         finite = [(e, v) for e, v in zip(self["epoch"], values, strict=True) if math.isfinite(v)]
         if not finite:
-            raise ValueError(f"name={name!r}: no epoch has a finite value, so none is the best")
-        # min and max both return the first of equals.
+            raise ValueError(f"name={name!r}: no epoch has a finite value, so none is best")
+        # min and max both return the first of equal values.
         choose = min if mode == "min" else max
         epoch, value = choose(finite, key=lambda pair: pair[1])
         return int(epoch), value
 
     def plot(self, names: str | Sequence[str] | None = None) -> NDArray[Any]:
-        """Draw the learning curves: `trainer.plots.plot_history(self, names)`. Returns Axes."""
+        """Plot the learning curves: `trainer.plots.plot_history(self, names)`. Returns Axes."""
         return plot_history(self, names)
 
     def to_dict(self) -> dict[str, Any]:
-        """The history as dicts, lists, numbers and strings that strict JSON can hold.
+        """Return the history as dicts, lists, numbers and strings for strict JSON.
 
-        NaN and the infinities become the strings "NaN", "Infinity" and "-Infinity".
+        NaN and infinities become the strings "NaN", "Infinity" and "-Infinity".
         """
         return {"records": [{k: _encode(v) for k, v in each.items()} for each in self.records]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> History:
-        """The history that `to_dict` gave. Raises ValueError for anything else."""
+        """Restore a history from `to_dict`.
+
+        Raises:
+            ValueError: The data are not a history.
+        """
         records = data.get("records") if isinstance(data, Mapping) else None
         if not isinstance(records, list):
             raise ValueError(
-                "data: is not a history; it must be what History.to_dict gave, "
-                "a dict whose 'records' is a list"
+                "data: is not a history; it must be the result of History.to_dict, "
+                "a dict with a list of 'records'"
             )
         history = cls()
         for position, record in enumerate(records):
             try:
-                values = {name: _WRITTEN.get(v, v) for name, v in record.items()}
-                own = {name: values.pop(name) for name in _OWN}
-                history.append(own.pop("epoch"), values, **own)
+                values = {name: _NOT_FINITE.get(v, v) for name, v in record.items()}
+                fixed = {name: values.pop(name) for name in _FIXED}
+                history.append(fixed.pop("epoch"), values, **fixed)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"data['records'][{position}]: is not the record of an epoch ({error!r}); "
-                    "it must be as History.to_dict gave it"
+                    "it must be as returned by History.to_dict"
                 ) from error
         return history
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a header and one line an epoch, with the columns of `frame` after "epoch".
+        """Write a header and one line per epoch, with the columns of `frame` after "epoch".
 
-        A log that an epoch lacks is an empty cell; not-a-number is "nan", infinity "inf". A name
-        that a spreadsheet would run as a formula has an apostrophe before it, and control
-        characters are written as escapes; `from_csv` reads the names back as they were. The file
-        appears whole or not at all: if writing fails (OSError), an older one stays as it is.
+        Values that were not logged are empty cells; NaN is "nan", infinity "inf". A name that a
+        spreadsheet would run as a formula is prefixed with an apostrophe, and control characters
+        are escaped; `from_csv` restores the original names. The file is written atomically: if
+        writing fails (OSError), an existing file stays unchanged.
         """
         columns = ["epoch", *self.metrics, "learning_rate", "seconds"]
         rows = [[record.get(name) for name in columns] for record in self.records]
@@ -228,11 +231,11 @@ class History:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `to_csv` wrote.
+        """Read a file written by `to_csv`.
 
         Raises:
-            OSError: the file is missing or cannot be read.
-            ValueError: it is not the table of a history, or only a part of one.
+            OSError: The file is missing or cannot be read.
+            ValueError: The file is not a history, or is incomplete.
         """
         with open(path, "rb") as file:
             content = file.read()
@@ -244,27 +247,27 @@ class History:
             for row in rows:
                 found = dict(zip(columns, row, strict=True))
                 values = {name: float(cell) for name, cell in found.items() if cell != ""}
-                _, rate, seconds = (values.pop(name) for name in _OWN)
+                _, rate, seconds = (values.pop(name) for name in _FIXED)
                 history.append(int(found["epoch"]), values, learning_rate=rate, seconds=seconds)
         except (ValueError, KeyError, csv.Error) as error:
             raise ValueError(
-                f"path={os.fspath(path)!r}: is not a history that to_csv wrote, "
-                f"or is not whole ({error})"
+                f"path={os.fspath(path)!r}: is not a history written by to_csv, "
+                f"or is incomplete ({error})"
             ) from error
         return history
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict` as strict JSON, whole or not at all, as `to_csv` does."""
+        """Write `to_dict` as strict JSON, atomically, as `to_csv` does."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         write_whole(path, text.encode())
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `to_json` wrote.
+        """Read a file written by `to_json`.
 
         Raises:
-            OSError: the file is missing or cannot be read.
-            ValueError: it is not the JSON of a history, or only a part of one.
+            OSError: The file is missing or cannot be read.
+            ValueError: The file is not a history, or is incomplete.
         """
         with open(path, "rb") as file:
             content = file.read()
@@ -272,8 +275,8 @@ class History:
             return cls.from_dict(forms.parse(content))
         except ValueError as error:
             raise ValueError(
-                f"path={os.fspath(path)!r}: is not a history that to_json wrote, "
-                f"or is not whole ({error})"
+                f"path={os.fspath(path)!r}: is not a history written by to_json, "
+                f"or is incomplete ({error})"
             ) from error
 
     def __len__(self) -> int:
@@ -283,37 +286,39 @@ class History:
         return any(name in record for record in self.records)
 
     def __getitem__(self, name: str) -> list[float]:
-        """One value an epoch, NaN where the epoch lacks this log."""
-        if name not in self and name not in _OWN:
+        """Return one value per epoch, NaN if the epoch did not log it."""
+        if name not in self and name not in _FIXED:
             if isinstance(name, int):
                 raise KeyError(f"{name}: must be a log's name; write history.records[{name}]")
-            raise KeyError(f"{name!r} was not logged; {did_you_mean(name, [*self.metrics, *_OWN])}")
+            raise KeyError(
+                f"{name!r} was not logged; {did_you_mean(name, [*self.metrics, *_FIXED])}"
+            )
         return [record.get(name, math.nan) for record in self.records]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, History):
             return NotImplemented
-        # Not the records themselves: there, NaN differs from NaN.
+        # Do not compare the records themselves: NaN is not equal to NaN.
         return self.to_dict() == other.to_dict()
 
     def __repr__(self) -> str:
         epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
         if not self.records:
             return f"History({epochs})"
-        last = [f"{printable(k)}={v:.4g}" for k, v in self.records[-1].items() if k not in _OWN]
+        last = [f"{printable(k)}={v:.4g}" for k, v in self.records[-1].items() if k not in _FIXED]
         shown = last[:6] + (["..."] if len(last) > 6 else [])
         return f"History({epochs}; last: {', '.join(shown) or 'no logs'})"
 
 
 def _number(name: str, value: Any) -> float:
-    """`value` as a float, if it is one number: of Python, NumPy, or a tensor of one element."""
+    """Return `value` as a float if it is a single Python or NumPy number, or a tensor of one."""
     array = np.asarray(value)
     if array.size != 1:
         raise TypeError(
-            f"{name}: holds {array.size} values; a log must be one number, such as their mean "
-            "(a metric with a value for each class takes average='macro')"
+            f"{name}: contains {array.size} values; a log must be a single number, such as their "
+            "mean (for a metric with a value per class, write average='macro')"
         )
-    # float() would take these for numbers, or drop a part of them.
+    # float() would accept text and dates, and drop the imaginary part of complex numbers.
     if array.dtype.kind not in "SUcmM":
         with contextlib.suppress(TypeError, ValueError):
             return float(array.reshape(-1)[0])
@@ -334,22 +339,22 @@ def _encode(value: float) -> float | str:
 def plot_history(
     history: History | Mapping[str, History], names: str | Sequence[str] | None = None
 ) -> NDArray[Any]:
-    """Draw learning curves, each metric with its validation on Axes of its own.
+    """Plot learning curves, with training and validation of each metric in one Axes.
 
     Args:
-        history: of one training, or {label: history} to compare several in the same Axes.
-        names: the metrics to draw, by the name of the training log, in this order; "learning_rate"
-            and "seconds" may be among them. None: the losses, the other metrics, and the learning
-            rate if it varies within a training.
+        history: One History, or {label: history} to compare several in the same Axes.
+        names: The metrics to plot, by the name of the training log, in this order; may include
+            "learning_rate" and "seconds". None: the losses, the other metrics, and the learning
+            rate if it varies within a run.
 
     Returns:
-        The Axes, an object array of shape (number of names,). An axis is logarithmic where its
-        values span more than three powers of ten (the learning rate: one). A curve ends where
-        its values do: NaN and infinity are named, with their epochs, above the Axes.
+        The Axes, an object array of shape (number of names,). An axis is logarithmic if its
+        values span at least three powers of ten (the learning rate: one). Curves have gaps at
+        NaN and infinity, and a note above the Axes names the epochs.
 
     Raises:
-        TypeError: `history` is something else.
-        ValueError: no epochs, or a name that was not logged.
+        TypeError: `history` is of another type.
+        ValueError: There are no epochs, or a name was not logged.
 
     >>> axes = plot_history({"raw": raw, "scaled": scaled}, names=["loss"])  # doctest: +SKIP
     >>> axes[0].figure.savefig("loss.png")  # doctest: +SKIP
@@ -363,7 +368,7 @@ def plot_history(
     columns = 2 if len(chosen) == 4 else min(len(chosen), 3)
     rows = math.ceil(len(chosen) / columns)
     width = max(4.4 * columns, 5.2)
-    # In inches: a letter of the legend, and the line and the gap beside a label.
+    # In inches: the width per letter of the legend, and that of a line and its gap.
     entry = 0.08 * max(len(str(label)) for label in [*runs, "validation"]) + 0.6
     legend_columns = max(1, min(int(width / entry), 5))
     legend_height = 0.3 + 0.25 * math.ceil((len(runs) + 2) / legend_columns) if several else 0
@@ -396,7 +401,7 @@ def plot_history(
 
 def _check_histories(runs: Mapping[Any, Any], several: bool) -> None:
     if not runs:
-        raise ValueError('history={}: holds no training; write {"label": history, ...}')
+        raise ValueError('history={}: has no histories; write {"label": history, ...}')
     for label, run in runs.items():
         argument = f"history[{label!r}]" if several else "history"
         if not isinstance(run, History):
@@ -405,7 +410,7 @@ def _check_histories(runs: Mapping[Any, Any], several: bool) -> None:
                 "trainer.history_, or a mapping {label: History}"
             )
         if not len(run):
-            raise ValueError(f"{argument} has no epochs: call fit before drawing its curves")
+            raise ValueError(f"{argument} has no epochs: call fit before plotting its curves")
 
 
 def _chosen_names(runs: Mapping[str, History], names: str | Sequence[str] | None) -> list[str]:
@@ -422,10 +427,10 @@ def _chosen_names(runs: Mapping[str, History], names: str | Sequence[str] | None
     known += [name for name in _OWN_AXES if any(_points(run, name)[0] for run in runs.values())]
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted:
-        raise ValueError("names=[]: must hold a name at least; leave it out to draw all")
+        raise ValueError("names=[]: must contain at least one name; leave it out to plot all")
     chosen = []
     for name in wanted:
-        # The validation is on the Axes of its metric, so its name asks for the same Axes.
+        # Validation is in the Axes of its metric, so both names select the same Axes.
         stem = name.removeprefix("val_") if isinstance(name, str) else name
         if stem not in known:
             raise ValueError(f"names: {name!r} was not logged; {did_you_mean(name, known)}")
@@ -434,9 +439,9 @@ def _chosen_names(runs: Mapping[str, History], names: str | Sequence[str] | None
 
 
 def _points(run: History, name: str) -> tuple[list[int], list[float]]:
-    """The epochs that logged `name` and its values: a log may be missing from some epochs."""
+    """Return the epochs that logged `name`, and its values; some epochs may lack it."""
     pairs = [(int(record["epoch"]), record[name]) for record in run.records if name in record]
-    if name == "learning_rate":  # its NaN says "not known", not "diverged"
+    if name == "learning_rate":  # NaN means unknown, not diverged
         pairs = [(epoch, value) for epoch, value in pairs if not math.isnan(value)]
     return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 
@@ -444,7 +449,7 @@ def _points(run: History, name: str) -> tuple[list[int], list[float]]:
 def _draw_run(
     ax: Axes, run: History, name: str, label: str, styles: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Draw the training curve and the validation curve; returns notes on what is not finite."""
+    """Plot the training and the validation curve; returns notes on values that are not finite."""
     notes: dict[str, str] = {}
     curves = {name: "training", f"val_{name}": "validation"}
     if name in _OWN_AXES:
@@ -455,7 +460,7 @@ def _draw_run(
             continue
         shown = np.where(np.isfinite(values), values, np.nan)
         finite = np.isfinite(shown)
-        # A point between two gaps has no line to be seen by.
+        # A point between two gaps has no line, so it needs a marker.
         beside = np.append(finite[1:], False) | np.append(False, finite[:-1])
         marked = np.flatnonzero(finite if len(values) <= 30 else finite & ~beside)
         full = ", ".join(word for word in (label, part) if word)
@@ -507,7 +512,7 @@ def _finish_curves(ax: Axes, name: str, notes: Sequence[str]) -> None:
     epochs = np.concatenate([np.asarray(line.get_xdata()) for line in ax.lines])
     values = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines])
     values = values[np.isfinite(values)]
-    # The epochs that ended in NaN have their place on the axis too; an epoch 0 has none.
+    # The axis also covers epochs with NaN, but not epoch 0.
     margin = min(max(0.04 * (epochs.max() - epochs.min()), 0.3), 0.9)
     ax.set_xlim(epochs.min() - margin, epochs.max() + margin)
     ax.xaxis.set_major_locator(
@@ -516,7 +521,7 @@ def _finish_curves(ax: Axes, name: str, notes: Sequence[str]) -> None:
     ax.set_xlabel("epoch")
     span = 10 if name == "learning_rate" else 1000
     wide = len(values) and values.min() > 0 and values.max() / values.min() >= span
-    # A score of 0.001 is simply bad; a loss of 1000 hides everything that follows it.
+    # A loss of 1000 would hide all later ones; a score of 0.001 is just bad.
     if wide and known_mode(name) != "max":
         ax.set_yscale("log")
         ax.set_ylabel("logarithmic scale")

@@ -1,9 +1,9 @@
-"""The domain of one hyperparameter: which values a field may take in a search.
+"""Domains of hyperparameters: the values that a field may take in a search.
 
-Responsible for describing and checking a domain. Not for sampling from it: that is the work of
-`search`, which translates these domains for keras-tuner and scikit-learn.
+Responsible for describing and checking a domain. Not for sampling (`search`, which also converts
+domains for keras-tuner and scikit-learn).
 
-A domain stands in the annotation of a field, beside its default:
+A domain is part of the annotation of a field, next to its default:
 
     class MyTrainer(Classifier):
         units: Annotated[int, Int(32, 512, log=True)] = 128
@@ -22,29 +22,29 @@ __all__ = ["Bool", "Choice", "Domain", "Float", "Int"]
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What all domains share.
+    """Base class of all domains.
 
     Attributes:
-        when: the values that other fields must have for this one to matter, such as
-            `{"optimizer": "sgd"}`; a tuple of values means any of them. None: always.
+        when: The values of other fields with which this one is active, such as
+            `{"optimizer": "sgd"}`; a tuple means any of its values. None: always.
     """
 
     when: Mapping[str, Any] | None = field(default=None)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` lies in the domain."""
+        """Return whether `value` is in the domain."""
         raise TypeError(f"{type(self).__name__} must define contains()")
 
     def __post_init__(self) -> None:
         if self.when is not None and not isinstance(self.when, Mapping):
             raise TypeError(
-                f"when={self.when!r}: must be a mapping from a field's name to its value, such as "
+                f"when={self.when!r}: must be a mapping from field names to values, such as "
                 'when={"optimizer": "sgd"}'
             )
 
 
 class _Range(Domain):
-    """The checks that Int and Float share."""
+    """The common checks of Int and Float."""
 
     low: Any
     high: Any
@@ -66,12 +66,12 @@ class _Range(Domain):
             )
         if self.log and self.low <= 0:
             raise ValueError(
-                f"{kind}(low={self.low!r}, log=True): a logarithmic domain must start above 0"
+                f"{kind}(low={self.low!r}, log=True): low must be above 0 on a logarithmic scale"
             )
         if self.step is not None:
             if self.log:
                 raise ValueError(
-                    f"{kind}(step={self.step!r}, log=True): give step or log=True, not both"
+                    f"{kind}(step={self.step!r}, log=True): pass step or log=True, not both"
                 )
             if isinstance(self.step, bool) or not isinstance(self.step, (int, float)):
                 raise TypeError(f"{kind}(step={self.step!r}): must be a number above 0")
@@ -90,14 +90,14 @@ class Int(_Range):
     """Whole numbers from `low` to `high`, both included.
 
     Attributes:
-        low: the smallest value.
-        high: the largest value; with `step`, the largest that the steps reach.
-        step: the distance between neighbours. None: 1.
-        log: whether equal ratios, rather than equal differences, are equally likely.
+        low: The smallest value.
+        high: The upper bound; with `step`, the largest value may be lower.
+        step: The distance between values; None is 1.
+        log: Whether values are uniform on a logarithmic scale.
 
     Raises:
-        ValueError: low above high, log with low below 1, a step that is not positive.
-        TypeError: a bound that is no whole number.
+        ValueError: low is above high, low is below 1 with log=True, or step is not positive.
+        TypeError: A bound is not a whole number.
     """
 
     low: int
@@ -112,11 +112,11 @@ class Int(_Range):
             value = getattr(self, name)
             if value is not None and int(value) != value:
                 raise TypeError(
-                    f"Int({name}={value!r}): must be a whole number; for others write Float(...)"
+                    f"Int({name}={value!r}): must be a whole number; otherwise write Float(...)"
                 )
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is a whole number of the domain."""
+        """Return whether `value` is a whole number in the domain."""
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             return False
         return self.low <= value <= self.high and self._on_grid(value)
@@ -127,14 +127,14 @@ class Float(_Range):
     """Numbers from `low` to `high`, both included.
 
     Attributes:
-        low: the smallest value.
-        high: the largest value; with `step`, the largest that the steps reach.
-        step: the distance between neighbours. None: any number between the bounds.
-        log: whether equal ratios, rather than equal differences, are equally likely.
+        low: The smallest value.
+        high: The upper bound; with `step`, the largest value may be lower.
+        step: The distance between values; None allows any number between the bounds.
+        log: Whether values are uniform on a logarithmic scale.
 
     Raises:
-        ValueError: low above high, log with low not above 0, a step that is not positive.
-        TypeError: a bound that is no number.
+        ValueError: low is above high, low is not above 0 with log=True, or step is not positive.
+        TypeError: A bound is not a number.
     """
 
     low: float
@@ -147,22 +147,22 @@ class Float(_Range):
         self._check_range()
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is a number of the domain."""
+        """Return whether `value` is a number in the domain."""
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            return False  # NumPy's numbers are Real, its booleans are not
+            return False  # NumPy numbers are Real, NumPy booleans are not
         return self.low <= float(value) <= self.high and self._on_grid(float(value))
 
 
 @dataclass(frozen=True, init=False)
 class Choice(Domain):
-    """One of a few values of any type, None included.
+    """One of a few values of any type, including None.
 
     Example:
         >>> Choice("relu", "selu").contains("selu")
         True
 
     Raises:
-        ValueError: no value, or the same value twice.
+        ValueError: There is no value, or a value is repeated.
     """
 
     values: tuple[Any, ...]
@@ -170,20 +170,20 @@ class Choice(Domain):
     def __init__(self, *values: Any, when: Mapping[str, Any] | None = None) -> None:
         if len(values) == 1 and isinstance(values[0], (list, set)):
             raise ValueError(
-                f"Choice({values[0]!r}): give the values one by one, "
+                f"Choice({values[0]!r}): pass the values as separate arguments, "
                 f"Choice({', '.join(repr(v) for v in values[0])})"
             )
         if not values:
             raise ValueError('Choice(): needs at least one value, such as Choice("relu", "selu")')
         for i, value in enumerate(values):
             if any(_same(value, other) for other in values[:i]):
-                raise ValueError(f"Choice(...): {value!r} is given twice")
+                raise ValueError(f"Choice(...): {value!r} is repeated")
         object.__setattr__(self, "values", tuple(values))
         object.__setattr__(self, "when", when)
         self.__post_init__()
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is one of the values (True is not 1)."""
+        """Return whether `value` is one of the values (True differs from 1)."""
         return any(_same(value, other) for other in self.values)
 
 
@@ -192,10 +192,10 @@ class Bool(Domain):
     """True or False."""
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is a boolean."""
+        """Return whether `value` is a boolean."""
         return isinstance(value, bool)
 
 
 def _same(a: Any, b: Any) -> bool:
-    # 1 == True == 1.0 in Python, but they are different values of a hyperparameter.
+    # 1 == True == 1.0 in Python, but they are different hyperparameter values.
     return type(a) is type(b) and bool(a == b)

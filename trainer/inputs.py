@@ -1,8 +1,8 @@
-"""What a fitted Trainer knows of its inputs.
+"""The learned preprocessing of x.
 
-Responsible for checking x against what training saw, for handing the network its form (tables
-encoded, arrays normalised), and for the one Keras model that does both and is saved. Not for
-targets (`labels`, `estimators`) nor for batches (`data`).
+Responsible for checking x against the training data, for encoding tables and normalising arrays,
+and for the saved Keras model that includes this preprocessing. Not for targets (`targets`,
+`labels`) or batches (`engine.feeds`).
 """
 
 from __future__ import annotations
@@ -21,26 +21,28 @@ from trainer.tables import Table, affine
 if TYPE_CHECKING:
     import keras
 
-# What a file may say of the rows of x.
-_MOST_ELEMENTS = 1 << 27
-_MOST_RANK = 16
+# Limits on the rows of x that a loaded file may declare.
+_MAX_ELEMENTS = 1 << 27
+_MAX_RANK = 16
 _DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "bool", "object"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-_ROWS_A_STATISTIC = 8_192  # rows whose float64 copy is held at once while means are summed up
+_ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computing statistics
 
 
 class Inputs:
-    """The learnt form of x.
+    """The structure and statistics of x, learned from the training rows.
 
     Attributes:
-        table: what was learnt of a DataFrame's columns, or None for arrays and streams.
-        shapes: the shape of one row for each input, as in `ModelSpec.input_shape`.
-        dtypes: the NumPy dtype name of each input, in the same structure; of a table as encoded.
-        scaling: (offset, scale) of each input that is normalised, by its name (`x['wide']`).
-        n_features: how many values or columns a row of vectors has; None for other inputs.
-        names: the column names, where x had any and all are strings.
+        table: The learned columns of a DataFrame, or None for arrays and streams.
+        shapes: The shape of one row of each input, as in `ModelSpec.input_shape`.
+        dtypes: The NumPy dtype name of each input, in the same structure; for a table, that of
+            the encoded matrix.
+        scaling: (offset, scale) of each normalised input, by its name (`x['wide']`).
+        n_features: The number of columns of a table or of values of a vector; None for other
+            inputs.
+        names: The column names, if x had any and all are strings.
     """
 
     def __init__(
@@ -62,24 +64,24 @@ class Inputs:
 
     @property
     def n_features(self) -> int | None:
-        """Columns of a table, or values of a row of vectors."""
+        """The number of columns of a table, or of values of a vector."""
         if self.table is not None:
             return len(self.table.columns)
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
     def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
-        """Learn the form of the training rows.
+        """Learn the structure and statistics of the training rows.
 
         Args:
-            x: a DataFrame or a tree of arrays.
+            x: A DataFrame or a tree of arrays.
             normalize: None, "standard" or "minmax".
-            weight: weights of the rows (n,) for the statistics, or None.
+            weight: Row weights (n,) for the statistics, or None.
         """
         if hasattr(x, "iloc"):
             table = Table.learn(x, normalize=normalize, weight=weight)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
-            # a frame of float64 alone is the same data as a float64 array, and is encoded as one
+            # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
             inputs = cls(shapes=(), dtypes=dtype, scaling={}, table=table, names=names)
             inputs.shapes = (int(inputs.encoder.output.shape[-1]),)
@@ -97,12 +99,12 @@ class Inputs:
 
     @classmethod
     def learn_stream(cls, batches: Iterable[Any], spec: Any, *, normalize: str | None) -> Inputs:
-        """Learn the form of a stream: shapes from its specification, statistics in a pass.
+        """Learn the structure of a stream from its spec, and statistics from passes over it.
 
         Args:
-            batches: gives trees of arrays [rows, ...] and the rows' weights or None; iterated
-                once for each input that is normalised.
-            spec: the tree of objects with `shape` (with the batch dimension) and `dtype`.
+            batches: Yields trees of arrays [rows, ...] and the row weights or None; iterated
+                once per normalised input.
+            spec: A tree of objects with `shape` (with the batch dimension) and `dtype`.
             normalize: None, "standard" or "minmax".
         """
         several = not hasattr(spec, "shape")
@@ -123,18 +125,18 @@ class Inputs:
         )
 
     def prepare(self, x: Any, owner: str, name: str = "x") -> Tree:
-        """Check x against what training saw, and give the arrays that the network is fed.
+        """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: what the user passed: a DataFrame where training had one, or arrays.
-            owner: the estimator's class name, for errors.
-            name: what the user calls x.
+            x: The user's data: a DataFrame if training had one, or arrays.
+            owner: The class name of the estimator, for errors.
+            name: The name of the argument, for errors.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
 
         Raises:
-            TypeError, ValueError: another kind, structure, shape or set of columns.
+            TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
             if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
@@ -150,15 +152,15 @@ class Inputs:
         return tree
 
     def check_stream(self, spec: Any, owner: str, name: str = "x") -> None:
-        """Check the form of a stream's x against what training saw.
+        """Check the spec of a stream's x against the training data.
 
         Args:
-            spec: the tree of objects with `shape` (with the batch dimension) and `dtype`.
-            owner: the estimator's class name, for errors.
-            name: what the user calls the stream.
+            spec: A tree of objects with `shape` (with the batch dimension) and `dtype`.
+            owner: The class name of the estimator, for errors.
+            name: The name of the argument, for errors.
 
         Raises:
-            TypeError, ValueError: another kind, structure or shape.
+            TypeError, ValueError: The type, structure or shape differs from training.
         """
         if self.table is not None:
             raise TypeError(
@@ -202,7 +204,7 @@ class Inputs:
 
     @property
     def encoder(self) -> keras.Model:
-        """The Keras model that encodes a table; made once."""
+        """The Keras model that encodes a table; built on first access."""
         if self.table is None:
             raise AttributeError("arrays have no encoder")
         if self._encoder is None:
@@ -224,21 +226,21 @@ class Inputs:
         return encoded
 
     def transform(self, dtype: str) -> Scaler | None:
-        """The normalisation of a batch, or None if there is none.
+        """Return the normalisation of a batch, or None if there is none.
 
         Args:
-            dtype: the float type to compute in, "float32" or "float64".
+            dtype: The float type to compute in, "float32" or "float64".
         """
         return Scaler(self.scaling, dtype) if self.scaling else None
 
     def whole_model(self, network: keras.Model, dtype: str) -> keras.Model:
-        """The network with its encoder or normalisation before it, as one Keras model."""
+        """Return the encoder or normalisation followed by the network, as one Keras model."""
         import keras
 
         if self.table is not None:
             if network.name in self.encoder.input:
                 raise ValueError(
-                    f"build_model: the model is called {network.name!r}, as a column of x is; "
+                    f"build_model: the model is called {network.name!r}, like a column of x; "
                     f"give it another name, such as name='{network.name}_network'"
                 )
             outputs = network(self.encoder.output)
@@ -246,7 +248,7 @@ class Inputs:
         if not self.scaling:
             return network
         dtypes = dict(arrays.leaves(self.dtypes))
-        # Keras wants the inputs of a dict to be called as its keys are
+        # Keras requires the inputs in a dict to be named like its keys.
         keys = self.shapes if isinstance(self.shapes, dict) else ()
         called = {f"x[{k!r}]": k for k in keys if isinstance(k, str) and "/" not in k}
 
@@ -273,7 +275,7 @@ class Inputs:
         return keras.Model(inputs, outputs, name=f"{network.name}_normalized")
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
         return {
             "shapes": _encode_tree(self.shapes, is_shape),
             "dtypes": _encode_tree(self.dtypes, lambda v: isinstance(v, str)),
@@ -284,17 +286,17 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Inputs:
-        """The Inputs that `to_dict` described.
+        """Restore Inputs from `to_dict`.
 
         Raises:
-            forms.Malformed: it described no such thing; the message names the entry.
+            forms.Malformed: The state is invalid; the message names the entry.
         """
         forms.mapping("inputs", state, ("shapes", "dtypes", "scaling", "table", "names"))
         shapes = _decode_tree(state["shapes"], _checked_shape, "inputs: shapes")
         dtypes = _decode_tree(state["dtypes"], _checked_dtype, "inputs: dtypes")
         rows = dict(arrays.leaves(map_shapes(_Shape, shapes)))
         if set(rows) != set(dict(arrays.leaves(dtypes))):
-            raise forms.wrong("inputs: dtypes", state["dtypes"], "in the structure of the shapes")
+            raise forms.wrong("inputs: dtypes", state["dtypes"], "of the same structure as shapes")
         scaling = forms.mapping("inputs: scaling", state["scaling"])
         for name, parts in scaling.items():
             if name not in rows:
@@ -320,13 +322,13 @@ class Inputs:
 
 
 class Scaler:
-    """The normalisation of a batch in a graph: what keras.layers.Normalization computes.
+    """The normalisation of a batch in a graph, equal to keras.layers.Normalization.
 
-    Its numbers are variables, so that a graph serves folds whose means differ.
+    Offsets and scales are variables, so that folds with different means can share a graph.
 
     Attributes:
-        names: the inputs that are normalised.
-        variables: the offset and the scale of each, in that order.
+        names: The inputs to normalise.
+        variables: The offset and the scale of each, in that order.
     """
 
     def __init__(self, scaling: Mapping[str, Any], dtype: str) -> None:
@@ -335,7 +337,8 @@ class Scaler:
         self.names = list(scaling)
         self.variables = []
         for offset, scale in scaling.values():
-            # by way of the variance, as the layer of the saved model has it: the same bits
+            # Take the root of the variance, as the layer in the saved model does, so that the
+            # results are bitwise equal.
             deviation = np.sqrt(np.square(scale).astype(dtype))
             for values in (offset, np.maximum(deviation, keras.config.epsilon())):
                 self.variables.append(
@@ -344,7 +347,7 @@ class Scaler:
         self._dtype = dtype
 
     def __call__(self, x: Tree) -> Tree:
-        """A batch, normalised where it is to be."""
+        """Normalise the inputs `names` of a batch."""
         from keras import ops
 
         def one(name: str, a: Any) -> Any:
@@ -357,13 +360,13 @@ class Scaler:
 
 
 class _Shape:
-    # wraps a shape so that the tree functions take it for a leaf
+    # Wraps a shape so that tree functions treat it as a leaf.
     def __init__(self, shape: tuple[int | None, ...]) -> None:
         self.shape = shape
 
 
 def _is_scaled(dtype: np.dtype[Any], several: bool) -> bool:
-    # among several inputs, wide integers are identifiers for an embedding, not quantities
+    # Among several inputs, integers of more than 8 bits are identifiers for an embedding.
     return dtype.kind in "fb" or (dtype.kind in "iu" and (dtype.itemsize == 1 or not several))
 
 
@@ -373,27 +376,27 @@ def _statistics(
     dtype: np.dtype[Any],
     normalize: str | None,
 ) -> tuple[list[float] | float, list[float] | float]:
-    """Offset and scale over the given parts: of each column of vectors and sequences, of each
-    channel of images, and one of both for images without channels.
+    """Return offset and scale over all parts.
 
-    One mean a pixel would divide by next to nothing at the border of an image.
+    Per column for vectors and sequences, per channel for images, and single numbers for images
+    without channels. Not per pixel: near the border of images the deviation is almost zero.
     """
-    whole = len(shape) == 0 or (len(shape) == 2 and (dtype == np.uint8 or shape[0] == shape[1]))
+    overall = len(shape) == 0 or (len(shape) == 2 and (dtype == np.uint8 or shape[0] == shape[1]))
     sums: Any = 0.0
     low: Any = np.inf
     high: Any = -np.inf
     total = 0.0
     first: Any = None
     for array, weight in parts:
-        for start in range(0, len(array), _ROWS_A_STATISTIC):
-            piece = np.asarray(array[start : start + _ROWS_A_STATISTIC], dtype=np.float64)
-            rows = piece.reshape(-1, 1) if whole else piece.reshape(-1, piece.shape[-1])
+        for start in range(0, len(array), _ROWS_PER_STATISTIC):
+            piece = np.asarray(array[start : start + _ROWS_PER_STATISTIC], dtype=np.float64)
+            rows = piece.reshape(-1, 1) if overall else piece.reshape(-1, piece.shape[-1])
             repeats = len(rows) // len(piece)
             w = np.ones(len(piece)) if weight is None else weight[start : start + len(piece)]
             w = np.repeat(w, repeats)
             if first is None:
                 first = rows[w > 0][:1].copy() if (w > 0).any() else rows[:1].copy()
-            shifted = rows - first  # about the first row: no digits lost to a large mean
+            shifted = rows - first  # avoids cancellation if the mean is large
             sums = sums + np.stack([w @ shifted, w @ shifted**2])
             total += float(w.sum())
             low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
@@ -405,7 +408,7 @@ def _statistics(
         offset = mean + first[0]
         constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(offset))
         scale = np.where(constant, 1.0, deviation)
-    return (float(offset[0]), float(scale[0])) if whole else (offset.tolist(), scale.tolist())
+    return (float(offset[0]), float(scale[0])) if overall else (offset.tolist(), scale.tolist())
 
 
 def _encode_tree(tree: Tree, is_leaf: Callable[[Any], bool]) -> Any:
@@ -421,7 +424,7 @@ def _decode_tree(state: Any, leaf: Callable[[str, Any], Any], entry: str) -> Any
     forms.mapping(entry, state)
     kind = next(iter(state), None)
     if len(state) != 1 or kind not in ("leaf", "dict", "tuple"):
-        raise forms.wrong(entry, state, "one of 'leaf', 'dict' and 'tuple'")
+        raise forms.wrong(entry, state, "a dict with one of the keys 'leaf', 'dict' and 'tuple'")
     if kind == "leaf":
         return leaf(entry, state["leaf"])
     parts = forms.items(entry, state[kind])
@@ -433,20 +436,20 @@ def _decode_tree(state: Any, leaf: Callable[[str, Any], Any], entry: str) -> Any
     for pair in parts:
         key, value = forms.items(entry, pair, 2)
         if not isinstance(key, (str, int, float)) or key in found:
-            raise forms.wrong(entry, key, "the name of an input, which stands once")
+            raise forms.wrong(entry, key, "the unique name of an input")
         found[key] = _decode_tree(value, leaf, entry)
     return found
 
 
 def _checked_shape(entry: str, value: Any) -> tuple[int | None, ...]:
     shape = tuple(
-        None if d is None else forms.whole(entry, d, 0, _MOST_ELEMENTS)
+        None if d is None else forms.whole(entry, d, 0, _MAX_ELEMENTS)
         for d in forms.items(entry, value)
     )
-    if math.prod(d or 1 for d in shape) > _MOST_ELEMENTS:
-        raise forms.wrong(entry, value, f"of at most {_MOST_ELEMENTS:,} numbers a row")
-    if len(shape) > _MOST_RANK:
-        raise forms.wrong(entry, value, f"of at most {_MOST_RANK} dimensions")
+    if math.prod(d or 1 for d in shape) > _MAX_ELEMENTS:
+        raise forms.wrong(entry, value, f"of at most {_MAX_ELEMENTS:,} numbers per row")
+    if len(shape) > _MAX_RANK:
+        raise forms.wrong(entry, value, f"of at most {_MAX_RANK} dimensions")
     return shape
 
 

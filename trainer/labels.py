@@ -1,8 +1,7 @@
-"""Class labels of any type, and the numbers that a network is trained on.
+"""Class labels of any type, and their encoding as numbers.
 
-Responsible for one output's labels: learning the classes, encoding labels, decoding outputs into
-labels and probabilities, and for being written as JSON. Not for the structure of several outputs:
-`estimators` holds one Labels for each.
+Responsible for the labels of one output: learning the classes, encoding labels, decoding outputs
+into labels and probabilities, and saving them as JSON. Not for several outputs (`targets`).
 """
 
 from __future__ import annotations
@@ -14,16 +13,17 @@ import numpy as np
 
 from trainer import forms
 
-_MOST_TEXT = 16 << 20  # bytes of an array of labels that a file may have beyond their text
+_MAX_PADDING = 16 << 20  # bytes by which an array of labels from a file may exceed their text
 
 
 class Labels:
     """The classes of one output.
 
     Attributes:
-        kind: "binary" (two classes), "multiclass", or "multilabel" (a 0/1 column for each label).
-        classes: the sorted labels, shape (n_classes,); for "multilabel" the column numbers.
-        one_hot: whether targets are encoded as one-hot rows rather than as class numbers.
+        kind: "binary" (two classes), "multiclass", or "multilabel" (a 0/1 column per label).
+        classes: The sorted labels, shape (n_classes,); for "multilabel" the column indices.
+        dtype: The dtype of the labels.
+        one_hot: Whether targets are encoded as one-hot rows instead of class indices.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Labels:
         """Learn the classes of `y`.
 
         Args:
-            y: labels, shape (n,) or (n, 1), of any sortable type; or a 0/1 matrix (n, n_labels).
-            name: what the user calls it, for errors.
-            one_hot: whether the loss wants one-hot rows; then a 0/1 matrix with a single 1 in
-                each row holds classes, not several labels.
+            y: Labels, shape (n,) or (n, 1), of any sortable type; or a 0/1 matrix (n, n_labels).
+            name: The name of the argument, for errors.
+            one_hot: Whether the loss expects one-hot rows; if so, a 0/1 matrix with a single 1
+                per row is multiclass, not multi-label.
 
         Raises:
-            ValueError: missing labels, continuous numbers, fewer than two classes.
+            ValueError: There are missing labels, continuous numbers, or fewer than two classes.
         """
         array = as_labels(y, name)
         if array.ndim == 2 and one_hot and _is_one_hot(array):
@@ -55,7 +55,7 @@ class Labels:
         classes = np.unique(array)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} holds only one class ({classes.tolist()[0]!r}); a classifier needs rows "
+                f"{name} has only one class ({classes.tolist()[0]!r}); a classifier needs rows "
                 "of at least two classes"
             )
         kind = "binary" if len(classes) == 2 else "multiclass"
@@ -63,18 +63,19 @@ class Labels:
 
     @property
     def n_classes(self) -> int:
-        """How many classes, or how many labels, there are."""
+        """The number of classes, or of labels if multi-label."""
         return len(self.classes)
 
     def encode(self, y: Any, name: str) -> np.ndarray:
-        """Labels as training targets.
+        """Encode labels as training targets.
 
         Returns:
-            Class numbers, int32 (n,); one-hot rows, float32 (n, n_classes), where the loss wants
+            Class indices, int32 (n,); one-hot rows, float32 (n, n_classes), if the loss expects
             them; or the 0/1 matrix as float32 (n, n_labels).
 
         Raises:
-            ValueError: labels that training lacks, or another number of columns.
+            ValueError: There are labels that training did not have, or the number of columns is
+                wrong.
         """
         array = as_labels(y, name)
         if self.kind == "multilabel" or array.ndim == 2:
@@ -91,28 +92,28 @@ class Labels:
         if index is None or unknown.any():
             extra = np.unique(array if index is None else array[unknown])
             raise ValueError(
-                f"{name} holds {_some(extra)}, which training lacks; it knows "
-                f"{_some(self.classes)}. Drop those rows, or let the training data hold every class"
+                f"{name} contains {_listed(extra)}, which training did not have; its classes are "
+                f"{_listed(self.classes)}. Drop those rows, or train on data with every class"
             )
         if self.one_hot:
             return np.eye(self.n_classes, dtype=np.float32)[index]
         return index.astype(np.int32)
 
     def probabilities(self, output: np.ndarray) -> np.ndarray:
-        """A network's output (n, width), already probabilities, as (n, n_classes)."""
+        """Convert an output of probabilities, (n, width), to (n, n_classes)."""
         if self.kind != "multilabel" and output.shape[-1] == 1:
             return np.concatenate([1 - output, output], axis=-1)
         return output
 
     def decode(self, output: np.ndarray) -> np.ndarray:
-        """The labels of a network's output (n, width): (n,), or (n, n_labels) for multilabel."""
+        """Decode an output (n, width) into labels: (n,), or (n, n_labels) if multi-label."""
         if self.kind == "multilabel":
             return (output > 0.5).astype(self.dtype)
         chosen: np.ndarray = self.classes[np.argmax(self.probabilities(output), axis=-1)]
         return chosen
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
         return {
             "kind": self.kind,
             "classes": self.classes.tolist(),
@@ -123,10 +124,10 @@ class Labels:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Labels:
-        """The Labels that `to_dict` described.
+        """Restore Labels from `to_dict`.
 
         Raises:
-            forms.Malformed: it described no such thing; the message names the entry.
+            forms.Malformed: The state is invalid; the message names the entry.
         """
         entry = "targets: labels"
         forms.mapping(entry, state, ("kind", "classes", "classes_dtype", "dtype", "one_hot"))
@@ -139,17 +140,17 @@ class Labels:
         if kind == "multilabel":
             fits = fits and dtype.kind in "biuf" and classes == list(range(len(classes)))
         if not fits:
-            raise forms.wrong(f"{entry}: classes", classes, f"the classes of {kind!r} labels")
+            raise forms.wrong(f"{entry}: classes", classes, f"valid classes of {kind!r} labels")
         return cls(kind, array, dtype, flag)
 
 
 def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:
     if re.fullmatch(r"[<>|=]([biuf][1248]|[US]\d{1,7})", forms.text(entry, value)) is None:
-        raise forms.wrong(entry, value, "the type of labels, such as '<i8' or '<U5'")
+        raise forms.wrong(entry, value, "a dtype of labels, such as '<i8' or '<U5'")
     try:
         found: np.dtype[Any] = np.dtype(value)
     except TypeError as error:
-        raise forms.wrong(entry, value, "the type of labels, such as '<i8' or '<U5'") from error
+        raise forms.wrong(entry, value, "a dtype of labels, such as '<i8' or '<U5'") from error
     return found
 
 
@@ -158,23 +159,23 @@ def _checked_classes(entry: str, classes: list[Any], form: Any) -> np.ndarray:
     kinds: dict[str, tuple[type, ...]] = {"b": (bool,), "f": (int, float), "U": (str,)}
     for value in classes:
         if type(value) not in kinds.get(dtype.kind, (int,)):
-            raise forms.wrong(entry, value, f"of the type {form!r}")
-    if dtype.kind == "U" and dtype.itemsize * len(classes) > _MOST_TEXT + 8 * len(str(classes)):
+            raise forms.wrong(entry, value, f"of dtype {form!r}")
+    if dtype.kind == "U" and dtype.itemsize * len(classes) > _MAX_PADDING + 8 * len(str(classes)):
         raise forms.wrong(f"{entry}_dtype", form, "about as long as the longest label")
     try:
         array = np.array(classes, dtype=dtype)
     except (OverflowError, ValueError, TypeError) as error:
-        raise forms.wrong(entry, classes, f"of the type {form!r}") from error
+        raise forms.wrong(entry, classes, f"of dtype {form!r}") from error
     if array.tolist() != classes or (array[1:] <= array[:-1]).any():
-        raise forms.wrong(entry, classes, "in order, and each of them once")
+        raise forms.wrong(entry, classes, "sorted and unique")
     return array
 
 
 def as_labels(y: Any, name: str) -> np.ndarray:
-    """`y` as an array of labels (n,), or of 0 and 1 (n, n_labels).
+    """Convert `y` to an array of labels (n,), or of 0 and 1 (n, n_labels).
 
     Raises:
-        ValueError: missing or continuous values, an empty or three-dimensional array.
+        ValueError: There are missing or continuous values, or the shape is not valid.
     """
     array = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
     if array.ndim == 0 or len(array) == 0:
@@ -195,8 +196,8 @@ def as_labels(y: Any, name: str) -> np.ndarray:
             array = np.array(array.tolist())
         else:
             raise ValueError(
-                f"Unknown label type: {name} holds {sorted(k.__name__ for k in kinds)}; labels "
-                "are strings, whole numbers or booleans"
+                f"Unknown label type: {name} contains {sorted(k.__name__ for k in kinds)}; labels "
+                "must be strings, whole numbers or booleans"
             )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
@@ -205,18 +206,18 @@ def as_labels(y: Any, name: str) -> np.ndarray:
             )
         if (array != np.floor(array)).any():
             raise ValueError(
-                f"Unknown label type: {name} holds continuous numbers such as "
+                f"Unknown label type: {name} contains continuous numbers such as "
                 f"{array[array != np.floor(array)].flat[0]:g}; use a Regressor, or labels"
             )
     if array.dtype.kind not in "fiubUS":
         raise ValueError(
-            f"Unknown label type: {name} has dtype {array.dtype}; labels are strings, whole "
+            f"Unknown label type: {name} has dtype {array.dtype}; labels must be strings, whole "
             "numbers or booleans"
         )
     if array.ndim > 2 or (array.ndim == 2 and not np.isin(array, (0, 1)).all()):
         raise ValueError(
-            f"{name} has shape {array.shape}: must be one label a row, shape (n,), or a matrix of "
-            "0 and 1 with a column for each label; for several outputs write a dict of labels"
+            f"{name} has shape {array.shape}: must be one label per row, shape (n,), or a matrix "
+            "of 0 and 1 with a column per label; for several outputs write a dict of labels"
         )
     return array
 
@@ -235,6 +236,6 @@ def _sortable(array: np.ndarray, classes: np.ndarray) -> bool:
     return (array.dtype.kind in "US") == (classes.dtype.kind in "US")
 
 
-def _some(values: np.ndarray, most: int = 8) -> str:
-    shown = ", ".join(repr(v) for v in values[:most].tolist())
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+def _listed(values: np.ndarray, limit: int = 8) -> str:
+    shown = ", ".join(repr(v) for v in values[:limit].tolist())
+    return shown + (f" and {len(values) - limit} more" if len(values) > limit else "")

@@ -1,4 +1,4 @@
-"""Losses that Keras lacks. Imports Keras: import this module only where a model is built."""
+"""Losses missing in Keras. Imports Keras: import this module only where a model is built."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("trainer")
 class ScaledSquaredError(keras.losses.Loss):  # type: ignore[misc, unused-ignore]
-    """Squared error in units of the targets' variance: 1 is what predicting the mean gives.
+    """Squared error in units of the targets' variance: predicting the mean has a loss of 1.
 
-    Columns of any scale weigh the same, and any optimizer meets gradients of the order of 1.
+    All columns have the same weight regardless of their scale, and gradients are of order 1.
 
     Args:
-        deviation: the standard deviation of each target column.
+        deviation: The standard deviation of each target column.
     """
 
     def __init__(self, deviation: list[float], name: str = "scaled_squared_error", **kwargs: Any):
@@ -23,10 +23,10 @@ class ScaledSquaredError(keras.losses.Loss):  # type: ignore[misc, unused-ignore
         self.deviation = [float(d) for d in deviation]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The error of each row, [n], for targets [n] or [n, columns]."""
+        """Return the error of each row, [n], for targets [n] or [n, columns]."""
         error = ops.reshape(y_true, ops.shape(y_pred)) - y_pred
         return ops.mean(ops.square(error / ops.cast(self.deviation, y_pred.dtype)), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "deviation": self.deviation}

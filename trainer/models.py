@@ -1,7 +1,7 @@
-"""Ready architectures, as Keras functional models made from a ModelSpec.
+"""Ready-made architectures: Keras functional models built from a ModelSpec.
 
-Responsible for networks that are a sensible start on vectors, images, and several inputs and
-outputs. Not for scaling inputs or targets (`inputs`, `estimators`), nor for losses (`compiling`).
+Responsible for sensible default networks for vectors, images, and several inputs and outputs. Not
+for scaling inputs or targets (`inputs`, `building`), or for losses (`compiling`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a network must take and give; handed to `build_model`.
+    """The required inputs and outputs of a network; the argument of `build_model`.
 
     Attributes:
-        input_shape: the shape of one row, such as (784,) or (28, 28); for several inputs a dict
-            or tuple of shapes. A DataFrame arrives encoded, as one vector.
-        n_outputs: the width of the output layer: classes, labels or target columns; for several
-            outputs a dict or tuple of widths.
-        task: "classification" (one class a row), "multilabel", "regression" or "custom".
+        input_shape: The shape of one row, such as (784,) or (28, 28); for several inputs a dict
+            or tuple of shapes. A DataFrame is encoded as one vector.
+        n_outputs: The width of the output layer: the number of classes, labels or target columns;
+            for several outputs a dict or tuple of widths.
+        task: "classification" (one class per row), "multilabel", "regression" or "custom".
     """
 
     input_shape: Any
@@ -35,12 +35,12 @@ class ModelSpec:
 
     @property
     def output_activation(self) -> str:
-        """The activation that gives what the default loss expects."""
+        """The output activation that the default loss expects."""
         return {"classification": "softmax", "multilabel": "sigmoid"}.get(self.task, "linear")
 
 
 def is_shape(value: Any) -> bool:
-    """Whether `value` is the shape of one input rather than a structure of shapes."""
+    """Return whether `value` is the shape of one input, not a structure of shapes."""
     return isinstance(value, tuple) and all(v is None or isinstance(v, int) for v in value)
 
 
@@ -54,14 +54,14 @@ def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Tree:
 
 
 def is_image(shape: tuple[int | None, ...]) -> bool:
-    """Whether rows of this shape look like images: (h, w, 1 to 4 channels), or square (h, w)."""
+    """Return whether the shape is that of an image: (h, w, 1 to 4 channels), or square (h, w)."""
     if len(shape) == 3:
         return shape[-1] in (1, 2, 3, 4)
     return len(shape) == 2 and shape[0] == shape[1] and (shape[0] or 0) >= 8
 
 
 def default(spec: ModelSpec) -> keras.Model:
-    """The architecture for data that come without one: `cnn` for images, else `mlp`."""
+    """Build the default architecture: `cnn` for images, else `mlp`."""
     if is_shape(spec.input_shape) and is_image(spec.input_shape):
         return cnn(spec)
     return mlp(spec)
@@ -70,12 +70,12 @@ def default(spec: ModelSpec) -> keras.Model:
 def mlp(
     spec: ModelSpec, *, hidden: Sequence[int] = (256, 128), activation: str = "relu"
 ) -> keras.Model:
-    """A multilayer perceptron: dense layers on the flattened, joined inputs.
+    """Build a multilayer perceptron: dense layers on the flattened and concatenated inputs.
 
     Args:
-        spec: inputs of any shapes.
-        hidden: the units of each hidden layer.
-        activation: their activation.
+        spec: Inputs of any shapes.
+        hidden: The units of each hidden layer.
+        activation: The activation of the hidden layers.
     """
     from keras import layers
 
@@ -95,20 +95,20 @@ def deep(
     batch_norm: bool = False,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """Many dense layers of one width.
+    """Build a deep network of dense layers of the same width.
 
-    With `activation="selu"` the layers normalise themselves (Klambauer et al. 2017): LeCun
-    initialisation, and alpha dropout behind the last layer only. With `batch_norm=True` each
-    layer is followed by batch normalisation (Ioffe & Szegedy 2015). With neither, a sigmoid
-    network of this depth does not train.
+    With `activation="selu"` the network is self-normalising (Klambauer et al. 2017): LeCun
+    initialisation, and alpha dropout after the last layer only. With `batch_norm=True` each layer
+    is followed by batch normalisation (Ioffe & Szegedy 2015). With neither, a sigmoid network of
+    this depth does not train.
 
     Args:
-        spec: inputs of any shapes.
-        depth: the number of hidden layers.
-        units: the units of each.
-        activation: their activation.
-        batch_norm: normalise between each layer and its activation.
-        dropout: the rate behind the last hidden layer.
+        spec: Inputs of any shapes.
+        depth: The number of hidden layers.
+        units: The units of each hidden layer.
+        activation: The activation of the hidden layers.
+        batch_norm: Whether to normalise between each layer and its activation.
+        dropout: The dropout rate after the last hidden layer.
     """
     from keras import layers
 
@@ -131,23 +131,23 @@ def deep(
 def cnn(
     spec: ModelSpec, *, filters: Sequence[int] = (32, 64), units: int = 64, dropout: float = 0.25
 ) -> keras.Model:
-    """A small convolutional network: a convolution and a pooling for each of `filters`.
+    """Build a small convolutional network: a convolution and a pooling for each of `filters`.
 
     Args:
-        spec: one input, images (h, w) or (h, w, channels).
-        filters: the filters of each convolution; pooling halves what is left, down to 4 pixels.
-        units: the units of the dense layer.
-        dropout: the rate before the output layer.
+        spec: One input, images (h, w) or (h, w, channels).
+        filters: The filters of each convolution; pooling halves the size, down to 4 pixels.
+        units: The units of the dense layer.
+        dropout: The dropout rate before the output layer.
 
     Raises:
-        ValueError: the input is no image.
+        ValueError: The input is not an image.
     """
     from keras import layers
 
     shape = spec.input_shape
     if not is_shape(shape) or len(shape) not in (2, 3):
         raise ValueError(
-            f"model='cnn': needs images of shape (h, w) or (h, w, channels), and x has rows of "
+            f"model='cnn': needs images of shape (h, w) or (h, w, channels), but x has rows of "
             f"shape {shape}; reshape x, or write model='mlp'"
         )
     inputs = layers.Input(shape)
@@ -168,18 +168,18 @@ def cnn(
 def wide_and_deep(
     spec: ModelSpec, *, hidden: Sequence[int] = (64, 64), activation: str = "relu"
 ) -> keras.Model:
-    """A wide and deep network (Cheng et al. 2016).
+    """Build a wide and deep network (Cheng et al. 2016).
 
-    The inputs called "wide" go straight to the output layer and those called "deep" through the
-    hidden layers; of two unnamed inputs the first is wide. A single input goes both ways.
+    The input "wide" is connected directly to the output layer, and the input "deep" through the
+    hidden layers; of two unnamed inputs the first is wide. A single input is used for both.
 
     Args:
-        spec: one input, or a dict with "wide" and "deep", or a pair.
-        hidden: the units of each hidden layer of the deep part.
-        activation: their activation.
+        spec: One input, or a dict with "wide" and "deep", or a pair.
+        hidden: The units of each hidden layer of the deep part.
+        activation: The activation of the hidden layers.
 
     Raises:
-        ValueError: several inputs that are neither a pair nor named "wide" and "deep".
+        ValueError: There are several inputs that are neither a pair nor "wide" and "deep".
     """
     from keras import layers
 
@@ -211,16 +211,16 @@ ARCHITECTURES: dict[str, Callable[[ModelSpec], Any]] = {
 
 
 def build(name: str | None, spec: ModelSpec) -> keras.Model:
-    """The architecture called `name`, or the default one for None.
+    """Build the architecture `name`, or the default one for None.
 
     Raises:
-        ValueError: an unknown name, with near ones.
+        ValueError: The name is unknown; the message suggests similar ones.
     """
     if name is None:
         return default(spec)
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ValueError(
-            f"model={name!r}: there is no such architecture; {did_you_mean(name, ARCHITECTURES)}"
+            f"model={name!r}: no such architecture; {did_you_mean(name, ARCHITECTURES)}"
         )
     return ARCHITECTURES[name](spec)
 
@@ -262,7 +262,7 @@ def _model(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
     from keras import layers
 
     def head(width: int, name: str | None = None) -> Any:
-        # float32 even under mixed precision: a softmax or a large target has no room in float16
+        # float32 even with mixed precision: float16 is too small for a softmax or a large target.
         dtype = "float64" if keras.backend.standardize_dtype(features.dtype) == "float64" else None
         return layers.Dense(
             width, spec.output_activation, dtype=dtype or "float32", name=name or "output"

@@ -1,7 +1,7 @@
-"""A built network with its inputs and targets: what a fit trains, and what is saved.
+"""A built network with its inputs and targets: the object that fit trains and saves.
 
-Responsible for deciding how to train, and for evaluating and predicting with one set of compiled
-functions. Not for making the model (`building`), for fields, nor for training.
+Responsible for applying the decisions on how to train, and for evaluating and predicting with one
+set of compiled functions. Not for building the model (`building`), for fields, or for training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Let Keras make layers, losses and metrics of this precision."""
+    """Make Keras create layers, losses and metrics of this precision within the context."""
     import keras
 
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
@@ -52,15 +52,17 @@ class Network:
     """A compiled model, what it was built for, and its compiled functions.
 
     Attributes:
-        inputs: the learnt form of x.
-        targets: the learnt form of y.
-        spec: what build_model was asked for.
+        inputs: The learned preprocessing of x.
+        targets: The learned encoding of y.
+        spec: The argument of build_model.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16".
-        core: the model that is trained; it takes encoded tables or raw arrays.
-        whole: the same with its encoder or normalisation before it; it is saved and served.
-        program: the compiled functions of `core`.
-        default_loss: whether the loss is the task's usual one; then only ratios of weights matter.
-        evidence: what is kept of the data of its fit; None for a network that was loaded.
+        core: The model that is trained; it takes encoded tables or normalised arrays.
+        whole: The same including its encoder or normalisation; it is saved and served.
+        program: The compiled functions of `core`.
+        default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
+            to a mean of 1.
+        decisions: How to train; None before `decide`.
+        evidence: A sample of the data of its fit; None for a loaded network.
     """
 
     inputs: Inputs
@@ -76,24 +78,24 @@ class Network:
 
     @property
     def float_dtype(self) -> str:
-        """The type that float data are fed as."""
+        """The dtype of float data fed to the model."""
         return "float64" if self.precision == "float64" else "float32"
 
     @functools.cached_property
     def batch_independent(self) -> bool:
-        """Whether evaluation gives the same for any batch size."""
+        """Whether results of evaluation are the same for any batch size."""
         return decisions.batch_independent(self.core)
 
     @property
     def fixed_rows(self) -> int | None:
-        """The rows that each batch must have, where the model says so, as a stateful one does."""
+        """The fixed batch size of the model, as stateful models have; else None."""
         inputs = getattr(self.core, "inputs", None) or ()
         return next((tensor.shape[0] for tensor in inputs), None)
 
     def try_out(self, fields: dict[str, Any], x: Tree, y: Tree) -> None:
-        """Refuse a loss or metrics that do not fit, on a few rows: see compiling.try_out."""
+        """Test loss and metrics on a few rows: see compiling.try_out."""
         if self.fixed_rows is not None:
-            return  # they may be more than there are to try it on
+            return  # there may be too few rows for a batch
         with computing_in(self.precision), compiling.state_kept(self.core):
             compiling.try_out(
                 self.core,
@@ -103,12 +105,12 @@ class Network:
             )
 
     def make_variables(self, spec: Batch) -> None:
-        """Make every variable of the model, its metrics and its optimizer.
+        """Create all variables of the model, its metrics and its optimizer.
 
-        Before anything is traced: a trace in which variables are made is made a second time.
+        Call it before tracing: TensorFlow traces a function that creates variables twice.
 
         Args:
-            spec: the form of a batch, as tf.TensorSpec.
+            spec: The spec of a batch, as tf.TensorSpec.
         """
         import keras
 
@@ -131,11 +133,11 @@ class Network:
                 self.core._symbolic_build(data_batch=batch)
 
     def share_graphs(self, spec: Batch, extensions: Sequence[Any] = ()) -> None:
-        """Let models that are built alike use each other's compiled functions.
+        """Share compiled functions between models of the same structure.
 
         Args:
-            spec: the form of a batch, as tf.TensorSpec.
-            extensions: the callbacks whose before_step joins the training step.
+            spec: The spec of a batch, as tf.TensorSpec.
+            extensions: The callbacks whose before_step is part of the training step.
         """
         import keras
 
@@ -144,7 +146,7 @@ class Network:
         if None in keys:
             return
         transform = self.program.transform
-        named = isinstance(spec[0], dict)  # then each input takes the part of its name
+        named = isinstance(spec[0], dict)  # if so, inputs are matched by name
         inputs = [i.name for i in getattr(self.core, "inputs", ())] if named else []
         key = twins.key(
             self.core,
@@ -163,13 +165,13 @@ class Network:
             self.program.graphs.share(key, found)
 
     def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
-        """Sample weights as the loss wants them."""
+        """Return sample weights for the loss, rescaled to a mean of 1 if it is the default."""
         if weight is None or not self.default_loss:
             return weight
         return np.asarray(weight / weight.mean())
 
     def batch(self, x: Tree, y: Tree | None = None, weight: np.ndarray | None = None) -> Batch:
-        """x, y and weights as the tuple that a Keras step takes."""
+        """Return x, y and weights as the tuple that a Keras step takes."""
         if y is None:
             return (x,)
         weight = self.weights(weight)
@@ -191,15 +193,17 @@ class Network:
         jit: bool | str,
         save_steps: int | None = None,
     ) -> Decisions:
-        """Decide how to train, and make the program so.
+        """Decide how to train, and configure the program accordingly.
 
         Args:
-            spec: the form of a batch, as tf.TensorSpec.
-            rows: the number of rows, or None for a stream.
-            steps: the steps of an epoch, or None if that is unknown.
-            interval: batches between two calls of callbacks, or None if none sees batches.
-            batch_size, resident_bytes, jit: the fields of these names.
-            save_steps: the field of this name, where states are saved.
+            spec: The spec of a batch, as tf.TensorSpec.
+            rows: The number of rows, or None for a stream.
+            steps: The steps per epoch, or None if unknown.
+            interval: Batches between calls of callbacks, or None if no callback sees batches.
+            batch_size: As the field of Trainer.
+            resident_bytes: As the field of Trainer.
+            jit: As the field of Trainer.
+            save_steps: As the field of Trainer, if states are saved; else None.
         """
         row = spec_bytes(spec)
         self.decisions = decisions.decide(
@@ -226,13 +230,13 @@ class Network:
         *,
         every_batch: bool = False,
     ) -> RowsFeed:
-        """A feed for evaluating rows, in large batches where that gives the same result.
+        """Return a feed to evaluate rows with, in large batches if the result is the same.
 
         Args:
             data: x, y and weights.
-            batch_size: rows a step where they matter.
-            resident_bytes: the field of this name.
-            every_batch: whether a callback must see every batch.
+            batch_size: Rows per step if the result depends on it.
+            resident_bytes: As the field of Trainer.
+            every_batch: Whether a callback must see every batch.
         """
         if self.batch_independent and not every_batch:
             batch_size = max(batch_size, decisions.rows_a_batch(row_bytes(data[0])))
@@ -242,12 +246,12 @@ class Network:
         return feed
 
     def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
-        """The loss and every metric over a feed, by name."""
+        """Compute the loss and every metric over a feed, by name."""
         with computing_in(self.precision):
             return loop.evaluate(self.program, feed, chunk=chunk, **hooks)
 
     def predict(self, x: Tree) -> Tree:
-        """The core's outputs for prepared arrays, as a tree of arrays in the structure of y."""
+        """Predict prepared arrays: return outputs as a tree of arrays in the structure of y."""
         import keras
         import tensorflow as tf
 
@@ -263,11 +267,11 @@ class Network:
                 rows = slice(start, start + piece)
                 piece_outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
                 parts.append(keras.tree.map_structure(np.asarray, piece_outputs))
-        whole = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
-        return outputs.arranged(self.core, self.spec, whole)
+        joined = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+        return outputs.arranged(self.core, self.spec, joined)
 
     def predict_stream(self, stream: Stream) -> Tree:
-        """The core's outputs for the x of every batch, as a tree of arrays."""
+        """Predict the x of every batch: return outputs as a tree of arrays."""
         import keras
 
         parts = [self.predict(x) for x in stream.part(0)]
@@ -277,12 +281,12 @@ class Network:
 
 
 def row_bytes(x: Tree) -> int:
-    """The bytes of one row, as float32."""
+    """Return the bytes of one row, as float32."""
     return sum(4 * int(np.prod(a.shape[1:], dtype=np.int64)) for _, a in arrays.leaves(x))
 
 
 def spec_bytes(spec: Batch) -> int:
-    """The bytes of one row of a batch of this form."""
+    """Return the bytes of one row of a batch with this spec."""
     import keras
 
     return sum(
@@ -292,7 +296,7 @@ def spec_bytes(spec: Batch) -> int:
 
 
 def tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
-    """Prepared rows as the core takes them, normalised if `transform` does that."""
+    """Convert prepared rows to tensors for the core, normalised by `transform` if not None."""
     import tensorflow as tf
 
     x = map_tree(
@@ -302,7 +306,7 @@ def tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
 
 
 def has_only_a_step(core: keras.Model) -> bool:
-    """Whether a model has a train_step, and cannot be called."""
+    """Return whether a model defines train_step but no call."""
     import keras
 
     own, base = type(core), keras.Model

@@ -1,7 +1,7 @@
-"""What a model's outputs are: which part of y each belongs to, and whether it is probabilities.
+"""Interprets a model's outputs: which part of y each belongs to, and whether it is logits.
 
-Responsible for naming outputs as the targets are named, for refusing those that do not fit, and
-for turning logits into probabilities. Not for choosing losses (`compiling`), nor for labels.
+Responsible for matching outputs to targets, refusing those that do not fit, and converting logits
+to probabilities. Not for choosing losses (`compiling`), or for labels (`labels`).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from trainer.models import ModelSpec
 if TYPE_CHECKING:
     import keras
 
-_PASSING = ("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims")  # change no value
+_PASS_THROUGH = ("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims")  # keep all values
 
 
 def symbolic(model: keras.Model) -> Any:
-    """The outputs of a functional model in their structure; None if only a call tells them."""
+    """Return the symbolic outputs of a functional model; None if the model must be called."""
     import keras
 
     if not (model.built and getattr(model, "outputs", None)):
         return None
-    # a Sequential has one output, and `output` only once it was called
+    # The `output` of a Sequential is defined only after a call; it has a single output anyway.
     return model.outputs if isinstance(model, keras.Sequential) else model.output
 
 
 def named(model: keras.Model, spec: ModelSpec, outputs: Any) -> dict[str, Any]:
-    """The model's outputs by the names that `arrays.leaves` gives the parts of y.
+    """Return the model's outputs by the names of the parts of y in `arrays.leaves`.
 
-    Where y is a dict, a model may also give a list: then its output layers bear y's keys.
+    If y is a dict, the model may also return a list, if its output layers are named like the keys.
 
     Raises:
-        ValueError: there are more or fewer, or it is unclear which is which.
+        ValueError: The number of outputs is wrong, or their order is ambiguous.
     """
     names = [name for name, _ in arrays.leaves(spec.n_outputs, "")]
     found = dict(arrays.leaves(outputs, ""))
@@ -62,7 +62,7 @@ def named(model: keras.Model, spec: ModelSpec, outputs: Any) -> dict[str, Any]:
 
 
 def arranged(model: keras.Model, spec: ModelSpec, outputs: Any) -> Tree:
-    """The outputs in the structure of y; as the model gives them where y says nothing of it."""
+    """Return the outputs in the structure of y, or unchanged if a custom model has another one."""
     if spec.task == "custom":
         names = [name for name, _ in arrays.leaves(spec.n_outputs, "")]
         if len(names) != len(dict(arrays.leaves(outputs, ""))):
@@ -74,15 +74,15 @@ def arranged(model: keras.Model, spec: ModelSpec, outputs: Any) -> Tree:
 
 
 def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
-    """Refuse a model whose output width does not fit its targets.
+    """Check that the output widths of a model fit the targets.
 
     Args:
-        model: the built model.
-        spec: what it was to be built for.
-        outputs: its outputs, symbolic or not, each with `shape`.
+        model: The built model.
+        spec: The spec that it was built for.
+        outputs: Its outputs, symbolic or not, each with `shape`.
 
     Raises:
-        ValueError: with the width expected and the width got.
+        ValueError: A width is wrong; the message has the expected and the actual width.
     """
     if spec.task == "custom":
         return
@@ -104,24 +104,24 @@ def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
 def are_logits(
     model: keras.Model, spec: ModelSpec, probe: Callable[[], Any], exclusive: dict[str, bool]
 ) -> dict[str, bool]:
-    """Whether each output is logits rather than probabilities.
+    """Return whether each output is logits, not probabilities.
 
-    The last activation tells it; of a model that hides it, the last operation of its graph; and
-    of one that hides that too, whether its outputs on a few rows could be probabilities.
+    Determined by the last activation; if that is unknown, by the last operation of the graph; and
+    if that is inconclusive, by whether outputs for a few rows could be probabilities.
 
     Args:
-        model: the built model.
-        spec: what it was built for.
-        probe: gives the model's outputs on a few rows.
-        exclusive: of each output, whether the probabilities of its classes add up to one.
+        model: The built model.
+        spec: The spec that it was built for.
+        probe: Returns the model's outputs for a few rows.
+        exclusive: For each output, whether the probabilities of its classes sum to one.
     """
     import tensorflow as tf
 
-    told: dict[str, bool | None] = dict.fromkeys(exclusive)
+    known: dict[str, bool | None] = dict.fromkeys(exclusive)
     declared = symbolic(model)
     if declared is not None:
-        told = {n: _by_activation(t) for n, t in named(model, spec, declared).items()}
-    if None in told.values():
+        known = {n: _by_activation(t) for n, t in named(model, spec, declared).items()}
+    if None in known.values():
         traced: dict[str, bool | None] = {}
 
         def trace() -> None:
@@ -129,14 +129,14 @@ def are_logits(
                 traced[name] = _by_operation(tensor)
 
         tf.function(trace).get_concrete_function()
-        told = {n: traced[n] if t is None else t for n, t in told.items()}
-    if None in told.values():
+        known = {n: traced[n] if k is None else k for n, k in known.items()}
+    if None in known.values():
         values = named(model, spec, probe())
-        told = {
-            n: _by_value(np.asarray(values[n]), exclusive[n]) if t is None else t
-            for n, t in told.items()
+        known = {
+            n: _by_value(np.asarray(values[n]), exclusive[n]) if k is None else k
+            for n, k in known.items()
         }
-    return {name: bool(t) for name, t in told.items()}
+    return {name: bool(k) for name, k in known.items()}
 
 
 def _by_activation(output: Any) -> bool | None:
@@ -145,7 +145,7 @@ def _by_activation(output: Any) -> bool | None:
         layer = history.operation
         if not (getattr(layer, "layers", None) and getattr(layer, "outputs", None)):
             break
-        output = layer.outputs[history.tensor_index]  # a model within the model
+        output = layer.outputs[history.tensor_index]  # a nested model
     activation = getattr(layer, "activation", None)
     name = type(layer).__name__ if activation is None else getattr(activation, "__name__", "")
     return {"softmax": False, "sigmoid": False, "linear": True}.get(name.lower())
@@ -157,7 +157,7 @@ def _by_operation(tensor: Any) -> bool | None:
         return False
     if operation.type in ("MatMul", "BatchMatMulV2", "BiasAdd"):
         return True
-    if operation.type == "AddV2":  # a bias, unless both sides are computed
+    if operation.type == "AddV2":  # adding a bias if one side is a variable
         added = [_source(t).type for t in operation.inputs]
         return True if "ReadVariableOp" in added else None
     return None
@@ -165,7 +165,7 @@ def _by_operation(tensor: Any) -> bool | None:
 
 def _source(tensor: Any) -> Any:
     operation = tensor.op
-    while operation.type in _PASSING:
+    while operation.type in _PASS_THROUGH:
         operation = operation.inputs[0].op
     return operation
 
@@ -179,11 +179,11 @@ def _by_value(values: np.ndarray, exclusive: bool) -> bool:
 
 
 def as_probabilities(outputs: Tree, loss: Any) -> Tree:
-    """The outputs of a trained classifier as probabilities, where its loss takes logits.
+    """Convert the outputs of a trained classifier to probabilities, if its loss expects logits.
 
     Args:
-        outputs: in the structure of y.
-        loss: the loss that it was trained with; one, or one for each output.
+        outputs: In the structure of y.
+        loss: The training loss, or one per output.
     """
     losses = dict(arrays.leaves(loss, ""))
 

@@ -1,7 +1,7 @@
-"""A Trainer as a scikit-learn estimator: parameters, nested ones too, cloning and pickling.
+"""The scikit-learn interface of a Trainer's fields: (nested) parameters, cloning and pickling.
 
-Responsible for what scikit-learn asks of an estimator's fields. Not for fitting (`base`), nor for
-how annotated attributes become fields (`fields`).
+Responsible for get_params, set_params and pickling. Not for fitting (`base`), or for turning
+annotated attributes into fields (`fields`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _NESTED = "callbacks__"
 
 
 class Parameters(Fields, BaseEstimator):
-    """Fields that scikit-learn reads and sets, those of callbacks as callbacks__NAME__FIELD."""
+    """Fields as scikit-learn parameters; those of callbacks are callbacks__NAME__FIELD."""
 
     if TYPE_CHECKING:
         callbacks: Sequence[Any]
 
     def search_space(self) -> dict[str, Any]:
-        """The domains of the annotated fields, and of those of the callbacks, by parameter."""
+        """Return the domains of annotated fields, including those of callbacks, by parameter."""
         found: dict[str, Any] = dict(type(self).domains())
         for name, spec in _named(self.callbacks).items():
             made = callbacks.make(spec)
@@ -35,7 +35,7 @@ class Parameters(Fields, BaseEstimator):
         return found
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The fields by name; with `deep` those of the callbacks too."""
+        """Return the fields by name; with `deep`, including those of callbacks."""
         params: dict[str, Any] = super().get_params(deep=deep)
         if deep:
             for name, spec in _named(params.get("callbacks")).items():
@@ -46,18 +46,18 @@ class Parameters(Fields, BaseEstimator):
     def set_params(self, **params: Any) -> Self:
         """Set fields by name.
 
-        Callbacks are not changed in place: a new sequence takes the place of the old one.
+        Callbacks are not modified in place; the sequence is replaced by a new one.
 
         Raises:
-            ValueError: an unknown name, with near ones.
+            ValueError: A name is unknown; the message suggests similar ones.
         """
         plain = {k: v for k, v in params.items() if not k.startswith(_NESTED)}
         known = self.get_params(deep=True)
         for name in plain:
             if name not in known and "__" not in name:
                 raise ValueError(
-                    f"Invalid parameter {name!r} for {type(self).__name__}: there is no such "
-                    f"field; {did_you_mean(name, known)}"
+                    f"Invalid parameter {name!r} for {type(self).__name__}: no such field; "
+                    f"{did_you_mean(name, known)}"
                 )
         super().set_params(**plain)
         known = self.get_params(deep=True)
@@ -66,8 +66,8 @@ class Parameters(Fields, BaseEstimator):
                 if name not in known:
                     nested = [k for k in known if k.startswith(_NESTED)]
                     raise ValueError(
-                        f"Invalid parameter {name!r} for {type(self).__name__}: no callback of it "
-                        f"has such a field; {did_you_mean(name, nested)}"
+                        f"Invalid parameter {name!r} for {type(self).__name__}: no callback has "
+                        f"such a field; {did_you_mean(name, nested)}"
                     )
                 owner, field = name.removeprefix(_NESTED).split("__", 1)
                 self.callbacks = _replaced(self.callbacks, owner, field, value)
@@ -80,7 +80,7 @@ class Parameters(Fields, BaseEstimator):
 
 
 def _named(specs: Any) -> dict[str, Any]:
-    """The callbacks that have a name; a second of the same name is name_2."""
+    """Return the callbacks that have a name; a second one of the same name is NAME_2."""
     found: dict[str, Any] = {}
     if not isinstance(specs, (list, tuple)):
         return found
@@ -103,7 +103,7 @@ def _params_of(spec: Any) -> dict[str, Any]:
     try:
         made = callbacks.make(spec)
     except (TypeError, ValueError):
-        return {}  # fit says what is wrong with it
+        return {}  # fit raises the error
     if hasattr(made, "get_params"):
         params: dict[str, Any] = made.get_params(deep=False)
         return params

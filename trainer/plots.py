@@ -1,10 +1,9 @@
-"""The pictures of a training and of a model: learning curves, confusion matrix, images, residuals.
+"""Plots: learning curves, confusion matrix, images and residuals.
 
-Responsible for drawing numbers that it is given, so that they can be read; the learning curves
-are drawn in history.py and are only offered here. Not responsible for predicting, for recording a
-history (history.py) or for saving: every function returns Axes, and
-`axes.figure.savefig("curve.png")` writes the file. Nothing here calls show(); figures.py says
-which figures stay open.
+Responsible for plotting given numbers; learning curves are implemented in `history` and only
+exported here. Not for predicting, recording a history (`history`) or saving: every function
+returns Axes, and `axes.figure.savefig("curve.png")` writes the file. Nothing here calls show();
+`figures` decides which figures stay open.
 """
 
 from __future__ import annotations
@@ -35,23 +34,24 @@ def plot_confusion_matrix(
     normalize: Literal["true", "pred"] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often each class was taken for each: true classes in rows, predicted in columns.
+    """Plot a confusion matrix, with true classes in rows and predicted classes in columns.
 
     Args:
-        y_true: labels, shape (n,) or (n, 1); numbers, strings or booleans.
-        y_pred: predicted labels (not probabilities), as many.
-        class_names: for integer labels, class_names[i] is the name of the label i, and every
-            class gets its row; for labels that are names, their order. None: the labels as text.
-        normalize: None for counts of rows; "true" for fractions of each true class (the diagonal
-            is recall), "pred" of each predicted class (the diagonal is precision).
-        ax: where to draw. None: a new figure whose size suits the number of classes. Cells too
-            small for a number have a colour bar instead.
+        y_true: Labels, shape (n,) or (n, 1); numbers, strings or booleans.
+        y_pred: Predicted labels (not probabilities), the same number.
+        class_names: For integer labels, class_names[i] is the name of label i, and all classes
+            are shown; for string labels, their order. None: the labels as text.
+        normalize: None for counts; "true" for fractions of each true class (the diagonal is
+            recall), "pred" for fractions of each predicted class (the diagonal is precision).
+        ax: Where to draw; None makes a new figure, sized for the number of classes. If cells are
+            too small for numbers, there is a colour bar instead.
 
     Returns:
-        The Axes; its title gives the accuracy and the number of rows.
+        The Axes; the title has the accuracy and the number of rows.
 
     Raises:
-        ValueError: lengths differ, no rows, class_names is too short, or unknown `normalize`.
+        ValueError: Lengths differ, there are no rows, class_names is too short, or `normalize` is
+            unknown.
     """
     from matplotlib.colors import PowerNorm
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
@@ -61,8 +61,8 @@ def plot_confusion_matrix(
     _same_length("y_true", true, "y_pred", predicted)
     if (true.dtype.kind == "U") != (predicted.dtype.kind == "U"):
         raise ValueError(
-            f"y_true holds {true[0].item()!r} and y_pred {predicted[0].item()!r}: must be labels "
-            "of one kind; write both as class numbers or both as names"
+            f"y_true contains {true[0].item()!r} and y_pred {predicted[0].item()!r}: must be "
+            "labels of the same type; pass both as class indices or both as names"
         )
     labels = np.unique(np.concatenate([true, predicted]))
     texts = [str(label) for label in labels.tolist()]
@@ -73,14 +73,14 @@ def plot_confusion_matrix(
     size = min(max(4.8, 2.8 + 0.45 * len(labels)), 15.0)
     ax = ax if ax is not None else new_figure((size, size)).add_subplot()
 
-    # How many points a cell has decides what fits into it.
+    # The size of a cell in points determines what fits into it.
     box = ax.get_window_extent()
     cell = 72 / ax.figure.dpi * min(box.width, box.height) / len(labels)
     digits = 4 if normalize else len(str(matrix.max()))
     number_size = min(cell / (0.75 * digits), 0.6 * cell, 10)
     label_size = min(max(0.8 * cell, 4), 10)
     numbers = number_size >= 6
-    # Without numbers, colours must tell one error in a hundred from none: lift the small values.
+    # Without numbers, a few errors must differ visibly in colour from none: use a square root.
     norm = PowerNorm(1 if numbers else 0.5, vmin=0, vmax=1 if normalize else max(matrix.max(), 1))
     ConfusionMatrixDisplay(matrix, display_labels=[as_label(text) for text in texts]).plot(
         include_values=numbers,
@@ -93,7 +93,7 @@ def plot_confusion_matrix(
     )
     ax.tick_params(labelsize=label_size)
     if max(map(len, texts)) * 0.6 * label_size > cell:
-        # Slanted labels need about twice their height beside each other.
+        # Slanted labels need a spacing of about twice their height.
         slant = 45 if cell >= 2 * label_size else 90
         for tick in ax.get_xticklabels():
             anchored = {"ha": "right", "rotation_mode": "anchor"} if slant == 45 else {}
@@ -116,23 +116,25 @@ def plot_images(
     rows: int = 3,
     columns: int = 6,
 ) -> NDArray[Any]:
-    """Draw the first rows x columns images in a grid, with their classes as titles.
+    """Plot the first rows x columns images in a grid, with their classes as titles.
 
     Args:
-        images: shape (n, height, width), (n, height, width, 1) or (n, height, width, 3); or one
-            image (height, width) with rows=1, columns=1. Any numbers: the smallest of the ranges
-            0..1, 0..16 and 0..255 that holds all the images drawn is black to white, and beyond
-            them (standardised, 16 bits) their own range, the same for all.
-        labels: true classes, shape (n,) or (n, 1).
-        predicted: predicted classes, likewise; with `labels`, the wrong ones are bold and red.
-        class_names: class_names[i] is the name of the label i. None: the labels as text.
-        rows, columns: of the grid; what has no image stays empty.
+        images: Shape (n, height, width), (n, height, width, 1) or (n, height, width, 3); or one
+            image (height, width) with rows=1, columns=1. Values from black to white are 0..1,
+            0..16 or 0..255, the smallest range that contains all images shown; for other values,
+            from 0 (16 bits), or from the minimum if negative (standardised), to the maximum.
+        labels: True classes, shape (n,) or (n, 1).
+        predicted: Predicted classes, likewise; with `labels`, wrong ones are bold and red.
+        class_names: class_names[i] is the name of label i. None: the labels as text.
+        rows: Rows of the grid; cells without an image stay empty.
+        columns: Columns of the grid.
 
     Returns:
         The Axes, an object array of shape (rows, columns).
 
     Raises:
-        ValueError: another shape, lengths that differ, no images, NaN, class_names too short.
+        ValueError: A shape is wrong, lengths differ, there are no images, a value is NaN, or
+            class_names is too short.
     """
     integer("rows", rows, low=1)
     integer("columns", columns, low=1)
@@ -159,7 +161,7 @@ def plot_images(
         picture = pictures[position]
         if picture.ndim == 3 and (picture.dtype != np.uint8 or high != 255):
             picture = (picture.astype(np.float64) - low) / (high - low)
-        # The range and the colour map count for one channel only.
+        # imshow ignores range and colour map for RGB images.
         ax.imshow(picture, cmap="gray", vmin=low, vmax=high)
         texts = [str(title[position]) for title in titles]
         wrong = len(texts) == 2 and texts[0] != texts[1]
@@ -177,7 +179,7 @@ def plot_images(
 
 
 def _checked_images(images: ArrayLike, rows: int, columns: int) -> NDArray[Any]:
-    """The images as numbers, (n, h, w) or (n, h, w, 3); those to be drawn are finite."""
+    """Return the images as (n, h, w) or (n, h, w, 3); those to be shown must be finite."""
     array = numeric(images, "images")
     channels = array.shape[3] if array.ndim == 4 else 1
     shape = f"images has shape {array.shape}: "
@@ -185,7 +187,7 @@ def _checked_images(images: ArrayLike, rows: int, columns: int) -> NDArray[Any]:
         if (rows, columns) != (1, 1):
             raise ValueError(
                 shape + "write rows=1, columns=1 for one image, or "
-                "images.reshape(-1, height, width) where each row is a flattened one"
+                "images.reshape(-1, height, width) if each row is a flattened image"
             )
         array = array[np.newaxis]
     elif array.ndim == 3 and array.shape[2] in (1, 3):
@@ -193,7 +195,7 @@ def _checked_images(images: ArrayLike, rows: int, columns: int) -> NDArray[Any]:
     elif array.ndim not in (3, 4) or channels not in (1, 3):
         raise ValueError(
             shape + "must be (n, height, width), (n, height, width, 1) or (n, height, width, 3); "
-            "where channels come first, write np.moveaxis(images, 1, -1)"
+            "if channels come first, write np.moveaxis(images, 1, -1)"
         )
     elif array.ndim == 4 and channels == 1:
         array = array[..., 0]
@@ -209,19 +211,19 @@ def _value_range(pictures: NDArray[Any]) -> tuple[float, float]:
 
 
 def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """Draw the residual, true - predicted, of each row against the prediction.
+    """Plot the residual, true - predicted, of each row against the prediction.
 
     Args:
-        y_true: targets of one output, shape (n,) or (n, 1).
-        y_pred: predictions, as many.
-        ax: where to draw. None: a new figure.
+        y_true: Targets of one output, shape (n,) or (n, 1).
+        y_pred: Predictions, the same number.
+        ax: Where to draw; None makes a new figure.
 
     Returns:
-        The Axes; its title gives RMSE, MAE and R2. Above 2,000 rows it shows how many rows fall
-        into each hexagon, on a logarithmic scale, because points would hide each other.
+        The Axes; the title has RMSE, MAE and R2. Above 2,000 rows, where points would overlap, it
+        is a hexagonal histogram with a logarithmic scale.
 
     Raises:
-        ValueError: lengths differ, no rows, several outputs, NaN or infinity.
+        ValueError: Lengths differ, there are no rows, several outputs, NaN or infinity.
     """
     from sklearn.metrics import r2_score
 
@@ -233,7 +235,7 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
         ax.scatter(predicted, residual, s=14, alpha=0.5, color=COLOURS[0], linewidths=0)
     else:
         bins = ax.hexbin(predicted, residual, gridsize=60, bins="log", mincnt=1, cmap="viridis_r")
-        ax.figure.colorbar(bins, ax=ax, label="rows in a hexagon")
+        ax.figure.colorbar(bins, ax=ax, label="rows per hexagon")
     ax.axhline(0, color="black", linewidth=1, linestyle="--")
     rmse, mae = float(np.sqrt(np.mean(residual**2))), float(np.mean(np.abs(residual)))
     # A single row has no variance to explain.
@@ -251,7 +253,7 @@ def _targets(name: str, values: ArrayLike) -> NDArray[Any]:
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(
-            f"{name} has shape {array.shape}: must be one number a row; "
+            f"{name} has shape {array.shape}: must be one number per row; "
             f"write {name}[:, 0] for the first of several outputs"
         )
     check_finite(array, name)
@@ -259,11 +261,11 @@ def _targets(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def _labels(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Labels (n,) as int64, booleans or strings."""
+    """Return labels (n,) as int64, booleans or strings."""
     shape = np.shape(values)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(
-            f"{name} has shape {shape}: must be one label a row; "
+            f"{name} has shape {shape}: must be one label per row; "
             f"write {name}.argmax(axis=1) for one-hot rows or probabilities"
         )
     array = as_labels(values, name)
@@ -273,20 +275,20 @@ def _labels(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def _checked_names(labels: NDArray[Any], class_names: Sequence[str]) -> list[str]:
-    """The names as a list, if there is one for every label."""
+    """Return the names as a list, after checking that there is one for every label."""
     names = [str(name) for name in class_names]
     if labels.dtype.kind == "U":
         missing = [label for label in np.unique(labels).tolist() if label not in names]
         if missing or len(set(names)) != len(names):
             raise ValueError(
-                f"class_names={names!r}: must hold each label once; "
-                + (f"{missing[0]!r} is missing" if missing else "one is there twice")
+                f"class_names={names!r}: must contain each label once; "
+                + (f"{missing[0]!r} is missing" if missing else "one occurs twice")
             )
     elif int(labels.min()) < 0 or int(labels.max()) >= len(names):
         odd = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
         raise ValueError(
             f"class_names: has {len(names)} names, but there is a label {odd}; class_names[i] is "
-            f"the name of the label i, so write a name for each from 0 to {max(odd, len(names))}"
+            f"the name of label i, so write one for each label from 0 to {max(odd, len(names))}"
         )
     return names
 
@@ -294,6 +296,6 @@ def _checked_names(labels: NDArray[Any], class_names: Sequence[str]) -> list[str
 def _same_length(name: str, one: NDArray[Any], other_name: str, other: NDArray[Any]) -> None:
     if len(one) != len(other):
         raise ValueError(
-            f"{name} has {len(one)} rows and {other_name} has {len(other)}: must be as many; "
-            "write both for the same rows"
+            f"{name} has {len(one)} rows and {other_name} has {len(other)}: must be equal; "
+            "pass both for the same rows"
         )

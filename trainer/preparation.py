@@ -1,7 +1,7 @@
-"""From the arguments of fit to training and validation data that a network can be built for.
+"""Prepares the arguments of fit: training and validation data to build a network for.
 
-Responsible for collecting x, y, weights and validation data, for splitting off validation rows,
-and for learning inputs and targets from the training part alone. Not for building or training.
+Responsible for collecting x, y, weights and validation data, splitting off validation rows, and
+learning inputs and targets from the training rows only. Not for building or training.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PROBE_ROWS = 8
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in memory: x as a tree of arrays or a DataFrame, y as the user gave it."""
+    """Rows in memory: x as a tree of arrays or a DataFrame, y as passed by the user."""
 
     x: Any
     y: Any
     weight: np.ndarray | None
-    name: str = ""  # what precedes x and y in errors, such as "validation_data: "
+    name: str = ""  # a prefix of x and y in errors, such as "validation_data: "
 
     @property
     def n(self) -> int:
@@ -36,7 +36,7 @@ class Rows:
         return len(self.x) if hasattr(self.x, "iloc") else arrays.length(self.x, f"{self.name}x")
 
     def take(self, rows: np.ndarray) -> Rows:
-        """The given rows."""
+        """Return the given rows."""
         return replace(
             self,
             x=arrays.take(self.x, rows),
@@ -54,31 +54,31 @@ def collect(
     needs_y: str | None,
     prefix: str = "",
 ) -> Rows | Stream:
-    """x, y and weights, checked against each other.
+    """Check x, y and weights, also against each other.
 
     Args:
-        x: a DataFrame, arrays, or a stream that holds y and weights itself.
-        y: targets, or None.
-        weight: sample weights (n,), or None.
-        batch_size: for streams of single rows.
-        needs_y: the name of the estimator if it cannot do without y.
-        prefix: what precedes the names in errors.
+        x: A DataFrame, arrays, or a stream that includes y and weights.
+        y: Targets, or None.
+        weight: Sample weights (n,), or None.
+        batch_size: For streams of single rows.
+        needs_y: The name of the estimator if it requires y, else None.
+        prefix: A prefix of the argument names in errors.
 
     Raises:
-        TypeError, ValueError: with the argument, its value and what to write instead.
+        TypeError, ValueError: An argument is not valid; the message says what to write instead.
     """
     if is_stream(x):
         for name, value in (("y", y), ("sample_weight", weight)):
             if value is not None:
                 raise ValueError(
-                    f"{prefix}{name}: x is a {type(x).__name__}, whose elements hold y and the "
-                    f"weights themselves; leave {name} out, and let x give (x, y) or (x, y, weight)"
+                    f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
+                    f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
                 )
         stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
         if stream.steps is None:
-            stream.first()  # fails if there is none
+            stream.first()  # raises if the stream is empty
         if needs_y and stream.y_spec is None:
-            raise ValueError(f"{needs_y}: {prefix}x gives no y; let its elements be (x, y)")
+            raise ValueError(f"{needs_y}: {prefix}x has no y; make its elements (x, y)")
         return stream
     if hasattr(x, "iloc") and x.ndim == 1:
         raise ValueError(
@@ -116,7 +116,7 @@ def collect(
 
 
 def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> Rows | Stream | None:
-    """The argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
+    """Check the argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
     prefix = "validation_data: "
     if value is None:
         return None
@@ -141,14 +141,17 @@ def split_rows(
     """Split off a share of the rows for validation.
 
     Args:
-        rows: all rows.
-        share: the fraction for validation.
-        stratify: class numbers (n,) whose shares both parts are to have, or None.
-        shuffle: whether to pick rows at random; otherwise the last rows are taken, as Keras does.
-        seed: of the random choice.
+        rows: All rows.
+        share: The fraction for validation.
+        stratify: Class indices (n,) to stratify by, or None.
+        shuffle: Whether to draw rows at random; otherwise the last rows are held out, as in Keras.
+        seed: The seed of the draw.
+
+    Returns:
+        The training and the validation rows.
 
     Raises:
-        ValueError: a part would be empty, or a class has a single row.
+        ValueError: A part would be empty, or a class has a single row.
     """
     from sklearn.model_selection import train_test_split
 
@@ -156,15 +159,15 @@ def split_rows(
     held = int(np.ceil(n * share))
     if held >= n:
         raise ValueError(
-            f"validation_split={share}: leaves no row of {n} to train on; pass validation_data"
+            f"validation_split={share}: leaves none of {n} rows to train on; pass validation_data"
         )
     if not shuffle:
         if stratify is not None:
             lost = np.setdiff1d(stratify[n - held :], stratify[: n - held])
             if len(lost):
                 raise ValueError(
-                    f"validation_split={share}: with shuffle=False it holds out the last {held} "
-                    f"rows, and the others have none of the class {_short(lost[0].item())}; write "
+                    f"validation_split={share}: shuffle=False holds out the last {held} rows, and "
+                    f"the others do not have the class {_short(lost[0].item())}; write "
                     "shuffle=True, or pass validation_data"
                 )
         return rows.take(np.arange(n - held)), rows.take(np.arange(n - held, n))
@@ -173,13 +176,14 @@ def split_rows(
         if counts.min() < 2:
             raise ValueError(
                 f"validation_split={share}: the class {_short(classes[counts.argmin()].item())} "
-                "has a single row, which cannot be in both parts; add rows of it, drop it, or "
-                "pass validation_data"
+                "has a single row, which cannot be in both splits; add rows of this class, drop "
+                "it, or pass validation_data"
             )
         if held < len(classes) or n - held < len(classes):
             raise ValueError(
-                f"validation_split={share}: {held} of {n} rows are too few for a row of each of "
-                f"the {len(classes)} classes; pass validation_data, or a larger share"
+                f"validation_split={share}: with {held} of {n} rows held out, a split has fewer "
+                f"rows than there are classes ({len(classes)}); pass validation_data, or another "
+                "fraction"
             )
     train, valid = train_test_split(
         np.arange(n), test_size=held, stratify=stratify, random_state=seed % 2**32
@@ -194,13 +198,13 @@ def encode_stream(
     *,
     mean_weight: bool,
 ) -> Stream:
-    """The stream with its targets encoded, and weighted by class if asked for.
+    """Return the stream with encoded targets, and with class weights if any.
 
     Args:
-        stream: batches of x, y and perhaps weights.
-        targets: the learnt form of y.
-        row_weights: the weight of each class number, or None.
-        mean_weight: whether weights are rescaled to a mean of 1, which takes a pass.
+        stream: Batches of x, y and possibly weights.
+        targets: The encoder of y.
+        row_weights: The weight of each class index, or None.
+        mean_weight: Whether to rescale weights to a mean of 1, which takes a pass.
     """
     if stream.y_spec is None:
         return stream
@@ -231,7 +235,7 @@ def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> 
     total, rows = 0.0, 0
     for y, weight in stream.part(1, 2):
         if weight is not None and not hasattr(weight, "shape"):
-            return 1.0  # a weight for each output: their ratios are the user's
+            return 1.0  # separate weights per output: keep the ratios chosen by the user
         found = np.ones(arrays.length(y, "y")) if weight is None else np.asarray(weight, float)
         if table is not None:
             index = targets.encode(arrays.concatenate([y]), "y")
@@ -243,23 +247,23 @@ def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> 
 
 
 def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
-    """The field class_weight as a weight for each class number.
+    """Convert the field class_weight to a weight for each class index.
 
     Args:
-        value: {label: weight}, where labels that are left out weigh 1, or "balanced".
-        targets: the classes.
-        y: the encoded targets of training, class numbers (n,) or one-hot rows.
+        value: {label: weight}, where missing labels have weight 1, or "balanced".
+        targets: The classes.
+        y: The encoded training targets, class indices (n,) or one-hot rows.
 
     Raises:
-        TypeError, ValueError: another form, an unknown label, a negative weight.
+        TypeError, ValueError: The value is not valid: wrong type, unknown label, negative weight.
     """
     from trainer.labels import Labels
 
     labels = targets.labels
     if not isinstance(labels, Labels) or labels.kind == "multilabel":
         raise ValueError(
-            f"class_weight={value!r}: weighs the classes of a single output; for several outputs "
-            "or labels pass sample_weight to fit"
+            f"class_weight={value!r}: supports only a single output that is not multi-label; pass "
+            "sample_weight to fit instead"
         )
     if isinstance(value, str):
         if value != "balanced":
@@ -275,8 +279,8 @@ def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
         key = label.item() if isinstance(label, np.generic) else label
         if key not in known:
             raise ValueError(
-                f"class_weight={{{label!r}: {weight!r}}}: {label!r} is no class of y, which has "
-                f"{_short(list(known))}; leave it out"
+                f"class_weight={{{label!r}: {weight!r}}}: {label!r} is not a class of y, which "
+                f"has {_short(list(known))}; leave it out"
             )
         if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
             raise ValueError(f"class_weight={{{label!r}: {weight!r}}}: must be a number, 0 or more")
@@ -285,14 +289,14 @@ def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
 
 
 def probe(x: Any, rows: int = PROBE_ROWS) -> Any:
-    """The first rows of x, on which a model is tried before training."""
+    """Return the first rows of x, to test a model with before training."""
     if hasattr(x, "iloc"):
         return x.iloc[:rows]
     return map_tree(lambda a: a[:rows], x)
 
 
 def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
-    """The form of x, from the training part."""
+    """Learn the inputs from the training data."""
     if isinstance(data, Stream):
         return Inputs.learn_stream(data.part(0, 2), data.x_spec, normalize=normalize)
     return Inputs.learn(data.x, normalize=normalize, weight=data.weight)

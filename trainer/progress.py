@@ -1,6 +1,6 @@
-"""How a training shows itself: a bar, a line an epoch, or nothing.
+"""The progress display of a training: a bar, a line per epoch, or nothing.
 
-Responsible for what a person sees while fit runs. Not for what is kept of it: that is `history`.
+Responsible for what users see while fit runs. Not for recording it (`history`).
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 
 from trainer.text import printable
 
-SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes one to three milliseconds: less than 1% of it
+REFRESH_SECONDS = 0.5  # drawing takes 1 to 3 ms, less than 1% of this
 
 
 class Silence:
     """Shows nothing."""
 
     def epoch_begins(self, epoch: int, steps: int | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def chunk_ends(self, step: int, logs: dict[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch_ends(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Lines(Silence):
-    """One plain line at the end of each epoch, for logs and files."""
+    """Prints one plain line at the end of each epoch, for logs and files."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
@@ -43,11 +43,11 @@ class Lines(Silence):
 
 
 class Bar(Silence):
-    """A bar for the running epoch, and a line that stays for each finished one.
+    """Shows a bar for the current epoch, and a permanent line for each finished one.
 
     Args:
-        epochs: how many there will be.
-        console: a rich Console; None for one of the standard output.
+        epochs: The number of epochs.
+        console: A rich Console; None for one on standard output.
     """
 
     def __init__(self, epochs: int, console: Any = None) -> None:
@@ -65,14 +65,14 @@ class Bar(Silence):
             TimeRemainingColumn(compact=True),
             TextColumn(
                 "{task.fields[logs]}",
-                markup=False,  # names of metrics may hold brackets
+                markup=False,  # names of metrics may contain brackets
                 table_column=Column(no_wrap=True, overflow="ellipsis"),
             ),
             console=console,
             transient=True,
             auto_refresh=False,
-            # in a notebook rich's stream, flushed by IPython whenever it shows something, would
-            # call itself for ever
+            # In a notebook, IPython flushes rich's stream on every output, which would recurse
+            # endlessly.
             redirect_stdout=not console.is_jupyter,
             redirect_stderr=not console.is_jupyter,
         )
@@ -81,7 +81,7 @@ class Bar(Silence):
         self._began = self._drawn = 0.0
 
     def epoch_begins(self, epoch: int, steps: int | None) -> None:
-        """Set the bar to zero; the first epoch shows it."""
+        """Reset the bar to zero; show it in the first epoch."""
         self._began = time.perf_counter()
         fields: dict[str, Any] = {"epoch": epoch + 1, "steps": steps or "?", "rate": "", "logs": ""}
         if self._task is None:
@@ -90,9 +90,9 @@ class Bar(Silence):
         self._bar.update(self._task, completed=0, total=steps, **fields)
 
     def chunk_ends(self, step: int, logs: dict[str, float]) -> None:
-        """Move the bar, a few times a second."""
+        """Update the bar, at most every REFRESH_SECONDS."""
         now = time.perf_counter()
-        if now - self._drawn < SECONDS_BETWEEN_DRAWINGS:
+        if now - self._drawn < REFRESH_SECONDS:
             return
         each = max(now - self._began, 1e-9) / step
         rate = f"{1 / each:,.0f} steps/s" if each < 1 else f"{each:,.1f} s/step"
@@ -100,10 +100,10 @@ class Bar(Silence):
         self._draw(now)
 
     def epoch_ends(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        """Leave a line with the epoch's results above the bar."""
+        """Print a permanent line with the epoch's results above the bar."""
         self._lines.append(_line(epoch, self._epochs, logs, seconds))
         now = time.perf_counter()
-        if now - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
+        if now - self._drawn >= REFRESH_SECONDS:
             self._draw(now)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Bar(Silence):
                 "\n".join(self._lines),
                 highlight=False,
                 markup=False,
-                emoji=False,  # a name with two colons is no picture
+                emoji=False,  # do not replace names between colons
                 soft_wrap=True,
             )
             self._lines.clear()
@@ -127,14 +127,14 @@ class Bar(Silence):
 
 
 def make_progress(verbose: int | str, epochs: int) -> Silence:
-    """What shows a training: see the field verbose of Trainer."""
-    watched = _in_notebook() or (sys.stdout is not None and sys.stdout.isatty())
+    """Return the progress display for the field verbose of Trainer."""
+    interactive = _in_notebook() or (sys.stdout is not None and sys.stdout.isatty())
     if verbose == "auto":
-        verbose = int(watched)
+        verbose = int(interactive)
     if not verbose:
         return Silence()
-    # a file or a pipe has no place for a bar that moves
-    return Bar(epochs) if verbose != 2 and watched and _can_move() else Lines(epochs)
+    # A file or a pipe cannot show a moving bar.
+    return Bar(epochs) if verbose != 2 and interactive and _can_move() else Lines(epochs)
 
 
 def _in_notebook() -> bool:
@@ -144,7 +144,7 @@ def _in_notebook() -> bool:
 
 
 def _can_move() -> bool:
-    # in a notebook rich moves a bar by means of ipywidgets, and shows none without it
+    # In a notebook, rich needs ipywidgets to show a bar.
     return not _in_notebook() or importlib.util.find_spec("ipywidgets") is not None
 
 

@@ -162,7 +162,8 @@ class Run:
                 self._check(earlier, config, resume)
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
-                    left.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # it is only in the way
+                        left.unlink(missing_ok=True)
             identity = earlier["run"]
             if own_seed:
                 self.seed = earlier["seed"]

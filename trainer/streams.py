@@ -1,7 +1,7 @@
 """Streams: tf.data.Dataset and keras.utils.PyDataset as batches of (x, y, sample_weight).
 
-Responsible for recognising a stream, for batching one that is not, and for passing on the error
-that a user's own code raised inside one. Not for rows in memory (`arrays`, `engine.feeds`).
+Responsible for recognising streams, batching those of single rows, and re-raising errors from
+user code inside one. Not for rows in memory (`arrays`, `engine.feeds`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 
 from trainer.arrays import map_tree
 
-UNKNOWN_LABEL = "y holds a label that training lacks"  # what a pipeline's assertion says
+UNKNOWN_LABEL = "y has a label that was not in training"  # asserted in the tf.data pipeline
 
 
 def is_stream(value: Any) -> bool:
-    """Whether `value` is a tf.data.Dataset or a keras.utils.PyDataset.
+    """Return whether `value` is a tf.data.Dataset or a keras.utils.PyDataset.
 
     Raises:
-        TypeError: it is a Python generator, which gives its rows only once.
+        TypeError: It is a Python iterator, which can be read only once.
     """
     if isinstance(value, Iterator) and not hasattr(value, "element_spec"):
         raise TypeError(
-            f"x is a {type(value).__name__}, which gives its batches only once; pass a "
+            f"x is a {type(value).__name__}, which can be read only once; pass a "
             "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
         )
     if "tensorflow" not in sys.modules and "keras" not in sys.modules:
@@ -40,8 +40,8 @@ class Stream:
     """Batches of (x,), (x, y) or (x, y, sample_weight).
 
     Attributes:
-        dataset: a batched tf.data.Dataset whose elements are such tuples.
-        steps: the number of batches, or None if it is unknown.
+        dataset: A batched tf.data.Dataset with such tuples as elements.
+        steps: The number of batches, or None if unknown.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class Stream:
 
     @classmethod
     def of(cls, value: Any, *, batch_size: int, name: str, row_rank: int | None = None) -> Stream:
-        """A stream over a tf.data.Dataset, batched or not, or a keras.utils.PyDataset.
+        """Make a stream from a tf.data.Dataset, batched or not, or a keras.utils.PyDataset.
 
         Args:
-            value: the data set.
-            batch_size: the rows a batch, where its elements are single rows.
-            name: what the user calls it, for errors.
-            row_rank: the number of axes of a row of x where it is known, to tell single rows from
+            value: The data set.
+            batch_size: Rows per batch, if its elements are single rows.
+            name: The name of the argument, for errors.
+            row_rank: The number of axes of a row of x, if known, to distinguish single rows from
                 batches of a fixed size.
 
         Raises:
-            ValueError: it is empty, or endless.
+            ValueError: It is empty or infinite.
         """
         import tensorflow as tf
 
@@ -76,8 +76,8 @@ class Stream:
         cardinality = int(value.cardinality())
         if cardinality == tf.data.INFINITE_CARDINALITY:
             raise ValueError(
-                f"{name} is a tf.data.Dataset without end; remove repeat(), or write "
-                f"{name}.take(steps) to say how long an epoch is"
+                f"{name} is an infinite tf.data.Dataset; remove repeat(), or write "
+                f"{name}.take(steps) to set the length of an epoch"
             )
         if cardinality == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
@@ -95,30 +95,30 @@ class Stream:
 
     @property
     def y_spec(self) -> Any:
-        """The tree of tf.TensorSpec of y, or None if the elements hold x alone."""
+        """The tree of tf.TensorSpec of y, or None if the elements contain only x."""
         spec = self.dataset.element_spec
         return spec[1] if len(spec) > 1 else None
 
     @property
     def is_weighted(self) -> bool:
-        """Whether the elements hold weights."""
+        """Whether the elements contain weights."""
         return len(self.dataset.element_spec) > 2
 
     def first(self) -> tuple[Any, ...]:
-        """The first batch, as trees of NumPy arrays; read once.
+        """Return the first batch, as trees of NumPy arrays; it is read only once.
 
         Raises:
-            ValueError: there is none.
+            ValueError: The stream is empty.
         """
         if self._first is None and self._origin is not None:
-            # not a pass of its own: it would change the order of the next one
+            # Starting another pass would change the shuffled order of the next one.
             import tensorflow as tf
 
             stream, function = self._origin
             batch = tf.data.Dataset.from_tensors(stream.first()).map(function)
             self._first = next(batch.as_numpy_iterator())
         if self._first is None and self._source is not None:
-            # a pass that stops in its middle would leave batches in the workers' queue
+            # Stopping in the middle of a pass would leave batches in the workers' queue.
             self._first = self._source.first
         if self._first is None:
             self._first = next(iter(self.dataset.take(1).as_numpy_iterator()), None)
@@ -127,14 +127,14 @@ class Stream:
         return self._first
 
     def part(self, *which: int) -> Iterable[Any]:
-        """A re-iterable view of x (0), y (1) or the weights (2) as trees of NumPy arrays.
+        """Return a re-iterable view of x (0), y (1) or the weights (2), as trees of NumPy arrays.
 
-        Of several it gives tuples; what the elements do not hold is None.
+        For several parts it yields tuples; a part that the elements lack is None.
         """
         return _Part(self, which)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Stream:
-        """The stream with `function(x, y, ...)` applied to each batch in the pipeline."""
+        """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
 
         mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
@@ -148,29 +148,31 @@ class Stream:
         return made
 
     def around_epoch(self, begins: bool) -> None:
-        """Tell a PyDataset that a pass begins, or that it has ended."""
+        """Call the epoch hook of a PyDataset at the start or end of a training pass."""
         if self._source is not None:
             self._source.around_epoch(begins)
 
     def stop_workers(self) -> None:
-        """End a pass that is none of training's: a PyDataset's own hooks are not called."""
+        """Abort a pass that is not part of training; the hooks of a PyDataset are not called."""
         if self._source is not None:
             self._source.stop_workers()
 
     def reraise(self, error: Exception, steps: int) -> None:
-        """Raise the user's own error, with the batch in which it arose, in place of `error`.
+        """Raise the original error from user code, with the batch it occurred in, if known.
+
+        Otherwise note the batch on `error`, which the caller raises.
 
         Args:
-            error: what TensorFlow made of it.
-            steps: the batches that had been used before it.
+            error: What TensorFlow made of the original error.
+            steps: The number of batches that had been used before it.
         """
         if self._source is not None and self._source.error is not None:
             cause, self._source.error = self._source.error, None
             raise cause from None
         if UNKNOWN_LABEL in str(error):
             raise ValueError(
-                f"{UNKNOWN_LABEL}, after {steps} batches of the stream; drop such rows, or let the "
-                "training data hold every class"
+                f"{UNKNOWN_LABEL}, after {steps} batches of the stream; drop such rows, or train "
+                "on data with every class"
             ) from error
         error.add_note(f"raised after {steps} batches of the stream had been used")
 
@@ -195,11 +197,11 @@ class _Part:
 
 
 class _Source:
-    """A PyDataset behind Keras' own adapter, which runs its workers.
+    """A PyDataset read through Keras' adapter, which runs its workers.
 
     Attributes:
-        first: its first batch, as trees of NumPy arrays.
-        error: what it raised within a pass, which TensorFlow turns into text.
+        first: Its first batch, as trees of NumPy arrays.
+        error: The exception it raised in a pass, which TensorFlow passes on only as text.
     """
 
     def __init__(self, dataset: Any, name: str) -> None:
@@ -221,19 +223,19 @@ class _Source:
         if dataset.num_batches == 0:
             raise ValueError(f"{name} is empty: a PyDataset with 0 sample(s)")
         if dataset.num_batches is None:
-            raise ValueError(f"{name} is a PyDataset without end; give it a num_batches")
+            raise ValueError(f"{name} is an infinite PyDataset; define its num_batches")
         self._adapter = Adapter(dataset)
 
     def dataset(self) -> Any:
-        """The batches as a tf.data.Dataset; reads a few to learn their form."""
+        """Return the batches as a tf.data.Dataset; reads a few to determine their spec."""
         try:
             return self._adapter.get_tf_dataset().map(_as_tuple)
         except Exception as error:
-            self._note(error)
+            self._add_note(error)
             raise
 
     def received(self, batch: Any) -> Any:
-        """Count a batch, and give its text in the form that TensorFlow takes."""
+        """Count a batch, and convert its text to tensors."""
         import tensorflow as tf
 
         if self.first is None:
@@ -247,7 +249,7 @@ class _Source:
         return map_tree(convert, batch)
 
     def watched(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """Keep the exception that ends a pass."""
+        """Yield the batches, and save the exception that ends the pass."""
         self._read = 0
         while True:
             try:
@@ -255,21 +257,21 @@ class _Source:
             except StopIteration:
                 return
             except Exception as error:
-                self._note(error)
+                self._add_note(error)
                 self.error = error
                 raise
             yield batch
 
-    def _note(self, error: Exception) -> None:
+    def _add_note(self, error: Exception) -> None:
         error.add_note(f"raised while reading batch {self._read} of {self.name}")
 
     def stop_workers(self) -> None:
-        """End a pass that is none of training's: the user's on_epoch_end is not called."""
+        """Abort a pass that is not part of training; on_epoch_end is not called."""
         if self._adapter.enqueuer is not None:
             self._adapter.enqueuer.stop()
 
     def around_epoch(self, begins: bool) -> None:
-        """Call the user's on_epoch_begin or on_epoch_end."""
+        """Call the PyDataset's on_epoch_begin or on_epoch_end."""
         if begins:
             self._adapter.on_epoch_begin()
         elif self._adapter._within_epoch:
@@ -281,7 +283,7 @@ def _as_tuple(*element: Any) -> tuple[Any, ...]:
 
 
 def _is_batched(spec: Any, row_rank: int | None) -> bool:
-    """Whether every component of an element has the same leading dimension, as batches have."""
+    """Return whether all parts of an element have the same leading dimension, as in a batch."""
     import keras
 
     x = spec[0]

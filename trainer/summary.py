@@ -1,6 +1,6 @@
-"""What a fitted Trainer says of itself in text.
+"""The text of Trainer.summary.
 
-Responsible for the text of Trainer.summary. Not for pictures (`plots`).
+Not for plots (`plots`).
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 
 def describe(owner: str, network: Network, history: History, seed: int) -> str:
-    """Inputs, targets, the model's table, what was decided, and the last epoch.
+    """Describe inputs, outputs, optimizer, decisions, the last epoch, and the model's layers.
 
     Args:
-        owner: the name of the estimator's class.
-        network: the trained network.
-        history: of the training.
-        seed: of the training.
+        owner: The name of the estimator's class.
+        network: The trained network.
+        history: The history of the training.
+        seed: The seed of the training.
     """
     lines: list[str] = []
     network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
-    told = {
+    entries = {
         "class": owner,
         "inputs": _inputs(network),
         "outputs": _outputs(network),
         "optimizer": f"{network.core.optimizer.name}, learning rate "
         f"{float(network.core.optimizer.learning_rate):g}",
-        "computing": f"{network.precision}, seed {seed}",
+        "precision": f"{network.precision}, seed {seed}",
     }
     if network.decisions is not None:
-        told["decided"] = str(network.decisions)
+        entries["decisions"] = str(network.decisions)
     records = history.records
     if records:
         last = records[-1]
         shown = "  ".join(f"{printable(k)} {v:.4g}" for k, v in last.items() if k not in ("epoch",))
-        told[f"epoch {last['epoch']:.0f}"] = shown
-    width = max(map(len, told))
-    head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in told.items())
+        entries[f"epoch {last['epoch']:.0f}"] = shown
+    width = max(map(len, entries))
+    head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in entries.items())
     return printable("\n".join([head, *lines]), lines=True)
 
 
@@ -52,7 +52,7 @@ def _inputs(network: Network) -> str:
     if inputs.table is not None:
         kinds = [c["kind"] for c in inputs.table.columns]
         return (
-            f"table of {kinds.count('number')} number and {kinds.count('category')} category "
+            f"table of {kinds.count('number')} numeric and {kinds.count('category')} categorical "
             f"columns, encoded as {inputs.shapes[0]} values"
         )
     shapes: list[Any] = []

@@ -1,7 +1,7 @@
-"""Tables of mixed columns: a DataFrame as inputs of a network.
+"""Tables of mixed columns: DataFrames as inputs of a network.
 
-Responsible for what is learned of each column (medians, means, categories), for the Keras model
-that encodes a raw table with keras.utils.FeatureSpace, and for handing that model a DataFrame.
+Responsible for learning the columns (medians, means, categories), for the Keras model that
+encodes a raw table with keras.utils.FeatureSpace, and for converting a DataFrame to its inputs.
 The encoder is part of the saved model, so serving never differs from training. Not for arrays.
 """
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "[missing]"
-MAX_CATEGORIES = 256  # the commonest are kept; the others share the out-of-vocabulary column
+MAX_CATEGORIES = 256  # the most common are kept; the others share the out-of-vocabulary column
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# What Keras calls layers and models that nobody named: no two parts of a model share a name.
-_KERAS_OWN = re.compile(r"(category_encoding|tfd_concat|sequential|functional|model)(_\d+)?")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Names that Keras generates for layers and models; names within a model must be unique.
+_GENERATED_NAME = re.compile(r"(category_encoding|tfd_concat|sequential|functional|model)(_\d+)?")
 
 
 class Table:
-    """What training learned of a DataFrame's columns.
+    """The columns of the training DataFrame.
 
     Attributes:
-        columns: for each column, in order, a dict with `name`, `kind` ("number" or "category"),
+        columns: For each column, in order, a dict with `name`, `kind` ("number" or "category"),
             `input` (the name of its Keras input), and either `median`, `offset`, `scale` and
             `indicator`, or `categories`.
     """
@@ -47,19 +47,21 @@ class Table:
     ) -> Table:
         """Learn the columns of the training rows.
 
-        Numbers and booleans: missing values become the median, beside an indicator column if
-        any is missing here; then scaled as `normalize` says. Everything else is a category:
-        missing is a category of its own, and what training lacks is out-of-vocabulary.
+        In columns of numbers and booleans, missing values are replaced by the median, with an
+        added indicator column if any is missing here; then they are scaled according to
+        `normalize`. All other columns are categorical: missing is a separate category, and
+        categories not seen in training are out-of-vocabulary.
 
         Args:
-            frame: the training rows.
+            frame: The training rows.
             normalize: None, "standard" or "minmax".
-            weight: weights of the rows (n,) for means and deviations, or None.
+            weight: Row weights (n,) for means and deviations, or None.
 
         Raises:
-            TypeError: a column of dates or of objects that are neither text nor numbers, or whose
+            TypeError: A column has dates or objects that are neither text nor numbers, or its
                 name is neither text nor a number.
-            ValueError: text among the numbers of a column, an infinite value, a repeated name.
+            ValueError: A column mixes text and numbers or has an infinite value, or a name is
+                repeated.
         """
         if frame.shape[1] == 0 or len(frame) == 0:
             raise ValueError(
@@ -68,7 +70,7 @@ class Table:
             )
         repeated = frame.columns[frame.columns.duplicated()]
         if len(repeated):
-            raise ValueError(f"x: the column {repeated[0]!r} stands twice; rename one of them")
+            raise ValueError(f"x: the column {repeated[0]!r} occurs twice; rename one of them")
         names = [_checked_name(name) for name in frame.columns]
         columns = []
         for name, input_name in zip(names, _input_names(names), strict=True):
@@ -80,7 +82,7 @@ class Table:
                 counts = as_text(series, name).value_counts()
                 column |= {
                     "kind": "category",
-                    # the count decides, then the name: value_counts leaves ties in any order
+                    # By count, then by name, because value_counts leaves the order of ties open.
                     "categories": sorted(counts.index, key=lambda c: (-counts[c], c))[
                         : MAX_CATEGORIES - 1
                     ],
@@ -90,17 +92,17 @@ class Table:
 
     @property
     def names(self) -> list[Any]:
-        """The columns' names, in order."""
+        """The column names, in order."""
         return [c["name"] for c in self.columns]
 
     def inputs(self, frame: pd.DataFrame, name: str = "x") -> dict[str, np.ndarray]:
-        """The columns of a DataFrame as the encoder's inputs.
+        """Convert a DataFrame to the inputs of the encoder.
 
         Returns:
-            One array [n, 1] a column: float64, NaN where missing, or text.
+            One array [n, 1] per column: float64 with NaN for missing values, or text.
 
         Raises:
-            ValueError: a column is missing, too many, or text in a column of numbers.
+            ValueError: A column is missing or unexpected, or has text instead of numbers.
         """
         self._check_names(frame, name)
         found = {}
@@ -111,7 +113,7 @@ class Table:
             else:
                 values = as_text(series, column["name"]).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)
-        return dict(sorted(found.items()))  # the order in which FeatureSpace lists its inputs
+        return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
     def _check_names(self, frame: pd.DataFrame, name: str) -> None:
         known = self.names
@@ -125,20 +127,20 @@ class Table:
             )
         if extra:
             raise ValueError(
-                f"{name} has the column {extra[0]!r} that training lacked; write "
+                f"{name} has the column {extra[0]!r}, which training did not have; write "
                 f"{name}.drop(columns={extra!r})"
             )
 
     def encoder(self, dtype: str = "float32") -> keras.Model:
-        """The Keras model from the raw columns, [n, 1] each, to one float matrix [n, width].
+        """Build the Keras model from the raw columns, [n, 1] each, to a float matrix [n, width].
 
         Args:
-            dtype: of the matrix; "float64" needs a table of numbers alone.
+            dtype: The dtype of the matrix; "float64" requires that all columns are numeric.
         """
         import keras
 
-        # FeatureSpace's own layers cast to the type that Keras computes in: a table learnt before
-        # the precision is set, and one loaded after, must give the same
+        # FeatureSpace's layers cast to Keras' global dtype policy. The encoder must be the same
+        # whether it is built before the precision is set or after loading.
         ambient = keras.config.dtype_policy()
         keras.config.set_dtype_policy(dtype)
         try:
@@ -159,7 +161,7 @@ class Table:
             else:
                 unseen = "[UNK]"
                 while unseen in column["categories"]:
-                    unseen += "_"  # a category of this name is seen like any other
+                    unseen += "_"  # "[UNK]" may be one of the categories
                 lookup = keras.layers.StringLookup(
                     vocabulary=column["categories"],
                     oov_token=unseen,
@@ -169,20 +171,20 @@ class Table:
                     "string", lookup, output_mode="one_hot"
                 )
         space = keras.utils.FeatureSpace(features, output_mode="concat")
-        space.build_from_config({})  # every preprocessor was made with its state: nothing to adapt
-        # a plain dict: FeatureSpace gives a tracked one, which Keras takes for another structure
+        space.build_from_config({})  # nothing to adapt: the preprocessors already have their state
+        # Keras treats the tracked dict of a FeatureSpace as another structure than a plain dict.
         return keras.Model(dict(space.get_inputs()), space.get_encoded_features(), name="table")
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
         return {"columns": self.columns}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Table:
-        """The Table that `to_dict` described.
+        """Restore a Table from `to_dict`.
 
         Raises:
-            forms.Malformed: it described no such thing; the message names the entry.
+            forms.Malformed: The state is invalid; the message names the entry.
         """
         entry = "inputs: table"
         columns = forms.items(f"{entry}: columns", forms.mapping(entry, state).get("columns"))
@@ -192,12 +194,12 @@ class Table:
             _check_column(f"{entry}: columns[{i}]", column)
         names = [c["name"] for c in columns]
         if len(set(names)) < len(names) or [c["input"] for c in columns] != _input_names(names):
-            raise forms.wrong(f"{entry}: columns", names, "names that stand once, and their inputs")
+            raise forms.wrong(f"{entry}: columns", names, "unique names with matching inputs")
         return cls(columns)
 
     @property
     def width(self) -> int:
-        """The numbers in a row of the encoder's matrix."""
+        """The number of columns of the encoded matrix."""
         return sum(
             1 + c["indicator"] if c["kind"] == "number" else len(c["categories"]) + 1
             for c in self.columns
@@ -220,17 +222,17 @@ def _check_column(entry: str, column: Any) -> None:
         return
     forms.mapping(entry, column, ("categories",))
     found = forms.items(f"{entry}: categories", column["categories"])
-    # a list, and of text: Keras would take one text for the name of a file to read them from
+    # Must be a list: Keras would treat a single string as a file to read the vocabulary from.
     for value in found:
         forms.text(f"{entry}: categories", value)
     if len(set(found)) < len(found) or len(found) >= MAX_CATEGORIES:
         raise forms.wrong(
-            f"{entry}: categories", found, f"fewer than {MAX_CATEGORIES}, each of which stands once"
+            f"{entry}: categories", found, f"fewer than {MAX_CATEGORIES} unique names"
         )
 
 
 def _checked_name(name: Any) -> str | int | float:
-    # a saved model keeps the names in JSON, which knows no tuples, dates or NumPy numbers
+    # A saved model stores the names as JSON, which has no tuples, dates or NumPy numbers.
     if isinstance(name, str):
         return str(name)
     if isinstance(name, numbers.Integral) and not isinstance(name, bool):
@@ -245,18 +247,17 @@ def _checked_name(name: Any) -> str | int | float:
 
 
 def _input_names(names: list[str | int | float]) -> list[str]:
-    """What the Keras input of each column is called: as the column where Keras allows it, by its
-    position where not; each once."""
-    # Keras names end up in variable paths: no slash, and no two names that differ in spaces only.
+    """Return unique names for the Keras inputs: the column name if Keras allows it, or a number."""
+    # Keras uses names in variable paths, so a name must not contain slashes or spaces.
     kept = {
         n
         for n in names
-        if isinstance(n, str) and _PLAIN.fullmatch(n) and not _KERAS_OWN.fullmatch(n)
+        if isinstance(n, str) and _IDENTIFIER.fullmatch(n) and not _GENERATED_NAME.fullmatch(n)
     }
     found = []
     for position, name in enumerate(names):
         called = str(name) if name in kept else f"column_{position}"
-        while name not in kept and called in kept:  # a column may be called column_3 itself
+        while name not in kept and called in kept:  # a column may be called "column_3"
             called += "_"
         found.append(called)
     return found
@@ -274,38 +275,38 @@ def _is_number(series: pd.Series, name: Any) -> bool:
         return True
     if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
         raise TypeError(
-            f"x[{name!r}] holds dates ({dtype}); turn them into numbers first, for example "
+            f"x[{name!r}] contains dates ({dtype}); convert them to numbers first, for example "
             f"x[{name!r}].dt.dayofyear"
         )
     present = series.dropna()
     if not len(present):
-        return False  # of objects nobody knows: whatever comes later is out-of-vocabulary
+        return False  # unknown type: later values will be out-of-vocabulary
     is_text = present.map(lambda v: isinstance(v, str))
     if is_text.all():
         return False
     if is_text.any():
         row, value = next((i, v) for i, v in present.items() if isinstance(v, str))
         raise ValueError(
-            f"x[{name!r}] holds numbers and text ({value!r} at row {row}); correct the text, or "
-            f"write x[{name!r}].astype(str) to make every value a category"
+            f"x[{name!r}] contains both numbers and text ({value!r} at row {row}); correct the "
+            f"text, or write x[{name!r}].astype(str) to make every value a category"
         )
     if present.map(lambda v: isinstance(v, (bool, int, float, np.number, np.bool_))).all():
         return True
     raise TypeError(
-        f"x[{name!r}] holds {type(present.iloc[0]).__name__} objects, where each argument must be "
-        "a string or a number; convert the column first"
+        f"x[{name!r}] contains {type(present.iloc[0]).__name__} objects, where each argument must "
+        "be a string or a number; convert the column first"
     )
 
 
 def as_floats(series: pd.Series, name: str) -> np.ndarray:
-    """A column of numbers as float64 [n], NaN where missing.
+    """Convert a column of numbers to float64 [n], with NaN for missing values.
 
     Args:
-        series: the column.
-        name: what the user calls it, such as `x['age']`.
+        series: The column.
+        name: Its name in errors, such as `x['age']`.
 
     Raises:
-        ValueError: text or an infinite value, with its row.
+        ValueError: There is text or an infinite value; the message names the row.
     """
     import pandas as pd
 
@@ -314,13 +315,13 @@ def as_floats(series: pd.Series, name: str) -> np.ndarray:
     numbers = pd.to_numeric(series, errors="coerce")
     wrong = numbers.isna() & series.notna()
     if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
-        # "12" would convert, but a column that held numbers in training must hold them still
+        # "12" could be converted, but the column had numbers in training, so refuse text.
         wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
     if wrong.any():
         row = wrong.idxmax()
         raise ValueError(
-            f"{name} is a column of numbers, but holds the text {series[wrong].iloc[0]!r} at row "
-            f"{row}; correct it, or make numbers with pd.to_numeric({name}, errors='coerce')"
+            f"{name} is a column of numbers, but has the text {series[wrong].iloc[0]!r} at row "
+            f"{row}; correct it, or convert it with pd.to_numeric({name}, errors='coerce')"
         )
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(values).any():
@@ -330,14 +331,14 @@ def as_floats(series: pd.Series, name: str) -> np.ndarray:
 
 
 def as_text(series: pd.Series, name: Any) -> pd.Series:
-    """A column of categories as text, MISSING where a value is missing."""
-    return series.astype(object).where(series.notna(), MISSING).map(_word)
+    """Convert a column of categories to text, with MISSING for missing values."""
+    return series.astype(object).where(series.notna(), MISSING).map(_category_text)
 
 
-def _word(value: Any) -> str:
-    # a column of whole numbers becomes one of floats where a value is missing: 7.0 is still 7
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
+def _category_text(value: Any) -> str:
+    # pandas turns integers into floats if a value is missing: the category of 7.0 is still "7".
+    integral = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if integral else str(value)
 
 
 def _number_statistics(
@@ -359,12 +360,13 @@ def _number_statistics(
 def affine(
     values: np.ndarray, normalize: str | None, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and scale, float64 [d] each, that normalise columns: (values - offset) / scale.
+    """Return offset and scale, float64 [d] each, to normalise columns: (values - offset) / scale.
 
     Args:
         values: [n, d].
-        normalize: None (0 and 1), "standard" (mean and deviation) or "minmax" (low and range).
-        weight: weights of the rows [n] for the mean and deviation, or None.
+        normalize: None (0 and 1), "standard" (mean and standard deviation) or "minmax" (minimum
+            and range).
+        weight: Row weights [n] for mean and deviation, or None.
     """
     values = values.astype(np.float64, copy=False)
     if normalize is None:
@@ -375,21 +377,23 @@ def affine(
     else:
         offset = np.average(values, axis=0, weights=weight)
         scale = np.sqrt(np.average((values - offset) ** 2, axis=0, weights=weight))
-    # A constant column says nothing: leave it at 0 instead of dividing rounding errors by zero.
+    # Map a constant column to 0 instead of dividing rounding errors by almost zero.
     constant = scale <= 1e-12 * np.maximum(1.0, np.abs(offset))
     return offset, np.where(constant, 1.0, scale)
 
 
 def _number_encoder(column: dict[str, Any], dtype: str) -> keras.Model:
-    """Missing to the median, scaled, beside an indicator: of Keras' own operations only, so that
-    the saved model loads where this package is not installed."""
+    """Build the encoder of a number: imputed by the median, scaled, and with its indicator.
+
+    It uses only Keras operations, so that the saved model can be loaded without this package.
+    """
     import keras
     from keras import ops
 
     raw = keras.Input((1,), dtype="float64", name=f"{column['input']}.raw")
     missing = ops.isnan(raw)
     filled = ops.where(missing, column["median"], raw)
-    # scaled in double precision: a date in seconds has no digits to spare in float32
+    # Scale in float64: float32 has too few digits for, say, a date in seconds.
     scaled = ops.cast((filled - column["offset"]) / column["scale"], dtype)
     encoded = (
         ops.concatenate([scaled, ops.cast(missing, dtype)], axis=-1)

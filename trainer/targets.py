@@ -1,8 +1,8 @@
-"""What a fitted Trainer knows of its targets.
+"""The learned encoding of y.
 
-Responsible for checking y, for encoding it as the network's targets, and for turning the network's
-outputs back into predictions: numbers as they are (`Numbers`), or labels (`Classes`). Both may be
-nested, for several outputs. Not for x (`inputs`), nor for losses (`compiling`).
+Responsible for checking y, encoding it as training targets, and decoding network outputs into
+predictions: either numbers (`Numbers`) or labels (`Classes`). Both may be nested, for several
+outputs. Not for x (`inputs`) or losses (`compiling`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.streams import UNKNOWN_LABEL
 
 
 class Targets(Protocol):
-    """What Numbers and Classes have in common."""
+    """The interface of Numbers and Classes."""
 
     @property
     def n_outputs(self) -> Any:
@@ -29,28 +29,30 @@ class Targets(Protocol):
 
     @property
     def task(self) -> str:
-        """As in ModelSpec."""
+        """The task, as in ModelSpec."""
 
     def encode(self, y: Any, name: str) -> Tree:
-        """y as training targets: a tree of arrays."""
+        """Encode y as training targets: a tree of arrays."""
 
     def encode_graph(self, y: Any) -> Any:
-        """The same for tensors within a tf.data pipeline."""
+        """Encode tensors in a tf.data pipeline in the same way."""
 
     def decode(self, outputs: Tree) -> Tree:
-        """The network's outputs as predictions."""
+        """Decode network outputs into predictions."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
 
 
 class Numbers:
-    """Targets that are numbers: of a Regressor, or of a plain Trainer.
+    """Numeric targets, for a Regressor or a plain Trainer.
 
     Attributes:
-        widths: the number of columns of each target, in the structure of y.
-        flat: whether each target was a vector (n,), in the same structure.
-        scale: (mean, deviation) of the columns of a single target, weighted; for output scaling.
+        task: The task, as in ModelSpec.
+        n_outputs: The number of columns of each target, in the structure of y.
+        flat: Whether each target was a vector (n,), in the same structure.
+        scale: Weighted (mean, standard deviation) of the columns of a single target, to scale
+            outputs; otherwise None.
     """
 
     def __init__(
@@ -63,10 +65,10 @@ class Numbers:
 
     @classmethod
     def learn(cls, task: str, y: Any, name: str, weight: np.ndarray | None = None) -> Numbers:
-        """Learn the form of y.
+        """Learn the structure and scale of y.
 
         Raises:
-            TypeError, ValueError: y is no tree of finite numbers.
+            TypeError, ValueError: y is not a tree of finite numbers.
         """
         tree = arrays.to_arrays(y, name)
         scale = None
@@ -80,28 +82,33 @@ class Numbers:
 
     @classmethod
     def learn_stream(cls, task: str, batches: Iterable[Any] | None, spec: Any) -> Numbers:
-        """Learn the form of the targets of a stream, and their scale in one pass over `batches`
-        of targets and weights, unless they are None."""
+        """Learn the targets of a stream from its spec.
+
+        Args:
+            task: The task, as in ModelSpec.
+            batches: Yields targets and weights, to learn the scale in one pass; None to skip it.
+            spec: The tree of tf.TensorSpec of y.
+        """
         widths = map_tree(lambda s: 1 if s.shape.rank == 1 else s.shape[-1] or 1, spec)
         flat = map_tree(lambda s: s.shape.rank == 1, spec)
         scale = None
         if hasattr(spec, "shape") and spec.shape.rank <= 2 and batches is not None:
             parts = list(batches)
-            whole = np.concatenate(
+            values = np.concatenate(
                 [np.asarray(y, np.float64).reshape(len(y), -1) for y, _ in parts]
             )
-            arrays.check_finite(whole, "y")
+            arrays.check_finite(values, "y")
             weights = [weight for _, weight in parts if weight is not None]
             from trainer.tables import affine
 
             mean, deviation = affine(
-                whole, "standard", np.concatenate(weights) if weights else None
+                values, "standard", np.concatenate(weights) if weights else None
             )
             scale = (mean.tolist(), deviation.tolist())
         return cls(task, widths, flat, scale)
 
     def encode(self, y: Any, name: str) -> Tree:
-        """y as numbers, checked against the form that training had."""
+        """Return y as numbers, after checking it against the training data."""
         tree = arrays.to_arrays(y, name)
         expected, found = dict(arrays.leaves(self.n_outputs, name)), dict(arrays.leaves(tree, name))
         if set(expected) != set(found):
@@ -118,14 +125,15 @@ class Numbers:
         return tree
 
     def encode_graph(self, y: Any) -> Any:
-        """Tensors of numbers are targets as they are."""
+        """Return y unchanged: numeric tensors need no encoding."""
         return y
 
     def decode(self, outputs: Tree) -> Tree:
-        """The outputs, without the last axis where the target was a vector.
+        """Return the outputs, without the last axis if the target was a vector.
 
         Args:
-            outputs: in the structure of y; of a custom model any other, which is left as it is.
+            outputs: In the structure of y; another structure, from a custom model, is returned
+                unchanged.
         """
         if set(dict(arrays.leaves(outputs, ""))) != set(dict(arrays.leaves(self.flat, ""))):
             return outputs
@@ -136,7 +144,7 @@ class Numbers:
         return map_tree(one, self.flat, outputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
         return {
             "kind": "numbers",
             "task": self.task,
@@ -148,10 +156,10 @@ class Numbers:
 
 
 class Classes:
-    """Targets that are labels: of a Classifier.
+    """Targets that are labels, for a Classifier.
 
     Attributes:
-        labels: a Labels for each output, in the structure of y.
+        labels: The Labels of each output, in the structure of y.
     """
 
     def __init__(self, labels: Tree) -> None:
@@ -164,7 +172,7 @@ class Classes:
         """Learn the classes of each output.
 
         Raises:
-            ValueError: no labels, or only one class, among the rows whose weight is not zero.
+            ValueError: y has no labels, or only one class among rows with nonzero weight.
         """
         labels = _map_labels(lambda n, v: Labels.learn(v, n, one_hot=one_hot), y, name)
         if weight is not None and isinstance(labels, Labels) and labels.kind != "multilabel":
@@ -179,8 +187,7 @@ class Classes:
     @classmethod
     def learn_stream(cls, batches: Iterable[Any], *, one_hot: bool) -> Classes:
         """Learn the classes of a stream in one pass over its targets."""
-        whole = arrays.concatenate(batches)
-        return cls.learn(whole, "y", one_hot=one_hot)
+        return cls.learn(arrays.concatenate(batches), "y", one_hot=one_hot)
 
     @property
     def n_outputs(self) -> Any:
@@ -199,13 +206,13 @@ class Classes:
 
     @property
     def task(self) -> str:
-        """ "multilabel" if the only output is; else "classification"."""
+        """ "multilabel" for a single multi-label output; else "classification"."""
         if isinstance(self.labels, Labels) and self.labels.kind == "multilabel":
             return "multilabel"
         return "classification"
 
     def encode(self, y: Any, name: str) -> Tree:
-        """Labels as class numbers, one-hot rows or 0/1 matrices."""
+        """Encode labels as class indices, one-hot rows or 0/1 matrices."""
         if isinstance(self.labels, Labels):
             return self.labels.encode(y, name)
         found, expected = _keys(y), _keys(self.labels)
@@ -215,7 +222,7 @@ class Classes:
         return _map_labels(lambda n, label: label.encode(pick(n), name + n), self.labels, "")
 
     def encode_graph(self, y: Any) -> Any:
-        """Labels as targets within a tf.data pipeline."""
+        """Encode labels as targets in a tf.data pipeline."""
         import tensorflow as tf
 
         def one(label: Labels, tensor: Any) -> Any:
@@ -242,15 +249,15 @@ class Classes:
         return map_tree(one, self.labels, y)
 
     def decode(self, outputs: Tree) -> Tree:
-        """The most probable labels; for multilabel a 0/1 matrix."""
+        """Return the most probable labels; for multi-label outputs a 0/1 matrix."""
         return map_tree(lambda label, p: label.decode(p), self.labels, outputs)
 
     def probabilities(self, outputs: Tree) -> Tree:
-        """The probability of every class, [n, n_classes] for each output."""
+        """Return class probabilities, [n, n_classes] for each output."""
         return map_tree(lambda label, p: label.probabilities(p), self.labels, outputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold."""
+        """Return a representation for JSON."""
         return {
             "kind": "classes",
             "labels": [label.to_dict() for _, label in arrays.leaves(self.labels, "")],
@@ -259,14 +266,14 @@ class Classes:
 
 
 def from_dict(state: dict[str, Any]) -> Numbers | Classes:
-    """The targets that `to_dict` described.
+    """Restore targets from `to_dict`.
 
     Raises:
-        forms.Malformed: it described no such thing; the message names the entry.
+        forms.Malformed: The state is invalid; the message names the entry.
     """
     forms.mapping("targets", state, ("kind", "structure"))
     form = state["structure"]
-    count = _leaves_of(form)
+    count = _count_leaves(form)
     if forms.text("targets: kind", state["kind"], ("classes", "numbers")) == "classes":
         labels = forms.items("targets: labels", state.get("labels"), count)
         return Classes(_fill(form, iter([Labels.from_dict(label) for label in labels])))
@@ -296,28 +303,28 @@ def from_dict(state: dict[str, Any]) -> Numbers | Classes:
     )
 
 
-def _leaves_of(form: Any) -> int:
+def _count_leaves(form: Any) -> int:
     if form is None:
         return 1
     entry = "targets: structure"
     forms.mapping(entry, form)
     kind = next(iter(form), None)
     if len(form) != 1 or kind not in ("dict", "tuple"):
-        raise forms.wrong(entry, form, "null, or one of 'dict' and 'tuple'")
+        raise forms.wrong(entry, form, "null, or a dict with one of the keys 'dict' and 'tuple'")
     parts = forms.items(entry, form[kind])
     if kind == "dict":
         parts = [forms.items(entry, pair, 2) for pair in parts]
         keys = [key for key, _ in parts]
         if not all(isinstance(k, (str, int, float)) for k in keys) or len(set(keys)) < len(keys):
-            raise forms.wrong(entry, keys, "names that stand once")
+            raise forms.wrong(entry, keys, "unique names")
         parts = [part for _, part in parts]
     if not parts:
         raise forms.wrong(entry, form, "at least one output")
-    return sum(map(_leaves_of, parts))
+    return sum(map(_count_leaves, parts))
 
 
 def structure(tree: Tree) -> Any:
-    """The structure of a tree as JSON: None for a leaf, else the dict's keys or the parts."""
+    """Return the structure of a tree for JSON: None for a leaf, else the keys or the parts."""
     if isinstance(tree, dict):
         return {"dict": [[k, structure(v)] for k, v in tree.items()]}
     if isinstance(tree, tuple):
@@ -334,7 +341,7 @@ def _fill(shape: Any, values: Any) -> Tree:
 
 
 def _map_labels(function: Any, y: Any, name: str) -> Tree:
-    # a list is always one output's labels: [[0, 1], [1, 0]] is a multilabel matrix
+    # A list is always the labels of one output: [[0, 1], [1, 0]] is a multi-label matrix.
     if isinstance(y, list) or not arrays.is_nested(y):
         return function(name, y)
     return map_named(function, y, name)

@@ -1,7 +1,7 @@
-"""Task: what is learnt of y, and what follows from it for loss, metrics and weights.
+"""Tasks: how y is encoded, and the default loss, metrics and weights that follow from it.
 
-Responsible for the difference between labels, numbers and targets of your own. Not for encoding
-one output's labels (`labels`), for the form of y (`targets`), or for training.
+Responsible for the differences between classification, regression and custom tasks. Not for
+encoding labels (`labels`), the structure of y (`targets`), or training.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy", "c
 
 
 class Task:
-    """A kind of task. This one takes y as numbers, as they are, and any loss.
+    """A task. The base class takes numeric y unchanged, with any loss.
 
-    Override what differs, and return an object of your class from `Trainer.configure_task`. What
-    `learn` returns encodes y for the network and turns its outputs into predictions; it is saved
-    with the model, and `restore` makes it again.
+    To define a task, override what differs, and return an object of your class from
+    `Trainer.configure_task`. The Targets returned by `learn` encode y for the network and decode
+    its outputs into predictions; they are saved with the model, and loaded by `restore`.
 
     Args:
-        name: what build_model finds as `spec.task`.
-        owner: the estimator's name, for errors.
-        ready_made: whether the network is one of the ready architectures.
-        class_weight: the field of this name; only Classification accepts one.
+        name: The `spec.task` that build_model receives.
+        owner: The name of the estimator, for errors.
+        ready_made: Whether the network is one of the ready-made architectures.
+        class_weight: As the field of Trainer; only Classification accepts it.
     """
 
     needs_y: ClassVar[bool] = False
@@ -56,13 +56,13 @@ class Task:
         self.class_weight = class_weight
 
     def learn(self, data: Rows | Stream) -> Targets:
-        """Learn the form of y from the training rows alone.
+        """Learn the encoding of y from the training rows.
 
         Args:
-            data: the training rows, whose `y` is as the user gave it, or a stream of batches.
+            data: The training rows, with `y` as passed by the user, or a stream of batches.
 
         Raises:
-            TypeError, ValueError: y does not suit the task.
+            TypeError, ValueError: y does not fit the task.
         """
         if isinstance(data, Stream):
             batches = data.part(1, 2) if self.ready_made else None
@@ -72,22 +72,22 @@ class Task:
         return Numbers.learn(self.name, data.y, "y", data.weight)
 
     def restore(self, form: Mapping[str, Any]) -> Targets:
-        """What `learn` returned, from its to_dict()."""
+        """Restore the Targets returned by `learn` from their to_dict()."""
         return targets.from_dict(dict(form))
 
     def strata(self, data: Rows) -> np.ndarray | None:
-        """Class numbers [n] whose shares a validation split preserves, or None."""
+        """Return class indices [n] to stratify a validation split by, or None."""
         return None
 
     def row_weights(
         self, learned: Targets, y: Tree | None, weight: np.ndarray | None
     ) -> np.ndarray | None:
-        """The weights of the training rows, [n], with class weights if there are any.
+        """Return the weights of the training rows, [n], including class weights, or None.
 
         Args:
-            learned: what `learn` returned.
-            y: the encoded targets.
-            weight: sample weights, [n], or None.
+            learned: The Targets returned by `learn`.
+            y: The encoded targets.
+            weight: Sample weights, [n], or None.
         """
         if self.class_weight is not None:
             raise ValueError(
@@ -97,41 +97,41 @@ class Task:
         return weight
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
-        """The weight of each class number in a stream, or None."""
+        """Return the weight of each class index in a stream, or None."""
         self.row_weights(learned, None, None)
         return None
 
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
-        """The loss where none was chosen, in a form that keras.Model.compile accepts.
+        """Return the default loss, in a form that keras.Model.compile accepts.
 
         Args:
-            model: the built model.
-            spec: what it was built for.
-            learned: what `learn` returned.
-            probe: gives the model's outputs on a few rows.
+            model: The built model.
+            spec: The spec that it was built for.
+            learned: The Targets returned by `learn`.
+            probe: Returns the model's outputs for a few rows.
 
         Raises:
-            ValueError: the task has none, and the model computes none itself.
+            ValueError: The task has no default, and the model does not compute its own loss.
         """
         if compiling.computes_own_loss(model):
             return None
         raise ValueError(
-            f"loss=None: {self.owner} does not know the task; write loss='mse', for example, or "
+            f"loss=None: {self.owner} has no default loss; write loss='mse', for example, or "
             "override compute_loss"
         )
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
-        """The metrics where none were chosen, in a form that keras.Model.compile accepts."""
+        """Return the default metrics, in a form that keras.Model.compile accepts."""
         return None
 
 
 class Classification(Task):
-    """Labels: two classes, many, or several labels per row.
+    """Classification: binary, multiclass or multi-label.
 
     Args:
-        loss: the field of this name: some losses want one-hot rows.
+        loss: As the field of Trainer; some losses expect one-hot rows.
         **options: owner, ready_made and class_weight ({label: weight} or "balanced"), as for Task.
     """
 
@@ -149,7 +149,7 @@ class Classification(Task):
         return Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.weight)
 
     def strata(self, data: Rows) -> np.ndarray | None:
-        """The labels of a single output with one label per row."""
+        """Return the labels of a single output that is not multi-label, else None."""
         labels = Classes.learn(data.y, "y", one_hot=self.one_hot).labels
         if not isinstance(labels, Labels) or labels.kind == "multilabel":
             return None
@@ -159,7 +159,7 @@ class Classification(Task):
     def row_weights(
         self, learned: Targets, y: Tree | None, weight: np.ndarray | None
     ) -> np.ndarray | None:
-        """Sample weights times the weight of each row's class."""
+        """Return sample weights times class weights."""
         if self.class_weight is None:
             return weight
         table = preparation.class_weights(self.class_weight, _classes(learned), y)
@@ -168,12 +168,13 @@ class Classification(Task):
         by_class: np.ndarray = values[index if index.ndim == 1 else index.argmax(axis=-1)]
         if not by_class.any():
             raise ValueError(
-                f"class_weight={self.class_weight!r}: leaves every row with a weight of zero"
+                f"class_weight={self.class_weight!r}: gives every row a weight of zero; at least "
+                "one class in y must have a weight above 0"
             )
         return by_class if weight is None else np.asarray(by_class * weight)
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
-        """The weight of each class; takes one pass over the targets."""
+        """Return the weight of each class; takes one pass over the targets."""
         if self.class_weight is None:
             return None
         classes = _classes(learned)
@@ -183,23 +184,23 @@ class Classification(Task):
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
-        """A crossentropy that suits the model's outputs."""
+        """Return a crossentropy that fits the model's outputs."""
         kinds = _classes(learned).kinds
         several = [f"y{name}" for name, kind in kinds.items() if kind == "multilabel"]
         if self.ready_made and several and len(kinds) > 1:
             raise ValueError(
-                f"{several[0]} has several labels per row: beside other outputs, no ready "
-                "architecture has sigmoids for one and a softmax for another; override build_model"
+                f"{several[0]} is multi-label: the ready-made architectures do not support this "
+                "together with other outputs; override build_model"
             )
         return compiling.crossentropy(model, spec, kinds, self.one_hot, probe)
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
-        """The accuracy of each output."""
+        """Return the accuracy for each output."""
         return compiling.accuracies(_classes(learned).kinds, loss, spec.n_outputs)
 
 
 class Regression(Task):
-    """Numbers. A ready architecture learns them in units of their deviation.
+    """Regression. Ready-made architectures learn standardised targets.
 
     Args:
         **options: owner, ready_made and class_weight (which is refused), as for Task.
@@ -213,7 +214,7 @@ class Regression(Task):
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
-        """The mean squared error, in units of y's variance for a ready architecture."""
+        """Return mean squared error, in units of y's variance for a ready-made architecture."""
         if self.ready_made and isinstance(learned, Numbers) and learned.scale is not None:
             from trainer.losses import ScaledSquaredError
 
@@ -221,11 +222,11 @@ class Regression(Task):
         return "mse"
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
-        """The mean absolute error of each output."""
+        """Return mean absolute error for each output."""
         return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
 
 
 def _classes(learned: Targets) -> Classes:
     if not isinstance(learned, Classes):
-        raise TypeError(f"a Classifier's targets are Classes, not {type(learned).__name__}")
+        raise TypeError(f"a Classifier's targets must be Classes, not {type(learned).__name__}")
     return learned

@@ -270,6 +270,8 @@ class Proof:
         names = [n for n, v in expected.items() if call["files"].get(n) != v]
         names += [n for n in call["files"] if n not in expected]
         names = [n for n in names if n not in given_up]
+        if any("/epoch-" in n for n in given_up):  # in the place of the best another is kept
+            names = [n for n in names if "/epoch-" not in n]
         if names:
             found.problems.append(f"LOST: after the call after it these files differ: {names}")
         twice = call["steps"] - self._whole["steps"]

@@ -210,7 +210,7 @@ def test_a_stream_of_unknown_length_without_a_batch_is_refused() -> None:
 
 
 def test_an_endless_stream_is_refused_before_training() -> None:
-    with pytest.raises(ValueError, match=r"without end; remove repeat\(\)"):
+    with pytest.raises(ValueError, match=r"is an infinite tf.data.Dataset; remove repeat\(\)"):
         Linear().fit(tf.data.Dataset.from_tensor_slices((X, Y)).batch(8).repeat())
 
 

@@ -117,7 +117,7 @@ DATA: dict[str, Row] = {
     "a generator": (
         lambda: fit(net(), (batch for batch in [X])),
         TypeError,
-        "x is a generator, which gives its batches only once; pass",
+        "x is a generator, which can be read only once; pass",
     ),
     "a stream without validation": (
         lambda: fit(net_cv(), STREAM),

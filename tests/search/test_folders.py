@@ -165,6 +165,29 @@ def test_a_persons_file_in_a_folder_that_is_being_made_stays(tmp_path: Path) -> 
     assert (tmp_path / f".7-{STUDY}" / "notes").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    import resource
+
+    folders = TrialFolders(tmp_path / "trials", STUDY)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        said = ""
+        try:
+            folders.make(3)
+        except OSError as error:
+            said = str(error)
+        whole = f"directory={str(tmp_path)!r}: the folder of trial 3 in trials could not be created"
+        os._exit(0 if whole in said else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert folders.numbers() == []
+    folders.clean()
+    assert list(folders.path.iterdir()) == []
+    assert folders.make(3).name == "3"
+
+
 # ---- links -----------------------------------------------------------------------------------
 
 LINKS = [NAME, *(f"{NAME}-{end}" for end in ("wal", "shm", "journal")), ".lock", ".holder.json"]

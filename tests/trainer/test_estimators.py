@@ -189,7 +189,7 @@ def test_the_default_losses_are_those_of_the_task() -> None:
 
 
 def test_a_trainer_that_does_not_know_its_loss_says_so() -> None:
-    with pytest.raises(ValueError, match="loss=None: Plain does not know the task; write loss='ms"):
+    with pytest.raises(ValueError, match="loss=None: Plain has no default loss; write loss='ms"):
         Plain().fit(X, Y)
 
 

@@ -127,14 +127,14 @@ def test_a_learning_rate_among_the_logs_counts_where_none_is_given() -> None:
     ("change", "error", "message"),
     [
         ({"epoch": 0}, ValueError, "epoch=0: must be 1 or more"),
-        ({"epoch": 3}, ValueError, "epochs up to 3 are recorded already; write epoch=4"),
+        ({"epoch": 3}, ValueError, "epochs up to 3 are already recorded; write epoch=4"),
         ({"epoch": 4.5}, TypeError, "epoch=4.5: must be a whole number"),
-        ({"logs": {"f1": np.zeros(10)}}, TypeError, r"logs\['f1'\]: holds 10 values.*macro"),
+        ({"logs": {"f1": np.zeros(10)}}, TypeError, r"logs\['f1'\]: contains 10 values.*macro"),
         ({"logs": {"loss": "0.5"}}, TypeError, r"logs\['loss'\]='0.5': must be a number"),
         ({"logs": {"loss": None}}, TypeError, r"logs\['loss'\]=None: must be a number"),
         ({"logs": {"loss": 1j}}, TypeError, r"logs\['loss'\]=1j: must be a number"),
         ({"logs": {7: 0.5}}, TypeError, "the name 7 must be a str"),
-        ({"logs": {"seconds": 1.0}}, ValueError, "'seconds'.*is the history's own"),
+        ({"logs": {"seconds": 1.0}}, ValueError, "'seconds'.*this name is reserved"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate='fast': must be a number"),
         ({"seconds": None}, TypeError, "seconds=None: must be a number"),
     ],
@@ -259,7 +259,7 @@ def test_a_dict_goes_through_json_and_back() -> None:
     ("data", "message"),
     [
         ([], "data: is not a history"),
-        ({"epochs": 3}, "a dict whose 'records' is a list"),
+        ({"epochs": 3}, "a dict with a list of 'records'"),
         ({"records": [3]}, r"data\['records'\]\[0\]: is not the record of an epoch"),
         ({"records": [{"epoch": 1, "seconds": 1.0}]}, "learning_rate"),
         (
@@ -279,7 +279,7 @@ def test_a_foreign_or_cut_off_file_is_named(tmp_path: Path, content: bytes | Non
     path = tmp_path / "history.json"
     three_epochs().to_json(path)
     path.write_bytes(path.read_bytes()[:-20] if content is None else content)
-    with pytest.raises(ValueError, match=r"history\.json': is not a history that to_json wrote"):
+    with pytest.raises(ValueError, match=r"history\.json': is not a history written by to_json"):
         History.from_json(path)
 
 

@@ -69,8 +69,12 @@ UNSOUND: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an infinite bound": (lambda: Float(0.0, float("inf")), ValueError, r"high=inf.*finite"),
     "NaN as bound": (lambda: Float(float("nan"), 1.0), ValueError, r"low=nan.*finite"),
     "no choice": (lambda: Choice(), ValueError, r"Choice\(\).*Choice\(\"relu\", \"selu\"\)"),
-    "a choice twice": (lambda: Choice("a", "b", "a"), ValueError, "'a' is given twice"),
-    "a list of choices": (lambda: Choice([1, 2]), ValueError, r"one by one, Choice\(1, 2\)"),
+    "a choice twice": (lambda: Choice("a", "b", "a"), ValueError, "'a' is repeated"),
+    "a list of choices": (
+        lambda: Choice([1, 2]),
+        ValueError,
+        r"as separate arguments, Choice\(1, 2\)",
+    ),
     "a word as condition": (lambda: Bool(when="sgd"), TypeError, r"when='sgd'.*\{\"optimizer\""),
 }
 

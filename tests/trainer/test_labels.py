@@ -274,9 +274,9 @@ def test_the_activation_of_a_model_within_the_model_counts() -> None:
         (np.array(["a", None] * 30, dtype=object), "y contains NaN or None; drop the rows"),
         (np.where(TWO, np.nan, 1.0), r"y contains NaN or infinity \(inf\)"),
         (np.array(["a", 1] * 30, dtype=object), r"mixes text and numbers; write y\.astype\(str\)"),
-        (np.zeros(ROWS, int), r"y holds only one class \(.*0.*\)"),
-        (np.zeros((ROWS, 2, 2)), r"y has shape \(60, 2, 2\): must be one label a row"),
-        (THREE[:, None] * np.ones((1, 2), int), "must be one label a row"),
+        (np.zeros(ROWS, int), r"y has only one class \(.*0.*\)"),
+        (np.zeros((ROWS, 2, 2)), r"y has shape \(60, 2, 2\): must be one label per row"),
+        (THREE[:, None] * np.ones((1, 2), int), "must be one label per row"),
     ],
     ids=["continuous", "None", "NaN", "mixed", "one class", "three axes", "no 0/1 matrix"],
 )
@@ -287,11 +287,15 @@ def test_labels_that_are_none_are_refused(y: np.ndarray, message: str) -> None:
 
 def test_labels_that_training_lacks_are_named() -> None:
     model = Linear(epochs=1).fit(X, np.array(["a", "b", "c"])[THREE])
-    with pytest.raises(ValueError, match="y holds 'd', which training lacks; it knows 'a', 'b'"):
+    with pytest.raises(
+        ValueError, match="y contains 'd', which training did not have; its classes are 'a', 'b'"
+    ):
         model.evaluate(X, np.array(["a", "b", "d"])[THREE])
-    with pytest.raises(ValueError, match=r"validation_data: y holds 3, which training lacks"):
+    with pytest.raises(
+        ValueError, match=r"validation_data: y contains 3, which training did not have"
+    ):
         Linear().fit(X, THREE, validation_data=(X, THREE + 1))
-    with pytest.raises(ValueError, match="y holds 0, 1, 2, which training lacks"):
+    with pytest.raises(ValueError, match="y contains 0, 1, 2, which training did not have"):
         model.evaluate(X, THREE)
 
 

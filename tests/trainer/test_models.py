@@ -108,7 +108,7 @@ def test_the_wide_inputs_reach_the_output_without_a_hidden_layer() -> None:
         ("mlp", (None, 3), "no fixed size, so they cannot be flattened"),
         ("wide_and_deep", {"a": (1,), "b": (2,)}, r"x has the inputs \['a', 'b'\]"),
         ("wide_and_deep", ((1,), (2,), (3,)), "x has the inputs 3; pass one array, a pair"),
-        ("mpl", (3,), "model='mpl': there is no such architecture; did you mean 'mlp'"),
+        ("mpl", (3,), "model='mpl': no such architecture; did you mean 'mlp'"),
     ],
 )
 def test_what_an_architecture_cannot_take_is_refused(name: str, shape: Any, message: str) -> None:

@@ -76,7 +76,7 @@ def test_the_share_is_rounded_up_to_whole_rows(share: float, held: int) -> None:
     ("labels", "share", "message"),
     [
         (np.array(["a"] * 49 + ["b"]), 0.2, "the class 'b' has a single row"),
-        (np.arange(ROWS) // 2, 0.2, "10 of 50 rows are too few for a row of each of the 25"),
+        (np.arange(ROWS) // 2, 0.2, "with 10 of 50 rows held out, .* classes .25."),
     ],
 )
 def test_a_stratified_split_that_cannot_be_made_is_refused(
@@ -87,7 +87,7 @@ def test_a_stratified_split_that_cannot_be_made_is_refused(
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"validation_split=0\.99: leaves no row of 50"):
+    with pytest.raises(ValueError, match=r"validation_split=0\.99: leaves none of 50 rows"):
         split(0.99)
 
 
@@ -156,7 +156,7 @@ def test_labels_that_are_left_out_weigh_one() -> None:
     [
         ("even", ValueError, "class_weight='even': must be 'balanced' or"),
         ([1, 2], TypeError, r"class_weight=\[1, 2\]: must be 'balanced' or"),
-        ({"rare": 1}, ValueError, "'rare' is no class of y, which has .*'often', 'seldom'"),
+        ({"rare": 1}, ValueError, "'rare' is not a class of y, which has .*'often', 'seldom'"),
         ({"often": -1}, ValueError, r"class_weight=\{'often': -1\}: must be a number, 0 or more"),
         ({"often": np.inf}, ValueError, "must be a number, 0 or more"),
         ({"often": "2"}, ValueError, "must be a number, 0 or more"),
@@ -170,5 +170,5 @@ def test_class_weights_that_are_none_are_refused(
 
 
 def test_several_labels_a_row_have_no_class_weights() -> None:
-    with pytest.raises(ValueError, match="weighs the classes of a single output"):
+    with pytest.raises(ValueError, match="supports only a single output"):
         weights_of("balanced", np.eye(3, dtype=int)[np.arange(9) % 3] | np.eye(3, dtype=int)[0])

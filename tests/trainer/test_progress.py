@@ -31,7 +31,7 @@ def _text(console: Console) -> str:
 
 
 def _without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_DRAWINGS", 0.0)
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.0)
 
 
 def test_the_bar_shows_epoch_step_rate_remaining_time_and_metrics(
@@ -112,7 +112,7 @@ def test_the_bar_is_drawn_a_few_times_a_second_and_no_more() -> None:
     seconds = time.perf_counter() - began
     bar.close()
     drawings = console.file.getvalue().count("steps/s")
-    assert 2 <= drawings <= seconds / progress.SECONDS_BETWEEN_DRAWINGS + 3
+    assert 2 <= drawings <= seconds / progress.REFRESH_SECONDS + 3
     assert step > 10_000, "what is not drawn costs next to nothing"
 
 

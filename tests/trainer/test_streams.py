@@ -296,9 +296,9 @@ def test_an_error_in_a_tf_data_pipeline_says_after_how_many_batches() -> None:
 
 def test_a_data_set_without_end_is_refused_with_the_remedy() -> None:
     endless = dataset(X, Y).batch(BATCH).repeat()
-    with pytest.raises(ValueError, match=r"x is a tf.data.Dataset without end.*x\.take\(steps\)"):
+    with pytest.raises(ValueError, match=r"x is an infinite tf.data.Dataset.*x\.take\(steps\)"):
         Linear().fit(endless)
-    with pytest.raises(ValueError, match="validation_data: x is a tf.data.Dataset without end"):
+    with pytest.raises(ValueError, match="validation_data: x is an infinite tf.data.Dataset"):
         Linear().fit(X, Y, validation_data=endless)
     assert Linear().fit(endless.take(2)).history_.records
 
@@ -307,7 +307,7 @@ def test_a_py_dataset_without_end_is_refused() -> None:
     class Endless(Batches):
         num_batches = None
 
-    with pytest.raises(ValueError, match="a PyDataset without end; give it a num_batches"):
+    with pytest.raises(ValueError, match="an infinite PyDataset; define its num_batches"):
         Linear().fit(Endless(X, Y))
 
 
@@ -329,7 +329,7 @@ def test_a_generator_is_refused_because_it_gives_its_rows_once() -> None:
 
 def test_y_and_weights_beside_a_stream_are_refused() -> None:
     stream = dataset(X, Y).batch(BATCH)
-    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and let x give \(x, y\)"):
+    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and make them \(x, y\)"):
         Linear().fit(stream, Y)
     with pytest.raises(ValueError, match="^sample_weight: x is a .*leave sample_weight out"):
         Linear().fit(stream, sample_weight=WEIGHT)
@@ -343,12 +343,14 @@ def test_a_stream_cannot_be_split() -> None:
 def test_a_stream_without_y_is_refused_where_y_is_needed() -> None:
     model = Linear().fit(X, Y)
     for method in (model.fit, model.evaluate, model.score):
-        with pytest.raises(ValueError, match=r"Linear: x gives no y; let its elements be \(x, y"):
+        with pytest.raises(ValueError, match=r"Linear: x has no y; make its elements \(x, y"):
             method(dataset(X).batch(BATCH))
 
 
 def test_a_label_that_the_training_stream_lacks_is_named() -> None:
     model = Labelled(epochs=1).fit(X, NAMES)
     other = dataset(X, np.where(NAMES == "top", "peak", NAMES).astype(object)).batch(BATCH)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="training lacks"):
+    with pytest.raises(
+        (ValueError, tf.errors.InvalidArgumentError), match="label that was not in training"
+    ):
         model.evaluate(other)

@@ -276,9 +276,9 @@ def test_the_model_serves_raw_columns() -> None:
     ("column", "error", "message"),
     [
         ([1.0, np.inf, 2.0], ValueError, r"x\['c'\] contains infinity \(inf\) at row 1"),
-        (["a", 1, 2], ValueError, r"x\['c'\] holds numbers and text \('a' at row 0\)"),
-        (pd.to_datetime(["2020-01-01"] * 3), TypeError, r"x\['c'\] holds dates .*dayofyear"),
-        ([[1], [2], [3]], TypeError, r"x\['c'\] holds list objects"),
+        (["a", 1, 2], ValueError, r"x\['c'\] contains both numbers and text \('a' at row 0\)"),
+        (pd.to_datetime(["2020-01-01"] * 3), TypeError, r"x\['c'\] contains dates .*dayofyear"),
+        ([[1], [2], [3]], TypeError, r"x\['c'\] contains list objects"),
         ([1j, 2j, 3j], ValueError, r"Complex data not supported: x\['c'\]"),
     ],
 )

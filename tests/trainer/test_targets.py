@@ -248,7 +248,7 @@ def test_an_output_may_hold_several_labels_a_row_beside_one_that_holds_classes()
     predicted = model.predict(X)
     assert np.mean(predicted["flags"] == FLAGS) > 0.8
     assert np.mean(predicted["sign"] == SIGN) > 0.8
-    with pytest.raises(ValueError, match=r"y\['flags'\] has several labels a row.*build_model"):
+    with pytest.raises(ValueError, match=r"y\['flags'\] is multi-label.*build_model"):
         Classifier().fit(X, y)
 
 

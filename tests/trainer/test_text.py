@@ -111,7 +111,7 @@ def test_a_history_survives_its_table(name: str, tmp_path: Path) -> None:
 def test_a_table_of_something_else_is_no_history(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"history\.csv'.*is not a history that to_csv wrote"):
+    with pytest.raises(ValueError, match=r"history\.csv'.*is not a history written by to_csv"):
         History.from_csv(path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,10 +65,7 @@ class Session:
     interrupts: Interrupts = field(default_factory=Interrupts)
     run: Run | None = None
     given_back: bool = False
-    estimator: InitVar[Any] = None
-
-    def __post_init__(self, estimator: Any) -> None:
-        object.__setattr__(self, "_estimator", estimator)
+    deprecated_trainer: Any = field(default=None, repr=False)  # goes with the property below
 
     @property
     def trainer(self) -> Any:
@@ -79,7 +76,7 @@ class Session:
             DeprecationWarning,
             stacklevel=2,
         )
-        return vars(self)["_estimator"]
+        return self.deprecated_trainer
 
     def stop(self, name: str) -> None:
         """Stop the training after the running dispatch, without finishing the run.

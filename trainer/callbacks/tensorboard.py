@@ -75,7 +75,6 @@ class TensorBoard(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the files, and write the graph."""
         self._before = self._steps = 0  # batches of earlier epochs, and of this one
-        assert self.session is not None
         if self.session.given_back:
             return
         self._keras = keras.callbacks.TensorBoard(

@@ -1,11 +1,11 @@
-"""Data sets by name, and the user's own files, as one typed object with three splits.
+"""Named data sets and user files, loaded as one typed object with three splits.
 
 Responsible for finding or downloading the data, reading it into arrays or DataFrames, and
-splitting it into train, validation and test rows in a way that the seed alone decides. Not
-responsible for scaling, encoding or batching: what `load` returns is what the source holds.
+splitting it into train, validation and test rows, reproducibly for a given seed. Not responsible
+for scaling, encoding or batching: `load` returns the data unchanged.
 
-Where to look: `loading` decides which reader answers, `dataset` is what it returns, `splits`
-makes the splits, `cache` finds and downloads, and each other module reads one kind of source.
+Where to look: `loading` picks the reader, `dataset` defines the result, `splits` makes the
+splits, `cache` finds and downloads files, and each other module reads one kind of source.
 """
 
 from trainer.datasets.cache import DataFileError

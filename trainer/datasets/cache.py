@@ -1,8 +1,8 @@
-"""Finds published files in the Keras cache, downloads what is missing, and names what is broken.
+"""Finds published files in the Keras cache, downloads missing ones, and reports broken ones.
 
-The cache is Keras's own folder (`KERAS_HOME`, or `.keras` in the home folder), so that a file
-which Keras has downloaded serves here and the other way round. A file that is there is used as it
-is: a user without a network may place it by hand. Does not parse anything.
+The cache is the folder that Keras uses (`KERAS_HOME`, or `.keras` in the home folder), so files
+are shared with Keras. A file that exists is used without checking its hash, so that a user without
+a network can put it there by hand. Not for parsing files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from trainer.scratch import Scratch, sweep
 
-# What the standard readers raise for a file that is cut short or is something else.
+# What the standard readers raise for a file that is truncated or of another format.
 _UNREADABLE = (
     EOFError,
     IndexError,
@@ -41,18 +41,19 @@ KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 
 class DataFileError(OSError):
-    """A data file is incomplete or unreadable, or is missing and can't be downloaded."""
+    """Raised for a data file that is incomplete, unreadable, or cannot be downloaded."""
 
 
 @dataclass(frozen=True)
 class PublishedFile:
     """A file of a public data set.
 
-    name: its name in the cache, which is Keras's.
-    origin: the address it is downloaded from.
-    file_hash: SHA-256 that a download must have; None where Keras knows none either.
-    folder: the folder below the Keras home.
-    by_hand: other names under which a user may have placed the same content.
+    Attributes:
+        name: Its name in the cache, the same as in Keras.
+        origin: The URL to download it from.
+        file_hash: SHA-256 of the download; None where Keras has none either.
+        folder: The folder inside the Keras home.
+        by_hand: Other names under which a user may have placed the same content.
     """
 
     name: str
@@ -67,7 +68,7 @@ class PublishedFile:
 
 
 def keras_home() -> Path:
-    """The folder that Keras keeps its files in, found without importing Keras."""
+    """Return the folder where Keras stores its files, without importing Keras."""
     if chosen := os.environ.get("KERAS_HOME"):
         return Path(chosen).expanduser()
     home = Path.home()
@@ -75,10 +76,12 @@ def keras_home() -> Path:
 
 
 def fetch(dataset: str, files: Sequence[PublishedFile]) -> list[Path]:
-    """Where each of `files` lies in the cache, after downloading those that do not.
+    """Return the path of each of `files` in the cache, downloading missing ones.
 
-    Raises DataFileError, naming every missing file and its folder, if a download fails. A file
-    appears in the cache only once it is whole.
+    A file appears in the cache only once its download is complete.
+
+    Raises:
+        DataFileError: A download failed; the message names every missing file and its folder.
     """
     found = [_cached(file) for file in files]
     missing = [file for file, path in zip(files, found, strict=True) if path is None]
@@ -102,8 +105,9 @@ def _cached(file: PublishedFile) -> Path | None:
 def _download(file: PublishedFile) -> None:
     folder = _folder(file)
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside its final place and then renamed, so that a break never leaves half a file there.
-    sweep("download-", folder)  # of downloads that were killed
+    # Download next to the final path, then rename, so that an interrupted download never leaves
+    # a partial file there.
+    sweep("download-", folder)  # remains of killed downloads
     with Scratch("download-", folder) as workplace:
         import keras
 
@@ -123,17 +127,21 @@ def _cannot_download(
     names = ", ".join(file.names[0] for file in missing if _cached(file) is None)
     origins = ", ".join(file.origin for file in missing if _cached(file) is None)
     return DataFileError(
-        f"{dataset}: could not download {names} ({error}). On a machine with a network, get it "
-        f"from {origins}, and put it under exactly this name into the folder "
-        f"{_folder(missing[0])}; set KERAS_HOME to use another folder than {keras_home()}"
+        f"{dataset}: could not download {names} ({error}). On a machine with network access, "
+        f"download it from {origins}, and put it into {_folder(missing[0])} under exactly this "
+        f"name; to use a folder other than {keras_home()}, set KERAS_HOME"
     )
 
 
 @contextmanager
 def reading(path: Path, kind: str, *, cached: bool) -> Iterator[None]:
-    """Turn what goes wrong while reading `path` into a DataFileError that says what to do.
+    """Turn errors while reading `path` into a DataFileError that says what to do.
 
-    cached: the file is in the cache and can be downloaded again; otherwise it is the user's.
+    Args:
+        path: The file being read.
+        kind: What the file should be, with an article, for the message.
+        cached: Whether the file is in the cache and can be downloaded again; otherwise it was
+            supplied by the user.
     """
     try:
         yield
@@ -141,8 +149,8 @@ def reading(path: Path, kind: str, *, cached: bool) -> Iterator[None]:
         raise
     except _UNREADABLE as error:
         remedy = (
-            "delete it and load the data set again, or put a whole copy in its place"
+            "delete it and load the data set again, or replace it with a complete copy"
             if cached
-            else "make or copy the file again"
+            else "create or copy the file again"
         )
         raise DataFileError(f"{path} is incomplete or not {kind} ({error}): {remedy}") from error

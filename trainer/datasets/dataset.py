@@ -1,6 +1,6 @@
-"""What `load` returns: a data set in three splits, with what is known about it.
+"""The result of `load`: a data set in three splits, with its metadata.
 
-Holds the data and describes it; reads nothing, splits nothing.
+Not for reading or splitting data.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ Task = Literal["classification", "regression"]
 class Split(NamedTuple):
     """The rows of one split; unpacks as `x, y = dataset.train`.
 
-    x: array of shape (rows, ...), or a DataFrame where the columns have names.
-    y: array of shape (rows,) or (rows, outputs), or a Series where x is a DataFrame.
+    Attributes:
+        x: Array of shape (rows, ...), or a DataFrame if the columns have names.
+        y: Array of shape (rows,) or (rows, outputs), or a Series if x is a DataFrame.
     """
 
     x: np.ndarray | pd.DataFrame
@@ -31,14 +32,17 @@ class Split(NamedTuple):
 class Dataset:
     """A data set in three splits.
 
-    name: the name or the file's name that was asked for.
-    train, valid, test: the splits; no row is in two of them.
-    class_names: the names of the classes, in the sorted order of the labels in y (where the
-        labels are the integers 0 to n - 1, `class_names[label]`); None for regression and where
-        y has several columns.
-    task: "classification" or "regression".
-    description: what the rows are, and how they were prepared and split.
-    source: whom to cite; for a file, its path.
+    Attributes:
+        name: The name of the data set, or of the file.
+        train: The rows to train on.
+        valid: The rows for validation. The splits do not overlap.
+        test: The rows for the final test.
+        class_names: The names of the classes, in the sorted order of the labels in y; if these
+            are the integers 0 to n - 1, `class_names[label]` is a label's name. None for
+            regression and if y has several columns.
+        task: "classification" or "regression".
+        description: What the rows are, and how they were prepared and split.
+        source: The publication to cite; for a file, its path.
     """
 
     name: str

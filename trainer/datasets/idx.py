@@ -1,8 +1,8 @@
-"""Reads IDX, the format that MNIST and Fashion-MNIST are published in, and finds its companions.
+"""Reads IDX, the format that MNIST and Fashion-MNIST are published in.
 
 An IDX file is one array: two zero bytes, a type code, the number of dimensions, each dimension as
-a big-endian 32-bit integer, then the values. Labels and test rows are files of their own, found
-by the usual names (train-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz).
+a big-endian 32-bit integer, then the values. Labels and test rows are in separate files, which are
+found by their usual names (train-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz).
 """
 
 from __future__ import annotations
@@ -29,28 +29,32 @@ _COUNTERPARTS = (("train", "t10k"), ("train", "test"), ("t10k", "train"), ("test
 
 
 def read_idx(path: Path, *, cached: bool = False) -> np.ndarray:
-    """The array in an IDX file, gzipped or not. Raises DataFileError for a broken one."""
+    """Return the array in an IDX file, gzipped or not.
+
+    Raises:
+        DataFileError: The file is broken.
+    """
     with reading(path, "an IDX file", cached=cached):
         opener = gzip.open if path.suffix.lower() == ".gz" else open
         with opener(path, "rb") as stream:
             content = stream.read()
         if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
-            raise ValueError("it does not start as IDX files do")
+            raise ValueError("it does not start with an IDX header")
         dtype, dimensions = np.dtype(_DTYPES[content[2]]), content[3]
         start = 4 + 4 * dimensions
         shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
         if len(shape) != dimensions or len(content) - start != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"it holds {len(content):,} bytes, which is not what its head says")
+            raise ValueError(f"its {len(content):,} bytes do not match its header")
         values = np.frombuffer(content, dtype, offset=start).reshape(shape)
         return values.astype(dtype.newbyteorder("="))
 
 
 def load_idx(path: Path, target: Path | None, seed: int) -> Dataset:
-    """Images from `path`, labels from `target` or from the labels file beside it.
+    """Load images from `path`, and labels from `target` or from the labels file next to it.
 
-    Without `target`, and with both the training and the test images there, whichever of the two
-    `path` is, these are the splits, with the first training rows as validation. Otherwise the one
-    file's rows are split by `seed`.
+    Without `target`, if both the training and the test images exist (`path` may be either), test
+    rows are kept as such and the first training rows become validation. Otherwise the rows of
+    this one file are split by `seed`.
     """
     other = _counterpart(path) if target is None else None
     if other is None:
@@ -76,11 +80,11 @@ def _read_pair(images: Path, target: Path | None) -> tuple[np.ndarray, np.ndarra
     x, y = read_idx(images), read_idx(labels)
     if x.ndim < 2:
         raise ValueError(
-            f"{images} holds {x.ndim}-dimensional values, not images: give the images file, "
+            f"{images} contains {x.ndim}-dimensional values, not images: pass the images file, "
             "and the labels file as target="
         )
     if y.ndim != 1:
-        raise ValueError(f"{labels} holds {y.ndim}-dimensional values: labels have one dimension")
+        raise ValueError(f"{labels} contains {y.ndim}-dimensional values: labels must be 1-D")
     check_rows(x, y, x_name=str(images), y_name=str(labels))
     return x, y
 
@@ -90,19 +94,19 @@ def _labels_beside(images: Path) -> Path:
     labels = images.with_name(name)
     if name == images.name:
         raise ValueError(
-            f"{images}: no labels file can be guessed, as the name does not contain "
-            "'images-idx3'; name the labels file as target="
+            f"{images}: cannot guess the labels file, because the name does not contain "
+            "'images-idx3'; pass the labels file as target="
         )
     if not labels.exists():
         raise FileNotFoundError(
             f"{labels} does not exist: put the labels of {images.name} there, "
-            "or name the labels file as target="
+            "or pass the labels file as target="
         )
     return labels
 
 
 def _counterpart(images: Path) -> Path | None:
-    """The test images that belong to training images, or the other way round, if they exist."""
+    """Return the test images that belong to training images, or vice versa, if they exist."""
     for this, other in _COUNTERPARTS:
         if f"{this}-images" in images.name:
             candidate = images.with_name(images.name.replace(f"{this}-images", f"{other}-images"))

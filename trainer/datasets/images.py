@@ -1,7 +1,7 @@
-"""The four public image sets that come with a test set: MNIST, Fashion-MNIST, CIFAR-10 and -100.
+"""The public image sets that come with a test set: MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100.
 
 Images are uint8 of shape (n, height, width), or (n, height, width, 3) for colour; labels are
-uint8 of shape (n,). Validation is the first 5,000 training rows.
+uint8 of shape (n,). The first 5,000 training rows are used for validation.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FASHION_MNIST_FILES = [
         "t10k-labels-idx1-ubyte.gz",
     )
 ]
-# Keras keeps the archive under the name of the folder that it unpacks it into.
+# Keras stores the archive under the name of the folder that it unpacks it into.
 CIFAR10_FILE = PublishedFile(
     name="cifar-10-batches-py-target_archive",
     origin=f"{CIFAR_FILES}cifar-10-python.tar.gz",
@@ -66,7 +66,7 @@ def mnist(seed: int) -> Dataset:
         name="mnist",
         task="classification",
         class_names=labels.DIGITS,
-        description="Greyscale images of handwritten digits, 28 x 28 pixels of 0 to 255.",
+        description="Greyscale images of handwritten digits, 28 x 28 pixels from 0 to 255.",
         source="Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits",
     )
 
@@ -74,16 +74,16 @@ def mnist(seed: int) -> Dataset:
 def fashion_mnist(seed: int) -> Dataset:
     paths = fetch("fashion_mnist", FASHION_MNIST_FILES)
     x_train, y_train, x_test, y_test = (read_idx(path, cached=True) for path in paths)
-    with reading(paths[0], "the file that belongs to its labels", cached=True):
+    with reading(paths[0], "the file that matches its labels", cached=True):
         train = _checked(x_train, y_train)
-    with reading(paths[2], "the file that belongs to its labels", cached=True):
+    with reading(paths[2], "the file that matches its labels", cached=True):
         test = _checked(x_test, y_test)
     return as_dataset(
         split_off_first_rows(train, test),
         name="fashion_mnist",
         task="classification",
         class_names=labels.FASHION_MNIST,
-        description="Greyscale images of articles of clothing, 28 x 28 pixels of 0 to 255.",
+        description="Greyscale images of articles of clothing, 28 x 28 pixels from 0 to 255.",
         source="H. Xiao, K. Rasul, R. Vollgraf (2017): Fashion-MNIST: a Novel Image Dataset for "
         "Benchmarking Machine Learning Algorithms, arXiv:1708.07747",
     )
@@ -98,7 +98,7 @@ def cifar10(seed: int) -> Dataset:
         name="cifar10",
         task="classification",
         class_names=labels.CIFAR10,
-        description="Colour images of animals and vehicles, 32 x 32 pixels of 0 to 255.",
+        description="Colour images of animals and vehicles, 32 x 32 pixels from 0 to 255.",
         source=CIFAR_SOURCE,
     )
 
@@ -109,8 +109,8 @@ def cifar100(seed: int) -> Dataset:
         name="cifar100",
         task="classification",
         class_names=labels.CIFAR100,
-        description="Colour images of 100 kinds of things, 32 x 32 pixels of 0 to 255; "
-        "the fine labels.",
+        description="Colour images of 100 kinds of objects, 32 x 32 pixels from 0 to 255, "
+        "with the fine labels.",
         source=CIFAR_SOURCE,
     )
 
@@ -134,7 +134,7 @@ def _cifar(
 
 
 def _batches(path: Path, names: set[str], label_key: bytes) -> Iterator[tuple[str, Split]]:
-    """The batches among the archive's members, or among the files of the unpacked archive."""
+    """Yield the named batches of the archive, or of the folder it was unpacked into."""
     if path.is_dir():
         for name in names:
             with (path / name).open("rb") as stream:
@@ -150,7 +150,7 @@ def _batches(path: Path, names: set[str], label_key: bytes) -> Iterator[tuple[st
 
 def _batch(stream: IO[bytes], label_key: bytes) -> Split:
     content = ArrayUnpickler(stream, encoding="bytes").load()
-    # A row holds all red values, then all green, then all blue.
+    # Each row has all red values, then all green, then all blue.
     x = np.asarray(content[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return _checked(np.ascontiguousarray(x), np.asarray(content[label_key], dtype=np.uint8))
 

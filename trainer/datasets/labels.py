@@ -1,4 +1,4 @@
-"""The names of the classes of the public data sets, in the order of their labels."""
+"""The class names of the public data sets, in the order of their labels."""
 
 DIGITS = [str(digit) for digit in range(10)]
 

@@ -1,7 +1,7 @@
-"""`load` and `names`: which reader answers for a name or a path.
+"""`load` and `names`: picks the reader for a name or a path.
 
-Decides by the argument alone, before any file is opened, and checks the arguments; reading is the
-part of the other modules, which are imported when they are needed.
+Responsible for checking the arguments and choosing the reader by them, before any file is opened.
+Not for reading files (the other modules).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = (
 
 
 def names() -> list[str]:
-    """The names that `load` knows, sorted."""
+    """Return the names of data sets that `load` accepts, sorted."""
     return sorted(_NAMED)
 
 
@@ -37,33 +37,36 @@ def load(
     target: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Load a named data set or the user's own file, in train, validation and test rows.
+    """Load a named data set or a file, split into train, validation and test rows.
 
-    name_or_path: one of `names()`, or a path to
-        .csv, .csv.gz: x is a DataFrame, y the column `target`;
-        .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;
-        .npy: x, with y in the .npy file `target`;
-        IDX (train-images-idx3-ubyte.gz): images, with the labels in the labels file beside it;
-        a folder: one folder of images per class, all of one size.
-        A name goes before a file of the same name: write "./iris" for the file.
-    target: for files only: the column, array or file that holds y, where the above needs it.
-    seed: an integer from 0 to 2**32 - 1; decides which rows are drawn for which split.
-
-    The splits: MNIST, Fashion-MNIST, CIFAR and train and t10k IDX files keep their test rows, and
-    the first 5,000 training rows are for validation. Other sources with test rows keep these, and
-    a fifth of the training rows is drawn for validation. All others are drawn 60/20/20. Drawing is
-    stratified for classification; the description says where that was impossible.
+    MNIST, Fashion-MNIST, CIFAR and IDX files named train and t10k keep their test rows, and their
+    first 5,000 training rows become validation. Other sources with test rows keep these, and a
+    random fifth of the training rows becomes validation. All others are split 60/20/20 at random.
+    Random splits are stratified for classification; the description says if that was impossible.
 
     Nothing is scaled or encoded. Images are uint8 of shape (n, height, width), or
     (n, height, width, 3) for colour. The task of a file is inferred: regression for targets with
-    fractions or with more than 50 distinct integers in more than 5% of the rows, else
+    fractions, or if the number of distinct integers is above 50 and above 5% of the rows; else
     classification.
 
-    Public sets are downloaded into the Keras cache unless they are there already; those from
+    Public data sets are downloaded into the Keras cache unless they are already there; those from
     scikit-learn need no network. TensorFlow is imported only for downloading.
 
-    Raises ValueError for an argument or content that does not fit, FileNotFoundError for a path
-    that does not exist, and DataFileError for a broken file or a download that failed.
+    Args:
+        name_or_path: One of `names()`, or a path to
+            .csv, .csv.gz: x is a DataFrame, y the column `target`;
+            .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;
+            .npy: x, with y in the .npy file `target`;
+            IDX (train-images-idx3-ubyte.gz): images, with the labels file next to it;
+            a folder: one folder of images per class, all images of the same size.
+            A name takes precedence over a file of the same name: write "./iris" for the file.
+        target: For files only: the column, array or file with y, where needed (see above).
+        seed: An integer from 0 to 2**32 - 1 that determines the random split.
+
+    Raises:
+        ValueError: An argument or the content of a file is not usable.
+        FileNotFoundError: The path does not exist.
+        DataFileError: A file is broken, or a download failed.
 
     >>> dataset = load("digits")
     >>> dataset.train.x.shape, dataset.valid.x.shape, dataset.test.x.shape
@@ -78,8 +81,8 @@ def load(
     if isinstance(name_or_path, str) and name_or_path in _NAMED:
         if target is not None:
             raise ValueError(
-                f"target={target!r}: only for files, and {name_or_path} brings its own targets; "
-                "leave it out"
+                f"target={target!r}: only for files; {name_or_path} already has targets, "
+                "so leave it out"
             )
         return _NAMED[name_or_path](seed)
     return _load_path(name_or_path, target, seed)
@@ -95,7 +98,7 @@ def _load_path(
     if path.is_dir():
         if target is not None:
             raise ValueError(
-                f"target={target!r}: the folder {path} names its classes itself; leave it out"
+                f"target={target!r}: the classes are the subfolders of {path}; leave it out"
             )
         return load_folder(path.resolve(), seed)
     if kind.endswith((".csv", ".csv.gz")):
@@ -106,7 +109,7 @@ def _load_path(
         return load_npy(path, _as_file(target), seed)
     if kind.endswith((".gz", "ubyte")):
         return load_idx(path, _as_file(target), seed)
-    raise ValueError(f"name_or_path={str(path)!r}: can't read this kind of file; give {_KINDS}")
+    raise ValueError(f"name_or_path={str(path)!r}: cannot read this kind of file; pass {_KINDS}")
 
 
 def _checked_seed(seed: int) -> int:
@@ -126,13 +129,11 @@ def _unknown(name_or_path: str | os.PathLike[str], path: Path) -> ValueError | F
         hint = (
             did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
             if path.parent.is_dir()
-            else f"nor is there a folder {str(path.parent)!r}"
+            else f"the folder {str(path.parent)!r} does not exist either"
         )
-        return FileNotFoundError(
-            f"name_or_path={written!r}: there is no such file or folder; {hint}"
-        )
+        return FileNotFoundError(f"name_or_path={written!r}: no such file or folder; {hint}")
     return ValueError(
-        f"name_or_path={written!r}: no data set has this name, and a path must lead to {_KINDS}; "
+        f"name_or_path={written!r}: no data set has this name, and a path must be {_KINDS}; "
         f"{did_you_mean(written, names())}"
     )
 
@@ -146,5 +147,5 @@ def _as_file(target: str | os.PathLike[str] | None) -> Path | None:
         return None
     path = Path(target).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"target={str(target)!r}: there is no such file")
+        raise FileNotFoundError(f"target={str(target)!r}: no such file")
     return path

@@ -1,8 +1,8 @@
-"""Reads the published files that are pickles, without running what a pickle may ask for.
+"""Reads published files that are pickles, without executing code from them.
 
 CIFAR's batches are pickled dicts, and the word sequences of IMDB and Reuters are pickled inside
-their .npz files. An ordinary unpickler calls whatever the file names; this one builds NumPy
-arrays and plain containers and refuses every other name.
+their .npz files. An ordinary unpickler calls any function that the file names; this one only
+builds NumPy arrays and plain containers, and refuses every other name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-# The function with which NumPy pickles an array; its module has moved between NumPy 1 and 2.
+# The function that a pickled array calls; its module moved between NumPy 1 and 2.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
@@ -35,17 +35,17 @@ class ArrayUnpickler(pickle.Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, and data need nothing but NumPy arrays"
+                f"it refers to {module}.{name}, and only NumPy arrays are allowed"
             ) from None
 
 
 def read_npz(path: Path, keys: Sequence[str]) -> list[np.ndarray]:
-    """The arrays of a published .npz file under `keys`; arrays of Python lists are read too."""
+    """Return the arrays `keys` of a published .npz file, including arrays of Python lists."""
     with zipfile.ZipFile(path) as archive:
         members = archive.namelist()
         if missing := [key for key in keys if f"{key}.npy" not in members]:
             raise ValueError(f"it has no array {', '.join(missing)}")
-        # The whole member at once, so that its checksum is tested before anything is parsed.
+        # Read each member completely, so that its checksum is verified before it is parsed.
         return [_read_npy(io.BytesIO(archive.read(f"{key}.npy"))) for key in keys]
 
 

@@ -1,7 +1,7 @@
-"""How rows are checked and divided among train, validation and test, and what labels tell.
+"""Checks rows, infers the task, and splits rows into train, validation and test.
 
-Decides nothing about files: it sees x and y in memory. Every split is a pure function of the
-rows and the seed.
+Every split is a pure function of the rows and the seed. Not for files: it works on x and y in
+memory.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ import numpy as np
 
 from trainer.datasets.dataset import Dataset, Split, Task
 
-FRACTION = 0.2  # of all rows for testing, and as many again for validation
-MIN_ROWS = 5  # the fewest of which a fifth is still a row; also the fewest of a class to stratify
-KERAS_SEED = 113  # keras.datasets orders the rows by it, which decides the test rows
+FRACTION = 0.2  # of all rows for testing, and the same for validation
+MIN_ROWS = 5  # a fifth of these is still one row; also the minimum per class to stratify
+KERAS_SEED = 113  # keras.datasets shuffles the rows with it, which determines the test rows
 VALIDATION_ROWS = 5_000  # of the 50,000 or 60,000 training images of the classic image sets
-MAX_CLASSES = 50  # integer labels with more distinct values than this may be amounts, not classes
-MAX_CLASS_SHARE = 0.05  # and are taken for amounts when the values are this share of the rows
+# Integers are a regression target if their distinct values are more than this many ...
+MAX_CLASSES = 50
+MAX_CLASS_SHARE = 0.05  # ... and more than this share of the rows.
 
 
 class ThreeSplits(NamedTuple):
     train: Split
     valid: Split
     test: Split
-    note: str  # how the rows were split, a sentence for the description
+    note: str  # a sentence for the description on how the rows were split
 
 
 def check_rows(x: Any, y: Any, *, x_name: str, y_name: str) -> None:
-    """Raise a ValueError unless x and y have equally many rows and y holds usable targets."""
+    """Raise a ValueError unless x and y have the same number of rows and y is usable."""
     for values, label in ((x, x_name), (y, y_name)):
         if values.ndim == 0:
-            raise ValueError(f"{label}: is a single value; it must have one entry a row")
+            raise ValueError(f"{label}: is a single value; it must have one entry per row")
     if len(x) != len(y):
         raise ValueError(
             f"{x_name} has {len(x):,} rows and {y_name} has {len(y):,}: "
-            "both must have one entry for each sample"
+            "both must have one entry per sample"
         )
     if len(x) == 0:
-        raise ValueError(f"{x_name} has no rows: give a file with at least {MIN_ROWS}")
+        raise ValueError(f"{x_name} has no rows: at least {MIN_ROWS} are needed")
     targets = np.asarray(y)
     if targets.dtype.kind not in "biufUSO":
         raise ValueError(
@@ -47,14 +48,11 @@ def check_rows(x: Any, y: Any, *, x_name: str, y_name: str) -> None:
         )
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         bad = int((~np.isfinite(targets)).sum())
-        raise ValueError(
-            f"{y_name} has {bad:,} values that are NaN or infinite: "
-            "remove those rows, nothing can be learnt from them"
-        )
+        raise ValueError(f"{y_name} has {bad:,} values that are NaN or infinite: remove those rows")
 
 
 def infer_task(y: Any) -> Task:
-    """Regression for fractions and for many distinct integers, classification for the rest."""
+    """Return "regression" for fractions and many distinct integers, else "classification"."""
     values = np.asarray(y)
     if values.dtype.kind == "f" and (values != np.floor(values)).any():
         return "regression"
@@ -66,7 +64,7 @@ def infer_task(y: Any) -> Task:
 
 
 def label_names(ys: Sequence[Any]) -> list[str] | None:
-    """The distinct labels in all of `ys` as text, sorted as labels; None for several columns."""
+    """Return the distinct labels of all `ys` as text, in label order; None for several columns."""
     labels = np.concatenate([np.asarray(y) for y in ys])
     return None if labels.ndim != 1 else [_label_text(label) for label in np.unique(labels)]
 
@@ -80,16 +78,18 @@ def _label_text(label: Any) -> str:
 
 
 def keras_train_and_test(x: Any, y: Any) -> tuple[Split, Split]:
-    """Rows in Keras's order as training rows and, the last fifth, test rows, as Keras has them."""
+    """Split rows in Keras's order as Keras does: the last fifth are test rows."""
     n = int(len(x) * 0.8)
     return _take(x, y, np.arange(n)), _take(x, y, np.arange(n, len(x)))
 
 
 def split_in_three(x: Any, y: Any, task: Task, seed: int) -> ThreeSplits:
-    """60% of the rows to train on, 20% for validation, 20% for testing, drawn by `seed`.
+    """Split the rows at random: 60% to train on, 20% for validation, 20% for testing.
 
-    Stratified for classification where every class has at least five rows. Raises ValueError for
-    fewer than five rows.
+    Stratified for classification if every class has at least five rows.
+
+    Raises:
+        ValueError: There are fewer than five rows.
     """
     _require(len(x), MIN_ROWS, "rows")
     strata, manner = _strata(y, task)
@@ -100,24 +100,24 @@ def split_in_three(x: Any, y: Any, task: Task, seed: int) -> ThreeSplits:
 
 
 def split_off_validation(train: Split, test: Split, task: Task, seed: int) -> ThreeSplits:
-    """A fifth of the training rows, drawn as in `split_in_three`, for validation; test stays."""
+    """Use a fifth of the training rows, drawn as in `split_in_three`, for validation."""
     x, y = train
     _require(len(x), MIN_ROWS, "training rows")
     strata, manner = _strata(y, task)
     kept, valid = _hold_out(np.arange(len(x)), strata, FRACTION, seed)
     note = (
-        "The source's own test rows; validation is a fifth of its training rows, "
+        "The test rows are those of the source; validation is a fifth of its training rows, "
         f"drawn with seed {seed}, {manner}."
     )
     return ThreeSplits(_take(x, y, kept), _take(x, y, valid), test, note)
 
 
 def split_off_first_rows(train: Split, test: Split) -> ThreeSplits:
-    """The first 5,000 training rows (of fewer than 50,000, a tenth) for validation; test stays."""
+    """Use the first 5,000 training rows, or the first tenth if these are fewer, for validation."""
     x, y = train
     _require(len(x), 10, "training rows")
     n = min(VALIDATION_ROWS, len(x) // 10)
-    note = f"The source's own test rows; validation is its first {n:,} training rows."
+    note = f"The test rows are those of the source; validation is its first {n:,} training rows."
     return ThreeSplits(Split(x[n:], y[n:]), Split(x[:n], y[:n]), test, note)
 
 
@@ -130,14 +130,15 @@ def as_dataset(
     source: str,
     class_names: list[str] | None = None,
 ) -> Dataset:
-    """The splits as a Dataset; a classification's class names are its labels unless given.
+    """Return the splits as a Dataset; class names default to the labels.
 
-    Raises ValueError if the splits' samples differ in shape.
+    Raises:
+        ValueError: The samples of the splits differ in shape.
     """
     shapes = [part.x.shape[1:] for part in (splits.train, splits.valid, splits.test)]
     if len(set(shapes)) > 1:
         raise ValueError(
-            f"{name}: a row of x has shape {shapes[0]} in the training, {shapes[1]} in the "
+            f"{name}: each row of x has shape {shapes[0]} in the training, {shapes[1]} in the "
             f"validation and {shapes[2]} in the test rows; all three must be the same"
         )
     if task == "classification" and class_names is None:
@@ -156,11 +157,11 @@ def as_dataset(
 
 def _require(rows: int, least: int, what: str) -> None:
     if rows < least:
-        raise ValueError(f"{rows} {what} are too few to split: give at least {least}")
+        raise ValueError(f"{rows} {what} are too few to split: at least {least} are needed")
 
 
 def _strata(y: Any, task: Task) -> tuple[np.ndarray | None, str]:
-    """The labels to stratify by, or None, and how the rows are drawn, in words."""
+    """Return the labels to stratify by, or None, and a phrase on how the rows are drawn."""
     labels = np.asarray(y)
     if task == "regression" or labels.ndim != 1:
         return None, "at random"
@@ -168,8 +169,8 @@ def _strata(y: Any, task: Task) -> tuple[np.ndarray | None, str]:
     rarest = int(counts.argmin())
     if counts[rarest] < MIN_ROWS:
         return None, (
-            f"at random and not stratified, because class {_label_text(classes[rarest])!r} "
-            f"has only {counts[rarest]} of the {MIN_ROWS} rows that this needs"
+            f"at random without stratification, because class {_label_text(classes[rarest])!r} "
+            f"has only {counts[rarest]} of the {MIN_ROWS} rows needed for it"
         )
     return labels, "stratified by class"
 

@@ -1,6 +1,6 @@
-"""Data sets with one row a sample: two on house prices, and those that scikit-learn brings along.
+"""Tabular data sets: two on house prices, and those included in scikit-learn.
 
-x is a DataFrame where the columns' names are known, else a float array of shape (n, columns);
+x is a DataFrame if the column names are known, else a float array of shape (n, columns);
 the images of `digits` are the exception, uint8 of shape (n, 8, 8).
 """
 
@@ -62,8 +62,8 @@ def boston_housing(seed: int) -> Dataset:
         name="boston_housing",
         task="regression",
         description="Suburbs of Boston in the 1970s and the median price of their houses in "
-        "thousands of dollars. The column B was made from the residents' race: for comparison "
-        "with older work only, prefer california_housing.",
+        "thousands of dollars. The column B was derived from the residents' race: use it only to "
+        "compare with older work, and prefer california_housing.",
         source="D. Harrison, D. L. Rubinfeld (1978): Hedonic Housing Prices and the Demand for "
         "Clean Air, J. Environ. Economics and Management 5, 81-102; StatLib",
     )
@@ -75,10 +75,10 @@ def california_housing(seed: int) -> Dataset:
         split_in_three(x, y, "regression", seed),
         name="california_housing",
         task="regression",
-        # The columns stay nameless: Keras's documentation lists them in an order that is not the
-        # file's (keras-team/keras#21886), and a wrong name is worse than none.
-        description="Census block groups of California in 1990, eight numbers each (longitude, "
-        "latitude and others), and the median value of their houses in dollars.",
+        # No column names: Keras documents them in an order that differs from the file's
+        # (keras-team/keras#21886), and a wrong name is worse than none.
+        description="Census block groups of California in 1990, with eight numbers each "
+        "(longitude, latitude and others), and the median value of their houses in dollars.",
         source="R. K. Pace, R. Barry (1997): Sparse Spatial Autoregressions, Statistics and "
         "Probability Letters 33, 291-297; StatLib",
     )
@@ -103,7 +103,7 @@ def digits(seed: int) -> Dataset:
         name="digits",
         task="classification",
         class_names=labels.DIGITS,
-        description="Greyscale images of handwritten digits, 8 x 8 pixels of 0 to 16.",
+        description="Greyscale images of handwritten digits, 8 x 8 pixels from 0 to 16.",
         source="E. Alpaydin, C. Kaynak (1998): Optical Recognition of Handwritten Digits, UCI "
         "Machine Learning Repository",
     )
@@ -125,7 +125,7 @@ def wine(seed: int) -> Dataset:
         "wine",
         "classification",
         seed,
-        description="Chemical analyses of wines from three growers of one region of Italy.",
+        description="Chemical analyses of wines from three growers in one region of Italy.",
         source="S. Aeberhard, M. Forina (1992): Wine, UCI Machine Learning Repository",
     )
 
@@ -146,7 +146,7 @@ def diabetes(seed: int) -> Dataset:
         "diabetes",
         "regression",
         seed,
-        description="Patients with diabetes, ten measurements each (centred and scaled by "
+        description="Patients with diabetes, with ten measurements each (centred and scaled by "
         "scikit-learn), and how far the disease had progressed a year later.",
         source="B. Efron, T. Hastie, I. Johnstone, R. Tibshirani (2004): Least Angle Regression, "
         "Annals of Statistics 32, 407-499",

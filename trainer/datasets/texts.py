@@ -1,8 +1,8 @@
-"""The two public text sets that come as word indices: IMDB reviews and Reuters newswires.
+"""The public text sets that come as word indices: IMDB reviews and Reuters newswires.
 
-Each row is the last 200 words of a text as int32 indices into the 10,000 commonest words:
-0 pads a short text at the front, 1 starts a text, 2 stands for a rarer word, and word number i of
-the set's word index is i + 3. These, and the order of the rows, are the defaults of
+Each row is the last 200 words of a text as int32 indices into the 10,000 most common words:
+0 pads a short text at the front, 1 starts a text, 2 stands for a rarer word, and word i of the
+word index becomes i + 3. This encoding and the order of the rows are the defaults of
 `keras.datasets`, followed by `keras.utils.pad_sequences` with maxlen=200.
 """
 
@@ -39,8 +39,8 @@ LENGTH = 200
 START, RARE_WORD = 1, 2
 OFFSET = 3  # from a word's rank in the file to its index here
 DESCRIPTION = (
-    f"each text is its last {LENGTH} words as int32 indices into the {N_WORDS:,} commonest words "
-    f"(0 pads at the front, {START} starts a text, {RARE_WORD} is a rarer word)."
+    f"each text is its last {LENGTH} words as int32 indices into the {N_WORDS:,} most common "
+    f"words (0 pads at the front, {START} starts a text, {RARE_WORD} is a rarer word)."
 )
 
 
@@ -58,7 +58,7 @@ def imdb(seed: int) -> Dataset:
         name="imdb",
         task="classification",
         class_names=labels.IMDB,
-        description=f"Film reviews and whether they are favourable; {DESCRIPTION}",
+        description=f"Film reviews and whether they are positive; {DESCRIPTION}",
         source="A. L. Maas et al. (2011): Learning Word Vectors for Sentiment Analysis",
     )
 
@@ -73,7 +73,7 @@ def reuters(seed: int) -> Dataset:
         name="reuters",
         task="classification",
         class_names=labels.REUTERS,
-        description=f"Newswires and which of 46 topics they are about; {DESCRIPTION}",
+        description=f"Newswires and their topics, one of 46 each; {DESCRIPTION}",
         source="D. D. Lewis: Reuters-21578 Text Categorization Collection",
     )
 

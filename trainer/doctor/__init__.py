@@ -1,8 +1,8 @@
-"""What is wrong with a training, in words: the usual reasons, each with what to change.
+"""Diagnoses a training run: common causes of failure, each with what to change.
 
-Responsible for the order in which reasons are looked for, and for the warning at the end of a fit
-that went nowhere. Not for the reasons themselves (`reasons`), for keeping a few rows of the data
-(`evidence`), nor for measuring what the network does on them (`examination`).
+Responsible for the order in which causes are checked, and for the warning at the end of a failed
+fit. Not for the checks themselves (`reasons`), for sampling the data (`evidence`), or for
+measuring the network on the sample (`examination`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trainer.text import printable
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a training, the likeliest cause first; empty if nothing is.
+    """The problems found in a training run, the likeliest cause first; empty if there are none.
 
     Attributes:
-        findings: what was found.
-        note: what could not be looked at, if anything.
+        findings: The problems.
+        note: What could not be checked, if anything.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -43,23 +43,23 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]
-        lines = lines or ["nothing wrong was found"]
+        lines = lines or ["no problem was found"]
         text = "\n".join([*lines, f"({self.note})"] if self.note else lines)
         return printable(text, lines=True)
 
 
 def diagnose(training: Training) -> Diagnosis:
-    """What is wrong with a training: see Trainer.diagnose."""
+    """Diagnose a training: see Trainer.diagnose."""
     network, history = training.network, training.history
     if network.evidence is None:
         last = history.records[-1].get("loss", 0.0) if len(history) else 0.0
         found = [] if math.isfinite(last) else [reasons.not_finite(last)]
-        note = "data are not saved: of a loaded Trainer only the history was looked at"
+        note = "the data are not saved: for a loaded Trainer only the history was checked"
         return Diagnosis(tuple(found), note)
     case = Examination(training, network.evidence)
     found = _certain(case)
     if reasons.failed(case):
-        # a trial of rates tells nothing while something else is in the way
+        # Comparing learning rates is meaningless as long as something else prevents learning.
         found += _found(case, [reasons.dying] if found else [reasons.rate, reasons.dying])
     found += _found(case, [reasons.leak, reasons.imbalance, reasons.overfitting])
     if not found and case.broken:
@@ -69,12 +69,12 @@ def diagnose(training: Training) -> Diagnosis:
     overlap = network.evidence.overlap
     note = ""
     if overlap is not None and overlap.searched < overlap.rows:
-        note = f"validation rows were looked for among {overlap.searched} of {overlap.rows} rows"
+        note = f"validation rows were compared with {overlap.searched} of {overlap.rows} rows"
     return Diagnosis(tuple(found), note)
 
 
 def _certain(case: Examination) -> list[Finding]:
-    """The reasons that come before all others, and are found without a trial."""
+    """Return the findings that take precedence and need no trial training."""
     found = _found(case, [reasons.mismatch, reasons.inputs, reasons.targets])
     if reasons.failed(case):
         found += _found(case, [reasons.dead_from_start, reasons.vanishing])
@@ -82,17 +82,17 @@ def _certain(case: Examination) -> list[Finding]:
 
 
 def _found(
-    case: Examination, looked_for: list[Callable[[Examination], Finding | None]]
+    case: Examination, checks: list[Callable[[Examination], Finding | None]]
 ) -> list[Finding]:
-    return [finding for look in looked_for if (finding := look(case)) is not None]
+    return [finding for check in checks if (finding := check(case)) is not None]
 
 
 def warn_of_failure(training: Training) -> None:
-    """Warn at the end of a fit that clearly failed: its loss is not finite, or after some epochs,
-    and without getting better, its predictions are no better than a constant.
+    """Warn at the end of a fit that clearly failed.
 
-    It costs a training that did not fail nothing but a look at its history, wherever the loss of
-    a constant prediction is known.
+    A fit failed if its loss is not finite, or if after several epochs the loss no longer improves
+    and the predictions are no better than a constant. For a successful fit this only reads the
+    history, provided the loss of a constant prediction is known.
     """
     network = training.network
     if network.evidence is None or not len(training.history):
@@ -100,17 +100,17 @@ def warn_of_failure(training: Training) -> None:
     case = Examination(training, network.evidence)
     losses = case.losses
     if math.isfinite(losses[-1]):
-        getting_better = losses[-1] < (1 - reasons.SLOW) * losses[(len(losses) - 1) // 2]
+        improving = losses[-1] < (1 - reasons.SLOW) * losses[(len(losses) - 1) // 2]
         constant = case.constant_loss
         learnt = constant is not None and losses[-1] < (1 - reasons.NOWHERE) * constant
-        if len(losses) < reasons.BEGUN or getting_better or learnt:
+        if len(losses) < reasons.MIN_EPOCHS or improving or learnt:
             return
         if not reasons.went_nowhere(case):
             return
-    first = next((f"{f.name}: {f.change}. " for f in _certain(case)), "")
+    first = next((printable(f"{f.name}: {f.change}. ") for f in _certain(case)), "")
     warnings.warn(
-        f"the training of {training.recipe.owner} went nowhere: {reasons.how(case)}. {first}"
-        "For more call diagnose()",
+        f"the training of {training.recipe.owner} went nowhere: {reasons.outcome(case)}. {first}"
+        "Call diagnose() for details",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -1,8 +1,8 @@
-"""What is kept of the data of a fit, so that its training can be diagnosed after it.
+"""Samples the data of a fit, so that the training can be diagnosed afterwards.
 
-Responsible for a few rows of the training and the validation data as the network is fed them, the
-rows of each class, and how many validation rows are training rows too. It is bounded in memory and
-in time, draws from no generator but its own, and calls no model. Not for judging it (`doctor`).
+Responsible for a few training and validation rows as the network receives them, the number of
+rows per class, and how many validation rows are also training rows. Memory and time are bounded;
+global random states are not used, and no model is called. Not for drawing conclusions (`doctor`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trainer.preparation import Rows
 from trainer.streams import Stream
 from trainer.targets import Classes, Targets
 
-MOST_ROWS = 2_000
-MOST_BYTES = 2**23  # of the rows that are kept of one data set
-MOST_SOUGHT = 500  # rows that are looked for among the training rows
-MOST_CANDIDATES = 1_500  # training rows that are compared whole, after a part of each was
-MOST_SEARCHED = 2**30  # bytes of training rows among which one is looked for
-MOST_READ = 2**24  # the same where they lie on a disk
-WINDOW = 64  # bytes of a row that are compared first
+MAX_ROWS = 2_000
+MAX_BYTES = 2**23  # of the sample of one data set
+MAX_QUERIES = 500  # rows to search for among the training rows
+MAX_CANDIDATES = 1_500  # training rows to compare completely, after a part of each matched
+MAX_SEARCHED_BYTES = 2**30  # of training rows to search in
+MAX_READ_BYTES = 2**24  # the same if they are on disk
+WINDOW = 64  # bytes of each row to compare first
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Sample:
     """Some rows of a data set.
 
     Attributes:
-        x: as the network is fed it, before normalisation.
-        y: as encoded, or None.
-        rows: how many rows the data set has; None for a stream.
+        x: As the network receives it, before normalisation.
+        y: As encoded, or None.
+        rows: The number of rows of the data set; None for a stream.
     """
 
     x: Tree
@@ -49,11 +49,12 @@ class Overlap:
     """How many validation rows are equal to a training row.
 
     Attributes:
-        checked: validation rows that were looked for.
-        found: those of them that are there.
-        repeated: the share of training rows that are there twice, as rows of few values may be.
-        searched: training rows among which they were looked for.
-        rows: training rows in all.
+        checked: Number of validation rows that were searched for.
+        found: Number of these that are also training rows.
+        repeated: Share of training rows that occur more than once, by chance if rows have few
+            distinct values.
+        searched: Number of training rows that were searched.
+        rows: Number of all training rows.
     """
 
     checked: int
@@ -65,15 +66,15 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is kept of a fit's data.
+    """A sample of the data of a fit, with statistics.
 
     Attributes:
-        train: some training rows.
-        valid: some validation rows; None if there are none, or if they are a stream that has not
-            been read: that would be a pass that Keras does not make.
-        counts: how many training rows each class or label has, by the name of the output.
-        overlap: of validation and training rows, where both are in memory.
-        weighted: whether rows have weights.
+        train: Some training rows.
+        valid: Some validation rows; None if there are none or if they are a stream, which would
+            take an extra pass that Keras does not make.
+        counts: Number of training rows of each class or label, by the name of the output.
+        overlap: Overlap of validation and training rows, if both are in memory.
+        weighted: Whether rows have weights.
     """
 
     train: Sample
@@ -84,13 +85,14 @@ class Evidence:
 
 
 def collect(train: Rows | Stream, feed: Any, validation: Any, targets: Targets) -> Evidence:
-    """The evidence of a fit whose feeds are made; it reads no stream that was not read before.
+    """Collect the evidence of a fit, without reading any further batch of a stream.
 
     Args:
-        train: the training data; of a stream the first batch, which fit looked at, is kept.
-        feed: the training batches.
-        validation: the validation batches, or None.
-        targets: the learnt form of y.
+        train: The training data; for a stream, the sample is the first batch, which fit has
+            already read.
+        feed: The training batches.
+        validation: The validation batches, or None.
+        targets: The encoder of y.
     """
     if isinstance(train, Stream):
         x, *rest = train.first()
@@ -101,7 +103,7 @@ def collect(train: Rows | Stream, feed: Any, validation: Any, targets: Targets) 
             y = map_tree(lambda a: a[:n], targets.encode(arrays.concatenate([y]), "y"))
         return Evidence(Sample(x, y, None), None, {}, None, len(rest) > 1)
     sample = _sample(feed)
-    valid = _sample(validation, MOST_ROWS // 2) if isinstance(validation, RowsFeed) else None
+    valid = _sample(validation, MAX_ROWS // 2) if isinstance(validation, RowsFeed) else None
     counts = {}
     if isinstance(targets, Classes):
         labels = dict(arrays.leaves(targets.labels, ""))
@@ -116,9 +118,9 @@ def collect(train: Rows | Stream, feed: Any, validation: Any, targets: Targets) 
     return Evidence(sample, valid, counts, overlap, len(feed.data) > 2)
 
 
-def _sample(feed: RowsFeed, most: int = MOST_ROWS) -> Sample:
+def _sample(feed: RowsFeed, limit: int = MAX_ROWS) -> Sample:
     x, *rest = feed.data
-    rows = picked(feed.rows, _rows_that_fit(x, most))
+    rows = draw_rows(feed.rows, _rows_that_fit(x, limit))
 
     def take(a: np.ndarray) -> np.ndarray:
         return np.asarray(a[rows])  # a copy, in memory
@@ -126,37 +128,37 @@ def _sample(feed: RowsFeed, most: int = MOST_ROWS) -> Sample:
     return Sample(map_tree(take, x), map_tree(take, rest[0]) if rest else None, feed.rows)
 
 
-def _rows_that_fit(x: Tree, most: int = MOST_ROWS) -> int:
+def _rows_that_fit(x: Tree, limit: int = MAX_ROWS) -> int:
     row = sum(a.dtype.itemsize * math.prod(a.shape[1:]) for _, a in arrays.leaves(x))
-    return max(8, min(most, MOST_BYTES // max(1, int(row))))
+    return max(8, min(limit, MAX_BYTES // max(1, int(row))))
 
 
-def picked(n: int, most: int) -> np.ndarray:
-    """Up to `most` of n row numbers, at random but always the same, in their order."""
-    if n <= most:
+def draw_rows(n: int, limit: int) -> np.ndarray:
+    """Return up to `limit` of n row numbers, sorted: a random draw with a fixed seed."""
+    if n <= limit:
         return np.arange(n)
-    # sorted draws with a few repeats left out: a permutation of all rows would cost more
-    return np.unique(np.random.default_rng(0).integers(0, n, most))
+    # Dropping the few repeated draws is cheaper than a permutation of all rows.
+    return np.unique(np.random.default_rng(0).integers(0, n, limit))
 
 
 def _overlap(valid: Tree, train: Tree, rows: Tree) -> Overlap | None:
-    """Look for some validation rows, and for some training rows as a measure, among all rows."""
-    everything = [a for _, a in arrays.leaves(rows)]
-    if any(a.dtype.kind not in "fiub" for a in everything):
+    """Count how often some validation rows, and some training rows for comparison, occur."""
+    all_rows = [a for _, a in arrays.leaves(rows)]
+    if any(a.dtype.kind not in "fiub" for a in all_rows):
         return None
-    n = len(everything[0])
-    on_disk = any(isinstance(a, np.memmap) for a in everything)
-    total = sum(a.nbytes for a in everything)
-    step = max(1, math.ceil(total / (MOST_READ if on_disk else MOST_SEARCHED)))
-    searched = [a[::step] for a in everything]
-    sought = []
+    n = len(all_rows[0])
+    on_disk = any(isinstance(a, np.memmap) for a in all_rows)
+    total = sum(a.nbytes for a in all_rows)
+    step = max(1, math.ceil(total / (MAX_READ_BYTES if on_disk else MAX_SEARCHED_BYTES)))
+    searched = [a[::step] for a in all_rows]
+    queries = []
     counted = []
     for tree in (valid, train):
         leaves = [a for _, a in arrays.leaves(tree)]
-        few = picked(len(leaves[0]), MOST_SOUGHT)
-        sought.append([a[few] for a in leaves])
+        few = draw_rows(len(leaves[0]), MAX_QUERIES)
+        queries.append([a[few] for a in leaves])
         counted.append(len(few))
-    needles = [np.concatenate([v.astype(t.dtype), t]) for v, t in zip(*sought, strict=True)]
+    needles = [np.concatenate([v.astype(t.dtype), t]) for v, t in zip(*queries, strict=True)]
     found = occurrences(needles, searched)
     of_valid, of_train = found[: counted[0]], found[counted[0] :]
     known, known_train = of_valid[of_valid >= 0], of_train[of_train >= 0]
@@ -167,59 +169,59 @@ def _overlap(valid: Tree, train: Tree, rows: Tree) -> Overlap | None:
 
 
 def occurrences(needles: list[np.ndarray], rows: list[np.ndarray]) -> np.ndarray:
-    """How many of the rows are equal to each needle.
+    """Count the rows that are equal to each needle.
 
-    A window of some bytes is compared in all rows, and whole rows where it agrees.
+    A window of a few bytes is compared in all rows; where it matches, the complete rows are.
 
     Args:
-        needles: arrays [k, ...] of the parts of k rows.
-        rows: arrays [n, ...] of the same parts and types of n rows.
+        needles: Arrays [k, ...], the parts of k rows.
+        rows: Arrays [n, ...], the same parts of n rows, with the same dtypes.
 
     Returns:
-        int [k]; -1 where it is not known, because the window is the same in other needles, or in
-        more rows than may be compared.
+        Counts, int [k]; -1 if unknown, because a different needle has the same window, or too
+        many rows have it.
     """
     widest = max(range(len(rows)), key=lambda i: math.prod(rows[i].shape[1:]))
-    whole = rows[widest].ndim <= 2 or rows[widest][:1].flags.c_contiguous
-    sought = _flat(needles[widest], whole)
-    window = _telling_window(sought)
-    wanted, first, which = np.unique(_keys(sought, window), return_index=True, return_inverse=True)
-    keys = _keys(_flat(rows[widest], whole), window)
-    marked = np.zeros(2**18, bool)  # by the first bits of a key: leaves few rows to look up
+    contiguous = rows[widest].ndim <= 2 or rows[widest][:1].flags.c_contiguous
+    queries = _flat(needles[widest], contiguous)
+    window = _most_varied_window(queries)
+    wanted, first, which = np.unique(_keys(queries, window), return_index=True, return_inverse=True)
+    keys = _keys(_flat(rows[widest], contiguous), window)
+    marked = np.zeros(2**18, bool)  # prefilter by the first bits of the keys
     marked[wanted >> np.uint64(46)] = True
-    agrees = np.flatnonzero(marked[keys >> np.uint64(46)])
-    at = np.minimum(np.searchsorted(wanted, keys[agrees]), len(wanted) - 1)
-    found = wanted[at] == keys[agrees]
-    agrees, at = agrees[found], at[found]
+    matches = np.flatnonzero(marked[keys >> np.uint64(46)])
+    at = np.minimum(np.searchsorted(wanted, keys[matches]), len(wanted) - 1)
+    found = wanted[at] == keys[matches]
+    matches, at = matches[found], at[found]
     each = np.bincount(at, minlength=len(wanted))
     rarest = np.argsort(each, kind="stable")
     kept = np.zeros(len(wanted), bool)
-    kept[rarest] = np.cumsum(each[rarest]) <= _rows_that_fit(rows, MOST_CANDIDATES)
-    agrees, at = agrees[kept[at]], at[kept[at]]
-    equal = _equal([a[agrees] for a in rows], [a[first[at]] for a in needles])
+    kept[rarest] = np.cumsum(each[rarest]) <= _rows_that_fit(rows, MAX_CANDIDATES)
+    matches, at = matches[kept[at]], at[kept[at]]
+    equal = _equal([a[matches] for a in rows], [a[first[at]] for a in needles])
     times = np.bincount(at[equal], minlength=len(wanted))
     known = kept[which] & _equal(needles, [a[first[which]] for a in needles])
     return np.where(known, times[which], -1)
 
 
 def _equal(some: list[np.ndarray], others: list[np.ndarray]) -> np.ndarray:
-    """Whether each row is equal to the other, [n]."""
+    """Return which rows are equal to their counterparts, [n]."""
     n = len(some[0])
     parts = [(a == b).reshape(n, -1).all(axis=1) for a, b in zip(some, others, strict=True) if n]
     return np.logical_and.reduce(parts) if parts else np.zeros(0, bool)
 
 
-def _flat(array: np.ndarray, whole: bool) -> np.ndarray:
-    # never a copy: of an array in another order than C's only the values in the middle
-    if not whole:
+def _flat(array: np.ndarray, contiguous: bool) -> np.ndarray:
+    # Never copy: if the array is not in C order, use only the values in the middle.
+    if not contiguous:
         middle = tuple(d // 2 for d in array.shape[1:-1])
         view: np.ndarray = array[(slice(None), *middle)]
         return view
     return array.reshape(len(array), -1)
 
 
-def _telling_window(rows: np.ndarray) -> slice:
-    """Where the rows differ most: a few places are tried on a few rows."""
+def _most_varied_window(rows: np.ndarray) -> slice:
+    """Return where the rows differ most, of a few positions compared on a few rows."""
     width = max(1, WINDOW // rows.dtype.itemsize)
     starts = np.unique(np.linspace(0, max(0, rows.shape[1] - width), 9).astype(int))
     tried = [slice(start, start + width) for start in starts.tolist()]
@@ -228,8 +230,7 @@ def _telling_window(rows: np.ndarray) -> slice:
 
 
 def _keys(rows: np.ndarray, window: slice) -> np.ndarray:
-    """A number for each row [n], the same for windows of the same bytes: multiply-add hashing
-    (Dietzfelbinger 1996)."""
+    """Hash the window of each row, [n], by multiply-add hashing (Dietzfelbinger 1996)."""
     octets = np.ascontiguousarray(rows[:, window]).view(np.uint8)
     if octets.shape[1] % 8:
         octets = np.pad(octets, ((0, 0), (0, -octets.shape[1] % 8)))

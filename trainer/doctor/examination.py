@@ -1,8 +1,8 @@
-"""What a fitted network does on the rows that were kept of its training: figures for a diagnosis.
+"""Measures a fitted network on the sample of its training data, for a diagnosis.
 
-Responsible for measuring: how much better than a constant the predictions are, what each layer
-gets and gives, gradients at the start, and what other learning rates would have done in a short
-trial. It leaves the network as it was. Not for what the figures mean (`doctor`).
+Responsible for measuring how much better than a constant the predictions are, the inputs and
+outputs of each layer, the gradients at the start, and the effect of other learning rates in a
+short trial. It leaves the network unchanged. Not for interpreting the measurements (`reasons`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import numpy as np
 from trainer import arrays, compiling, outputs, preparation
 from trainer.arrays import map_tree
 from trainer.building import Recipe, build
-from trainer.doctor.evidence import MOST_ROWS, Evidence, Sample, picked
+from trainer.doctor.evidence import MAX_ROWS, Evidence, Sample, draw_rows
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
-from trainer.doctor.watching import Seen, watch
+from trainer.doctor.watching import LayerStats, watch
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
 from trainer.history import History
 from trainer.network import Network, computing_in, has_only_a_step, row_bytes
 from trainer.targets import Classes
 
-PROBE_BYTES = 2**22  # of the rows that are sent through the layers one by one
+PROBE_BYTES = 2**22  # of the rows on which the layers are observed
 TRIAL_STEPS = 50
-TRIAL_ROWS = 500  # on which the loss is taken
+TRIAL_ROWS = 500  # to compute the loss on
 DOWN, UP = (-1, -2, -3), (1, 2, 3, 4, 5)  # powers of ten
-ENOUGH = 0.1  # share of the loss that a useful rate takes off in a trial
+ENOUGH = 0.1  # relative decrease of the loss in a trial with a useful rate
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Training:
     """What was trained, and how.
 
     Attributes:
-        recipe: what the estimator decides about its network.
-        network: the trained network.
-        history: of the training.
-        seed: of the training.
-        batch_size, normalize: the fields of these names.
+        recipe: What the estimator specifies about its network.
+        network: The trained network.
+        history: The history of the training.
+        seed: The seed of the training.
+        batch_size, normalize: The fields of these names.
     """
 
     recipe: Recipe
@@ -54,11 +54,11 @@ class Training:
 
 
 class Examination:
-    """Measurements of a training, each made when it is first asked for.
+    """Measurements of a training, each made on first access.
 
     Args:
-        training: what was trained.
-        evidence: of its data.
+        training: What was trained.
+        evidence: The sample of its data.
     """
 
     def __init__(self, training: Training, evidence: Evidence) -> None:
@@ -69,12 +69,12 @@ class Examination:
         network = self.network = training.network
         self.evidence = evidence
         self.history = training.history
-        # a model that is a train_step alone cannot be asked for predictions
+        # A model that defines only train_step cannot predict.
         self.can_predict = not has_only_a_step(network.core)
 
     @functools.cached_property
     def results(self) -> dict[str, Result]:
-        """How each output predicts the training rows; empty where that cannot be told."""
+        """How well each output predicts the training rows; empty if unknown."""
         return self._results(self.evidence.train)
 
     @functools.cached_property
@@ -84,12 +84,12 @@ class Examination:
 
     @property
     def skill(self) -> float | None:
-        """The skill of the best output on the training rows; None where it cannot be told."""
+        """The skill of the best output on the training rows; None if unknown."""
         return max((r.skill for r in self.results.values()), default=None)
 
     @property
     def losses(self) -> list[float]:
-        """The training loss of each epoch; 0 where a model of one's own does not log it."""
+        """The training loss of each epoch; 0 if a custom model does not log it."""
         return [record.get("loss", 0.0) for record in self.history.records]
 
     @property
@@ -100,7 +100,7 @@ class Examination:
 
     @property
     def constant_loss(self) -> float | None:
-        """The loss of the best constant prediction; None where only a prediction tells."""
+        """The loss of the best constant prediction; None if it cannot be computed from y."""
         y = self.evidence.train.y
         if y is None or self.evidence.weighted:
             return None
@@ -111,18 +111,18 @@ class Examination:
         return sum(known) if len(known) == len(found) else None
 
     @functools.cached_property
-    def layers(self) -> list[Seen]:
-        """Every layer of the trained network, in the order in which they are called."""
-        return self._seen(self.network)
+    def layers(self) -> list[LayerStats]:
+        """The layers of the trained network, in the order in which they are called."""
+        return self._layer_stats(self.network)
 
     @functools.cached_property
-    def layers_at_start(self) -> list[Seen]:
+    def layers_at_start(self) -> list[LayerStats]:
         """The same before the first step."""
-        return [] if self.at_start is None else self._seen(self.at_start)
+        return [] if self.at_start is None else self._layer_stats(self.at_start)
 
     @functools.cached_property
     def at_start(self) -> Network | None:
-        """The network as it was before the first step, made again from its seed."""
+        """The network as it was before the first step, rebuilt from its seed."""
         trained = self.network
         few = preparation.probe(self.evidence.train.x)
         made = build(
@@ -139,8 +139,10 @@ class Examination:
 
     @functools.cached_property
     def flow(self) -> float | None:
-        """The gradient of the first layer's weights, in the last one's, before the first step:
-        root mean squares. None where that cannot be told."""
+        """Gradient of the first layer's weights relative to the last layer's, at the start.
+
+        The ratio of the root mean squares before the first step; None if unknown.
+        """
         if self.at_start is None or self.evidence.train.y is None or not self.can_predict:
             return None
         import tensorflow as tf
@@ -164,20 +166,22 @@ class Examination:
 
     @functools.cached_property
     def loss_at_start(self) -> float:
-        """The loss before the first step; NaN where that cannot be told."""
+        """The loss before the first step; NaN if unknown."""
         return math.nan if self.at_start is None else self.at_start.evaluate(self._few)["loss"]
 
     @functools.cached_property
     def fall(self) -> float | None:
-        """By what share the training brought the loss down; negative if it rose."""
+        """The relative decrease of the loss in the training; negative if it rose."""
         if self.at_start is None or self.network.fixed_rows is not None:
             return None
         return _gain(self.loss_at_start, self.network.evaluate(self._few)["loss"])
 
     @functools.cached_property
     def trials(self) -> dict[float, float]:
-        """By what share some steps on the kept rows bring the loss down, for each learning rate;
-        -inf where it diverges. The first is the rate of the training. Empty under a schedule."""
+        """The relative decrease of the loss in some steps on the sample, by learning rate.
+
+        -inf if the loss diverges. The first rate is that of the training. Empty with a schedule.
+        """
         network = self.at_start
         if network is None or network.fixed_rows is not None or network.core.optimizer is None:
             return {}
@@ -200,7 +204,7 @@ class Examination:
 
         own = gain(0)
         tried = {rate: own}
-        # the likelier direction first: a rate that is too high makes the loss rise
+        # The likelier direction first: with too high a rate the loss rises.
         for powers in (DOWN, UP) if own < -ENOUGH / 10 else (UP, DOWN):
             best = own
             for power in powers if own < 0.5 else ():
@@ -214,9 +218,11 @@ class Examination:
             variable.assign(value)
         return tried
 
-    def own_loss_compares_each_with_each(self) -> bool:
-        """Whether a loss of the user's own broadcasts y [n] against outputs [n, 1] to [n, n]:
-        then it stays the same when y is shuffled, and changes when y has shape [n, 1]."""
+    def custom_loss_broadcasts(self) -> bool:
+        """Return whether a custom loss broadcasts y [n] against outputs [n, 1] to [n, n].
+
+        If so, shuffling y of shape [n] leaves it unchanged, but y of shape [n, 1] does not.
+        """
         network, y = self.network, self.evidence.train.y
         own = self.recipe.compute_loss is not None or (
             callable(network.core.loss) and type(network.core.loss).__name__ == "function"
@@ -253,7 +259,7 @@ class Examination:
 
     @functools.cached_property
     def _feed(self) -> RowsFeed:
-        return self._feed_of(MOST_ROWS)
+        return self._feed_of(MAX_ROWS)
 
     @functools.cached_property
     def _few(self) -> RowsFeed:
@@ -261,7 +267,7 @@ class Examination:
 
     def _feed_of(self, rows: int) -> RowsFeed:
         sample = self.evidence.train
-        few = picked(arrays.length(sample.x, "x"), rows)
+        few = draw_rows(arrays.length(sample.x, "x"), rows)
         x, y = (None if tree is None else arrays.take(tree, few) for tree in (sample.x, sample.y))
         return RowsFeed(
             self.network.batch(x, y),
@@ -278,11 +284,11 @@ class Examination:
         if sample.y is None or not self.can_predict:
             return {}
         if network.targets.task == "custom" and not compares_numbers(network.core.loss):
-            return {}  # what its outputs have to do with y, its own loss alone knows
+            return {}  # only the custom loss knows how the outputs relate to y
         x = sample.x
         if network.fixed_rows is not None:
-            whole = arrays.length(x, "x") // network.fixed_rows * network.fixed_rows
-            x = map_tree(lambda a: a[:whole], x)
+            full = arrays.length(x, "x") // network.fixed_rows * network.fixed_rows
+            x = map_tree(lambda a: a[:full], x)
         if arrays.length(x, "x") < 2:
             return {}
         with compiling.state_kept(network.core):
@@ -307,7 +313,7 @@ class Examination:
         sample = self.evidence.train
         rows = max(8, min(256, PROBE_BYTES // max(1, row_bytes(sample.x))))
         rows = min(rows, arrays.length(sample.x, "x"))
-        few = picked(arrays.length(sample.x, "x"), rows)
+        few = draw_rows(arrays.length(sample.x, "x"), rows)
         few = few if network.fixed_rows is None else np.arange(network.fixed_rows)
         y = None if sample.y is None else arrays.take(sample.y, few)
         feed = RowsFeed(
@@ -318,7 +324,7 @@ class Examination:
         x, *rest = network.program.transformed(feed.first())
         return x, rest[0] if rest else None
 
-    def _seen(self, network: Network) -> list[Seen]:
+    def _layer_stats(self, network: Network) -> list[LayerStats]:
         if not self.can_predict:
             return []
         core = network.core

@@ -1,10 +1,10 @@
-"""The usual reasons for which a training fails: one function looks for each.
+"""Checks for the common causes of failed training, one function per cause.
 
-Responsible for what is a finding, its words and its thresholds. Not for their order (`doctor`), nor
-for measuring what the network does (`examination`).
+Responsible for the criteria, thresholds and texts of findings. Not for the order of the checks
+(`doctor`), or for measuring the network (`examination`).
 
-The thresholds are rules of thumb, as taught in courses: see Karpathy, "A Recipe for Training Neural
-Networks" (2019), and LeCun et al., "Efficient BackProp" (1998), on inputs of the order of 1.
+The thresholds are rules of thumb: see Karpathy, "A Recipe for Training Neural Networks" (2019), and
+LeCun et al., "Efficient BackProp" (1998), on inputs of order 1.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from trainer import arrays
 from trainer.doctor.examination import Examination
 from trainer.doctor.watching import activation
 from trainer.targets import Classes
+from trainer.text import printable
 
-NOWHERE = 0.05  # skill below which predictions are no better than a constant
-POOR = 0.5  # skill below which a training is held to have failed, if a reason is found
-GOOD = 0.8  # skill from which it is of no interest whether inputs and targets are scaled
-LARGE = 10.0  # inputs and targets are to be of the order of 1
+NOWHERE = 0.05  # skill below which predictions count as no better than a constant
+POOR = 0.5  # skill below which a training has failed, if a cause is found
+GOOD = 0.8  # skill from which the scale of inputs and targets does not matter
+LARGE = 10.0  # inputs and targets should be of order 1
 SMALL = 0.01
-DEAD = 0.5  # share of a layer's ReLUs that give 0 for every row
-FLOW = 1e-4  # the first layer's gradient in the last one's
-RARE = 0.1  # rows of a class, in those of the largest
+DEAD = 0.5  # share of a layer's ReLUs that are 0 for every row
+FLOW = 1e-4  # gradient of the first layer relative to the last
+RARE = 0.1  # rows of a class relative to the largest class
 MISSED = 0.1  # recall of a class that is hardly ever predicted
-RISE = 1.2  # of the validation loss over its lowest
+RISE = 1.2  # validation loss relative to its minimum
 GAP = 0.1  # between the scores of training and validation
-LEAK = 0.02  # share of validation rows that are training rows
-BEGUN = 3  # epochs before which a training has only begun
-PACE = 0.02  # the same in an epoch: at less, to halve the loss takes more than 35
-SLOW = 0.1  # share of the loss that a training of a useful rate takes off at least
+LEAK = 0.02  # share of validation rows that are also training rows
+MIN_EPOCHS = 3  # with fewer, it is too early to judge a training
+SLOW = 0.1  # minimum relative decrease of the loss in a training with a useful rate
+PACE = 0.02  # the same per epoch: below this, halving the loss takes more than 35 epochs
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One problem.
 
     Attributes:
-        name: what, in a few words, such as "inputs are not scaled".
-        says: how it is seen, with figures.
-        change: the field or the code to change.
+        name: The problem in a few words, such as "inputs are not scaled".
+        says: The evidence, with numbers.
+        change: The field or the code to change.
     """
 
     name: str
@@ -52,29 +53,29 @@ class Finding:
     change: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.says}\n  change: {self.change}"
+        return printable(f"{self.name}: {self.says}\n  change: {self.change}", lines=True)
 
 
 # ---- how the training went -----------------------------------------------------------------------
 
 
 def went_nowhere(case: Examination) -> bool:
-    """Whether the predictions are no better than a constant, or not finite."""
+    """Return whether the predictions are no better than a constant, or not finite."""
     return case.broken or (case.skill is not None and case.skill < NOWHERE)
 
 
 def failed(case: Examination) -> bool:
-    """Whether the training is so poor that its causes are looked for."""
+    """Return whether the training is so poor that causes should be looked for."""
     return case.broken or (case.skill is not None and case.skill < POOR)
 
 
 def is_good(case: Examination) -> bool:
-    """Whether the training is so good that scaling does not matter, or is beyond judgement."""
+    """Return whether the training is so good that scaling does not matter, or cannot be judged."""
     return not case.broken and (case.skill is None or case.skill >= GOOD)
 
 
-def how(case: Examination) -> str:
-    """How the training went, for the end of a sentence."""
+def outcome(case: Examination) -> str:
+    """Return a clause that describes how the training went."""
     bad = next((i for i, value in enumerate(case.losses, 1) if not math.isfinite(value)), None)
     if bad is not None:
         return f"the loss is {case.losses[bad - 1]} from epoch {bad} on"
@@ -89,7 +90,7 @@ def how(case: Examination) -> str:
 
 
 def mismatch(case: Examination) -> Finding | None:
-    """Outputs that cannot be what the targets or the loss want."""
+    """Check for outputs that do not fit the targets or the loss."""
     name = "labels do not match the output"
     network = case.network
     losses = dict(arrays.leaves(network.core.loss, ""))
@@ -115,17 +116,17 @@ def mismatch(case: Examination) -> Finding | None:
                 f"loss: leave it out, or write {kind}(); or end build_model with "
                 "Dense(spec.n_outputs)",
             )
-        tells = hasattr(ends[0].layer, "activation")
-        other = tells and not probabilities and not from_logits
+        known = hasattr(ends[0].layer, "activation")
+        other = known and not probabilities and not from_logits
         if "entropy" in kind.lower() and other and failed(case):
             return Finding(
                 name,
-                f"the loss takes probabilities, but the output's activation is {last}",
+                f"the loss expects probabilities, but the output's activation is {last}",
                 "loss: leave it out, or write from_logits=True; or end build_model with "
                 f"Dense(spec.n_outputs, {network.spec.output_activation!r})",
             )
     elif single:
-        reach = {
+        output_range = {
             "sigmoid": (0.0, 1.0),
             "hard_sigmoid": (0.0, 1.0),
             "softmax": (0.0, 1.0),
@@ -135,34 +136,34 @@ def mismatch(case: Examination) -> Finding | None:
             "softplus": (0.0, math.inf),
         }.get(activation(ends[0].layer))
         values = next(iter(y.values()))
-        if reach is not None and values is not None and values.dtype.kind in "fiu":
-            outside = float(((values < reach[0]) | (values > reach[1])).mean())
+        if output_range is not None and values is not None and values.dtype.kind in "fiu":
+            outside = float(((values < output_range[0]) | (values > output_range[1])).mean())
             if outside > NOWHERE:
                 low, high = float(values.min()), float(values.max())
                 return Finding(
                     name,
-                    f"the output is a {activation(ends[0].layer)}, which gives {reach[0]:g} to "
-                    f"{reach[1]:g}, but y goes from {low:.4g} to {high:.4g}: {100 * outside:.0f}% "
-                    "of it cannot be reached",
+                    f"the output is a {activation(ends[0].layer)}, with values from "
+                    f"{output_range[0]:g} to {output_range[1]:g}, but y goes from {low:.4g} to "
+                    f"{high:.4g}: {100 * outside:.0f}% of it is out of range",
                     "build_model: end it with Dense(spec.n_outputs), without an activation",
                 )
     return _broadcast(case) if failed(case) else None
 
 
 def _broadcast(case: Examination) -> Finding | None:
-    """A loss of the user's own to which it makes no difference which row has which target."""
-    if not case.own_loss_compares_each_with_each():
+    """Check for a custom loss that compares every target with every output."""
+    if not case.custom_loss_broadcasts():
         return None
     return Finding(
         "labels do not match the output",
         "the loss stays the same when the rows of y are shuffled: y of shape (n,) and outputs of "
-        "shape (n, 1) are compared each with each",
+        "shape (n, 1) are broadcast to (n, n)",
         "compute_loss (or loss): write y = keras.ops.reshape(y, keras.ops.shape(y_pred)) first",
     )
 
 
 def inputs(case: Examination) -> Finding | None:
-    """Inputs far from the order of 1."""
+    """Check for inputs that are far from order 1."""
     if is_good(case):
         return None
     firsts = [s for s in case.layers_at_start if s.first and math.isfinite(s.size)]
@@ -170,25 +171,29 @@ def inputs(case: Examination) -> Finding | None:
     small = max((s.deviation for s in firsts), default=1.0)
     if large <= LARGE and small >= SMALL:
         return None
-    figure = f"up to {large:.3g} (root mean square)" if large > LARGE else f"of {small:.2g} or less"
-    what = "values" if large > LARGE else "differences"
+    received = (
+        f"values up to {large:.3g} (root mean square)"
+        if large > LARGE
+        else f"values with a standard deviation of at most {small:.2g}"
+    )
     change = 'write normalize="standard"'
     if case.normalize is None:
         change += ', or normalize="minmax"'
     else:
         change = (
-            f"normalize={case.normalize!r} does not reach them: scale them in build_model "
+            f"normalize={case.normalize!r} does not apply to them: scale them in build_model "
             "with keras.layers.Normalization, or before fit"
         )
     return Finding(
         "inputs are not scaled",
-        f"the first layer gets {what} {figure}, and works best with the order of 1; {how(case)}",
+        f"the first layer receives {received}, but works best with values of order 1; "
+        f"{outcome(case)}",
         change,
     )
 
 
 def targets(case: Examination) -> Finding | None:
-    """Targets far from the order of 1."""
+    """Check for targets that are far from order 1."""
     network, y = case.network, case.evidence.train.y
     if is_good(case):
         return None
@@ -204,16 +209,16 @@ def targets(case: Examination) -> Finding | None:
         return None
     return Finding(
         "targets are not scaled",
-        f"y has a root mean square of {max(sizes):.3g}, and a network begins with outputs of the "
-        f"order of 1; {how(case)}",
+        f"y has a root mean square of {max(sizes):.3g}, but the outputs of an untrained network "
+        f"are of order 1; {outcome(case)}",
         "fit on (y - y.mean()) / y.std(), or end build_model with "
-        "keras.layers.Rescaling(y.std(), offset=y.mean()); a ready architecture of a Regressor "
-        "does it itself",
+        "keras.layers.Rescaling(y.std(), offset=y.mean()); the ready-made architectures of a "
+        "Regressor do this themselves",
     )
 
 
 def dead_from_start(case: Examination) -> Finding | None:
-    """ReLUs that are dead before the first step."""
+    """Check for ReLUs that are dead before the first step."""
     dead = [s for s in case.layers_at_start if (s.dead or 0.0) >= DEAD]
     if not dead:
         return None
@@ -226,14 +231,14 @@ def dead_from_start(case: Examination) -> Finding | None:
 
 
 def dying(case: Examination) -> Finding | None:
-    """ReLUs that died in the training."""
+    """Check for ReLUs that died during training."""
     dead = [s for s in case.layers if (s.dead or 0.0) >= DEAD]
     if not dead or dead_from_start(case) is not None:
         return None
     return _of_dead(
         dead,
         "after training",
-        'learning_rate: a tenth of it; or build_model: activation="leaky_relu" and '
+        'learning_rate: divide it by 10; or build_model: activation="leaky_relu" and '
         'kernel_initializer="he_normal"',
     )
 
@@ -242,51 +247,51 @@ def _of_dead(dead: list[Any], when: str, change: str) -> Finding:
     worst = max(dead, key=lambda s: s.dead)
     return Finding(
         "dying ReLUs",
-        f"{100 * worst.dead:.0f}% of the units of {worst.layer.name!r} give 0 for every row "
-        f"{when}: no gradient comes through them",
+        f"{100 * worst.dead:.0f}% of the units of {worst.layer.name!r} are 0 for every row "
+        f"{when}: no gradient passes through them",
         change,
     )
 
 
 def vanishing(case: Examination) -> Finding | None:
-    """A gradient that is lost on its way to the first layers."""
+    """Check for a gradient that vanishes before it reaches the first layers."""
     flow = case.flow
     if flow is None or flow >= FLOW:
         return None
     return Finding(
         "vanishing gradients",
-        f"before the first step, the first layer's gradient is {flow:.1g} of the last one's: the "
-        "first layers hardly learn",
+        f"before the first step, the first layer's gradient is {flow:.1g} times the last one's: "
+        "the first layers hardly learn",
         'build_model: activation="relu" and kernel_initializer="he_normal", '
         "BatchNormalization between the layers, or fewer layers",
     )
 
 
 def rate(case: Examination) -> Finding | None:
-    """A learning rate that does worse than another, in a trial."""
+    """Check for a learning rate that does worse than another in a short trial."""
     tried = case.trials
     constant = case.constant_loss
-    # to come down to the loss of a constant is no proof that a rate is any good
+    # Reaching the loss of a constant prediction does not make a rate useful.
     useful = SLOW
     if constant is not None and case.loss_at_start > 0:
         useful = max(SLOW, 1 - (1 - NOWHERE) * constant / case.loss_at_start)
     if not tried:
         return None
     (rate, own), *others = tried.items()
-    shown = f"in a trial of some steps on {arrays.length(case.evidence.train.x, 'x')} rows"
+    trial = f"in a trial of a few steps on {arrays.length(case.evidence.train.x, 'x')} rows"
     lower = max(((g, r) for r, g in others if r < rate), default=(-math.inf, rate))
     higher = max(((g, r) for r, g in others if r > rate), default=(-math.inf, rate))
 
-    def fell(gain: float) -> str:
+    def effect(gain: float) -> str:
         if gain == -math.inf:
             return "made the loss NaN or infinite"
-        return f"brought the loss {'down' if gain >= 0 else 'up'} by {100 * abs(gain):.0f}%"
+        return f"{'reduced' if gain >= 0 else 'increased'} the loss by {100 * abs(gain):.0f}%"
 
     if lower[0] >= useful and own < 0.5 * lower[0]:
         return Finding(
             "learning rate is too high",
-            f"{shown} learning_rate={rate:.3g} {fell(own)}, and {lower[1]:.3g} {fell(lower[0])}; "
-            f"{how(case)}",
+            f"{trial} learning_rate={rate:.3g} {effect(own)}, and {lower[1]:.3g} {effect(lower[0])}; "
+            f"{outcome(case)}",
             f"write learning_rate={lower[1]:.1g}",
         )
     fall = case.fall
@@ -294,27 +299,27 @@ def rate(case: Examination) -> Finding | None:
     if slow and higher[0] >= useful and higher[0] > 3 * max(own, 0.0):
         return Finding(
             "learning rate is too low",
-            f"the whole training brought the loss down by {100 * (fall or 0):.1f}%, and {shown} "
-            f"learning_rate={higher[1]:.3g} {fell(higher[0])}",
+            f"the training changed the loss by {-100 * (fall or 0):+.1f}% overall, and {trial} "
+            f"learning_rate={higher[1]:.3g} {effect(higher[0])}",
             f"write learning_rate={higher[1]:.1g}",
         )
     return None
 
 
 def leak(case: Examination) -> Finding | None:
-    """Validation rows that are training rows."""
+    """Check for validation rows that are also training rows."""
     overlap = case.evidence.overlap
     if overlap is None or overlap.found < max(2, LEAK * overlap.checked):
         return None
     share = overlap.found / overlap.checked
     if share < 2 * overlap.repeated and _few_values(case):
-        return None  # rows of few values meet by chance, within the training rows as well
+        return None  # rows with few distinct values coincide by chance, as training rows do
     return Finding(
         "leak between training and validation rows",
-        f"{overlap.found} of {overlap.checked} validation rows are training rows too: their "
-        "scores tell nothing about new rows",
-        "drop repeated rows before they are split (np.unique or DataFrame.drop_duplicates), or "
-        "keep the copies of a row on one side (sklearn.model_selection.GroupShuffleSplit)",
+        f"{overlap.found} of {overlap.checked} validation rows are also training rows: "
+        "validation scores do not show how well the model predicts new rows",
+        "drop duplicates before splitting (np.unique or DataFrame.drop_duplicates), or put all "
+        "copies of a row into the same split (sklearn.model_selection.GroupShuffleSplit)",
     )
 
 
@@ -328,7 +333,7 @@ def _few_values(case: Examination) -> bool:
 
 
 def imbalance(case: Examination) -> Finding | None:
-    """A rare class that is hardly ever predicted."""
+    """Check for a rare class that is hardly ever predicted."""
     if case.evidence.weighted or not all(np.isfinite(r.skill) for r in case.results.values()):
         return None
     for name, counts in case.evidence.counts.items():
@@ -354,9 +359,9 @@ def imbalance(case: Examination) -> Finding | None:
 
 
 def overfitting(case: Examination) -> Finding | None:
-    """A validation loss that rises while the training loss falls."""
+    """Check for a validation loss that rises while the training loss falls."""
     history = case.history
-    if "val_loss" not in history or len(history) < BEGUN:
+    if "val_loss" not in history or len(history) < MIN_EPOCHS:
         return None
     valid, train = history["val_loss"], history["loss"]
     if not all(map(math.isfinite, valid)) or not case.results or not case.valid_results:
@@ -368,8 +373,8 @@ def overfitting(case: Examination) -> Finding | None:
         if known.skill >= GOOD and fresh.skill < NOWHERE:
             return Finding(
                 "overfitting",
-                f"the training rows are predicted with a score of {known.score:.2f}, and the "
-                f"validation rows no better than by a constant ({fresh.score:.2f})",
+                f"the score is {known.score:.2f} on training rows, but no better than that of a "
+                f"constant prediction on validation rows ({fresh.score:.2f})",
                 advice,
             )
     gap = max(case.results[name].score - r.score for name, r in case.valid_results.items())
@@ -385,22 +390,22 @@ def overfitting(case: Examination) -> Finding | None:
 
 
 def constant(case: Examination) -> Finding:
-    """Predictions no better than a constant, for no reason that was found."""
+    """Report predictions that are no better than a constant, if no cause was found."""
     spread = max(r.spread for r in case.results.values())
     same = f"the predictions vary by {spread:.2g} over the rows"
     return Finding(
         "constant prediction",
-        f"{how(case)}; {same}",
-        "look whether the rows of y belong to those of x (both shuffled alike?) and whether x "
-        "tells y at all; then try more epochs and more units",
+        f"{outcome(case)}; {same}",
+        "check that the rows of x and y match (were both shuffled in the same way?) and that y "
+        "depends on x at all; then try more epochs and more units",
     )
 
 
 def not_finite(last: float) -> Finding:
-    """A loss that is not finite, for no reason that was found."""
+    """Report a loss that is not finite, if no cause was found."""
     return Finding(
         "loss is not finite",
-        f"the last loss is {last}, and inputs and rate look right",
+        f"the last loss is {last}, although inputs and learning rate look right",
         "compute_loss, loss or build_model: look for a logarithm, a division or a root of 0; "
-        'callbacks=["nan_guard"] tells the layer',
+        'callbacks=["nan_guard"] finds the layer',
     )

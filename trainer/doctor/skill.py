@@ -1,7 +1,7 @@
-"""How much better than a constant a network's predictions are.
+"""Measures how much better than a constant prediction a network is.
 
-Responsible for one figure that holds for classes, labels and numbers alike. Not for the scores that
-people ask for: those are Keras' metrics and scikit-learn's.
+Responsible for one measure, comparable between classes, labels and numbers. Not for the scores
+that users see: those are the metrics of Keras and scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from trainer.labels import Labels
 
 @dataclass(frozen=True)
 class Result:
-    """How one output predicts some rows.
+    """How well one output predicts some rows.
 
     Attributes:
-        skill: how much better than the best constant it is: 0 as good, 1 perfect, -inf if it is
-            not finite. Of classes the best of accuracy, mean recall and crossentropy tells it, of
-            numbers R squared.
-        score: accuracy, or R squared, which a gap between training and validation is seen by.
-        recalls: the share of each class's or label's rows that is found; NaN without such rows.
-        spread: how much the predictions vary over the rows, in units of the targets' variation.
+        skill: How much better it is than the best constant prediction: 0 is equal, 1 is perfect,
+            -inf is not finite. For classes, the best skill by accuracy, mean recall and
+            crossentropy; for numbers, R squared.
+        score: Accuracy or R squared, to compare training and validation by.
+        recalls: The recall of each class or label; NaN if it has no rows.
+        spread: How much the predictions vary over the rows: for classes, the standard deviation
+            of probabilities; for numbers, relative to that of the targets.
     """
 
     skill: float
@@ -87,19 +88,19 @@ def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:
     with np.errstate(over="ignore"):
         error = np.mean(np.square(wide - given), axis=0)[varies]
         variance = wide.var(axis=0)[varies]
-        # of columns in units of their own and of columns in one unit, whichever is kinder
+        # Averaged per column (columns in different units) or over all (same unit), if better.
         r2 = float(1 - min(np.mean(error / variance), error.sum() / variance.sum()))
         spread = float((given.std(axis=0)[varies] / wide.std(axis=0)[varies]).max())
     return Result(r2, r2, none, spread)
 
 
 def compares_numbers(loss: Any) -> bool:
-    """Whether a loss is one of the usual differences between numbers."""
+    """Return whether a loss is one of the usual regression losses."""
     return _kind(loss) in ("mse", "mae", "huber", "logcosh")
 
 
 def constant_loss(loss: Any, y: np.ndarray) -> float | None:
-    """The loss of the best constant prediction for encoded targets; None for an unusual loss."""
+    """Return the loss of the best constant prediction of encoded y; None for an unknown loss."""
     kind = _kind(loss)
     wide = y.reshape(len(y), -1).astype(np.float64)
     if kind == "scaledsquarederror":

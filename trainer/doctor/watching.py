@@ -1,6 +1,6 @@
-"""What each layer of a model gets and gives for some rows.
+"""Observes the inputs and outputs of each layer of a model for some rows.
 
-Responsible for calling a model once while its layers are watched. Not for what the figures mean
+Responsible for calling a model once with hooks on its layers. Not for interpreting the result
 (`reasons`).
 """
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Seen:
-    """What a layer got and gave for some rows.
+class LayerStats:
+    """Statistics of the inputs and outputs of a layer for some rows.
 
     Attributes:
-        layer: the layer.
-        first: whether it has weights, and the data came to it through no other layer that has.
-        size: the greatest root mean square of a column of its input, or of the whole input where
-            that has more than two axes; NaN if the input is no array of numbers.
-        deviation: the greatest standard deviation in the same way.
-        dead: the share of its units that give 0 for every row, if its activation is a ReLU.
-        width: of its output.
-        gives_output: whether that is an output of the model.
+        layer: The layer.
+        first: Whether it has weights and receives the data through no other layer with weights.
+        size: The largest root mean square of a column of its input, or that of the whole input
+            if it has more than two axes; NaN if the input is not numeric.
+        deviation: The largest standard deviation, in the same way.
+        dead: The share of its units that are 0 for every row, if its activation is a ReLU.
+        width: The number of units of its output.
+        gives_output: Whether its output is an output of the model.
     """
 
     layer: Any
@@ -43,13 +43,14 @@ class Seen:
     gives_output: bool = False
 
 
-def watch(core: keras.Model, x: Any) -> list[Seen]:
-    """Call a model on x, layer by layer."""
+def watch(core: keras.Model, x: Any) -> list[LayerStats]:
+    """Call a model on x and return what was observed of each layer."""
     import keras
 
-    found: list[Seen] = []
+    found: list[LayerStats] = []
     given: list[list[Any]] = []
-    learned: dict[int, Any] = {}  # tensors that came through weights; kept, that ids stay theirs
+    # Tensors computed with weights, by id; holding them prevents ids from being reused.
+    learned: dict[int, Any] = {}
     whole_graph = True
     operations: dict[int, Any] = {}
     for layer in core._flatten_layers(include_self=True):
@@ -62,8 +63,8 @@ def watch(core: keras.Model, x: Any) -> list[Seen]:
     def note(operation: Any, args: Any, result: Any) -> None:
         taken, gives = _tensors_in(args), _tensors_in(result)
         behind = any(id(t) in learned for t in taken)
-        weighs = _weighs(operation)
-        if weighs or behind or isinstance(operation, keras.layers.Embedding):
+        has_weights = _multiplies_by_weights(operation)
+        if has_weights or behind or isinstance(operation, keras.layers.Embedding):
             learned.update({id(t): t for t in gives})
         if not isinstance(operation, keras.layers.Layer) or any(
             s.layer is operation for s in found
@@ -71,15 +72,15 @@ def watch(core: keras.Model, x: Any) -> list[Seen]:
             return
         if isinstance(operation, keras.Model):
             return
-        # where operations between layers go unseen, only the first layer is sure to be first
-        first = weighs and not behind and (whole_graph or not any(s.first for s in found))
+        # If operations between layers are not observed, only the first layer is certain to be.
+        first = has_weights and not behind and (whole_graph or not any(s.first for s in found))
         size, deviation = _sizes(taken[0]) if taken else (math.nan, math.nan)
         dead = _dead(gives[0]) if gives and activation(operation) == "relu" else None
         width = gives[0].shape[-1] if gives and len(gives[0].shape) else None
-        found.append(Seen(operation, first, size, deviation, dead, width))
+        found.append(LayerStats(operation, first, size, deviation, dead, width))
         given.append(gives)
 
-    with _noted(list(operations.values()), note):
+    with _call_hooks(list(operations.values()), note):
         final = {id(t) for t in _tensors_in(core(x, training=False))}
     for seen, gives in zip(found, given, strict=True):
         seen.gives_output = any(id(t) in final for t in gives)
@@ -87,8 +88,8 @@ def watch(core: keras.Model, x: Any) -> list[Seen]:
 
 
 @contextlib.contextmanager
-def _noted(operations: list[Any], note: Any) -> Iterator[None]:
-    """Have each call of these layers and operations noted."""
+def _call_hooks(operations: list[Any], note: Any) -> Iterator[None]:
+    """Call `note` after each call of these layers and operations."""
     watched = [o for o in operations if "call" not in vars(o)]
     for operation in watched:
 
@@ -111,8 +112,8 @@ def _tensors_in(tree: Any) -> list[Any]:
     return [t for t in keras.tree.flatten(tree) if hasattr(t, "shape") and hasattr(t, "dtype")]
 
 
-def _weighs(operation: Any) -> bool:
-    """Whether a layer multiplies its input by weights."""
+def _multiplies_by_weights(operation: Any) -> bool:
+    """Return whether a layer multiplies its input by weights."""
     import keras
 
     kinds = (keras.layers.RNN, keras.layers.Bidirectional)
@@ -120,7 +121,7 @@ def _weighs(operation: Any) -> bool:
 
 
 def activation(layer: Any) -> str:
-    """The name of a layer's activation, such as "relu"; "linear" if it has none."""
+    """Return the name of a layer's activation, such as "relu"; "linear" if it has none."""
     own = getattr(layer, "activation", None)
     name = type(layer).__name__ if own is None else getattr(own, "__name__", type(own).__name__)
     known = {"relu", "softmax", "sigmoid", "tanh", "softplus", "relu6", "hard_sigmoid"}

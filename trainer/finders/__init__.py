@@ -1,6 +1,6 @@
-"""Finders: a learning rate and a batch size to begin with.
+"""Finders: suggest a learning rate and a batch size to start with.
 
-Responsible for nothing but the names; importing this package does not import TensorFlow.
+Only exports the public names; importing this package does not import TensorFlow.
 """
 
 from trainer.finders.batch_size import BatchSizes, find_batch_size

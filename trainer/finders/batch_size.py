@@ -1,7 +1,8 @@
-"""The batch size with which a machine trains fastest.
+"""Finds the batch size with which a machine trains fastest.
 
-Responsible for measuring rows a second and memory, and for what they suggest. Not for how well a
-batch size learns: a larger one makes fewer steps an epoch, and may need a higher rate.
+Responsible for measuring rows per second and memory, and for the suggestion based on them. Not
+for how well a batch size learns: a larger one takes fewer steps per epoch, and may need a higher
+learning rate.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from trainer.base import Trainer
 
 SMALLEST, LARGEST = 8, 8192
-NEAR = 0.95  # of the best speed, which a second measurement may turn round
+NEAR = 0.95  # of the best speed; smaller differences are within measurement noise
 
 
 @dataclass(frozen=True, repr=False)
 class BatchSizes:
-    """What was measured of several batch sizes.
+    """Speed and memory of several batch sizes.
 
     Attributes:
-        suggestion: the smallest batch size that is within 5% of the fastest.
-        frame: one row a batch size: batch_size, rows_per_second (the median of dispatches; NaN
-            where memory was too small) and peak_bytes (of the process; with a GPU, of the GPU).
-        stopped: why no larger ones were tried.
+        suggestion: The smallest batch size within 5% of the highest speed.
+        frame: One row per batch size: batch_size, rows_per_second (median over dispatches; NaN if
+            out of memory) and peak_bytes (of the process; with a GPU, of the GPU).
+        stopped: Why no larger sizes were tested.
     """
 
     suggestion: int
@@ -48,10 +49,10 @@ class BatchSizes:
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw rows a second over batch sizes, with the suggestion marked.
+        """Plot rows per second over batch sizes, with the suggestion marked.
 
         Args:
-            ax: where to draw. None: a new figure.
+            ax: Where to draw; None makes a new figure.
         """
         from trainer.figures import COLOURS, new_figure
 
@@ -70,7 +71,7 @@ class BatchSizes:
         ax.set_xticks(list(sizes), [str(size) for size in sizes])
         ax.set_ylim(0, 1.1 * float(speeds.max()))
         ax.set_xlabel("batch size")
-        ax.set_ylabel("rows a second")
+        ax.set_ylabel("rows per second")
         ax.legend(fontsize="small")
         ax.grid(True, alpha=0.3)
         return ax
@@ -85,27 +86,30 @@ def find_batch_size(
     sizes: Sequence[int] | None = None,
     seconds: float = 1.0,
 ) -> BatchSizes:
-    """Train copies with rising batch sizes, and suggest the one to use.
+    """Train copies with increasing batch sizes, and suggest the one to use.
 
-    The trainer and the random states of all libraries stay as they were; its callbacks,
-    validation_split and run_dir take no part. Nothing else should run on the machine meanwhile.
+    The trainer and the random states of all libraries stay unchanged; its callbacks,
+    validation_split and run_dir are ignored. Nothing else should run on the machine meanwhile.
 
-    On a GPU, a size for which memory is too small ends the test. A CPU's process would be killed:
-    there it ends before a size that, from the growth so far, would take more than is free.
+    On a GPU, the test ends at the first size that runs out of memory. On a CPU, the process would
+    be killed, so the test ends before a size that would need more memory than is free, by
+    extrapolation.
 
     Args:
-        trainer: fitted or not.
-        x, y, sample_weight: as for Trainer.fit, but no stream, which comes in batches already.
-        sizes: the batch sizes, rising. None: the powers of two from 8 to 8192, or to as many rows
-            as there are.
-        seconds: how long to time each, after it has been compiled.
+        trainer: Fitted or not.
+        x: As for Trainer.fit, but not a stream, which already comes in batches.
+        y: As for Trainer.fit.
+        sample_weight: As for Trainer.fit.
+        sizes: The batch sizes, increasing. None: the powers of two from 8 to 8192, up to the
+            number of rows.
+        seconds: How long to time each size after compilation.
 
     Returns:
-        The suggestion, with the speeds and memory behind it.
+        The suggestion, with the speeds and memory that it is based on.
 
     Raises:
-        TypeError, ValueError: bad arguments, or what fit refuses.
-        MemoryError: memory is too small for the first size.
+        TypeError, ValueError: Bad arguments, or data that fit refuses.
+        MemoryError: There is not enough memory for the first size.
     """
     check_trainer("find_batch_size", trainer)
     checks.positive("seconds", seconds)
@@ -120,26 +124,26 @@ def find_batch_size(
     gpu = has_gpu()
     free = _free_bytes()
     table: list[tuple[int, float, float]] = []
-    stopped = "as many as were asked for" if sizes is not None else "the largest that is tried"
+    stopped = "all given sizes" if sizes is not None else "the largest size to test"
     if sizes is None and 2 * chosen[-1] > rows:
-        stopped = f"of {rows:,} rows"
+        stopped = f"with {rows:,} rows"
     for size in chosen:
         if not gpu and len(table) > 1 and _expected(table, size) - table[0][2] > free:
-            stopped = f"memory may be too small for {size}"
+            stopped = f"probably not enough memory for {size}"
             break
         test = SpeedTest(seconds=seconds, batch_size=size)
         try:
             with PeakMemory(gpu=gpu) as peak:
-                # an epoch may have no more than one dispatch
+                # An epoch may consist of a single dispatch, so the number of epochs is no limit.
                 short_fit(trainer, test, x, y, sample_weight, batch_size=size, epochs=10**9)
         except (tf.errors.ResourceExhaustedError, MemoryError) as error:
             if not table:
                 raise MemoryError(
-                    f"batch_size={size}: memory is too small for it; write smaller sizes, such as "
+                    f"batch_size={size}: not enough memory; write smaller sizes, such as "
                     f"sizes=({max(1, size // 4)}, {max(1, size // 2)})"
                 ) from error
             table.append((size, np.nan, np.nan))
-            stopped = f"memory is too small for {size}"
+            stopped = f"not enough memory for {size}"
             break
         table.append((size, float(np.median(test.speeds)), float(peak.bytes)))
     frame = pd.DataFrame(table, columns=["batch_size", "rows_per_second", "peak_bytes"])
@@ -155,8 +159,8 @@ def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
     data = preparation.collect(x, y, weight, batch_size=1, needs_y=owner)
     if not isinstance(data, Rows):
         raise TypeError(
-            f"x is a {type(x).__name__}, which comes in batches already; pass arrays or a "
-            "DataFrame of some of its rows"
+            f"x is a {type(x).__name__}, which already comes in batches; pass some of its rows as "
+            "arrays or a DataFrame"
         )
     return data.n
 
@@ -169,7 +173,9 @@ def _checked_sizes(sizes: Sequence[int] | None, rows: int) -> list[int]:
         raise TypeError(f"sizes={sizes!r}: must be batch sizes, such as sizes=(32, 64, 128)")
     found = [checks.integer("sizes", size, low=1, example=32) for size in sizes]
     if sorted(set(found)) != found:
-        raise ValueError(f"sizes={sizes!r}: must rise; write sizes={tuple(sorted(set(found)))!r}")
+        raise ValueError(
+            f"sizes={sizes!r}: must increase; write sizes={tuple(sorted(set(found)))!r}"
+        )
     if found[-1] > rows:
         raise ValueError(
             f"sizes={sizes!r}: {found[-1]} is more than the {rows} rows of x; leave it out, or "
@@ -179,7 +185,7 @@ def _checked_sizes(sizes: Sequence[int] | None, rows: int) -> list[int]:
 
 
 def _expected(table: list[tuple[int, float, float]], size: int) -> float:
-    """The peak at a larger size, from a straight line through the last two."""
+    """Extrapolate the peak memory to a larger size, linearly from the last two."""
     (a, _, low), (b, _, high) = table[-2:]
     return high + max(0.0, high - low) / (b - a) * (size - b)
 

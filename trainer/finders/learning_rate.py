@@ -1,10 +1,10 @@
-"""The learning-rate range test: which rate to begin with.
+"""The learning-rate range test: suggests a learning rate to start with.
 
-Responsible for the test and for what it suggests. Not for schedules of the rate (the plugin
+Responsible for the test and its suggestion. Not for learning-rate schedules (the plugin
 `learning_rate`).
 
-The test is that of L. N. Smith, "Cyclical learning rates for training neural networks", WACV 2017,
-section 3.3, with a rate that rises exponentially, batch by batch.
+The test is from L. N. Smith, "Cyclical learning rates for training neural networks", WACV 2017,
+section 3.3, but the rate rises exponentially, batch by batch.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from trainer.base import Trainer
 
-SMOOTHING = 0.2  # of the powers of ten of the rate, as a Gaussian's standard deviation
-SHARE = 0.9  # of the fall of the loss, at which the suggestion lies
+SMOOTHING = 0.2  # standard deviation of the Gaussian filter, in powers of ten of the rate
+SHARE = 0.9  # share of the total decrease of the loss that is reached at the suggestion
 EXAMPLE = "find_learning_rate(trainer, x, y, low=1e-6, high=10.0)"
 
 
 @dataclass(frozen=True, repr=False)
 class LearningRates:
-    """What a range test found.
+    """The result of a range test.
 
     Attributes:
-        suggestion: the rate to use.
-        rates: of each batch that was trained, [n].
-        losses: of each batch, [n]; the last may be infinite or NaN.
-        smoothed: the losses without the noise of batches, [n]; NaN where they are not finite.
+        suggestion: The rate to use.
+        rates: The rate of each training batch, [n].
+        losses: The loss of each batch, [n]; the last may be infinite or NaN.
+        smoothed: The smoothed losses, [n]; NaN where they are not finite.
     """
 
     suggestion: float
@@ -50,15 +50,15 @@ class LearningRates:
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the losses over the rates, with the suggestion marked.
+        """Plot the losses over the rates, with the suggestion marked.
 
         Args:
-            ax: where to draw. None: a new figure.
+            ax: Where to draw; None makes a new figure.
         """
         from trainer.figures import COLOURS, new_figure
 
         ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
-        ax.plot(self.rates, self.losses, color=COLOURS[5], linewidth=1, label="loss of the batch")
+        ax.plot(self.rates, self.losses, color=COLOURS[5], linewidth=1, label="batch loss")
         ax.plot(self.rates, self.smoothed, color=COLOURS[0], label="smoothed")
         ax.axvline(
             self.suggestion,
@@ -87,30 +87,33 @@ def find_learning_rate(
     high: float = 10.0,
     steps: int = 200,
 ) -> LearningRates:
-    """Train a copy at rising rates, a batch each, and suggest the rate to use.
+    """Train a copy with a rate that rises batch by batch, and suggest the rate to use.
 
-    The trainer and the random states of all libraries stay as they were; its callbacks,
-    validation_split and run_dir take no part.
+    The trainer and the random states of all libraries stay unchanged; its callbacks,
+    validation_split and run_dir are ignored.
 
     Args:
-        trainer: fitted or not.
-        x, y, sample_weight: as for Trainer.fit. Where there are fewer batches than steps, the data
-            are gone through several times. A shuffled stream with a seed gives its next pass
-            another order than without the test.
-        low, high: the range of rates.
-        steps: batches, and rates, at most: the test ends where the loss diverges.
+        trainer: Fitted or not.
+        x: As for Trainer.fit. If there are fewer batches than steps, the data are used several
+            times. The test changes the order of the next pass of a shuffled stream with a seed.
+        y: As for Trainer.fit.
+        sample_weight: As for Trainer.fit.
+        low: The lowest rate.
+        high: The highest rate.
+        steps: The maximum number of batches and rates; the test ends when the loss diverges.
 
     Returns:
-        The suggestion, with the rates and losses behind it.
+        The suggestion, with the rates and losses that it is based on.
 
     Raises:
-        TypeError, ValueError: bad arguments, what fit refuses, or a loss that falls at no rate.
+        TypeError, ValueError: Bad arguments, data that fit refuses, or a loss that does not
+            decrease at any rate.
     """
     check_trainer("find_learning_rate", trainer)
     low, high = checks.positive("low", low), checks.positive("high", high)
     if high < 10 * low:
         raise ValueError(
-            f"low={low!r}, high={high!r}: high must be ten times low or more; write {EXAMPLE}"
+            f"low={low!r}, high={high!r}: high must be at least ten times low; write {EXAMPLE}"
         )
     checks.integer("steps", steps, low=20, example=200)
     from trainer.finders.probes import RateTest
@@ -124,18 +127,22 @@ def find_learning_rate(
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[float, np.ndarray]:
-    """The rate at which the smoothed loss has made 90% of its fall, and the smoothed losses.
+    """Return the rate at which the smoothed loss has made 90% of its decrease, and the losses.
 
-    Usual rules take the steepest descent, or a tenth of the rate of the lowest loss. Both are noisy
-    (a slope, a flat minimum), and mostly lower than the best rate by a factor of 3 to 30. Where the
-    loss crosses a height is told precisely, and it is still below the rates that do harm.
+    The usual rules take the rate of steepest descent, or a tenth of the rate of the lowest loss.
+    Both are noisy (a slope, a flat minimum), and mostly lower than the best rate by a factor of 3
+    to 30. Where the loss crosses a level can be determined precisely, and is still below harmful
+    rates.
 
     Args:
-        rates: rising, [n].
-        losses: of a batch at each rate, [n].
+        rates: Increasing, [n].
+        losses: The batch loss at each rate, [n].
+
+    Returns:
+        The suggested rate, and the smoothed losses, [n].
 
     Raises:
-        ValueError: the loss falls no further than by chance.
+        ValueError: The loss does not decrease by more than chance.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -147,22 +154,23 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[float, np.ndarray]:
     if n < 10:
         raise ValueError(
             f"find_learning_rate: the loss diverges within the first {n + 1} batches, at rates "
-            f"{tested}; look whether x is scaled, or write a lower rate to begin with, such as "
+            f"{tested}; check that x is scaled, or start with a lower rate, such as "
             f"low={rates[0] / 1e3:.0e}"
         )
     smoothed[:n] = gaussian_filter1d(losses[:n], width, mode="reflect")
     lowest = int(np.argmin(smoothed[:n]))
-    start = float(np.mean(losses[: n // 10]))  # of 10 and more, so 1 at least
+    start = float(np.mean(losses[: n // 10]))  # n >= 10, so at least one loss
     fall = start - smoothed[lowest]
     noise = float(np.std((losses - smoothed)[: n // 2]))
-    # the filter averages so many; 5 deviations, for the lowest of many places is looked at
+    # The filter averages about 2 * sqrt(pi) * width losses. As many as 5 standard deviations,
+    # because this compares the minimum of many.
     by_chance = 5 * noise / np.sqrt(2 * np.sqrt(np.pi) * width)
     if fall <= by_chance:
         raise ValueError(
-            f"find_learning_rate: the loss falls at no rate {tested} by more than chance (from "
-            f"{start:.4g} to {smoothed[lowest]:.4g}); where batches are small and noisy write "
-            f"steps={5 * len(rates)}, otherwise another range, or look with diagnose() whether the "
-            "model can learn these data"
+            f"find_learning_rate: at rates {tested} the loss does not fall by more than chance "
+            f"(from {start:.4g} to {smoothed[lowest]:.4g}); if batches are small and noisy, write "
+            f"steps={5 * len(rates)}; otherwise try another range, or check with diagnose() "
+            "whether the model can learn these data"
         )
     reached = int(np.argmax(smoothed[: lowest + 1] <= start - SHARE * fall))
     return float(rates[reached]), smoothed

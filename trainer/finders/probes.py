@@ -1,7 +1,7 @@
-"""The plugins by which finders look into a short training.
+"""The plugins with which finders measure a short training.
 
-Responsible for raising the rate batch by batch, for the time of dispatches, and for ending such a
-training. Not for what follows from it (`learning_rate`, `batch_size`).
+Responsible for raising the rate batch by batch, timing dispatches, and ending the training. Not
+for the suggestions (`learning_rate`, `batch_size`).
 """
 
 from __future__ import annotations
@@ -15,77 +15,77 @@ import numpy as np
 from trainer import compiling
 from trainer.callbacks.callback import Callback, Session
 
-WORSE = 4.0  # a loss so many times the first ones has diverged
-LAST = 5  # losses that must be so bad
-WARM_UP = 2  # dispatches that trace and fill caches, and are not timed
+WORSE = 4.0  # a loss has diverged if it is this many times the first losses ...
+LAST = 5  # ... in this many consecutive batches
+WARM_UP = 2  # dispatches that are not timed, as they trace and fill caches
 
 
 class RateTest(Callback):
-    """Trains each batch at its rate and notes its loss; ends where the loss has diverged.
+    """Trains each batch at a different rate and records its loss; ends when the loss diverges.
 
     Attributes:
-        rates: one a batch, rising.
+        rates: One per batch, increasing.
     """
 
     rates: Any = None
 
     def configure_optimizer(self, optimizer: Any) -> Any:
-        """The same optimizer with a rate that can be set, in the place of a schedule too."""
+        """Return the same optimizer with a rate that can be set, also instead of a schedule."""
         return compiling.optimizer(optimizer, float(self.rates[0]))
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin with the first rate."""
+        """Start with the first rate."""
         self.losses: list[float] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Set the rate, and let the loss be that of this batch alone."""
+        """Set the rate, and reset the metrics so that the loss is that of this batch alone."""
         core = self.session.network.core
         core.optimizer.learning_rate = float(self.rates[len(self.losses)])
         core.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the loss."""
+        """Record the loss."""
         loss = (logs or {}).get("loss")
         if loss is None:
             raise ValueError(
-                "find_learning_rate: the model's train_step logs no 'loss'; let it return "
-                "{'loss': loss}"
+                "find_learning_rate: the model's train_step does not log 'loss'; return "
+                "{'loss': loss} from it"
             )
         self.losses.append(loss)
         start = np.mean(self.losses[: max(1, len(self.rates) // 20)])
-        # all of the last ones: an odd batch must not end the test
+        # All of the last losses must be bad: a single bad batch must not end the test.
         diverged = not np.isfinite(loss) or min(self.losses[-LAST:]) > WORSE * abs(start)
         if diverged or len(self.losses) == len(self.rates):
             self.model.stop_training = True
 
 
 class SpeedTest(Callback):
-    """Times dispatches until there is enough to tell the speed.
+    """Times dispatches until the speed is known.
 
     Attributes:
-        seconds: how long to time.
-        batch_size: rows a step.
+        seconds: How long to time.
+        batch_size: Rows per step.
     """
 
     seconds: float = 1.0
     batch_size: int = 32
 
     def setup(self, session: Session) -> None:
-        """Note how many steps have whole batches."""
+        """Compute how many steps have full batches."""
         rows = session.feed.rows
-        self._whole = rows // self.batch_size
+        self._full_steps = rows // self.batch_size
         self.speeds: list[float] = []
         self._dispatches, self._done, self._timed = 0, 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """The first dispatch of an epoch begins."""
+        """Start timing the first dispatch of an epoch."""
         self._done, self._since = 0, time.perf_counter()
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """A dispatch has ended, and the next one begins."""
+        """Record the time of a dispatch, and start timing the next one."""
         took = time.perf_counter() - self._since
-        # the last batch of an epoch may be smaller, and is a dispatch of its own
-        if steps <= self._whole:
+        # The last batch of an epoch may be smaller; it is dispatched separately.
+        if steps <= self._full_steps:
             self._dispatches += 1
             if self._dispatches > WARM_UP:
                 self.speeds.append((steps - self._done) * self.batch_size / took)
@@ -96,10 +96,10 @@ class SpeedTest(Callback):
 
 
 class PeakMemory:
-    """The most memory that is used within a `with` block.
+    """Measures the peak memory within a `with` block.
 
     Attributes:
-        bytes: of this process, or of the first GPU where there is one.
+        bytes: The peak of this process, or of the first GPU if there is one.
     """
 
     def __init__(self, *, gpu: bool) -> None:

@@ -1,6 +1,6 @@
-"""Fits that leave no trace: on a clone, with one plugin, all else as it was.
+"""Short fits without side effects, on a clone with a single plugin.
 
-Responsible for what every finder does to a Trainer before it trains.
+Responsible for what all finders have in common: checking and fitting a clone of the Trainer.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from trainer.isolation import globals_kept
 
 
 def check_trainer(name: str, trainer: Any) -> None:
-    """Refuse what is no Trainer.
+    """Check that the argument of the finder `name` is a Trainer.
 
     Raises:
-        TypeError: naming the finder.
+        TypeError: It is not.
     """
     from trainer.base import Trainer
 
@@ -27,18 +27,21 @@ def check_trainer(name: str, trainer: Any) -> None:
 
 
 def short_fit(trainer: Any, plugin: Any, x: Any, y: Any, weight: Any, **fields: Any) -> None:
-    """Fit a clone of a Trainer with one plugin in the place of its callbacks.
+    """Fit a clone of a Trainer with one plugin instead of its callbacks.
 
     Args:
-        trainer: which stays as it is; so do the random states of all libraries.
-        plugin: ends the training by stop_training.
-        x, y, weight: as for Trainer.fit.
-        **fields: to set beside those that keep the fit silent and short.
+        trainer: The Trainer to clone. It stays unchanged, as do the random states of all
+            libraries.
+        plugin: Ends the training by setting stop_training.
+        x: As for Trainer.fit.
+        y: As for Trainer.fit.
+        weight: The sample_weight, as for Trainer.fit.
+        **fields: Fields to set besides those that keep the fit silent and free of side effects.
     """
     from sklearn.base import clone
 
     with globals_kept(), warnings.catch_warnings():
-        # a test ends where the training fails: that is no news
+        # A range test trains until the loss diverges; failure is expected.
         warnings.filterwarnings("ignore", ".*went nowhere", RuntimeWarning)
         copy = clone(trainer)
         copy.set_params(validation_split=0.0, run_dir=None, verbose=0, **fields)

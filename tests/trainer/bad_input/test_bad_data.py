@@ -95,17 +95,17 @@ DATA: dict[str, Row] = {
     "one class": (
         lambda g: g.classifier().fit(g.x, g.y * 0),
         ValueError,
-        ("y holds only one class (0)", "at least two classes"),
+        ("y has only one class (0)", "at least two classes"),
     ),
     "numbers for a classifier": (
         lambda g: g.classifier().fit(g.x, g.r),
         ValueError,
-        ("y holds continuous numbers", "use a Regressor"),
+        ("y contains continuous numbers", "use a Regressor"),
     ),
     "labels for a regressor": (
         lambda g: g.regressor().fit(g.x, np.array(["a", "b", "c"])[g.y]),
         ValueError,
-        ("y holds text such as 'a'", "use a Classifier"),
+        ("y contains text such as 'a'", "use a Classifier"),
     ),
     "text among numeric labels": (
         lambda g: g.classifier().fit(g.x, np.array(["a", 1, 2] * 10, dtype=object)),
@@ -126,17 +126,17 @@ DATA: dict[str, Row] = {
     "text in an array": (
         lambda g: g.classifier().fit(np.array([["a", "b"]] * 30), g.y),
         ValueError,
-        ("x holds text such as 'a'", "DataFrame"),
+        ("x contains text such as 'a'", "DataFrame"),
     ),
     "a column twice": (
         lambda g: g.classifier().fit(pd.concat([g.frame, g.frame], axis=1), g.y),
         ValueError,
-        ("column 'age' stands twice", "rename"),
+        ("column 'age' occurs twice", "rename"),
     ),
     "dates": (
         lambda g: g.classifier().fit(g.frame.assign(age=pd.Timestamp("2020-01-01")), g.y),
         TypeError,
-        ("x['age'] holds dates", "dt.dayofyear"),
+        ("x['age'] contains dates", "dt.dayofyear"),
     ),
     "sparse x": (
         lambda g: g.classifier().fit(scipy.sparse.csr_matrix(g.x), g.y),
@@ -161,7 +161,7 @@ DATA: dict[str, Row] = {
     "objects as x": (
         lambda g: g.classifier().fit(np.array([[object()]] * 30), g.y),
         TypeError,
-        ("x holds objects that are no numbers", "convert"),
+        ("x contains objects that are not numbers", "convert"),
     ),
     "complex x": (
         lambda g: g.classifier().fit(g.x + 1j, g.y),
@@ -181,7 +181,7 @@ DATA: dict[str, Row] = {
     "an endless stream": (
         lambda g: g.classifier().fit(g.stream(g.x, g.y).repeat()),
         ValueError,
-        ("x is a tf.data.Dataset without end", "x.take(steps)"),
+        ("x is an infinite tf.data.Dataset", "x.take(steps)"),
     ),
 }
 

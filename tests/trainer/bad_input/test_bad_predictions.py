@@ -61,7 +61,7 @@ PREDICTIONS: dict[str, Row] = {
     "a frame with text, trained on an array": (
         lambda g: g.on_array.predict(g.frame),
         ValueError,
-        ("x holds text such as 'a'", "pass a pandas DataFrame to fit"),
+        ("x contains text such as 'a'", "pass a pandas DataFrame to fit"),
     ),
     "a column under another name": (
         lambda g: g.on_frame.predict(g.frame.rename(columns={"size": "sise"})),
@@ -106,12 +106,12 @@ PREDICTIONS: dict[str, Row] = {
     "evaluation of labels that training lacks": (
         lambda g: g.on_array.evaluate(g.x, g.y + 1),
         ValueError,
-        ("y holds 3", "training lacks", "0, 1, 2"),
+        ("y contains 3", "training did not have", "0, 1, 2"),
     ),
     "evaluation of a stream with labels that training lacks": (
         lambda g: g.on_array.evaluate(g.stream(g.x, g.y + 1)),
         ValueError,
-        ("y holds a label that training lacks", "after 0 batches", "drop such rows"),
+        ("y has a label that was not in training", "after 0 batches", "drop such rows"),
     ),
 }
 

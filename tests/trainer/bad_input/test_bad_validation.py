@@ -22,12 +22,12 @@ VALIDATION: dict[str, Row] = {
     "labels that training lacks": (
         lambda g: g.classifier().fit(g.x, g.y, validation_data=(g.x, g.y + 1)),
         ValueError,
-        ("validation_data: y holds 3", "training lacks", "0, 1, 2", "Drop those rows"),
+        ("validation_data: y contains 3", "training did not have", "0, 1, 2", "Drop those rows"),
     ),
     "labels that training lacks in a stream": (
         lambda g: g.classifier().fit(g.stream(g.x, g.y), validation_data=g.stream(g.x, g.y + 1)),
         ValueError,
-        ("validation_data: y holds 3", "training lacks", "0, 1, 2"),
+        ("validation_data: y contains 3", "training did not have", "0, 1, 2"),
     ),
     "columns that training lacks": (
         lambda g: g.classifier().fit(g.x, g.y, validation_data=(g.x[:, :3], g.y)),
@@ -91,12 +91,12 @@ VALIDATION: dict[str, Row] = {
     "fewer held-out rows than classes": (
         lambda g: g.classifier(validation_split=0.01).fit(g.x, g.y),
         ValueError,
-        ("validation_split=0.01", "1 of 30 rows", "3 classes", "a larger share"),
+        ("validation_split=0.01", "1 of 30 rows", "classes (3)", "another fraction"),
     ),
     "no row left to train on": (
         lambda g: g.classifier(validation_split=0.99).fit(g.x, g.y),
         ValueError,
-        ("validation_split=0.99", "no row of 30", "pass validation_data"),
+        ("validation_split=0.99", "none of 30 rows", "pass validation_data"),
     ),
     "a class only among the held-out rows": (
         lambda g: g.classifier(validation_split=0.4, shuffle=False).fit(g.x, np.sort(g.y)),

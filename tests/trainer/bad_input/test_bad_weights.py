@@ -60,7 +60,7 @@ WEIGHTS: dict[str, Row] = {
     "class_weight of an unknown label": (
         lambda g: g.classifier(class_weight={7: 1.0}).fit(g.x, g.y),
         ValueError,
-        ("class_weight={7: 1.0}", "7 is no class of y", "[0, 1, 2]"),
+        ("class_weight={7: 1.0}", "7 is not a class of y", "[0, 1, 2]"),
     ),
     "class_weight below 0": (
         lambda g: g.classifier(class_weight={1: -1.0}).fit(g.x, g.y),

@@ -13,10 +13,14 @@ from trainer.datasets import loading
     [
         ({"name_or_path": "mnst"}, ValueError, r"did you mean 'mnist'\?"),
         ({"name_or_path": "Fashion-MNIST"}, ValueError, r"did you mean 'fashion_mnist'\?"),
-        ({"name_or_path": "qqq"}, ValueError, "must lead to .csv .*; choose one of 'boston"),
+        ({"name_or_path": "qqq"}, ValueError, "a path must be .csv .*; choose one of 'boston"),
         ({"name_or_path": ""}, ValueError, "no data set has this name"),
         ({"name_or_path": 3}, TypeError, "name_or_path=3: must be"),
-        ({"name_or_path": "no/file.csv"}, FileNotFoundError, "; nor is there a folder 'no'"),
+        (
+            {"name_or_path": "no/file.csv"},
+            FileNotFoundError,
+            "; the folder 'no' does not exist either",
+        ),
         ({"name_or_path": "iris", "target": "y"}, ValueError, "target='y': only for files"),
         ({"name_or_path": "iris", "target": 3}, TypeError, "target=3: must be the name"),
         ({"name_or_path": "iris", "seed": -1}, ValueError, "seed=-1: must be an integer from 0"),
@@ -33,7 +37,7 @@ def test_a_wrong_argument_is_explained(arguments, error, message):
 def test_an_unknown_kind_of_file_is_answered_with_the_known_kinds(tmp_path):
     path = tmp_path / "data.xlsx"
     path.write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"can't read this kind of file; give \.csv or \.csv\.gz"):
+    with pytest.raises(ValueError, match=r"cannot read this kind of file; pass \.csv or \.csv\.gz"):
         datasets.load(path)
 
 
@@ -41,7 +45,7 @@ def test_a_name_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "iris").mkdir()
     assert datasets.load("iris").source.startswith("R. A. Fisher")
-    with pytest.raises(ValueError, match="iris holds 0 folders"):
+    with pytest.raises(ValueError, match="iris contains 0 folders"):
         datasets.load("./iris")
 
 

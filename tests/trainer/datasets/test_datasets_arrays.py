@@ -102,7 +102,7 @@ FIVE = np.arange(5)
 @pytest.mark.parametrize(
     ("arrays", "target", "message"),
     [
-        ({"a": FIVE, "b": FIVE}, None, "target=None: data.npz holds the arrays a, b; call them"),
+        ({"a": FIVE, "b": FIVE}, None, "target=None: data.npz contains the arrays a, b; call them"),
         ({"x": FIVE, "label": FIVE}, "labels", r"has no such array; did you mean 'label'\?"),
         ({"x": FIVE, "b": FIVE}, "qqq", "has no such array; choose one of 'b', 'x'$"),
         ({"a": FIVE, "b": FIVE, "c": FIVE}, "c", "which array of data.npz is x"),
@@ -110,7 +110,7 @@ FIVE = np.arange(5)
         ({"x": FIVE[:0], "y": FIVE[:0]}, None, "has no rows"),
         ({"x": FIVE[:4], "y": FIVE[:4]}, None, "4 rows are too few to split"),
         ({"x": np.array(3), "y": FIVE}, None, "x: is a single value"),
-        ({"x": FIVE.astype(str), "y": FIVE}, None, "x must be numbers or booleans"),
+        ({"x": FIVE.astype(str), "y": FIVE}, None, "x must be numeric or boolean"),
         ({"x": FIVE, "y": FIVE * 1j}, None, "targets must be numbers, strings or booleans"),
         ({"x": FIVE, "y": np.full(5, np.nan)}, None, "5 values that are NaN or infinite"),
         (
@@ -161,9 +161,9 @@ def test_npy_files_are_read_as_a_pair(tmp_path):
 def test_unusable_npy_files_are_explained(tmp_path):
     x, y = tmp_path / "x.npy", tmp_path / "y.npy"
     np.save(x, np.zeros((9, 2)))
-    with pytest.raises(ValueError, match=r"target=None: x.npy can hold x only.*target='y.npy'"):
+    with pytest.raises(ValueError, match=r"target=None: x.npy contains only x.*target='y.npy'"):
         datasets.load(x)
-    with pytest.raises(FileNotFoundError, match=r"target='.*y.npy': there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"target='.*y.npy': no such file"):
         datasets.load(x, target=y)
     y.write_bytes(b"not an array")
     with pytest.raises(datasets.DataFileError, match=r"y\.npy is incomplete or not an \.npy file"):

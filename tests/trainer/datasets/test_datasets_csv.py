@@ -39,7 +39,7 @@ def test_a_csv_keeps_its_columns_and_missing_values(table):
     prices = pd.concat([part.y for part in (dataset.train, dataset.valid, dataset.test)])
     pd.testing.assert_series_equal(prices.sort_index(), as_read["price"])
     assert rows_of(dataset) == [60, 20, 20]
-    assert "35 values missing" in dataset.description
+    assert "35 missing values" in dataset.description
     assert (dataset.name, dataset.source) == ("houses.csv", str(table))
 
 
@@ -75,16 +75,16 @@ def test_a_rare_class_is_named_where_rows_are_not_stratified(tmp_path):
     path = tmp_path / "rare.csv"
     pd.DataFrame({"a": range(30), "label": labels}).to_csv(path, index=False)
     description = datasets.load(path, target="label").description
-    assert "not stratified, because class 'rare' has only 3" in description
+    assert "without stratification, because class 'rare' has only 3" in description
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (None, "to predict; its columns are size, town, price, sold, kind$"),
+        (None, "to predict; write one of size, town, price, sold, kind$"),
         ("prize", r"target='prize': houses.csv has no such column; did you mean 'price'"),
         ("q", "no such column; choose one of 'kind', 'price', 'size', 'sold', 'town'$"),
-        ("town", r"target='town': 25 of 100 rows have no value .*\(rows 2, 6, 10, 14, 18,"),
+        ("town", r"target='town': 25 of 100 rows have no value .*\(first rows: 2, 6, 10, 14, 18,"),
     ],
 )
 def test_a_wrong_csv_target_is_explained(target, message, table):
@@ -99,8 +99,8 @@ def test_a_wrong_csv_target_is_explained(target, message, table):
         (b"a,b\n1,2\n1,2,3,4\n", datasets.DataFileError, "is incomplete or not a CSV file"),
         (b"a,b\n\xff\xfe,1\n", datasets.DataFileError, "is incomplete or not a CSV file"),
         (b"a,b\n", ValueError, "has no rows"),
-        (b"b\n1\n2\n", ValueError, "no other column than the target 'b'"),
-        (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: give at least 5"),
+        (b"b\n1\n2\n", ValueError, "no column other than the target 'b'"),
+        (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: at least 5 are needed"),
         (b"a,b\n" + b"1,inf\n" * 6, ValueError, "6 values that are NaN or infinite"),
     ],
 )

@@ -51,7 +51,7 @@ def test_other_files_in_a_folder_are_counted_and_hidden_ones_ignored(folder):
     (folder / "cat" / "notes.txt").write_text("not an image")
     (folder / "readme.md").write_text("not a class")
     (folder / ".cache").mkdir()
-    assert "2 other entries of these folders were left out" in datasets.load(folder).description
+    assert "2 other entries of these folders were ignored" in datasets.load(folder).description
 
 
 def test_two_sizes_of_images_are_named(folder):
@@ -89,13 +89,13 @@ def test_a_broken_image_is_named(folder):
 
 
 def test_a_folder_without_classes_is_explained(folder):
-    with pytest.raises(ValueError, match=r"cat holds 0 folders.*at least two classes"):
+    with pytest.raises(ValueError, match=r"cat contains 0 folders.*at least two classes"):
         datasets.load(folder / "cat")
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no image .*each folder in .*animals"):
+    with pytest.raises(ValueError, match=r"empty contains no image .*each folder in .*animals"):
         datasets.load(folder)
 
 
 def test_a_target_for_a_folder_is_refused(folder):
-    with pytest.raises(ValueError, match="names its classes itself"):
+    with pytest.raises(ValueError, match="the classes are the subfolders"):
         datasets.load(folder, target="cat")

@@ -67,9 +67,9 @@ def test_unusable_idx_files_are_explained(idx_pair, idx_writer):
     images, labels, _, y = idx_pair
     with pytest.raises(ValueError, match="1-dimensional values, not images"):
         datasets.load(labels, target=labels)
-    with pytest.raises(ValueError, match="labels have one dimension"):
+    with pytest.raises(ValueError, match="labels must be 1-D"):
         datasets.load(images, target=images)
-    with pytest.raises(ValueError, match="no labels file can be guessed"):
+    with pytest.raises(ValueError, match="cannot guess the labels file"):
         datasets.load(labels)
     idx_writer(labels, y[:-1])
     with pytest.raises(ValueError, match=r"has 40 rows and .* has 39"):

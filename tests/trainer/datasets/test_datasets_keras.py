@@ -179,7 +179,7 @@ def test_an_impossible_download_says_which_file_to_put_where(
         datasets.load(name)
     message = str(caught.value)
     assert message.startswith(f"{name}: could not download {', '.join(expected)} (")
-    assert f"into the folder {folder};" in message
+    assert f"put it into {folder} under" in message
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     getattr(published, name)()
     monkeypatch.undo()

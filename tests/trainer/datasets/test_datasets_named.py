@@ -255,7 +255,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(published, tmp_path
     members = {f"cifar-100-python/{name}": batch for name in ("train", "test")}
     published.write_tar("cifar-100-python.tar.gz", members)
     for name in ("imdb", "cifar100"):
-        with pytest.raises(datasets.DataFileError, match=r"asks for \w+\.mkdir"):
+        with pytest.raises(datasets.DataFileError, match=r"refers to \w+\.mkdir"):
             datasets.load(name)
     assert not marker.exists()
     pickle.loads(batch)  # the same bytes do run in an ordinary unpickler

@@ -169,7 +169,7 @@ def test_a_diagnosis_prints_each_finding_with_its_change():
     found = Diagnosis((Finding("a", "b", "c"), Finding("d", "e", "f")), "of 3 of 4 rows")
     assert str(found) == "1. a: b\n  change: c\n2. d: e\n  change: f\n(of 3 of 4 rows)"
     assert [f.name for f in found] == ["a", "d"] and len(found) == 2
-    assert str(Diagnosis()) == "nothing wrong was found" and not Diagnosis()
+    assert str(Diagnosis()) == "no problem was found" and not Diagnosis()
 
 
 def test_the_suggested_rate_heals_a_training():

@@ -20,10 +20,10 @@ def kept_of(x, y, valid=None):
 def test_evidence_is_bounded_in_rows_and_bytes():
     generator = np.random.default_rng(0)
     many = kept_of(generator.normal(size=(6_000, 4)).astype("float32"), np.arange(6_000) % 3)
-    assert len(many.train.x) <= evidence.MOST_ROWS and many.train.rows == 6_000
+    assert len(many.train.x) <= evidence.MAX_ROWS and many.train.rows == 6_000
     assert many.counts[""].tolist() == [2_000, 2_000, 2_000]
     wide = kept_of(np.zeros((200, 64, 64, 3), "float32"), np.arange(200) % 2)
-    assert wide.train.x.nbytes <= evidence.MOST_BYTES
+    assert wide.train.x.nbytes <= evidence.MAX_BYTES
     assert len(wide.train.x) == len(wide.train.y) < 200
 
 
