@@ -89,7 +89,7 @@ class Benchmark:
         sides: in the order of their turns.
         comparisons: the lines of the table.
         fresh: whether each round has its own process, whose first round then counts.
-        most_rounds: maximum number of rounds; more would not tell anything new.
+        most_rounds: maximum number of rounds; more would add no information.
     """
 
     name: str

@@ -62,7 +62,7 @@ else:
     axes = model.plot_confusion_matrix(x, y, class_names=data.class_names)
     axes.figure.savefig(file("confusion_matrix.png"))
     if x.ndim > 2:
-        # Wrong predictions first: they say most. A stable sort keeps the others in order.
+        # Wrong predictions first, as they tell the most; a stable sort keeps the others in order.
         order = np.argsort(model.predict(x) == y, kind="stable")
         axes = model.plot_images(x[order], y[order], class_names=data.class_names)
         axes[0, 0].figure.savefig(file("images.png"))

@@ -23,7 +23,7 @@ from search.best import BestEstimator
 from search.callbacks import SearchCallback
 from search.coordinator import Coordinator
 from search.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
-from search.evaluation import Evaluation, Rehearsal
+from search.evaluation import DryRun, Evaluation
 from search.executors import Executor, Failure
 from search.pictures import Pictures
 from search.proposers import Proposer
@@ -108,12 +108,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             folder.describe(self._description(space, points, wanted, data, cuts))
             with self._executor(folder, whole, cuts, wanted) as executor:
                 if folder.store.empty:
-                    self._rehearse(executor, space, folder.seed, alone=validation_data is None)
-                self._forget()
+                    self._dry_run(executor, space, folder.seed, alone=validation_data is None)
+                self._delete_results()
                 self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
                 self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
                 self._run(folder, proposer, executor, space, fits)
-        self._choose()
+        self._choose_best()
         if self.refit:
             self._refit(data)
         return self
@@ -195,12 +195,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Iterator[Executor]:
         try:
-            with contextlib.closing(self._made_executor(folder, data, cuts, wanted)) as executor:
+            with contextlib.closing(self._make_executor(folder, data, cuts, wanted)) as executor:
                 yield executor
         finally:
             folder.remove_data()
 
-    def _made_executor(
+    def _make_executor(
         self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Executor:
         # save states where trials resume from others, and where a kill could cost long ones
@@ -231,7 +231,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             memory=self.trial_memory,
         )
 
-    def _rehearse(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
+    def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check with a few values that an estimator can be fitted and scored, and refitted.
 
         The refit is checked separately (`alone`) if trials have validation data and the refit has
@@ -244,7 +244,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         reasons = []
         for params in ({}, drawn):
             try:
-                executor.submit(Rehearsal(params, alone)).result()
+                executor.submit(DryRun(params, alone)).result()
             except Failure as failure:
                 reasons.append(failure)
             else:
@@ -310,12 +310,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         before = 0 if parent is None else parent.epochs or 0
         return int(trial.epochs or own) - before
 
-    def _forget(self) -> None:
+    def _delete_results(self) -> None:
         """Delete results of an earlier fit: with refit=False nothing would replace them."""
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)
 
-    def _choose(self) -> None:
+    def _choose_best(self) -> None:
         ended = [t for t in self._trials if t.state in ("completed", "failed")]
         best = self._best
         if best is None or best.score is None:

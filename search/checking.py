@@ -58,7 +58,7 @@ def arguments(search: Arguments) -> None:
         raise TypeError(f"estimator={name}: must be an estimator with get_params; {instead}")
     if not hasattr(estimator, "fit"):
         raise TypeError(f"estimator={estimator!r}: has no method fit; write Classifier()")
-    _of_execution(search)
+    _check_execution(search)
     if search.directory is not None and (
         not isinstance(search.directory, (str, os.PathLike)) or not str(search.directory)
     ):
@@ -75,12 +75,12 @@ def arguments(search: Arguments) -> None:
     if search.max_seconds is not None:
         positive("max_seconds", search.max_seconds)
     integer("executions_per_trial", search.executions_per_trial, low=1, example=2)
-    _of_trainer(search)
+    _check_trainer(search)
     _callbacks(search.callbacks)
     one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))
 
 
-def _of_execution(search: Arguments) -> None:
+def _check_execution(search: Arguments) -> None:
     if not callable(search.executor):
         one_of("executor", search.executor, EXECUTORS)
     workers(search.workers)
@@ -102,7 +102,7 @@ def _of_execution(search: Arguments) -> None:
                 )
 
 
-def _of_trainer(search: Arguments) -> None:
+def _check_trainer(search: Arguments) -> None:
     prefix, trainer = trainer_in(search.estimator)
     if search.max_epochs is not None:
         integer("max_epochs", search.max_epochs, low=1, example=1_000)
@@ -171,7 +171,7 @@ def data(
     if groups is not None and search.cv is None:
         raise ValueError("groups: only used by a splitter; write cv=GroupKFold(5), for example")
     if is_stream(x) or is_stream(validation_data):
-        _of_streams(search, measure, x, validation_data)
+        _check_streams(search, measure, x, validation_data)
     if groups is not None:
         _check_lengths(x, "", groups=groups)
     if x is None:
@@ -185,14 +185,14 @@ def data(
     if trainer is None or trainer is not search.estimator:
         _check_lengths(x, "", y=y, sample_weight=weight)
         if validation_data is not None:
-            _of_validation(validation_data)
+            _check_validation(validation_data)
         return
     owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
     preparation.collect(x, y, weight, batch_size=trainer.batch_size, needs_y=owner)
     preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
 
 
-def _of_streams(search: Arguments, measure: Measure, x: Any, validation_data: Any) -> None:
+def _check_streams(search: Arguments, measure: Measure, x: Any, validation_data: Any) -> None:
     name, value = ("x", x) if is_stream(x) else ("validation_data", validation_data)
     what = f"{name}={type(value).__name__}"
     if not isinstance(search.estimator, Trainer):
@@ -218,7 +218,7 @@ def _of_streams(search: Arguments, measure: Measure, x: Any, validation_data: An
         )
 
 
-def _of_validation(value: Any) -> None:
+def _check_validation(value: Any) -> None:
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError(
             f"validation_data={type(value).__name__}: must be (x, y) or (x, y, sample_weight); "
@@ -260,7 +260,7 @@ def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
     prefix, trainer = trainer_in(search.estimator)
     if search.max_epochs is None or rungs or f"{prefix}epochs" in space.domains:
         return
-    assert trainer is not None  # checked by _of_trainer
+    assert trainer is not None  # checked by _check_trainer
     needed = fits * trainer.epochs
     if needed > search.max_epochs:
         raise ValueError(

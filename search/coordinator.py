@@ -32,8 +32,8 @@ from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
 from search.store import Store, Trial
 from search.trial import Job, Result
 
-SECONDS_BETWEEN_LOOKS = 0.1  # between checks of which trials have started
-LOOKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
+SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
+CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
 def trial_seed(study: int, trial: int) -> int:
@@ -101,7 +101,7 @@ class Coordinator:
         self._callbacks = callbacks
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], Trial] = {}
-        self._begun: set[int] = set()
+        self._started_trials: set[int] = set()
         self._died: dict[int, int] = {}  # by trial: how often its process died
         self._trials = store.trials()
         self._best: Trial | None = None
@@ -162,7 +162,7 @@ class Coordinator:
         left = [t for t in self._trials if t.state in ("waiting", "running")]
         finished = False
         held_up = False  # no trial can be asked for until one ends
-        looks = 0
+        idle_checks = 0
         while True:
             self._stopped = self._stopped or self.seconds >= (self.max_seconds or math.inf)
             if self._stopped:
@@ -184,15 +184,15 @@ class Coordinator:
             if not self._submitted:
                 self.finished = finished and not left
                 return
-            done, _ = wait(self._submitted, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            self._look_who_began()
+            done, _ = wait(self._submitted, SECONDS_BETWEEN_CHECKS, FIRST_COMPLETED)
+            self._mark_started()
             for future in sorted(done, key=lambda f: self._submitted[f].id):
                 self._end(self._submitted.pop(future), future)
                 held_up = False
-            looks = 0 if done else looks + 1
-            if looks == LOOKS_BETWEEN_WAITS:
-                looks = 0
-                self._tell_callbacks("on_wait")
+            idle_checks = 0 if done else idle_checks + 1
+            if idle_checks == CHECKS_BETWEEN_WAITS:
+                idle_checks = 0
+                self._notify_callbacks("on_wait")
 
     @property
     def _full(self) -> bool:
@@ -261,20 +261,20 @@ class Coordinator:
             self._begin(trial)  # there is a worker for it
         self._submitted[self._executor.submit(job)] = trial
 
-    def _look_who_began(self) -> None:
+    def _mark_started(self) -> None:
         for future, trial in self._submitted.items():
-            if trial.id not in self._begun and (future.running() or _ended(future)):
+            if trial.id not in self._started_trials and (future.running() or _ended(future)):
                 self._begin(trial)
 
     def _begin(self, trial: Trial) -> None:
-        self._begun.add(trial.id)
+        self._started_trials.add(trial.id)
         trial.state, trial.started = "running", time.time()
         trial.attempts += 1
         self._store.start(trial.id)
-        self._tell_callbacks("on_trial_begin", trial)
+        self._notify_callbacks("on_trial_begin", trial)
 
     def _end(self, trial: Trial, future: Future[Any]) -> None:
-        self._begun.discard(trial.id)
+        self._started_trials.discard(trial.id)
         try:
             result: Result = future.result()
         except Withdrawn:
@@ -301,7 +301,7 @@ class Coordinator:
         self._store.settle()
         self._epochs += self._store.epochs_trained(trial.id)
         self._compare(trial)
-        self._tell_callbacks("on_trial_end", trial)
+        self._notify_callbacks("on_trial_end", trial)
 
     def _compare(self, trial: Trial) -> None:
         if trial.state != "completed" or trial.score is None:
@@ -319,7 +319,7 @@ class Coordinator:
             if not future.running():
                 future.cancel()
 
-    def _tell_callbacks(self, event: str, *arguments: Any) -> None:
+    def _notify_callbacks(self, event: str, *arguments: Any) -> None:
         for callback in self._callbacks:
             getattr(callback, event)(self, *arguments)
 

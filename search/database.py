@@ -30,7 +30,7 @@ from trainer.utils.files import write_whole
 
 FORMAT = 2
 NAME = "study.sqlite"
-ASIDE = tuple(f"{NAME}-{end}" for end in ("wal", "shm", "journal"))  # written by SQLite
+SIDE_FILES = tuple(f"{NAME}-{end}" for end in ("wal", "shm", "journal"))  # written by SQLite
 APPLICATION = 0x4B545354  # in the header of the file, from format 2 on
 # SQLite's messages quote the file, and cannot be decoded if that part is damaged
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
@@ -219,7 +219,7 @@ class Database:
         else:
             found = examine(path)
         self._file = _identity(path)
-        with self._clear():
+        with self._explain_errors():
             self._database = sqlite3.connect(path, isolation_level=None, timeout=SECONDS_UNTIL_FREE)
         try:
             self._run("pragma journal_mode = wal")
@@ -240,7 +240,7 @@ class Database:
 
     def select(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that a query selects."""
-        with self._clear():
+        with self._explain_errors():
             return self._database.execute(statement, values).fetchall()
 
     def put(self, table: str, values: Sequence[Any]) -> None:
@@ -271,12 +271,12 @@ class Database:
         if self._database.in_transaction:
             yield  # part of the outer one
             return
-        self._look()
+        self._check_file()
         before = {table: list(sums) for table, sums in self._sums.items()}
         self._run(f"pragma synchronous = {'full' if durable else 'normal'}")
         self._run("begin immediate")
         try:
-            self._look_who_holds()
+            self._check_holder()
             yield
             self.put("study", ("sums", json.dumps(self._sums)))
             self._run("commit")
@@ -296,7 +296,7 @@ class Database:
         self._run("pragma busy_timeout = 0")  # do not wait for a reader: do it next time
         try:
             ((busy, _, _),) = self.select("pragma wal_checkpoint(truncate)")
-            log = self.path.with_name(ASIDE[0])
+            log = self.path.with_name(SIDE_FILES[0])
             if busy and log.exists():
                 _sync(log)
         finally:
@@ -306,8 +306,8 @@ class Database:
     def held(self) -> bool:
         """Whether the file is still there, and no other search has taken it over."""
         try:
-            self._look()
-            self._look_who_holds()
+            self._check_file()
+            self._check_holder()
         except (Taken, OSError):
             return False
         return True
@@ -319,7 +319,7 @@ class Database:
     # ---- its parts ---------------------------------------------------------------------------
 
     def _create(self) -> None:
-        left = [n for n in ASIDE if os.path.lexists(p := self.path.with_name(n)) and _size(p)]
+        left = [n for n in SIDE_FILES if os.path.lexists(p := self.path.with_name(n)) and _size(p)]
         if left:
             raise ValueError(
                 f"{_where(self.path)} is missing, and {' and '.join(left)} beside it may hold its "
@@ -365,17 +365,17 @@ class Database:
         ((text,),) = self.select("select value from study where name = 'sums'")
         self._sums = json.loads(text)
 
-    def _look(self) -> None:
+    def _check_file(self) -> None:
         if _identity(self.path) != self._file:
             raise OSError(
                 errno.ENOENT,
                 f"{_where(self.path)} was removed or replaced while the search was running, so "
-                "nothing more can be saved; results_ holds what was known. Put it back, or write "
-                "another directory",
+                "nothing more can be saved; results_ holds the trials so far. Put it back, or "
+                "write another directory",
             )
         self._check()
 
-    def _look_who_holds(self) -> None:
+    def _check_holder(self) -> None:
         if self._holder is None:
             return
         found = self.select("select value from study where name = 'holder'")
@@ -383,11 +383,11 @@ class Database:
             raise Taken(self.path.parent, "another search has opened the study in the meantime")
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
-        with self._clear():
+        with self._explain_errors():
             self._database.execute(statement, values)
 
     @contextmanager
-    def _clear(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.ProgrammingError:
@@ -417,7 +417,7 @@ def examine(path: Path) -> int | None:
         OSError: it cannot be read.
     """
     head = _head(path)
-    log, _, journal = (_size(path.with_name(name)) for name in ASIDE)
+    log, _, journal = (_size(path.with_name(name)) for name in SIDE_FILES)
     # without a log, open it as immutable: then SQLite creates no files beside it. A journal, left
     # by a killed write on a file system without a log, must be rolled back before reading.
     mode = "rw" if journal else "ro" if log else "ro&immutable=1"
@@ -484,7 +484,7 @@ def _examine(database: sqlite3.Connection, path: Path, head: bytes) -> int | Non
     ]
     trials = _damaged(rows, version, wrong)
     if wrong or trials:
-        raise ValueError(_account(path, rows, wrong, trials))
+        raise ValueError(_damage_report(path, rows, wrong, trials))
     return version
 
 
@@ -567,7 +567,7 @@ def _damaged(
     return trials
 
 
-def _account(
+def _damage_report(
     path: Path,
     rows: dict[str, list[tuple[Any, ...]]],
     wrong: list[str],
@@ -672,7 +672,7 @@ def _sync(log: Path) -> None:
         raise OSError(
             error.errno,
             f"directory={str(log.parent)!r}: {log.name} could not be written ({error.strerror}); "
-            "see to it that the disk works, and the same call resumes",
+            "check the disk; then the same call resumes",
         ) from error
 
 
@@ -688,8 +688,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{_where(path)} cannot be reached ({error.strerror}); see to it that you may read the "
-            "folder, and the same call resumes",
+            f"{_where(path)} cannot be reached ({error.strerror}); make sure that you may read the "
+            "folder; then the same call resumes",
         ) from error
     return found.st_dev, found.st_ino
 

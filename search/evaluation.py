@@ -27,12 +27,12 @@ from trainer.runs import directory
 from trainer.runs.lock import Hold, InUse
 from trainer.utils.checks import near_names
 
-REHEARSED_ROWS = 64  # plus two of each class
+DRY_RUN_ROWS = 64  # plus two of each class
 SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """A fit on a few rows before the first trial, to check that it works.
 
     If it fails with so few rows, it is done with all.
@@ -81,11 +81,11 @@ class Evaluation:
             import keras  # noqa: F401 (so that the first trial finds it loaded)
         self._load()
 
-    def __call__(self, job: Job | Rehearsal) -> Result | None:
-        """Run a trial, or rehearse one."""
+    def __call__(self, job: Job | DryRun) -> Result | None:
+        """Run a trial or a dry run."""
         self._load()
-        if isinstance(job, Rehearsal):
-            self._rehearse(job)
+        if isinstance(job, DryRun):
+            self._dry_run(job)
             return None
         folds = [
             self._fit_and_score(job, fold, execution)
@@ -189,25 +189,25 @@ class Evaluation:
             metrics |= {f"test_{name}": value for name, value in found.items()}
         return found[self._measure.key], metrics
 
-    def _rehearse(self, job: Rehearsal) -> None:
+    def _dry_run(self, job: DryRun) -> None:
         data = self._load()
         train, test = self._parts(data, 0)
         few, few_test = train, test
         if not is_stream(train.x):
             few = replace(train.take(_few(train)), validation=train.validation)
-        if test is not None and test.n > REHEARSED_ROWS:
-            few_test = test.take(np.arange(REHEARSED_ROWS))
+        if test is not None and test.n > DRY_RUN_ROWS:
+            few_test = test.take(np.arange(DRY_RUN_ROWS))
         try:
-            trained = self._rehearse_on(job, few, few_test)
+            trained = self._dry_run_on(job, few, few_test)
         except Exception:
             if few_test is test and (is_stream(train.x) or few.n == train.n):
                 raise
             # more neighbours than rows, say, or fewer rows of a class than the estimator's folds
-            trained = self._rehearse_on(job, train, test)
+            trained = self._dry_run_on(job, train, test)
         if self._measure.log:
             self._score(*trained)
 
-    def _rehearse_on(self, job: Rehearsal, train: Data, test: Data | None) -> tuple[Any, ...]:
+    def _dry_run_on(self, job: DryRun, train: Data, test: Data | None) -> tuple[Any, ...]:
         alone = [replace(train, validation=None)] if job.refit else []
         for part in (*alone, train):
             estimator = fresh(self._estimator, job.params, 0)
@@ -285,7 +285,7 @@ def _seed(trial: int, execution: int) -> int:
 
 def _few(data: Data) -> np.ndarray:
     """Pick the first rows, and two of each class if y are labels of one output."""
-    first = np.arange(min(data.n, REHEARSED_ROWS))
+    first = np.arange(min(data.n, DRY_RUN_ROWS))
     if data.y is None or isinstance(data.y, (Mapping, tuple)):
         return first
     y = np.asarray(data.y)

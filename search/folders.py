@@ -29,7 +29,7 @@ LARGEST = 2**20  # maximum bytes read of a mark or a config.json
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _RUN = re.compile(r"[0-9]+-[0-9]+")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_OF_A_RUN = {"format", "class", "fields", "run"}  # keys in a run's config.json
+_RUN_KEYS = {"format", "class", "fields", "run"}  # keys in a run's config.json
 
 
 class TrialFolders:
@@ -55,7 +55,7 @@ class TrialFolders:
         """Return the folder of a trial, created if it does not exist.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         found = self.find(trial)
         if found is not None:
@@ -76,7 +76,7 @@ class TrialFolders:
             raise OSError(
                 error.errno,
                 f"directory={str(self.path.parent)!r}: the folder of trial {trial} in "
-                f"{self.path.name} could not be made ({error.strerror}); make sure that the "
+                f"{self.path.name} could not be created ({error.strerror}); make sure that the "
                 "disk has room and that you may write there",
             ) from error
         return free[0]
@@ -274,4 +274,4 @@ def _is_run(folder: Path) -> bool:
         found = json.loads(start_of(folder / "config.json", LARGEST) or b"null")
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.keys() >= _OF_A_RUN
+    return isinstance(found, dict) and found.keys() >= _RUN_KEYS

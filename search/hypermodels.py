@@ -143,7 +143,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         resume: bool | str = "auto"
         if tuner is not None:
             _check_tuner(tuner, trainer)
-            added = [_told(callback, tuner) for callback in added]
+            added = [_adapted(callback, tuner) for callback in added]
         if _EPOCHS in hp.values:
             resume = _continue(trainer, hp, tuner, trial)
         # not through the field: a tuner's callbacks hold the tuner, and are not the Trainer's
@@ -171,7 +171,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         if _EPOCHS in hp.values:
             given["epochs"] = hp.values[_EPOCHS]
         elif initial:
-            raise FatalValueError(f"initial_epoch={initial}: a trial begins with epoch 0")
+            raise FatalValueError(f"initial_epoch={initial}: a trial starts at epoch 0")
         for name in given:
             if name in _FIELDS and name in self.space.domains:
                 raise FatalValueError(
@@ -201,11 +201,12 @@ def _check_tuner(tuner: Any, trainer: Trainer) -> None:
     if tuner.executions_per_trial > 1 and split:
         raise FatalValueError(
             f"validation_split={trainer.validation_split}: each of executions_per_trial="
-            f"{tuner.executions_per_trial} would hold out other rows; pass validation_data=(xv, yv)"
+            f"{tuner.executions_per_trial} would hold out different rows; pass "
+            "validation_data=(xv, yv)"
         )
 
 
-def _told(callback: Any, tuner: Any) -> Any:
+def _adapted(callback: Any, tuner: Any) -> Any:
     """Adapt a callback of keras-tuner to a Trainer; return other callbacks unchanged."""
     if isinstance(callback, tuner_utils.TunerCallback):
         return _Told(tuner, callback.trial)
@@ -275,8 +276,8 @@ def _continue(trainer: Trainer, hp: Any, tuner: Any, trial: Any) -> bool:
     parent = Path(tuner.get_trial_dir(hp.values[_PARENT]))
     if not (parent / "run").is_dir():
         raise FatalValueError(
-            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]}, which trial "
-            f"{trial.trial_id} resumes from, is gone; start a new search in another directory"
+            f"{parent / 'run'}: the state of trial {hp.values[_PARENT]} is gone, and trial "
+            f"{trial.trial_id} resumes from it; start a new search in another directory"
         )
     shutil.copytree(parent / "run", here / "run", ignore=shutil.ignore_patterns(".*"))
     for file in parent.glob("checkpoint*"):  # the best epoch may stay one of the parent's

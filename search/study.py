@@ -22,7 +22,7 @@ from typing import Any
 
 from search.callbacks import SearchCallback, Study
 from search.data import unfinished
-from search.database import APPLICATION, ASIDE, Taken
+from search.database import APPLICATION, SIDE_FILES, Taken
 from search.folders import TrialFolders, refuse_link, start_of
 from search.space import Space
 from search.store import NAME, Store, Trial
@@ -30,7 +30,7 @@ from trainer.runs.directory import described
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
-STRANGERS = 10  # maximum number named in a warning
+STRANGERS_NAMED = 10  # maximum number named in a warning
 
 
 class Folder:
@@ -61,7 +61,7 @@ class Folder:
         self, path: Path, space: Space, resume: Any, seed: int | None, draw: Callable[[], int]
     ) -> None:
         self.path = path = _resolved(path)
-        for name in (NAME, *ASIDE, LOCK, HOLDER, TRIALS):
+        for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS):
             refuse_link(path / name)
         there = os.path.lexists(path / NAME)
         if resume is True and not there:
@@ -145,7 +145,7 @@ class Folder:
                 finally:
                     self.store.close()
                 if unused:  # nothing to resume, or for resume=False to refuse
-                    for name in (NAME, *ASIDE):
+                    for name in (NAME, *SIDE_FILES):
                         (self.path / name).unlink(missing_ok=True)
         finally:
             self._hold.release()
@@ -190,12 +190,12 @@ class Tidy(SearchCallback):
 
     def on_search_begin(self, study: Study) -> None:
         """Finish deletions of a killed search, and warn about foreign entries."""
-        with self._told():
+        with self._warn_on_failure():
             self._folders.clean()
         strangers = self._folders.strangers()
         if strangers:
-            shown = ", ".join(map(repr, strangers[:STRANGERS]))
-            more = len(strangers) - STRANGERS
+            shown = ", ".join(map(repr, strangers[:STRANGERS_NAMED]))
+            more = len(strangers) - STRANGERS_NAMED
             warnings.warn(
                 f"{str(self._folders.path)!r}: {shown}{f' and {more} more' * (more > 0)} in it "
                 "were not made by this study; they are neither used nor deleted",
@@ -219,11 +219,11 @@ class Tidy(SearchCallback):
             if number >= len(trials) or number == best:
                 continue
             if trials[number].state in ("completed", "failed"):
-                with self._told():
+                with self._warn_on_failure():
                     self._folders.discard(number)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _warn_on_failure(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:  # not a reason to end a search

@@ -69,7 +69,7 @@ def describe(
         parts += [_line("no trial has completed")]
     if len(best) > 1:
         parts += _top(best, names, len(completed))
-    parts += ["", *_account(results, seconds, directory), *_failures(results)]
+    parts += ["", *_totals(results, seconds, directory), *_failures(results)]
     return _rendered(parts)
 
 
@@ -152,7 +152,7 @@ def _top(best: pd.DataFrame, names: Sequence[str], completed: int) -> list[Rende
     return ["", _line(f"the {shown} best of {completed}"), table]
 
 
-def _account(
+def _totals(
     results: pd.DataFrame, seconds: float | None, directory: str | None
 ) -> list[RenderableType]:
     counts = results["state"].value_counts()

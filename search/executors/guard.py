@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-SECONDS_BETWEEN_LOOKS = 0.5  # between checks that the coordinator is still alive
+SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the coordinator is still alive
 SECONDS_TO_END = 2.0  # for a worker, after SIGTERM; pebble gives its process 3
 SECONDS_FOR_HELPERS = 1.0  # for helpers to delete what other processes left
 PR_SET_PDEATHSIG = 1  # an option of Linux prctl
@@ -150,7 +150,7 @@ def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
     status: int | None = None
     until: float | None = None  # when a worker that got SIGTERM must have ended
     while status is None:
-        _wait(woken, SECONDS_BETWEEN_LOOKS if until is None else 0.05)
+        _wait(woken, SECONDS_BETWEEN_CHECKS if until is None else 0.05)
         status = _reap().get(worker)
         if status is not None:
             break
@@ -162,11 +162,11 @@ def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
     if sys.platform != "linux":
         with contextlib.suppress(OSError):
             os.killpg(worker, signal.SIGKILL)
-    _end_rest(woken)
-    _end_like(status)
+    _kill_rest(woken)
+    _exit_like(status)
 
 
-def _end_rest(woken: int) -> None:
+def _kill_rest(woken: int) -> None:
     until = time.monotonic() + SECONDS_FOR_HELPERS
     while True:
         _reap()
@@ -207,7 +207,7 @@ def _wait(woken: int, seconds: float) -> None:
         os.read(woken, 4096)
 
 
-def _end_like(status: int) -> NoReturn:
+def _exit_like(status: int) -> NoReturn:
     if os.WIFSIGNALED(status):
         import resource
 

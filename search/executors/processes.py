@@ -41,10 +41,10 @@ from search.executors import (
 )
 from trainer.utils.scratch import Scratch
 
-SECONDS_BETWEEN_LOOKS = 0.1  # between checks of the workers' memory
-TIMES_OF_LOOK = 5  # wait at least this many times as long as the last check of memory took
+SECONDS_BETWEEN_CHECKS = 0.1  # between checks of the workers' memory
+CHECK_PAUSE_FACTOR = 5  # wait at least this many times as long as the last check of memory took
 SECONDS_UNTIL_LOST = 2.0  # after which a job that pebble has not reported is lost
-LAST_WORDS = 2_000  # how many characters of a process's output its failure quotes
+OUTPUT_QUOTED = 2_000  # how many characters of a process's output its failure quotes
 
 
 class Processes:
@@ -171,7 +171,7 @@ class Processes:
             return Raised(f"it could not be sent to a worker: {type(error).__name__}: {error}")
         if error.pid in self._killed:
             return self._too_large(error.pid, self._killed.pop(error.pid))
-        said = self._last_words(error.pid)
+        said = self._last_output(error.pid)
         code = error.exitcode
         how = f"exited with code {code}"
         if code < 0:
@@ -181,19 +181,21 @@ class Processes:
 
     def _too_large(self, pid: int, taken: int) -> Failure:
         took, limit = (n / 2**20 for n in (taken, self._memory or 0))
-        said = self._last_words(pid)
+        said = self._last_output(pid)
         return OutOfMemory(f"took {took:,.0f} MiB, above {limit:,.0f} MiB, and was ended{said}")
 
     def _without_worker(self) -> Failure:
         if self._killed:
             return self._too_large(*list(self._killed.items())[-1])
         dead = (int(f.stem) for f in self._folder.glob("*.txt") if not _alive(int(f.stem)))
-        said = next(filter(None, map(self._last_words, dead)), "")
+        said = next(filter(None, map(self._last_output, dead)), "")
         return Crashed(f"its process died before it could start{said}")
 
-    def _last_words(self, pid: int | None) -> str:
+    def _last_output(self, pid: int | None) -> str:
         try:
-            text = (self._folder / f"{pid}.txt").read_text(errors="replace")[-LAST_WORDS:].strip()
+            text = (
+                (self._folder / f"{pid}.txt").read_text(errors="replace")[-OUTPUT_QUOTED:].strip()
+            )
         except OSError:
             return ""
         return f"; it had printed:\n{text}" if text else ""
@@ -201,7 +203,7 @@ class Processes:
     def _watch(self) -> None:
         dead: dict[Path, float] = {}
         look = 0.0
-        while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
+        while not self._closed.wait(SECONDS_BETWEEN_CHECKS):
             jobs = list(self._jobs.values())
             if jobs and not self._pool.active:
                 for job in jobs:
@@ -211,7 +213,7 @@ class Processes:
                 for mark in self._folder.glob("*.txt"):
                     self._limit(int(mark.stem))
                 # counting a lot of memory takes long, and slows down the processes it belongs to
-                look = time.monotonic() + TIMES_OF_LOOK * (time.monotonic() - began)
+                look = time.monotonic() + CHECK_PAUSE_FACTOR * (time.monotonic() - began)
             # if a process exited with 0 pebble assumes it had no job, and would wait for the job
             # for ever; all other deaths it reports soon
             marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]
@@ -222,7 +224,7 @@ class Processes:
                     lost = self._jobs.pop(int(mark.read_text()), None)
                     mark.unlink()
                     if lost is not None:
-                        said = self._last_words(int(mark.stem))
+                        said = self._last_output(int(mark.stem))
                         _end(lost, Crashed(f"its process exited with code 0{said}"))
 
     def _limit(self, pid: int) -> None:
@@ -340,7 +342,7 @@ class _Process(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _own_start(process_obj._folder):
+        with _guarded_start(process_obj._folder):
             return SpawnProcess._Popen(process_obj)
 
 
@@ -362,7 +364,7 @@ _GUARDED = (
 
 
 @contextlib.contextmanager
-def _own_start(folder: Path) -> Iterator[None]:
+def _guarded_start(folder: Path) -> Iterator[None]:
     with _preparing:
         whole = multiprocessing.spawn.get_preparation_data
         whole_line = multiprocessing.spawn.get_command_line

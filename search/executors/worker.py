@@ -20,7 +20,7 @@ from typing import Any
 
 from search.executors import guard
 
-SECONDS_BETWEEN_LOOKS = 0.5  # between checks that the parent is still alive
+SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
 SECONDS_TO_CLEAN = 5.0  # for processes that a job left running to end
 # if true, a worker's parent is its guard; otherwise the coordinator
 GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
@@ -48,19 +48,19 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     # several processes share a GPU: none may take all of its memory at once
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if GUARDED:
-        _clean_up_alone()
-        _answer_as(_number)
-        _end_without(_number)
+        _use_own_tracker()
+        _acknowledge_as(_number)
+        _end_with_parent(_number)
     else:
         _print_to(Path(folder) / f"{_number}.txt")
-        _end_without(parent)
+        _end_with_parent(parent)
     with contextlib.suppress(Exception):  # the first job reports what is wrong
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
             warm_up()
 
 
-def _clean_up_alone() -> None:
+def _use_own_tracker() -> None:
     """Use a resource tracker of our own, so that jobs' shared memory is deleted if we die.
 
     Spawned processes share their parent's tracker, which waits until all of them have ended, and
@@ -72,7 +72,7 @@ def _clean_up_alone() -> None:
     tracker._fd = tracker._pid = None  # a new one is started when needed
 
 
-def _answer_as(number: int) -> None:
+def _acknowledge_as(number: int) -> None:
     """Report a started job to pebble under the number by which it knows this worker."""
     from pebble.pool.process import Acknowledgement
 
@@ -172,7 +172,7 @@ def _end_pool_of_joblib() -> None:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
-def _end_without(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """End this process when its parent ends.
 
     On Linux the kernel does this at any time. Elsewhere a thread does, which cannot interrupt a
@@ -181,7 +181,7 @@ def _end_without(parent: int) -> None:
 
     def look() -> None:
         while os.getppid() == parent:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_CHECKS)
         os._exit(1)
 
     if sys.platform != "linux":

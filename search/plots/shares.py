@@ -74,7 +74,7 @@ def importance(results: pd.DataFrame, space: Space, *, random_state: int = 0) ->
     scores = table["score"].to_numpy()
     if np.ptp(scores) == 0:
         raise ValueError(
-            f"results: every score is {scores[0]:g}, so there is no variance to share out; "
+            f"results: every score is {scores[0]:g}, so there is no variance to explain; "
             "choose an objective that differs between trials"
         )
     known = _features(frames.units(frames.points(table, space), space), space)

@@ -31,7 +31,7 @@ from trainer.utils.checks import did_you_mean
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 OBJECTIVE = "score"
-_WITHOUT_END = 10**9
+_NO_LIMIT = 10**9
 
 
 class KerasTuner:
@@ -78,7 +78,7 @@ class KerasTuner:
         if callable(tuner):
             self._oracle = tuner(objective, parameters)
         else:
-            self._oracle = _made(
+            self._oracle = _make_oracle(
                 tuner, objective, parameters, max_trials, seed, epochs, dict(options or {})
             )
         held = {parameter.name for parameter in self._oracle.hyperparameters.space}
@@ -90,7 +90,7 @@ class KerasTuner:
                     "hyperparameters=parameters, max_trials=20)`"
                 )
         self._oracle.verbose = 0
-        self._oracle.max_consecutive_failed_trials = _WITHOUT_END
+        self._oracle.max_consecutive_failed_trials = _NO_LIMIT
         self._oracle.save = lambda *ignored: None
         self._oracle._save_trial = lambda *ignored: None
         self._own = callable(tuner)
@@ -373,7 +373,7 @@ def oracle_seed(seed: int) -> int:
     return 1 + int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
 
 
-def _made(
+def _make_oracle(
     tuner: str,
     objective: Any,
     parameters: Any,

@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
             folders.make(3)
         except OSError as error:
             said = str(error)
-        whole = f"directory={str(tmp_path)!r}: the folder of trial 3 in trials could not be made"
+        whole = f"directory={str(tmp_path)!r}: the folder of trial 3 in trials could not be created"
         os._exit(0 if whole in said else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert folders.numbers() == []

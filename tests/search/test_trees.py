@@ -255,7 +255,7 @@ def test_a_worker_outlives_the_thread_that_started_it() -> None:
         thread.start()
         thread.join()
         first = jobs[0].result(60)
-        time.sleep(guard.SECONDS_TO_END + 2 * guard.SECONDS_BETWEEN_LOOKS)
+        time.sleep(guard.SECONDS_TO_END + 2 * guard.SECONDS_BETWEEN_CHECKS)
         assert made.submit(("leader", "")).result(60) == first
     finally:
         made.close()
