@@ -155,6 +155,12 @@ class Folder:
             self._hold.check()
         except LockLost as error:
             raise Taken(self.path, str(error)) from error
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"directory={str(self.path)!r}: whether this search still holds it cannot be read "
+                f"({error.strerror}); see to it that the disk works, and the same call resumes",
+            ) from error
 
     def _adopt(self) -> None:
         """Mark what version 0.1.0 left unmarked, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -329,3 +330,15 @@ def _open(study: Path) -> int:
         return int(folder.store.get("format"))
     finally:
         folder.close()
+
+
+def test_a_lock_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(hold: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # as read raises it, without a name
+
+    monkeypatch.setattr("search.study.Hold.check", check)
+    with pytest.raises(OSError, match="whether this search still holds it cannot be") as caught:
+        _fit(tmp_path)
+    assert f"directory={str(tmp_path)!r}: " in str(caught.value)
