@@ -25,6 +25,7 @@ from trainer import runs
 from trainer.base import Trainer
 from trainer.checks import near_names
 from trainer.holding import Hold, InUse
+from trainer.statefile import BadState
 from trainer.streams import is_stream
 
 REHEARSED_ROWS = 64  # and two of each class
@@ -88,7 +89,7 @@ class Evaluation:
             self._rehearse(job)
             return None
         folds = [
-            self._fit_and_score(job, fold, execution)
+            self._fold(job, fold, execution)
             for execution in range(self._executions)
             for fold in range(max(1, len(self._splits)))
         ]
@@ -107,6 +108,16 @@ class Evaluation:
         if isinstance(self._data, Path):
             self._data = load(self._data)
         return self._data
+
+    def _fold(self, job: Job, fold: int, execution: int) -> Fold:
+        try:
+            return self._fit_and_score(job, fold, execution)
+        except (OSError, runs.RunError, BadState) as error:
+            # A fault of the disk in the study's own folder is not the trial's, and what was trained
+            # is saved: only one that stays makes the trial a failure.
+            if self._folders is None or str(self._folders.path) not in str(error):
+                raise
+            return self._fit_and_score(job, fold, execution)
 
     def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
         data = self._load()

@@ -155,6 +155,8 @@ class Folder:
             self._hold.check()
         except LockLost as error:
             raise Taken(self.path, str(error)) from error
+        except OSError:
+            return  # the disk does not answer; whoever writes will say so
 
     def _adopt(self) -> None:
         """Mark what version 0.1.0 left without a mark, once."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trainer import forms
 from trainer.checks import did_you_mean, integer, one_of
-from trainer.files import write_whole
+from trainer.files import read_whole, write_whole
 from trainer.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
@@ -230,8 +230,7 @@ class History:
             OSError: the file is missing or cannot be read.
             ValueError: it is not the table of a history, or only a part of one.
         """
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_whole(path)
         try:
             columns, rows = from_csv(content.decode())
             if columns[:1] != ["epoch"] or columns[-2:] != ["learning_rate", "seconds"]:
@@ -262,8 +261,7 @@ class History:
             OSError: the file is missing or cannot be read.
             ValueError: it is not the JSON of a history, or only a part of one.
         """
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_whole(path)
         try:
             return cls.from_dict(forms.parse(content))
         except ValueError as error:

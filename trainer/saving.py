@@ -29,7 +29,7 @@ from trainer.arrays import Tree, leaves, map_named
 from trainer.building import build
 from trainer.checks import near_names
 from trainer.fields import path_fields
-from trainer.files import write_whole
+from trainer.files import read_whole, write_whole
 from trainer.forms import Malformed
 from trainer.history import History
 from trainer.inputs import Inputs
@@ -99,7 +99,7 @@ def load(cls: type[Any], path: str | Path, custom_objects: Mapping[str, Any] | N
         raise ValueError(
             f"path={str(path)!r}: is no ordinary file; write the name of a .keras file"
         )
-    content = path.read_bytes()
+    content = read_whole(path)
     where = f"path={str(path)!r}: "
     try:
         parts = archive.members(content)

@@ -248,7 +248,8 @@ class Proof:
         if call["result"] != self._whole["result"]:
             found.problems.append("DIFFERENT: the call with the fault ended with another result")
         names = [n for n, v in self._whole["files"].items() if call["files"].get(n) != v]
-        given_up = [n for n in names if any(Path(n).name in text for text in warned)]
+        texts = [re.sub(r"state-\d+", "state", text) for text in warned]
+        given_up = [n for n in names if any(Path(n).name in text for text in texts)]
         silent = [n for n in names if n not in given_up]
         if silent:
             found.problems.append(
@@ -302,7 +303,7 @@ def _operations(log: Path) -> list[Operation]:
 
 # What is done with a file, and why; the first pattern that fits its path.
 WHY = [
-    (r"^/tmp/", "the model is put together in the temporary folder before it is written"),
+    (r"^/tmp(/|$)", "the model is put together in the temporary folder before it is written"),
     (r"\(unnamed\)$", "whether the file system has locks and nameless files is tried"),
     (r"/\.\*\.tmp$", "content is written beside its place, synced, and renamed"),
     (r"/\.holder\.json$", "who uses the folder, for the message to another process"),
@@ -338,7 +339,7 @@ def _why(path: str) -> str:
 
 def _shown(path: str) -> str:
     """A path as the table shows it: trials all alike."""
-    path = re.sub(r"^/tmp/tmp\*.*", "/(temporary folder)/*", path)
+    path = re.sub(r"^/tmp(/.*)?$", "/(temporary folder)", path)
     path = re.sub(r"/trials/(\.?)\d+", r"/trials/\1N", path)
     path = re.sub(r"epoch-\d+[^/]*\.keras", "epoch-*.keras", path)
     return path.removeprefix("/it").removeprefix("/") or "(the folder)"
