@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import h5py
 import keras
+import mutated
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ import tensorflow as tf
 import warm
 
 from trainer import Classifier, Float, Regressor, Trainer
+from trainer.callbacks import CSVFile
 
 ROWS = 40
 RNG = np.random.default_rng(0)
@@ -398,3 +400,161 @@ def test_a_plain_trainer_with_a_loss_of_its_own_is_saved(tmp_path: Path) -> None
     loaded = Contracting.load(model.save(tmp_path / "model.keras"))
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.evaluate(X) == model.evaluate(X)
+
+
+# ---- where things are is nobody else's ---------------------------------------------------------
+
+
+class Reading(Linear):
+    """A Trainer with a path of its own."""
+
+    PATHS = ("words",)
+    words: str | None = None
+
+
+def test_no_path_is_saved(tmp_path: Path) -> None:
+    plugins = [
+        {"name": "checkpoint", "folder": str(tmp_path / "kept"), "keep": 2},
+        CSVFile(path=tmp_path / "epochs.csv"),
+        "early_stopping",
+    ]
+    model = Reading(run_dir=tmp_path / "run", words="/home/me/words.txt", callbacks=plugins)
+    path = model.fit(X, Y, validation_data=(X, Y)).save(tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as archive:
+        assert str(tmp_path) not in archive.read("trainer.json").decode()
+        assert b"words.txt" not in archive.read("trainer.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = Reading.load(path)
+    assert loaded.run_dir is None and loaded.words is None
+    assert loaded.callbacks == [
+        {"name": "checkpoint", "keep": 2},
+        {"name": "csv"},
+        "early_stopping",
+    ]
+
+
+def test_a_path_in_a_file_of_an_earlier_version_is_not_taken(tmp_path: Path) -> None:
+    content = Reading().fit(X, Y).save(tmp_path / "model.keras").read_bytes()
+    specs = [
+        ("checkpoint", "folder"),
+        ("csv", "path"),
+        ("tensorboard", "log_dir"),
+        ("image_predictions", "folder"),
+        ("mlflow", "tracking_uri"),
+    ]
+
+    def change(meta: Any) -> None:
+        forms = [{"dict": [["name", n], [f, "/elsewhere"]]} for n, f in specs]
+        forms.append({"dict": [["name", "checkpoint"], ["folder", None]]})
+        meta["fields"] |= {"run_dir": "/elsewhere", "words": "/elsewhere", "callbacks": forms}
+
+    path = tmp_path / "old.keras"
+    path.write_bytes(mutated.with_json(content, change))
+    with pytest.warns(UserWarning) as caught:
+        loaded = Reading.load(path)
+    said = [str(w.message) for w in caught]
+    assert len(said) == len(specs) and all("old.keras" in text for text in said)
+    for text, (name, field) in zip(said, specs, strict=True):
+        assert f"the callback {name!r} has {field}='/elsewhere'" in text
+    assert loaded.run_dir is None and loaded.words is None
+    assert loaded.callbacks == [{"name": n} for n, _ in specs] + [{"name": "checkpoint"}]
+
+
+# ---- what is malformed is one error, with the path and the entry --------------------------------
+
+
+def _set(*keys: Any, to: Any) -> Any:
+    def change(meta: Any) -> None:
+        for key in keys[:-1]:
+            meta = meta[key]
+        meta[keys[-1]] = to
+
+    return change
+
+
+MALFORMED: dict[str, Any] = {
+    "inputs is None": _set("inputs", to=None),
+    "fields is [": _set("fields", to=[]),
+    "format is 'x'": _set("format", to="x"),
+    "format is True": _set("format", to=True),
+    "batch_size=-5": _set("fields", "batch_size", to=-5),
+    "epochs=nan": _set("fields", "epochs", to=float("nan")),
+    "validation_split=2": _set("fields", "validation_split", to=2),
+    "seed is -1": _set("seed", to=-1),
+    "seed is 1e+99": _set("seed", to=1e99),
+    "random_state is -1": _set("fields", "random_state", to=-1),
+    "precision is 'float8'": _set("precision", to="float8"),
+    "history": _set("history", to={"records": [{"epoch": "1"}]}),
+    "history:": _set("history", to=[]),
+    "inputs: shapes is 4": _set("inputs", "shapes", "leaf", to=4),
+    "inputs: shapes is -4": _set("inputs", "shapes", "leaf", to=[-4]),
+    "inputs: dtypes is 'complex64'": _set("inputs", "dtypes", "leaf", to="complex64"),
+    "inputs: scaling is 'y'": _set("inputs", "scaling", to={"y": [0, 1]}),
+    "inputs: scaling: x is nan": _set("inputs", "scaling", "x", to=[float("nan"), 1]),
+    "inputs: scaling: x is 0": _set("inputs", "scaling", "x", to=[0, 0]),
+    "inputs: table: columns": _set("inputs", "table", to={"columns": []}),
+    "inputs: names": _set("inputs", "names", to=["a"]),
+    "targets: kind": _set("targets", "kind", to="none"),
+    "targets: outputs is 0": _set("targets", "outputs", to=[["", 0]]),
+    "targets: flat": _set("targets", "flat", to=[None]),
+    "targets: structure": _set("targets", "structure", to={"dict": []}),
+    "targets: scale is inf": _set("targets", "scale", to=[[float("inf")], [1.0]]),
+    "no JSON": None,
+    "callbacks: a callback is 5": _set("fields", "callbacks", to=[5]),
+    "no plugin 'none'": _set("fields", "callbacks", to=["none"]),
+    "has 'more'": _set("more", to=1),
+    "a value is {'what': 1}": _set("fields", "loss", to={"what": 1}),
+    "a pair is [1]": _set("fields", "class_weight", to={"dict": [[1]]}),
+    "a key is [1]": _set("fields", "class_weight", to={"dict": [[[1], 1]]}),
+    "which is no text": _set("fields", "loss", to="\ud800"),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return Linear().fit(X, Y).save(tmp_path_factory.mktemp("m") / "m.keras").read_bytes()
+
+
+@pytest.mark.parametrize("said", MALFORMED)
+def test_a_malformed_entry_is_one_error_that_names_it(
+    said: str, saved: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.keras"
+    change = MALFORMED[said]
+    content = mutated.members(saved) | {"trainer.json": b"{"}
+    path.write_bytes(
+        mutated.packed(content) if change is None else mutated.with_json(saved, change)
+    )
+    with pytest.raises(ValueError) as caught:
+        Linear.load(path)
+    text = str(caught.value)
+    assert text.startswith(f"path={str(path)!r}: trainer.json: ") and said in text
+    assert text.endswith("save it again, or copy it again from where it is whole")
+    assert "\n" not in text and len(text) < 1_000
+
+
+@pytest.mark.parametrize(
+    "key", ["format", "class", "fields", "seed", "precision", "inputs", "targets", "history"]
+)
+def test_an_entry_that_is_not_there_is_named(key: str, saved: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(mutated.with_json(saved, lambda meta: {k: meta[k] for k in meta if k != key}))
+    with pytest.raises(ValueError, match=rf"trainer\.json: its content lacks '{key}'"):
+        Linear.load(path)
+
+
+def test_a_file_of_a_later_version_is_named(saved: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(mutated.with_json(saved, _set("format", to=99)))
+    with pytest.raises(ValueError, match=r"has format 99, and this version reads up to 1; install"):
+        Linear.load(path)
+
+
+def test_fields_that_build_model_cannot_use_are_one_error(saved: bytes, tmp_path: Path) -> None:
+    content = Labelled().fit(X, NAMES).save(tmp_path / "model.keras").read_bytes()
+    path = tmp_path / "model.keras"
+    for name, value in (("sizes", 5), ("rate", "x"), ("sizes", {"tuple": [-3]})):
+        path.write_bytes(mutated.with_json(content, _set("fields", name, to=value)))
+        with pytest.raises(ValueError, match=r"path='.*Labelled cannot be built again with what"):
+            Labelled.load(path)

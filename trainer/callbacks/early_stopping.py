@@ -116,6 +116,8 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        states.set_attributes(self._inner, state["inner"])
+        for name in ("best_epoch_", "stopped_epoch_"):
+            states.entry(state, name, int, None)
+        states.set_attributes(self._inner, states.entry(state, "inner", dict))
         self.best_epoch_ = state["best_epoch_"]
         self.stopped_epoch_ = state["stopped_epoch_"]

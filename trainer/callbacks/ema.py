@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from trainer import checks
+from trainer.callbacks import states
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Float
 
@@ -109,7 +110,13 @@ class EMA(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        self._raw = state["raw"]
+        if states.entry(state, "raw", list, None) is None:
+            self._raw = None
+            return
+        found = states.arrays(state, "raw")
+        if [a.shape for a in found] != [tuple(v.shape) for v in self._variables()]:
+            raise ValueError("raw: its shapes are not those of the model's weights")
+        self._raw = found
 
     def _swap(self) -> None:
         # copies: Keras' SwapEMAWeights adds and subtracts in place, which rounds

@@ -98,7 +98,7 @@ class MLflow(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the same MLflow run, after the last epoch that it knows."""
         found = state["run"]
-        if found is not None and not re.fullmatch(r"[\w-]{1,64}", found):
+        if found is not None and not re.fullmatch(r"[\w-]{1,64}", str(found)):
             raise ValueError(f"run: {found!r} is no run of MLflow")
         self._run = found
         assert self.session is not None

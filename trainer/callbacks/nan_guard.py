@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from trainer import keeping
-from trainer.callbacks import monitored
+from trainer.callbacks import monitored, states
 from trainer.callbacks.callback import Callback, Session
 
 
@@ -117,11 +117,11 @@ class NaNGuard(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with it."""
-        found = state["failure"]
+        found = states.entry(state, "failure", dict, None)
         self.failure = None if found is None else Failure(**found)
-        self._good = list(state["_good"])
-        self._epoch, self._steps = state["_epoch"], state["_steps"]
-        self._within = state["_within"]
+        self._good = states.arrays(state, "_good")
+        self._epoch, self._steps = (states.entry(state, n, int) for n in ("_epoch", "_steps"))
+        self._within = states.entry(state, "_within", bool)
 
     # ---- what to do --------------------------------------------------------------------------
 

@@ -14,11 +14,15 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from trainer import plain
 
 # What Keras sets on every callback, and what describes a fit rather than its progress; CSVLogger
 # looks into its file for append_header, at the beginning of each.
 _OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
+# A function that a callback of Keras' finds when it has seen the first logs; None until then.
+_LEARNT = {"monitor_op"}
 
 
 def state_of(callback: Any) -> dict[str, Any]:
@@ -46,6 +50,30 @@ def restore(callback: Any, state: dict[str, Any]) -> None:
         raise ValueError(
             f"{type(callback).__name__} cannot resume from its state ({error!r})"
         ) from error
+
+
+def entry(state: dict[str, Any], name: str, *kinds: type | None) -> Any:
+    """What a state has under a name, of one of these types; None stands for itself.
+
+    Raises:
+        ValueError: it has something else there, or nothing.
+    """
+    value = state.get(name, "nothing")
+    if not any(value is None if kind is None else isinstance(value, kind) for kind in kinds):
+        raise ValueError(f"{name} is {str(value)[:80]!r}")
+    return value
+
+
+def arrays(state: dict[str, Any], name: str) -> list[np.ndarray]:
+    """The list of arrays that a state has under a name.
+
+    Raises:
+        ValueError: it has something else there.
+    """
+    found = list(entry(state, name, list, tuple))
+    if not all(isinstance(value, np.ndarray) for value in found):
+        raise ValueError(f"{name} holds something else than arrays")
+    return found
 
 
 def plain_attributes(callback: Any) -> dict[str, Any]:
@@ -96,6 +124,10 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
                 f"the state of {kind.__name__} has {name!r}, which no such callback saves"
             )
         present = vars(callback).get(name)
+        if stock and name in _LEARNT:
+            continue
+        if stock and _is_number(present) and not (value is None or _is_number(value)):
+            raise ValueError(f"{kind.__name__}.{name}={value!r} in the state is no number")
         if _holds_text(value) or _holds_text(present):
             if stock and not isinstance(value, (list, tuple)):
                 continue
@@ -111,9 +143,15 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
         setattr(callback, name, _merged(present, value))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool_)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    )
+
+
 def _may_have(kind: type, callback: Any, name: str) -> bool:
     """Whether an attribute may come back: it is there, or the methods of the class set it."""
-    if name.startswith("__"):
+    if name.startswith("__") or callable(vars(callback).get(name)):
         return False
     of_class = inspect.getattr_static(kind, name, None)
     if callable(of_class) or hasattr(of_class, "__get__"):  # a method, a property

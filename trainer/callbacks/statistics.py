@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from trainer import checks
-from trainer.callbacks import folders
+from trainer.callbacks import folders, states
 from trainer.callbacks.callback import Callback, Session
 from trainer.callbacks.run_log import SHARE
 from trainer.files import write_whole
@@ -114,7 +114,11 @@ class Statistics(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after these measurements."""
-        self._epochs, self._values = list(state["epochs"]), state["values"]
+        epochs = list(states.entry(state, "epochs", list))
+        values = states.entry(state, "values", np.ndarray)
+        if values.shape != (len(epochs), *self._values.shape[1:]):
+            raise ValueError(f"values: has the shape {values.shape}, for {len(epochs)} epochs")
+        self._epochs, self._values = epochs, values
 
     @property
     def _core(self) -> keras.Model:

@@ -11,6 +11,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
+from trainer.callbacks import states
 from trainer.callbacks.callback import Callback
 
 if TYPE_CHECKING:
@@ -110,7 +111,16 @@ class Throughput(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with both; the time between is nobody's."""
-        self.records, self._epoch = list(state["records"]), dict(state["_epoch"])
+        records, epoch = states.entry(state, "records", list), states.entry(state, "_epoch", dict)
+        for record in (*records, epoch):
+            if not isinstance(record, dict) or not all(
+                isinstance(value, (int, float)) for value in record.values()
+            ):
+                raise ValueError("records: holds something else than numbers by name")
+        needed = {"epoch", "steps", "memory_bytes", *(f"{part}_seconds" for part in _PARTS)}
+        if (epoch or self._epoch) and not needed <= epoch.keys():
+            raise ValueError("_epoch: lacks a part of what is measured")
+        self.records, self._epoch = list(records), dict(epoch)
         self._mark = time.perf_counter()
 
     def _passed(self, part: str) -> None:

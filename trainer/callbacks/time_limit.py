@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from trainer.callbacks import states
 from trainer.callbacks.callback import Callback, Session
 from trainer.checks import positive
 
@@ -67,7 +68,8 @@ class TimeLimit(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Count from there; a run that the limit had stopped has all its time again."""
         assert self.session is not None
-        self.elapsed, self.reached = state["elapsed"], state["reached"]
+        self.elapsed = float(states.entry(state, "elapsed", float, int))
+        self.reached = states.entry(state, "reached", bool)
         if self.reached and not self.session.given_back:
             self.elapsed, self.reached = 0.0, False
         self._before = self.elapsed

@@ -1,0 +1,195 @@
+"""A state sets what a callback of its class saves, and never where that callback writes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from trainer import plain
+from trainer.callbacks import Checkpoint, MLflow, states
+from trainer.callbacks.callback import Callback
+
+
+class Own(keras.callbacks.Callback):
+    """A callback as people write it."""
+
+    kind = "of the class"
+
+    def __init__(self, log: str = "here.txt", patience: int = 3) -> None:
+        super().__init__()
+        self.log = log
+        self.patience = patience
+        self.phase = "first"
+        self.seen: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen.append(epoch)
+        self.last = epoch
+        self.phase = "second"
+        self.kind = "of this one"
+        self.patience -= 1
+        setattr(self, f"epoch_{epoch}", True)
+
+    @property
+    def half(self) -> float:
+        return self.patience / 2
+
+
+class Plugin(Callback):
+    folder: str | None = None
+    every: int = 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.count = epoch
+
+
+ELSEWHERE = "/somewhere/else"
+
+
+def stock(folder: Path) -> dict[str, Any]:
+    """A callback of Keras' own for each attribute that says where it writes."""
+    return {
+        "filepath": keras.callbacks.ModelCheckpoint(folder / "m.keras"),
+        "filename": keras.callbacks.CSVLogger(str(folder / "log.csv")),
+        "log_dir": keras.callbacks.TensorBoard(folder / "logs"),
+        "_train_dir": keras.callbacks.TensorBoard(folder / "logs"),
+        "backup_dir": keras.callbacks.BackupAndRestore(folder / "backup"),
+        "root": keras.callbacks.RemoteMonitor(),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["filepath", "filename", "log_dir", "_train_dir", "backup_dir", "root"]
+)
+def test_no_state_says_where_a_callback_of_keras_writes(name: str, tmp_path: Path) -> None:
+    callback = stock(tmp_path)[name]
+    vars(callback).setdefault(name, str(tmp_path))
+    before = vars(callback)[name]
+    for value in (ELSEWHERE, "evil", np.zeros(1)):
+        try:
+            states.restore(callback, {name: value})
+        except ValueError as error:
+            assert name in str(error)
+        if isinstance(value, str):
+            assert vars(callback)[name] == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model",
+        "_model",
+        "params",
+        "__class__",
+        "__dict__",
+        "on_epoch_end",
+        "set_model",
+    ]
+    + ["patience", "never_heard_of", "monitor", "min_delta"],
+)
+def test_what_no_early_stopping_saves_is_refused(name: str) -> None:
+    callback = keras.callbacks.EarlyStopping()
+    callback.on_train_begin()
+    before = dict(vars(callback))
+    with pytest.raises(ValueError, match=name):
+        states.restore(callback, {name: 5})
+    assert vars(callback) == before
+
+
+@pytest.mark.parametrize("value", ["x", [1], np.zeros(2), {"a": 1}])
+def test_what_counts_in_a_callback_of_keras_stays_a_number(value: Any) -> None:
+    callback = keras.callbacks.EarlyStopping()
+    callback.on_train_begin()
+    for name in ("wait", "best_epoch", "stopped_epoch"):
+        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is no number"):
+            states.restore(callback, {name: value})
+    states.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
+    assert callback.wait == 2 and callback.best == 0.5 and callback.monitor_op is None
+
+
+@pytest.mark.parametrize("name", ["half", "on_epoch_end", "__class__", "model", "set_params"])
+def test_a_state_covers_no_method_of_a_callback_of_ones_own(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        states.restore(Own(), {name: 5})
+
+
+def test_all_that_a_callback_of_ones_own_saves_comes_back() -> None:
+    first, second = Own(), Own()
+    for epoch in range(2):
+        first.on_epoch_end(epoch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        states.restore(second, states.state_of(first))
+    assert states.state_of(second) == states.state_of(first)
+    assert second.patience == 1 and second.phase == "second" and second.epoch_1  # type: ignore[attr-defined]
+
+
+def test_text_that_a_callback_was_made_with_stays_and_that_is_said() -> None:
+    callback = Own(log="here.txt")
+    with pytest.warns(UserWarning, match=r"Own\.log: stays 'here\.txt', .* state_dict"):
+        states.restore(callback, {"log": ELSEWHERE, "seen": [1]})
+    assert callback.log == "here.txt" and callback.seen == [1]
+
+
+def test_a_state_sets_no_field_of_a_plugin() -> None:
+    plugin = Plugin(folder="here")
+    plugin.on_epoch_end(4)
+    assert plugin.state_dict() == {"count": 4}
+    for name in ("folder", "every", "session", "load_state_dict", "name"):
+        with pytest.raises(ValueError, match=name):
+            states.restore(plugin, {name: ELSEWHERE})
+    states.restore(plugin, {"count": 7})
+    assert plugin.count == 7 and plugin.folder == "here"
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["../epoch-0001-loss-1.keras", "/x/epoch-0001-loss-1.keras", "notes.txt", "", ".."]
+    + ["epoch-0001-loss-1/../../x", "epoch-0002-loss-1.keras", "epoch-0001-loss-1\\..\\x"],
+)
+def test_a_checkpoint_takes_the_names_of_its_own_files_only(file: str) -> None:
+    plugin = Checkpoint()
+    plugin._log = "loss"
+    state = {"kept": [{"epoch": 1, "value": 0.5, "file": file}], "_rate": None}
+    with pytest.raises(ValueError, match="is no file that the plugin writes"):
+        states.restore(plugin, state)
+    own = {"kept": [{"epoch": 1, "value": 0.5, "file": "epoch-0001-loss-0.5.keras"}], "_rate": None}
+    states.restore(plugin, own)
+    assert plugin.kept == own["kept"]
+
+
+@pytest.mark.parametrize("run", ["../x", 5.5, ["a"], "http://x/", "a" * 99])
+def test_mlflow_takes_a_runs_identity_only(run: Any) -> None:
+    plugin = MLflow()
+    plugin._client = SimpleNamespace()
+    with pytest.raises(ValueError, match="run"):
+        states.restore(plugin, {"run": run})
+
+
+@pytest.mark.parametrize(
+    "state",
+    [None, [], "x", {"inner": 5}, {}, {"inner": {"best": 1}}, {"inner": {}, "best_epoch_": 0}],
+)
+def test_a_state_of_another_form_is_one_error_that_names_the_callback(state: Any) -> None:
+    from trainer.callbacks import EarlyStopping
+
+    plugin = EarlyStopping()
+    plugin._inner = keras.callbacks.EarlyStopping()
+    with pytest.raises(ValueError, match="EarlyStopping"):
+        states.restore(plugin, state)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"a": 1, "b": 2}, {"dict": 5}, {"dict": [[1]]}, {"dict": [[[], 1]]}, {"array": "no"}]
+    + [{"scalar": []}, {"set": [[1]]}, {"object": "x"}, {"tensor": None}, {"tuple": None}],
+)
+def test_a_form_that_nobody_wrote_is_one_error(form: Any) -> None:
+    with pytest.raises(ValueError, match="is no form of a value"):
+        plain.decode(form, {"w": np.ones(2)})
