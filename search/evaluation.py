@@ -25,6 +25,7 @@ from trainer.base import Trainer
 from trainer.data.streams import is_stream
 from trainer.runs import directory
 from trainer.runs.lock import Hold, InUse
+from trainer.state.state_file import BadState
 from trainer.utils.checks import near_names
 
 DRY_RUN_ROWS = 64  # plus two of each class
@@ -88,7 +89,7 @@ class Evaluation:
             self._dry_run(job)
             return None
         folds = [
-            self._fit_and_score(job, fold, execution)
+            self._fold(job, fold, execution)
             for execution in range(self._executions)
             for fold in range(max(1, len(self._splits)))
         ]
@@ -107,6 +108,16 @@ class Evaluation:
         if isinstance(self._data, Path):
             self._data = load(self._data)
         return self._data
+
+    def _fold(self, job: Job, fold: int, execution: int) -> Fold:
+        try:
+            return self._fit_and_score(job, fold, execution)
+        except (OSError, directory.RunError, BadState) as error:
+            # A fault of the disk in the study's own folder is not the trial's, and what was trained
+            # is saved: only one that stays makes the trial a failure.
+            if self._folders is None or str(self._folders.path) not in str(error):
+                raise
+            return self._fit_and_score(job, fold, execution)
 
     def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
         data = self._load()

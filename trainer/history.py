@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, integer, one_of
 from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
-from trainer.utils.files import write_whole
+from trainer.utils.files import read_whole, write_whole
 from trainer.utils.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
@@ -237,8 +237,7 @@ class History:
             OSError: The file is missing or cannot be read.
             ValueError: The file is not a history, or is incomplete.
         """
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_whole(path)
         try:
             columns, rows = from_csv(content.decode())
             if columns[:1] != ["epoch"] or columns[-2:] != ["learning_rate", "seconds"]:
@@ -269,8 +268,7 @@ class History:
             OSError: The file is missing or cannot be read.
             ValueError: The file is not a history, or is incomplete.
         """
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_whole(path)
         try:
             return cls.from_dict(forms.parse(content))
         except ValueError as error:

@@ -33,7 +33,7 @@ from trainer.tasks import Task
 from trainer.utils import archive, forms
 from trainer.utils.archive import ENTRY, WEIGHTS
 from trainer.utils.checks import near_names
-from trainer.utils.files import write_whole
+from trainer.utils.files import read_whole, write_whole
 from trainer.utils.forms import Malformed
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def load(
         raise ValueError(
             f"path={str(path)!r}: is no ordinary file; write the name of a .keras file"
         )
-    content = path.read_bytes()
+    content = read_whole(path)
     where = f"path={str(path)!r}: "
     try:
         parts = archive.members(content)

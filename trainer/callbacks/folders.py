@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.utils import forms
-from trainer.utils.files import identity, write_whole
+from trainer.utils.files import identity, read_whole, write_whole
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
@@ -154,12 +154,12 @@ def _identity(session: Session) -> str:
     """Of the run, the same when it goes on; a fit without run_dir never does."""
     if session.folder is None:
         return secrets.token_hex(8)
-    identity: str = json.loads((session.folder / "config.json").read_text(encoding="utf-8"))["run"]
+    identity: str = json.loads(read_whole(session.folder / "config.json"))["run"]
     return identity
 
 
 def _read(owner: Path) -> str | None:
     try:
         return forms.text("run", forms.mapping(_OWNER, forms.read(owner), ("run",))["run"])
-    except (OSError, forms.Malformed):
+    except (FileNotFoundError, forms.Malformed):
         return None

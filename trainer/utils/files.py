@@ -25,7 +25,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
             False refuses a link, and a folder that is one: for files that we name ourselves.
 
     Raises:
-        OSError: naming `path`; what was there before is unchanged.
+        OSError: naming `path`; what was there before is unchanged, unless the error says otherwise.
     """
     if not follow_links:
         no_link(path)
@@ -53,11 +53,32 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
         raise
     if os.name == "posix":
         # The new name itself is on disk only once the folder is.
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"path={os.fspath(path)!r}: is written, but its folder could not be synced "
+                f"({error.strerror}): after a power cut the old content may be back; check the "
+                "disk",
+            ) from error
+
+
+def read_whole(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: naming `path`, also where the file can be opened and not read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        # Python names the file only where opening fails
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def no_link(path: str | os.PathLike[str]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.utils.files import read_whole
+
 MOST_DEEP = 64  # levels of nesting; ours have about ten
 _FREE_VALUES = 500_000  # values that any file may hold, and one more for each 16 bytes of it
 
@@ -52,7 +54,7 @@ def read(path: Path) -> Any:
         OSError: the file cannot be read.
         Malformed: as for `parse`.
     """
-    return parse(path.read_bytes())
+    return parse(read_whole(path))
 
 
 def _check_tree(value: Any) -> None:

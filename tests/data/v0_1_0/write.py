@@ -40,7 +40,7 @@ import numpy as np  # noqa: E402
 import of_0_1_0 as old  # noqa: E402
 
 import trainer  # noqa: E402
-from trainer.runs.directory import environment  # noqa: E402
+from trainer.runs import environment  # noqa: E402
 
 
 def in_a_child(work: Callable[[], Any], *, killed: bool = False) -> Any:
