@@ -16,7 +16,7 @@ import pytest
 from trainer.utils import scratch
 from trainer.utils.scratch import MARK, Scratch, sweep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIVING = """
 import sys
 from pathlib import Path
