@@ -15,19 +15,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.callbacks import SearchCallback
-    from search.hypermodels import hypermodel
+    from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
+    from search.study.callbacks import SearchCallback
 
 __all__ = ["SearchCallback", "SklearnSearch", "Space", "TunerSearch", "hypermodel"]
 
 _HOMES = {
-    "SearchCallback": "search.callbacks",
+    "SearchCallback": "search.study.callbacks",
     "SklearnSearch": "search.searches",
     "Space": "search.space",
     "TunerSearch": "search.searches",
-    "hypermodel": "search.hypermodels",
+    "hypermodel": "search.interop.hypermodels",
 }
 
 

@@ -18,18 +18,22 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from search import checking, evaluation, results, study
+from search import checking
 from search.best import BestEstimator
-from search.callbacks import SearchCallback
-from search.coordinator import Coordinator
-from search.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
-from search.evaluation import DryRun, Evaluation
 from search.executors import Executor, Failure
 from search.pictures import Pictures
 from search.proposers import Proposer
-from search.scoring import Measure, measure, trainer_in
+from search.reports import results
 from search.space import Point, Space
-from search.store import Trial
+from search.study import evaluation
+from search.study.callbacks import SearchCallback
+from search.study.coordinator import Coordinator
+from search.study.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
+from search.study.evaluation import DryRun, Evaluation
+from search.study.folder import Folder, Tidy, description
+from search.study.scoring import Measure, measure, trainer_in
+from search.study.storage import Trial
+from trainer.runs.directory import described
 from trainer.utils.scratch import Scratch, sweep
 
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -153,7 +157,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return False
 
     @contextlib.contextmanager
-    def _folder(self, space: Space) -> Iterator[study.Folder]:
+    def _folder(self, space: Space) -> Iterator[Folder]:
         with contextlib.ExitStack() as ends:
             for prefix in TEMPORARY:  # left by searches that were killed
                 sweep(prefix)
@@ -161,7 +165,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
                 path, resume = Path(self.directory), self.resume
             else:
                 path, resume = ends.enter_context(Scratch("study-")).path, "auto"
-            folder = study.Folder(path, space, resume, self.seed, _draw)
+            folder = Folder(path, space, resume, self.seed, _draw)
             ends.callback(folder.close)
             yield folder
 
@@ -179,10 +183,10 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     def _description(
         self, space: Space, points: list[Point], wanted: Measure, data: Data, cuts: list[Split]
     ) -> dict[str, Any]:
-        scored = [wanted.name, "max" if wanted.maximize else "min", study.described(self.scoring)]
+        scored = [wanted.name, "max" if wanted.maximize else "min", described(self.scoring)]
         return {
             "search": {"class": type(self).__name__, **self._method()},
-            "estimator": study.description(self.estimator),
+            "estimator": description(self.estimator),
             "space": {name: repr(domain) for name, domain in space.domains.items()},
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
@@ -192,7 +196,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
 
     @contextlib.contextmanager
     def _executor(
-        self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
+        self, folder: Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Iterator[Executor]:
         try:
             with contextlib.closing(self._make_executor(folder, data, cuts, wanted)) as executor:
@@ -201,7 +205,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             folder.remove_data()
 
     def _make_executor(
-        self, folder: study.Folder, data: Data, cuts: list[Split], wanted: Measure
+        self, folder: Folder, data: Data, cuts: list[Split], wanted: Measure
     ) -> Executor:
         # save states where trials resume from others, and where a kill could cost long ones
         states = self._has_rungs or self.directory is not None
@@ -260,13 +264,13 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
 
     def _run(
         self,
-        folder: study.Folder,
+        folder: Folder,
         proposer: Proposer,
         executor: Executor,
         space: Space,
         fits: int,
     ) -> None:
-        from search.display import Display
+        from search.reports.display import Display
 
         wanted = self._measure
         coordinator = Coordinator(
@@ -284,7 +288,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
-                study.Tidy(folder.trials, rungs=self._has_rungs),
+                Tidy(folder.trials, rungs=self._has_rungs),
                 *self.callbacks,
                 Display(self.verbose),
             ],

@@ -14,7 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from search.scoring import Measure
+from search.study.scoring import Measure
 
 
 def _delegated(name: str) -> Callable[[BestEstimator], bool]:

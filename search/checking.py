@@ -10,12 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from search.callbacks import SearchCallback
-from search.data import rows
 from search.executors import cores
-from search.scoring import Measure, trainer_in
 from search.space import Point, Space
-from search.store import Trial
+from search.study.callbacks import SearchCallback
+from search.study.data import rows
+from search.study.scoring import Measure, trainer_in
+from search.study.storage import Trial
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream

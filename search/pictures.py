@@ -103,7 +103,7 @@ class Pictures(ABC):
 
     def summary(self) -> str:
         """Return the best trials, how all ended and why some failed, as text for a terminal."""
-        from search.summary import describe
+        from search.reports.summary import describe
 
         return describe(
             self._table(),

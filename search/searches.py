@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from search.base import Search
-from search.callbacks import SearchCallback
 from search.proposers import Proposer
-from search.scoring import trainer_in
 from search.space import Point, Space, same
+from search.study.callbacks import SearchCallback
+from search.study.scoring import trainer_in
 from trainer.utils.checks import integer, one_of
 
 INITIAL = 3  # random trials per parameter before keras-tuner uses its Gaussian process

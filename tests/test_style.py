@@ -23,15 +23,3 @@ def test_the_tree_passes(command):
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_trainer_does_not_know_search():
-    guilty = [
-        str(file)
-        for file in (ROOT / "trainer").rglob("*.py")
-        if any(
-            line.strip().startswith(("import search", "from search"))
-            for line in file.read_text().splitlines()
-        )
-    ]
-    assert guilty == []

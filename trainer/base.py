@@ -162,7 +162,7 @@ class Trainer(Parameters):
 
         Override it for a task of your own: see docs/extending.md.
         """
-        return Task(**self._task_options())
+        return Task(**self.task_options())
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """The loss of a batch as a scalar tensor; override it to replace the field loss.
@@ -251,9 +251,9 @@ class Trainer(Parameters):
             if valid is None and self.validation_split:
                 train, valid = self._split(train, seed)
             network, feed, validation_feed = fitting.prepare(
-                self._recipe(), self.configure_task(), settings, chosen, train, valid, seed
+                self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
             )
-            self._keep(network, History(), seed)
+            self.adopt(network, History(), seed)
             self.run_, self.callbacks_ = None if run is None else run.path, chosen
             session = self._session(feed, validation_feed, run)
             own = fitting.own_state(
@@ -279,7 +279,7 @@ class Trainer(Parameters):
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: data that do not fit what training saw.
         """
-        network = self._fitted()
+        network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
         return network.evaluate(fitting.evaluation_feed(self._settings(), network, data))
@@ -298,7 +298,7 @@ class Trainer(Parameters):
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: x does not fit what training saw.
         """
-        return self._fitted().targets.decode(self._outputs(x))
+        return self.network_.targets.decode(self._outputs(x))
 
     def summary(self) -> str:
         """What was trained, and how it went, as text.
@@ -308,7 +308,7 @@ class Trainer(Parameters):
         """
         from trainer.network.summary import describe
 
-        return describe(type(self).__name__, self._fitted(), self.history_, self.seed_)
+        return describe(type(self).__name__, self.network_, self.history_, self.seed_)
 
     def diagnose(self) -> Diagnosis:
         """What is wrong with the training, if anything: the likeliest cause first; prints well.
@@ -319,7 +319,7 @@ class Trainer(Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        self._fitted()
+        check_is_fitted(self, "model_")
         return doctor.diagnose(self._training())
 
     def save(self, path: str | Path) -> Path:
@@ -339,7 +339,7 @@ class Trainer(Parameters):
             ValueError: another ending.
             OSError: the folder cannot be written to, or the disk is full.
         """
-        return saving.save(self._as_fitted(), self._fitted(), path)
+        return saving.save(self._as_fitted(), self.network_, path)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
@@ -362,7 +362,7 @@ class Trainer(Parameters):
         def make(fields: dict[str, Any]) -> tuple[Self, Recipe, Task, list[Any]]:
             made = cls(**fields)
             chosen = made._check_fields()
-            return made, made._recipe(), made.configure_task(), chosen
+            return made, made.recipe(), made.configure_task(), chosen
 
         loaded: Self
         loaded, network, history, seed = saving.load(
@@ -373,7 +373,7 @@ class Trainer(Parameters):
             allowed=Allowed(cls, custom_objects),
             make=make,
         )
-        loaded._keep(network, history, seed)
+        loaded.adopt(network, history, seed)
         return loaded
 
     # ---- the parts of a fit ------------------------------------------------------------------
@@ -382,7 +382,8 @@ class Trainer(Parameters):
     def _ready_made(self) -> bool:
         return type(self).build_model is Trainer.build_model
 
-    def _task_options(self) -> dict[str, Any]:
+    def task_options(self) -> dict[str, Any]:
+        """What a Task takes from the estimator: owner, ready_made and class_weight."""
         return {
             "owner": type(self).__name__,
             "ready_made": self._ready_made,
@@ -419,7 +420,7 @@ class Trainer(Parameters):
 
     def _training(self) -> Training:
         return Training(
-            self._recipe(),
+            self.recipe(),
             self._network,
             self.history_,
             self.seed_,
@@ -447,14 +448,16 @@ class Trainer(Parameters):
         super().__setstate__(state)
         if saved is not None:
             network = saving.network_from_bytes(
-                self._recipe(),
+                self.recipe(),
                 self.configure_task(),
                 plugins.make_all(self.configure_callbacks()),
                 saved,
             )
             self._network, self.model_ = network, network.whole
 
-    def _recipe(self) -> Recipe:
+    def recipe(self) -> Recipe:
+        """What this estimator specifies about its network: its hooks, and the task's defaults."""
+
         def plain(hook: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any) -> Any:
                 with self.python_scalars():
@@ -509,7 +512,14 @@ class Trainer(Parameters):
             seed=seed,
         )
 
-    def _keep(self, network: Network, history: History, seed: int) -> None:
+    def adopt(self, network: Network, history: History, seed: int) -> None:
+        """Become fitted with a network.
+
+        Args:
+            network: A built network.
+            history: The history of its training.
+            seed: The seed of its training.
+        """
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._network = network
@@ -522,7 +532,7 @@ class Trainer(Parameters):
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
     def _outputs(self, x: Any) -> Tree:
-        network = self._fitted()
+        network = self.network_
         if preparation.is_stream(x):
             shapes = network.inputs.shapes
             rank = len(shapes) if is_shape(shapes) else None
@@ -531,7 +541,13 @@ class Trainer(Parameters):
             return network.predict_stream(stream)
         return network.predict(network.inputs.prepare(x, type(self).__name__))
 
-    def _fitted(self) -> Network:
+    @property
+    def network_(self) -> Network:
+        """The trained model with its encoders and compiled functions: for plugins and tools.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: Before fit.
+        """
         check_is_fitted(self, "model_")
         return self._network
 

@@ -54,7 +54,7 @@ class Classifier(ClassifierMixin, Trainer):
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
-        targets = self._fitted().targets
+        targets = self.network_.targets
         return self._classes(targets).probabilities(self._outputs(x))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -105,10 +105,11 @@ class Classifier(ClassifierMixin, Trainer):
 
     def configure_task(self) -> Classification:
         """Return the task."""
-        return Classification(self.loss, **self._task_options())
+        return Classification(self.loss, **self.task_options())
 
-    def _keep(self, network: Network, history: Any, seed: int) -> None:
-        super()._keep(network, history, seed)
+    def adopt(self, network: Network, history: Any, seed: int) -> None:
+        """Become fitted with a network, and know its classes."""
+        super().adopt(network, history, seed)
         self.classes_ = self._classes(network.targets).classes
 
     @staticmethod
@@ -118,7 +119,7 @@ class Classifier(ClassifierMixin, Trainer):
         return targets
 
     def _outputs(self, x: Any) -> Tree:
-        network = self._fitted()
+        network = self.network_
         return outputs.as_probabilities(super()._outputs(x), network.core.loss)
 
     def __sklearn_tags__(self) -> Any:
@@ -160,7 +161,7 @@ class Regressor(RegressorMixin, Trainer):
 
     def configure_task(self) -> Regression:
         """Return the task."""
-        return Regression(**self._task_options())
+        return Regression(**self.task_options())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

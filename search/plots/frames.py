@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.results import ranked
+from search.reports.results import ranked
 from search.space import Point, Space, to_unit, values
 from trainer.hyperparameters import Domain, Float, Int
 from trainer.utils.checks import boolean

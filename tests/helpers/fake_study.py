@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.store import Trial
+from search.study.storage import Trial
 
 
 @dataclass

@@ -34,7 +34,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import SearchCallback, SklearnSearch, TunerSearch
 from search.executors.processes import Processes
-from search.store import Store
+from search.study.storage import Store
 from trainer import Classifier, Float, Int
 
 PAUSE = 0.04

@@ -11,7 +11,7 @@ import pytest
 import search_child
 
 from search import SklearnSearch, Space, TunerSearch
-from search.store import Store
+from search.study.storage import Store
 from trainer import Float, Int
 from trainer.state.state_file import StateFolder
 

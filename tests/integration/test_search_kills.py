@@ -31,7 +31,7 @@ import psutil
 import pytest
 import search_child
 
-from search.store import NAME
+from search.study.storage import NAME
 from trainer import Float
 
 CHILD = Path(search_child.__file__)

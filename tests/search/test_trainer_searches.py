@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from search import SklearnSearch, TunerSearch
-from search.coordinator import trial_seed
-from search.data import Data, holdout
+from search.study.coordinator import trial_seed
+from search.study.data import Data, holdout
 from trainer import Choice, Float, Int, Regressor
 from trainer.callbacks import EarlyStopping
 

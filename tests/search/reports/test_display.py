@@ -13,9 +13,9 @@ import pytest
 from fake_study import FakeStudy as Study
 from rich.console import Console
 
-from search import display
-from search.display import Lines, LiveTable
-from search.store import Trial
+from search.reports import display
+from search.reports.display import Lines, LiveTable
+from search.study.storage import Trial
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

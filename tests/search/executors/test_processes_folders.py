@@ -15,7 +15,7 @@ import psutil
 
 from trainer.utils.scratch import MARK
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEARCH = """
     import os, signal, sys, time
     from pathlib import Path

@@ -17,10 +17,10 @@ import pytest
 from light_estimators import Bowl
 from light_searches import R, Told, X, sklearn_search
 
-from search.folders import MARK, TrialFolders
-from search.store import NAME
+from search.study.storage import NAME
+from search.study.trial_folders import MARK, TrialFolders
 
-DATA = Path(__file__).parents[1] / "data" / "v0_1_0"
+DATA = Path(__file__).parents[2] / "data" / "v0_1_0"
 STUDY = "0123456789abcdef"
 
 
@@ -309,7 +309,7 @@ def test_folders_of_0_1_0_are_recognised_by_what_is_in_them(tmp_path: Path) -> N
 def test_data_that_a_killed_search_of_0_1_0_left_are_deleted(tmp_path: Path) -> None:
     import joblib
 
-    from search.data import Data
+    from search.study.data import Data
 
     study = Path(shutil.copytree(DATA / "studies" / "light", tmp_path / "study"))
     joblib.dump(Data(X, R), study / "data.joblib")
@@ -322,7 +322,7 @@ def test_data_that_a_killed_search_of_0_1_0_left_are_deleted(tmp_path: Path) -> 
 
 def _open(study: Path) -> int:
     from search.space import Space
-    from search.study import Folder
+    from search.study.folder import Folder
     from trainer import Float, Int
 
     folder = Folder(study, Space({"a": Float(-1, 1), "b": Int(1, 2)}), True, None, lambda: 0)
@@ -338,7 +338,7 @@ def test_a_lock_that_cannot_be_read_is_named(
     def check(hold: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))  # as read raises it, without a name
 
-    monkeypatch.setattr("search.study.Hold.check", check)
+    monkeypatch.setattr("search.study.folder.Hold.check", check)
     with pytest.raises(OSError, match="whether this search still holds it cannot be") as caught:
         _fit(tmp_path)
     assert f"directory={str(tmp_path)!r}: " in str(caught.value)

@@ -198,7 +198,7 @@ def test_classes_of_a_script_work_without_a_guard(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("main") == 1
@@ -210,7 +210,7 @@ def test_orphans_end_by_themselves(tmp_path: Path) -> None:
         [sys.executable, str(_script(tmp_path)), "wait"],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "main\n"
@@ -254,7 +254,7 @@ def test_nothing_is_printed_when_a_pool_closes_while_a_worker_starts(tmp_path: P
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.stderr == ""
     assert done.stdout == "its process exited with code 1\n"
@@ -278,7 +278,7 @@ def test_nothing_is_printed_when_workers_end_before_they_have_started() -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from search.callbacks import SearchCallback, Study
-from search.data import unfinished
-from search.database import APPLICATION, SIDE_FILES, Taken
-from search.folders import TrialFolders, refuse_link, start_of
 from search.space import Space
-from search.store import NAME, Store, Trial
+from search.study.callbacks import SearchCallback, Study
+from search.study.data import unfinished
+from search.study.database import APPLICATION, SIDE_FILES, Taken
+from search.study.storage import NAME, Store, Trial
+from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs.directory import described
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 

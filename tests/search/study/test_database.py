@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from light_estimators import Bowl
 from light_searches import R, Told, X, sklearn_search
 
-from search import database
-from search.database import NAME, TABLES, Database, Taken, explained
 from search.space import Space
-from search.store import Store, Trial
-from search.study import Folder
-from search.trial import Fold
+from search.study import database
+from search.study.database import NAME, TABLES, Database, Taken, explained
+from search.study.folder import Folder
+from search.study.storage import Store, Trial
+from search.study.trial import Fold
 
-DATA = Path(__file__).parents[1] / "data" / "v0_1_0"
+DATA = Path(__file__).parents[2] / "data" / "v0_1_0"
 SPACE = Space({"a": sklearn_search().space["a"]})
 
 

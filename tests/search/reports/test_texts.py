@@ -14,12 +14,12 @@ from light_searches import R, X, sklearn_search
 from rich.console import Console
 
 from search import plots
-from search.display import Lines, LiveTable
 from search.executors import Crashed
-from search.results import table
+from search.reports.display import Lines, LiveTable
+from search.reports.results import table
+from search.reports.summary import describe
 from search.space import Space
-from search.store import Trial
-from search.summary import describe
+from search.study.storage import Trial
 from trainer import Choice, Float
 
 CLEAR = "\x1b[2J"

@@ -17,9 +17,9 @@ import pytest
 from fake_study import FakeStudy as Study
 from rich.console import Console
 
-from search import display
-from search.display import Display, Lines, LiveTable
-from search.store import Trial
+from search.reports import display
+from search.reports.display import Display, Lines, LiveTable
+from search.study.storage import Trial
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -245,7 +245,7 @@ finally:
 def _run(terminal: bool) -> str:
     """What a search that is interrupted, in a process of its own, writes to its output."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
-    folder = str(Path(__file__).parents[1] / "helpers")
+    folder = str(Path(__file__).parents[2] / "helpers")
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONPATH": folder}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.DEVNULL, env=environment

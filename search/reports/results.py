@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.store import Trial
+from search.study.storage import Trial
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import pytest
 from light_estimators import Bowl
 from light_searches import R, X, sklearn_search
 
-from search.store import NAME, Store
-from search.trial import Fold
+from search.study.storage import NAME, Store
+from search.study.trial import Fold
 
 FILES = int(os.environ.get("FUZZ_STUDIES", "40"))
 WAL = f"{NAME}-wal"

@@ -15,8 +15,8 @@ from keras_tuner.errors import FatalTypeError, FatalValueError
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from search import hyperspace
-from search.hypermodels import TrainerHyperModel, hypermodel
+from search.interop.hypermodels import TrainerHyperModel, hypermodel
+from search.proposers import hyperspace
 from search.space import Space, from_unit
 from trainer import Bool, Choice, Classifier, Float, Int, Regressor
 from trainer.hyperparameters import Domain

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from search.data import Data, Split, load
-from search.folders import TrialFolders, delete, refuse_link
-from search.scoring import Measure, trainer_in
 from search.space import Point
-from search.trial import Fold, Job, Result
+from search.study.data import Data, Split, load
+from search.study.scoring import Measure, trainer_in
+from search.study.trial import Fold, Job, Result
+from search.study.trial_folders import TrialFolders, delete, refuse_link
 from trainer.base import Trainer
 from trainer.data.streams import is_stream
 from trainer.runs import directory
@@ -53,7 +53,7 @@ class Evaluation:
     Args:
         estimator: not fitted.
         measure: what the score is.
-        data: the data, or the file that `search.data.keep` wrote.
+        data: the data, or the file that `search.study.data.keep` wrote.
         splits: rows to train and to test on; empty: the data have validation data.
         executions: number of fits per split.
         folders: of the trials' states, if trials resume after a kill or from a parent.

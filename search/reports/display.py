@@ -12,9 +12,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from search.callbacks import SearchCallback, Study
-from search.store import Trial
-from search.summary import duration, number, one_line, reason, settings
+from search.reports.summary import duration, number, one_line, reason, settings
+from search.study.callbacks import SearchCallback, Study
+from search.study.storage import Trial
 from trainer.utils.checks import one_of
 from trainer.utils.figures import shortened
 from trainer.utils.text import printable

@@ -38,7 +38,7 @@ class TrialModel(keras.Model):
 
     def adopt(self, trainer: Trainer) -> None:
         """Take the network of a fitted Trainer."""
-        network = trainer._network
+        network = trainer.network_
         self.trainer, self.network, self.built = trainer, network.whole, True
         self._form = {
             "inputs": network.inputs.to_dict(),
@@ -56,14 +56,14 @@ class TrialModel(keras.Model):
         trainer = self.trainer
         inputs = Inputs.from_dict(config["inputs"])
         network = rebuild(
-            trainer._recipe(),
+            trainer.recipe(),
             inputs,
             trainer.configure_task().restore(config["targets"]),
             precision=config["precision"],
             seed=config["seed"],
             callbacks=callbacks.make_all(trainer.configure_callbacks()),
         )
-        trainer._keep(network, History(), config["seed"])
+        trainer.adopt(network, History(), config["seed"])
         self.adopt(trainer)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

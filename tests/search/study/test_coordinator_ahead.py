@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from search import coordinator
-from search.callbacks import SearchCallback, Study
 from search.executors import Withdrawn
 from search.proposers.sklearn import Listed, draw
 from search.space import Space
-from search.store import Store, Trial
-from search.trial import Job, Result
+from search.study import coordinator
+from search.study.callbacks import SearchCallback, Study
+from search.study.storage import Store, Trial
+from search.study.trial import Job, Result
 from trainer import Float
 
 SPACE = Space({"x": Float(-1, 1)})

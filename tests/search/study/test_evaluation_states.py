@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from search import Space
-from search.evaluation import Evaluation
-from search.folders import TrialFolders
-from search.study import Folder
-from search.trial import Job
+from search.study.evaluation import Evaluation
+from search.study.folder import Folder
+from search.study.trial import Job
+from search.study.trial_folders import TrialFolders
 from trainer import Float
 
 CHILD = Job(5, {}, 1, epochs=9, parent=2, parent_epochs=3)

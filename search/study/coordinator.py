@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from search.callbacks import SearchCallback
 from search.executors import Executor, Failure, Withdrawn
 from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
-from search.store import Store, Trial
-from search.trial import Job, Result
+from search.study.callbacks import SearchCallback
+from search.study.storage import Store, Trial
+from search.study.trial import Job, Result
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.callbacks import SearchCallback, Study
-from search.coordinator import Coordinator, trial_seed
 from search.executors import Crashed
 from search.executors.processes import Processes
 from search.executors.serial import Serial
 from search.proposers.sklearn import Halving, draw, random
 from search.space import Space
-from search.store import NAME, Store, Trial
-from search.trial import Fold, Job, Result
+from search.study.callbacks import SearchCallback, Study
+from search.study.coordinator import Coordinator, trial_seed
+from search.study.storage import NAME, Store, Trial
+from search.study.trial import Fold, Job, Result
 from trainer import Choice, Float, Int
 
 SPACE = Space({"x": Float(-1, 1), "units": Int(1, 64, log=True), "kind": Choice("a", None)})
@@ -246,7 +246,7 @@ def _coordinator(folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
 
 

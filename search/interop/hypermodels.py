@@ -25,9 +25,9 @@ from keras_tuner.errors import FailedTrialError, FatalTypeError, FatalValueError
 from keras_tuner.src.engine import tuner_utils  # its callbacks have no public name
 from sklearn.base import clone
 
-from search import hyperspace
+from search.interop.trial_model import TrialModel
+from search.proposers import hyperspace
 from search.space import Point, Space
-from search.trial_model import TrialModel
 from trainer import Trainer
 from trainer.history import History
 from trainer.utils.checks import did_you_mean

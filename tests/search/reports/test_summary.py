@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from search.results import table
-from search.store import Trial
-from search.summary import describe, duration, number, one_line, reason, settings, value
+from search.reports.results import table
+from search.reports.summary import describe, duration, number, one_line, reason, settings, value
+from search.study.storage import Trial
 
 TWO = {"units": lambda g: int(g.integers(8, 64)), "rate": lambda g: float(g.uniform(0, 1))}
 TWELVE: dict[str, Callable[[Any], Any]] = {

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from search.store import Trial
+from search.study.storage import Trial
 
 
 class Study(Protocol):

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.results import ranked
+from search.reports.results import ranked
 from trainer.utils.figures import shortened
 from trainer.utils.text import printable
 
@@ -48,7 +48,7 @@ def describe(
     fit has one column per trial instead of one row.
 
     Args:
-        results: as returned by `search.results.table`: one row per trial, with the columns trial,
+        results: as returned by `results.table`: one row per trial, with the columns trial,
             state, score, seconds, error, perhaps epochs, and one per parameter.
         parameters: names of the parameters' columns; those without a column are left out.
         objective: the name of the score.

@@ -20,7 +20,7 @@ import pytest
 from search.executors import Crashed, OutOfMemory, Raised, TimedOut, guard, memory
 from search.executors.processes import Processes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MIB = 2**20
 LIMIT = 300 * MIB
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are found on Linux alone")

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from search.space import Space
-from search.store import NAME, Store, Trial
-from search.trial import Fold
+from search.study.storage import NAME, Store, Trial
+from search.study.trial import Fold
 from trainer import Choice, Int
 
 LAYERS = Choice((8,), (8, 8), "none")

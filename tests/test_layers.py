@@ -1,0 +1,96 @@
+"""The house has layers: imports go down only, without circles, and private names stay at home."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(f for package in ("trainer", "search") for f in (ROOT / package).rglob("*.py"))
+# scikit-learn's protocol of parameters, and attributes of Keras' and keras-tuner's objects
+OF_LIBRARIES = {"_get_param_names", "_value", "_dtype", "_display"}
+
+
+def test_imports_go_down_only():
+    linter = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", linter, "--no-cache", "setup.cfg"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = grimp.build_graph("trainer", "search", cache_dir=None)
+    below = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while True:
+        leaves = {module for module, imported in below.items() if not imported}
+        if not leaves:
+            break
+        below = {m: imported - leaves for m, imported in below.items() if m not in leaves}
+    assert not below, f"these import each other, or what does: {sorted(below)}"
+
+
+def test_the_root_of_trainer_stays_small():
+    assert len(list((ROOT / "trainer").glob("*.py"))) <= 14
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in OF_LIBRARIES
+
+
+@pytest.fixture(scope="module")
+def homes() -> dict[str, set[Path]]:
+    """The files that define a name: a function, a class, a variable or an attribute."""
+    found = defaultdict(set)
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[node.name].add(file)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found[node.id].add(file)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found[node.attr].add(file)
+    return found
+
+
+def _used_from_elsewhere(file: Path, homes: dict[str, set[Path]]) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("trainer", "search")):
+            found += [f"{file}:{node.lineno} {a.name}" for a in node.names if _is_private(a.name)]
+        if isinstance(node, ast.Attribute) and _is_private(node.attr):
+            of_another = homes.get(node.attr) and file not in homes[node.attr]
+            found += [f"{file}:{node.lineno} {ast.unparse(node)}"] if of_another else []
+    return found
+
+
+def test_no_module_uses_the_private_names_of_another(homes):
+    assert [use for file in FILES for use in _used_from_elsewhere(file, homes)] == []
+
+
+def test_below_the_trainer_nothing_is_handed_the_trainer():
+    below = [
+        file
+        for file in FILES
+        if file.is_relative_to(ROOT / "trainer")
+        and file.name not in ("base.py", "estimators.py", "__init__.py")
+        and "finders" not in file.parts
+    ]
+    guilty = [
+        f"{file}:{node.lineno} {node.arg}: {ast.unparse(node.annotation)}"
+        for file in below
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.arg)
+        and node.annotation is not None
+        and "Trainer" in ast.unparse(node.annotation)
+    ]
+    assert guilty == []
