@@ -337,12 +337,12 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
         run: the run directory, or None.
     """
     network, feed = session.network, session.feed
-    chunk = network.decisions.chunk if network.decisions is not None else 1
+    chunk = network.plan.chunk if network.plan is not None else 1
     shown: list[Any] = []
     if not any(isinstance(callback, Progress) for callback in session.callbacks):
         shown.append(Progress(verbose=session.verbose))
     if run is not None:
-        run.decided(str(network.decisions))
+        run.decided(str(network.plan))
         warn_of_forgotten(session.callbacks)
         shown.append(RunLog(run=run))
     listed = _listed(session, [*session.callbacks, *shown])

@@ -120,7 +120,7 @@ def test_a_memory_mapped_array_is_read_chunk_by_chunk(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     read = Linear(shuffle=True, resident_bytes=0).fit(mapped, Y)
-    assert not read._network.decisions.resident
+    assert not read._network.plan.resident
     assert _logs(read) == _logs(Linear(shuffle=True).fit(X, Y))
 
 

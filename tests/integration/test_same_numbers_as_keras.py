@@ -356,7 +356,7 @@ def keras_fit() -> Callable[[str], Any]:
 @pytest.mark.parametrize("name", ["perceptron", "compute_loss of its own"])
 def test_xla_gives_the_numbers_of_keras_but_for_rounding(name: str, keras_fit) -> None:
     trainer = _ours(CASES[name], epochs=1, jit=True)
-    assert trainer._network.decisions.jit
+    assert trainer._network.plan.jit
     _, history = keras_fit(name, epochs=1)
     for log, values in history.items():
         np.testing.assert_allclose(trainer.history_[log], values, rtol=1e-5, err_msg=log)

@@ -23,7 +23,7 @@ from trainer.data.targets import Targets
 from trainer.engine import loop
 from trainer.engine.feeds import Batch, RowsFeed
 from trainer.engine.tensorflow import plan, sharing
-from trainer.engine.tensorflow.plan import Decisions
+from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
@@ -61,7 +61,7 @@ class Network:
         program: The compiled functions of `core`.
         default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
             to a mean of 1.
-        decisions: How to train; None before `decide`.
+        plan: How to train; None before `decide`.
         evidence: A sample of the data of its fit; None for a loaded network.
     """
 
@@ -73,7 +73,7 @@ class Network:
     whole: keras.Model
     program: Program
     default_loss: bool
-    decisions: Decisions | None = None
+    plan: Plan | None = None
     evidence: Any = None
 
     @property
@@ -192,7 +192,7 @@ class Network:
         resident_bytes: int | None,
         jit: bool | str,
         save_steps: int | None = None,
-    ) -> Decisions:
+    ) -> Plan:
         """Decide how to train, and configure the program accordingly.
 
         Args:
@@ -206,7 +206,7 @@ class Network:
             save_steps: As the field of Trainer, if states are saved; else None.
         """
         row = spec_bytes(spec)
-        self.decisions = plan.decide(
+        self.plan = plan.decide(
             self.core,
             batch_size=batch_size,
             steps=steps,
@@ -217,10 +217,10 @@ class Network:
             interval=interval,
             save_steps=save_steps,
         )
-        self.program.compiled = self.decisions.compiled
+        self.program.compiled = self.plan.compiled
         self.program.batch_size = None if rows is None else min(batch_size, rows)
-        self.program.jit = self.decisions.jit and not self.program.eager
-        return self.decisions
+        self.program.jit = self.plan.jit and not self.program.eager
+        return self.plan
 
     def evaluation_rows(
         self,

@@ -35,8 +35,8 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
         f"{float(network.core.optimizer.learning_rate):g}",
         "precision": f"{network.precision}, seed {seed}",
     }
-    if network.decisions is not None:
-        entries["decisions"] = str(network.decisions)
+    if network.plan is not None:
+        entries["decisions"] = str(network.plan)
     records = history.records
     if records:
         last = records[-1]

@@ -207,7 +207,7 @@ def test_a_trials_steps_are_dispatched_together(study: tuple[Any, list[dict[str,
     hp = study[0].get_best_hyperparameters()[0]
     trial = model.build(hp)
     model.fit(hp, trial, *TRAIN, epochs=1, verbose=0)
-    assert trial.trainer._network.decisions.chunk == 4, "all steps of an epoch"
+    assert trial.trainer._network.plan.chunk == 4, "all steps of an epoch"
 
 
 def test_a_table_with_text_is_searched_and_its_best_model_loaded(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_another_verbose_is_refused() -> None:
 SCRIPT = """
 import sys, time
 from fake_study import FakeStudy as Study
-from search.display import Display
+from search.reports.display import Display
 
 study = Study(Display())
 study.shown.on_search_begin(study)

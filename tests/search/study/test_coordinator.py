@@ -218,12 +218,12 @@ def test_attempts_that_ended_with_a_killed_coordinator_are_no_retries(tmp_path: 
 KILLED = """
     import sys, time
     from pathlib import Path
-    from search.coordinator import Coordinator
+    from search.study.coordinator import Coordinator
     from search.executors.serial import Serial
     from search.proposers.sklearn import Halving, draw
     from search.space import Space
-    from search.store import Store
-    from search.trial import Result
+    from search.study.storage import Store
+    from search.study.trial import Result
     from trainer import Float
 
     space = Space({"x": Float(-1, 1)})

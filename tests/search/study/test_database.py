@@ -277,7 +277,7 @@ def test_a_migration_that_is_killed_leaves_the_study_as_it_was(tmp_path: Path) -
     script = f"""
         import os, signal
         from pathlib import Path
-        from search import database
+        from search.study import database
 
         def killed(self):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -360,7 +360,7 @@ def test_a_fault_of_the_disk_while_a_study_is_written(tmp_path: Path) -> None:
         import resource, signal, sys
         from pathlib import Path
         from search.space import Space
-        from search.store import Store, Trial
+        from search.study.storage import Store, Trial
 
         store = Store(Path({str(tmp_path)!r}), Space({{}}))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

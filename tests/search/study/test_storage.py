@@ -59,7 +59,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from search.space import Space
-    from search.store import Store, Trial
+    from search.study.storage import Store, Trial
 
     store = Store(Path(sys.argv[1]), Space({}))
     number = 0

@@ -240,13 +240,13 @@ def test_batches_are_written_only_as_often_as_asked(tmp_path: Path) -> None:
         epochs=2, callbacks=({"name": "tensorboard", "log_dir": tmp_path, "every_n_batches": 4},)
     ).fit(X, Y)
     assert summaries(tmp_path / "train")["batch_loss"] == [3, 9]
-    assert fitted._network.decisions.chunk <= 4
+    assert fitted._network.plan.chunk <= 4
 
 
 def test_without_batches_no_dispatch_is_cut_short(tmp_path: Path) -> None:
     plain = Small(epochs=1).fit(X, Y)
     written = Small(epochs=1, callbacks=(TensorBoard(log_dir=tmp_path),)).fit(X, Y)
-    assert written._network.decisions.chunk == plain._network.decisions.chunk > 1
+    assert written._network.plan.chunk == plain._network.plan.chunk > 1
 
 
 def test_the_events_of_another_run_are_not_mixed_in(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_callbacks_without_hooks_of_batches_see_the_same_epochs() -> None:
     trainer = _ours(ours)
     _keras(theirs)
     assert ours.calls == theirs.calls
-    assert trainer._network.decisions.chunk == 7, "one dispatch an epoch"
+    assert trainer._network.plan.chunk == 7, "one dispatch an epoch"
 
 
 def test_a_stream_shows_callbacks_the_same_batches() -> None:

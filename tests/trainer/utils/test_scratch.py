@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 LIVING = """
 import sys
 from pathlib import Path
-from trainer.scratch import Scratch
+from trainer.utils.scratch import Scratch
 
 made = Scratch("study-", Path(sys.argv[1]))
 (made.path / "data").mkdir()
@@ -140,7 +140,7 @@ def test_a_removal_that_was_cut_short_is_done_again(
 MAKING_AND_SWEEPING = """
 import sys, time
 from pathlib import Path
-from trainer.scratch import Scratch, sweep
+from trainer.utils.scratch import Scratch, sweep
 
 until = time.monotonic() + 1.5
 while time.monotonic() < until:

@@ -57,7 +57,7 @@ _AROUND_RECURRENT = {"Bidirectional", "GRUCell", "LSTMCell", "Masking", "SimpleR
 
 
 @dataclass(frozen=True)
-class Decisions:
+class Plan:
     """What was decided for one fit.
 
     Attributes:
@@ -96,7 +96,7 @@ def decide(
     jit: Any,
     interval: int | None,
     save_steps: int | None = None,
-) -> Decisions:
+) -> Plan:
     """Decide how to train.
 
     Args:
@@ -131,7 +131,7 @@ def decide(
         why = f"a state is saved every {save_steps} steps; " + why
     if data_bytes is not None and not resident:
         why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
-    return Decisions(chunk, whole, resident, compiled, threads, why)
+    return Plan(chunk, whole, resident, compiled, threads, why)
 
 
 def _divisor(interval: int, most: int) -> int:

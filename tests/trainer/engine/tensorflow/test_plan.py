@@ -30,7 +30,7 @@ def _dense() -> keras.Model:
     return _compiled(layers.Dense(4, "relu"), layers.Dense(1))
 
 
-def _decide(model: keras.Model, **changes: Any) -> plan.Decisions:
+def _decide(model: keras.Model, **changes: Any) -> plan.Plan:
     given: dict[str, Any] = {
         "batch_size": 32,
         "steps": 100,
@@ -197,7 +197,7 @@ def test_the_environment_limits_threads(variable: str) -> None:
 
     code = (
         "import trainer.base, tensorflow as tf; tf.constant(1);"  # a worker may unpickle before fit
-        "from trainer.engine import decisions as d; print(d.intra_op_threads())"
+        "from trainer.engine.tensorflow import plan as d; print(d.intra_op_threads())"
     )
     clean = {k: v for k, v in os.environ.items() if "NUM_" not in k}
     found = warm.run(code, env={**clean, variable: "3"})
