@@ -31,7 +31,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 MARK = ".scratch.json"
-MAKER = "trainer.utils.scratch"
+MAKER = "trainer.scratch"
 LONGEST_MARK = 4_096  # bytes that are read of a file that may be one
 
 
