@@ -286,7 +286,7 @@ def test_batch_sizes_are_measured_and_one_is_suggested() -> None:
     assert speeds[256] > speeds[8]  # a step of 8 rows costs much the same as one of 256
     assert speeds[found.suggestion] >= 0.95 * speeds.max()
     assert (speeds[speeds.index < found.suggestion] < 0.95 * speeds.max()).all()
-    assert f"suggestion={found.suggestion}" in repr(found) and "of 400 rows" in repr(found)
+    assert f"suggestion={found.suggestion}" in repr(found) and "with 400 rows" in repr(found)
 
 
 def test_the_curve_of_speeds_marks_the_suggestion_and_what_did_not_fit() -> None:
