@@ -334,7 +334,7 @@ WHY = [
     (r"/study\.sqlite-wal$", "SQLite's log: what a transaction wrote is on disk before it counts"),
     (r"/study\.sqlite-shm$", "SQLite's index of its log"),
     (r"/study\.sqlite$", "the trials and their results"),
-    (r"/data\.joblib$", "the data, while workers need them"),
+    (r"/data[^/]*\.joblib$", "the data, while workers need them"),
     (r"/trials/\.[^/]*", "the states of a trial that nothing needs any more are deleted"),
     (r"/trials/.*/\.[^/]*", "the run of a parent is copied beside its place, and renamed"),
     (r"/checkpoints$", "the folder of states and checkpoints is made, listed and synced"),

@@ -21,9 +21,13 @@ CHILD = Job(5, {}, 1, epochs=9, parent=2, parent_epochs=3)
 STUDY = "0123456789abcdef"
 
 
+DATA = {"training": {}, "validation": None}
+
+
 def _run(path: Path, status: str, epochs: int) -> Path:
     path.mkdir(parents=True)
-    config = {"status": status, "fields": {"epochs": epochs}}
+    own = {"format": 1, "class": "Net", "data": DATA, "run": "0" * 16, "seed": 1, "begun": "now"}
+    config = own | {"status": status, "fields": {"epochs": epochs}}
     (path / "config.json").write_text(json.dumps(config))
     (path / "of").write_text(path.parent.name)
     return path
