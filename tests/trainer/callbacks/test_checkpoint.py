@@ -195,7 +195,9 @@ def test_a_saved_trainer_has_its_plugins_back(tmp_path: Path) -> None:
         warnings.simplefilter("error", UserWarning)
         fitted.save(tmp_path / "model.keras")
     (loaded,) = Small.load(tmp_path / "model.keras").callbacks
-    assert loaded == {"name": "checkpoint", **checkpoint.get_params(), "folder": f"{tmp_path}/kept"}
+    expected = {"name": "checkpoint", **checkpoint.get_params()}
+    del expected["folder"]  # where it writes is not in the file
+    assert loaded == expected
 
 
 def make(run_dir: str) -> Small:
