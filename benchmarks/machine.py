@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 _PACKAGES = (
-    "keras-trainer",
+    "exact-trainer",
     "tensorflow",
     "keras",
     "numpy",

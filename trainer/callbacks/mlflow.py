@@ -40,7 +40,7 @@ class MLflow(Callback):
     PATHS = ("tracking_uri",)
 
     tracking_uri: str | None = None
-    experiment: str = "keras-trainer"
+    experiment: str = "exact-trainer"
     run_name: str | None = None
 
     def setup(self, session: Session) -> None:
@@ -66,7 +66,7 @@ class MLflow(Callback):
         except ImportError as error:
             raise ImportError(
                 "callbacks=['mlflow']: MLflow is not installed; "
-                "write pip install 'keras-trainer[mlflow]'"
+                "write pip install 'exact-trainer[mlflow]'"
             ) from error
         try:
             self._client: Any = MlflowClient(tracking_uri=self.tracking_uri)

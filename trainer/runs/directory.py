@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Fields that a resumed run may change: they do not take part in the numbers.
 FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "keras-trainer")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
+FORMER_NAME = "keras-trainer"  # of our own distribution, in runs of version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
 _CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
 # What a run writes in its folder, but for the states: none of these may be a link.
@@ -287,6 +288,8 @@ class Run:
 
     def _warn_of_versions(self) -> None:
         earlier = _earlier_packages(self.path / "environment.json")
+        if FORMER_NAME in earlier:
+            earlier[PACKAGES[-1]] = earlier.pop(FORMER_NAME)
         now = environment()["packages"]
         changed = [
             f"{name} {earlier.get(name)} is now {version}"
@@ -295,7 +298,7 @@ class Run:
         ]
         if changed:
             warnings.warn(
-                f"{self.path}: {', '.join(changed)}; the run may not go on to the bit",
+                f"{self.path}: {', '.join(changed)}; the run may not resume to the bit",
                 stacklevel=4,
             )
 

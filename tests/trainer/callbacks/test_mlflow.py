@@ -19,7 +19,7 @@ from trainer.callbacks import MLflow
 
 needs_mlflow = pytest.mark.skipif(
     importlib.util.find_spec("mlflow") is None,
-    reason="MLflow is not installed: pip install 'keras-trainer[mlflow]'",
+    reason="MLflow is not installed: pip install 'exact-trainer[mlflow]'",
 )
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 4)).astype("float32")
@@ -50,7 +50,7 @@ def store(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def logged(store: str, experiment: str = "keras-trainer") -> list[Any]:
+def logged(store: str, experiment: str = "exact-trainer") -> list[Any]:
     """The MLflow runs of an experiment, the oldest first."""
     from mlflow import MlflowClient
 
@@ -72,7 +72,7 @@ def points(store: str, run: Any, name: str) -> list[tuple[int, float]]:
 def test_without_mlflow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     trainer = small(callbacks=["mlflow"])
-    with pytest.raises(ImportError, match=r"pip install 'keras-trainer\[mlflow\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'exact-trainer\[mlflow\]'"):
         trainer.fit(X, Y)
     assert len(trainer.history_) == 0
 
