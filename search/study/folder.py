@@ -1,11 +1,11 @@
 """The directory of a study: who may use it, and whether a search resumes what is in it.
 
 Responsible for the lock, and for writing and comparing the study's description. Not for trials
-(`store`), nor for running them.
+(`storage`), nor for running them.
 
     study.sqlite             all trials: see search.store
     data-IDENTITY.joblib     the data, while trials run
-    trials/                  states of running trials, and of the best one: see search.folders
+    trials/                  states of running trials, and of the best one: see trial_folders
 
 Anything else in the directory is foreign, and is left alone.
 """

@@ -2,7 +2,7 @@
 
 Responsible for deleting nothing that the study did not make. A trial's folder holds a mark, a small
 file that names the study and the trial; a folder without it is foreign, and is neither deleted nor
-written to. Not for when a folder is no longer needed (`study.Tidy`), nor for what trials put in it.
+written to. Not for when a folder becomes useless (`folder.Tidy`), nor for what trials put in it.
 
     trials/3/                   the states of trial 3
     trials/3/.trial.json        its mark, written before anything else in it
