@@ -199,7 +199,12 @@ def delete(path: Path) -> None:
         OSError: it cannot be deleted.
     """
     if _is_folder(path):
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:  # it names the last part of the path only
+            raise OSError(
+                error.errno, f"{str(path)!r}: cannot be deleted ({error.strerror}); check the disk"
+            ) from error
     else:
         path.unlink(missing_ok=True)
 

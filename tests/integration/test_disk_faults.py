@@ -334,7 +334,7 @@ WHY = [
     (r"/study\.sqlite-wal$", "SQLite's log: what a transaction wrote is on disk before it counts"),
     (r"/study\.sqlite-shm$", "SQLite's index of its log"),
     (r"/study\.sqlite$", "the trials and their results"),
-    (r"/data[^/]*\.joblib$", "the data, while workers need them"),
+    (r"/data[^/]*\.joblib(\.part)?$", "the data, while workers need them"),
     (r"/trials/\.[^/]*", "the states of a trial that nothing needs any more are deleted"),
     (r"/trials/.*/\.[^/]*", "the run of a parent is copied beside its place, and renamed"),
     (r"/checkpoints$", "the folder of states and checkpoints is made, listed and synced"),
@@ -370,7 +370,8 @@ permission). The table is written by the proof itself, from what a library in fr
 and files as one that nothing happened to. *as if nothing had been*: the call in which the operation
 failed ends so by itself. *a warning*: so too, with a warning that names the file. *an error, then
 resumed*: the call ends with one error that names the path, and the same call resumes.
-A kill before an operation that changes nothing on disk is one before the next that does.
+A kill before an operation that changes nothing on disk is one before the next that does. A dash:
+not tried. To give up a lock is not counted: it cannot fail on a disk of one's own.
 
 """
 TITLES = {"run": "A run", "light": "A study", "trained": "A study of Trainers, halving"}
