@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 import warnings
 import zipfile
@@ -43,6 +44,7 @@ Made = TypeVar("Made")
 
 FORMAT = 1
 _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
+_OTHER_OPTIMIZER = "Skipping variable loading for optimizer"
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
@@ -422,15 +424,28 @@ def _read_weights(network: Network, weights: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder, _one_optimizer(network), safe_mode():
         file = Path(folder) / WEIGHTS
         file.write_bytes(weights)
-        with warnings.catch_warnings():
-            # Keras would go on with the weights of a new model, or without the optimizer's state
-            warnings.filterwarnings("error", "Skipping (nested container|variable loading)")
+        with warnings.catch_warnings(record=True) as caught:
+            # Keras would keep the weights of a new model
+            warnings.filterwarnings("error", "Skipping nested container")
+            warnings.filterwarnings("always", _OTHER_OPTIMIZER)
             try:
                 network.whole.load_weights(file)
             except ValueError:
                 raise
             except Exception as error:  # of HDF5: OSError, RuntimeError, KeyError, ...
                 raise ValueError(_first_line(error)) from error
+    for warning in caught:
+        if re.match(_OTHER_OPTIMIZER, str(warning.message)):
+            warnings.warn(
+                "the file's optimizer state does not fit the present optimizer, which starts "
+                "without it: an object in the field callbacks or optimizer was not saved, or was "
+                "changed since. The weights are the file's",
+                stacklevel=2,
+            )
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _first_line(error: Exception) -> str:

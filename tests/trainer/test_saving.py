@@ -558,3 +558,19 @@ def test_fields_that_build_model_cannot_use_are_one_error(saved: bytes, tmp_path
         path.write_bytes(mutated.with_json(content, _set("fields", name, to=value)))
         with pytest.raises(ValueError, match=r"path='.*Labelled cannot be built again with what"):
             Labelled.load(path)
+
+
+def test_weights_load_with_a_warning_where_the_optimizers_state_does_not_fit(tmp_path):
+    x, y = np.zeros((8, 2), np.float32), np.arange(8) % 2
+    averaged = Classifier(epochs=1, callbacks=["ema"], random_state=0, verbose=0).fit(x, y)
+    path = averaged.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    meta = json.loads(parts["trainer.json"])
+    meta["fields"]["callbacks"] = {"tuple": []}  # as where a callback cannot be written to a file
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (parts | {"trainer.json": json.dumps(meta).encode()}).items():
+            archive.writestr(name, content)
+    with pytest.warns(UserWarning, match="the file's optimizer state does not fit"):
+        loaded = Classifier.load(path)
+    np.testing.assert_array_equal(loaded.predict_proba(x), averaged.predict_proba(x))
