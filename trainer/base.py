@@ -339,7 +339,8 @@ class Trainer(Parameters):
             ValueError: another ending.
             OSError: the folder cannot be written to, or the disk is full.
         """
-        return saving.save(self._as_fitted(), self.network_, path)
+        network = self.network_
+        return saving.save(self._as_fitted(), network, path)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:

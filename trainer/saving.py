@@ -378,10 +378,15 @@ def _network(
     owner = recipe.owner
     try:
         inputs = Inputs.from_dict(meta["inputs"])
-        targets = task.restore(meta["targets"])
         blank_rows(inputs)
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error
+    try:
+        targets = task.restore(meta["targets"])
+    except Malformed as error:
+        raise Malformed(f"{ENTRY}: {error}") from error
+    except Exception as error:  # a task of the user's own does not check what a file says
+        raise Malformed(f"{ENTRY}: targets: {error}") from error
     try:
         network = rebuild(
             recipe,

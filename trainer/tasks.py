@@ -72,9 +72,9 @@ class Task:
             return Numbers(self.name, 1, False, None)
         return Numbers.learn(self.name, data.y, "y", data.weight)
 
-    def restore(self, form: Mapping[str, Any]) -> Targets:
+    def restore(self, form: Any) -> Targets:
         """Restore the Targets returned by `learn` from their to_dict()."""
-        return targets.from_dict(dict(form))
+        return targets.from_dict(form)
 
     def strata(self, data: Rows) -> np.ndarray | None:
         """Return class indices [n] to stratify a validation split by, or None."""
