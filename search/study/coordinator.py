@@ -287,6 +287,12 @@ class Coordinator:
                 return
             result, error = Result(None), str(failure)
         else:
+            if result.disk_error:
+                # the trial stays in the study as running, and is run when the search resumes
+                raise OSError(
+                    f"{result.disk_error}. The search ended because trial {trial.id} could not use "
+                    "its folder; make room or repair the disk, and the same call resumes"
+                )
             score = result.score
             whole = score is not None and math.isfinite(score)
             error = "" if whole else f"the score is {score}, which is not a finite number"

@@ -47,6 +47,10 @@ class DryRun:
     refit: bool
 
 
+class _DiskError(Exception):
+    """The folder of a trial cannot be used, however often it is tried."""
+
+
 class Evaluation:
     """The work of a worker; pickled once, and called for each trial.
 
@@ -88,11 +92,14 @@ class Evaluation:
         if isinstance(job, DryRun):
             self._dry_run(job)
             return None
-        folds = [
-            self._fold(job, fold, execution)
-            for execution in range(self._executions)
-            for fold in range(max(1, len(self._splits)))
-        ]
+        try:
+            folds = [
+                self._fold(job, fold, execution)
+                for execution in range(self._executions)
+                for fold in range(max(1, len(self._splits)))
+            ]
+        except _DiskError as error:
+            return Result(None, disk_error=str(error))
         scores = [fold.score for fold in folds]
         whole = [score for score in scores if score is not None]
         # always add in the same order; NumPy's order depends on the number of values
@@ -114,10 +121,15 @@ class Evaluation:
             return self._fit_and_score(job, fold, execution)
         except (OSError, directory.RunError, BadState) as error:
             # A fault of the disk in the study's own folder is not the trial's, and what was trained
-            # is saved: only one that stays makes the trial a failure.
+            # is saved.
             if self._folders is None or str(self._folders.path) not in str(error):
                 raise
-            return self._fit_and_score(job, fold, execution)
+            try:
+                return self._fit_and_score(job, fold, execution)
+            except (OSError, directory.RunError) as again:
+                if isinstance(again, OSError) or isinstance(again.__cause__, OSError):
+                    raise _DiskError(str(again)) from again
+                raise
 
     def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
         data = self._load()

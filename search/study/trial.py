@@ -62,8 +62,11 @@ class Result:
         score: of the objective, the mean over its fits; None if there is none.
         metrics: all other metrics, the mean over its fits.
         folds: one per fit.
+        disk_error: why the trial could not use its folder; empty where it could. It has no result
+            then, and is not to blame for that.
     """
 
     score: float | None
     metrics: dict[str, float] = field(default_factory=dict)
     folds: list[Fold] = field(default_factory=list)
+    disk_error: str = ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from search import Space
@@ -116,3 +118,44 @@ def test_a_study_without_a_trial_may_become_another(tmp_path: Path) -> None:
     assert described(1, "first") == 1
     assert described(None, "second") == 77, "one that ended before its first trial is forgotten"
     assert described(3, "third") == 3
+
+
+def test_a_disk_that_stays_full_ends_the_search_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search import TunerSearch
+    from trainer import Classifier
+    from trainer.runs import directory
+
+    x, y = np.random.default_rng(0).normal(size=(24, 2)).astype("float32"), np.arange(24) % 2
+
+    def search() -> Any:
+        found = TunerSearch(
+            Classifier(epochs=1, model="mlp"),
+            {"learning_rate": Float(0.001, 0.1)},
+            tuner="random",
+            max_trials=3,
+            executor="serial",
+            directory=tmp_path / "study",
+            seed=0,
+            refit=False,
+            verbose=0,
+        )
+        return found.fit(x, y, validation_data=(x, y))
+
+    write = directory.write_whole
+    folder = str(tmp_path / "study" / "trials" / "1")
+
+    def full(path: Any, content: bytes, **options: Any) -> None:
+        if str(path).startswith(folder):
+            raise OSError(errno.ENOSPC, f"path={str(path)!r}: could not be written (full)")
+        write(path, content, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "write_whole", full)
+        with pytest.raises(OSError, match=r"trials/1/.*could not use its folder.*resumes"):
+            OSError, match=r"trials/1/.*could not use its folder.*same call resumes"
+        ):
+            search()
+    resumed = search()
+    assert resumed.results_["state"].tolist() == ["completed"] * 3
