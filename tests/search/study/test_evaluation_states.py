@@ -154,8 +154,6 @@ def test_a_disk_that_stays_full_ends_the_search_and_fails_no_trial(
     with monkeypatch.context() as patch:
         patch.setattr(directory, "write_whole", full)
         with pytest.raises(OSError, match=r"trials/1/.*could not use its folder.*resumes"):
-            OSError, match=r"trials/1/.*could not use its folder.*same call resumes"
-        ):
             search()
     resumed = search()
     assert resumed.results_["state"].tolist() == ["completed"] * 3
