@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
-from trainer.callbacks.callback import Session
 from trainer.data import preparation
 from trainer.data.arrays import Tree, is_shape
 from trainer.data.preparation import Rows
@@ -42,6 +41,8 @@ from trainer.utils import checks
 
 if TYPE_CHECKING:
     import keras
+
+    from trainer.callbacks.callback import Session
 
 
 class Trainer(Parameters):
@@ -396,6 +397,8 @@ class Trainer(Parameters):
         return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
 
     def _session(self, feed: Any, validation: Any, run: Run | None) -> Session:
+        from trainer.callbacks.callback import Session
+
         def save(path: str | Path, history: History | None = None) -> Path:
             if history is None:
                 return self.save(path)

@@ -12,13 +12,11 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer import saving
-from trainer.callbacks.callback import Callback, Session
-from trainer.callbacks.progress import Progress
 from trainer.data import arrays, preparation
 from trainer.data.arrays import Tree
 from trainer.data.inputs import Inputs
@@ -34,11 +32,13 @@ from trainer.network.network import Network, computing_in
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import Run, described
-from trainer.runs.run_log import RunLog
 from trainer.state import variables
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
+
+if TYPE_CHECKING:
+    from trainer.callbacks.callback import Session
 
 
 def draw_seed(state: Any) -> int:
@@ -299,6 +299,8 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
     Raises:
         RunError: it does not fit, and there is no state.
     """
+    from trainer.callbacks.callback import Callback
+
     network = session.network
     if run is None or run.model is None:
         return False
@@ -336,6 +338,10 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
         own: the state that is the person's own.
         run: the run directory, or None.
     """
+    from trainer.callbacks.callback import Callback
+    from trainer.callbacks.progress import Progress
+    from trainer.runs.run_log import RunLog
+
     network, feed = session.network, session.feed
     chunk = network.plan.chunk if network.plan is not None else 1
     shown: list[Any] = []

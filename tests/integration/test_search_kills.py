@@ -246,7 +246,7 @@ def test_another_study_in_the_directory_is_refused_with_what_differs(tmp_path: P
 
     fit()
     with pytest.raises(
-        ValueError, match=r"differs from this one: seed was 7, is 8\. Set these back"
+        ValueError, match=r"differs from this one: seed was 7, is 8\. Undo these changes"
     ):
         fit(seed=8)
     with pytest.raises(ValueError, match="search.class was 'SklearnSearch', is 'TunerSearch'"):

@@ -122,7 +122,7 @@ def test_curves_of_losses_that_span_three_powers_of_ten_are_logarithmic(
     [
         ({"metric": "los"}, "metric='los': was not logged; did you mean 'loss'"),
         ({"metric": "loss", "trials": [0, 9]}, "trials: trial 9 has no epochs"),
-        ({"metric": "loss", "trials": [0], "best": 1}, "best: trial 1 has no epochs to draw"),
+        ({"metric": "loss", "trials": [0], "best": 1}, "best: trial 1 has no epochs"),
         ({"metric": "nothing"}, "metric='nothing': no trial logged a finite value"),
     ],
 )

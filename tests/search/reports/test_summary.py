@@ -214,7 +214,7 @@ def test_a_line_has_no_control_characters() -> None:
 
 def test_neither_the_summary_nor_the_display_imports_tensorflow() -> None:
     code = (
-        "import sys, search.display, search.summary;"
+        "import sys, search.reports.display, search.reports.summary;"
         "print([m for m in ('tensorflow', 'keras', 'pandas', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -169,6 +169,6 @@ def _of_0_1_0(directory: Path) -> str:
 
 def test_a_damaged_study_of_0_1_0_is_opened_or_refused_by_name(tmp_path: Path) -> None:
     # without checksums a damaged number cannot be known, but nothing else gets through
-    study = Path(__file__).parents[1] / "data" / "v0_1_0" / "studies" / "light"
+    study = Path(__file__).parents[2] / "data" / "v0_1_0" / "studies" / "light"
     outcomes = _outcomes(study, NAME, tmp_path, 7, _of_0_1_0, same=False)
     assert outcomes["refused"] > 0

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -306,10 +307,20 @@ def test_folders_of_0_1_0_are_recognised_by_what_is_in_them(tmp_path: Path) -> N
     }
 
 
-def test_data_that_a_killed_search_of_0_1_0_left_are_deleted(tmp_path: Path) -> None:
+def test_data_that_a_killed_search_of_0_1_0_left_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import joblib
 
-    from search.study.data import Data
+    from search.study import data
+
+    class Data(data.Data):
+        """As version 0.1.0 pickled it, in which the module was search.data."""
+
+    Data.__module__, Data.__qualname__ = "search.data", "Data"
+    there = types.ModuleType("search.data")
+    there.Data = Data  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "search.data", there)
 
     study = Path(shutil.copytree(DATA / "studies" / "light", tmp_path / "study"))
     joblib.dump(Data(X, R), study / "data.joblib")

@@ -75,7 +75,7 @@ LOAD: dict[str, Row] = {
     "a foreign archive": (
         lambda g: Classifier.load(g.folder / "foreign.keras"),
         ValueError,
-        ("path='", "foreign.keras'", "without format in trainer.json"),
+        ("path='", "foreign.keras'", "trainer.json: its content lacks 'format'"),
     ),
     "a folder": (
         lambda g: Classifier.load(g.folder / "folder.keras"),

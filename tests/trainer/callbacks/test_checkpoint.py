@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import Regressor
+from trainer import Regressor, saving
 from trainer.callbacks import Checkpoint
 
 RNG = np.random.default_rng(0)
@@ -174,12 +174,14 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 def test_a_full_disk_is_warned_of_and_the_earlier_file_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(self: Any, path: Any) -> Path:
+    write = saving.write_whole
+
+    def full(path: Any, content: bytes) -> None:
         if "epoch-0001" not in str(path):
             raise OSError(28, "No space left on device")
-        return Regressor.save(self, path)
+        write(path, content)
 
-    monkeypatch.setattr(Small, "save", save, raising=False)
+    monkeypatch.setattr(saving, "write_whole", full)
     checkpoint = Checkpoint(folder=tmp_path, last=1)
     with pytest.warns(UserWarning, match="epoch 3 was not kept: .*No space left"):
         fitted = Small(callbacks=(checkpoint,)).fit(X, Y)

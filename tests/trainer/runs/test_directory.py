@@ -713,5 +713,8 @@ def test_states_that_cannot_be_listed_are_not_taken_for_none(tmp_path: Path) -> 
 def test_a_trial_that_a_plugin_stopped_has_ended_and_one_that_a_signal_stopped_has_not(
     ended: dict[str, Any], epochs: int | None, tmp_path: Path
 ) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"fields": {"epochs": 3}, **ended}))
+    data = {"training": {}, "validation": None}
+    own = {"format": 1, "class": "Net", "data": data, "run": "0" * 16, "seed": 1, "begun": "now"}
+    config = {**own, "fields": {"epochs": 3}, **ended}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     assert directory.finished_epochs(tmp_path) == epochs

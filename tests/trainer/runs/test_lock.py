@@ -113,11 +113,11 @@ def test_what_cannot_be_read_for_a_moment_is_not_lost(
 ) -> None:
     hold = Hold(tmp_path)
 
-    def unreadable(*arguments: Any, **options: Any) -> str:
+    def unreadable(*arguments: Any, **options: Any) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", unreadable)
+        patched.setattr(Path, "read_bytes", unreadable)
         with pytest.raises(OSError, match="Input/output error"):
             hold.check()
     hold.check()

@@ -273,13 +273,26 @@ def test_weights_that_are_elsewhere_or_not_there_are_refused(
     assert said in refused(tmp_path / "model.keras", changed)
 
 
-@pytest.mark.parametrize("name", [KERNEL, "layers", "optimizer/vars/1", "optimizer"])
+@pytest.mark.parametrize("name", [KERNEL, "layers"])
 def test_no_weight_is_left_as_it_was_made(name: str, content: bytes, tmp_path: Path) -> None:
     def change(file: h5py.File) -> None:
         del file[name]
 
     said = refused(tmp_path / "model.keras", mutated.with_weights(content, change))
     assert "the weights in the file do not fit the model that Dense.build_model makes" in said
+
+
+@pytest.mark.parametrize("name", ["optimizer/vars/1", "optimizer"])
+def test_a_part_of_the_optimizers_state_that_is_missing_is_warned_of(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    def change(file: h5py.File) -> None:
+        del file[name]
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(mutated.with_weights(content, change))
+    with pytest.warns(UserWarning, match="the file's optimizer state does not fit"):
+        Dense.load(path)
 
 
 def test_the_parts_of_a_whole_file_are_given_back(content: bytes) -> None:
