@@ -1,8 +1,14 @@
 """What every test needs: an environment that is set before any library is imported."""
 
 import os
+import signal
 
 import pytest
+
+# A shell starts commands in the background with SIGINT ignored, and their children inherit that:
+# the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
