@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,3 +68,31 @@ def test_a_wheel_works_outside_the_checkout(tmp_path):
     file, score = out.split()
     assert file.startswith(str(tmp_path / "site"))
     assert float(score) > 0.8
+
+
+def test_everything_can_be_imported_where_only_posix_has_a_module(tmp_path):
+    # what the libraries import is theirs: they are loaded before
+    code = """
+import importlib, pkgutil, sys
+import cloudpickle, filelock, joblib, keras_tuner, matplotlib.pyplot, pandas, pebble, psutil
+import multiprocessing.popen_spawn_posix, multiprocessing.resource_tracker, rich.live
+
+HIDDEN = ("fcntl", "grp", "pwd", "resource", "termios")
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+for name in HIDDEN:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Finder())
+import search, trainer
+for package in (trainer, search):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+print(len([m for m in sys.modules if m.split(".")[0] in ("trainer", "search")]))
+"""
+    done = warm.run(code, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 150
