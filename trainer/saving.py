@@ -10,6 +10,7 @@ nor for the exact state of an unfinished run.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -328,14 +329,19 @@ def to_bytes(
     }
     with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
         file = Path(folder) / "model.keras"
+        # In memory from here on: where a file cannot be read, zipfile's mode "a" takes it for one
+        # that is not an archive, and would leave the weights out.
+        content = io.BytesIO()
         if weights_only or not _save_model(network.whole, file):
             weights = Path(folder) / WEIGHTS
             network.whole.save_weights(weights)
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.write(weights, WEIGHTS)
-        with zipfile.ZipFile(file, "a") as archive:
+            with zipfile.ZipFile(content, "w") as archive:
+                archive.writestr(WEIGHTS, weights.read_bytes())
+        else:
+            content.write(file.read_bytes())
+        with zipfile.ZipFile(content, "a") as archive:
             archive.writestr(ENTRY, json.dumps(meta))
-        return file.read_bytes()
+        return content.getvalue()
 
 
 def _save_model(model: keras.Model, file: Path) -> bool:

@@ -122,7 +122,7 @@ class Evaluation:
         except (OSError, directory.RunError, BadState) as error:
             # A fault of the disk in the study's own folder is not the trial's, and what was trained
             # is saved.
-            if self._folders is None or str(self._folders.path) not in str(error):
+            if self._folders is None or str(self._folders.path.parent) not in str(error):
                 raise
             try:
                 return self._fit_and_score(job, fold, execution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -574,3 +575,26 @@ def test_weights_load_with_a_warning_where_the_optimizers_state_does_not_fit(tmp
     with pytest.warns(UserWarning, match="the file's optimizer state does not fit"):
         loaded = Classifier.load(path)
     np.testing.assert_array_equal(loaded.predict_proba(x), averaged.predict_proba(x))
+
+
+@pytest.mark.parametrize("mode", ["r+b", "rb"])
+def test_a_file_is_never_written_without_its_weights(mode, tmp_path, monkeypatch):
+    fitted = Classifier(epochs=1, random_state=0, verbose=0)
+    fitted.fit(np.zeros((8, 2), np.float32), np.arange(8) % 2)
+    opened, failed = io.open, []
+
+    def fails_once(file, how="r", *args, **options):
+        # as zipfile opens the model that Keras wrote, to add an entry to it
+        if str(file).endswith("model.keras") and how == mode and not failed:
+            failed.append(how)
+            raise OSError(errno.EIO, "Input/output error", str(file))
+        return opened(file, how, *args, **options)
+
+    monkeypatch.setattr(io, "open", fails_once)
+    path = tmp_path / "saved.keras"
+    try:
+        fitted.save(path)
+    except OSError as error:
+        assert str(path) in str(error) and not path.exists()
+    else:
+        assert Classifier.load(path).history_ == fitted.history_

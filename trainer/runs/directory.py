@@ -365,6 +365,7 @@ class Run:
                 resumes such a run.
         """
         self.history(history)
+        self.states.tidy()
         try:
             if not _state_alone.get():
                 self._save_model(save)

@@ -191,6 +191,8 @@ class StateFolder:
         self._number += 1
         path = self._folder / f"state-{self._number:08d}.safetensors"
 
+        self._path = path
+
         def write() -> None:
             began = thread_time()
             try:
@@ -215,8 +217,8 @@ class StateFolder:
             if not self._held():
                 return  # that has been said
             warnings.warn(
-                f"the state of the run was not saved ({error}); training goes on, and the "
-                "earlier state is whole",
+                f"{self._path}: the state of the run was not saved ({error}); training continues, "
+                "and the earlier state is intact",
                 stacklevel=2,
             )
         finally:
@@ -227,9 +229,16 @@ class StateFolder:
         if self._folder.is_symlink():  # since a moment ago: these are not our files
             return
         whole = [file for file in self._files() if file not in self._unusable]
-        for old in [*whole[KEPT:], *self._unusable]:
+        newest = _number(whole[0]) if whole else 0
+        for old in [*whole[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
             with contextlib.suppress(OSError):  # a folder in the place of a state, say
                 old.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Wait, and delete old states that an earlier process or an error of the disk left."""
+        self.wait()
+        if self._held():
+            self._delete_old()
 
     def close(self) -> None:
         """Wait, and end the writer."""
