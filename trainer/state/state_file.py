@@ -134,7 +134,8 @@ def _check_values(values: dict[str, Any]) -> None:
 
 def _check_numbers(entry: str, logs: Any) -> None:
     for name, value in forms.mapping(entry, logs).items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        real = isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**63)
+        if isinstance(value, bool) or not real:  # NaN and infinity are logged too
             raise forms.wrong(f"{entry}: {name}", value, "a number")
 
 
