@@ -1,7 +1,7 @@
 """Ready-made architectures: Keras functional models built from a ModelSpec.
 
 Responsible for sensible default networks for vectors, images, and several inputs and outputs. Not
-for scaling inputs or targets (`inputs`, `building`), or for losses (`compiling`).
+for scaling inputs or targets (`inputs`, `build`), or for losses (`compile`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Responsible for checking y, encoding it as training targets, and decoding network outputs into
 predictions: either numbers (`Numbers`) or labels (`Classes`). Both may be nested, for several
-outputs. Not for x (`inputs`) or losses (`compiling`).
+outputs. Not for x (`inputs`) or losses (`compile`).
 """
 
 from __future__ import annotations

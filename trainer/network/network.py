@@ -1,7 +1,7 @@
 """A built network with its inputs and targets: the object that fit trains and saves.
 
 Responsible for applying the decisions on how to train, and for evaluating and predicting with one
-set of compiled functions. Not for building the model (`building`), for fields, or for training.
+set of compiled functions. Not for building the model (`build`), for fields, or for training.
 """
 
 from __future__ import annotations

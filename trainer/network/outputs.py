@@ -1,7 +1,7 @@
 """Interprets a model's outputs: which part of y each belongs to, and whether it is logits.
 
 Responsible for matching outputs to targets, refusing those that do not fit, and converting logits
-to probabilities. Not for choosing losses (`compiling`), or for labels (`labels`).
+to probabilities. Not for choosing losses (`compile`), or for labels (`labels`).
 """
 
 from __future__ import annotations

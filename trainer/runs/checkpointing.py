@@ -1,7 +1,7 @@
 """What a training needs to go on exactly, and when it is kept.
 
 Responsible for capturing the state between two dispatches, for giving it back, and for how often
-it is saved. Not for the form of files (`statefile`), nor for the run's folder (`runs`).
+it is saved. Not for the form of files (`state_file`), nor for the run's folder (`directory`).
 
 The state is all that a step, a callback or the loop reads and changes: the variables of the model,
 its metrics, its optimizer and its random seeds, the attributes of callbacks, the history and the

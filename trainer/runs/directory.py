@@ -1,7 +1,7 @@
 """The run directory: what a fit with the field run_dir leaves behind, and goes on from.
 
 Responsible for who may use the folder, for whether a fit begins, resumes, gets a finished run back
-or is refused, and for the files in it. Not for the state of a training (`keeping`).
+or is refused, and for the files in it. Not for the state of a training (`checkpointing`).
 
     config.json       fields, decisions, seed, data, command line, commit
     environment.json  versions and machine

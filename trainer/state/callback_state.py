@@ -2,7 +2,7 @@
 
 Responsible for telling the plain values among a callback's attributes, and for giving them back.
 Works on any Keras callback: EarlyStopping and ReduceLROnPlateau count in plain attributes. Not for
-writing them to a file (`plain`, `statefile`).
+writing them to a file (`plain`, `state_file`).
 """
 
 from __future__ import annotations

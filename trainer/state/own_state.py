@@ -2,7 +2,7 @@
 
 Responsible for finding them, for naming them so that another process finds them again, and for
 saving and restoring their values. Not for what cannot be saved (`unsaved`), nor for the variables
-that Keras lists (`keeping.variables`).
+that Keras lists (`variables`).
 
 There are two ways of finding a variable. The attributes of the model, its layers, the Trainer and
 the callbacks are walked, with the helper objects that they hold and the globals and closures that

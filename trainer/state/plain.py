@@ -1,6 +1,6 @@
 """Plain values as JSON and tensors, and back with their types.
 
-Responsible for the form in which the state of callbacks is kept. Not for files (`statefile`).
+Responsible for the form in which the state of callbacks is kept. Not for files (`state_file`).
 """
 
 from __future__ import annotations

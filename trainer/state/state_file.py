@@ -1,7 +1,7 @@
 """The file of a training's state: its form, and a folder that always holds a whole one.
 
 Responsible for writing tensors and plain values so that they are read back to the bit or not at
-all, and for keeping the last two files. Not for what is in a state (`keeping`).
+all, and for keeping the last two files. Not for what is in a state (`checkpointing`).
 
 A file is a safetensors file whose metadata hold the plain values as JSON, and a SHA-256 of all
 that is read back. Nothing is pickled.

@@ -1,7 +1,7 @@
 """Checks of arguments.
 
 Responsible for one clear error per fault: the argument, its value, and what to write instead.
-Not for checking data against a model (`inputs`, `targets`, `compiling`).
+Not for checking data against a model (`inputs`, `targets`, `compile`).
 """
 
 from __future__ import annotations

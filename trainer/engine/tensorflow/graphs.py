@@ -3,7 +3,7 @@
 Responsible for tracing each function once a signature, and for running a graph that was traced for
 one model on the variables of another one that is built alike: a second fit, another fold or the
 next trial of a search then trains without tracing. Not for deciding which models are built alike
-(`twins` does), nor for what the functions do (`program`).
+(`sharing` does), nor for what the functions do (`program`).
 
 How: a graph takes the variables of its model as captured inputs beside its arguments. The same
 graph computes the same steps of a twin model when it is given the twin's variables instead.
