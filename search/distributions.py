@@ -23,7 +23,8 @@ def grid(estimator: Any, space: Any = None, levels: int = LEVELS) -> dict[str, l
     """Return the grid values of each parameter, for GridSearchCV and ParameterGrid.
 
     Args:
-        estimator, space: as in Space.of.
+        estimator: as in Space.of.
+        space: as in Space.of.
         levels: number of values of a domain without steps, at least 2; see Space.grid.
 
     Raises:
@@ -41,7 +42,8 @@ def distributions(estimator: Any, space: Any = None) -> dict[str, Any]:
     replacement if all parameters are lists.
 
     Args:
-        estimator, space: as in Space.of.
+        estimator: as in Space.of.
+        space: as in Space.of.
 
     Raises:
         TypeError, ValueError: not a valid space, or a parameter with a condition.

@@ -153,7 +153,7 @@ class Processes:
         self._scratch.remove()
 
     def _end_pool(self) -> None:
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._seats.end()  # all at once: pebble ends them one by one
         self._pool.join()
         self._seats.sweep()

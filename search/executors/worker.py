@@ -78,7 +78,7 @@ def _acknowledge_as(number: int) -> None:
 
     whole = Acknowledgement.__init__
 
-    def acknowledge(self: Any, worker: int, task: int) -> None:
+    def acknowledge(self: Any, worker: int, task: int) -> None:  # noqa: ARG001 (called by name)
         whole(self, number, task)
 
     Acknowledgement.__init__ = acknowledge  # type: ignore[method-assign]

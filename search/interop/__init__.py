@@ -1,0 +1,1 @@
+"""Searches that other libraries run, over a Trainer."""

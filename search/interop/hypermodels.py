@@ -40,7 +40,9 @@ _PARENT = "tuner/trial_id"
 
 
 def hypermodel(trainer: Trainer, space: Any = None) -> TrainerHyperModel:
-    """Return a Trainer's models for keras-tuner's tuners:
+    """Return a Trainer's models for keras-tuner's tuners.
+
+    It is searched like any other hypermodel:
 
         tuner = keras_tuner.RandomSearch(
             hypermodel(Classifier(epochs=5)), objective="val_accuracy", max_trials=10

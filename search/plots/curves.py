@@ -32,6 +32,7 @@ def plot_rungs(
 
     The more often a candidate was promoted, the stronger its line; candidates that were not are
     grey points. Failed trials are crosses at the worse edge.
+
     Raises:
         ValueError: no trial has a rung.
     """

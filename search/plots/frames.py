@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 
 def check_table(name: str, table: Any) -> None:
+    """Refuse what is not a DataFrame with rows.
+
+    Raises:
+        TypeError, ValueError: the message calls the table `name`.
+    """
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
@@ -31,6 +36,11 @@ def check_table(name: str, table: Any) -> None:
 
 
 def check_columns(table: pd.DataFrame, *names: str) -> None:
+    """Refuse a table without the named columns.
+
+    Raises:
+        ValueError: a column is missing.
+    """
     for name in names:
         if name not in table:
             raise ValueError(f"results has no column {name!r}; pass the results_ of the search")
@@ -46,6 +56,7 @@ def checked(results: pd.DataFrame, maximize: bool) -> pd.DataFrame:
 
 
 def scored(table: pd.DataFrame) -> pd.Series:
+    """Return which trials have a finite score [trials]."""
     return np.isfinite(table["score"])
 
 
@@ -88,6 +99,7 @@ def units(points: Sequence[Point], space: Space) -> NDArray[np.float64]:
 
 
 def summary(table: pd.DataFrame, maximize: bool, by_rung: bool) -> str:
+    """Return a plot's title: the best score, and how many trials there were."""
     count = f"{len(table):,} trial{'s' if len(table) > 1 else ''}"
     done = table[scored(table)]
     failed = int((table["state"] == "failed").sum())

@@ -137,6 +137,7 @@ def place(domain: Domain, value: Any) -> float:
 
 
 def parameter_axis(ax: Axes, domain: Domain) -> None:
+    """Scale and label the x axis for the values of a parameter."""
     found = marks(domain, 0.12)
     texts = [text for _, _, text in found]
     places = [place(domain, value) for _, value, _ in found]
@@ -162,11 +163,13 @@ def parameter_axis(ax: Axes, domain: Domain) -> None:
 
 
 def slant(ax: Axes) -> None:
+    """Turn the labels of the x axis, so that long ones do not overlap."""
     for label in ax.get_xticklabels():
         label.set(rotation=25, ha="right", rotation_mode="anchor")
 
 
 def score_axis(ax: Axes, scores: Any, maximize: bool, objective: str) -> None:
+    """Scale and label the y axis for scores, so that differences between good ones show."""
     found = np.asarray(scores, dtype=np.float64)
     if len(found):
         scale = _scale(found, maximize)
@@ -182,6 +185,7 @@ def score_axis(ax: Axes, scores: Any, maximize: bool, objective: str) -> None:
 
 
 def mark_failed(ax: Axes, x: Any, maximize: bool) -> None:
+    """Draw failed trials at x as crosses at the worse edge."""
     if len(x):
         edge: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
         y = np.full(len(x), 0.02 if maximize else 0.98)
@@ -189,6 +193,7 @@ def mark_failed(ax: Axes, x: Any, maximize: bool) -> None:
 
 
 def whole_numbers(ax: Axes) -> None:
+    """Put ticks of the x axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

@@ -82,8 +82,12 @@ def plot_parallel(
     the axis, at the mark "inactive".
 
     Args:
-        results, maximize, objective, ax: see above.
+        results: the table of a search, with one row per trial.
         space: of the search.
+        maximize: whether a higher score is better.
+        objective: the name of the score.
+        by_rung: whether trials of higher rungs rank before all of lower ones.
+        ax: to draw on; None: a new figure.
 
     Returns:
         The Axes; heights of lines are 0..1 on each axis, the marks are texts.
@@ -171,8 +175,11 @@ def plot_slice(
     sideways by less than a third, so that they do not hide each other.
 
     Args:
-        results, maximize, objective: see above.
+        results: the table of a search, with one row per trial.
         space: of the search.
+        maximize: whether a higher score is better.
+        objective: the name of the score.
+        by_rung: whether trials of higher rungs rank before all of lower ones.
         names: parameters to plot, in this order. None: all.
 
     Returns:

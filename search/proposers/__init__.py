@@ -60,10 +60,12 @@ class Proposer(Protocol):
     """
 
     @property
-    def slow(self) -> bool: ...
+    def slow(self) -> bool:
+        """Return whether it pays to ask before a worker is free."""
 
     @property
-    def learns(self) -> bool: ...
+    def learns(self) -> bool:
+        """Return whether it can use trials that it did not propose."""
 
     def ask(self) -> Proposal:
         """Return the next trial.

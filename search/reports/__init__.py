@@ -1,0 +1,1 @@
+"""What a search says: its table, its summary, its live display."""

@@ -1,0 +1,1 @@
+"""A study: its trials, what is stored of them, and their evaluation."""

@@ -42,13 +42,16 @@ class Study(Protocol):
     finished: bool
 
     @property
-    def trials(self) -> Sequence[Trial]: ...
+    def trials(self) -> Sequence[Trial]:
+        """Return all trials, in the order they were asked for."""
 
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """Return the seconds since the start of this call of fit."""
 
     @property
-    def best(self) -> Trial | None: ...
+    def best(self) -> Trial | None:
+        """Return the completed trial with the best score, if any."""
 
     def stop(self) -> None:
         """Start no new trials; running ones finish, and the search ends as usual."""
