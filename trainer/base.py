@@ -1,7 +1,7 @@
 """Trainer: fields, hooks, and fit / evaluate / predict / save / load.
 
-Responsible for what a user subclasses and calls, and for the order of events in a fit. Not for
-labels (`estimators`), data (`preparation`), the model's life (`network`) or the loop (`engine`).
+Responsible for the class that users subclass and call, and for the order of events in a fit. Not
+for labels (`estimators`), data (`preparation`), the model (`network`) or the loop (`engine`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer import doctor, fitting, models, saving
 from trainer.data import preparation
 from trainer.data.arrays import Tree, is_shape
 from trainer.data.preparation import Rows
-from trainer.data.streams import Stream
+from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.tensorflow import plan
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Parameters):
-    """A Keras model with everything that training it takes; a scikit-learn estimator.
+    """A Keras model with everything needed to train it; a scikit-learn estimator.
 
     Subclass it, annotate hyperparameters as fields, and override the hooks you need:
 
@@ -62,46 +62,46 @@ class Trainer(Parameters):
 
         Autoencoder(loss="mse").fit(x, x)
 
-    Use Classifier for labels and Regressor for numbers; a Trainer takes targets as they are.
+    Use Classifier for labels and Regressor for numbers; a Trainer does not encode its targets.
 
     Attributes:
-        model: a ready architecture ("mlp", "deep", "cnn", "wide_and_deep"), or None for one that
-            suits the data; not used where build_model is overridden.
-        epochs: how many times to go through the training data.
-        batch_size: rows a step.
+        model: a ready-made architecture ("mlp", "deep", "cnn", "wide_and_deep"), or None to choose
+            one that suits the data; ignored if build_model is overridden.
+        epochs: number of passes over the training data.
+        batch_size: rows per step.
         optimizer: a name such as "adam", or a keras.optimizers.Optimizer, which is copied.
-        learning_rate: a number or Keras schedule that replaces the optimizer's own.
-        loss: a name, a Keras loss, a function, or one for each output. None: the task's usual
-            one; then only the ratios of sample weights matter. With a loss of your own they are
-            used as they are, as in Keras.
-        metrics: a list of names, functions or keras.metrics.Metric. None: the task's usual ones.
+        learning_rate: a number or Keras schedule that replaces the optimizer's default.
+        loss: a name, a Keras loss, a function, or one per output. None: the task's default; then
+            only the ratios of the sample weights matter. A custom loss uses them unscaled, as in
+            Keras.
+        metrics: a list of names, functions or keras.metrics.Metric. None: the task's defaults.
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
-            None: the ready architectures use "standard", a build_model of yours gets x as it is.
+            None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes.
-        shuffle: whether each epoch has an order of its own. A stream keeps its order.
-        callbacks: names of plugins, dicts of a name and parameters, or keras.callbacks.Callback
+        shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
+        callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
         class_weight: {label: weight} or "balanced", for a Classifier.
-        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32,
-            but float64 for a ready architecture on vectors or a table of float64 without a GPU,
-            as scikit-learn's estimators compute.
-        jit: whether XLA compiles the training steps; "auto" decides by model and machine.
-        resident_bytes: the most that data may take as tensors; larger arrays, memory-mapped ones
-            say, are read chunk by chunk. None: a quarter of the memory available at fit.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32, but
+            float64 for a ready-made architecture on float64 vectors or tables without a GPU, the
+            precision of scikit-learn's estimators.
+        jit: whether to compile the training steps with XLA; "auto" decides by model and machine.
+        resident_bytes: the most memory that data may take as tensors; larger arrays, such as
+            memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
-        random_state: a whole number makes fits repeat to the bit; a numpy RandomState or None
-            draws one, kept in seed_.
-        run_dir: a folder for this run, from which a fit that was killed goes on exactly: see fit.
+        random_state: an integer makes fits repeat bit for bit; with a numpy RandomState or None
+            the seed is drawn and stored in seed_.
+        run_dir: a folder for this run, from which an interrupted fit resumes exactly: see fit.
             None: nothing is written.
-        save_minutes: with run_dir, the longest time between two saved states within an epoch;
-            each epoch's end is saved too, where that takes less than 2% of the time.
+        save_minutes: with run_dir, the longest time between two saved states within an epoch. The
+            end of each epoch is saved too if that takes less than 2% of the time.
         save_steps: with run_dir, the most steps between two saved states within an epoch.
-        verbose: 1 a bar, 2 a line an epoch, 0 silence; "auto" a bar on a terminal or in a
-            notebook, silence elsewhere.
+        verbose: 1 for a bar, 2 for one line per epoch, 0 for nothing; "auto" shows a bar on a
+            terminal or in a notebook, nothing elsewhere.
 
-    After fit: model_ (the whole Keras model, which takes raw x), history_, seed_, run_ (the run's
-    folder, or None), callbacks_ (the objects, those made from names too), and for vectors and
-    tables n_features_in_ (feature_names_in_ where columns have names).
+    After fit: model_ (the complete Keras model, which takes raw x), history_, seed_, run_ (the
+    run's folder, or None), callbacks_ (the objects, including those made from names), and for
+    vectors and tables n_features_in_ (feature_names_in_ if the columns have names).
     """
 
     model: str | None = None
@@ -131,37 +131,37 @@ class Trainer(Parameters):
     # ---- hooks -------------------------------------------------------------------------------
 
     def build_model(self, spec: ModelSpec) -> keras.Model:
-        """Make the network. Override it for your own; it need not be compiled.
+        """Build the network. Override it for a custom one; it need not be compiled.
 
         Args:
             spec: the shape of a row, the width of the output, and the task.
 
         Returns:
-            A Keras model: Sequential, functional or subclassed, with a train_step of its own if
-            you like.
+            A Keras model: Sequential, functional or subclassed, optionally with a custom
+            train_step.
         """
         return models.build(self.model, spec)
 
     def configure_optimizer(self) -> keras.optimizers.Optimizer:
-        """Make the optimizer; by default from the fields optimizer and learning_rate."""
+        """Create the optimizer; by default from the fields optimizer and learning_rate."""
         return compile.optimizer(self.optimizer, self.learning_rate)
 
     def configure_loss(self) -> Any:
-        """Make the loss; by default from the field loss. None: the task's usual one."""
+        """Create the loss; by default from the field loss. None: the task's default."""
         return compile.loss(self.loss)
 
     def configure_metrics(self) -> Any:
-        """Make the metrics; by default from the field metrics. None: the task's usual ones."""
+        """Create the metrics; by default from the field metrics. None: the task's defaults."""
         return compile.metrics(self.metrics)
 
     def configure_callbacks(self) -> list[Any]:
-        """The callbacks of a fit, in the forms of the field callbacks; by default that field's."""
+        """The callbacks of a fit, given as in the field callbacks; by default that field."""
         return list(self.callbacks)
 
     def configure_task(self) -> Task:
-        """The kind of task: what is learnt of y, default loss and metrics, class weights.
+        """The kind of task: how y is encoded, the default loss and metrics, class weights.
 
-        Override it for a task of your own: see docs/extending.md.
+        Override it for a custom task: see docs/extending.md.
         """
         return Task(**self.task_options())
 
@@ -177,30 +177,30 @@ class Trainer(Parameters):
         raise AttributeError("compute_loss is called only where a subclass overrides it")
 
     def get_extra_state(self) -> Any:
-        """What of your own a resumed run must have back; called whenever a state is saved.
+        """Custom state that a resumed run needs; called whenever a state is saved.
 
-        The variables and generators that a step works on are saved without it. It is for plain
-        attributes, such as a count that a step of run_eagerly=True keeps in Python. Override
-        set_extra_state with it.
+        Variables and random generators that a training step uses are saved anyway. This is for
+        plain attributes, such as a counter that a step with run_eagerly=True keeps in Python.
+        Override set_extra_state too.
 
         Returns:
-            Numbers, text, arrays, and lists, tuples, sets and dicts of them; a dict with the names
-            of your attributes as keys, best. None: nothing.
+            Numbers, text, arrays, and lists, tuples, sets and dicts of them; preferably a dict
+            with your attribute names as keys. None: nothing to save.
         """
         return None
 
     def set_extra_state(self, state: Any) -> None:
-        """Take back what get_extra_state gave; called before the first step of a resumed run.
+        """Restore what get_extra_state returned; called before the first step of a resumed run.
 
-        Called after on_train_begin, when variables and callbacks have their states. Not called
-        where get_extra_state gave None.
+        Called after on_train_begin, once variables and callbacks have been restored. Not called
+        if get_extra_state returned None.
 
         Args:
-            state: with tuples, arrays and their types as they were.
+            state: what get_extra_state returned; tuples and arrays keep their types.
         """
         raise AttributeError("set_extra_state is called only where a subclass overrides it")
 
-    # ---- what people call --------------------------------------------------------------------
+    # ---- public methods ----------------------------------------------------------------------
 
     def fit(
         self,
@@ -213,28 +213,29 @@ class Trainer(Parameters):
     ) -> Self:
         """Train a new model, or resume the run in the folder run_dir.
 
-        With run_dir, the state of the training is saved while it lasts. After a kill at any
-        instant, the same call resumes from the last state and ends with the same bytes of weights
-        as if nothing had happened. SIGTERM and Ctrl-C save first. Of a finished run the same call
-        returns the fitted Trainer, without training: a job can be started again at any time.
+        With run_dir, the training state is saved as the fit proceeds. If the process is killed at
+        any moment, the same call resumes from the last saved state and ends with weights that are
+        byte for byte those of an uninterrupted run. SIGTERM and Ctrl-C save first. If the run is
+        finished, the same call returns the fitted Trainer without training, so a job can be
+        restarted at any time.
 
         Args:
             x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
                 tf.data.Dataset or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
             y: targets of n rows, nested for several outputs; None if x is a stream.
-            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated each epoch.
+            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
             resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
-                return it if it is finished; refuse, with the differences, if these changed. True:
-                the same, but fail where there is no run; more epochs than a run had train it
-                further. False: begin a new run.
+                return it if it is finished; raise an error that lists the differences if they
+                changed. True: the same, but fail if there is no run; a larger epochs trains a
+                finished run further. False: start a new run.
 
         Returns:
             self.
 
         Raises:
             TypeError, ValueError: bad arguments or fields, before any training starts.
-            KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as it came.
+            KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
         plan.limit_threads()
         chosen = self._check_fields()
@@ -274,11 +275,13 @@ class Trainer(Parameters):
         """The loss and every metric on the given data, by name.
 
         Args:
-            x, y, sample_weight: as for fit.
+            x: as for fit.
+            y: as for fit.
+            sample_weight: as for fit.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
-            TypeError, ValueError: data that do not fit what training saw.
+            TypeError, ValueError: the data do not match the training data.
         """
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
@@ -289,7 +292,7 @@ class Trainer(Parameters):
         """Predictions for the rows of x.
 
         Args:
-            x: as for fit; of a stream only its x is used.
+            x: as for fit; a stream's targets and weights are ignored.
 
         Returns:
             The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
@@ -297,12 +300,12 @@ class Trainer(Parameters):
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
-            TypeError, ValueError: x does not fit what training saw.
+            TypeError, ValueError: x does not match the training data.
         """
         return self.network_.targets.decode(self._outputs(x))
 
     def summary(self) -> str:
-        """What was trained, and how it went, as text.
+        """Describe the model and its training as text.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
@@ -312,10 +315,10 @@ class Trainer(Parameters):
         return describe(type(self).__name__, self.network_, self.history_, self.seed_)
 
     def diagnose(self) -> Diagnosis:
-        """What is wrong with the training, if anything: the likeliest cause first; prints well.
+        """Find what is wrong with the training, if anything; the likeliest cause comes first.
 
-        It looks at the history and at a few rows that fit kept, in memory only. After a poor
-        training it also tries other learning rates on these, for some 50 steps each.
+        It examines the history and a few rows that fit kept in memory. After a poor training it
+        also tries other learning rates on these rows, for about 50 steps each. Print the result.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
@@ -324,11 +327,11 @@ class Trainer(Parameters):
         return doctor.diagnose(self._training())
 
     def save(self, path: str | Path) -> Path:
-        """Write the fitted Trainer as one .keras file, which plain Keras can load too.
+        """Write the fitted Trainer to one .keras file, which plain Keras can load too.
 
-        The file is written beside its place and renamed: an earlier one stays whole until then.
-        Where things are on this machine is not in it: neither run_dir, nor fields of yours that
-        you name in PATHS, nor the folders of callbacks.
+        The file is written atomically: an existing one is replaced only by a complete one.
+        Paths on this machine are left out: run_dir, your own fields that you list in PATHS, and
+        the folders of callbacks.
 
         Args:
             path: a path that ends in .keras.
@@ -337,7 +340,7 @@ class Trainer(Parameters):
             The path.
 
         Raises:
-            ValueError: another ending.
+            ValueError: the path does not end in .keras.
             OSError: the folder cannot be written to, or the disk is full.
         """
         network = self.network_
@@ -345,11 +348,11 @@ class Trainer(Parameters):
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Read a Trainer that `save` of the same class wrote.
+        """Load a Trainer written by `save` of the same class.
 
-        Nothing in the file is executed or unpickled, whatever the process has switched on: its
-        network is made by build_model, and it may name classes and plugins of Keras and of this
-        package only, of the module in which this class is defined, and those of custom_objects.
+        Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
+        enabled. build_model makes the network, and the file may name only classes and plugins of
+        Keras, of this package, of the module that defines this class, and of custom_objects.
 
         Args:
             path: the file.
@@ -357,8 +360,8 @@ class Trainer(Parameters):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is damaged, foreign, names what it may not, or was saved by another
-                class.
+            ValueError: it is damaged, not written by `save`, names something that is not allowed,
+                or was saved by another class.
         """
 
         def make(fields: dict[str, Any]) -> tuple[Self, Recipe, Task, list[Any]]:
@@ -385,7 +388,7 @@ class Trainer(Parameters):
         return type(self).build_model is Trainer.build_model
 
     def task_options(self) -> dict[str, Any]:
-        """What a Task takes from the estimator: owner, ready_made and class_weight."""
+        """The arguments for a Task: owner, ready_made and class_weight."""
         return {
             "owner": type(self).__name__,
             "ready_made": self._ready_made,
@@ -439,7 +442,7 @@ class Trainer(Parameters):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("callbacks_", None)  # they may hold files and the like
+        state.pop("callbacks_", None)  # they may hold open files, for example
         if "_network" in state:
             # Keras models of custom classes do not pickle; the saved form of a Trainer does.
             state["_saved"] = saving.to_bytes(self._as_fitted(), state.pop("_network"))
@@ -460,7 +463,7 @@ class Trainer(Parameters):
             self._network, self.model_ = network, network.whole
 
     def recipe(self) -> Recipe:
-        """What this estimator specifies about its network: its hooks, and the task's defaults."""
+        """How this estimator builds its network: its hooks, and the task's defaults."""
 
         def plain(hook: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any) -> Any:
@@ -488,13 +491,13 @@ class Trainer(Parameters):
         return tags
 
     def _check_fields(self) -> list[Any]:
-        """Refuse wrong fields; gives the callbacks."""
+        """Raise an error for bad fields; return the callbacks."""
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
         if self._ready_made and self.model is not None:
             if not isinstance(self.model, str):
                 raise TypeError(
-                    f"model={self.model!r}: must be the name of a ready architecture, such as "
-                    "'mlp'; for a network of your own override build_model"
+                    f"model={self.model!r}: must be the name of a ready-made architecture, such as "
+                    "'mlp'; for a custom network override build_model"
                 )
             checks.one_of("model", self.model, models.ARCHITECTURES)
         self.configure_optimizer()
@@ -517,12 +520,12 @@ class Trainer(Parameters):
         )
 
     def adopt(self, network: Network, history: History, seed: int) -> None:
-        """Become fitted with a network.
+        """Make this estimator fitted, with the given network.
 
         Args:
-            network: A built network.
-            history: The history of its training.
-            seed: The seed of its training.
+            network: a built network.
+            history: the history of its training.
+            seed: the seed of its training.
         """
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
@@ -537,7 +540,7 @@ class Trainer(Parameters):
 
     def _outputs(self, x: Any) -> Tree:
         network = self.network_
-        if preparation.is_stream(x):
+        if is_stream(x):
             shapes = network.inputs.shapes
             rank = len(shapes) if is_shape(shapes) else None
             stream = Stream.of(x, batch_size=self.batch_size, name="x", row_rank=rank)
@@ -547,16 +550,16 @@ class Trainer(Parameters):
 
     @property
     def network_(self) -> Network:
-        """The trained model with its encoders and compiled functions: for plugins and tools.
+        """The trained model with its encoders and compiled functions, for plugins and tools.
 
         Raises:
-            sklearn.exceptions.NotFittedError: Before fit.
+            sklearn.exceptions.NotFittedError: before fit.
         """
         check_is_fitted(self, "model_")
         return self._network
 
 
-# What the walk for a person's own state passes over: fields, and what a fit leaves.
+# Attributes that the search for user-defined state skips: fields, and the results of a fit.
 setattr(
     Trainer,
     NOT_STATE,

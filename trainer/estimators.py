@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from trainer.base import Trainer
 from trainer.data import arrays, preparation
 from trainer.data.arrays import Tree
+from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
 from trainer.network import outputs
 from trainer.network.network import Network
@@ -172,7 +173,7 @@ class Regressor(RegressorMixin, Trainer):
 def _mean_score(
     trainer: Trainer, x: Any, y: Any, weight: Any, metric: Callable[..., float]
 ) -> float:
-    if preparation.is_stream(x):
+    if is_stream(x):
         owner = type(trainer).__name__
         stream: Any = preparation.collect(
             x, y, weight, batch_size=trainer.batch_size, needs_y=owner

@@ -1,7 +1,7 @@
 """The steps of a fit: from collected data to a trained network.
 
-Responsible for their order: learn, build, feed, decide, train. Not for what people call (`base`),
-nor for any one step, which have modules of their own.
+Responsible for their order: learn, build, feed, decide, train. Not for the public methods (`base`),
+nor for the individual steps, which have their own modules.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def draw_seed(state: Any) -> int:
     """The seed of a fit: the field random_state, or one drawn from it.
 
     Raises:
-        ValueError: it is negative, or no seed.
+        ValueError: it is negative, too large, or not a seed.
     """
     if isinstance(state, numbers.Integral) and not isinstance(state, bool):
         seed = int(state)
@@ -58,7 +58,7 @@ def draw_seed(state: Any) -> int:
 
     try:
         if isinstance(state, bool):
-            raise ValueError("True is no seed")
+            raise ValueError("a bool is not a seed")
         return int(check_random_state(state).randint(2**31 - 1))
     except ValueError as error:
         raise ValueError(
@@ -68,7 +68,7 @@ def draw_seed(state: Any) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """The fields of a Trainer that say how it is fitted and evaluated: see Trainer."""
+    """The fields of a Trainer that control fitting and evaluation: see Trainer."""
 
     owner: str
     epochs: int
@@ -94,19 +94,19 @@ def prepare(
     valid: Rows | Stream | None,
     seed: int,
 ) -> tuple[Network, Any, Any]:
-    """Learn inputs and targets, build the network, and decide how to train it.
+    """Fit the encoders of inputs and targets, build the network, and plan its training.
 
     Args:
-        recipe: what the estimator decides about its network.
+        recipe: how the estimator builds its network.
         task: its kind of task.
         settings: its fields.
         chosen: its callbacks.
         train: the training data.
         valid: the validation data, or None.
-        seed: of weights, dropout and the order of rows.
+        seed: for weights, dropout and the order of rows.
 
     Returns:
-        The network, the feed of training batches, and that of validation batches or None.
+        The network, the feed of training batches, and the feed of validation batches or None.
     """
     targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
@@ -148,7 +148,7 @@ def prepare(
 def _try_out(
     recipe: Recipe, settings: Settings, network: Network, train: Rows | Stream, few: Tree
 ) -> None:
-    """Refuse a loss or metrics that do not fit the targets; the defaults do."""
+    """Raise an error if a custom loss or metrics do not fit the targets."""
     fields = {
         "loss": None if network.default_loss else settings.loss or recipe.loss(),
         "metrics": settings.metrics or recipe.metrics(),
@@ -162,7 +162,7 @@ def _try_out(
     if y is None:
         return
     widths = [width for _, width in arrays.leaves(network.spec.n_outputs, "")]
-    # as many rows as outputs would let shapes pass that do not fit
+    # with as many rows as outputs, wrong shapes would go unnoticed
     rows = next((n for n in range(PROBE_ROWS, 1, -1) if n not in widths), PROBE_ROWS)
     y = preparation.probe(network.targets.encode(y, "y"), rows)
     network.try_out(fields, preparation.probe(few, rows), y)
@@ -208,16 +208,16 @@ def evaluation_feed(
 
     Args:
         settings: the estimator's fields.
-        network: what is evaluated.
-        data: on what.
-        validation: whether it is during a fit; errors name it so.
-        every_batch: whether a callback must see the batches.
+        network: the network to evaluate.
+        data: the data to evaluate it on.
+        validation: whether these are the validation data of a fit; used in error messages.
+        every_batch: whether a callback needs to see every batch.
     """
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         if validation and isinstance(network.targets, Classes):
-            for y in data.part(1):  # an unknown label ends no epoch: it is found before
+            for y in data.part(1):  # report unknown labels now, not at the end of an epoch
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
         return _stream_feed(
             preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
@@ -241,18 +241,18 @@ def run_of(
     seed: int,
     resume: bool | str,
 ) -> Iterator[Run | None]:
-    """The run directory of a fit while it lasts, or None without the field run_dir.
+    """Open the run directory for the duration of a fit; yields None without the field run_dir.
 
     Args:
-        settings: the fields that say how to fit.
-        fields: all fields of the estimator, which the run describes.
+        settings: the fields that control fitting.
+        fields: all fields of the estimator; they are recorded in the run.
         train: the training data.
         valid: the validation data, or None.
         seed: for a new run.
-        resume: as of Trainer.fit.
+        resume: as in Trainer.fit.
 
     Raises:
-        RunError, BadState: the folder must not be used, or holds no state to resume from.
+        RunError, BadState: the folder cannot be used, or holds no state to resume from.
     """
     if settings.run_dir is None:
         if resume is True:
@@ -273,7 +273,7 @@ def run_of(
         if isinstance(error, BadState) and str(run.path) not in str(error):
             raise BadState(
                 f"run_dir={str(run.path)!r}: its state cannot be used: {error}; write another "
-                "run_dir, or delete the folder, to start anew"
+                "run_dir, or delete the folder, to start over"
             ) from error
         raise
     finally:
@@ -281,23 +281,23 @@ def run_of(
 
 
 def give_back(session: Session, settings: Settings, own: OwnState, run: Run | None) -> bool:
-    """Make a prepared estimator what it was when its run had finished, without training.
+    """Restore a prepared estimator from its finished run, without training.
 
-    The weights and the history are those of model.keras; the callbacks, and what such a file does
-    not hold, have the last state.
+    The weights and the history come from model.keras; callbacks, and anything else that is not in
+    that file, come from the last saved state.
 
     Args:
         session: of the fit.
         settings: the estimator's fields.
-        own: the state that is the person's own.
+        own: the user-defined state.
         run: the run directory, or None.
 
     Returns:
-        False where there is no finished run, and, with a warning, where its file does not fit the
-        model: then it is to be finished again from its last state.
+        False if there is no finished run, or, with a warning, if its model.keras does not fit the
+        model: the run must then be finished again from its last state.
 
     Raises:
-        RunError: it does not fit, and there is no state.
+        RunError: the file does not fit, and there is no saved state.
     """
     from trainer.callbacks.callback import Callback
 
@@ -313,7 +313,7 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
             plugin.session = session  # type: ignore[misc]
             plugin.setup(session)
         for callback in listed.callbacks if run.found is not None else ():
-            if hasattr(callback, "load_state_dict"):  # which is called after on_train_begin
+            if hasattr(callback, "load_state_dict"):  # it expects on_train_begin to come first
                 callback.on_train_begin()
         with computing_in(network.precision):
             checkpointer.start()
@@ -330,12 +330,12 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
 
 
 def train(session: Session, settings: Settings, own: OwnState, run: Run | None) -> None:
-    """Run the loop on a prepared network, with its callbacks, history, progress and run.
+    """Train a prepared network, with its callbacks, history, progress display and run.
 
     Args:
         session: of the fit.
         settings: the estimator's fields.
-        own: the state that is the person's own.
+        own: the user-defined state.
         run: the run directory, or None.
     """
     from trainer.callbacks.callback import Callback
@@ -430,7 +430,7 @@ def _checkpointer(
         network.core,
         session.callbacks,
         session.history,
-        # a run that is given back reads no batch
+        # restoring a finished run reads no batches
         [] if session.given_back else [feed, session.validation],
         session.interrupts,
         epochs=session.epochs,
@@ -446,13 +446,13 @@ def _checkpointer(
 
 
 def _let_go(plugins: Sequence[Any], listed: Any) -> None:
-    """Tear the plugins down, however it ended, and take the model from all callbacks."""
+    """Tear down the plugins, and detach all callbacks from the model."""
     for plugin in plugins:
         if plugin.session is not None:
             plugin.teardown()
             plugin.session = None
     for callback in listed.callbacks:
-        # a callback that keeps its model would be copied with it by clone and pickle
+        # otherwise clone and pickle would copy the model along with the callback
         callback.set_model(None)
 
 
@@ -464,14 +464,14 @@ def own_state(
     takes_back: bool,
     reported: bool,
 ) -> OwnState:
-    """The state of a fit that is the person's own.
+    """The user-defined state of a fit.
 
     Args:
-        owner: what is fitted.
+        owner: the estimator.
         network: its network.
         callbacks: of the fit.
-        takes_back: whether `owner` has a set_extra_state of its own.
-        reported: whether to warn of what cannot be saved.
+        takes_back: whether `owner` overrides set_extra_state.
+        reported: whether to warn about state that cannot be saved.
     """
     return OwnState(
         owner,
@@ -485,7 +485,7 @@ def own_state(
 
 
 def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
-    """The variables that a step works on and that are saved already, or never change."""
+    """The variables of a training step that are saved elsewhere, or never change."""
     program = network.program
     scaling = [] if program.transform is None else program.transform.variables
     added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]

@@ -110,7 +110,7 @@ def _params_of(spec: Any) -> dict[str, Any]:
     return {k: v for k, v in spec.items() if k != "name"} if isinstance(spec, Mapping) else {}
 
 
-def _replaced(specs: Sequence[Any], owner: str, field: str, value: Any) -> tuple[Any, ...] | list:
+def _replaced(specs: Sequence[Any], owner: str, field: str, value: Any) -> Sequence[Any]:
     target = _named(specs)[owner]
 
     def one(spec: Any) -> Any:

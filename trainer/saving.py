@@ -1,10 +1,10 @@
 """Saving a fitted Trainer: one .keras file that also holds what the estimator needs.
 
-Responsible for the file's form. A .keras file is a zip archive; `trainer.json` in it holds
-fields, inputs, targets and history. Loading rebuilds the network with build_model and reads the
-weights: no code comes out of the file, and nothing is unpickled. Not for writing a file whole
-(`files`), for the bounds of an archive (`archive`), for which classes a file may name (`allowed`),
-nor for the exact state of an unfinished run.
+Responsible for the file format. A .keras file is a zip archive; its `trainer.json` holds fields,
+inputs, targets and history. Loading rebuilds the network with build_model and reads the weights:
+no code comes from the file, and nothing is unpickled. Not for writing files atomically (`files`),
+for the size limits of an archive (`archive`), for which classes a file may name (`allowed`), nor
+for the exact state of an unfinished run.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class Fitted:
-    """What of a fitted estimator goes into its file, beside its network.
+    """The parts of a fitted estimator that are saved besides its network.
 
     Attributes:
         owner: the name of its class.
-        fields: its fields by name, but for those that are paths: where files are on this machine
-            is of no use to whoever is given the file.
+        fields: its fields by name, without paths: paths on this machine mean nothing to whoever
+            receives the file.
         seed: of the fit.
         history: of the fit.
     """
@@ -90,9 +90,9 @@ def save(fitted: Fitted, network: Network, path: str | Path) -> Path:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"path={str(path)!r}: not written, since the temporary folder "
-            f"{tempfile.gettempdir()!r} could not hold it ({error.strerror}), and what was there "
-            "before is unchanged; make room, or set TMPDIR to a folder with room",
+            f"path={str(path)!r}: not written, and an existing file is unchanged: the temporary "
+            f"folder {tempfile.gettempdir()!r} could not hold it ({error.strerror}); make room, "
+            "or set TMPDIR to a folder with room",
         ) from error
     write_whole(path, content)
     return path
@@ -111,11 +111,11 @@ def load(
 
     Args:
         path: the file.
-        owner: the name of the class that is loaded.
-        names: of its fields.
-        paths: the names of those that are paths, and are ignored.
+        owner: the name of the class to load.
+        names: the names of its fields.
+        paths: the names of the fields that are paths, which are ignored.
         allowed: the classes and functions that the file may use.
-        make: makes the estimator with the file's fields: returns it, and its recipe, task and
+        make: creates the estimator from the file's fields; returns it with its recipe, task and
             callbacks.
 
     Returns:
@@ -135,7 +135,7 @@ def load(
         )
     if not path.is_file():
         raise ValueError(
-            f"path={str(path)!r}: is no ordinary file; write the name of a .keras file"
+            f"path={str(path)!r}: is not a regular file; write the name of a .keras file"
         )
     content = read_whole(path)
     where = f"path={str(path)!r}: "
@@ -143,17 +143,17 @@ def load(
         parts = archive.members(content)
     except archive.NotOurs as error:
         raise ValueError(
-            f"{where}is no file that {owner}.save wrote, but an archive without {error}; "
+            f"{where}was not written by {owner}.save: it is an archive without {error}; "
             "load a plain Keras model with keras.models.load_model"
         ) from error
     except Malformed as error:
         if content[:2] == b"PK":
             raise ValueError(
-                f"{where}is cut short or damaged ({error}); save it again, or copy it again from "
-                "where it is whole"
+                f"{where}is truncated or damaged ({error}); save it again, or copy it again from "
+                "an intact file"
             ) from error
         raise ValueError(
-            f"{where}is no file that {owner}.save wrote ({error}); write the name of one"
+            f"{where}is not a file written by {owner}.save ({error}); write the name of one"
         ) from error
     try:
         meta = _meta(parts[0], len(content))
@@ -166,13 +166,13 @@ def load(
             try:
                 with safe_mode():
                     made, recipe, task, chosen = make(values)
-            except Exception as error:  # the user's hooks run here, and Keras', with these values
+            except Exception as error:  # user-defined hooks and Keras use these values here
                 raise Malformed(f"{ENTRY}: fields: {error}") from error
             network = _network(recipe, task, chosen, meta, parts[1])
     except Malformed as error:
         raise ValueError(
             f"{where}{_in_a_line(error)}. {owner}.save does not write that: save it again, "
-            "or copy it again from where it is whole"
+            "or copy it again from an intact file"
         ) from error
     except _Misfit as error:
         raise ValueError(f"{where}{_in_a_line(error)}") from error
@@ -180,11 +180,11 @@ def load(
 
 
 class _Misfit(ValueError):
-    """A file of ours that this class, or this version, cannot use."""
+    """A valid file that this class, or this version, cannot use."""
 
 
 def _meta(text: bytes, length: int) -> dict[str, Any]:
-    """The entries of trainer.json, of the right types; the parts check what is in them."""
+    """The entries of trainer.json, with their types checked; their contents are checked later."""
     try:
         meta = forms.mapping("its content", forms.parse(text, length), ("format",))
         number = forms.whole("format", meta["format"], 1)
@@ -212,7 +212,7 @@ def _fields(
     paths: Collection[str],
     allowed: Allowed,
 ) -> dict[str, Any]:
-    """The fields in the file, as the estimator takes them."""
+    """The fields in the file, as arguments of the estimator."""
     if meta["class"] != owner:
         other = meta["class"] if meta["class"].isidentifier() else forms.shown(meta["class"])
         raise _Misfit(f"was saved by {other}, not {owner}; write {other}.load({str(path)!r})")
@@ -225,14 +225,14 @@ def _fields(
     values = {}
     for name, form in meta["fields"].items():
         if name in paths:
-            continue  # files of version 0.1.0 have them
+            continue  # files from version 0.1.0 have them
         if name == "callbacks":
             form, left = _without_paths(form)
             for plugin, field, place in left:
                 warnings.warn(
-                    f"path={str(path)!r}: the callback {plugin!r} has {field}={place}; where to "
-                    f"write is not taken from a file, and the loaded {owner} has the "
-                    "default instead",
+                    f"path={str(path)!r}: the callback {plugin!r} has {field}={place}; output "
+                    f"paths are not taken from a file, and the loaded {owner} has the default "
+                    "instead",
                     stacklevel=4,
                 )
         try:
@@ -256,13 +256,13 @@ def _check_plugins(specs: Any, allowed: Allowed) -> None:
         if name in callbacks.BUILT_IN:
             continue
         if name not in callbacks.names():
-            raise Malformed(f"there is no plugin {forms.shown(name)}; import the one it was")
+            raise Malformed(f"there is no plugin {forms.shown(name)}; import its module first")
         registered = callbacks.find(name) if callbacks.is_registered(name) else None
         allowed.check_plugin(name, registered)
 
 
 def _without_paths(form: Any) -> tuple[Any, list[tuple[str, str, str]]]:
-    """The form of the field callbacks without the plugins' paths, and those that were set."""
+    """The field callbacks in JSON form without the plugins' paths, and the paths removed."""
     found: list[tuple[str, str, str]] = []
 
     def one(spec: Any) -> Any:
@@ -290,16 +290,16 @@ def _without_paths(form: Any) -> tuple[Any, list[tuple[str, str, str]]]:
 
 
 def history_of(content: bytes) -> History:
-    """The history in a file that `save` wrote.
+    """The history in a file written by `save`.
 
     Raises:
-        ValueError: it is no such file, or damaged.
+        ValueError: the file was not written by `save`, or is damaged.
     """
     try:
         text, _ = archive.members(content)
         return History.from_dict(_meta(text, len(content))["history"])
     except ValueError as error:
-        raise ValueError(f"it is cut short or damaged ({error})") from error
+        raise ValueError(f"it is truncated or damaged ({error})") from error
 
 
 def to_bytes(
@@ -312,10 +312,10 @@ def to_bytes(
     """The file's content.
 
     Args:
-        fitted: what is written beside the network.
+        fitted: what to write besides the network.
         network: its network.
-        fields: its fields in JSON's form; None where they travel with a pickle.
-        weights_only: leave out the architecture; it is rebuilt, and only plain Keras needs it.
+        fields: its fields in JSON form; None if they are pickled separately.
+        weights_only: leave out the architecture, which only plain Keras needs.
     """
     meta = {
         "format": FORMAT,
@@ -329,8 +329,8 @@ def to_bytes(
     }
     with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
         file = Path(folder) / "model.keras"
-        # In memory from here on: where a file cannot be read, zipfile's mode "a" takes it for one
-        # that is not an archive, and would leave the weights out.
+        # In memory from here on: zipfile's mode "a" takes an unreadable file for one that is not
+        # an archive, and the weights would be lost.
         content = io.BytesIO()
         if weights_only or not _save_model(network.whole, file):
             weights = Path(folder) / WEIGHTS
@@ -345,7 +345,7 @@ def to_bytes(
 
 
 def _save_model(model: keras.Model, file: Path) -> bool:
-    """Let Keras write the model; False, with a warning, if it cannot describe its class."""
+    """Let Keras write the model; return False, with a warning, if it cannot serialize it."""
     try:
         model.save(file)
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -362,16 +362,16 @@ def _save_model(model: keras.Model, file: Path) -> bool:
 def network_from_bytes(
     recipe: Recipe, task: Task, callbacks: Sequence[Any], content: bytes
 ) -> Network:
-    """Rebuild the network that `to_bytes` wrote.
+    """Rebuild the network from the content written by `to_bytes`.
 
     Args:
-        recipe: what the estimator decides about its network.
+        recipe: how the estimator builds its network.
         task: its kind of task.
         callbacks: those that may change the optimizer.
         content: of the file.
 
     Raises:
-        ValueError: the content is damaged, or the weights do not fit what build_model makes.
+        ValueError: the content is damaged, or the weights do not fit build_model's network.
     """
     text, weights = archive.members(content)
     with archive.variables_within(*archive.weights_size(weights)):
@@ -391,7 +391,7 @@ def _network(
         targets = task.restore(meta["targets"])
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error
-    except Exception as error:  # a task of the user's own does not check what a file says
+    except Exception as error:  # a user-defined task need not validate what is in the file
         raise Malformed(f"{ENTRY}: targets: {error}") from error
     try:
         network = rebuild(
@@ -402,26 +402,26 @@ def _network(
             seed=meta["seed"],
             callbacks=callbacks,
         )
-    except Exception as error:  # whatever build_model raises: it has only the file to go by
+    except Exception as error:  # build_model may raise anything, given the file's values
         large = archive.too_large(error)
         if large is not None:
             raise Malformed(f"{ENTRY}: {large}") from error
         raise _Misfit(
-            f"{owner} cannot be built again with what the file says of fields, inputs and targets "
-            f"({_first_line(error)}); was {owner} changed since, or the file?"
+            f"{owner} cannot be rebuilt from the fields, inputs and targets in the file "
+            f"({_first_line(error)}); has {owner} or the file been changed since?"
         ) from error
     try:
         _read_weights(network, weights)
     except ValueError as error:
         raise _Misfit(
             f"the weights in the file do not fit the model that {owner}.build_model makes now; "
-            f"was it changed since? Keras says: {_first_line(error)}"
+            f"has it been changed since? Keras says: {_first_line(error)}"
         ) from error
     return network
 
 
 def load_weights(network: Network, content: bytes) -> None:
-    """Give a network the weights, and its optimizer the state, that `to_bytes` wrote.
+    """Load weights and optimizer state written by `to_bytes` into a network.
 
     Raises:
         ValueError: they do not fit, or the content is damaged.
@@ -436,21 +436,21 @@ def _read_weights(network: Network, weights: bytes) -> None:
         file = Path(folder) / WEIGHTS
         file.write_bytes(weights)
         with warnings.catch_warnings(record=True) as caught:
-            # Keras would keep the weights of a new model
+            # Keras would silently keep the newly initialized weights
             warnings.filterwarnings("error", "Skipping nested container")
             warnings.filterwarnings("always", _OTHER_OPTIMIZER)
             try:
                 network.whole.load_weights(file)
             except ValueError:
                 raise
-            except Exception as error:  # of HDF5: OSError, RuntimeError, KeyError, ...
+            except Exception as error:  # HDF5 raises OSError, RuntimeError, KeyError, ...
                 raise ValueError(_first_line(error)) from error
     for warning in caught:
         if re.match(_OTHER_OPTIMIZER, str(warning.message)):
             warnings.warn(
-                "the file's optimizer state does not fit the present optimizer, which starts "
-                "without it: an object in the field callbacks or optimizer was not saved, or was "
-                "changed since. The weights are the file's",
+                "the file's optimizer state does not fit the current optimizer, which starts "
+                "fresh: an object in the field callbacks or optimizer was not saved, or was "
+                "changed since. The weights were loaded",
                 stacklevel=2,
             )
         else:
@@ -465,15 +465,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What an error says, short and without what a terminal would obey: it may quote the file."""
+    """An error's message, short and without control characters: it may quote the file."""
     said = "".join(c if c.isprintable() else " " for c in str(error))
     return said if len(said) <= 600 else f"{said[:600]}..."
 
 
 @contextlib.contextmanager
 def _one_optimizer(network: Network) -> Iterator[None]:
-    """Show Keras the optimizer as the whole model's only, not as its core's as well: there it
-    would be written, and plain Keras, which loads the core as a layer, would not find it."""
+    """Attach the optimizer to the whole model only, and detach it from the core.
+
+    Otherwise Keras would write it with the core, and plain Keras, which loads the core as a layer,
+    would not find it.
+    """
     core = network.core
     shared = core.optimizer
     if network.whole is not core:
@@ -491,7 +494,7 @@ def _as_path(path: Any) -> Path:
 
 
 def to_json(value: Any) -> Any:
-    """A field's value in a form that JSON holds, tuples and Keras objects included."""
+    """Convert a field's value to JSON, including tuples and Keras objects."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -517,11 +520,11 @@ def to_json(value: Any) -> Any:
         json.dumps(config)  # raises TypeError for what JSON cannot hold
         return {"keras": config}
     if isinstance(value, keras.callbacks.Callback) and hasattr(value, "get_params"):
-        # a plugin that has a name is written as the dict that makes one like it
+        # a registered plugin is written as a dict with its name and parameters
         name, fields = getattr(value, "name", None), value.get_params(deep=False)
         if name in callbacks.names() and callbacks.find(name) is type(value):
             return to_json({"name": name, **fields})
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _from_json(form: Any, allowed: Allowed) -> Any:

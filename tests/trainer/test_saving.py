@@ -531,7 +531,7 @@ def test_a_malformed_entry_is_one_error_that_names_it(
         Linear.load(path)
     text = str(caught.value)
     assert text.startswith(f"path={str(path)!r}: trainer.json: ") and said in text
-    assert text.endswith("save it again, or copy it again from where it is whole")
+    assert text.endswith("save it again, or copy it again from an intact file")
     assert "\n" not in text and len(text) < 1_000
 
 
@@ -557,7 +557,7 @@ def test_fields_that_build_model_cannot_use_are_one_error(saved: bytes, tmp_path
     path = tmp_path / "model.keras"
     for name, value in (("sizes", 5), ("rate", "x"), ("sizes", {"tuple": [-3]})):
         path.write_bytes(mutated.with_json(content, _set("fields", name, to=value)))
-        with pytest.raises(ValueError, match=r"path='.*Labelled cannot be built again with what"):
+        with pytest.raises(ValueError, match=r"path='.*Labelled cannot be rebuilt from the"):
             Labelled.load(path)
 
 

@@ -2,12 +2,12 @@
 
     Classifier(callbacks=["early_stopping", {"name": "checkpoint", "keep": 3}, Mine(patience=2)])
 
-Any keras.callbacks.Callback works as it is. Plugins of this package extend `Callback`: their
-parameters can be searched, and a resumed run goes on with their state. A package of your own adds
-plugins by the decorator `register`, or by entry points of the group `trainer.callbacks`.
+Any keras.callbacks.Callback works unchanged. Plugins of this package extend `Callback`: their
+parameters can be searched, and a resumed run restores their state. Your own package can add
+plugins with the decorator `register`, or with entry points in the group `trainer.callbacks`.
 
-Responsible for finding plugins by name. Names are loaded when they are first used: importing this
-package does not import TensorFlow.
+Responsible for finding plugins by name. Classes are loaded on first use: importing this package
+does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ __all__ = ["Callback", "Session", "names", "register", *sorted(_CLASSES)]
 
 
 def register(name: str) -> Callable[[type], type]:
-    """A class decorator: `callbacks=["name"]` then means the class.
+    """Register a plugin class under a name for `callbacks=["name"]`; a class decorator.
 
     Args:
         name: letters, digits and underscores.
 
     Raises:
         ValueError: another plugin has this name.
-        TypeError: the class is no keras.callbacks.Callback.
+        TypeError: the class is not a keras.callbacks.Callback.
     """
     if not name.isidentifier() or "__" in name:
         raise ValueError(
@@ -68,15 +68,15 @@ def register(name: str) -> Callable[[type], type]:
         import keras
 
         if not (isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)):
-            raise TypeError(f"register({name!r}): {cls!r} is no keras.callbacks.Callback class")
+            raise TypeError(f"register({name!r}): {cls!r} is not a keras.callbacks.Callback class")
         other = _registered.get(name)
         taken = name in BUILT_IN or (
             other is not None
-            # a cell of a notebook that runs again defines the same class again
+            # running a notebook cell again defines the same class again
             and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__)
         )
         if taken:
-            raise ValueError(f"register({name!r}): there is a plugin of this name; choose another")
+            raise ValueError(f"register({name!r}): a plugin has this name already; choose another")
         _registered[name] = cls
         cls.name = name  # type: ignore[attr-defined]
         return cls
@@ -85,12 +85,12 @@ def register(name: str) -> Callable[[type], type]:
 
 
 def names() -> list[str]:
-    """The names of all plugins: built in, registered, and of installed packages."""
+    """The names of all plugins: built-in, registered, and from installed packages."""
     return sorted({*BUILT_IN, *_registered, *_installed()})
 
 
 def is_registered(name: str) -> bool:
-    """Whether a name is that of a plugin which this process has registered."""
+    """Whether a plugin of this name was registered in this process."""
     return name in _registered
 
 
@@ -98,8 +98,8 @@ def find(name: str, place: str = "callbacks") -> type:
     """The class of a plugin.
 
     Args:
-        name: of a built-in, a registered or an installed plugin.
-        place: what errors call it.
+        name: of a built-in, registered or installed plugin.
+        place: how error messages refer to it.
 
     Raises:
         ValueError: no plugin has this name.
@@ -118,11 +118,11 @@ def find(name: str, place: str = "callbacks") -> type:
 
 
 def make(spec: Any, place: str = "callbacks") -> Any:
-    """A callback from its name, from a dict of its name and parameters, or from itself.
+    """Make a callback from its name, or from a dict of its name and parameters.
 
     Args:
-        spec: one of these.
-        place: what errors call it.
+        spec: one of these, or a callback, which is returned unchanged.
+        place: how error messages refer to it.
 
     Raises:
         TypeError, ValueError: none of these, or parameters that the plugin does not have.
@@ -149,7 +149,7 @@ def make(spec: Any, place: str = "callbacks") -> Any:
 
 
 def make_all(specs: Iterable[Any]) -> list[Any]:
-    """`make` for each; names and dicts give a new object at each call."""
+    """Apply `make` to each; names and dicts give a new object every time."""
     return [make(spec, f"callbacks[{i}]") for i, spec in enumerate(specs)]
 
 
@@ -163,8 +163,8 @@ def _checked(cls: Any, name: str) -> type:
 
     if not (isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)):
         raise TypeError(
-            f"callbacks=[{name!r}]: the entry point of this name gives {cls!r}, which is no "
-            "keras.callbacks.Callback class"
+            f"callbacks=[{name!r}]: the entry point of this name gives {cls!r}, which is not "
+            "a keras.callbacks.Callback class"
         )
     return cls
 

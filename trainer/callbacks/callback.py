@@ -1,7 +1,7 @@
 """Callback: the base of plugins.
 
-Responsible for what a plugin may override and for what a fit tells it. Not for finding plugins by
-name (the package itself does), nor for when hooks are called (`engine.loop`).
+Responsible for the hooks that a plugin may override and for what it sees of a fit. Not for finding
+plugins by name (the package itself), nor for when hooks are called (`engine.loop`).
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ class Session:
 
     Attributes:
         owner: the name of the estimator's class.
-        params: its fields and those of its callbacks, by name, in a form that JSON holds.
-        epochs: for how many it is trained.
-        verbose: its field of this name.
+        params: its fields and those of its callbacks, by name, in JSON form.
+        epochs: how many epochs to train.
+        verbose: the estimator's field of this name.
         callbacks: the callbacks of the fit, in their order.
         network: its built network; `network.core` is the model whose steps run.
-        history: of the epochs so far.
+        history: the history of the epochs so far.
         feed: the training batches.
         validation: the validation batches, or None.
         seed: of the fit.
         folder: the run's folder, or None without the field run_dir.
-        save: writes the estimator to a file, as Trainer.save; with a History as second argument,
-            that one takes the place of the history.
-        load_weights: gives the network the weights, and its optimizer the state, of the content of
-            a file that `save` wrote.
-        interrupts: what stops the training before its end.
+        save: writes the estimator to a file, as Trainer.save does; a History as second argument
+            replaces the fit's own.
+        load_weights: loads the weights and the optimizer state from the content of a file written
+            by `save`.
+        interrupts: requests to stop the training early.
         run: the run, or None without the field run_dir.
-        given_back: whether the run had been finished before: then nothing is trained or written,
-            and plugins only take their state back.
+        given_back: whether the run was already finished: then nothing is trained or written, and
+            plugins only restore their state.
     """
 
     owner: str
@@ -74,11 +74,11 @@ class Session:
     interrupts: Interrupts = field(default_factory=Interrupts)
     run: RunFolder | None = None
     given_back: bool = False
-    deprecated_trainer: Any = field(default=None, repr=False)  # goes with the property below
+    deprecated_trainer: Any = field(default=None, repr=False)  # remove with the property below
 
     @property
     def trainer(self) -> Any:
-        """The Trainer that is being fitted; deprecated, and gone in the next release."""
+        """The Trainer that is being fitted; deprecated, to be removed in the next release."""
         warnings.warn(
             "session.trainer is deprecated and will be removed; write session.epochs, "
             "session.params, session.history, session.callbacks or session.save(path)",
@@ -88,39 +88,39 @@ class Session:
         return self.deprecated_trainer
 
     def stop(self, name: str) -> None:
-        """Stop the training after the running dispatch, without finishing the run.
+        """Stop the training after the current dispatch, without finishing the run.
 
-        The state is saved at that very place, and the same call of fit resumes there, even in the
-        middle of an epoch. That epoch is validated and recorded as it is, so that the Trainer is
-        fitted; callbacks are not told of its end. To finish a run early, so that it is not
-        resumed, set `model.stop_training` instead.
+        The state is saved at exactly that point, and the same call of fit resumes there, even in
+        the middle of an epoch. The partial epoch is validated and recorded, so that the Trainer is
+        fitted, but on_epoch_end is not called. To finish a run early, so that it is not resumed,
+        set `model.stop_training` instead.
 
         Args:
-            name: of the plugin that asks for it.
+            name: the name of the plugin that stops the training.
         """
         self.interrupts.asked = name
 
     def may_write(self, path: Path) -> bool:
         """Whether a plugin may write to a path now.
 
-        False, after a warning, where the path is in the run's folder, and that was removed or
-        taken by another process, or the path has become a link.
+        Returns False, after a warning, if the path is in the run's folder and that folder was
+        removed or taken by another process, or if the path has become a link.
         """
         return self.run is None or self.run.may_write(path)
 
     def sample(self, *, validation: bool = False) -> tuple[Any, ...] | None:
-        """The first batch of training or validation rows, in their own order.
+        """The first batch of training or validation rows, unshuffled.
 
         Returns:
             (x,), (x, y) or (x, y, sample_weight) as tensors [batch, ...], as the core's
-            train_step takes them; None where there are no validation data.
+            train_step takes them; None if there are no validation data.
         """
         feed = self.validation if validation else self.feed
         return None if feed is None else self.network.program.transformed(feed.first())
 
 
 class Callback(Fields, keras.callbacks.Callback):
-    """A keras.callbacks.Callback whose parameters are fields, and that a resumed run goes on with.
+    """A keras.callbacks.Callback with parameters as fields and a state that runs restore.
 
     Annotate parameters as in a Trainer, and override the hooks of Keras that you need:
 
@@ -130,22 +130,22 @@ class Callback(Fields, keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
                 ...
 
-    Hooks beyond those of Keras: `on_chunk_end`, which is called some times a second and costs
+    Hooks beyond those of Keras: `on_chunk_end`, which is called a few times per second and costs
     nothing, `configure_optimizer` and `before_step`.
 
     Attributes:
-        name: what the plugin is called in `callbacks=["name"]` and in nested parameters; the
-            class's name in snake case unless it is registered under another one.
-        every_n_batches: how often on_train_batch_begin and on_train_batch_end are to be called,
-            where they are overridden: at every n-th batch and at the last. None: at every batch,
-            which costs a dispatch for each. 0: not for this callback's sake.
-        session: what is being trained, from on_train_begin to on_train_end; otherwise None.
+        name: the plugin's name in `callbacks=["name"]` and in nested parameters; the class name
+            in snake case unless it is registered under another name.
+        every_n_batches: how often to call on_train_batch_begin and on_train_batch_end, if they are
+            overridden: at every n-th batch and at the last. None: at every batch, which costs one
+            dispatch per batch. 0: this callback does not need them.
+        session: the fit in progress, from on_train_begin to on_train_end; otherwise None.
     """
 
     name: ClassVar[str] = "callback"
     every_n_batches: ClassVar[int | None] = None
 
-    # None outside a fit. Not typed so: every hook would have to assert that there is one.
+    # None outside a fit. Not typed as optional, or every hook would need an assert.
     session: ClassVar[Session] = None  # type: ignore[assignment]
     params: ClassVar[Any] = None
     _model: ClassVar[Any] = None
@@ -159,19 +159,20 @@ class Callback(Fields, keras.callbacks.Callback):
     # ---- hooks beyond those of Keras ---------------------------------------------------------
 
     def setup(self, session: Session) -> None:
-        """Called once a fit, when the model is built and before anything is traced or trained.
+        """Called once per fit, after the model is built and before anything is traced or trained.
 
-        Here a plugin refuses what it cannot work with, and makes variables that before_step uses.
+        The place to raise errors for unsuitable models, data or fields, and to create variables
+        that before_step uses.
 
         Args:
-            session: the same as `self.session` up to on_train_end.
+            session: the same as `self.session` until on_train_end.
         """
 
     def teardown(self) -> None:
-        """Called once a fit, after everything else, however it ended."""
+        """Called once per fit, after everything else, even if the fit failed."""
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Called after each dispatch of training steps, some times a second.
+        """Called after each dispatch of training steps, a few times per second.
 
         Args:
             steps: how many steps of the epoch are done.
@@ -179,10 +180,10 @@ class Callback(Fields, keras.callbacks.Callback):
         """
 
     def configure_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Any:
-        """Change, or replace, the optimizer before the model is compiled.
+        """Change or replace the optimizer before the model is compiled.
 
         Args:
-            optimizer: fresh, and not built yet.
+            optimizer: a new optimizer, not built yet.
 
         Returns:
             The optimizer to use.
@@ -190,72 +191,72 @@ class Callback(Fields, keras.callbacks.Callback):
         return optimizer
 
     def before_step(self, model: keras.Model) -> None:
-        """Add operations to the compiled training step, before its own; traced, not run in Python.
+        """Add operations to the start of the compiled training step; traced, not run in Python.
 
-        Only tensor operations take effect; variables of the plugin's own are made in `setup`.
+        Only tensor operations take effect; create the plugin's variables in `setup`.
 
         Args:
             model: the model whose train_step follows.
         """
 
     def after_step(self, model: keras.Model) -> None:
-        """Undo, after each step that before_step was called for, what it did to Python's objects.
+        """Undo changes that before_step made to Python objects; called after each traced step.
 
         Args:
-            model: the same; its step may have failed.
+            model: the model given to before_step; its step may have failed.
         """
 
     def traced_key(self) -> str | None:
-        """What determines what before_step does to a step; None: anything may.
+        """A key that identifies the operations before_step adds; None: never share or reuse them.
 
-        Models that are built alike share their compiled steps where it is equal. Where it changes
-        during a fit, between two dispatches, the step is compiled anew.
+        Identically built models with equal keys share their compiled steps. If the key changes
+        during a fit, between two dispatches, the step is recompiled.
         """
         return None
 
     def traced_variables(self) -> list[keras.Variable]:
-        """The variables of its own that before_step works on; asked for after setup."""
+        """The plugin's variables that before_step uses; called after setup."""
         return []
 
     @property
     def extends_step(self) -> bool:
-        """Whether before_step is overridden, so that it joins the training step."""
+        """Whether before_step is overridden, and so is part of the training step."""
         return type(self).before_step is not Callback.before_step
 
     # ---- exact resuming ----------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: numbers, text, arrays, and lists and dicts of them.
+        """The state that a resumed run needs: numbers, text, arrays, and lists and dicts of them.
 
-        By default every attribute that holds such values and is no field.
+        By default, every attribute that holds such values and is not a field.
         """
         fields = set(self._get_param_names())
         found = callback_state.plain_attributes(self)
         return {name: value for name, value in found.items() if name not in fields}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what state_dict gave; called after on_train_begin.
+        """Restore what state_dict returned; called after on_train_begin.
 
         Args:
-            state: with tuples, arrays and their types as they were.
+            state: what state_dict returned; tuples and arrays keep their types.
         """
         callback_state.set_attributes(self, state, fixed=self._get_param_names())
 
     # ---- parameters --------------------------------------------------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The fields by name, as scikit-learn asks for them."""
+        """The fields by name, as in scikit-learn; `deep` makes no difference."""
         return {name: getattr(self, name) for name in self._get_param_names()}
 
     def set_params(self, of_fit: dict[str, Any] | None = None, /, **params: Any) -> Any:
         """Set fields by name; returns self.
 
         Args:
-            of_fit: what Keras tells a callback of a fit, by the same method: epochs and steps.
+            of_fit: epochs and steps: Keras passes them to callbacks with a method of this name.
             **params: the fields.
 
         Raises:
-            ValueError: an unknown name, with near ones.
+            ValueError: an unknown name; the message suggests similar ones.
         """
         if of_fit is not None:
             self.params = of_fit  # type: ignore[misc]

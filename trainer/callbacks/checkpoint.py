@@ -1,7 +1,7 @@
-"""The plugin that keeps the models of the best and of the last epochs as files.
+"""The plugin that saves the models of the best and of the last epochs.
 
-Responsible for which epochs are kept, and for taking the best one at the end. Not for the form of a
-file (`trainer.saving`), nor for the state that a run goes on from (`trainer.runs.checkpointing`).
+Responsible for which epochs are kept, and for restoring the best one at the end. Not for the file
+format (`trainer.saving`), nor for the state that a run resumes from (`trainer.runs.checkpointing`).
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from trainer.utils.checks import boolean, integer
 class Checkpoint(Callback):
     """Keeps the best and the last epochs as .keras files, for Trainer.load and for plain Keras.
 
-    A file is called epoch-0012-val_loss-0.1234.keras, by the epoch counted from 1. Writing one
-    takes some 50 ms for a small model, and as long as the disk needs for a large one: little for
-    an epoch that lasts seconds. A resumed run keeps the files that an unbroken one would.
+    Files are named like epoch-0012-val_loss-0.1234.keras, with epochs counted from 1. Writing one
+    takes about 50 ms for a small model, and as long as the disk needs for a large one. A resumed
+    run keeps the same files as an uninterrupted one.
 
-    A file that cannot be written, on a full disk say, is warned of; training goes on, and the
-    files that are there stay.
+    If a file cannot be written, for example because the disk is full, a warning says so; training
+    continues, and existing files are kept.
 
     Attributes:
-        keep: how many of the best epochs are kept; 0 for none. Of equal epochs the first is best,
-            and one whose value is not a number is never among them.
-        last: how many of the last epochs are kept.
-        monitor: the log that tells which epoch is best. None: val_loss where there are validation
-            data, otherwise loss.
-        mode: "min" if lower is better, "max" if higher. None: known by the name of the log.
-        folder: where the files are. None: checkpoints/ in the run's folder. Checkpoints of another
-            run in it are an error: nothing of theirs is overwritten or deleted.
-        restore_best: whether the model has the weights, and its optimizer the state, of the best
-            epoch at the end of the training.
+        keep: how many of the best epochs to keep; 0 for none. Of equal epochs the first is the
+            best; epochs whose value is NaN are never among them.
+        last: how many of the last epochs to keep.
+        monitor: the log that decides which epoch is best. None: val_loss with validation data,
+            otherwise loss.
+        mode: "min" if lower is better, "max" if higher. None: inferred from the log's name.
+        folder: where to write. None: checkpoints/ in the run's folder. It is an error if it holds
+            checkpoints of another run; they are neither overwritten nor deleted.
+        restore_best: whether to restore the weights and the optimizer state of the best epoch at
+            the end of the training.
 
-    After training, `kept` holds a dict an epoch whose file is kept, the best first: epoch (counted
-    from 1), value, file; and `best` is the path of the first, or None.
+    After training, `kept` lists the kept epochs, the best first, as dicts of epoch (counted from
+    1), value and file; `best` is the path of the first, or None.
     """
 
     PATHS = ("folder",)
@@ -57,7 +57,7 @@ class Checkpoint(Callback):
     restore_best: bool = False
 
     def setup(self, session: Session) -> None:
-        """Refuse wrong fields, and take the folder."""
+        """Check the fields, and claim the folder."""
         integer("keep", self.keep, low=0, example=3)
         integer("last", self.last, low=0, example=2)
         boolean("restore_best", self.restore_best)
@@ -73,13 +73,13 @@ class Checkpoint(Callback):
         self._folder = self._own.path
 
     def teardown(self) -> None:
-        """Leave the folder to others."""
+        """Release the folder."""
         own = self.__dict__.pop("_own", None)
         if own is not None:
             own.release()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin with no epoch kept."""
+        """Start with no kept epochs."""
         self.kept: list[dict[str, Any]] = []
         self._rate: float | None = None
         self._began = math.nan
@@ -89,11 +89,11 @@ class Checkpoint(Callback):
         self._began = time.perf_counter()
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Note the learning rate: at the epoch's end another callback may have changed it."""
+        """Note the learning rate: another callback may change it at the end of the epoch."""
         self._rate = learning_rate(self.session.network.core)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write the epoch's file if it is to be kept, and then delete those that are not."""
+        """Write the epoch's file if it qualifies, then delete those that no longer do."""
         value = monitored.value(self._log, logs)
         file = f"epoch-{epoch + 1:04d}-{_in_name(self._log)}-{value:.4g}.keras"
         candidates = [*self.kept, {"epoch": epoch + 1, "value": value, "file": file}]
@@ -104,7 +104,7 @@ class Checkpoint(Callback):
         self._tidy()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Take the best epoch."""
+        """Delete superfluous files; restore the best epoch if asked to."""
         self._tidy()
         if self.restore_best:
             self._restore()
@@ -116,27 +116,27 @@ class Checkpoint(Callback):
         return self._folder / ranked[0]["file"] if ranked else None
 
     def state_dict(self) -> dict[str, Any]:
-        """The epochs that are kept, and the last learning rate."""
+        """The kept epochs, and the last learning rate."""
         return {"kept": self.kept, "_rate": self._rate}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back.
+        """Restore them.
 
         Raises:
-            ValueError: it names a file that is none of this plugin's.
+            ValueError: the state names a file that this plugin would not write.
         """
         for candidate in state["kept"]:
             file = candidate["file"]
             named = f"epoch-{candidate['epoch']:04d}-{_in_name(self._log)}-"
-            # the name of a file in the folder: never one that leads out of it
+            # only a plain file name: the state must not point outside the folder
             if Path(file).name != file or "\\" in file or not file.startswith(named):
-                raise ValueError(f"kept: {file!r} is no file that the plugin writes")
+                raise ValueError(f"kept: {file!r} is not a file that the plugin writes")
             float(candidate["value"])
         self.kept = [dict(candidate) for candidate in state["kept"]]
         self._rate = state["_rate"]
 
     def _ranked(self, candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those that can be the best, the best first."""
+        """The candidates, without NaNs, the best first."""
         sign = 1 if self._mode == "min" else -1
         numbers = [c for c in candidates if not math.isnan(c["value"])]
         return sorted(numbers, key=lambda c: (sign * c["value"], c["epoch"]))
@@ -160,12 +160,12 @@ class Checkpoint(Callback):
         try:
             self.session.save(self._folder / file, complete)
         except OSError as error:
-            warnings.warn(f"checkpoint: epoch {epoch + 1} was not kept: {error}", stacklevel=2)
+            warnings.warn(f"checkpoint: epoch {epoch + 1} was not saved: {error}", stacklevel=2)
             return False
         return True
 
     def _tidy(self) -> None:
-        """Delete this run's other files: also those of epochs after the one it went on from."""
+        """Delete this run's other files, including those of epochs that are trained again."""
         if not self._own.held():
             return
         names = {c["file"] for c in self.kept}
@@ -193,5 +193,5 @@ class Checkpoint(Callback):
 
 
 def _in_name(log: str) -> str:
-    """A log's name as part of a file's name."""
+    """A log's name as part of a file name."""
     return re.sub(r"[^\w.\[\],-]", "_", log)

@@ -1,7 +1,7 @@
-"""The plugin that keeps the history as a CSV file while the training goes on.
+"""The plugin that writes the history to a CSV file during training.
 
-Responsible for when the file is written. Not for its form (`trainer.history`), nor for the run's
-own history.csv, which is written only where that costs little (`run_log`).
+Responsible for when the file is written. Not for its format (`trainer.history`), nor for the run's
+own history.csv, which is written only when that costs little (`run_log`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trainer.callbacks.callback import Callback, Session
 
 
 class CSVFile(Callback):
-    """Writes one row an epoch: epoch, each log, learning_rate and seconds.
+    """Writes one row per epoch: epoch, each log, learning_rate and seconds.
 
-    The whole file is written anew each time, and a reader never sees a part of one. That takes a
-    few milliseconds an epoch. The row of an epoch is there when the next epoch begins, and the last
-    one when the training ends. An earlier file of this name is replaced when the first epoch has
-    ended. A resumed run ends with the file of an unbroken one, but for the seconds.
+    The file is rewritten atomically every epoch, which takes a few milliseconds. An epoch's row is
+    written when the next epoch begins, the last one when the training ends. An existing file of
+    this name is replaced after the first epoch. A resumed run ends with the same file as an
+    uninterrupted one, except for the seconds.
 
     Attributes:
         path: the file, in a folder that exists. None: epochs.csv in the run's folder.
@@ -34,7 +34,7 @@ class CSVFile(Callback):
     path: str | Path | None = None
 
     def setup(self, session: Session) -> None:
-        """Refuse a path that cannot be written to."""
+        """Raise an error if the path cannot be written to."""
         file = folders.place("path", self.path, "epochs.csv", session)
         if file.is_dir():
             raise IsADirectoryError(
@@ -52,23 +52,23 @@ class CSVFile(Callback):
         self._file = file.absolute()  # a callback may change the current folder
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Write the epochs before this one."""
+        """Write the epochs so far."""
         self._write()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Write all of them."""
+        """Write all epochs."""
         self._write()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the rows are the history's."""
+        """Nothing: the rows come from the history."""
         return {}
 
     def _write(self) -> None:
         history = self.session.history
-        # none yet: so too where a run goes on within an epoch, and its history is not back yet
+        # no epochs yet, or a run resumes within an epoch and its history is not restored yet
         if not len(history) or not self.session.may_write(self._file):
             return
         try:
             history.to_csv(self._file)
         except OSError as error:
-            warnings.warn(f"csv: {error}; training goes on", stacklevel=2)
+            warnings.warn(f"csv: {error}; training continues", stacklevel=2)

@@ -107,7 +107,7 @@ class Bar(Silence):
             self._draw(now)
 
     def close(self) -> None:
-        """Remove the bar; the lines stay."""
+        """Remove the bar; the lines remain."""
         if self._task is not None:
             self._draw(time.perf_counter())
             self._bar.stop()

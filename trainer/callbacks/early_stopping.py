@@ -1,8 +1,8 @@
 """The plugin that ends a training which no longer improves.
 
-Responsible for what a fit asks of Keras' EarlyStopping beyond what it does: refusing logs that will
-not be there, counting from the first epoch, and going on exactly. Not for the comparison of values,
-nor for the best weights: those are Keras' own.
+Responsible for what Keras' EarlyStopping lacks: rejecting logs that will not exist, counting from
+the first epoch, and resuming exactly. Not for comparing values or keeping the best weights, which
+Keras does.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from trainer.utils import checks
 class EarlyStopping(Callback):
     """Ends the training when a log has not improved for some epochs (keras EarlyStopping).
 
-    Unlike Keras', it can end the training after its first epoch, counts every epoch that is below
-    the baseline, takes not-a-number for the worst value, and refuses a log that is not there. The
-    best weights are those that the model has at the end of the epoch: list it after ema, so that
-    they are the averaged ones.
+    Unlike Keras' callback, it can end the training after the first epoch, counts every epoch that
+    misses the baseline, treats NaN as the worst value, and raises an error if the log does not
+    exist. The best weights are those at the end of the epoch: list this plugin after ema to keep
+    the averaged ones.
 
     Attributes:
         monitor: the log to watch. None: val_loss with validation data, otherwise loss.
-        mode: "min" or "max", the better direction. None: known by the log's name.
-        patience: the epochs without an improvement after which the training ends.
-        min_delta: by how much a value must be better than the best to count as an improvement.
-        baseline: a value that must be bettered too for an epoch to count, or None.
+        mode: "min" or "max", whichever is better. None: inferred from the log's name.
+        patience: the number of epochs without improvement after which the training ends.
+        min_delta: how much better than the best a value must be to count as an improvement.
+        baseline: a value that an epoch must also beat to count as an improvement, or None.
         restore_best: whether the model ends with the weights of the best epoch.
-        start_from_epoch: so many epochs at the beginning are not looked at.
-        best_epoch_: the best epoch, as the history counts; None before there is one.
+        start_from_epoch: the number of epochs to ignore at the beginning.
+        best_epoch_: the best epoch, counted from 1; None before there is one.
         stopped_epoch_: the epoch after which this plugin ended the training, or None.
     """
 
@@ -47,7 +47,7 @@ class EarlyStopping(Callback):
     start_from_epoch: int = 0
 
     def setup(self, session: Session) -> None:
-        """Check the fields, and begin to count.
+        """Check the fields.
 
         Raises:
             TypeError, ValueError: naming the field, its value and what to write instead.
@@ -61,7 +61,7 @@ class EarlyStopping(Callback):
         if self.start_from_epoch >= session.epochs:
             raise ValueError(
                 f"start_from_epoch={self.start_from_epoch}: the fit has {session.epochs} "
-                "epoch(s), so none would be looked at; write start_from_epoch=0"
+                "epoch(s), so all would be ignored; write start_from_epoch=0"
             )
         self._log = monitored.choose(self.monitor, session)
         self._inner = keras.callbacks.EarlyStopping(
@@ -77,38 +77,38 @@ class EarlyStopping(Callback):
         self.stopped_epoch_: int | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin to count."""
+        """Start counting epochs."""
         self._inner.set_model(self.model)
         self._inner.on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare, and end the training if it is time to.
+        """Compare the value with the best, and end the training if patience has run out.
 
         Raises:
-            ValueError: the log is not there.
+            ValueError: the log does not exist.
         """
         value = monitored.value(self._log, logs, worst=self._inner.mode)
         if epoch < self.start_from_epoch:
             return
         self._inner.on_epoch_end(epoch, {self._log: value})
         self.best_epoch_ = self._inner.best_epoch + 1
-        # Keras looks at its count neither in the first epoch nor in one that is the best so far,
-        # though it may be below the baseline
+        # Keras checks the count neither in the first epoch nor in the best one so far, although
+        # that may miss the baseline
         if self._inner.wait >= self.patience:
             self.model.stop_training = True
             self.stopped_epoch_ = epoch + 1
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Give the model its best weights back."""
+        """Restore the best weights."""
         self._inner.on_train_end()
 
     def teardown(self) -> None:
-        """Let go of the best weights and of the model."""
+        """Release the best weights and the model."""
         if hasattr(self, "_inner"):
             del self._inner
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts of Keras' own callback, and the best weights."""
+        """The state of Keras' callback, including the best weights."""
         return {
             "inner": callback_state.plain_attributes(self._inner),
             "best_epoch_": self.best_epoch_,
@@ -116,7 +116,7 @@ class EarlyStopping(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore it."""
         for name in ("best_epoch_", "stopped_epoch_"):
             callback_state.entry(state, name, int, None)
         callback_state.set_attributes(self._inner, callback_state.entry(state, "inner", dict))

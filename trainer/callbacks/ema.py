@@ -1,7 +1,7 @@
 """The plugin that keeps an exponential moving average of the weights, and uses it.
 
-Responsible for when the model has the averaged weights and when the raw ones. Not for averaging:
-the optimizer does that inside its step.
+Responsible for when the model has the averaged weights and when the raw ones. Not for averaging,
+which the optimizer does in its step.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from trainer.utils import checks
 class EMA(Callback):
     """An exponential moving average of the trainable weights (Polyak averaging).
 
-    The average is the optimizer's own (use_ema of Keras): after each step it is `decay` times the
-    average plus 1 - `decay` times the weights. Validation, what other callbacks see at the end of
-    an epoch, and the final model have the averaged weights; training goes on with the raw ones.
-    Without validation data, list it before callbacks that look at the weights at the end of an
-    epoch. Moving statistics of batch normalization are averages already and are left alone.
+    The optimizer computes the average (use_ema in Keras): after each step it is `decay` times the
+    old average plus 1 - `decay` times the weights. Validation, other callbacks at the end of an
+    epoch, and the final model use the averaged weights; training continues with the raw ones.
+    Without validation data, list it before callbacks that read the weights at the end of an epoch.
+    Moving statistics of batch normalization are averages already and are not averaged again.
 
     Attributes:
-        decay: the share of the average that a step leaves, from 0 up to, but not including, 1.
+        decay: the weight of the old average in each step, at least 0 and below 1.
     """
 
     decay: Annotated[float, Float(0.9, 0.9999)] = 0.99
 
     def configure_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Any:
-        """Let the optimizer average.
+        """Turn on the optimizer's averaging.
 
         Raises:
-            TypeError, ValueError: decay is no share, or the optimizer averages already.
+            TypeError, ValueError: decay is out of range, or the optimizer averages already.
         """
         checks.fraction("decay", self.decay)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if hasattr(inner, "optimizers"):
             raise ValueError(
-                f"optimizer={inner.name!r}: has several optimizers, and the plugin 'ema' averages "
-                "for one; write use_ema=True in each of them, and leave 'ema' out"
+                f"optimizer={inner.name!r}: has several optimizers, and the plugin 'ema' supports "
+                "only one; write use_ema=True in each of them, and leave 'ema' out"
             )
         if inner.use_ema:
             raise ValueError(
@@ -57,10 +57,10 @@ class EMA(Callback):
         return optimizer
 
     def setup(self, session: Session) -> None:
-        """Begin with the raw weights.
+        """Initialize the averages with the raw weights.
 
         Raises:
-            ValueError: the model's optimizer is another one.
+            ValueError: the model was compiled with a different optimizer.
         """
         optimizer = session.network.core.optimizer
         self._optimizer: Any = getattr(optimizer, "inner_optimizer", optimizer)
@@ -71,36 +71,36 @@ class EMA(Callback):
                 "it is compiled with, or leave 'ema' out"
             )
         self._raw: list[np.ndarray] | None = None
-        # Keras' averages are 0 up to the first step, which mixed_float16 may skip
+        # Keras' averages are 0 until the first step, which mixed_float16 may skip
         for variable, average in self._pairs():
             average.assign(variable)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Go on with the raw weights."""
+        """Switch back to the raw weights."""
         if self._raw is not None:
             for variable, value in zip(self._variables(), self._raw, strict=True):
                 variable.assign(value)
             self._raw = None
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """At the end of an epoch give the model the averaged weights, before anyone looks."""
+        """Switch to the averaged weights after the last step of an epoch."""
         if steps == self.session.feed.steps:
             self._swap()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """The same where an epoch's length was not known."""
+        """Do the same if the epoch's length was unknown."""
         self._swap()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """The same where there are no validation data either."""
+        """Do the same if there are no validation data either."""
         self._swap()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Forget the raw weights: the optimizer has given the model the averaged ones for good."""
+        """Discard the raw weights: the model keeps the averaged ones."""
         self._raw = None
 
     def teardown(self) -> None:
-        """Let go of the optimizer, and of the raw weights of a fit that failed."""
+        """Release the optimizer, and the raw weights if the fit failed."""
         self._optimizer = self._raw = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,17 +108,17 @@ class EMA(Callback):
         return {"raw": self._raw}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore them."""
         if callback_state.entry(state, "raw", list, None) is None:
             self._raw = None
             return
         found = callback_state.arrays(state, "raw")
         if [a.shape for a in found] != [tuple(v.shape) for v in self._variables()]:
-            raise ValueError("raw: its shapes are not those of the model's weights")
+            raise ValueError("raw: the shapes do not match the model's weights")
         self._raw = found
 
     def _swap(self) -> None:
-        # copies: Keras' SwapEMAWeights adds and subtracts in place, which rounds
+        # copy: Keras' SwapEMAWeights swaps by adding and subtracting, which rounds
         if self._raw is None:
             variables = self._variables()
             self._raw = [np.array(variable.numpy()) for variable in variables]

@@ -1,6 +1,6 @@
-"""A folder that belongs to one run: what a plugin writes in it is of that run alone.
+"""A folder that belongs to one run: a plugin writes only that run's files to it.
 
-Responsible for where a plugin writes by default, for refusing a folder that holds another run's
+Responsible for where a plugin writes by default, for rejecting a folder that holds another run's
 files, and for keeping two writers apart. Not for the files themselves.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
 
 _OWNER = ".run.json"
-# A table is written again only where training lasted so many times longer than writing it takes.
+# Rewrite a table only after training for this many times as long as the last write took.
 WRITE_SHARE = 100
 
 
@@ -29,7 +29,8 @@ def place(field: str, value: Any, default: str, session: Session) -> Path:
     """Where to write: `value`, or `default` in the folder of the run.
 
     Raises:
-        TypeError, ValueError: `value` is no path, or None without a run, or a link in its folder.
+        TypeError, ValueError: `value` is not a path, or is None without a run, or `default` is a
+            link.
     """
     if value is None:
         if session.folder is None:
@@ -46,10 +47,10 @@ def place(field: str, value: Any, default: str, session: Session) -> Path:
 
 
 def refuse_link(name: str, path: Path) -> None:
-    """Refuse a link in the folder of a run, in the place of what a plugin writes there.
+    """Raise an error if a path in a run's folder that a plugin writes to is a link.
 
     Raises:
-        ValueError: it is one.
+        ValueError: it is a link.
     """
     if path.is_symlink():
         raise ValueError(
@@ -59,20 +60,20 @@ def refuse_link(name: str, path: Path) -> None:
 
 
 class OwnFolder:
-    """A folder in which one plugin of one run writes.
+    """A folder that a single plugin of a single run writes to.
 
     Args:
-        field: the plugin's field that names it, for errors.
-        path: the folder; it is made if it is not there.
+        field: the plugin's field that names it, for error messages.
+        path: the folder; it is created if it does not exist.
         session: of the fit.
-        patterns: which files in it, as Path.glob takes them, the plugin writes.
+        patterns: the files that the plugin writes in it, as Path.glob takes them.
 
     Attributes:
         path: the folder.
 
     Raises:
         ValueError: it holds such files of another run, or another plugin or process uses it.
-        OSError: it cannot be made or written to.
+        OSError: it cannot be created or written to.
     """
 
     def __init__(self, field: str, path: Path, session: Session, patterns: Sequence[str]) -> None:
@@ -109,13 +110,14 @@ class OwnFolder:
             raise
 
     def files(self) -> list[Path]:
-        """The plugin's files, in the order of their names."""
+        """The plugin's files, sorted by name."""
         return sorted(path for pattern in self._patterns for path in self.path.glob(pattern))
 
     def held(self) -> bool:
-        """Whether the plugin may still write to the folder; warns once where it may not.
+        """Whether the plugin may still write to the folder; warns once if it may not.
 
-        The folder was removed or taken by another process, whose files are left alone then.
+        It may not if the folder was removed or taken by another process, whose files are then left
+        alone.
         """
         if not self._session.may_write(self.path):
             return False
@@ -123,18 +125,18 @@ class OwnFolder:
             locked = identity(self.path / ".lock") == self._file
             owned = locked and _read(self.path / _OWNER) == self._run
         except OSError:
-            return not self._lost  # the disk does not answer; whoever writes will say so
+            return not self._lost  # the disk does not respond; the next write will report it
         if not owned and not self._lost:
             self._lost = True
             warnings.warn(
                 f"{str(self.path)!r} was removed, or another process uses it now; nothing more is "
-                "written to it, and training goes on",
+                "written to it, and training continues",
                 stacklevel=3,
             )
         return not self._lost
 
     def release(self) -> None:
-        """Leave the folder to others."""
+        """Release the folder."""
         self._lock.release()
 
     def _take(self, field: str, session: Session) -> None:
@@ -143,15 +145,15 @@ class OwnFolder:
         files = self.files()
         if files and _read(owner) != run:
             raise ValueError(
-                f"{field}={str(self.path)!r}: holds {files[0].name} of another run, which is not "
-                f"touched; write another {field}, or delete the folder"
+                f"{field}={str(self.path)!r}: holds {files[0].name} of another run, which is left "
+                f"alone; write another {field}, or delete the folder"
             )
         inside = session.folder is not None and owner.is_relative_to(session.folder)
         write_whole(owner, (json.dumps({"run": run}) + "\n").encode(), follow_links=not inside)
 
 
 def _identity(session: Session) -> str:
-    """Of the run, the same when it goes on; a fit without run_dir never does."""
+    """The run's identity, which survives resuming; random for a fit without run_dir."""
     if session.folder is None:
         return secrets.token_hex(8)
     identity: str = json.loads(read_whole(session.folder / "config.json"))["run"]

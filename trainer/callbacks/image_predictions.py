@@ -25,13 +25,13 @@ from trainer.utils.files import write_whole
 class ImagePredictions(Callback):
     """Writes a picture of images with their true and predicted classes at the end of epochs.
 
-    They are the first images of the validation data, or of the training data where there are
-    none: the same each time. The files are epoch_0001.png and so on.
+    It always uses the first images of the validation data, or of the training data if there are no
+    validation data. The files are named epoch_0001.png and so on.
 
     Attributes:
         every_epochs: epochs between two pictures; one takes about half a second.
-        folder: where to write; None: the folder images of the run directory.
-        rows, columns: of the grid of images.
+        folder: where to write; None: images/ in the run's folder.
+        rows, columns: the size of the grid of images.
     """
 
     PATHS = ("folder",)
@@ -42,10 +42,10 @@ class ImagePredictions(Callback):
     columns: int = 6
 
     def setup(self, session: Session) -> None:
-        """Take the images.
+        """Check the fields and the data, and select the images.
 
         Raises:
-            ValueError: x holds no images, y is no label a row, or there is no folder.
+            ValueError: x does not hold images, y is not one class per row, or there is no folder.
         """
         for name in ("every_epochs", "rows", "columns"):
             checks.integer(name, getattr(self, name), low=1, example=getattr(type(self), name))
@@ -64,14 +64,14 @@ class ImagePredictions(Callback):
         channels = shape[2] if is_shape(shape) and len(shape) == 3 else 1
         if not is_shape(shape) or len(shape) not in (2, 3) or channels not in (1, 3):
             raise ValueError(
-                f"image_predictions: x has rows of shape {shape}, which are no images: they must "
+                f"image_predictions: x has rows of shape {shape}, which are not images: they must "
                 "be (height, width), (height, width, 1) or (height, width, 3); reshape x, or leave "
                 "the plugin out"
             )
         labels = getattr(network.targets, "labels", None)
         if not isinstance(labels, Labels) or labels.kind == "multilabel":
             raise ValueError(
-                "image_predictions: y is not one class a row, and the plugin shows classes only; "
+                "image_predictions: y is not one class per row, and the plugin shows classes only; "
                 "leave it out"
             )
         feed = session.feed if session.validation is None else session.validation
@@ -82,7 +82,7 @@ class ImagePredictions(Callback):
         self._true = labels.classes[index[:count]]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Draw."""
+        """Draw the picture if one is due, and write it."""
         if (epoch + 1) % self.every_epochs:
             return
         import matplotlib.pyplot as plt
@@ -108,10 +108,10 @@ class ImagePredictions(Callback):
             self._place.mkdir(parents=True, exist_ok=True)
             write_whole(file, picture.getvalue(), follow_links=self.folder is not None)
         except OSError as error:
-            warnings.warn(f"image_predictions: {error}; training goes on", stacklevel=2)
+            warnings.warn(f"image_predictions: {error}; training continues", stacklevel=2)
 
     def teardown(self) -> None:
-        """Let go of the images."""
+        """Release the images."""
         self._images = self._true = np.empty(0)
 
     def state_dict(self) -> dict[str, Any]:

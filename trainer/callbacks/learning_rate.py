@@ -1,8 +1,8 @@
-"""The plugin that changes the learning rate at every step by a schedule.
+"""The plugin that changes the learning rate at every step according to a schedule.
 
 Responsible for the rates of all steps, and for setting them inside the compiled step. The optimizer
-keeps a plain learning_rate variable, so that other callbacks may change it and files load in plain
-Keras. Not for lowering the rate on a plateau: that is `plateau`, which works together with this.
+keeps a plain learning_rate variable, so that other callbacks can change it and files load in plain
+Keras. Not for lowering the rate on a plateau (`plateau`, which can be combined with this).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainer.utils import checks
 ONE_CYCLE_WARMUP = 0.3  # share of the steps, and the ratio of peak to first rate: as in fastai
 ONE_CYCLE_RATIO = 25.0
 
-# The rate as a share of the peak, after the warm-up, at the times t from 0 up to 1.
+# The rate as a share of the peak, after the warm-up, at times t in [0, 1).
 _FALLS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "constant": lambda t, final: np.ones_like(t),
     "linear": lambda t, final: 1 + (final - 1) * t,
@@ -35,28 +35,28 @@ _FALLS["one_cycle"] = _FALLS["cosine"]
 class LearningRate(Callback):
     """A schedule of the learning rate, step by step over the whole fit.
 
-    It has two parts. In the first `warmup` of the steps the rate rises: linearly, from a step's
-    share of the peak, or for "one_cycle" along half a cosine from a 25th of the peak. Then it falls
-    from `peak` towards `final * peak`:
+    It has two phases. During the first `warmup` share of the steps the rate rises: linearly from
+    nearly 0, or for "one_cycle" along half a cosine from 1/25 of the peak. Then it falls from
+    `peak` towards `final * peak`:
 
         "constant"     not at all;
-        "linear"       along a line;
+        "linear"       linearly;
         "cosine"       along half a cosine (Loshchilov & Hutter 2017, SGDR, without restarts), as
                        keras.optimizers.schedules.CosineDecay;
         "exponential"  by the same factor at every step;
         "one_cycle"    along half a cosine (Smith 2018, A disciplined approach to neural network
                        hyper-parameters; with the cosines of fastai; the momentum is left alone).
 
-    Where another callback changes the rate between epochs, as `plateau` does, the rest of the
-    schedule is scaled by the same factor. A step is a batch, with gradient accumulation too; steps
-    that mixed_float16 skips do not count, as in Keras.
+    If another callback changes the rate between epochs, as `plateau` does, the rest of the schedule
+    is scaled by the same factor. A step is one batch, also with gradient accumulation; steps that
+    mixed_float16 skips do not count, as in Keras.
 
     Attributes:
-        shape: of the fall.
-        warmup: the share of all steps in which the rate rises, from 0 up to, but not including, 1.
-            None: 0.3 for "one_cycle", otherwise 0.
-        peak: the highest rate. None: the optimizer's own.
-        final: the share of the peak that the fall ends at, from 0 to 1.
+        shape: the shape of the decay.
+        warmup: the share of all steps during which the rate rises, at least 0 and below 1. None:
+            0.3 for "one_cycle", otherwise 0.
+        peak: the highest rate. None: the optimizer's rate.
+        final: the share of the peak at which the decay ends, from 0 to 1.
     """
 
     shape: Annotated[str, Choice("constant", "linear", "cosine", "exponential", "one_cycle")] = (
@@ -77,8 +77,8 @@ class LearningRate(Callback):
         steps = session.feed.steps
         if steps is None:
             raise ValueError(
-                "callbacks=['learning_rate']: a schedule needs the number of steps, and that of "
-                "this stream is not known; give a stream of known length, for example by "
+                "callbacks=['learning_rate']: a schedule needs the number of steps, and this "
+                "stream's is unknown; pass a stream of known length, for example "
                 "x.apply(tf.data.experimental.assert_cardinality(n)), or leave the plugin out"
             )
         peak = float(np.asarray(rate)) if self.peak is None else float(self.peak)
@@ -91,10 +91,10 @@ class LearningRate(Callback):
 
         self._table = variable(table)
         self._scale = variable(1.0)
-        self._left = variable(np.asarray(rate))  # the rate as the schedule left it
+        self._left = variable(np.asarray(rate))  # the rate that the schedule last set
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Scale the rest of the schedule by what others did to the rate since its last step."""
+        """Scale the rest of the schedule if another callback has changed the rate."""
         rate = rate_of(self.session.network.core.optimizer, self.name)
         now, left = float(np.asarray(rate)), float(np.asarray(self._left))
         if now != left and left != 0:
@@ -104,7 +104,7 @@ class LearningRate(Callback):
     def before_step(self, model: keras.Model) -> None:
         """Set the rate of the step."""
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        # beyond the table, as where a step of one's own applies gradients twice, the last rate
+        # a custom step may apply gradients twice and run past the table: use the last rate
         last = self._table.shape[0] - 1
         step = tf.minimum(tf.cast(optimizer._iterations.value, tf.int32), last)
         rate = self._table.value[step] * self._scale.value
@@ -112,7 +112,7 @@ class LearningRate(Callback):
         self._left.assign(rate)
 
     def traced_key(self) -> str:
-        """The length of the table: all else is in variables."""
+        """The length of the table; everything else is in variables."""
         return f"{self.name} {self._table.shape[0]}"
 
     def traced_variables(self) -> list[keras.Variable]:
@@ -120,11 +120,11 @@ class LearningRate(Callback):
         return [self._table, self._scale, self._left]
 
     def state_dict(self) -> dict[str, Any]:
-        """What others did to the rate; the table is a function of the fields."""
+        """The scale and the last rate; the table follows from the fields."""
         return {"scale": np.asarray(self._scale), "left": np.asarray(self._left)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore them."""
         self._scale.assign(state["scale"])
         self._left.assign(state["left"])
 
@@ -137,12 +137,12 @@ class LearningRate(Callback):
         checks.finite("final", self.final, low=0, example=0.01)
         if self.final > 1:
             raise ValueError(
-                f"final={self.final!r}: is a share of the peak, so must be 1 or less; write "
+                f"final={self.final!r}: is a share of the peak, so it must be at most 1; write "
                 "final=0.01, for example"
             )
         if self.shape == "exponential" and self.final == 0:
             raise ValueError(
-                f"final={self.final!r}: an exponential fall never comes to 0; write final=0.01, "
+                f"final={self.final!r}: an exponential decay never reaches 0; write final=0.01, "
                 "for example, or shape='cosine'"
             )
 
@@ -151,8 +151,10 @@ def shares(shape: str, total: int, *, warmup: float | None = None, final: float 
     """The rate of each step as a share of the peak.
 
     Args:
-        shape, warmup, final: as the fields of LearningRate.
+        shape: as the field of LearningRate.
         total: the number of steps.
+        warmup: as the field of LearningRate.
+        final: as the field of LearningRate.
 
     Returns:
         float64 [total].
@@ -175,11 +177,11 @@ def rate_of(optimizer: Any, plugin: str) -> keras.Variable:
     """The variable that holds an optimizer's learning rate.
 
     Args:
-        optimizer: of Keras; of a LossScaleOptimizer the inner one counts.
-        plugin: the name of the plugin that is to change the rate, for errors.
+        optimizer: a Keras optimizer; of a LossScaleOptimizer the inner one is used.
+        plugin: the name of the plugin that changes the rate, for error messages.
 
     Raises:
-        ValueError: the rate is a schedule or function, or there are several.
+        ValueError: the rate is a schedule or a function, or there are several rates.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     rate = getattr(optimizer, "_learning_rate", None)

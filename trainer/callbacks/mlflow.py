@@ -1,7 +1,7 @@
-"""The plugin that tells an MLflow server, or its local store, of a training.
+"""The plugin that logs a training to an MLflow server or a local MLflow store.
 
-Responsible for what is logged and for going on in the same MLflow run. Not for files of a run
-directory (`trainer.runs`). MLflow is imported when a fit begins, and is the extra "mlflow".
+Responsible for what is logged and for resuming the same MLflow run. Not for the files of a run
+directory (`trainer.runs`). MLflow is imported when a fit begins; it is the extra "mlflow".
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 from trainer.callbacks.callback import Callback, Session
 from trainer.utils.text import printable
 
-MAX_PARAM = 500  # letters of a parameter, which any store of MLflow takes
-PARAMS_A_CALL = 100  # MLflow's limit
+MAX_PARAM = 500  # characters of a parameter that every MLflow store accepts
+PARAMS_PER_CALL = 100  # MLflow's limit
 
 
 class MLflow(Callback):
-    """Logs the fields as parameters, each epoch's metrics, and at the end files.
+    """Logs the fields as parameters, the metrics of each epoch, and files at the end.
 
-    The files are model.keras, history.csv and curves.png. An MLflow run begins with the first
-    dispatch that has ended; a training that goes on from a run_dir goes on in the same MLflow run,
-    in which each epoch is logged once. The run that is active in MLflow itself is left alone.
-    An epoch costs a request to the server. A failed request ends the training.
+    The files are model.keras, history.csv and curves.png. The MLflow run is created after the
+    first dispatch; a training that resumes from a run_dir resumes the same MLflow run, and each
+    epoch is logged once. MLflow's active run is left alone. Each epoch costs one request to the
+    server. A failed request ends the training.
 
     Attributes:
         tracking_uri: where to log, such as "http://localhost:5000" or "sqlite:///mlflow.db". None:
-            MLflow's own setting, the variable MLFLOW_TRACKING_URI for instance.
-        experiment: its name; it is made if it is not there.
+            MLflow's own setting, for example the variable MLFLOW_TRACKING_URI.
+        experiment: the experiment's name; it is created if it does not exist.
         run_name: None lets MLflow choose one.
     """
 
@@ -44,11 +44,11 @@ class MLflow(Callback):
     run_name: str | None = None
 
     def setup(self, session: Session) -> None:
-        """Find the experiment.
+        """Find or create the experiment.
 
         Raises:
             ImportError: MLflow is not installed.
-            TypeError: a field is no text.
+            TypeError: a field is not text.
             ValueError: the store cannot be reached.
         """
         self._run: str | None = None
@@ -92,13 +92,13 @@ class MLflow(Callback):
         """Forget the run of an earlier fit."""
         self._run = None
         self._logged = 0  # epochs
-        self._status = "FAILED"  # unless on_train_end is called
+        self._status = "FAILED"  # until on_train_end
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on in the same MLflow run, after the last epoch that it knows."""
+        """Resume the same MLflow run after the last epoch logged in it."""
         found = state["run"]
         if found is not None and not re.fullmatch(r"[\w-]{1,64}", str(found)):
-            raise ValueError(f"run: {found!r} is no run of MLflow")
+            raise ValueError(f"run: {found!r} is not an MLflow run id")
         self._run = found
         if self._run is None or self.session.given_back:
             return
@@ -111,11 +111,11 @@ class MLflow(Callback):
         self._client.update_run(self._run, status="RUNNING")
 
     def state_dict(self) -> dict[str, Any]:
-        """Which MLflow run this is."""
+        """The id of the MLflow run."""
         return {"run": self._run}
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Begin the MLflow run: before the first state is saved, in which it is named."""
+        """Create the MLflow run, before the first saved state, which holds its id."""
         if self._run is None:
             self._begin()
 
@@ -133,7 +133,7 @@ class MLflow(Callback):
         self._logged = epoch + 1
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Tell a training that ended from one that was interrupted."""
+        """Note whether the training finished or was interrupted."""
         session = self.session
         asked = session.interrupts.asked is not None
         ended = self.model.stop_training or asked or len(session.history) >= session.epochs
@@ -149,7 +149,7 @@ class MLflow(Callback):
             return
         try:
             self._client.set_terminated(self._run, self._status)
-        except Exception as error:  # what ended the training matters more
+        except Exception as error:  # do not hide the error that ended the training
             warnings.warn(
                 f"mlflow: the end of run {self._run} was not logged: {error}", stacklevel=2
             )
@@ -162,8 +162,8 @@ class MLflow(Callback):
         values = {"class": self.session.owner, "seed": self.session.seed}
         values |= self.session.params
         params = [Param(name, printable(value)[:MAX_PARAM]) for name, value in values.items()]
-        for first in range(0, len(params), PARAMS_A_CALL):
-            self._client.log_batch(self._run, params=params[first : first + PARAMS_A_CALL])
+        for first in range(0, len(params), PARAMS_PER_CALL):
+            self._client.log_batch(self._run, params=params[first : first + PARAMS_PER_CALL])
 
     def _log_files(self) -> None:
         history = self.session.history
@@ -176,5 +176,5 @@ class MLflow(Callback):
 
 
 def _key(name: str) -> str:
-    """The name of a metric with no letter that MLflow refuses: f1[0] is f1.0."""
+    """The name of a metric without characters that MLflow rejects: f1[0] becomes f1.0."""
     return re.sub(r"[^\w. /:-]", "_", name.replace("[", ".").replace("]", ""))

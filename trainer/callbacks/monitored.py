@@ -1,7 +1,7 @@
 """The log that a plugin watches: which one, and which way is better.
 
-Responsible for finding both, and for refusing names that will never be logged. Not for what is
-done with the values.
+Responsible for finding both, and for rejecting names that will never be logged. Not for what
+plugins do with the values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def choose(monitor: str | None, session: Session) -> str:
     """The name of the log to watch; None: val_loss with validation data, otherwise loss.
 
     Raises:
-        TypeError, ValueError: it is no name, or no log of this fit will have it.
+        TypeError, ValueError: it is not a name, or this fit will have no such log.
     """
     if monitor is None:
         return "loss" if session.validation is None else "val_loss"
@@ -44,10 +44,10 @@ def choose(monitor: str | None, session: Session) -> str:
 
 
 def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
-    """Whether lower or higher is better; None: known by the log's name.
+    """Whether lower ("min") or higher ("max") is better; mode None: inferred from the log's name.
 
     Raises:
-        ValueError: another mode, or None where the name does not tell.
+        ValueError: an unknown mode, or None where the name does not determine it.
     """
     if mode is not None:
         found: Literal["min", "max"] = one_of("mode", mode, ("min", "max"))
@@ -55,7 +55,7 @@ def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
     known = known_mode(monitor)
     if known is None:
         raise ValueError(
-            f"monitor={monitor!r}: whether lower or higher is better is not known by this name; "
+            f"monitor={monitor!r}: this name does not say whether lower or higher is better; "
             "write mode='min' or mode='max'"
         )
     return known
@@ -65,10 +65,10 @@ def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None
     """The value of the log at the end of an epoch.
 
     Args:
-        monitor: its name.
+        monitor: the log's name.
         logs: of the epoch.
-        worst: the better direction, for one to whom not-a-number is the worst value: nothing
-            compares with it, and as the first value it would stay the best.
+        worst: the better direction, to replace NaN with the worst value: a NaN as the first value
+            would remain the best, since comparisons with it are always false. None: keep NaN.
 
     Raises:
         ValueError: it was not logged.
@@ -82,7 +82,7 @@ def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None
 
 
 def _names(session: Session) -> set[str] | None:
-    """The names of all logs, or None where code of one's own may add some."""
+    """The names of all logs, or None if user-defined code may add some."""
     core = session.network.core
     base = keras.Model
     own = any(

@@ -1,7 +1,7 @@
-"""The plugin that ends a training whose loss is no number any more, and says where that began.
+"""The plugin that ends a training whose loss is no longer finite, and reports where that began.
 
-Responsible for noticing it, for giving the model back its last good state, and for finding the
-layer. Not for what may be wrong with data and rates in general: that is the doctor's work.
+Responsible for noticing it, for restoring the model's last good state, and for finding the layer.
+Not for other problems with data and learning rates (`doctor`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Failure:
 
     Attributes:
         epoch: counted from 1.
-        step: steps of this epoch that were done when it was noticed.
+        step: the number of steps of this epoch done when it was noticed.
         log: the log that was not finite, or None if only weights were not.
         value: of the log.
         place: what is not finite. "x", "y" or "sample_weight": that part of the first batch.
-            "outputs", "loss": what a layer, or the loss, gives for the first batch, even with the
-            last good weights. "weights": those of a layer, when it was noticed. "elsewhere":
-            none of these.
+            "outputs", "loss": a layer's outputs, or the loss, for the first batch, even with the
+            last good weights. "weights": a layer's weights, when it was noticed. "elsewhere": none
+            of these.
         layer: the first layer whose outputs or weights were not finite, by its path; or None.
     """
 
@@ -44,19 +44,19 @@ class Failure:
 
 
 class NaNGuard(Callback):
-    """Stops a training whose loss is not finite, and gives back the last good state.
+    """Stops a training whose loss is not finite, and restores the last good state.
 
-    The loss is looked at after each dispatch and at the end of each epoch, where the weights are
-    looked at too. The model, its optimizer and its random seeds then go back to the beginning of
-    that epoch; a warning says what was found. The history shows the epoch as it was.
+    The loss is checked after each dispatch and at the end of each epoch, the weights at the end of
+    each epoch. On failure the model, its optimizer and its random seeds are reset to the beginning
+    of the epoch, and a warning says what was found. The history keeps the failed epoch.
 
     One copy of the model's and the optimizer's variables is held in memory, from the beginning of
-    each epoch: a copy after each dispatch, some times a second, would cost a large model dearly.
-    The state of a run that is saved within an epoch holds that copy too. A model that makes its
+    each epoch: a copy after each dispatch, a few times per second, would be expensive for a large
+    model. A run's state saved within an epoch contains that copy too. A model that creates its
     variables in its first step is copied after the first dispatch of the first epoch.
 
     Attributes:
-        monitor: the log that must be finite; one that begins with val_ is looked at once an epoch.
+        monitor: the log that must be finite; one that begins with val_ is checked once per epoch.
 
     After training, `failure` is a Failure, or None if all went well.
     """
@@ -66,25 +66,25 @@ class NaNGuard(Callback):
     monitor: str = "loss"
 
     def setup(self, session: Session) -> None:
-        """Refuse a log that there is not."""
+        """Raise an error if there is no such log."""
         if self.monitor is None:
             raise TypeError("monitor=None: must be the name of a log; write monitor='loss'")
         self._log = monitored.choose(self.monitor, session)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin anew."""
+        """Reset all state."""
         self.failure: Failure | None = None
         self._good: list[np.ndarray] = []
         self._epoch = self._steps = 0
         self._within = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Keep a copy; what other callbacks did at the end of the epoch before is in it."""
+        """Copy the variables, after other callbacks' changes at the end of the last epoch."""
         self._epoch, self._steps, self._within = epoch, 0, True
         self._copy()
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Look at the log."""
+        """Check the log."""
         first, self._steps = self._steps == 0, steps
         if not math.isfinite(logs.get(self._log, 0.0)):
             self._fail(self._log, logs[self._log])
@@ -92,7 +92,7 @@ class NaNGuard(Callback):
             self._copy()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the log and at the weights."""
+        """Check the log and the weights."""
         value = monitored.value(self._log, logs)
         if self.failure is None:
             if not math.isfinite(value):
@@ -102,11 +102,11 @@ class NaNGuard(Callback):
         self._within = False
 
     def teardown(self) -> None:
-        """Give the memory back."""
+        """Free the copy."""
         self._good = []
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found; within an epoch the copy too, which the model no longer has."""
+        """The failure; within an epoch also the copy, whose values the model no longer has."""
         return {
             "failure": None if self.failure is None else asdict(self.failure),
             "_good": self._good if self._within else [],
@@ -116,7 +116,7 @@ class NaNGuard(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore it."""
         found = callback_state.entry(state, "failure", dict, None)
         self.failure = None if found is None else Failure(**found)
         self._good = callback_state.arrays(state, "_good")
@@ -125,7 +125,7 @@ class NaNGuard(Callback):
         )
         self._within = callback_state.entry(state, "_within", bool)
 
-    # ---- what to do --------------------------------------------------------------------------
+    # ---- reacting ----------------------------------------------------------------------------
 
     def _variables(self) -> list[Any]:
         network = self.session.network
@@ -138,7 +138,7 @@ class NaNGuard(Callback):
 
     @property
     def _complete(self) -> bool:
-        """False where the model made variables in its first step, after they were copied."""
+        """False if the model created variables in its first step, after the copy was made."""
         return [v.shape for v in self._variables()] == [g.shape for g in self._good]
 
     def _fail(self, log: str | None, value: float) -> None:
@@ -150,7 +150,7 @@ class NaNGuard(Callback):
         place, found = self._look()
         if place == "elsewhere" and layer is not None:
             place, found = "weights", layer
-        self._restore()  # looking may have drawn from random seeds
+        self._restore()  # the search may have advanced random seeds
         self.failure = Failure(self._epoch + 1, self._steps, log, value, place, found)
         warnings.warn(_explained(self.failure, self._complete), stacklevel=2)
 
@@ -160,7 +160,7 @@ class NaNGuard(Callback):
         for variable, value in zip(self._variables(), self._good, strict=True):
             variable.assign(value)
 
-    # ---- where it began ----------------------------------------------------------------------
+    # ---- finding the cause -------------------------------------------------------------------
 
     def _bad_layer(self) -> str | None:
         """The first layer with a weight that is not finite."""
@@ -171,14 +171,14 @@ class NaNGuard(Callback):
         return None if all(map(_finite, core.weights)) else str(core.name)
 
     def _look(self) -> tuple[str, str | None]:
-        """What is not finite in the first batch, with the weights as they are."""
+        """Find what is not finite for the first batch, with the current weights."""
         core = self.session.network.core
         sample = self.session.sample()
         assert sample is not None
         for name, part in zip(("x", "y", "sample_weight"), sample, strict=False):
             if not all(map(_finite, keras.tree.flatten(part))):
                 return name, None
-        if type(core).call is keras.Model.call:  # it has only a train_step of its own
+        if type(core).call is keras.Model.call:  # it only has a custom train_step
             return "elsewhere", None
         layer, outputs = _first_bad_output(core, sample[0])
         if layer is not None:
@@ -189,13 +189,15 @@ class NaNGuard(Callback):
 
 
 def _path(layer: Any, core: keras.Model) -> str:
-    """Where a layer is in a model."""
+    """A layer's path within a model."""
     return str(layer.path or layer.name).removeprefix(f"{core.name}/")
 
 
 def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
-    """The first layer whose outputs for x are not finite, in the order of computation, or None,
-    and the outputs of the model."""
+    """The first layer whose outputs for x are not finite, or None, and the model's outputs.
+
+    Layers are checked in the order of computation.
+    """
     found: list[str] = []
 
     def watched(layer: Any) -> Any:
@@ -203,7 +205,7 @@ def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
 
         def call_and_look(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
-            # a nested layer is looked at before the one that holds it
+            # a nested layer is checked before the one that contains it
             if not all(map(_finite, keras.tree.flatten(outputs))):
                 found.append(_path(layer, core))
             return outputs
@@ -222,7 +224,7 @@ def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
             if call is not None:
                 vars(layer)["call"] = call
     if not found and not all(map(_finite, keras.tree.flatten(outputs))):
-        found.append(str(core.name))  # an operation that is no layer
+        found.append(str(core.name))  # an operation outside any layer
     return (found[0] if found else None), outputs
 
 
@@ -241,19 +243,19 @@ def _explained(failure: Failure, restored: bool) -> str:
         "x": "x of the first batch is not finite either; clean the data",
         "y": "y of the first batch is not finite either; clean the data",
         "sample_weight": "sample_weight of the first batch is not finite either",
-        "outputs": f"layer {failure.layer!r} gives values for the first batch that are not finite",
-        "loss": "for the first batch the outputs are finite and the loss is not; look at the loss "
-        "and at y, or try a smaller learning_rate if the loss has grown before",
+        "outputs": f"the outputs of layer {failure.layer!r} for the first batch are not finite",
+        "loss": "for the first batch the outputs are finite but the loss is not; check the loss "
+        "and y, or try a smaller learning_rate if the loss had been growing",
         "weights": f"the first layer whose weights are not finite is {failure.layer!r}; a smaller "
         "learning_rate, or an optimizer with clipnorm=1.0, often helps",
-        "elsewhere": "the weights, and what the model makes of the first batch, are finite; look "
-        "at the rows of later batches",
+        "elsewhere": "the weights, and the outputs and loss for the first batch, are finite; check "
+        "the rows of later batches",
     }[failure.place]
     what = "weights are" if failure.log is None else f"{failure.log} {failure.value} is"
     state = (
-        "the model has its state from the beginning of the epoch"
+        "the model was reset to the beginning of the epoch"
         if restored
-        else "the model made its weights in these very steps and has no earlier state"
+        else "the model created its weights in these steps, so there is no earlier state to restore"
     )
     return (
         f"nan_guard: {what} not finite in epoch {failure.epoch}, noticed after step "

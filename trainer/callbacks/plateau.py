@@ -1,8 +1,8 @@
 """The plugin that lowers the learning rate when a log no longer improves.
 
-Responsible for what a fit asks of Keras' ReduceLROnPlateau beyond what it does: refusing logs that
-will not be there, and going on exactly. Not for the comparison of values, nor for schedules within
-an epoch: the plugin learning_rate goes on with what this one lowers.
+Responsible for what Keras' ReduceLROnPlateau lacks: rejecting logs that will not exist, and
+resuming exactly. Not for comparing values, which Keras does, nor for schedules within an epoch: the
+plugin learning_rate scales its schedule by what this one lowers.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ class Plateau(Callback):
     """Lowers the learning rate when a log has not improved for some epochs (ReduceLROnPlateau).
 
     With the plugin learning_rate, the rest of its schedule is lowered by the same factor. Unlike
-    Keras', it takes not-a-number for the worst value, and refuses a log that is not there.
+    Keras' callback, it treats NaN as the worst value, and raises an error if the log does not
+    exist.
 
     Attributes:
         monitor: the log to watch. None: val_loss with validation data, otherwise loss.
-        mode: "min" or "max", the better direction. None: known by the log's name.
+        mode: "min" or "max", whichever is better. None: inferred from the log's name.
         factor: what the rate is multiplied by, between 0 and 1.
-        patience: the epochs without an improvement after which the rate is lowered.
-        min_delta: by how much a value must be better than the best to count as an improvement.
-        cooldown: epochs after a reduction that do not count.
-        min_learning_rate: the rate is not lowered below it.
+        patience: the number of epochs without improvement after which the rate is lowered.
+        min_delta: how much better than the best a value must be to count as an improvement.
+        cooldown: the number of epochs after a reduction that do not count.
+        min_learning_rate: the rate is never lowered below this.
     """
 
     monitor: str | None = None
@@ -44,14 +45,14 @@ class Plateau(Callback):
     min_learning_rate: float = 0.0
 
     def setup(self, session: Session) -> None:
-        """Check the fields, and begin to count.
+        """Check the fields.
 
         Raises:
             TypeError, ValueError: naming the field, its value and what to write instead.
         """
         if checks.positive("factor", self.factor) >= 1:
             raise ValueError(
-                f"factor={self.factor!r}: must be below 1, for the rate is multiplied by it; write "
+                f"factor={self.factor!r}: must be below 1, as the rate is multiplied by it; write "
                 "factor=0.1, for example"
             )
         checks.integer("patience", self.patience, low=1, example=3)
@@ -71,28 +72,28 @@ class Plateau(Callback):
         )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin to count."""
+        """Start counting epochs."""
         self._inner.set_model(self.model)
         self._inner.on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Compare, and lower the rate if it is time to.
+        """Compare the value with the best, and lower the rate if patience has run out.
 
         Raises:
-            ValueError: the log is not there.
+            ValueError: the log does not exist.
         """
         value = monitored.value(self._log, logs, worst=self._inner.mode)
         self._inner.on_epoch_end(epoch, {self._log: value})
 
     def teardown(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         if hasattr(self, "_inner"):
             del self._inner
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts of Keras' own callback."""
+        """The state of Keras' callback."""
         return callback_state.plain_attributes(self._inner)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore it."""
         callback_state.set_attributes(self._inner, state)

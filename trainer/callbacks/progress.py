@@ -1,6 +1,6 @@
-"""The plugin that shows a training: a bar, a line an epoch, or nothing.
+"""The plugin that shows the progress of a training: a bar, one line per epoch, or nothing.
 
-Responsible for telling a display what happens. Not for what it looks like (`display`).
+Responsible for passing events to the display. Not for what it looks like (`display`).
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from trainer.callbacks.display import Silence, make_progress
 
 
 class Progress(Callback):
-    """Shows how the training goes; a fit adds it by itself.
+    """Shows the progress of the training; every fit adds it automatically.
 
     Attributes:
-        verbose: as the field of this name of a Trainer.
+        verbose: as the Trainer field of this name.
     """
 
     verbose: int | str = "auto"
 
     def setup(self, session: Session) -> None:
-        """Choose what shows it."""
+        """Choose the display."""
         self._display: Silence = make_progress(self.verbose, session.epochs)
         self._began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Show an epoch that begins."""
+        """Show that an epoch begins."""
         self._began = time.perf_counter()
         self._display.epoch_begins(epoch, self.session.feed.steps)
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Show how far it is."""
+        """Show the progress within the epoch."""
         self._display.chunk_ends(steps, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Show what it came to."""
+        """Show the results of the epoch."""
         self._display.epoch_ends(epoch, logs or {}, time.perf_counter() - self._began)
 
     def teardown(self) -> None:
@@ -44,5 +44,5 @@ class Progress(Callback):
         self._display.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: a resumed run shows itself anew."""
+        """Nothing: a resumed run starts a new display."""
         return {}

@@ -1,7 +1,7 @@
 """The plugin that measures weights, gradients and updates.
 
-Responsible for the numbers of each weight tensor once an epoch, as a table. They are taken beside
-the training, of which nothing changes. Not for drawing them (`tensorboard` draws histograms).
+Responsible for a table of the statistics of each weight tensor per epoch. Measuring does not affect
+the training. Not for drawing them (`tensorboard` draws histograms).
 """
 
 from __future__ import annotations
@@ -31,27 +31,28 @@ MEASURES = ("mean", "std", "norm", "zeros", "gradient_norm", "update_ratio")
 class Statistics(Callback):
     """Measures each weight tensor, its gradient and its update at the end of epochs.
 
-    Gradients and updates are those of the first training batch, the same each time: one step of
-    training is made on it and undone. So they are comparable between epochs.
+    Gradients and updates are always measured on the first training batch, by a training step that
+    is then undone, so they are comparable between epochs.
 
-    A measurement takes tenths of a second for a small model: where epochs are short, space them.
+    A measurement takes tenths of a second for a small model: if epochs are short, raise
+    every_epochs.
 
     Attributes:
         every_epochs: epochs between two measurements.
 
-    After fit: frame_, and in a run's folder statistics.csv with the same table.
+    After fit: frame_, and statistics.csv with the same table in the run's folder.
     """
 
     every_epochs: int = 1
 
     @property
     def frame_(self) -> pd.DataFrame:
-        """One row an epoch and weight tensor.
+        """One row per epoch and weight tensor.
 
         Columns: epoch (from 1), weight (its path in the model), mean and std of its elements, norm
         (Euclidean), zeros (the share of elements that are 0), gradient_norm, and update_ratio: the
-        norm of the change that one step makes, divided by that of the tensor. About 0.001 is usual;
-        far below it a layer hardly learns. NaN: no gradient flows, or the tensor is all zeros.
+        norm of the change made by one step, divided by the norm of the tensor. About 0.001 is
+        typical; far below it a layer hardly learns. NaN: no gradient, or the tensor is all zeros.
         """
         import pandas as pd
 
@@ -62,7 +63,7 @@ class Statistics(Callback):
         return pd.DataFrame(flat, index=index, columns=list(MEASURES)).reset_index()
 
     def setup(self, session: Session) -> None:
-        """Take the batch, and refuse a model of which no gradient can be had."""
+        """Take the batch, and raise an error if the model's gradients cannot be computed."""
         checks.integer("every_epochs", self.every_epochs, low=1, example=1)
         if session.folder is not None:
             folders.refuse_link("statistics", session.folder / "statistics.csv")
@@ -81,7 +82,7 @@ class Statistics(Callback):
             ) from error
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Forget an earlier fit."""
+        """Discard the measurements of an earlier fit."""
         weights = _weights(self._core)
         self._weights = [weight.path for weight in weights]
         self._epochs: list[int] = []
@@ -89,7 +90,7 @@ class Statistics(Callback):
         self._written, self._took = 0.0, 0.0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Measure, and write the table if that costs little."""
+        """Measure if due, and write the table if that costs little."""
         if (epoch + 1) % self.every_epochs:
             return
         self._epochs.append(epoch + 1)
@@ -105,7 +106,7 @@ class Statistics(Callback):
         self._write()
 
     def teardown(self) -> None:
-        """Let go of the batch."""
+        """Release the batch."""
         self._sample = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class Statistics(Callback):
         return {"epochs": self._epochs, "values": self._values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after these measurements."""
+        """Restore them."""
         epochs = list(callback_state.entry(state, "epochs", list))
         values = callback_state.entry(state, "values", np.ndarray)
         if values.shape != (len(epochs), *self._values.shape[1:]):
@@ -138,7 +139,7 @@ class Statistics(Callback):
             try:
                 write_whole(file, text.encode(), follow_links=False)
             except OSError as error:
-                warnings.warn(f"statistics: {error}; training goes on", stacklevel=2)
+                warnings.warn(f"statistics: {error}; training continues", stacklevel=2)
 
     def _measured(self, model: keras.Model) -> np.ndarray:
         """The measures of each weight tensor, [weights, measures]."""
@@ -157,7 +158,7 @@ class Statistics(Callback):
         return np.array(rows).reshape(len(weights), len(MEASURES))
 
     def _step(self, model: keras.Model) -> dict[int, float]:
-        """Make a step on the batch; gives the norm of each weight's gradient by the weight's id."""
+        """Train on the batch for one step; return the gradient norms by the weights' ids."""
         import tensorflow as tf
 
         assert self._sample is not None
@@ -171,7 +172,7 @@ class Statistics(Callback):
         weights = model.trainable_weights
         found = zip(tape.gradient(scaled, weights), weights, strict=True)
         pairs = [(gradient, weight) for gradient, weight in found if gradient is not None]
-        # of mixed_float16, whose optimizer takes gradients that are many times too large
+        # with mixed_float16, the optimizer expects gradients of the scaled loss
         scale = float(model.optimizer.scale_loss(tf.constant(1.0)))
         norms = {
             id(weight): float(np.linalg.norm(_elements(gradient))) / scale

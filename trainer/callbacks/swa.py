@@ -1,7 +1,7 @@
 """The plugin that averages the weights of the last epochs.
 
-Responsible for the mean, and for giving it to the model in the end. Not for the learning rate at
-which those epochs are trained.
+Responsible for the mean, and for assigning it to the model at the end. Not for the learning rate of
+those epochs.
 """
 
 from __future__ import annotations
@@ -21,32 +21,31 @@ from trainer.utils import checks
 class SWA(Callback):
     """Stochastic weight averaging (Izmailov et al. 2018).
 
-    The trained model has the mean of the weights at the ends of the last epochs. Moving statistics
-    of batch normalization are averaged too, where the paper computes them anew on the training
-    data. Training and validation go on with the raw weights, and so do other callbacks: of one that
-    gives the model weights in the end, as early_stopping does, and this one, the later in the list
-    has its way.
+    The final weights are the mean of the weights at the ends of the last epochs. Moving statistics
+    of batch normalization are averaged too, whereas the paper recomputes them on the training data.
+    Training, validation and other callbacks use the raw weights. If another callback also sets the
+    final weights, as early_stopping does, the later one in the list wins.
 
     Attributes:
-        start: the first epoch that counts: as a share of the epochs, below 1, or as a whole number,
-            counted from 1 as in the history. At least the last epoch counts.
-        averaged_: the epochs that the mean is of.
+        start: the first epoch to average: a share of the epochs below 1, or an integer counted
+            from 1. The last epoch is always included.
+        averaged_: the number of epochs averaged.
     """
 
     start: Annotated[float | int, Float(0.5, 0.95)] = 0.75
 
     def setup(self, session: Session) -> None:
-        """Begin with no mean.
+        """Reset the mean.
 
         Raises:
-            TypeError, ValueError: start is no share and no epoch of this fit.
+            TypeError, ValueError: start is neither a share nor an epoch of this fit.
         """
         self._first = self._first_epoch(session.epochs)
         self._mean: list[np.ndarray] | None = None
         self.averaged_ = 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Take the weights into the mean."""
+        """Add the weights to the mean."""
         if epoch < self._first:
             return
         weights = [v.numpy().astype("float64") for v in self._weights()]
@@ -56,7 +55,7 @@ class SWA(Callback):
         self._mean = [m + (w - m) / n for m, w in zip(means, weights, strict=True)]
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Give the model the mean; warns where no epoch counted."""
+        """Assign the mean to the model; warns if no epoch was averaged."""
         if self._mean is None:
             warnings.warn(
                 f"start={self.start!r}: training ended before epoch {self._first + 1}, so no "
@@ -68,11 +67,11 @@ class SWA(Callback):
             variable.assign(mean)
 
     def teardown(self) -> None:
-        """Let go of the mean."""
+        """Release the mean."""
         self._mean = None
 
     def _weights(self) -> list[keras.Variable]:
-        # counts and codes, such as those of a lookup, are no weights to average
+        # integers, such as the tables of a lookup layer, cannot be averaged
         found = self.session.network.core.weights
         return [v for v in found if keras.backend.is_float_dtype(v.dtype)]
 

@@ -1,7 +1,7 @@
-"""The plugin that writes for TensorBoard.
+"""The plugin that writes logs for TensorBoard.
 
-Responsible for where, for batches, and for one step count over all parts of a run. The rest is
-done by keras.callbacks.TensorBoard.
+Responsible for where to write, for the logs of batches, and for a step count that continues when a
+run resumes. Not for the rest, which keras.callbacks.TensorBoard does.
 """
 
 from __future__ import annotations
@@ -23,21 +23,20 @@ class TensorBoard(Callback):
     """Writes scalars, the model's graph, and histograms of weights: `tensorboard --logdir ...`.
 
     The tags are those of keras.callbacks.TensorBoard: epoch_loss, epoch_learning_rate and so on in
-    the runs train and validation, by the epoch counted from 0; with every_n_batches batch_loss and
-    so on, by the number of the batch in the whole training, each the mean over its epoch so far.
-    A resumed run goes on with both counts. Epochs that a killed run had written, and that are then
-    trained again, are written again, with the same values; TensorBoard shows them once (with
-    --load_fast=false twice).
+    the runs train and validation, indexed by epoch from 0; with every_n_batches also batch_loss and
+    so on, indexed by batch over the whole training, each the mean over its epoch so far. A resumed
+    run continues both counts. Epochs that a killed run had written and that are trained again are
+    written again, with the same values; TensorBoard shows them once (twice with
+    --load_fast=false).
 
-    The graph is that of the layers, of a Sequential or functional model; others have none.
+    The graph shows the layers of a Sequential or functional model; other models have none.
 
     Attributes:
-        log_dir: the folder. None: tensorboard/ in the run's folder. Events of another run in it
-            are an error, because TensorBoard would draw both as one line.
-        histogram_freq: write histograms of all weights each so many epochs; 0: never.
+        log_dir: the folder. None: tensorboard/ in the run's folder. It is an error if it holds
+            events of another run, because TensorBoard would draw both as one line.
+        histogram_freq: epochs between two histograms of all weights; 0: no histograms.
         write_graph: whether to write the graph of the model.
-        every_n_batches: write the logs each so many batches; 0: of epochs only. Each time costs a
-            dispatch.
+        every_n_batches: batches between two logs; 0: only log epochs. Each log costs a dispatch.
     """
 
     name = "tensorboard"
@@ -50,7 +49,7 @@ class TensorBoard(Callback):
     every_n_batches: int = 0  # type: ignore[misc]
 
     def setup(self, session: Session) -> None:
-        """Refuse wrong fields, and take the folder."""
+        """Check the fields, and claim the folder."""
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "callbacks=['tensorboard']: the package tensorboard is not installed; install it "
@@ -74,7 +73,7 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the files, and write the graph."""
-        self._before = self._steps = 0  # batches of earlier epochs, and of this one
+        self._before = self._steps = 0  # batches of earlier epochs and of this one
         if self.session.given_back:
             return
         self._keras = keras.callbacks.TensorBoard(
@@ -84,17 +83,17 @@ class TensorBoard(Callback):
         self._keras.on_train_begin()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Count the batches of the epoch before."""
+        """Add the batches of the last epoch to the count."""
         self._before, self._steps = self._before + self._steps, 0
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Count batches, and put them on disk: a state that is saved next counts on them."""
+        """Count batches, and flush their logs: the next saved state relies on them."""
         self._steps = steps
         if self.every_n_batches:
             self._flush()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Write the logs of a batch; not called where every_n_batches is 0."""
+        """Write the logs of a batch; not called if every_n_batches is 0."""
         import tensorflow as tf
 
         step = self._before + batch
@@ -104,7 +103,7 @@ class TensorBoard(Callback):
                     tf.summary.scalar(f"batch_{name}", value, step=step)
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Write what validation came to, by the optimizer's iterations."""
+        """Write the validation results, indexed by the optimizer's iterations."""
         self._keras.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -117,6 +116,6 @@ class TensorBoard(Callback):
         return {"_before": self._before, "_steps": self._steps}
 
     def _flush(self) -> None:
-        # TensorFlow would wait up to two minutes, and a kill would leave a gap
+        # TensorFlow may buffer for two minutes, and a kill would leave a gap
         for writer in self._keras._writers.values():
             writer.flush()

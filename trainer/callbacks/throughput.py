@@ -1,7 +1,7 @@
 """The plugin that measures how fast a training is, and where its time goes.
 
-Responsible for the numbers of each epoch. They are not put into the logs: those are the same for
-every run of the same training, and speed is not.
+Responsible for the measurements of each epoch. They are not added to the logs, which must be the
+same every time the same training runs; speed is not.
 """
 
 from __future__ import annotations
@@ -21,27 +21,25 @@ _PARTS = ("training", "validation", "other")
 
 
 class Throughput(Callback):
-    """Measures rows and steps a second, shares of the time, and memory, epoch by epoch.
+    """Measures rows and steps per second, shares of the time, and memory, for each epoch.
 
-    Tracing and compiling are part of the first epoch's training. The time of an epoch that is
-    neither training nor validation is that of callbacks at its end, and of saving; what callbacks
-    do between dispatches counts as training.
+    Tracing and compiling count as training in the first epoch. Callbacks at the end of an epoch and
+    saving count as "other"; callbacks between dispatches count as training.
 
     After training:
 
-        records: a dict an epoch: epoch (counted from 1), steps, rows, seconds, the three parts of
-            these (training_seconds, validation_seconds, other_seconds), steps_per_second and
-            rows_per_second (of the training seconds), and memory_bytes: the most resident memory
-            that this process was seen to hold at the end of a dispatch or of the epoch. rows and
-            rows_per_second are not-a-number for a stream, whose batches may vary.
+        records: one dict per epoch: epoch (counted from 1), steps, rows, seconds and its parts
+            (training_seconds, validation_seconds, other_seconds), steps_per_second and
+            rows_per_second (per training second), and memory_bytes: the most resident memory of
+            this process measured at the end of a dispatch or of the epoch. rows and
+            rows_per_second are NaN for a stream, whose batches may vary in size.
         frame: the same as a DataFrame.
-        devices: the names of the devices that TensorFlow computes on, with their kinds.
-        summary(): the whole in a few lines, which are printed at the end unless the Trainer has
-            verbose=0.
+        devices: the names and kinds of the devices that TensorFlow computes on.
+        summary(): a summary of a few lines, printed at the end unless the Trainer has verbose=0.
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin with no records."""
+        """Reset the records."""
         import psutil
 
         self.records: list[dict[str, float]] = []
@@ -51,7 +49,7 @@ class Throughput(Callback):
         self._mark = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """End the epoch before, and begin one."""
+        """Record the last epoch, and start a new one."""
         self._end_epoch()
         parts = {f"{part}_seconds": 0.0 for part in _PARTS}
         self._epoch = {"epoch": epoch + 1, "steps": 0, "memory_bytes": 0, **parts}
@@ -62,7 +60,7 @@ class Throughput(Callback):
         self._passed("training")
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """What was before is not validation."""
+        """Count the time since the last dispatch as "other"."""
         self._passed("other")
 
     def on_test_end(self, logs: Any = None) -> None:
@@ -70,7 +68,7 @@ class Throughput(Callback):
         self._passed("validation")
 
     def on_train_end(self, logs: Any = None) -> None:
-        """End the last epoch, and print what it came to."""
+        """Record the last epoch, and print the summary."""
         self._end_epoch()
         if self.records and self.session.verbose not in (0, False):
             print(self.summary())
@@ -83,7 +81,7 @@ class Throughput(Callback):
         return pd.DataFrame(self.records).set_index("epoch")
 
     def summary(self) -> str:
-        """What was measured, in a few lines; the rates are medians over the epochs."""
+        """Summarize the measurements in a few lines; the rates are medians over the epochs."""
         if not self.records:
             return "throughput: no epoch has ended"
         total = sum(r["seconds"] for r in self.records)
@@ -105,11 +103,11 @@ class Throughput(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The records, and the epoch as far as it is."""
+        """The records, and the current epoch so far."""
         return {"records": self.records, "_epoch": self._epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with both; the time between is nobody's."""
+        """Restore both; the time between the two processes is not counted."""
         records, epoch = (
             callback_state.entry(state, "records", list),
             callback_state.entry(state, "_epoch", dict),
@@ -118,10 +116,10 @@ class Throughput(Callback):
             if not isinstance(record, dict) or not all(
                 isinstance(value, (int, float)) for value in record.values()
             ):
-                raise ValueError("records: holds something else than numbers by name")
+                raise ValueError("records: must hold only numbers by name")
         needed = {"epoch", "steps", "memory_bytes", *(f"{part}_seconds" for part in _PARTS)}
         if (epoch or self._epoch) and not needed <= epoch.keys():
-            raise ValueError("_epoch: lacks a part of what is measured")
+            raise ValueError("_epoch: some measurements are missing")
         self.records, self._epoch = list(records), dict(epoch)
         self._mark = time.perf_counter()
 

@@ -1,6 +1,6 @@
-"""The plugin that ends a training after some time.
+"""The plugin that stops a training after some time.
 
-Responsible for measuring the time and for asking for the end. Not for ending (`engine.loop`).
+Responsible for measuring the time and for requesting the stop. Not for stopping (`engine.loop`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from trainer.utils.checks import positive
 
 
 class TimeLimit(Callback):
-    """Stops the training, in order, when it has lasted for some time in all.
+    """Stops the training gracefully after a total time.
 
-    The dispatch of steps that is running then is finished, and its epoch is validated and recorded
-    as it is. How far a training comes depends on the machine and its load. With run_dir the same
-    call of fit resumes where it stopped, in the middle of the epoch, with a new budget of time: a
-    job that is limited and started again and again ends with the bytes of one without a limit.
+    The current dispatch of steps is finished, and the partial epoch is validated and recorded. How
+    far training gets depends on the machine and its load. With run_dir the same call of fit resumes
+    where it stopped, in the middle of the epoch, with a new time budget: a job that is stopped and
+    restarted repeatedly ends with the same bytes as one without a limit.
 
-    What counts is the time from the beginning of the first epoch, validation, callbacks and saving
-    included; time before a kill counts too, as far as the state from which the run resumes.
+    Time counts from the beginning of the first epoch, including validation, callbacks and saving.
+    After a kill, the time up to the saved state from which the run resumes counts too.
 
     Attributes:
-        minutes: the limit, or a part of it.
-        seconds: the same; both together where both are given.
+        minutes: the limit.
+        seconds: the limit in seconds; added to minutes if both are given.
 
     After training, `elapsed` is its length in seconds, and `reached` whether the limit ended it.
     """
@@ -35,7 +35,7 @@ class TimeLimit(Callback):
     seconds: float | None = None
 
     def setup(self, session: Session) -> None:
-        """Refuse wrong fields."""
+        """Check the fields."""
         if self.minutes is None and self.seconds is None:
             raise ValueError("minutes=None: there is no limit; write minutes=30, or seconds=90")
         for name, value in (("minutes", self.minutes), ("seconds", self.seconds)):
@@ -43,30 +43,30 @@ class TimeLimit(Callback):
                 positive(name, value)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self.reached = False
         self.elapsed = 0.0
         self._before = 0.0
         self._began = time.monotonic()
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
-        """Stop if it is time."""
+        """Stop if the limit is reached."""
         self._measure()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """The same: validation takes time too."""
+        """Do the same: validation takes time too."""
         self._measure()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Note how long it took."""
+        """Record the time it took."""
         self.elapsed = self._now()
 
     def state_dict(self) -> dict[str, Any]:
-        """The time until now."""
+        """The time so far, and whether the limit was reached."""
         return {"elapsed": self._now(), "reached": self.reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Count from there; a run that the limit had stopped has all its time again."""
+        """Restore the time; a run that the limit had stopped gets a new budget."""
         self.elapsed = float(callback_state.entry(state, "elapsed", float, int))
         self.reached = callback_state.entry(state, "reached", bool)
         if self.reached and not self.session.given_back:

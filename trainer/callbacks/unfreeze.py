@@ -1,7 +1,7 @@
 """The plugin that unfreezes a model layer by layer, from the outputs down.
 
-Responsible for which layers are trained in which epoch. Not for the steps: those are Keras' own,
-compiled once a stage, and the layers' flag `trainable` is cleared only while Keras makes them.
+Responsible for which layers are trained in which epoch. Not for the training steps: Keras makes
+them, once per stage, and the layers' `trainable` flags are cleared only while it traces them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from trainer.utils import checks
 class Unfreeze(Callback):
     """Gradual unfreezing (Howard & Ruder 2018, Universal language model fine-tuning).
 
-    Training begins with the last `start` layers; every `epochs` epochs `layers` more follow, from
-    the outputs down. Frozen layers behave as with `trainable = False` in Keras: their weights and
-    what the optimizer keeps of them do not move at all, weight decay included, and batch
-    normalization is in inference mode; dropout stays on. Outside of training steps all layers are
-    `trainable` as build_model left them, so that the optimizer is built for all and files hold
-    nothing of this plugin. Each stage is compiled once.
+    Training starts with the last `start` layers; every `epochs` epochs, `layers` more are unfrozen,
+    from the outputs down. Frozen layers behave as with `trainable = False` in Keras: their weights
+    and optimizer slots do not change at all, not even by weight decay, and batch normalization runs
+    in inference mode; dropout stays on. Outside training steps all layers keep the `trainable`
+    flags set by build_model, so the optimizer is built for all of them and saved files show no
+    trace of this plugin. Each stage is compiled once.
 
-    Layers are counted that have trainable weights, in the order of `model.layers`; of a model
-    within the model its layers count, and any other layer is one with what it holds. Layers that
-    build_model froze stay so.
+    Only layers with trainable weights count, in the order of `model.layers`. The layers of a nested
+    model count individually; any other layer counts as one, with the layers inside it. Layers
+    frozen by build_model stay frozen.
 
     Attributes:
         start: how many layers are trained at first.
-        layers: how many more are trained with each stage.
-        epochs: of a stage.
+        layers: how many more are trained in each further stage.
+        epochs: the number of epochs per stage.
     """
 
     start: Annotated[int, Int(1, 4)] = 1
@@ -44,7 +44,7 @@ class Unfreeze(Callback):
         """Find the layers.
 
         Raises:
-            TypeError, ValueError: a field is no whole number of 1 or more, or no layer would be
+            TypeError, ValueError: a field is not an integer of at least 1, or no layer would be
                 frozen.
         """
         for name in ("start", "layers", "epochs"):
@@ -52,7 +52,7 @@ class Unfreeze(Callback):
         core = session.network.core
         if not core.optimizer.built:
             raise ValueError(
-                "callbacks=['unfreeze']: the model makes its layers in its first step; build them "
+                "callbacks=['unfreeze']: the model builds its layers in its first step; build them "
                 "before, in build_model, or leave 'unfreeze' out"
             )
         self._layers: list[Any] = list({id(layer): layer for layer in _weighted(core)}.values())
@@ -67,12 +67,12 @@ class Unfreeze(Callback):
         self._frozen = count - self.start
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Come to the stage of this epoch."""
+        """Set the number of frozen layers for this epoch."""
         trained = self.start + self.layers * (epoch // self.epochs)
         self._frozen = max(0, len(self._layers) - trained)
 
     def before_step(self, model: keras.Model) -> None:
-        """Freeze layers for the step that Keras makes now."""
+        """Freeze layers while Keras traces the step."""
         held = [
             part
             for layer in self._layers[: self._frozen]
@@ -84,8 +84,8 @@ class Unfreeze(Callback):
             layer.trainable = False
 
     def after_step(self, model: keras.Model) -> None:
-        """Set the flags as they were."""
-        # a layer's flag sets those of what it holds, which stands after it
+        """Restore the flags."""
+        # setting a layer's flag sets those inside it too, which come later in the list
         for part, flag in self._flags:
             part.trainable = flag
         self._flags = []
@@ -95,11 +95,11 @@ class Unfreeze(Callback):
         return f"{self.name} {self._frozen}"
 
     def teardown(self) -> None:
-        """Let go of the model's layers."""
+        """Release the model's layers."""
         self._layers = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the stage is a function of the epoch."""
+        """Nothing: the stage follows from the epoch."""
         return {}
 
 

@@ -50,22 +50,22 @@ LOAD: dict[str, Row] = {
     "a truncated file": (
         lambda g: Classifier.load(g.folder / "cut.keras"),
         ValueError,
-        ("path='", "cut.keras'", "cut short or damaged", "save it again"),
+        ("path='", "cut.keras'", "truncated or damaged", "save it again"),
     ),
     "a damaged file": (
         lambda g: Classifier.load(g.folder / "damaged.keras"),
         ValueError,
-        ("path='", "damaged.keras'", "cut short or damaged", "save it again"),
+        ("path='", "damaged.keras'", "truncated or damaged", "save it again"),
     ),
     "an empty file": (
         lambda g: Classifier.load(g.folder / "empty.keras"),
         ValueError,
-        ("path='", "empty.keras'", "no file that Classifier.save wrote"),
+        ("path='", "empty.keras'", "not a file written by Classifier.save"),
     ),
     "a file of text": (
         lambda g: Classifier.load(g.folder / "text.keras"),
         ValueError,
-        ("path='", "text.keras'", "no file that Classifier.save wrote"),
+        ("path='", "text.keras'", "not a file written by Classifier.save"),
     ),
     "a plain Keras model": (
         lambda g: Classifier.load(g.folder / "plain.keras"),
@@ -127,7 +127,7 @@ def test_a_file_cut_short_anywhere_is_refused(files: SimpleNamespace, tmp_path: 
     cut = tmp_path / "cut.keras"
     for size in np.linspace(0, len(whole) - 1, 50).astype(int):
         cut.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=r"cut short|no file that"):
+        with pytest.raises(ValueError, match=r"truncated|not a file written"):
             Classifier.load(cut)
 
 

@@ -183,7 +183,7 @@ def test_a_full_disk_is_warned_of_and_the_earlier_file_stays(
 
     monkeypatch.setattr(saving, "write_whole", full)
     checkpoint = Checkpoint(folder=tmp_path, last=1)
-    with pytest.warns(UserWarning, match="epoch 3 was not kept: .*No space left"):
+    with pytest.warns(UserWarning, match="epoch 3 was not saved: .*No space left"):
         fitted = Small(callbacks=(checkpoint,)).fit(X, Y)
     assert len(fitted.history_) == 3
     assert len(files(tmp_path)) == 1

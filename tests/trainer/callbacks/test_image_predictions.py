@@ -155,7 +155,7 @@ def test_rows_that_are_no_images_are_refused_before_training(
     tmp_path: Path, x: np.ndarray, shape: str
 ) -> None:
     trainer = noisy(callbacks=[ImagePredictions(folder=tmp_path)])
-    with pytest.raises(ValueError, match=f"x has rows of shape {shape}, which are no images"):
+    with pytest.raises(ValueError, match=f"x has rows of shape {shape}, which are not images"):
         trainer.fit(x, Y)
     assert len(trainer.history_) == 0
 
@@ -168,15 +168,15 @@ def test_several_inputs_are_refused(tmp_path: Path) -> None:
             joined = keras.layers.Concatenate()([flat(one), flat(two)])
             return keras.Model([one, two], keras.layers.Dense(2, "softmax")(joined))
 
-    with pytest.raises(ValueError, match="which are no images"):
+    with pytest.raises(ValueError, match="which are not images"):
         Two(callbacks=[ImagePredictions(folder=tmp_path)], verbose=0).fit((X, X), Y)
 
 
 def test_targets_that_are_no_classes_are_refused(tmp_path: Path) -> None:
     plugin = ImagePredictions(folder=tmp_path)
-    with pytest.raises(ValueError, match="y is not one class a row"):
+    with pytest.raises(ValueError, match="y is not one class per row"):
         Regressor(callbacks=[plugin], verbose=0).fit(X, X[:, 0, 0].astype(float))
-    with pytest.raises(ValueError, match="y is not one class a row"):
+    with pytest.raises(ValueError, match="y is not one class per row"):
         noisy(callbacks=[plugin], loss="binary_crossentropy").fit(X, np.eye(2)[[0, 1] * 20] > 2)
 
 

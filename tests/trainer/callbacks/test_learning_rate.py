@@ -212,7 +212,7 @@ def test_the_file_loads_in_plain_keras_with_a_number_for_a_rate(tmp_path: Any) -
         ({"peak": 0}, "peak=0: must be a finite number above 0"),
         ({"final": -0.1}, "final=-0.1: must be a finite number, 0 or more"),
         ({"final": 2}, "final=2: is a share of the peak"),
-        ({"shape": "exponential"}, "final=0.0: an exponential fall never comes to 0"),
+        ({"shape": "exponential"}, "final=0.0: an exponential decay never reaches 0"),
     ],
 )
 def test_bad_fields_are_named(fields: dict[str, Any], words: str) -> None:

@@ -89,11 +89,11 @@ def test_what_is_no_callback_is_named(
 
 
 def test_a_name_is_registered_once() -> None:
-    with pytest.raises(ValueError, match="there is a plugin of this name"):
+    with pytest.raises(ValueError, match="a plugin has this name already"):
         callbacks.register("early_stopping")(Halt)
     with pytest.raises(ValueError, match="must be letters, digits and single underscores"):
         callbacks.register("two__parts")(Halt)
-    with pytest.raises(TypeError, match="is no keras.callbacks.Callback class"):
+    with pytest.raises(TypeError, match="is not a keras.callbacks.Callback class"):
         callbacks.register("other")(int)
 
 
@@ -188,4 +188,4 @@ def test_an_installed_package_adds_plugins_by_name(tmp_path: Path) -> None:
     found = warm.run(textwrap.dedent(USE), env=os.environ | {"PYTHONPATH": path})
     assert found.returncode == 0, found.stderr
     assert "LAP 0\nLAP 1\n" in found.stdout
-    assert "the entry point of this name gives 3, which is no keras" in found.stdout
+    assert "the entry point of this name gives 3, which is not a keras" in found.stdout

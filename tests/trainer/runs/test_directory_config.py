@@ -159,7 +159,7 @@ STATES: dict[str, Any] = {
     "model": lambda v, t: _callback(v, "ReduceLROnPlateau", "model", 5),
     "on_epoch_end": lambda v, t: _callback(v, "Counts", "on_epoch_end", 5),
     "wait": lambda v, t: _callback(v, "ReduceLROnPlateau", "wait", "x"),
-    "is no file that the plugin writes": lambda v, t: _callback(
+    "is not a file that the plugin writes": lambda v, t: _callback(
         v,
         "Checkpoint",
         "kept",

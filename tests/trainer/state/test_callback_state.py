@@ -157,7 +157,7 @@ def test_a_checkpoint_takes_the_names_of_its_own_files_only(file: str) -> None:
     plugin = Checkpoint()
     plugin._log = "loss"
     state = {"kept": [{"epoch": 1, "value": 0.5, "file": file}], "_rate": None}
-    with pytest.raises(ValueError, match="is no file that the plugin writes"):
+    with pytest.raises(ValueError, match="is not a file that the plugin writes"):
         callback_state.restore(plugin, state)
     own = {"kept": [{"epoch": 1, "value": 0.5, "file": "epoch-0001-loss-0.5.keras"}], "_rate": None}
     callback_state.restore(plugin, own)

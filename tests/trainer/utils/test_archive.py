@@ -305,5 +305,5 @@ def test_the_parts_of_a_whole_file_are_given_back(content: bytes) -> None:
 
 
 def test_a_folder_with_no_ordinary_file_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="null.*is no ordinary file"):
+    with pytest.raises(ValueError, match="null.*is not a regular file"):
         Regressor.load("/dev/null")
