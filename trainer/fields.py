@@ -44,7 +44,7 @@ class Fields:
         with _new_defaults_annotated(cls), _mutable_defaults_explained(cls):
             dataclasses.dataclass(kw_only=True, eq=False, repr=False, init=not own_init)(cls)
         if not own_init:
-            cls.__init__ = _with_helpful_errors(cls, cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _with_helpful_errors(cls.__init__)  # type: ignore[method-assign]
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -145,7 +145,7 @@ def _fields_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
 
 
-def _with_helpful_errors(cls: type, init: Callable[..., None]) -> Callable[..., None]:
+def _with_helpful_errors(init: Callable[..., None]) -> Callable[..., None]:
     names = [p for p in inspect.signature(init).parameters if p != "self"]
 
     @functools.wraps(init)

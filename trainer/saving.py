@@ -122,21 +122,7 @@ def load(
         The estimator, its network with the file's weights, its history and its seed.
     """
     path = _as_path(path)
-    if not path.exists():
-        near = {p.stem: p.name for p in path.parent.glob("*.keras")}
-        found = [near[stem] for stem in near_names(path.stem, near)]
-        raise FileNotFoundError(
-            f"path={str(path)!r}: there is no such file"
-            + (f"; did you mean {' or '.join(map(repr, found))}?" if found else "")
-        )
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"path={str(path)!r}: is a folder; write the name of a .keras file in it"
-        )
-    if not path.is_file():
-        raise ValueError(
-            f"path={str(path)!r}: is not a regular file; write the name of a .keras file"
-        )
+    _check_is_file(path)
     content = read_whole(path)
     where = f"path={str(path)!r}: "
     try:
@@ -177,6 +163,24 @@ def load(
     except _Misfit as error:
         raise ValueError(f"{where}{_in_a_line(error)}") from error
     return made, network, history, meta["seed"]
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        near = {p.stem: p.name for p in path.parent.glob("*.keras")}
+        found = [near[stem] for stem in near_names(path.stem, near)]
+        raise FileNotFoundError(
+            f"path={str(path)!r}: there is no such file"
+            + (f"; did you mean {' or '.join(map(repr, found))}?" if found else "")
+        )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"path={str(path)!r}: is a folder; write the name of a .keras file in it"
+        )
+    if not path.is_file():
+        raise ValueError(
+            f"path={str(path)!r}: is not a regular file; write the name of a .keras file"
+        )
 
 
 class _Misfit(ValueError):

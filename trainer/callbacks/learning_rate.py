@@ -24,7 +24,7 @@ ONE_CYCLE_RATIO = 25.0
 
 # The rate as a share of the peak, after the warm-up, at times t in [0, 1).
 _FALLS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "constant": lambda t, final: np.ones_like(t),
+    "constant": lambda t, _: np.ones_like(t),
     "linear": lambda t, final: 1 + (final - 1) * t,
     "cosine": lambda t, final: final + (1 - final) * (1 + np.cos(math.pi * t)) / 2,
     "exponential": lambda t, final: final**t,

@@ -1,0 +1,1 @@
+"""Reading, checking and encoding the inputs and targets of an estimator."""

@@ -169,7 +169,7 @@ class Inputs:
             )
         known = {n: leaf for n, leaf in arrays.leaves(spec, name) if leaf.shape.rank is not None}
         if len(known) == len(list(arrays.leaves(spec, name))):
-            shapes = arrays.map_named(lambda n, leaf: _Shape(tuple(leaf.shape)), spec, name)
+            shapes = arrays.map_named(lambda _, leaf: _Shape(tuple(leaf.shape)), spec, name)
             self._check_shapes(shapes, owner, name)
 
     def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:

@@ -171,6 +171,25 @@ def _checked_classes(entry: str, classes: list[Any], form: Any) -> np.ndarray:
     return array
 
 
+def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Convert labels of dtype object to strings or numbers."""
+    if _any_missing(array):
+        raise ValueError(f"{name} contains NaN or None; drop the rows without a label")
+    kinds = {str if isinstance(v, str) else type(v) for v in array.ravel()}
+    if kinds == {str}:
+        return array.astype(str)
+    if str in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"Unknown label type: {name} mixes text and numbers; write {name}.astype(str)"
+        )
+    if all(issubclass(k, (bool, int, float, np.generic)) for k in kinds):
+        return np.array(array.tolist())
+    raise ValueError(
+        f"Unknown label type: {name} contains {sorted(k.__name__ for k in kinds)}; labels "
+        "must be strings, whole numbers or booleans"
+    )
+
+
 def as_labels(y: Any, name: str) -> np.ndarray:
     """Convert `y` to an array of labels (n,), or of 0 and 1 (n, n_labels).
 
@@ -183,22 +202,7 @@ def as_labels(y: Any, name: str) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind == "O":
-        if _any_missing(array):
-            raise ValueError(f"{name} contains NaN or None; drop the rows without a label")
-        kinds = {str if isinstance(v, str) else type(v) for v in array.ravel()}
-        if kinds == {str}:
-            array = array.astype(str)
-        elif len(kinds) > 1 and str in kinds:
-            raise ValueError(
-                f"Unknown label type: {name} mixes text and numbers; write {name}.astype(str)"
-            )
-        elif all(issubclass(k, (bool, int, float, np.generic)) for k in kinds):
-            array = np.array(array.tolist())
-        else:
-            raise ValueError(
-                f"Unknown label type: {name} contains {sorted(k.__name__ for k in kinds)}; labels "
-                "must be strings, whole numbers or booleans"
-            )
+        array = _from_objects(array, name)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ValueError(

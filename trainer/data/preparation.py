@@ -74,28 +74,8 @@ def collect(
                     f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
                     f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
                 )
-        stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
-        if stream.steps is None:
-            stream.first()  # raises if the stream is empty
-        if needs_y and stream.y_spec is None:
-            raise ValueError(f"{needs_y}: {prefix}x has no y; make its elements (x, y)")
-        return stream
-    if hasattr(x, "iloc") and x.ndim == 1:
-        raise ValueError(
-            f"Expected 2D array, got 1D array instead: {prefix}x is a Series of {len(x)} values. "
-            "Reshape your data: x.to_frame() if it has one feature"
-        )
-    if hasattr(x, "iloc"):
-        arrays.check_not_empty(x.shape, f"{prefix}x")
-    else:
-        x = arrays.to_arrays(x, f"{prefix}x")
-        for name, leaf in arrays.leaves(x, f"{prefix}x"):
-            if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
-                raise ValueError(
-                    f"Expected 2D array, got {leaf.ndim}D array instead: {name} has shape "
-                    f"{leaf.shape}. Reshape your data: {name}.reshape(-1, 1) if it has one "
-                    f"feature, {name}.reshape(1, -1) if it is one row"
-                )
+        return _checked_stream(x, batch_size, needs_y, prefix)
+    x = _checked_inputs(x, f"{prefix}x")
     if y is None and needs_y:
         raise ValueError(
             f"{needs_y} requires y to be passed, but the target y is None; pass the {prefix}y "
@@ -103,16 +83,50 @@ def collect(
         )
     rows = Rows(x, y, None, prefix)
     if y is not None:
-        for name, leaf in _targets(y, f"{prefix}y"):
-            arrays.check_dense(leaf, name)
-            shape = np.asarray(leaf).shape
-            if not shape or shape[0] != rows.n:
-                found = f"{shape[0]} rows" if shape else "no rows"
-                raise ValueError(
-                    f"{prefix}x has {rows.n} rows, but {name} has {found}: inconsistent numbers "
-                    "of samples; pass one target for each row of x"
-                )
+        _check_targets(rows)
     return replace(rows, weight=arrays.weights(weight, rows.n, f"{prefix}sample_weight"))
+
+
+def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -> Stream:
+    stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
+    if stream.steps is None:
+        stream.first()  # raises if the stream is empty
+    if needs_y and stream.y_spec is None:
+        raise ValueError(f"{needs_y}: {prefix}x has no y; make its elements (x, y)")
+    return stream
+
+
+def _checked_inputs(x: Any, name: str) -> Any:
+    """A DataFrame unchanged, anything else as arrays with at least two dimensions."""
+    if hasattr(x, "iloc"):
+        if x.ndim == 1:
+            raise ValueError(
+                f"Expected 2D array, got 1D array instead: {name} is a Series of {len(x)} values. "
+                "Reshape your data: x.to_frame() if it has one feature"
+            )
+        arrays.check_not_empty(x.shape, name)
+        return x
+    x = arrays.to_arrays(x, name)
+    for part, leaf in arrays.leaves(x, name):
+        if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
+            raise ValueError(
+                f"Expected 2D array, got {leaf.ndim}D array instead: {part} has shape "
+                f"{leaf.shape}. Reshape your data: {part}.reshape(-1, 1) if it has one "
+                f"feature, {part}.reshape(1, -1) if it is one row"
+            )
+    return x
+
+
+def _check_targets(rows: Rows) -> None:
+    for name, leaf in _targets(rows.y, f"{rows.name}y"):
+        arrays.check_dense(leaf, name)
+        shape = np.asarray(leaf).shape
+        if not shape or shape[0] != rows.n:
+            found = f"{shape[0]} rows" if shape else "no rows"
+            raise ValueError(
+                f"{rows.name}x has {rows.n} rows, but {name} has {found}: inconsistent numbers "
+                "of samples; pass one target for each row of x"
+            )
 
 
 def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> Rows | Stream | None:

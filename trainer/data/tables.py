@@ -79,7 +79,7 @@ class Table:
             if _is_number(series, name):
                 column |= _number_statistics(as_floats(series, f"x[{name!r}]"), normalize, weight)
             else:
-                counts = as_text(series, name).value_counts()
+                counts = as_text(series).value_counts()
                 column |= {
                     "kind": "category",
                     # By count, then by name, because value_counts leaves the order of ties open.
@@ -111,7 +111,7 @@ class Table:
             if column["kind"] == "number":
                 values = as_floats(series, f"{name}[{column['name']!r}]")
             else:
-                values = as_text(series, column["name"]).to_numpy(dtype=object).astype(str)
+                values = as_text(series).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
@@ -330,7 +330,7 @@ def as_floats(series: pd.Series, name: str) -> np.ndarray:
     return np.asarray(values)
 
 
-def as_text(series: pd.Series, name: Any) -> pd.Series:
+def as_text(series: pd.Series) -> pd.Series:
     """Convert a column of categories to text, with MISSING for missing values."""
     return series.astype(object).where(series.notna(), MISSING).map(_category_text)
 

@@ -207,7 +207,7 @@ class Classes:
 
     @property
     def task(self) -> str:
-        """ "multilabel" for a single multi-label output; else "classification"."""
+        """The kind of task: "multilabel" for a single multi-label output, else "classification"."""
         if isinstance(self.labels, Labels) and self.labels.kind == "multilabel":
             return "multilabel"
         return "classification"

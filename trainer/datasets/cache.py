@@ -64,6 +64,7 @@ class PublishedFile:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """All names under which the file may be found, the preferred ones first."""
         return (*self.by_hand, self.name)
 
 

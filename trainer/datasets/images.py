@@ -54,7 +54,8 @@ CIFAR100_FILE = PublishedFile(
 )
 
 
-def mnist(seed: int) -> Dataset:
+def mnist(_seed: int) -> Dataset:
+    """Load MNIST; its split is fixed."""
     (path,) = fetch("mnist", [MNIST_FILE])
     with reading(path, "the .npz file of MNIST", cached=True):
         x_train, y_train, x_test, y_test = read_npz(
@@ -71,7 +72,8 @@ def mnist(seed: int) -> Dataset:
     )
 
 
-def fashion_mnist(seed: int) -> Dataset:
+def fashion_mnist(_seed: int) -> Dataset:
+    """Load Fashion-MNIST; its split is fixed."""
     paths = fetch("fashion_mnist", FASHION_MNIST_FILES)
     x_train, y_train, x_test, y_test = (read_idx(path, cached=True) for path in paths)
     with reading(paths[0], "the file that matches its labels", cached=True):
@@ -89,7 +91,8 @@ def fashion_mnist(seed: int) -> Dataset:
     )
 
 
-def cifar10(seed: int) -> Dataset:
+def cifar10(_seed: int) -> Dataset:
+    """Load CIFAR-10; its split is fixed."""
     train_names = [f"data_batch_{number}" for number in range(1, 6)]
     return as_dataset(
         split_off_first_rows(
@@ -103,7 +106,8 @@ def cifar10(seed: int) -> Dataset:
     )
 
 
-def cifar100(seed: int) -> Dataset:
+def cifar100(_seed: int) -> Dataset:
+    """Load CIFAR-100 with the fine labels; its split is fixed."""
     return as_dataset(
         split_off_first_rows(*_cifar("cifar100", CIFAR100_FILE, ["train"], "test", b"fine_labels")),
         name="cifar100",

@@ -31,6 +31,7 @@ class ArrayUnpickler(pickle.Unpickler):
     """Builds numbers, strings, containers and NumPy arrays; raises UnpicklingError otherwise."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return an allowed class or function; pickle calls this for every global it reads."""
         try:
             return _ALLOWED[module, name]
         except KeyError:

@@ -23,6 +23,8 @@ MAX_CLASS_SHARE = 0.05  # ... and more than this share of the rows.
 
 
 class ThreeSplits(NamedTuple):
+    """The training, validation and test splits of a data set."""
+
     train: Split
     valid: Split
     test: Split

@@ -51,6 +51,7 @@ BOSTON_COLUMNS = [
 
 
 def boston_housing(seed: int) -> Dataset:
+    """Load Boston Housing, in the train/test split of keras.datasets."""
     import pandas as pd
 
     x, y = _housing("boston_housing", BOSTON_FILE, n_columns=len(BOSTON_COLUMNS))
@@ -70,6 +71,7 @@ def boston_housing(seed: int) -> Dataset:
 
 
 def california_housing(seed: int) -> Dataset:
+    """Load California Housing, split with `seed`."""
     x, y = _housing("california_housing", CALIFORNIA_FILE, n_columns=8)
     return as_dataset(
         split_in_three(x, y, "regression", seed),
@@ -95,6 +97,7 @@ def _housing(dataset: str, file: PublishedFile, *, n_columns: int) -> tuple[np.n
 
 
 def digits(seed: int) -> Dataset:
+    """Load scikit-learn's digits, split with `seed`."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -110,6 +113,7 @@ def digits(seed: int) -> Dataset:
 
 
 def iris(seed: int) -> Dataset:
+    """Load scikit-learn's iris, split with `seed`."""
     return _bundled(
         "iris",
         "classification",
@@ -121,6 +125,7 @@ def iris(seed: int) -> Dataset:
 
 
 def wine(seed: int) -> Dataset:
+    """Load scikit-learn's wine, split with `seed`."""
     return _bundled(
         "wine",
         "classification",
@@ -131,6 +136,7 @@ def wine(seed: int) -> Dataset:
 
 
 def breast_cancer(seed: int) -> Dataset:
+    """Load scikit-learn's breast cancer data, split with `seed`."""
     return _bundled(
         "breast_cancer",
         "classification",
@@ -142,6 +148,7 @@ def breast_cancer(seed: int) -> Dataset:
 
 
 def diabetes(seed: int) -> Dataset:
+    """Load scikit-learn's diabetes data, split with `seed`."""
     return _bundled(
         "diabetes",
         "regression",

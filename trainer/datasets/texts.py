@@ -45,6 +45,7 @@ DESCRIPTION = (
 
 
 def imdb(seed: int) -> Dataset:
+    """Load IMDB, in the train/test split of the published file."""
     (path,) = fetch("imdb", [IMDB_FILE])
     with reading(path, "the .npz file of IMDB", cached=True):
         x_train, y_train, x_test, y_test = read_npz(
@@ -64,6 +65,7 @@ def imdb(seed: int) -> Dataset:
 
 
 def reuters(seed: int) -> Dataset:
+    """Load Reuters, in the train/test split of keras.datasets."""
     (path,) = fetch("reuters", [REUTERS_FILE])
     with reading(path, "the .npz file of Reuters", cached=True):
         x, y = read_npz(path, ["x", "y"])

@@ -36,6 +36,13 @@ class Result:
 
 
 def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
+    """The skill of predicted probabilities.
+
+    Args:
+        labels: the kind of labels, and the classes.
+        true: the encoded targets, class indices [n] or rows of 0 and 1 [n, classes].
+        p: the predicted probabilities, [n, classes].
+    """
     if not np.isfinite(p).all():
         return Result(-math.inf, 0.0, np.zeros(labels.n_classes), 0.0)
     p = p.astype(np.float64)
@@ -77,6 +84,12 @@ def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
 
 
 def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:
+    """The skill (R²) of predicted numbers.
+
+    Args:
+        true: the targets, [n, ...].
+        given: the predictions, of the same shape.
+    """
     none = np.array([])
     if not np.isfinite(given).all():
         return Result(-math.inf, 0.0, none, 0.0)

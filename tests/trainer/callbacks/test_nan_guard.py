@@ -140,7 +140,7 @@ class Subclassed(Small):
 @pytest.mark.parametrize("kind", [Rooted, Subclassed])
 def test_the_layer_whose_outputs_are_not_finite_is_named(kind: Any) -> None:
     guard = NaNGuard()
-    with pytest.warns(UserWarning, match="layer '.*root' gives values .* not finite"):
+    with pytest.warns(UserWarning, match="outputs of layer '.*root' .* not finite"):
         fitted = kind(callbacks=(guard,)).fit(X, Y)
     assert guard.failure.place == "outputs"
     assert guard.failure.layer.endswith("root")
