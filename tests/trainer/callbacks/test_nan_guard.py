@@ -174,7 +174,7 @@ def test_data_that_are_not_finite_are_named(part: str) -> None:
 
 def test_a_loss_that_is_not_finite_by_itself_is_named() -> None:
     guard = NaNGuard()
-    with pytest.warns(UserWarning, match="outputs are finite and the loss is not"):
+    with pytest.warns(UserWarning, match="outputs are finite but the loss is not"):
         Small(callbacks=(guard,)).fit(X, np.full_like(Y, 3e38))
     assert guard.failure.place == "loss"
 
@@ -208,7 +208,7 @@ def test_a_model_that_makes_its_weights_in_its_first_step_goes_back_too(
 ) -> None:
     guard = NaNGuard()
     x = 1e4 * X
-    with pytest.warns(UserWarning, match="nan_guard: loss .* has its state"):
+    with pytest.warns(UserWarning, match="nan_guard: loss .* the model was reset"):
         fitted = Steps(callbacks=(guard,), epochs=3).fit(x, Y)
     assert guard.failure.step > 2
     # that after the first dispatch, of two batches
@@ -217,7 +217,7 @@ def test_a_model_that_makes_its_weights_in_its_first_step_goes_back_too(
 
 def test_a_model_that_fails_while_it_makes_its_weights_says_that_it_cannot_go_back() -> None:
     guard = NaNGuard()
-    with pytest.warns(UserWarning, match="has no earlier state"):
+    with pytest.warns(UserWarning, match="there is no earlier state"):
         fitted = Steps(callbacks=(guard,), epochs=3).fit(1e9 * X, Y)
     assert len(fitted.history_) == 1
 
