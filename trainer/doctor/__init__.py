@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trainer.doctor import reasons
@@ -88,7 +88,7 @@ def _certain(case: Examination) -> list[Finding]:
 
 def _found(
     case: Examination,
-    checks: list[Callable[[Examination], Finding | None]],
+    checks: Sequence[Callable[[Examination], Finding | None]],
     *,
     first: bool = False,
 ) -> list[Finding]:

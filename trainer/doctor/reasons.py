@@ -35,7 +35,7 @@ RISE = 1.2  # validation loss relative to its minimum
 GAP = 0.1  # between the scores of training and validation
 LEAK = 0.02  # share of validation rows that are also training rows
 MIN_EPOCHS = 3  # with fewer, it is too early to judge a training
-BELOW = 0.2  # by how much training must be better where validation is no better than a constant
+BELOW = 0.2  # between the losses of training and validation, relative to that of a constant
 NARROW = 2  # units of a hidden layer through which hardly anything passes
 DROPPED = 0.8  # rate of dropout that leaves hardly any unit
 FEW_STEPS = 200  # a training that ended sooner, while its loss fell fast, has only begun
@@ -488,11 +488,10 @@ def overfitting(case: Examination) -> Finding | None:
                 f"{100 * -fresh.fit:.0f}%; on training rows it is {100 * known.fit:.0f}% lower",
                 f'callbacks=["early_stopping"]; {advice}',
             )
-    gap = max(
-        max(case.results[name].score - r.score, 0 if weighted else case.results[name].fit - r.fit)
-        for name, r in case.valid_results.items()
-    )
-    if valid[-1] <= RISE * valid[best] or train[-1] >= train[best] or gap < GAP:
+    gap = max(case.results[name].score - r.score for name, r in case.valid_results.items())
+    fit_gap = max(case.results[name].fit - r.fit for name, r in case.valid_results.items())
+    rose = valid[-1] > RISE * valid[best] and train[-1] < train[best]
+    if not rose or (gap < GAP and (weighted or fit_gap < BELOW)):
         return None
     epoch = f"{history['epoch'][best]:.0f}"
     return Finding(

@@ -39,6 +39,7 @@ class Result:
 
 
 def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
+    """Measure probabilities [n, classes] against encoded targets: indices, one-hot or multi-hot."""
     if not np.isfinite(p).all():
         return Result(-math.inf, 0.0, -math.inf, np.zeros(labels.n_classes), 0.0)
     p = p.astype(np.float64)
@@ -82,6 +83,7 @@ def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
 
 
 def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:
+    """Measure predicted numbers [n, ...] against the true ones, of the same shape."""
     none = np.array([])
     if not np.isfinite(given).all():
         return Result(-math.inf, 0.0, -math.inf, none, 0.0)
