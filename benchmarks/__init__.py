@@ -14,5 +14,9 @@ Searches have two commands of their own, which write their results beside that t
     python -m benchmarks.search_throughput  # against keras_tuner.RandomSearch; overhead, memory
     python -m benchmarks.search_quality     # regret against keras-tuner's own driver; ask times
 
+Another measures how often a diagnosis names the fault of a training:
+
+    python -m benchmarks.diagnosis
+
 PyTorch and Lightning are compared if they are installed: `pip install -e ".[bench]"`.
 """

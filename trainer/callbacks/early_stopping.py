@@ -7,6 +7,7 @@ Keras does.
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any
 
 import keras
@@ -64,6 +65,13 @@ class EarlyStopping(Callback):
                 "epoch(s), so all would be ignored; write start_from_epoch=0"
             )
         self._log = monitored.choose(self.monitor, session)
+        if self.monitor is None and session.validation is None:
+            warnings.warn(
+                "early_stopping: without validation data it watches the training loss, which also "
+                "falls while the network overfits; pass validation_data to fit, write "
+                "validation_split=0.2, or monitor='loss' if that is what you want",
+                stacklevel=2,
+            )
         self._inner = keras.callbacks.EarlyStopping(
             monitor=self._log,
             mode=monitored.direction(self._log, self.mode),

@@ -7,9 +7,10 @@ measuring the network on the sample (`examination`).
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trainer.doctor import reasons
@@ -60,7 +61,10 @@ def diagnose(training: Training) -> Diagnosis:
     found = _certain(case)
     if reasons.failed(case):
         # Comparing learning rates is meaningless as long as something else prevents learning.
-        found += _found(case, [reasons.dying] if found else [reasons.rate, reasons.dying])
+        more = [] if found else [reasons.too_short, reasons.rate]
+        found += _found(case, more, first=True) + _found(case, [reasons.dying])
+    if not reasons.is_good(case) and not found:
+        found += _found(case, [reasons.linear, reasons.too_small], first=True)
     found += _found(case, [reasons.leak, reasons.imbalance, reasons.overfitting])
     if not found and case.broken:
         found.append(reasons.not_finite(case.losses[-1]))
@@ -77,14 +81,20 @@ def _certain(case: Examination) -> list[Finding]:
     """Return the findings that take precedence and need no trial training."""
     found = _found(case, [reasons.mismatch, reasons.inputs, reasons.targets])
     if reasons.failed(case):
-        found += _found(case, [reasons.dead_from_start, reasons.vanishing])
+        starts = [reasons.alike, reasons.dead_from_start, reasons.vanishing]
+        found += _found(case, starts, first=True)
     return found
 
 
 def _found(
-    case: Examination, checks: list[Callable[[Examination], Finding | None]]
+    case: Examination,
+    checks: Sequence[Callable[[Examination], Finding | None]],
+    *,
+    first: bool = False,
 ) -> list[Finding]:
-    return [finding for check in checks if (finding := check(case)) is not None]
+    """Return the findings of all checks, or of the first that finds something."""
+    found = (finding for check in checks if (finding := check(case)) is not None)
+    return list(itertools.islice(found, 1 if first else None))
 
 
 def warn_of_failure(training: Training) -> None:

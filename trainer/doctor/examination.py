@@ -30,7 +30,8 @@ from trainer.network.network import Network, computing_in, has_only_a_step, row_
 PROBE_BYTES = 2**22  # of the rows on which the layers are observed
 TRIAL_STEPS = 50
 TRIAL_ROWS = 500  # to compute the loss on
-DOWN, UP = (-1, -2, -3), (1, 2, 3, 4, 5)  # powers of ten
+# powers of ten; a loss in the unit of large targets may need a very low rate
+DOWN, UP = (-1, -2, -3, -4, -5, -6, -7, -8), (1, 2, 3, 4, 5)
 ENOUGH = 0.1  # relative decrease of the loss in a trial with a useful rate
 
 
@@ -92,6 +93,19 @@ class Examination:
     def losses(self) -> list[float]:
         """The training loss of each epoch; 0 if a custom model does not log it."""
         return [record.get("loss", 0.0) for record in self.history.records]
+
+    @property
+    def steps(self) -> int | None:
+        """The number of updates of the weights; None if the number of rows is unknown."""
+        rows = self.evidence.train.rows
+        return None if rows is None else len(self.history) * math.ceil(rows / self.batch_size)
+
+    @property
+    def chain(self) -> bool:
+        """Whether the network is a plain sequence of layers."""
+        import keras
+
+        return isinstance(self.network.core, keras.Sequential)
 
     @property
     def broken(self) -> bool:

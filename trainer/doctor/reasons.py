@@ -18,7 +18,8 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.targets import Classes
 from trainer.doctor.examination import Examination
-from trainer.doctor.watching import activation
+from trainer.doctor.skill import kind
+from trainer.doctor.watching import activation, is_dropout, is_linear
 from trainer.utils.text import printable
 
 NOWHERE = 0.05  # skill below which predictions count as no better than a constant
@@ -34,6 +35,11 @@ RISE = 1.2  # validation loss relative to its minimum
 GAP = 0.1  # between the scores of training and validation
 LEAK = 0.02  # share of validation rows that are also training rows
 MIN_EPOCHS = 3  # with fewer, it is too early to judge a training
+BELOW = 0.2  # between the losses of training and validation, relative to that of a constant
+NARROW = 2  # units of a hidden layer through which hardly anything passes
+DROPPED = 0.8  # rate of dropout that leaves hardly any unit
+FEW_STEPS = 200  # a training that ended sooner, while its loss fell fast, has only begun
+HARDLY_ANY_STEPS = 30  # the same, if the loss fell at all
 SLOW = 0.1  # minimum relative decrease of the loss in a training with a useful rate
 PACE = 0.02  # the same per epoch: below this, halving the loss takes more than 35 epochs
 
@@ -230,6 +236,83 @@ def dead_from_start(case: Examination) -> Finding | None:
     )
 
 
+def alike(case: Examination) -> Finding | None:
+    """Check for hidden units that start with equal weights, and so stay equal."""
+    network = case.at_start
+    if network is None or not case.can_predict:
+        return None
+    hidden = [s for s in case.layers_at_start if not s.gives_output and (s.width or 0) > 1]
+    for stats in hidden:
+        kernel = getattr(stats.layer, "kernel", None)
+        if kernel is None or len(kernel.shape) < 2:
+            continue
+        columns = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1])
+        if np.ptp(columns, axis=1).max() == 0:
+            return Finding(
+                "the units are all alike",
+                f"the {columns.shape[-1]} units of {stats.layer.name!r} start with equal weights: "
+                "they get equal gradients, and stay one unit",
+                'build_model: leave kernel_initializer out, or write "he_normal"',
+            )
+    return None
+
+
+def linear(case: Examination) -> Finding | None:
+    """Check for hidden layers that compute a linear function, and so add nothing."""
+    hidden = [s for s in case.layers if not s.gives_output]
+    weighted = [s for s in hidden if s.multiplies]
+    if not weighted or not case.chain or not all(is_linear(s.layer) for s in hidden):
+        return None
+    return Finding(
+        "no activation between the layers",
+        f"{len(weighted)} hidden layer{'s' * (len(weighted) > 1)} without an activation can do no "
+        f"more than the output layer alone, a linear model; {outcome(case)}",
+        'build_model: Dense(..., activation="relu") in the hidden layers',
+    )
+
+
+def too_small(case: Examination) -> Finding | None:
+    """Check for a hidden layer through which hardly anything passes."""
+    for stats in case.layers:
+        dropped = float(getattr(stats.layer, "rate", 0.0) or 0.0)
+        if is_dropout(stats.layer) and dropped >= DROPPED:
+            return Finding(
+                "the network is too small",
+                f"{stats.layer.name!r} drops {100 * dropped:.0f}% of the units in each step; "
+                f"{outcome(case)}",
+                "build_model: a dropout rate from 0.1 to 0.5",
+            )
+        narrow = stats.multiplies and not stats.gives_output and stats.width is not None
+        outputs = max((s.width or 1 for s in case.layers if s.gives_output), default=1)
+        if narrow and (stats.width or 0) <= min(NARROW, outputs - 1):
+            return Finding(
+                "the network is too small",
+                f"everything that the {outputs} outputs know passes through the {stats.width} "
+                f"unit{'s' * (stats.width != 1)} of {stats.layer.name!r}; {outcome(case)}",
+                "build_model: more units, such as 64",
+            )
+    return None
+
+
+def too_short(case: Examination) -> Finding | None:
+    """Check for a training that ended while it still improved fast."""
+    losses, steps = case.losses, case.steps
+    if steps is None or len(losses) < MIN_EPOCHS or steps > FEW_STEPS:
+        return None
+    fell = 1 - losses[-1] / losses[-2] if losses[-2] > 0 else 0.0
+    if fell < (PACE if steps > HARDLY_ANY_STEPS else 0) or (case.fall or 0.0) <= 0:
+        return None
+    if "val_loss" in case.history and min(case.history["val_loss"]) < case.history["val_loss"][-1]:
+        return None  # more steps would not improve what it knows of new rows
+    batches = f"batch_size={max(1, min(32, case.batch_size // 8))}, or " * (case.batch_size > 32)
+    return Finding(
+        "too few steps",
+        f"the weights were updated {steps} times, and the loss still fell by {100 * fell:.0f}% in "
+        f"the last epoch; {outcome(case)}",
+        f"write {batches}epochs={10 * len(losses)}",
+    )
+
+
 def dying(case: Examination) -> Finding | None:
     """Check for ReLUs that died during training."""
     dead = [s for s in case.layers if (s.dead or 0.0) >= DEAD]
@@ -256,6 +339,19 @@ def _of_dead(dead: list[Any], when: str, change: str) -> Finding:
 def vanishing(case: Examination) -> Finding | None:
     """Check for a gradient that vanishes before it reaches the first layers."""
     flow = case.flow
+    ends = [s for s in case.layers_at_start if s.gives_output and s.multiplies]
+    firsts = [s for s in case.layers_at_start if s.first]
+    received = max((s.deviation for s in ends if math.isfinite(s.deviation)), default=1.0)
+    entered = max((s.deviation for s in firsts if math.isfinite(s.deviation)), default=1.0)
+    if ends and not any(s.first for s in ends) and received < FLOW * entered:
+        return Finding(
+            "vanishing gradients",
+            "before the first step, the rows differ by "
+            f"{received:.1g} where the last layer receives them, and by {entered:.1g} where they "
+            "enter: nothing passes through the layers, in either direction",
+            'build_model: leave kernel_initializer out, or write "he_normal"; BatchNormalization '
+            "between the layers",
+        )
     if flow is None or flow >= FLOW:
         return None
     return Finding(
@@ -292,7 +388,7 @@ def rate(case: Examination) -> Finding | None:
             "learning rate is too high",
             f"{trial} learning_rate={rate:.3g} {effect(own)}, and {lower[1]:.3g} "
             f"{effect(lower[0])}; {outcome(case)}",
-            f"write learning_rate={lower[1]:.1g}",
+            f"{_leave_loss_out(case)}write learning_rate={lower[1]:.1g}",
         )
     fall = case.fall
     slow = fall is not None and fall < min(2 * SLOW, PACE * len(case.losses))
@@ -304,6 +400,13 @@ def rate(case: Examination) -> Finding | None:
             f"write learning_rate={higher[1]:.1g}",
         )
     return None
+
+
+def _leave_loss_out(case: Examination) -> str:
+    """Return advice for a ready-made Regressor with a loss in the unit of y, squared."""
+    scaled = case.recipe.ready_made and getattr(case.network.targets, "scale", None) is not None
+    plain = any(kind(loss) == "mse" for _, loss in arrays.leaves(case.network.core.loss, ""))
+    return "leave loss out (the default divides y by its deviation), or " * (scaled and plain)
 
 
 def leak(case: Examination) -> Finding | None:
@@ -367,6 +470,7 @@ def overfitting(case: Examination) -> Finding | None:
     if not all(map(math.isfinite, valid)) or not case.results or not case.valid_results:
         return None
     best = int(np.argmin(valid))
+    weighted = case.evidence.weighted  # the losses of validation rows are not
     advice = "Dropout, fewer units or weight decay in build_model; more rows"
     for name, fresh in case.valid_results.items():
         known = case.results[name]
@@ -377,8 +481,17 @@ def overfitting(case: Examination) -> Finding | None:
                 f"constant prediction on validation rows ({fresh.score:.2f})",
                 advice,
             )
+        if not weighted and fresh.fit < 0 and known.fit - fresh.fit >= BELOW:
+            return Finding(
+                "overfitting",
+                "on validation rows the loss is higher than that of a constant prediction, by "
+                f"{100 * -fresh.fit:.0f}%; on training rows it is {100 * known.fit:.0f}% lower",
+                f'callbacks=["early_stopping"]; {advice}',
+            )
     gap = max(case.results[name].score - r.score for name, r in case.valid_results.items())
-    if valid[-1] <= RISE * valid[best] or train[-1] >= train[best] or gap < GAP:
+    fit_gap = max(case.results[name].fit - r.fit for name, r in case.valid_results.items())
+    rose = valid[-1] > RISE * valid[best] and train[-1] < train[best]
+    if not rose or (gap < GAP and (weighted or fit_gap < BELOW)):
         return None
     epoch = f"{history['epoch'][best]:.0f}"
     return Finding(

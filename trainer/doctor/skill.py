@@ -24,6 +24,8 @@ class Result:
             -inf is not finite. For classes, the best skill by accuracy, mean recall and
             crossentropy; for numbers, R squared.
         score: Accuracy or R squared, to compare training and validation by.
+        fit: How much lower the loss is than that of the best constant prediction, in the same
+            way as skill: by crossentropy for classes, R squared for numbers.
         recalls: The recall of each class or label; NaN if it has no rows.
         spread: How much the predictions vary over the rows: for classes, the standard deviation
             of probabilities; for numbers, relative to that of the targets.
@@ -31,20 +33,15 @@ class Result:
 
     skill: float
     score: float
+    fit: float
     recalls: np.ndarray
     spread: float
 
 
 def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
-    """The skill of predicted probabilities.
-
-    Args:
-        labels: the kind of labels, and the classes.
-        true: the encoded targets, class indices [n] or rows of 0 and 1 [n, classes].
-        p: the predicted probabilities, [n, classes].
-    """
+    """Measure probabilities [n, classes] against encoded targets: indices, one-hot or multi-hot."""
     if not np.isfinite(p).all():
-        return Result(-math.inf, 0.0, np.zeros(labels.n_classes), 0.0)
+        return Result(-math.inf, 0.0, -math.inf, np.zeros(labels.n_classes), 0.0)
     p = p.astype(np.float64)
     if labels.kind == "multilabel":
         columns = [
@@ -53,10 +50,11 @@ def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
             if len(np.unique(true[:, i])) == 2
         ]
         if not columns:
-            return Result(0.0, 1.0, np.full(p.shape[1], np.nan), 0.0)
+            return Result(0.0, 1.0, 0.0, np.full(p.shape[1], np.nan), 0.0)
         return Result(
             max(c.skill for c in columns),
             float(np.mean([c.score for c in columns])),
+            float(np.mean([c.fit for c in columns])),
             np.array([c.recalls[1] for c in columns]),
             max(c.spread for c in columns),
         )
@@ -71,69 +69,66 @@ def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
     shares = counts[counts > 0] / len(true)
     accuracy = float((chosen == true).mean())
     if len(shares) < 2:
-        return Result(accuracy, accuracy, recalls, 0.0)
+        return Result(accuracy, accuracy, 0.0, recalls, 0.0)
     total = np.maximum(p, 0).sum(axis=-1)
     q = np.maximum(p[np.arange(len(true)), true], 0) / np.where(total > 0, total, 1)
     entropy = -float(np.sum(shares * np.log(shares)))
+    fit = 1 + float(np.log(np.maximum(q, 1e-7)).mean()) / entropy
     skills = [
         (accuracy - shares.max()) / (1 - shares.max()),
         (float(np.nanmean(recalls)) - 1 / len(shares)) / (1 - 1 / len(shares)),
-        1 + float(np.log(np.maximum(q, 1e-7)).mean()) / entropy,
+        fit,
     ]
-    return Result(max(skills), accuracy, recalls, float(p.std(axis=0).max()))
+    return Result(max(skills), accuracy, fit, recalls, float(p.std(axis=0).max()))
 
 
 def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:
-    """The skill (R²) of predicted numbers.
-
-    Args:
-        true: the targets, [n, ...].
-        given: the predictions, of the same shape.
-    """
+    """Measure predicted numbers [n, ...] against the true ones, of the same shape."""
     none = np.array([])
     if not np.isfinite(given).all():
-        return Result(-math.inf, 0.0, none, 0.0)
+        return Result(-math.inf, 0.0, -math.inf, none, 0.0)
     wide = true.reshape(len(true), -1).astype(np.float64)
     given = given.reshape(len(true), -1).astype(np.float64)
     varies = wide.var(axis=0) > 0
     if not varies.any():
-        return Result(0.0, 1.0, none, 0.0)
+        return Result(0.0, 1.0, 0.0, none, 0.0)
     with np.errstate(over="ignore"):
         error = np.mean(np.square(wide - given), axis=0)[varies]
         variance = wide.var(axis=0)[varies]
         # Averaged per column (columns in different units) or over all (same unit), if better.
         r2 = float(1 - min(np.mean(error / variance), error.sum() / variance.sum()))
         spread = float((given.std(axis=0)[varies] / wide.std(axis=0)[varies]).max())
-    return Result(r2, r2, none, spread)
+    return Result(r2, r2, r2, none, spread)
 
 
 def compares_numbers(loss: Any) -> bool:
     """Return whether a loss is one of the usual regression losses."""
-    return _kind(loss) in ("mse", "mae", "huber", "logcosh")
+    return kind(loss) in ("mse", "mae", "huber", "logcosh")
 
 
 def constant_loss(loss: Any, y: np.ndarray) -> float | None:
     """Return the loss of the best constant prediction of encoded y; None for an unknown loss."""
-    kind = _kind(loss)
+    name = kind(loss)
     wide = y.reshape(len(y), -1).astype(np.float64)
-    if kind == "scaledsquarederror":
+    if name == "scaledsquarederror":
         return 1.0
-    if kind == "mse":
+    if name == "mse":
         return float(wide.var(axis=0).mean())
-    if kind == "mae":
+    if name == "mae":
         return float(np.abs(wide - np.median(wide, axis=0)).mean())
-    if not kind.endswith("categoricalcrossentropy") and kind != "binarycrossentropy":
+    if not name.endswith("categoricalcrossentropy") and name != "binarycrossentropy":
         return None
     if y.ndim == 1:
         shares = np.unique(y, return_counts=True)[1] / len(y)
         return -float(np.sum(shares * np.log(shares)))
     shares = np.clip(wide.mean(axis=0), 1e-12, 1 - 1e-12)
-    if kind == "binarycrossentropy":
+    if name == "binarycrossentropy":
         return -float(np.mean(shares * np.log(shares) + (1 - shares) * np.log(1 - shares)))
     return -float(np.sum(shares * np.log(shares)))
 
 
-def _kind(loss: Any) -> str:
+def kind(loss: Any) -> str:
+    """Return the name of a loss in lower case, such as "mse"; usual long names are shortened."""
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     plain = name.lower().replace("_", "")
     return {"meansquarederror": "mse", "meanabsoluteerror": "mae"}.get(plain, plain)

@@ -31,6 +31,7 @@ class LayerStats:
         deviation: The largest standard deviation, in the same way.
         dead: The share of its units that are 0 for every row, if its activation is a ReLU.
         width: The number of units of its output.
+        multiplies: Whether it multiplies its input by weights.
         gives_output: Whether its output is an output of the model.
     """
 
@@ -40,6 +41,7 @@ class LayerStats:
     deviation: float
     dead: float | None
     width: int | None
+    multiplies: bool
     gives_output: bool = False
 
 
@@ -77,7 +79,7 @@ def watch(core: keras.Model, x: Any) -> list[LayerStats]:
         size, deviation = _sizes(taken[0]) if taken else (math.nan, math.nan)
         dead = _dead(gives[0]) if gives and activation(operation) == "relu" else None
         width = gives[0].shape[-1] if gives and len(gives[0].shape) else None
-        found.append(LayerStats(operation, first, size, deviation, dead, width))
+        found.append(LayerStats(operation, first, size, deviation, dead, width, has_weights))
         given.append(gives)
 
     with _call_hooks(list(operations.values()), note):
@@ -126,6 +128,27 @@ def activation(layer: Any) -> str:
     name = type(layer).__name__ if own is None else getattr(own, "__name__", type(own).__name__)
     known = {"relu", "softmax", "sigmoid", "tanh", "softplus", "relu6", "hard_sigmoid"}
     return name.lower() if name.lower() in known else "linear"
+
+
+def is_dropout(layer: Any) -> bool:
+    """Return whether a layer drops units in training."""
+    import keras
+
+    kinds = keras.layers
+    return isinstance(layer, (kinds.Dropout, kinds.SpatialDropout1D, kinds.SpatialDropout2D))
+
+
+def is_linear(layer: Any) -> bool:
+    """Return whether a layer is known to compute a linear (affine) function of its input."""
+    import keras
+
+    kinds = keras.layers
+    if is_dropout(layer):
+        return True
+    if isinstance(layer, (kinds.Dense, kinds.Conv1D, kinds.Conv2D)):
+        return layer.activation is keras.activations.linear
+    plain = (kinds.InputLayer, kinds.Flatten, kinds.Reshape, kinds.Rescaling, kinds.Normalization)
+    return isinstance(layer, (*plain, kinds.BatchNormalization))
 
 
 def _sizes(tensor: Any) -> tuple[float, float]:

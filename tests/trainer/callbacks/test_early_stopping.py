@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -107,9 +108,17 @@ def test_it_watches_the_validation_loss_if_there_is_one_and_otherwise_the_loss()
     plugin = EarlyStopping(patience=1, min_delta=1e6)
     Linear(callbacks=[plugin]).fit(X, Y, validation_data=(X, Y))
     assert plugin._log == "val_loss"
-    trainer = Linear(callbacks=[plugin]).fit(X, Y)
+    with pytest.warns(UserWarning, match="without validation data.*validation_split=0.2") as caught:
+        trainer = Linear(callbacks=[plugin]).fit(X, Y)
+    assert len([w for w in caught if "without validation data" in str(w.message)]) == 1
     assert plugin._log == "loss"
     assert len(trainer.history_) == 2
+
+
+def test_a_training_loss_that_is_asked_for_is_watched_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Linear(callbacks=[EarlyStopping(monitor="loss")]).fit(X, Y)
 
 
 @pytest.mark.parametrize(

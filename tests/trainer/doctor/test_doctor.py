@@ -12,6 +12,7 @@ from keras import layers
 from sklearn import datasets
 from sklearn.base import clone
 
+from benchmarks import trainings
 from trainer import Classifier, Regressor, Trainer
 from trainer.doctor import Diagnosis, Finding, evidence
 
@@ -32,6 +33,31 @@ def test_the_cause_of_a_failing_training_is_named_first(training):
     found = training().diagnose()
     assert len(found), "nothing was found"
     assert found[0].name == FAILING[training], str(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "all_weights_equal",
+        "below_the_majority_on_new_rows",
+        "dropout_of_nearly_all",
+        "no_activation_on_xor",
+        "no_dependence_at_all",
+        "one_large_batch",
+        "one_unit",
+        "sgd_ends_at_a_huge_loss",
+        "sgd_on_a_loss_in_the_unit_of_y",
+        "small_initial_weights",
+    ],
+)
+def test_a_fault_of_the_benchmark_is_named_and_nothing_before_it(name):
+    causes, fit = trainings.FAULTY[name]
+    assert fit(0).diagnose()[0].name in causes
+
+
+def test_validation_worse_than_the_majority_is_said_with_both_losses():
+    found = trainings.FAULTY["below_the_majority_on_new_rows"][1](0).diagnose()
+    assert "than that of a constant prediction" in found[0].says, str(found)
 
 
 # ---- five trainings, and more, that do not -------------------------------------------------------
