@@ -35,6 +35,7 @@ from trainer.network.network import Network
 from trainer.parameters import Parameters
 from trainer.runs.directory import Run, described
 from trainer.saving import Fitted
+from trainer.state.isolation import names_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
 from trainer.utils import checks
@@ -238,37 +239,40 @@ class Trainer(Parameters):
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
         plan.limit_threads()
-        chosen = self._check_fields()
-        checks.one_of("resume", resume, ("auto", True, False))
-        seed = fitting.draw_seed(self.random_state)
-        owner = type(self).__name__ if self.configure_task().needs_y else None
-        train = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
-        valid = preparation.collect_validation(
-            validation_data, batch_size=self.batch_size, needs_y=owner
-        )
-        settings = self._settings()
-        fields = self.get_params(deep=False)
-        with fitting.run_of(settings, fields, train, valid, seed, resume) as run:
-            seed = seed if run is None else run.seed
-            if valid is None and self.validation_split:
-                train, valid = self._split(train, seed)
-            network, feed, validation_feed = fitting.prepare(
-                self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
+        with names_kept():
+            chosen = self._check_fields()
+            checks.one_of("resume", resume, ("auto", True, False))
+            seed = fitting.draw_seed(self.random_state)
+            owner = type(self).__name__ if self.configure_task().needs_y else None
+            train = preparation.collect(
+                x, y, sample_weight, batch_size=self.batch_size, needs_y=owner
             )
-            self.adopt(network, History(), seed)
-            self.run_, self.callbacks_ = None if run is None else run.path, chosen
-            session = self._session(feed, validation_feed, run)
-            own = fitting.own_state(
-                self,
-                network,
-                chosen,
-                takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
-                reported=run is not None,
+            valid = preparation.collect_validation(
+                validation_data, batch_size=self.batch_size, needs_y=owner
             )
-            if not fitting.give_back(session, settings, own, run):
-                fitting.train(session, settings, own, run)
-        memory.fit_ended()
-        doctor.warn_of_failure(self._training())
+            settings = self._settings()
+            fields = self.get_params(deep=False)
+            with fitting.run_of(settings, fields, train, valid, seed, resume) as run:
+                seed = seed if run is None else run.seed
+                if valid is None and self.validation_split:
+                    train, valid = self._split(train, seed)
+                network, feed, validation_feed = fitting.prepare(
+                    self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
+                )
+                self.adopt(network, History(), seed)
+                self.run_, self.callbacks_ = None if run is None else run.path, chosen
+                session = self._session(feed, validation_feed, run)
+                own = fitting.own_state(
+                    self,
+                    network,
+                    chosen,
+                    takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
+                    reported=run is not None,
+                )
+                if not fitting.give_back(session, settings, own, run):
+                    fitting.train(session, settings, own, run)
+            memory.fit_ended()
+            doctor.warn_of_failure(self._training())
         return self
 
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
@@ -370,14 +374,15 @@ class Trainer(Parameters):
             return made, made.recipe(), made.configure_task(), chosen
 
         loaded: Self
-        loaded, network, history, seed = saving.load(
-            path,
-            owner=cls.__name__,
-            names=cls._get_param_names(),
-            paths=path_fields(cls),
-            allowed=Allowed(cls, custom_objects),
-            make=make,
-        )
+        with names_kept():
+            loaded, network, history, seed = saving.load(
+                path,
+                owner=cls.__name__,
+                names=cls._get_param_names(),
+                paths=path_fields(cls),
+                allowed=Allowed(cls, custom_objects),
+                make=make,
+            )
         loaded.adopt(network, history, seed)
         return loaded
 

@@ -28,7 +28,7 @@ from trainer.engine import hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.tensorflow import plan
 from trainer.network.build import Recipe, build
-from trainer.network.network import Network, computing_in
+from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import Run, described
@@ -315,13 +315,12 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
         for callback in listed.callbacks if run.found is not None else ():
             if hasattr(callback, "load_state_dict"):  # it expects on_train_begin to come first
                 callback.on_train_begin()
-        with computing_in(network.precision):
-            checkpointer.start()
-            try:
-                saving.load_weights(network, run.model)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                run.refuse_model(error)
-                return False
+        checkpointer.start()
+        try:
+            saving.load_weights(network, run.model)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            run.refuse_model(error)
+            return False
         session.history.records[:] = saving.history_of(run.model).records
     finally:
         network.program.watch = None
@@ -375,17 +374,16 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
             network.share_graphs(feed.spec, hooks.traced(session.callbacks))
-            with computing_in(network.precision):
-                ended = loop.train(
-                    network.program,
-                    feed,
-                    epochs=session.epochs,
-                    chunk=chunk,
-                    callbacks=listed,
-                    validate=None if session.validation is None else validate,
-                    history=session.history,
-                    checkpointer=checkpointer,
-                )
+            ended = loop.train(
+                network.program,
+                feed,
+                epochs=session.epochs,
+                chunk=chunk,
+                callbacks=listed,
+                validate=None if session.validation is None else validate,
+                history=session.history,
+                checkpointer=checkpointer,
+            )
         finally:
             network.program.watch = None
             _let_go(plugins, listed)

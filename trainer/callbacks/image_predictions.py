@@ -90,7 +90,7 @@ class ImagePredictions(Callback):
         from trainer.plots import plot_images
 
         network = self.session.network
-        with globals_kept(), model_kept(network.core, network.program.watch):
+        with network.ambient(), globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)
         predicted = network.targets.decode(outputs)[: len(self._true)]
         images = self._images[: len(self._true)]

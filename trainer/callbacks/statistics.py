@@ -15,7 +15,6 @@ import numpy as np
 
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
-from trainer.network.network import computing_in
 from trainer.state import callback_state
 from trainer.state.isolation import globals_kept, model_kept
 from trainer.utils import checks
@@ -72,8 +71,7 @@ class Statistics(Callback):
         if type(core).train_step is keras.Model.train_step:
             return
         try:
-            with computing_in(session.network.precision):
-                self._measured(core)
+            self._measured(core)
         except Exception as error:
             raise ValueError(
                 f"statistics: the loss of {type(core).__name__} cannot be computed outside of its "
@@ -145,7 +143,8 @@ class Statistics(Callback):
         """The measures of each weight tensor, [weights, measures]."""
         weights = _weights(model)
         before = [_elements(weight) for weight in weights]
-        with globals_kept(), model_kept(model, self.session.network.program.watch):
+        network = self.session.network
+        with network.ambient(), globals_kept(), model_kept(model, network.program.watch):
             norms = self._step(model)
             after = [_elements(weight) for weight in weights]
         rows = []

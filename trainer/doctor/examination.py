@@ -25,7 +25,7 @@ from trainer.engine.loop import run_chunks
 from trainer.history import History
 from trainer.network import compile, outputs
 from trainer.network.build import Recipe, build
-from trainer.network.network import Network, computing_in, has_only_a_step, row_bytes
+from trainer.network.network import Network, has_only_a_step, row_bytes
 
 PROBE_BYTES = 2**22  # of the rows on which the layers are observed
 TRIAL_STEPS = 50
@@ -167,7 +167,7 @@ class Examination:
         if len(matrices) < 2:
             return None
         x, y = self._few_tensors(self.at_start)
-        with computing_in(self.at_start.precision), compile.state_kept(core):
+        with self.at_start.ambient(), compile.state_kept(core):
             with tf.GradientTape() as tape:
                 loss = core.compute_loss(x=x, y=y, y_pred=core(x, training=False))
             found = tape.gradient(loss, [w.value for w in matrices])
@@ -255,7 +255,7 @@ class Examination:
         def loss(y: Any) -> float:
             return float(core.compute_loss(x=x, y=y, y_pred=made_up))
 
-        with computing_in(network.precision), compile.state_kept(core):
+        with network.ambient(), compile.state_kept(core):
             order = np.random.default_rng(1).permutation(len(true))
             shuffled = tf.gather(true, order)
             found = [loss(true), loss(shuffled), loss(true[:, None]), loss(shuffled[:, None])]
@@ -263,14 +263,13 @@ class Examination:
         return math.isclose(*found[:2], rel_tol=1e-5) and not math.isclose(*found[2:], rel_tol=1e-5)
 
     def _take_steps(self, network: Network) -> None:
-        with computing_in(network.precision):
-            done = epoch = 0
-            while done < TRIAL_STEPS:
-                chunks = self._feed.train(epoch, TRIAL_STEPS)
-                for last, _ in run_chunks(network.program.train, self._feed, chunks, 0):
-                    if done + last >= TRIAL_STEPS:
-                        break
-                done, epoch = done + last, epoch + 1
+        done = epoch = 0
+        while done < TRIAL_STEPS:
+            chunks = self._feed.train(epoch, TRIAL_STEPS)
+            for last, _ in run_chunks(network.program.train, self._feed, chunks, 0):
+                if done + last >= TRIAL_STEPS:
+                    break
+            done, epoch = done + last, epoch + 1
 
     @functools.cached_property
     def _feed(self) -> RowsFeed:
@@ -344,7 +343,7 @@ class Examination:
             return []
         core = network.core
         x, _ = self._few_tensors(network)
-        with computing_in(network.precision), compile.state_kept(core):
+        with network.ambient(), compile.state_kept(core):
             return watch(core, x)
 
 

@@ -7,9 +7,7 @@ network (`network`).
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +20,8 @@ from trainer.data.targets import Numbers, Targets
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
-from trainer.network.network import Network, computing_in, has_only_a_step, tensors
+from trainer.network.network import Network, has_only_a_step, tensors
+from trainer.state.isolation import Ambient
 
 if TYPE_CHECKING:
     import keras
@@ -67,23 +66,6 @@ class Recipe:
     run_eagerly: bool
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed Keras, TensorFlow, NumPy and Python; restore the states of the latter two afterwards.
-
-    Layers get the same initial weights as after keras.utils.set_random_seed(seed).
-    """
-    import keras
-
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        keras.utils.set_random_seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 def build(
     recipe: Recipe,
     inputs: Inputs,
@@ -101,7 +83,8 @@ def build(
         inputs: The learned preprocessing of x.
         targets: The learned encoding of y.
         precision: The precision that Keras computes in.
-        seed: The seed of initial weights and dropout.
+        seed: The seed of initial weights and dropout: layers get the same weights as after
+            keras.utils.set_random_seed(seed).
         probe: A few prepared rows of x to test the model with.
         callbacks: Callbacks that may change the optimizer.
 
@@ -113,7 +96,8 @@ def build(
 
     spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
     dtype = "float64" if precision == "float64" else "float32"
-    with computing_in(precision), seeded(seed):
+    ambient = Ambient(seed, precision)
+    with ambient():
         core = recipe.build_model(spec)
         # Keras creates this generator when a layer without a seed first draws. Create it now, so
         # that it depends on our seed.
@@ -163,10 +147,10 @@ def build(
             # EarlyStopping infers its mode from the metrics. Set them untracked, as they belong to
             # the core.
             vars(whole)["_compile_metrics"] = core._compile_metrics
-    program = Program(core, transform, eager=recipe.run_eagerly)
+    program = Program(core, transform, eager=recipe.run_eagerly, ambient=ambient)
     default_loss = default and not compile.computes_own_loss(core)
     return Network(
-        inputs, targets, spec, precision, core, whole, program, default_loss=default_loss
+        inputs, targets, spec, precision, core, whole, program, ambient, default_loss=default_loss
     )
 
 

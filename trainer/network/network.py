@@ -6,11 +6,11 @@ set of compiled functions. Not for building the model (`build`), for fields, or 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,24 +27,10 @@ from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
+from trainer.state.isolation import Ambient
 
 if TYPE_CHECKING:
     import keras
-
-
-@contextlib.contextmanager
-def computing_in(precision: str) -> Iterator[None]:
-    """Make Keras create layers, losses and metrics of this precision within the context."""
-    import keras
-
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    try:
-        keras.config.set_floatx("float64" if precision == "float64" else "float32")
-        keras.config.set_dtype_policy(precision)
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
 
 
 @dataclass
@@ -59,6 +45,7 @@ class Network:
         core: The model that is trained; it takes encoded tables or normalised arrays.
         whole: The same including its encoder or normalisation; it is saved and served.
         program: The compiled functions of `core`.
+        ambient: The global state that it was built in.
         default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
             to a mean of 1.
         plan: How to train; None before `decide`.
@@ -72,9 +59,12 @@ class Network:
     core: keras.Model
     whole: keras.Model
     program: Program
+    ambient: Ambient
     default_loss: bool
     plan: Plan | None = None
     evidence: Any = None
+    # a model has one set of metrics: two threads that evaluate it take turns
+    _evaluating: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def float_dtype(self) -> str:
@@ -96,7 +86,7 @@ class Network:
         """Test loss and metrics on a few rows: see compile.try_out."""
         if self.fixed_rows is not None:
             return  # there may be too few rows for a batch
-        with computing_in(self.precision), compile.state_kept(self.core):
+        with self.ambient(), compile.state_kept(self.core):
             compile.try_out(
                 self.core,
                 fields,
@@ -118,7 +108,7 @@ class Network:
             return keras.KerasTensor(leaf.shape, leaf.dtype.name)
 
         batch = keras.tree.map_structure(symbolic, spec)
-        with computing_in(self.precision):
+        with self.ambient():
             if self.program.transform is not None:
                 x = keras.tree.map_structure(
                     lambda leaf: (
@@ -139,6 +129,10 @@ class Network:
             spec: The spec of a batch, as tf.TensorSpec.
             extensions: The callbacks whose before_step is part of the training step.
         """
+        with self.ambient():  # other threads share graphs too
+            self._share_graphs(spec, extensions)
+
+    def _share_graphs(self, spec: Batch, extensions: Sequence[Any]) -> None:
         import keras
 
         self.program.extensions = list(extensions)
@@ -247,7 +241,7 @@ class Network:
 
     def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
         """Compute the loss and every metric over a feed, by name."""
-        with computing_in(self.precision):
+        with self._evaluating:
             return loop.evaluate(self.program, feed, chunk=chunk, **hooks)
 
     def predict(self, x: Tree) -> Tree:
@@ -262,11 +256,10 @@ class Network:
         n = arrays.length(x, "x")
         piece = self.fixed_rows or plan.rows_a_batch(row_bytes(x))
         parts = []
-        with computing_in(self.precision):
-            for start in range(0, n, piece):
-                rows = slice(start, start + piece)
-                piece_outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
-                parts.append(keras.tree.map_structure(np.asarray, piece_outputs))
+        for start in range(0, n, piece):
+            rows = slice(start, start + piece)
+            piece_outputs = self.program.predict(map_tree(lambda a, r=rows: feed(a[r]), x))
+            parts.append(keras.tree.map_structure(np.asarray, piece_outputs))
         joined = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
         return outputs.arranged(self.core, self.spec, joined)
 

@@ -1,14 +1,20 @@
-"""Trying something out, and leaving everything as it was.
+"""What libraries keep globally, and how a fit has it to itself.
 
-Responsible for giving back the state of a model, and that of the libraries' random generators and
-counters. Not for what is tried (`finders`, and plugins that look at a model in training).
+Responsible for seeds, random generators, floatx, the dtype policy and Keras' counters of names: that
+a fit finds them as its seed says, whatever else runs in this process, and that everybody else finds
+them as they were. Also for restoring a model that something was tried on.
+
+Most of this state belongs to the process and not to a thread. So threads take turns in building,
+tracing and running steps in Python; compiled steps, which use none of it, run side by side.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,44 +22,141 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-_OF_KERAS = ("global_random_seed", "global_seed_generator")
+_turn = threading.RLock()
+_RANDOM_OF_KERAS = ("global_random_seed", "global_seed_generator")
+_NAMES = "object_name_uids"
+
+
+@dataclass
+class _Globals:
+    """A copy of the global state of Python, NumPy, TensorFlow and Keras."""
+
+    python: Any
+    numpy: Any
+    seed: int | None  # TensorFlow's, in eager mode, with its generator and the generator's state
+    generator: random.Random | None
+    drawn: Any
+    keras: dict[str, Any]
+    count: np.ndarray | None  # how often Keras' global generator has drawn
+    floatx: str
+    policy: Any
+
+    @classmethod
+    def now(cls) -> _Globals:
+        import keras
+        from keras.src.backend.common import global_state
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        generator = getattr(eager, "_rng", None)
+        attributes = {name: global_state.get_global_attribute(name) for name in _RANDOM_OF_KERAS}
+        held = attributes["global_seed_generator"]
+        return cls(
+            random.getstate(),
+            np.random.get_state(),
+            eager._seed,
+            generator,
+            None if generator is None else generator.getstate(),
+            attributes,
+            None if held is None else held.state.numpy(),
+            keras.config.floatx(),
+            keras.config.dtype_policy(),
+        )
+
+    def install(self) -> None:
+        import keras
+        from keras.src.backend.common import global_state
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        eager._seed = self.seed
+        if self.generator is not None:
+            eager._rng = self.generator
+            self.generator.setstate(self.drawn)
+        elif hasattr(eager, "_rng"):
+            del eager._rng  # TensorFlow makes it at the first random operation
+        for name, value in self.keras.items():
+            global_state.set_global_attribute(name, value)
+        held = self.keras["global_seed_generator"]
+        if held is not None:
+            held.state.assign(self.count)
+        keras.config.set_floatx(self.floatx)
+        keras.config.set_dtype_policy(self.policy)
+
+
+class Ambient:
+    """The global state that a network is built, traced and run in, apart from everybody else's.
+
+    Call it for a context: within, Python, NumPy, TensorFlow and Keras continue from where the last
+    such context ended, and the first one begins as after keras.utils.set_random_seed(seed). At its
+    end the state is what it was before. Contexts of different threads take turns.
+
+    Args:
+        seed: Of all generators.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16".
+    """
+
+    def __init__(self, seed: int, precision: str) -> None:
+        self._seed = seed
+        self._precision = precision
+        self._kept: _Globals | None = None
+        self._inside = False
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        import keras
+
+        with _turn:
+            if self._inside:
+                yield
+                return
+            before = _Globals.now()
+            self._inside = True
+            try:
+                if self._kept is None:
+                    keras.utils.set_random_seed(self._seed)
+                    double = self._precision == "float64"
+                    keras.config.set_floatx("float64" if double else "float32")
+                    keras.config.set_dtype_policy(self._precision)
+                else:
+                    self._kept.install()
+                try:
+                    yield
+                finally:
+                    self._kept = _Globals.now()
+            finally:
+                self._inside = False
+                before.install()
 
 
 @contextlib.contextmanager
 def globals_kept() -> Iterator[None]:
-    """Give Python, NumPy, TensorFlow and Keras their random states back, and Keras its names.
+    """Restore the global state at the end, names included; other threads wait until then."""
+    with _turn, names_kept():
+        before = _Globals.now()
+        try:
+            yield
+        finally:
+            before.install()
 
-    Keras counts the layers that it has named: without this, the layers of the next model would be
-    called dense_6 and not dense.
+
+@contextlib.contextmanager
+def names_kept() -> Iterator[None]:
+    """Let Keras count names from where it was, at the end.
+
+    Keras counts the layers that it has named, per thread: without this, the layers of the user's
+    next model would be called dense_6 and not dense.
     """
     from keras.src.backend.common import global_state
-    from tensorflow.python.eager import context
 
-    eager = context.context()
-    seed, generator = eager._seed, getattr(eager, "_rng", None)
-    drawn = None if generator is None else generator.getstate()
-    python, numpy = random.getstate(), np.random.get_state()
-    attributes = {name: global_state.get_global_attribute(name) for name in _OF_KERAS}
-    held = attributes["global_seed_generator"]
-    count = None if held is None else held.state.numpy()
-    names = global_state.get_global_attribute("object_name_uids")
+    names = global_state.get_global_attribute(_NAMES)
     counts = None if names is None else names.copy()
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        eager._seed = seed
-        if generator is not None:
-            eager._rng = generator
-            generator.setstate(drawn)
-        elif hasattr(eager, "_rng"):
-            del eager._rng  # TensorFlow makes it at the first random operation
-        for name, value in attributes.items():
-            global_state.set_global_attribute(name, value)
-        if held is not None:
-            held.state.assign(count)
-        global_state.set_global_attribute("object_name_uids", counts)
+        global_state.set_global_attribute(_NAMES, counts)
 
 
 @contextlib.contextmanager

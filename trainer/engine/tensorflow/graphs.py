@@ -41,12 +41,19 @@ _shared: OrderedDict[Hashable, _Shared] = OrderedDict()
 class Graphs:
     """The traced functions of a model, its own or a twin's.
 
+    Args:
+        ambient: gives a context in which functions are traced.
+
     Attributes:
         traces: how many functions were traced for this model; a twin's are not counted.
         after_trace: called when a function was traced, before it runs; or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        ambient: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._ambient = ambient
         self.traces = 0
         self.after_trace: Callable[[], None] | None = None
         self._own: dict[Hashable, _Traced] = {}
@@ -117,7 +124,7 @@ class Graphs:
         import tensorflow as tf
 
         made = tf.function(function, autograph=False, jit_compile=True if jit else None)
-        with _nothing_left_behind():
+        with self._ambient(), _nothing_left_behind():
             graph = made.get_concrete_function(*specs)
         self.traces += 1
         place = {id(handle): i for i, handle in enumerate(self._handles)}

@@ -44,6 +44,7 @@ class Program:
         transform: applied to x of every batch before the model sees it, or None; its variables
             are those of `inputs.Scaler`.
         eager: whether steps run one by one in Python, for debugging.
+        ambient: gives a context in which functions are traced and steps in Python run.
 
     Attributes:
         jit: whether XLA compiles the training chunk; set it before the first.
@@ -62,6 +63,7 @@ class Program:
         transform: Any = None,
         *,
         eager: bool = False,
+        ambient: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         import keras
 
@@ -70,7 +72,8 @@ class Program:
         self.transform = transform
         self.eager = eager
         self.jit = False
-        self.graphs = Graphs()
+        self.graphs = Graphs(ambient)
+        self._ambient = ambient
         self.extensions: list[Any] = []
         self.compiled: int | None = None
         self.batch_size: int | None = None
@@ -178,12 +181,14 @@ class Program:
             self.warm_up(spec, batch_size, phase)
             return
         step = self._train_step if phase == "train" else self._test_step
-        self._concrete(phase, tf.function(step, autograph=False), spec)
+        with self._ambient():
+            self._concrete(phase, tf.function(step, autograph=False), spec)
 
     def predict(self, x: Any) -> Any:
         """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
         if self.eager:
-            return self._predict_step(x)
+            with self._ambient():
+                return self._predict_step(x)
         import tensorflow as tf
 
         spec = _open_batch(x)
@@ -316,7 +321,7 @@ class Program:
                 element = next(iterator, None)
                 if element is None:
                     return done, logs
-                with self._watched(phase):
+                with self._ambient(), self._watched(phase):
                     logs = step(element)
                 self.streamed.assign_add(1)
             return steps, logs
@@ -351,7 +356,7 @@ class Program:
 
         logs: Logs = {}
         for rows in indices:
-            with self._watched(phase):
+            with self._ambient(), self._watched(phase):
                 logs = step(tf.nest.map_structure(lambda t, r=rows: tf.gather(t, r), data))
         return logs
 
