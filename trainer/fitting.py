@@ -33,6 +33,7 @@ from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import Run, described
 from trainer.state import variables
+from trainer.state.isolation import running
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
@@ -374,16 +375,17 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
             network.share_graphs(feed.spec, hooks.traced(session.callbacks))
-            ended = loop.train(
-                network.program,
-                feed,
-                epochs=session.epochs,
-                chunk=chunk,
-                callbacks=listed,
-                validate=None if session.validation is None else validate,
-                history=session.history,
-                checkpointer=checkpointer,
-            )
+            with running():
+                ended = loop.train(
+                    network.program,
+                    feed,
+                    epochs=session.epochs,
+                    chunk=chunk,
+                    callbacks=listed,
+                    validate=None if session.validation is None else validate,
+                    history=session.history,
+                    checkpointer=checkpointer,
+                )
         finally:
             network.program.watch = None
             _let_go(plugins, listed)

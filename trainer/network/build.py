@@ -22,6 +22,7 @@ from trainer.models import ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.network import Network, has_only_a_step, tensors
 from trainer.state.isolation import Ambient
+from trainer.state.variables import draws_from
 
 if TYPE_CHECKING:
     import keras
@@ -101,7 +102,7 @@ def build(
         core = recipe.build_model(spec)
         # Keras creates this generator when a layer without a seed first draws. Create it now, so
         # that it depends on our seed.
-        seed_generator.global_seed_generator()
+        generator = seed_generator.global_seed_generator()
         compile.check_model(core, recipe.owner)
         transform = inputs.transform(dtype)
         with compile.state_kept(core):
@@ -115,6 +116,7 @@ def build(
 
         if recipe.ready_made and spec.task == "regression":
             core = _in_units_of_y(core, targets)
+        draws_from(core, generator)
         if recipe.compute_loss is not None:
             compile.replace_loss(core, recipe.compute_loss)
         loss, metrics = recipe.loss(), recipe.metrics()

@@ -1,8 +1,8 @@
 """What libraries keep globally, and how a fit has it to itself.
 
-Responsible for seeds, random generators, floatx, the dtype policy and Keras' counters of names: that
-a fit finds them as its seed says, whatever else runs in this process, and that everybody else finds
-them as they were. Also for restoring a model that something was tried on.
+Responsible for seeds, random generators, floatx, the dtype policy and Keras' counters of names: a fit
+finds them as its seed says, whatever else runs in this process, and everybody else finds them as
+they were. Also for restoring a model that something was tried on.
 
 Most of this state belongs to the process and not to a thread. So threads take turns in building,
 tracing and running steps in Python; compiled steps, which use none of it, run side by side.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 _turn = threading.RLock()
+_running: list[None] = []  # one entry per training
 _RANDOM_OF_KERAS = ("global_random_seed", "global_seed_generator")
 _NAMES = "object_name_uids"
 
@@ -40,6 +41,7 @@ class _Globals:
     count: np.ndarray | None  # how often Keras' global generator has drawn
     floatx: str
     policy: Any
+    names: Any  # Keras counts the layers that it has named, per thread
 
     @classmethod
     def now(cls) -> _Globals:
@@ -61,9 +63,10 @@ class _Globals:
             None if held is None else held.state.numpy(),
             keras.config.floatx(),
             keras.config.dtype_policy(),
+            _names(),
         )
 
-    def install(self) -> None:
+    def install(self, *, drawn_by_keras: bool = False) -> None:
         import keras
         from keras.src.backend.common import global_state
         from tensorflow.python.eager import context
@@ -80,10 +83,11 @@ class _Globals:
         for name, value in self.keras.items():
             global_state.set_global_attribute(name, value)
         held = self.keras["global_seed_generator"]
-        if held is not None:
+        if drawn_by_keras and held is not None:
             held.state.assign(self.count)
         keras.config.set_floatx(self.floatx)
         keras.config.set_dtype_policy(self.policy)
+        global_state.set_global_attribute(_NAMES, self.names)
 
 
 class Ambient:
@@ -106,6 +110,7 @@ class Ambient:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
+        """Return the context."""
         import keras
 
         with _turn:
@@ -116,7 +121,7 @@ class Ambient:
             self._inside = True
             try:
                 if self._kept is None:
-                    keras.utils.set_random_seed(self._seed)
+                    _seed_all(self._seed)
                     double = self._precision == "float64"
                     keras.config.set_floatx("float64" if double else "float32")
                     keras.config.set_dtype_policy(self._precision)
@@ -131,32 +136,70 @@ class Ambient:
                 before.install()
 
 
+def _seed_all(seed: int) -> None:
+    """Do as keras.utils.set_random_seed, but do not disturb a training that is running.
+
+    TensorFlow's old random operations (tf.random.uniform and its kin) have hidden states, which
+    tf.random.set_seed resets in all graphs of the process, those of other fits included.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+    from tensorflow.python.eager import context
+
+    if not _running:
+        keras.utils.set_random_seed(seed)
+        return
+    random.seed(seed)
+    np.random.seed(seed)
+    eager = context.context()
+    eager._seed, eager._rng = seed, random.Random(seed)
+    for name, value in zip(_RANDOM_OF_KERAS, (seed, None), strict=True):
+        global_state.set_global_attribute(name, value)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Note that a training runs, in this thread or another one."""
+    with _turn:
+        _running.append(None)
+    try:
+        yield
+    finally:
+        with _turn:
+            _running.pop()
+
+
 @contextlib.contextmanager
 def globals_kept() -> Iterator[None]:
-    """Restore the global state at the end, names included; other threads wait until then."""
-    with _turn, names_kept():
+    """Restore the global state at the end; other threads wait until then."""
+    with _turn:
         before = _Globals.now()
         try:
             yield
         finally:
-            before.install()
+            before.install(drawn_by_keras=True)
 
 
 @contextlib.contextmanager
 def names_kept() -> Iterator[None]:
     """Let Keras count names from where it was, at the end.
 
-    Keras counts the layers that it has named, per thread: without this, the layers of the user's
-    next model would be called dense_6 and not dense.
+    Without this, the layers of the user's next model would be called dense_6 and not dense.
     """
     from keras.src.backend.common import global_state
 
-    names = global_state.get_global_attribute(_NAMES)
-    counts = None if names is None else names.copy()
+    counts = _names()
     try:
         yield
     finally:
         global_state.set_global_attribute(_NAMES, counts)
+
+
+def _names() -> Any:
+    from keras.src.backend.common import global_state
+
+    names = global_state.get_global_attribute(_NAMES)
+    return None if names is None else names.copy()
 
 
 @contextlib.contextmanager

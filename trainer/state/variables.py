@@ -6,6 +6,7 @@ that Keras does not list (`own_state`).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ from trainer.state.state_file import BadState
 
 if TYPE_CHECKING:
     import keras
+
+
+_generators: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def draws_from(model: keras.Model, generator: keras.random.SeedGenerator) -> None:
+    """Note the global generator of the fit that a model was built for."""
+    _generators[model] = generator
 
 
 def variables(model: keras.Model) -> list[Any]:
@@ -39,7 +48,8 @@ def variables(model: keras.Model) -> list[Any]:
                 found.append(value.state)
             elif isinstance(value, keras.Variable):
                 found.append(value)
-    found.append(global_seed_generator().state)
+    generator = _generators.get(model)
+    found.append((global_seed_generator() if generator is None else generator).state)
     return list({id(v): v for v in found}.values())
 
 

@@ -179,7 +179,7 @@ def test_plateau_of_the_package_and_of_keras_lower_the_rest_of_the_schedule(wher
 
 
 def test_fits_with_other_rates_share_their_graphs() -> None:
-    graphs._shared.clear()
+    graphs.forget()
     first = Linear(callbacks=[LearningRate(peak=0.1)]).fit(X, Y)
     second = Linear(callbacks=[LearningRate(shape="linear", peak=0.3)]).fit(X, Y)
     traces = [trainer._network.program.graphs.traces for trainer in (first, second)]

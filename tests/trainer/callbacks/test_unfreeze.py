@@ -156,7 +156,7 @@ def test_layers_of_a_model_within_count_and_those_frozen_before_stay_so() -> Non
 
 
 def test_a_stage_is_traced_once_and_shared_by_twins() -> None:
-    graphs._shared.clear()
+    graphs.forget()
     plain = Deep(epochs=4).fit(X, Y)
     first = fitted(Unfreeze(layers=3), epochs=4)
     second = fitted(Unfreeze(layers=3), epochs=4)

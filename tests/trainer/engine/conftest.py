@@ -57,9 +57,9 @@ def assert_apart() -> Callable[[Kind, Kind], None]:
     from trainer.engine.tensorflow import graphs
 
     def check(first: Kind, second: Kind) -> None:
-        graphs._shared.clear()
+        graphs.forget()
         alone = _numbers(second)
-        graphs._shared.clear()
+        graphs.forget()
         of_first = _numbers(first)
         after = _numbers(second)
         assert not _equal(alone, of_first), "the pair does not differ: nothing would be proved"
@@ -74,7 +74,7 @@ def traces_of_second() -> Callable[[Kind, Kind], int]:
     from trainer.engine.tensorflow import graphs
 
     def count(first: Kind, second: Kind) -> int:
-        graphs._shared.clear()
+        graphs.forget()
         _fit(first)
         traces: int = _fit(second)._network.program.graphs.traces
         return traces

@@ -172,5 +172,10 @@ def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:
     return graph._call_flat(graph.function_type.unpack_inputs(bound), captured)
 
 
+def forget() -> None:
+    """Forget all shared graphs: the next model of each architecture is traced again."""
+    _shared.clear()
+
+
 def _kept_bytes() -> int:
     return sum(shared.bytes for shared in _shared.values())

@@ -51,7 +51,7 @@ class Own(Dense):
 
 @pytest.fixture(autouse=True)
 def no_graphs_yet() -> None:
-    graphs._shared.clear()
+    graphs.forget()
 
 
 def _traces(trainer: Trainer) -> int:
@@ -116,7 +116,7 @@ def test_a_clone_and_another_fold_trace_nothing() -> None:
     second.fit(5 * X[:50] + 3, Y[:50])
     assert (_traces(first), _traces(second)) == (1, 0)
     alone = Dense(normalize="standard", learning_rate=0.1, epochs=1, random_state=5)
-    graphs._shared.clear()
+    graphs.forget()
     alone.fit(5 * X[:50] + 3, Y[:50])
     assert _traces(alone) == 1
     assert alone.history_["loss"] == second.history_["loss"]

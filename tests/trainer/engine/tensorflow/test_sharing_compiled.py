@@ -225,8 +225,8 @@ def test_compute_loss_of_a_trainer_is_its_own() -> None:
         trainer = _OwnLoss(factor=factor, epochs=2, random_state=0, verbose=0).fit(X, Y)
         return trainer.history_["loss"]
 
-    graphs._shared.clear()
+    graphs.forget()
     alone = losses(3.0)
-    graphs._shared.clear()
+    graphs.forget()
     assert losses(1.0) != alone
     assert losses(3.0) == alone
