@@ -1,0 +1,1 @@
+"""The network of a fit: built, compiled, and checked against the data."""

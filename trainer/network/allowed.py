@@ -219,8 +219,12 @@ def _is_made_from_config(found: Any) -> bool:
 
 @functools.cache
 def _keras_names() -> tuple[dict[str, set[str]], dict[str, set[str]], set[str]]:
-    """Of each module the classes and the functions that a file may name; and of each class the
-    forms in which it may stand without a module, as Keras' `get` takes them."""
+    """List what a file may name.
+
+    Returns:
+        The classes and the functions of each module; and the names that may stand without a module,
+        in the forms that Keras' `get` takes.
+    """
     import keras
 
     classes: dict[str, set[str]] = {}

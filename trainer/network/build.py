@@ -168,7 +168,12 @@ def rebuild(
     """Build the network of an earlier fit again, with new weights and an optimizer like its own.
 
     Args:
-        recipe, inputs, targets, precision, seed, callbacks: as for `build`.
+        recipe: as for `build`.
+        inputs: as for `build`.
+        targets: as for `build`.
+        precision: as for `build`.
+        seed: as for `build`.
+        callbacks: as for `build`.
     """
     network = build(
         recipe,
@@ -184,6 +189,7 @@ def rebuild(
 
 
 def blank_rows(inputs: Inputs) -> Tree:
+    """Return two rows of zeros as the network receives them."""
     dtypes = dict(leaves(inputs.dtypes))
     if isinstance(inputs.dtypes, str):
         dtypes = {"x": inputs.dtypes}

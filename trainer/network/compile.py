@@ -241,7 +241,7 @@ def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], An
         y: Any = None,
         y_pred: Any = None,
         sample_weight: Any = None,
-        training: bool = True,
+        training: bool = True,  # noqa: ARG001 (Keras passes it)
     ) -> Any:
         return function(x, y, y_pred, sample_weight)
 

@@ -111,6 +111,7 @@ class Operations:
 
     @property
     def resources(self) -> list[Any]:
+        """The resources that operations used, each once."""
         return list(self._resources.values())
 
     def __enter__(self) -> Operations:

@@ -202,6 +202,7 @@ def handle_of(value: Any) -> Any:
 
 
 def is_variable(handle: Any) -> bool:
+    """Return whether a resource handle is that of a variable."""
     data = getattr(handle, "_handle_data", None)
     return bool(data is not None and data.is_set and len(data.shape_and_type) == 1) and hasattr(
         handle, "numpy"

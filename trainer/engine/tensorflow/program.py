@@ -105,6 +105,7 @@ class Program:
 
     @property
     def watch(self) -> Watch | None:
+        """Who looks at what steps work on."""
         return self._watch
 
     @watch.setter
@@ -173,7 +174,8 @@ class Program:
 
         Args:
             phase: "train" or "test".
-            spec, batch_size: as for `warm_up`.
+            spec: as for `warm_up`.
+            batch_size: as for `warm_up`.
         """
         import tensorflow as tf
 
@@ -329,7 +331,7 @@ class Program:
         def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
             one = tf.function(step, autograph=False)
 
-            def more(i: Any, left: Any, logs: Logs) -> Any:
+            def more(i: Any, left: Any, _: Logs) -> Any:
                 return tf.logical_and(i < steps, left)
 
             def body(i: Any, left: Any, logs: Logs) -> tuple[Any, Any, Logs]:
