@@ -1,8 +1,8 @@
 """What libraries keep globally, and how a fit has it to itself.
 
 Responsible for seeds, random generators, floatx, the dtype policy and Keras' counters of names: a
-fit finds them as its seed says, whatever else runs in this process, and everybody else finds them as
-they were. Also for restoring a model that something was tried on.
+fit finds them as its seed says, whatever else runs in this process, and everybody else finds them
+as they were. Also for restoring a model that something was tried on.
 
 Most of this state belongs to the process and not to a thread. So threads take turns in building,
 tracing and running steps in Python; compiled steps, which use none of it, run side by side.
