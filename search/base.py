@@ -25,7 +25,7 @@ from search.pictures import Pictures
 from search.proposers import Proposer
 from search.reports import results
 from search.space import Point, Space
-from search.study import evaluation
+from search.study import evaluation, stopping
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
 from search.study.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
@@ -77,6 +77,11 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     ) -> Self:
         """Run the trials, or resume the study in the directory; then refit the best on all rows.
 
+        With early stopping the refit trains for as many epochs as the best trial's weights had
+        (the mean over its fits, rounded), without stopping early. In a fold of a cross-validation,
+        callbacks that watch a log see a tenth of its training rows (or validation_split of them;
+        complete groups, if there are groups), and its test rows only give the score.
+
         Args:
             x: rows, as the estimator takes them; sent to workers once, memory-mapped. A stream
                 needs executor="serial".
@@ -106,11 +111,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         data = Data.of(x, y, sample_weight, validation_data)
         with self._folder(space) as folder:
             whole, cuts = self._cut(data, groups, folder.seed)
+            grouped = None if groups is None else np.asarray(groups)
             fits = max(1, len(cuts)) * self.executions_per_trial
             checking.epochs(self, space, fits, rungs=self._has_rungs)
             proposer = self._proposer(space, points, folder.seed, wanted.maximize)
             folder.describe(self._description(space, points, wanted, data, cuts))
-            with self._executor(folder, whole, cuts, wanted) as executor:
+            with self._executor(folder, whole, cuts, grouped, wanted) as executor:
                 if folder.store.empty:
                     self._dry_run(executor, space, folder.seed, alone=validation_data is None)
                 self._delete_results()
@@ -196,16 +202,18 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
 
     @contextlib.contextmanager
     def _executor(
-        self, folder: Folder, data: Data, cuts: list[Split], wanted: Measure
+        self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
     ) -> Iterator[Executor]:
         try:
-            with contextlib.closing(self._make_executor(folder, data, cuts, wanted)) as executor:
+            with contextlib.closing(
+                self._make_executor(folder, data, cuts, groups, wanted)
+            ) as executor:
                 yield executor
         finally:
             folder.remove_data()
 
     def _make_executor(
-        self, folder: Folder, data: Data, cuts: list[Split], wanted: Measure
+        self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
     ) -> Executor:
         # save states where trials resume from others, and where a kill could cost long ones
         states = self._has_rungs or self.directory is not None
@@ -216,6 +224,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             wanted,
             data if in_process else keep(data, folder.data),
             splits=cuts,
+            groups=groups,
             executions=self.executions_per_trial,
             folders=folder.trials if states and is_trainer else None,
         )
@@ -345,8 +354,15 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         assert self._best is not None
         made = evaluation.fresh(self.estimator, self.best_params_, self._best.seed)
         prefix, trainer = trainer_in(made)
-        if trainer is not None and self._best.epochs is not None:
-            made.set_params(**{f"{prefix}epochs": self._best.epochs})
+        self.refit_epochs_ = None
+        if trainer is not None:
+            kept = self._best.metrics.get(stopping.KEPT)
+            if kept is not None:
+                self.refit_epochs_ = max(1, round(kept))
+                stopping.without_early_stopping(trainer)
+            epochs = self.refit_epochs_ or self._best.epochs
+            if epochs is not None:
+                made.set_params(**{f"{prefix}epochs": epochs})
         evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began

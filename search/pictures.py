@@ -111,6 +111,7 @@ class Pictures(ABC):
             **self._goal(),
             directory=self.directory_,
             seconds=self._seconds,
+            refit_epochs=getattr(self, "refit_epochs_", None),
         )
 
     def _table(self) -> pd.DataFrame:

@@ -206,11 +206,12 @@ def _domain(name: str, value: Any) -> Domain:
     if isinstance(value, (list, np.ndarray)) or (isinstance(value, tuple) and value):
         if len(value) == 0:
             raise ValueError(f"space={{{name!r}: []}}: an empty list; write at least one value")
-        plain = [v.item() if isinstance(v, np.generic) else v for v in value]
-        try:
-            return Choice(*dict.fromkeys(plain)) if len(plain) > 1 else Choice(plain[0])
-        except (TypeError, ValueError):  # unhashable, or one list among them
-            return Choice(*plain)
+        different: list[Any] = []
+        for v in value:
+            plain = v.item() if isinstance(v, np.generic) else v
+            if not any(plain is other or same(plain, other) for other in different):
+                different.append(plain)
+        return Choice(*different)
     kind = getattr(getattr(value, "dist", None), "name", None)
     if kind in ("loguniform", "reciprocal", "uniform", "randint"):
         low, high = value.support()

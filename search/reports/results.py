@@ -49,10 +49,8 @@ def table(
         "score": np.array([np.nan if t.score is None else t.score for t in trials], float),
     }
     for name in names:
-        column = pd.Series([t.params.get(name) for t in trials], dtype=object)
-        plain = column.infer_objects()
-        # keep the type of numbers; integers beside None would become floats
-        columns[name] = plain if plain.dtype.kind in "ifb" else column
+        # as objects: 8 beside None or 0.5 would become 8.0, and None would become NaN
+        columns[name] = pd.Series([t.params.get(name) for t in trials], dtype=object)
     for name in metrics:
         taken = name in columns or name in own or name == "epochs"
         values = [t.metrics.get(name, np.nan) for t in trials]
@@ -168,7 +166,12 @@ def cv_results(
 
 
 def _column(n: int, values: list[Any]) -> np.ndarray:
-    """Return an empty array of the type that scikit-learn would choose; text becomes objects."""
+    """Return an empty array of the type that scikit-learn would choose; text becomes objects.
+
+    So do values of several types: NumPy would make floats of 8 and 0.5.
+    """
+    if len({type(value) for value in values}) > 1:
+        return np.empty(n, dtype=object)
     try:
         made = np.array(values)
     except ValueError:  # lists of different lengths

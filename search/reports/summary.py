@@ -41,6 +41,7 @@ def describe(
     directory: str | None,
     by_rung: bool = False,
     seconds: float | None = None,
+    refit_epochs: int | None = None,
 ) -> str:
     """Return the best trials, how trials ended, their time, and where the study is saved.
 
@@ -56,6 +57,7 @@ def describe(
         by_rung: whether trials of later rungs come before others.
         directory: where the study is saved, or None if it is not.
         seconds: duration of the last call of fit, or None if unknown.
+        refit_epochs: number of epochs of the refit, if early stopping chose it.
     """
     completed = results[results["state"] == "completed"]
     best = ranked(results, maximize=maximize, by_rung=by_rung).head(TOP)
@@ -65,6 +67,12 @@ def describe(
         first = best.iloc[0]
         head = f"best {one_line(objective)} {number(first['score'])}, trial {first['trial']}"
         parts += [_line(head), _pairs([("  " + printable(n), value(first[n])) for n in names])]
+        if refit_epochs is not None:
+            text = (
+                f"refit for {refit_epochs} epoch{'s' * (refit_epochs > 1)}, where the trial's "
+                "weights were kept on average, without early stopping"
+            )
+            parts += [_line(text)]
     else:
         parts += [_line("no trial has completed")]
     if len(best) > 1:

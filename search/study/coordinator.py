@@ -132,7 +132,7 @@ class Coordinator:
 
     @property
     def best(self) -> Trial | None:
-        """The completed trial with the best score, the first if tied; None if there is none."""
+        """The completed trial with the best score, the lowest number if tied; None: none has."""
         return self._best
 
     @property
@@ -312,8 +312,9 @@ class Coordinator:
     def _compare(self, trial: Trial) -> None:
         if trial.state != "completed" or trial.score is None:
             return
-        if self._best is None or self._merit(trial) > self._merit(self._best):
-            self._best = trial
+        best = self._best
+        if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):
+            self._best = trial  # whichever of equals ended first, the lowest number is the best
 
     def _merit(self, trial: Trial) -> tuple[int, float]:
         score = trial.score or 0.0

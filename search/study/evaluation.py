@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from search.space import Point
+from search.study import stopping
 from search.study.data import Data, Split, load
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -59,6 +60,7 @@ class Evaluation:
         measure: what the score is.
         data: the data, or the file that `search.study.data.keep` wrote.
         splits: rows to train and to test on; empty: the data have validation data.
+        groups: the group of each row [n], or None; rows of a group stay together in a fold.
         executions: number of fits per split.
         folders: of the trials' states, if trials resume after a kill or from a parent.
     """
@@ -70,6 +72,7 @@ class Evaluation:
         data: Data | Path,
         *,
         splits: Sequence[Split] = (),
+        groups: np.ndarray | None = None,
         executions: int = 1,
         folders: TrialFolders | None = None,
     ) -> None:
@@ -77,6 +80,7 @@ class Evaluation:
         self._measure = measure
         self._data = data
         self._splits = splits
+        self._groups = groups
         self._executions = executions
         self._folders = folders
 
@@ -133,15 +137,15 @@ class Evaluation:
 
     def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
         data = self._load()
-        train, test = self._parts(data, fold)
         estimator = fresh(self._estimator, job.params, _seed(job.seed, execution))
         prefix, trainer = trainer_in(estimator)
+        train, test, fields = self._parts(data, fold, trainer)
         began = time.perf_counter()
         if trainer is None:
             test_parts = fit(estimator, train)
         else:
             # the estimator's own folder is for a single training: the refit on all rows
-            changed: dict[str, Any] = {"verbose": 0, "run_dir": None}
+            changed: dict[str, Any] = {"verbose": 0, "run_dir": None, **fields}
             if job.epochs is not None:
                 changed["epochs"] = job.epochs
             resume: bool | str = "auto"
@@ -154,6 +158,9 @@ class Evaluation:
                 test_parts = fit(estimator, train, resume=resume)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
+        if trainer is not None:
+            kept = stopping.kept_epoch(trainer)
+            metrics |= {} if kept is None else {stopping.KEPT: kept}
         return Fold(
             fold,
             execution,
@@ -164,17 +171,30 @@ class Evaluation:
             [] if trainer is None else _records(trainer_in(estimator)[1]),
         )
 
-    def _parts(self, data: Data, fold: int) -> tuple[Data, Data | None]:
-        """Return what to fit on, and what to score on unless the score is a log."""
+    def _parts(
+        self, data: Data, fold: int, trainer: Trainer | None
+    ) -> tuple[Data, Data | None, dict[str, Any]]:
+        """Return the parts of a fold.
+
+        Returns:
+            What to fit on; what to score on, unless the score is a log of the fit; the Trainer's
+            fields to set. The rows of a fold that it is scored on are not those that callbacks
+            watch.
+        """
         if self._splits:
-            split = self._splits[fold]
+            rows, tested = split = self._splits[fold]
+            if trainer is not None and stopping.watches(trainer):
+                train, test = data.take(rows), data.take(tested)
+                if self._groups is not None and len(np.unique(self._groups[rows])) > 1:
+                    return stopping.with_watched_rows(train, self._groups[rows], fold), test, {}
+                return train, test, {"validation_split": stopping.WATCHED}
             if self._measure.log:
-                return data.held(split), None
-            return data.take(split[0]), data.take(split[1])
+                return data.held(split), None, {}
+            return data.take(rows), data.take(tested), {}
         if self._measure.log:
-            return data, None
+            return data, None, {}
         x, y, *_ = data.validation
-        return data, Data(x, y)
+        return data, Data(x, y), {}
 
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
         """Prepare the run folder so that fit resumes the trial, or from a copy of its parent."""
@@ -202,9 +222,12 @@ class Evaluation:
         self, estimator: Any, test: Data | None, validation: Any
     ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
-        metrics = {} if trainer is None else _last(trainer)
+        metrics = {} if trainer is None else _kept(trainer)
         if self._measure.log:
             assert trainer is not None
+            if test is not None:
+                x = test.x if estimator is trainer else estimator[:-1].transform(test.x)
+                validation = (x, test.y)
             return _log(trainer, self._measure.name, validation), metrics
         assert test is not None
         found = self._measure.scores(estimator, test.x, test.y)
@@ -214,29 +237,36 @@ class Evaluation:
 
     def _dry_run(self, job: DryRun) -> None:
         data = self._load()
-        train, test = self._parts(data, 0)
+        own = trainer_in(fresh(self._estimator, job.params, 0))[1]
+        train, test, fields = self._parts(data, 0, own)
         few, few_test = train, test
         if not is_stream(train.x):
             few = replace(train.take(_few(train)), validation=train.validation)
         if test is not None and test.n > DRY_RUN_ROWS:
             few_test = test.take(np.arange(DRY_RUN_ROWS))
         try:
-            trained = self._dry_run_on(job, few, few_test)
+            trained = self._dry_run_on(job, few, few_test, fields)
         except Exception:
             if few_test is test and (is_stream(train.x) or few.n == train.n):
                 raise
             # more neighbours than rows, say, or fewer rows of a class than the estimator's folds
-            trained = self._dry_run_on(job, train, test)
+            trained = self._dry_run_on(job, train, test, fields)
         if self._measure.log:
             self._score(*trained)
 
-    def _dry_run_on(self, job: DryRun, train: Data, test: Data | None) -> tuple[Any, ...]:
+    def _dry_run_on(
+        self, job: DryRun, train: Data, test: Data | None, fields: dict[str, Any]
+    ) -> tuple[Any, ...]:
         alone = [replace(train, validation=None)] if job.refit else []
         for part in (*alone, train):
             estimator = fresh(self._estimator, job.params, 0)
             prefix, trainer = trainer_in(estimator)
             if trainer is not None:
                 short = {"epochs": 1, "verbose": 0, "run_dir": None}
+                if part is train:
+                    short |= fields
+                else:
+                    stopping.without_early_stopping(trainer)
                 estimator.set_params(**{f"{prefix}{k}": v for k, v in short.items()})
             validation = fit(estimator, part)
         if not self._measure.log:
@@ -324,14 +354,14 @@ def _records(trainer: Trainer | None) -> list[dict[str, float]]:
     return [] if trainer is None else [dict(record) for record in trainer.history_.records]
 
 
-def _last(trainer: Trainer) -> dict[str, float]:
-    last = trainer.history_.records[-1]
-    return {name: value for name, value in last.items() if name not in ("epoch", "seconds")}
+def _kept(trainer: Trainer) -> dict[str, float]:
+    logs = stopping.kept_logs(trainer)
+    return {name: value for name, value in logs.items() if name not in ("epoch", "seconds")}
 
 
 def _log(trainer: Trainer, name: str, validation: Any) -> float:
     """Return the log for the model as fit left it."""
-    last = trainer.history_.records[-1]
+    last = stopping.kept_logs(trainer)
     if name.startswith("val_") and trainer.callbacks_ and validation is not None:
         # callbacks may have restored the weights of another epoch, or averaged them
         if is_stream(validation):

@@ -115,6 +115,12 @@ class Checkpoint(Callback):
         ranked = self._ranked(getattr(self, "kept", []))
         return self._folder / ranked[0]["file"] if ranked else None
 
+    @property
+    def best_epoch_(self) -> int | None:
+        """The best epoch, counted as in the history, or None."""
+        ranked = self._ranked(getattr(self, "kept", []))
+        return ranked[0]["epoch"] if ranked else None
+
     def state_dict(self) -> dict[str, Any]:
         """The kept epochs, and the last learning rate."""
         return {"kept": self.kept, "_rate": self._rate}

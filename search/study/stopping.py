@@ -1,0 +1,89 @@
+"""Early stopping within a search: what it watches in a fold, and how long the refit trains.
+
+Responsible for the rows that callbacks of a fold watch, for the epoch whose weights a fit kept, and
+for an estimator that trains a fixed number of epochs. Not for the callbacks themselves.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from search.study.data import Data
+from trainer import callbacks
+from trainer.base import Trainer
+
+WATCHED = 0.1  # share of a fold's training rows that callbacks watch, if no other is set
+KEPT = "kept_epoch"  # the metric that holds the epoch whose weights a fit kept
+
+
+def watches(trainer: Trainer) -> bool:
+    """Return whether a callback of a Trainer watches a log, and no validation rows are set."""
+    made = callbacks.make_all(trainer.configure_callbacks())
+    return not trainer.validation_split and any(hasattr(c, "monitor") for c in made)
+
+
+def with_watched_rows(data: Data, groups: np.ndarray, seed: int) -> Data:
+    """Hold out some groups of rows for callbacks to watch.
+
+    Args:
+        data: a fold's training rows.
+        groups: the group of each row [n].
+        seed: of the draw.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+
+    cut = GroupShuffleSplit(1, test_size=WATCHED, random_state=seed % 2**32)
+    train, watched = next(cut.split(np.arange(data.n), groups=groups))
+    return data.held((train, watched))
+
+
+def kept_epoch(trainer: Trainer) -> int | None:
+    """Return the epoch whose weights a fit kept; None if no callback chooses one."""
+    import keras
+
+    from trainer.callbacks.early_stopping import EarlyStopping
+
+    kept = None
+    for callback in trainer.callbacks_:
+        if isinstance(callback, EarlyStopping):
+            kept = callback.best_epoch_ if callback.restore_best else _last_epoch(trainer)
+        elif isinstance(callback, keras.callbacks.EarlyStopping):
+            restored = callback.restore_best_weights and callback.best_epoch is not None
+            kept = callback.best_epoch + 1 if restored else _last_epoch(trainer)
+        elif getattr(callback, "restore_best", False):  # a checkpoint
+            kept = callback.best_epoch_
+    return kept
+
+
+def _last_epoch(trainer: Trainer) -> int:
+    return int(trainer.history_.records[-1]["epoch"])
+
+
+def kept_logs(trainer: Trainer) -> dict[str, float]:
+    """Return the logs of the epoch whose weights a fit kept, or else of the last one."""
+    epoch = kept_epoch(trainer) or _last_epoch(trainer)
+    found = next((r for r in trainer.history_.records if r["epoch"] == epoch), None)
+    return dict(trainer.history_.records[-1] if found is None else found)
+
+
+def without_early_stopping(trainer: Trainer) -> None:
+    """Remove the callbacks that end a training early, which would need rows to watch."""
+    listed = [spec for spec in trainer.callbacks if not _stops(callbacks.make(spec))]
+    trainer.set_params(callbacks=listed)
+    if any(map(_stops, callbacks.make_all(trainer.configure_callbacks()))):
+        warnings.warn(
+            f"refit=True: {type(trainer).__name__}.configure_callbacks adds early stopping, so the "
+            "refit may end before the epochs that the trials needed; move it to callbacks=",
+            stacklevel=4,
+        )
+
+
+def _stops(callback: Any) -> bool:
+    import keras
+
+    from trainer.callbacks.early_stopping import EarlyStopping
+
+    return isinstance(callback, (EarlyStopping, keras.callbacks.EarlyStopping))
