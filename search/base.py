@@ -355,15 +355,16 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         made = evaluation.fresh(self.estimator, self.best_params_, self._best.seed)
         prefix, trainer = trainer_in(made)
         self.refit_epochs_ = None
-        if trainer is not None:
-            kept = self._best.metrics.get(stopping.KEPT)
-            if kept is not None:
-                self.refit_epochs_ = max(1, round(kept))
-                stopping.without_early_stopping(trainer)
-            epochs = self.refit_epochs_ or self._best.epochs
-            if epochs is not None:
-                made.set_params(**{f"{prefix}epochs": epochs})
-        evaluation.fit(made, data)
+        with contextlib.ExitStack() as ends:
+            if trainer is not None:
+                kept = self._best.metrics.get(stopping.KEPT)
+                if kept is not None:
+                    self.refit_epochs_ = max(1, round(kept))
+                    ends.enter_context(stopping.no_early_stopping(trainer))
+                epochs = self.refit_epochs_ or self._best.epochs
+                if epochs is not None:
+                    made.set_params(**{f"{prefix}epochs": epochs})
+            evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
 

@@ -6,6 +6,7 @@ resuming from another trial's last state. Not for choosing trials, nor for proce
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -257,18 +258,19 @@ class Evaluation:
     def _dry_run_on(
         self, job: DryRun, train: Data, test: Data | None, fields: dict[str, Any]
     ) -> tuple[Any, ...]:
-        alone = [replace(train, validation=None)] if job.refit else []
-        for part in (*alone, train):
+        as_refit = [replace(train, validation=None)] if job.refit else []
+        for part in (*as_refit, train):
             estimator = fresh(self._estimator, job.params, 0)
             prefix, trainer = trainer_in(estimator)
             if trainer is not None:
                 short = {"epochs": 1, "verbose": 0, "run_dir": None}
                 if part is train:
                     short |= fields
-                else:
-                    stopping.without_early_stopping(trainer)
                 estimator.set_params(**{f"{prefix}{k}": v for k, v in short.items()})
-            validation = fit(estimator, part)
+            with contextlib.ExitStack() as ends:
+                if trainer is not None and part is not train:
+                    ends.enter_context(stopping.no_early_stopping(trainer))
+                validation = fit(estimator, part)
         if not self._measure.log:
             self._score(estimator, test, validation)
         return estimator, test, validation

@@ -6,7 +6,9 @@ for an estimator that trains a fixed number of epochs. Not for the callbacks the
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -69,16 +71,25 @@ def kept_logs(trainer: Trainer) -> dict[str, float]:
     return dict(trainer.history_.records[-1] if found is None else found)
 
 
-def without_early_stopping(trainer: Trainer) -> None:
-    """Remove the callbacks that end a training early, which would need rows to watch."""
+@contextlib.contextmanager
+def no_early_stopping(trainer: Trainer) -> Iterator[None]:
+    """Leave out the callbacks that end a training early, which would need rows to watch.
+
+    The field callbacks is what it was at the end, so that the estimator keeps its parameters.
+    """
+    given = trainer.callbacks
     listed = [spec for spec in trainer.callbacks if not _stops(callbacks.make(spec))]
     trainer.set_params(callbacks=listed)
     if any(map(_stops, callbacks.make_all(trainer.configure_callbacks()))):
         warnings.warn(
             f"refit=True: {type(trainer).__name__}.configure_callbacks adds early stopping, so the "
             "refit may end before the epochs that the trials needed; move it to callbacks=",
-            stacklevel=4,
+            stacklevel=6,
         )
+    try:
+        yield
+    finally:
+        trainer.callbacks = given
 
 
 def _stops(callback: Any) -> bool:

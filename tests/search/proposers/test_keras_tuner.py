@@ -263,6 +263,7 @@ def test_a_gaussian_process_is_fitted_to_points_that_were_given() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_gaussian_process_is_predicted_to_the_bit_as_scikit_learn_does(rows: int) -> None:
     from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 

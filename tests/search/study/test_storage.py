@@ -81,14 +81,14 @@ def test_trial_and_proposer_agree_after_a_kill(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
     said = 0
-    for line in process.stdout:
-        said = int(line)
-        if said == 25:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.wait()
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said = int(line)
+            if said == 25:
+                os.kill(process.pid, signal.SIGKILL)
+                break
     store = Store(tmp_path, SPACE)
     trials = store.trials()
     assert len(trials) >= said, "what was told as written is written"
