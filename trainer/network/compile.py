@@ -85,8 +85,8 @@ def loss(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [loss(v) for v in value]
     if isinstance(value, str):
-        _named("loss", value, keras.losses.get, keras.losses.Loss)
-        return value
+        found = _named("loss", value, keras.losses.get, keras.losses.Loss)
+        return value if _in_the_list_of_keras(keras.losses.get, value) else found
     if value is None or callable(value):
         return value
     raise TypeError(f"loss={value!r}: must be a name such as 'mse', a Keras loss or a function")
@@ -103,9 +103,10 @@ def metrics(value: Any) -> Any:
 
     def one(metric: Any) -> Any:
         if isinstance(metric, str):
-            if metric not in ("accuracy", "acc", "crossentropy", "ce"):
-                _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
-            return metric
+            if metric in ("accuracy", "acc", "crossentropy", "ce"):
+                return metric
+            found = _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
+            return metric if _in_the_list_of_keras(keras.metrics.get, metric) else found
         if isinstance(metric, keras.metrics.Metric):
             return _copied(metric)
         if isinstance(metric, (list, tuple)):
@@ -135,31 +136,75 @@ _SINGULAR = {"metrics": "metric"}
 
 
 def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any:
+    """Return what a name or config stands for: any public class of Keras, listed by it or not."""
     import keras
 
+    module = {
+        "optimizer": keras.optimizers,
+        "loss": keras.losses,
+        "metrics": keras.metrics,
+    }[field]
+    public = {
+        name: found
+        for name, found in vars(module).items()
+        if not name.startswith("_")
+        and name not in ("get", "serialize", "deserialize", "schedules", "legacy")
+        and found is not base
+        and (issubclass(found, base) if isinstance(found, type) else callable(found))
+    }
+    singular = _SINGULAR.get(field, field)
+    plural = module.__name__.rsplit(".", 1)[-1]
+    given = value if isinstance(value, str) else str(value.get("class_name"))
+    if _folded(given) == _folded(base.__name__):
+        raise ValueError(
+            f"{field}={value!r}: keras.{plural}.{base.__name__} is only the base of the classes of "
+            f"Keras; write the name of one, or an object of a class of your own"
+        )
     try:
         with safe_mode():
-            found = get(value)
-    except (ValueError, TypeError) as error:
-        module = {
-            "optimizer": keras.optimizers,
-            "loss": keras.losses,
-            "metrics": keras.metrics,
-        }[field]
-        known = [
-            name
-            for name in vars(module)
-            if not name.startswith("_")
-            and name not in ("get", "serialize", "deserialize", "schedules", "legacy")
-            and (
-                not isinstance(getattr(module, name), type) or issubclass(vars(module)[name], base)
-            )
-        ]
-        raise ValueError(
-            f"{field}={value!r}: Keras has no such {_SINGULAR.get(field, field)}; "
-            f"{did_you_mean(value if isinstance(value, str) else value.get('class_name'), known)}"
-        ) from error
-    return found
+            return get(value if isinstance(value, str) else dict(value))
+    except (ValueError, TypeError, KeyError) as error:
+        # Keras' own lists leave some classes out, and know others in one spelling only.
+        by_folded = {_folded(n): n for n in sorted(public, key=lambda n: not n.islower())}
+        name = by_folded.get(_folded(given))
+        if name is None or not _of_keras(value):
+            known = [n for n in public if n != given]
+            raise ValueError(
+                f"{field}={value!r}: Keras has no such {singular}; {did_you_mean(given, known)}"
+            ) from error
+        if not isinstance(public[name], type):
+            return public[name]
+        try:
+            with safe_mode():
+                return public[name].from_config(
+                    {} if isinstance(value, str) else dict(value.get("config") or {})
+                )
+        except (ValueError, TypeError, KeyError) as why:
+            raise ValueError(
+                f"{field}={value!r}: keras.{plural}.{name} cannot be made of this "
+                f"({type(why).__name__}: {_reason(why)}); write "
+                f"{field}={'[' if field == 'metrics' else ''}keras.{plural}.{name}(...)"
+                f"{']' if field == 'metrics' else ''} with the arguments that it needs"
+            ) from why
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _of_keras(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    module, registered = value.get("module"), value.get("registered_name")
+    return str(module or "keras").split(".")[0] == "keras" and ">" not in str(registered or "")
+
+
+def _in_the_list_of_keras(get: Callable[[Any], Any], name: str) -> bool:
+    try:
+        get(name)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def crossentropy(
