@@ -6,6 +6,7 @@ encoding labels (`labels`), the structure of y (`targets`), or training.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
     from trainer.models import ModelSpec
 
-_ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy", "categoricalhinge")
+_ONE_HOT_LOSSES = (
+    "categoricalcrossentropy",
+    "categoricalfocalcrossentropy",
+    "categoricalhinge",
+)
 
 
 class Task:
@@ -132,7 +137,7 @@ class Classification(Task):
     """Classification: binary, multiclass or multi-label.
 
     Args:
-        loss: As the field of Trainer; some losses expect one-hot rows.
+        loss: As the field of Trainer, or what configure_loss makes; some expect one-hot rows.
         **options: owner, ready_made and class_weight ({label: weight} or "balanced"), as for Task.
     """
 
@@ -140,8 +145,13 @@ class Classification(Task):
 
     def __init__(self, loss: Any = None, **options: Any) -> None:
         super().__init__("classification", **options)
-        name = loss if isinstance(loss, str) else type(loss).__name__
-        self.one_hot = name.lower().replace("_", "") in _ONE_HOT_LOSSES
+        self.one_hot: bool | dict[str, bool]
+        if isinstance(loss, (list, tuple)):
+            self.one_hot = {f"[{i}]": _expects_rows(own) for i, own in enumerate(loss)}
+        elif isinstance(loss, Mapping) and "class_name" not in loss:
+            self.one_hot = {f"[{name!r}]": _expects_rows(own) for name, own in loss.items()}
+        else:
+            self.one_hot = _expects_rows(loss)
 
     def learn(self, data: Rows | Stream) -> Classes:
         """Learn the classes of each output."""
@@ -193,7 +203,7 @@ class Classification(Task):
                 f"{several[0]} is multi-label: the ready-made architectures do not support this "
                 "together with other outputs; override build_model"
             )
-        return compile.crossentropy(model, spec, kinds, self.one_hot, probe)
+        return compile.crossentropy(model, spec, kinds, self.one_hot is True, probe)
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return the accuracy for each output."""
@@ -225,6 +235,19 @@ class Regression(Task):
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return mean absolute error for each output."""
         return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
+
+
+def _expects_rows(loss: Any) -> bool:
+    """Return whether a loss, in any form that Keras takes, compares the outputs to one-hot rows."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    if isinstance(loss, Mapping):
+        loss = str(loss.get("class_name"))
+    if isinstance(loss, str):
+        names = [loss]
+    else:
+        names = [getattr(loss, "__name__", ""), *(base.__name__ for base in type(loss).__mro__)]
+    return any(name.lower().replace("_", "") in _ONE_HOT_LOSSES for name in names)
 
 
 def _classes(learned: Targets) -> Classes:

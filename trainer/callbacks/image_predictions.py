@@ -92,7 +92,8 @@ class ImagePredictions(Callback):
         network = self.session.network
         with network.ambient(), globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)
-        predicted = network.targets.decode(outputs)[: len(self._true)]
+        targets: Any = network.targets
+        predicted = targets.choose(outputs)[: len(self._true)]
         images = self._images[: len(self._true)]
         axes = plot_images(images, self._true, predicted, rows=self.rows, columns=self.columns)
         figure = axes[0, 0].figure
