@@ -18,7 +18,7 @@ from trainer.data import arrays, preparation
 from trainer.data.arrays import Tree
 from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
-from trainer.network import outputs
+from trainer.network import probabilities
 from trainer.network.network import Network
 from trainer.tasks import Classification, Regression
 
@@ -43,7 +43,21 @@ class Classifier(ClassifierMixin, Trainer):
     The default loss is a crossentropy that fits the model's outputs: a softmax over the classes,
     a single sigmoid unit for two classes, sigmoids for multi-label, or the logits of these. The
     default metric is accuracy.
+
+    Metrics given by name ("auc", "precision", "recall", "f1_score", ...) are of labels and
+    probabilities, whatever the form of these: of two classes for pos_label, of more the macro
+    average.
+
+    Attributes:
+        from_logits: Whether the outputs of the network are logits, or scores about zero (True), or
+            probabilities (False). None: determined by the last layer and the loss; fit raises an
+            error if these do not tell.
+        pos_label: Of two classes the one that precision, recall and other metrics by name are of.
+            None: the last of classes_.
     """
+
+    from_logits: bool | None = None
+    pos_label: Any = None
 
     def predict_proba(self, x: Any) -> Any:
         """Predict probabilities.
@@ -120,7 +134,12 @@ class Classifier(ClassifierMixin, Trainer):
     def configure_task(self) -> Classification:
         """Return the task."""
         own = type(self).configure_loss is not Trainer.configure_loss
-        return Classification(self.configure_loss() if own else self.loss, **self.task_options())
+        return Classification(
+            self.configure_loss() if own else self.loss,
+            from_logits=self.from_logits,
+            pos_label=self.pos_label,
+            **self.task_options(),
+        )
 
     def adopt(self, network: Network, history: Any, seed: int) -> None:
         """Become fitted with a network, and know its classes."""
@@ -135,7 +154,7 @@ class Classifier(ClassifierMixin, Trainer):
 
     def _outputs(self, x: Any) -> Tree:
         network = self.network_
-        return outputs.as_probabilities(super()._outputs(x), network.core.loss)
+        return probabilities.as_probabilities(super()._outputs(x), network.readings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

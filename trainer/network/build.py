@@ -7,7 +7,7 @@ network (`network`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,11 +16,13 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
 from trainer.data.inputs import Inputs
+from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Numbers, Targets
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.network import Network, has_only_a_step, tensors
+from trainer.network.probabilities import Reading
 from trainer.state.isolation import Ambient
 from trainer.state.variables import draws_from
 
@@ -38,6 +40,27 @@ class Defaults(Protocol):
 
     def default_metrics(self, spec: ModelSpec, learned: Any, loss: Any) -> Any:
         """The metrics, in a form that keras.Model.compile accepts."""
+
+    def read_outputs(
+        self,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Any,
+        loss: Any,
+        probe: Callable[..., Any],
+        own_loss: Callable[[Any, Any], Any] | None,
+    ) -> Mapping[str, Reading]:
+        """How to read the outputs as probabilities."""
+
+    def read_metrics(
+        self,
+        metrics: Any,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Any,
+        readings: Mapping[str, Reading],
+    ) -> Any:
+        """The metrics as they are compiled."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +133,9 @@ def build(
         if found is not None:
             outputs.check(core, spec, found)
 
-        def few() -> Any:
+        def few(scale: float = 1.0) -> Any:
             # Not the user's rows: a loaded Trainer has none, but must choose the same loss.
-            return core(tensors(_noise_like(probe), transform, dtype))
+            return core(tensors(_noise_like(probe, scale), transform, dtype))
 
         if recipe.ready_made and spec.task == "regression":
             core = _in_units_of_y(core, targets)
@@ -126,6 +149,14 @@ def build(
                 loss = recipe.defaults.default_loss(core, spec, targets, few)
         if metrics is None:
             metrics = recipe.defaults.default_metrics(spec, targets, loss)
+        readings: Mapping[str, Reading] = {}
+        if found is not None:
+            with compile.state_kept(core):
+                own_loss = _own_loss(
+                    core, loss, lambda: tensors(_noise_like(probe), transform, dtype)
+                )
+                readings = recipe.defaults.read_outputs(core, spec, targets, loss, few, own_loss)
+            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
         optimizer = recipe.optimizer()
         for callback in callbacks:
             if hasattr(callback, "configure_optimizer"):
@@ -137,6 +168,9 @@ def build(
             run_eagerly=recipe.run_eagerly,
             jit_compile=False,  # the engine compiles whole chunks, not steps
         )
+        if readings:
+            # Plain Keras cannot load what metrics by name become for a classifier.
+            core._compile_config.config["metrics"] = None
         whole = inputs.whole_model(core, dtype)
         plain_loss = getattr(core.loss, "plain", None)
         if whole is core and plain_loss is not None:
@@ -152,7 +186,16 @@ def build(
     program = Program(core, transform, eager=recipe.run_eagerly, ambient=ambient)
     default_loss = default and not compile.computes_own_loss(core)
     return Network(
-        inputs, targets, spec, precision, core, whole, program, ambient, default_loss=default_loss
+        inputs,
+        targets,
+        spec,
+        precision,
+        core,
+        whole,
+        program,
+        ambient,
+        default_loss=default_loss,
+        readings=readings,
     )
 
 
@@ -221,14 +264,36 @@ def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
     return keras.Model(core.input, units(output), name=core.name)
 
 
-def _noise_like(probe: Tree) -> Tree:
-    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers."""
+def _own_loss(
+    core: keras.Model, loss: Any, rows: Callable[[], Tree]
+) -> Callable[[Any, Any], Any] | None:
+    """Return the model's compute_loss as a function of y and outputs; None if it has none."""
+    if not compile.computes_loss(core):
+        return None
+
+    import tensorflow as tf
+
+    def compute(y: Any, y_pred: Any) -> Any:
+        core.compile("sgd", loss=loss)  # it may use the compiled loss
+        two = map_tree(lambda a: tf.repeat(a[:1], 2, axis=0), rows())
+        return core.compute_loss(x=two, y=y, y_pred=y_pred, sample_weight=None)
+
+    return compute
+
+
+def _noise_like(probe: Tree, scale: float = 1.0) -> Tree:
+    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers.
+
+    As many of them however many there are in the probe, which has fewer when a file is loaded.
+    """
     generator = np.random.default_rng(0)
 
     def one(array: np.ndarray) -> np.ndarray:
+        row = array.shape[1:]
+        shape = (PROBE_ROWS if np.prod(row, dtype=np.int64) < 2**20 else 2, *row)
         if array.dtype.kind == "f":
-            return generator.normal(size=array.shape).astype(array.dtype)
-        return generator.integers(0, 2, size=array.shape).astype(array.dtype)
+            return (scale * generator.normal(size=shape)).astype(array.dtype)
+        return generator.integers(0, 2, size=shape).astype(array.dtype)
 
     return map_tree(one, probe)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape
 from trainer.models import ModelSpec
-from trainer.network import outputs
+from trainer.network import outputs, probabilities
 from trainer.network.allowed import safe_mode
 from trainer.utils.checks import did_you_mean
 
@@ -106,7 +108,10 @@ def metrics(value: Any) -> Any:
             if metric in ("accuracy", "acc", "crossentropy", "ce"):
                 return metric
             found = _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
-            return metric if _in_the_list_of_keras(keras.metrics.get, metric) else found
+            if _in_the_list_of_keras(keras.metrics.get, metric):
+                return metric
+            usual = keras.src.utils.naming.to_snake_case(type(found).__name__)
+            return usual if _in_the_list_of_keras(keras.metrics.get, usual) else found
         if isinstance(metric, keras.metrics.Metric):
             return _copied(metric)
         if isinstance(metric, (list, tuple)):
@@ -208,7 +213,12 @@ def _in_the_list_of_keras(get: Callable[[Any], Any], name: str) -> bool:
 
 
 def crossentropy(
-    model: keras.Model, spec: ModelSpec, kinds: dict[str, str], one_hot: bool, probe: Any
+    model: keras.Model,
+    spec: ModelSpec,
+    kinds: dict[str, str],
+    one_hot: bool,
+    probe: Any,
+    from_logits: bool | None = None,
 ) -> Any:
     """Return the default loss of a classifier, or one per output, according to the model's outputs.
 
@@ -221,11 +231,19 @@ def crossentropy(
         kinds: `Labels.kind` of each output.
         one_hot: Whether targets are one-hot rows.
         probe: Returns the model's outputs for a few rows.
+        from_logits: Whether the outputs are logits, if the user says so.
+
+    Raises:
+        probabilities.Unknown: It cannot be told whether the outputs are logits.
     """
     import keras
 
     exclusive = {name: kind != "multilabel" for name, kind in kinds.items()}
-    logits = outputs.are_logits(model, spec, probe, exclusive)
+    logits = (
+        probabilities.are_logits(model, spec, probe, exclusive)
+        if from_logits is None
+        else dict.fromkeys(exclusive, from_logits)
+    )
     made = outputs.symbolic(model)
     widths = outputs.named(model, spec, probe() if made is None else made)
 
@@ -242,30 +260,48 @@ def crossentropy(
     return arrays.map_named(lambda name, _: one(name), spec.n_outputs, "")
 
 
-def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
-    """Return the default metric of each output of a classifier, always named accuracy.
-
-    Keras' "accuracy" treats multi-label rows as one class, and logits as probabilities.
-
-    Args:
-        kinds: `Labels.kind` of each output.
-        loss: The loss, or one per output.
-        widths: The output widths, in the structure of y.
-    """
+def computes_loss(model: keras.Model) -> bool:
+    """Return whether the model has a compute_loss of its own, instead of the compiled loss."""
     import keras
 
-    losses = dict(arrays.leaves(loss, ""))
+    return "compute_loss" in vars(model) or (
+        type(model).compute_loss is not keras.Model.compute_loss
+    )
 
-    def one(name: str, _: int) -> Any:
-        own = losses.get(name, loss)
-        binary = kinds[name] == "multilabel" or type(own).__name__.startswith("Binary")
-        if not binary:
-            return ["accuracy"]
-        threshold = 0.0 if getattr(own, "from_logits", False) else 0.5
-        each = keras.metrics.binary_accuracy
-        return [keras.metrics.MeanMetricWrapper(each, name="accuracy", threshold=threshold)]
 
-    return arrays.map_named(one, widths, "")
+def as_function(loss: Any) -> Callable[[Any, Any], Any]:
+    """Return a loss, in any form that Keras takes, as a function of y and the outputs."""
+    import keras
+    from keras.src.losses.losses import LossFunctionWrapper
+
+    found = keras.losses.get(loss)
+    made: Callable[[Any, Any], Any] = (
+        found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
+    )
+    return made
+
+
+_OF_INDICES = (
+    "sparsecategoricalcrossentropy",
+    "categoricalgeneralizedcrossentropy",
+    "circle",
+    "ctc",
+)
+
+
+def compares_columns(loss: Any) -> bool:
+    """Return whether a loss of Keras compares each output with a target of its own."""
+    import keras
+
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    if isinstance(loss, str):
+        if loss.lower() in ("crossentropy", "ce"):
+            return False
+        loss = keras.losses.get(loss)
+    kind = loss if inspect.isfunction(loss) else type(loss)
+    of_keras = str(kind.__module__).startswith("keras.") and kind.__name__ != "LossFunctionWrapper"
+    return of_keras and _folded(kind.__name__) not in _OF_INDICES
 
 
 def computes_own_loss(model: keras.Model) -> bool:
@@ -347,12 +383,17 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
         try:
             tries[field]()
         except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
-                f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
-                "for the default"
-            ) from error
+            raise not_computed(field, value, y, y_pred, error) from error
     model.reset_metrics()
+
+
+def not_computed(field: str, value: Any, y: Tree, y_pred: Tree, error: Exception) -> ValueError:
+    """Return the error for a loss or metrics that cannot be computed."""
+    return ValueError(
+        f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
+        f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
+        "for the default"
+    )
 
 
 def _shapes(tree: Tree) -> str:
