@@ -168,7 +168,7 @@ def build(
             run_eagerly=recipe.run_eagerly,
             jit_compile=False,  # the engine compiles whole chunks, not steps
         )
-        if readings:
+        if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
             # Plain Keras cannot load what metrics by name become for a classifier.
             core._compile_config.config["metrics"] = None
         whole = inputs.whole_model(core, dtype)

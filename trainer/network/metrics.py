@@ -84,11 +84,6 @@ def for_classes(metric: Any, reading: Reading, *, one_hot: bool) -> Any:
     return metric
 
 
-def is_own(metric: Any) -> bool:
-    """Return whether plain Keras cannot load a metric."""
-    return isinstance(metric, OfClasses)
-
-
 def _named(given: str, view: _View) -> Any:
     reading = view.reading
     if given.lower() in ("accuracy", "acc"):
@@ -103,7 +98,15 @@ def _named(given: str, view: _View) -> Any:
         sparse = reading.exclusive and not view.one_unit
         name = "sparse_categorical_crossentropy" if sparse else "binary_crossentropy"
     if name in _COUNTED:
-        return OfClasses(Counted(name, view.columns, reading.exclusive), view, "chosen", given)
+        of_keras = view.columns == 1 and name not in ("f1_score", "fbeta_score")
+        return OfClasses(
+            keras.metrics.get(name)
+            if of_keras
+            else Counted(name, view.columns, exclusive=reading.exclusive),
+            view,
+            "chosen",
+            given,
+        )
     if name == "auc":
         inner = MeanAUC(num_labels=view.columns) if view.columns > 1 else keras.metrics.AUC()
         return OfClasses(inner, view, "columns", given)
@@ -184,7 +187,12 @@ class OfClasses(keras.metrics.Metric):  # type: ignore[misc, unused-ignore]
         view: How to convert them.
         form: To what.
         name: The name of the log.
+
+    Attributes:
+        of_classes: True, by which the class is known without importing Keras.
     """
+
+    of_classes = True
 
     def __init__(self, metric: Any, view: _View, form: str, name: str) -> None:
         super().__init__(name=name, dtype=metric.dtype)
