@@ -286,14 +286,6 @@ class Classification(Task):
             losses = dict.fromkeys(labels)
         exclusive = {name: label.kind != "multilabel" for name, label in labels.items()}
         units = probabilities.units(model, spec, probe)
-        for name, own in losses.items():
-            compared = exclusive[name] and units[name] > 1 and not labels[name].one_hot
-            if compared and own is not None and compile.compares_columns(own):
-                raise ValueError(
-                    f"loss={self.loss!r}: compares {units[name]} outputs a row with one label a "
-                    "row; write loss='sparse_categorical_crossentropy', or leave loss out, or "
-                    "pass y as one-hot rows to train each column by itself"
-                )
 
         def try_loss(name: str, own: Any, width: int) -> Mapping[str, float]:
             if own_loss is not None and len(labels) > 1:

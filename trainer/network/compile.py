@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -279,29 +277,6 @@ def as_function(loss: Any) -> Callable[[Any, Any], Any]:
         found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
     )
     return made
-
-
-_OF_INDICES = (
-    "sparsecategoricalcrossentropy",
-    "categoricalgeneralizedcrossentropy",
-    "circle",
-    "ctc",
-)
-
-
-def compares_columns(loss: Any) -> bool:
-    """Return whether a loss of Keras compares each output with a target of its own."""
-    import keras
-
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    if isinstance(loss, str):
-        if loss.lower() in ("crossentropy", "ce"):
-            return False
-        loss = keras.losses.get(loss)
-    kind = loss if inspect.isfunction(loss) else type(loss)
-    of_keras = str(kind.__module__).startswith("keras.") and kind.__name__ != "LossFunctionWrapper"
-    return of_keras and _folded(kind.__name__) not in _OF_INDICES
 
 
 def computes_own_loss(model: keras.Model) -> bool:
