@@ -7,6 +7,7 @@ network (`network`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +23,7 @@ from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.network import Network, has_only_a_step, tensors
-from trainer.network.probabilities import Reading
+from trainer.network.probabilities import Reading, Unknown
 from trainer.state.isolation import Ambient
 from trainer.state.variables import draws_from
 
@@ -99,6 +100,7 @@ def build(
     seed: int,
     probe: Tree,
     callbacks: Sequence[Any] = (),
+    again: bool = False,
 ) -> Network:
     """Build, compile and check a network.
 
@@ -111,6 +113,8 @@ def build(
             keras.utils.set_random_seed(seed).
         probe: A few prepared rows of x to test the model with.
         callbacks: Callbacks that may change the optimizer.
+        again: Whether it was trained before: if so, outputs of which nothing tells what they mean
+            are a warning, not an error.
 
     Raises:
         TypeError, ValueError: build_model returned no model, or one that does not fit the data.
@@ -151,11 +155,8 @@ def build(
             metrics = recipe.defaults.default_metrics(spec, targets, loss)
         readings: Mapping[str, Reading] = {}
         if found is not None:
-            with compile.state_kept(core):
-                own_loss = _own_loss(
-                    core, loss, lambda: tensors(_noise_like(probe), transform, dtype)
-                )
-                readings = recipe.defaults.read_outputs(core, spec, targets, loss, few, own_loss)
+            own_loss = _own_loss(core, loss, lambda: tensors(_noise_like(probe), transform, dtype))
+            readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
             metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
         optimizer = recipe.optimizer()
         for callback in callbacks:
@@ -226,6 +227,7 @@ def rebuild(
         seed=seed,
         probe=blank_rows(inputs),
         callbacks=callbacks,
+        again=True,
     )
     network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
     return network
@@ -262,6 +264,28 @@ def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
     # In the dtype of the output, not the policy: float16 is too small for, say, house prices.
     units = keras.layers.Rescaling(deviation, offset=mean, dtype=output.dtype, name="units")
     return keras.Model(core.input, units(output), name=core.name)
+
+
+def _readings(
+    recipe: Recipe,
+    core: keras.Model,
+    spec: ModelSpec,
+    targets: Targets,
+    loss: Any,
+    few: Callable[..., Any],
+    own_loss: Callable[[Any, Any], Any] | None,
+    *,
+    again: bool,
+) -> Mapping[str, Reading]:
+    with compile.state_kept(core):
+        try:
+            return recipe.defaults.read_outputs(core, spec, targets, loss, few, own_loss)
+        except Unknown as error:
+            if not again:
+                raise
+            # trained by 0.1.0, which took the outputs as they were
+            warnings.warn(str(error), stacklevel=2)
+            return {}
 
 
 def _own_loss(

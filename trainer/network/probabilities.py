@@ -141,7 +141,8 @@ def centre(loss: Mapping[str, float]) -> float:
     small = 1e-4 * max(abs(right), abs(below), abs(none), 1e-3)
     if below < right - small:
         return 0.0
-    if below > right + small or abs(wrong - none) <= small:
+    clipped = abs(wrong - none) <= small and none > right + small
+    if below > right + small or clipped:
         return 0.5  # numbers compared with 0 and 1, or clipped to that range
     raise Unknown("the loss is the same for outputs of 0 and below")
 

@@ -187,6 +187,20 @@ def test_from_logits_says_it(from_logits: bool, tmp_path: Any) -> None:
     assert again.evaluate(X, TWO) == model.evaluate(X, TWO)
 
 
+def test_a_file_of_outputs_that_nothing_explains_is_opened_with_a_warning(tmp_path: Any) -> None:
+    path = Unknowable(from_logits=True, epochs=1).fit(X, TWO).save(tmp_path / "m.keras")
+
+    class Earlier(Unknowable):  # as if the class, or 0.1.0, had no such field
+        def configure_task(self) -> Any:
+            self.from_logits = None
+            return super().configure_task()
+
+    Earlier.__name__ = "Unknowable"
+    with pytest.warns(UserWarning, match="^from_logits=None: it cannot be told"):
+        model = Earlier.load(path)
+    np.testing.assert_array_equal(model.predict_proba(X)[:, 1:], model.model_(X))
+
+
 def test_from_logits_is_heeded_by_the_default_loss() -> None:
     ends = lambda z: ops.clip(1 / (1 + ops.exp(-z)), 0.01, 0.99)  # noqa: E731
     model = Dense(units=1, end=ends, from_logits=False).fit(X, TWO)
