@@ -18,7 +18,7 @@ from trainer.data import arrays, preparation
 from trainer.data.arrays import Tree
 from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
-from trainer.network import outputs
+from trainer.network import probabilities
 from trainer.network.network import Network
 from trainer.tasks import Classification, Regression
 
@@ -43,7 +43,21 @@ class Classifier(ClassifierMixin, Trainer):
     The default loss is a crossentropy that fits the model's outputs: a softmax over the classes,
     a single sigmoid unit for two classes, sigmoids for multi-label, or the logits of these. The
     default metric is accuracy.
+
+    Metrics given by name ("auc", "precision", "recall", "f1_score", ...) are of labels and
+    probabilities, whatever the form of these: of two classes for pos_label, of more the macro
+    average.
+
+    Attributes:
+        from_logits: Whether the outputs of the network are logits, or scores about zero (True), or
+            probabilities (False). None: determined by the last layer and the loss; fit raises an
+            error if these do not tell.
+        pos_label: Of two classes the one that precision, recall and other metrics by name are of.
+            None: the last of classes_.
     """
+
+    from_logits: bool | None = None
+    pos_label: Any = None
 
     def predict_proba(self, x: Any) -> Any:
         """Predict probabilities.
@@ -66,7 +80,12 @@ class Classifier(ClassifierMixin, Trainer):
             y: As for fit; None for a stream.
             sample_weight: Row weights, [n].
         """
-        return _mean_score(self, x, y, sample_weight, _accuracy)
+        return _mean_score(self, self._chosen, x, y, sample_weight, _accuracy)
+
+    def _chosen(self, x: Any) -> Any:
+        """Predict labels, also where y has one-hot rows."""
+        targets = self.network_.targets
+        return self._classes(targets).choose(self._outputs(x))
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot a confusion matrix; see trainer.plots.plot_confusion_matrix.
@@ -75,7 +94,8 @@ class Classifier(ClassifierMixin, Trainer):
         """
         from trainer import plots
 
-        true, predicted = (self._named(labels, options) for labels in (y, self.predict(x)))
+        found = (self._without_rows(y), self._chosen(x))
+        true, predicted = (self._named(labels, options) for labels in found)
         return plots.plot_confusion_matrix(true, predicted, **options)
 
     def plot_images(self, x: Any, y: Any = None, **options: Any) -> Any:
@@ -86,8 +106,15 @@ class Classifier(ClassifierMixin, Trainer):
         from trainer import plots
 
         x = x[: options.get("rows", 3) * options.get("columns", 6)]
-        true = None if y is None else self._named(y[: len(x)], options)
-        return plots.plot_images(x, true, self._named(self.predict(x), options), **options)
+        true = None if y is None else self._named(self._without_rows(y[: len(x)]), options)
+        return plots.plot_images(x, true, self._named(self._chosen(x), options), **options)
+
+    def _without_rows(self, y: Any) -> Any:
+        """Return one-hot rows, if training had such, as labels."""
+        labels = self._classes(self.network_.targets).labels
+        if not getattr(labels, "rows", False) or np.ndim(y) != 2:
+            return y
+        return labels.classes[np.asarray(y).argmax(axis=1)]
 
     def _named(self, labels: Any, options: dict[str, Any]) -> Any:
         """Return integer labels as names if they are not 0 to n - 1.
@@ -106,7 +133,13 @@ class Classifier(ClassifierMixin, Trainer):
 
     def configure_task(self) -> Classification:
         """Return the task."""
-        return Classification(self.loss, **self.task_options())
+        own = type(self).configure_loss is not Trainer.configure_loss
+        return Classification(
+            self.configure_loss() if own else self.loss,
+            from_logits=self.from_logits,
+            pos_label=self.pos_label,
+            **self.task_options(),
+        )
 
     def adopt(self, network: Network, history: Any, seed: int) -> None:
         """Become fitted with a network, and know its classes."""
@@ -121,7 +154,7 @@ class Classifier(ClassifierMixin, Trainer):
 
     def _outputs(self, x: Any) -> Tree:
         network = self.network_
-        return outputs.as_probabilities(super()._outputs(x), network.core.loss)
+        return probabilities.as_probabilities(super()._outputs(x), network.readings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -152,7 +185,7 @@ class Regressor(RegressorMixin, Trainer):
             y: As for fit; None for a stream.
             sample_weight: Row weights, [n].
         """
-        return _mean_score(self, x, y, sample_weight, r2_score)
+        return _mean_score(self, self.predict, x, y, sample_weight, r2_score)
 
     def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot residuals against predictions; see trainer.plots.plot_residuals."""
@@ -171,7 +204,12 @@ class Regressor(RegressorMixin, Trainer):
 
 
 def _mean_score(
-    trainer: Trainer, x: Any, y: Any, weight: Any, metric: Callable[..., float]
+    trainer: Trainer,
+    predict: Callable[[Any], Any],
+    x: Any,
+    y: Any,
+    weight: Any,
+    metric: Callable[..., float],
 ) -> float:
     if is_stream(x):
         owner = type(trainer).__name__
@@ -179,11 +217,11 @@ def _mean_score(
             x, y, weight, batch_size=trainer.batch_size, needs_y=owner
         )
         # A single pass for both: a shuffled stream changes its order in each pass.
-        pairs = [(trainer.predict(part), target) for part, target in stream.part(0, 1)]
+        pairs = [(predict(part), target) for part, target in stream.part(0, 1)]
         predicted = arrays.concatenate([found for found, _ in pairs])
         y = arrays.concatenate([target for _, target in pairs])
     else:
-        predicted = trainer.predict(x)
+        predicted = predict(x)
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))

@@ -65,7 +65,7 @@ def mlp(
     """
     from keras import layers
 
-    inputs = _inputs(spec)
+    inputs = _input_layers(spec)
     x = _joined(inputs)
     for units in hidden:
         x = layers.Dense(units, activation, kernel_initializer=_initializer(activation))(x)
@@ -99,7 +99,7 @@ def deep(
     from keras import layers
 
     integer("depth", depth, low=1)
-    inputs = _inputs(spec)
+    inputs = _input_layers(spec)
     x = _joined(inputs)
     for _ in range(depth):
         x = layers.Dense(
@@ -169,7 +169,7 @@ def wide_and_deep(
     """
     from keras import layers
 
-    inputs = _inputs(spec)
+    inputs = _input_layers(spec)
     shapes = spec.input_shape
     if is_shape(shapes):
         wide = x = _joined(inputs)
@@ -211,7 +211,7 @@ def build(name: str | None, spec: ModelSpec) -> keras.Model:
     return ARCHITECTURES[name](spec)
 
 
-def _inputs(spec: ModelSpec) -> Tree:
+def _input_layers(spec: ModelSpec) -> Tree:
     from keras import layers
 
     def make(shape: Any, name: str | None = None) -> Any:

@@ -6,7 +6,8 @@ encoding labels (`labels`), the structure of y (`targets`), or training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,14 +18,20 @@ from trainer.data.labels import Labels
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
-from trainer.network import compile
+from trainer.network import compile, probabilities
+from trainer.network.probabilities import Reading
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.models import ModelSpec
 
-_ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy", "categoricalhinge")
+_ONE_HOT_LOSSES = (
+    "categoricalcrossentropy",
+    "categoricalfocalcrossentropy",
+    "categoricalhinge",
+)
 
 
 class Task:
@@ -127,27 +134,85 @@ class Task:
         """Return the default metrics, in a form that keras.Model.compile accepts."""
         return None
 
+    def read_outputs(
+        self,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Targets,
+        loss: Any,
+        probe: Callable[..., Any],
+        own_loss: Callable[[Any, Any], Any] | None,
+    ) -> Mapping[str, Reading]:
+        """Return how to read each output as probabilities; empty if they are only numbers.
+
+        Args:
+            model: The built model.
+            spec: The spec that it was built for.
+            learned: The Targets returned by `learn`.
+            loss: The loss that it is compiled with.
+            probe: Returns the model's outputs for a few rows.
+            own_loss: Computes the loss of y and outputs where the model does not use the compiled
+                loss; otherwise None.
+
+        Raises:
+            ValueError: It cannot be told how to read them.
+        """
+        return {}
+
+    def read_metrics(
+        self,
+        metrics: Any,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Targets,
+        readings: Mapping[str, Reading],
+    ) -> Any:
+        """Return the metrics as they are compiled, given how to read the outputs."""
+        return metrics
+
 
 class Classification(Task):
     """Classification: binary, multiclass or multi-label.
 
     Args:
-        loss: As the field of Trainer; some losses expect one-hot rows.
+        loss: As the field of Trainer, or what configure_loss makes; some expect one-hot rows.
+        from_logits: As the field of Classifier.
+        pos_label: As the field of Classifier.
         **options: owner, ready_made and class_weight ({label: weight} or "balanced"), as for Task.
     """
 
     needs_y = True
 
-    def __init__(self, loss: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        loss: Any = None,
+        *,
+        from_logits: bool | None = None,
+        pos_label: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__("classification", **options)
-        name = loss if isinstance(loss, str) else type(loss).__name__
-        self.one_hot = name.lower().replace("_", "") in _ONE_HOT_LOSSES
+        self.loss = loss
+        self.from_logits = from_logits
+        self.pos_label = pos_label
+        self.one_hot: bool | dict[str, bool]
+        if isinstance(loss, (list, tuple)):
+            self.one_hot = {f"[{i}]": _expects_rows(own) for i, own in enumerate(loss)}
+        elif isinstance(loss, Mapping) and "class_name" not in loss:
+            self.one_hot = {f"[{name!r}]": _expects_rows(own) for name, own in loss.items()}
+        else:
+            self.one_hot = _expects_rows(loss)
 
     def learn(self, data: Rows | Stream) -> Classes:
         """Learn the classes of each output."""
+        if self.from_logits is not None:
+            checks.boolean("from_logits", self.from_logits)
         if isinstance(data, Stream):
-            return Classes.learn_stream(data.part(1), one_hot=self.one_hot)
-        return Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.weight)
+            learned = Classes.learn_stream(data.part(1), one_hot=self.one_hot)
+        else:
+            learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.weight)
+        self._positive(learned)
+        return learned
 
     def strata(self, data: Rows) -> np.ndarray | None:
         """Return the labels of a single output that is not multi-label, else None."""
@@ -193,11 +258,115 @@ class Classification(Task):
                 f"{several[0]} is multi-label: the ready-made architectures do not support this "
                 "together with other outputs; override build_model"
             )
-        return compile.crossentropy(model, spec, kinds, self.one_hot, probe)
+        try:
+            return compile.crossentropy(
+                model, spec, kinds, self.one_hot is True, probe, self.from_logits
+            )
+        except probabilities.Unknown as error:
+            raise self._unknown(error) from error
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return the accuracy for each output."""
-        return compile.accuracies(_classes(learned).kinds, loss, spec.n_outputs)
+        return arrays.map_tree(lambda _: ["accuracy"], spec.n_outputs)
+
+    def read_outputs(
+        self,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Targets,
+        loss: Any,
+        probe: Callable[..., Any],
+        own_loss: Callable[[Any, Any], Any] | None,
+    ) -> Mapping[str, Reading]:
+        """Return how to read each output, by its last layer and its loss."""
+        labels = dict(arrays.leaves(_classes(learned).labels, ""))
+        layers = list(getattr(model, "output_names", None) or ())
+        losses = probabilities.by_output(loss, list(labels), layers)
+        if own_loss is not None:
+            losses = dict.fromkeys(labels)
+        exclusive = {name: label.kind != "multilabel" for name, label in labels.items()}
+        units = probabilities.units(model, spec, probe)
+
+        def try_loss(name: str, own: Any, width: int) -> Mapping[str, float]:
+            if own_loss is not None and len(labels) > 1:
+                raise probabilities.Unknown("compute_loss is one for several outputs")
+            if own_loss is None and own is None:
+                raise probabilities.Unknown(f"y{name} has no loss")
+            function = own_loss or compile.as_function(own)
+            return _tried(function, self.loss, labels[name], width)
+
+        try:
+            meanings = probabilities.read(
+                model,
+                spec,
+                exclusive,
+                losses,
+                units,
+                from_logits=self.from_logits,
+                probe=probe,
+                try_loss=try_loss,
+            )
+        except probabilities.Unknown as error:
+            raise self._unknown(error) from error
+        positive = self._positive(_classes(learned))
+        return {
+            name: Reading(
+                meanings[name], exclusive[name], label.n_classes, units[name], positive[name]
+            )
+            for name, label in labels.items()
+        }
+
+    def read_metrics(
+        self,
+        metrics: Any,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Targets,
+        readings: Mapping[str, Reading],
+    ) -> Any:
+        """Return the metrics; those that were given by name are of labels and probabilities."""
+        from trainer.network.metrics import for_classes
+
+        labels = dict(arrays.leaves(_classes(learned).labels, ""))
+        given = _by_output(metrics, list(labels), list(getattr(model, "output_names", None) or ()))
+        if given is None or not readings:
+            return metrics  # Keras says what is wrong with it
+
+        def one(name: str, _: Any) -> list[Any]:
+            one_hot = labels[name].one_hot
+            return [for_classes(m, readings[name], one_hot=one_hot) for m in given[name]]
+
+        return arrays.map_named(one, spec.n_outputs, "")
+
+    def _unknown(self, error: Exception) -> probabilities.Unknown:
+        return probabilities.Unknown(
+            f"from_logits=None: it cannot be told whether the outputs of {self.owner}'s model are "
+            f"probabilities ({error}); write from_logits=True if they are logits or scores about "
+            "zero, from_logits=False if they are probabilities, or end the model with an activation"
+        )
+
+    def _positive(self, learned: Classes) -> dict[str, int | None]:
+        """Return, for each output with two classes, the index of the positive one."""
+        labels = dict(arrays.leaves(learned.labels, ""))
+        two = {n: v.kind != "multilabel" and v.n_classes == 2 for n, v in labels.items()}
+        if self.pos_label is None:
+            return {name: 1 if binary else None for name, binary in two.items()}
+        name, label = next(iter(labels.items()))
+        if len(labels) > 1 or not two[name]:
+            kind = "labels a row" if label.kind == "multilabel" else "classes"
+            found = f"{len(labels)} outputs" if len(labels) > 1 else f"{label.n_classes} {kind}"
+            raise ValueError(
+                f"pos_label={self.pos_label!r}: y has {found}, and one of two classes can be the "
+                "positive one; leave pos_label out, and metrics by name are macro averages"
+            )
+        value = self.pos_label.item() if isinstance(self.pos_label, np.generic) else self.pos_label
+        known = label.classes.tolist()
+        if value not in known or isinstance(value, str) != isinstance(known[0], str):
+            raise ValueError(
+                f"pos_label={self.pos_label!r}: is not a class of y, which has {known}; write "
+                f"pos_label={known[-1]!r}, for example"
+            )
+        return {name: known.index(value)}
 
 
 class Regression(Task):
@@ -225,6 +394,79 @@ class Regression(Task):
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return mean absolute error for each output."""
         return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
+
+
+def _by_output(metrics: Any, names: list[str], layers: list[str]) -> dict[str, list[Any]] | None:
+    """Return the metrics of each output; None if Keras would not take them."""
+
+    def flat(value: Any) -> Iterator[Any]:
+        if isinstance(value, (list, tuple)):
+            for each in value:
+                yield from flat(each)
+        elif isinstance(value, Mapping):
+            yield from flat(list(value.values()))
+        elif value is not None:
+            yield value
+
+    if not metrics:
+        return None
+    if len(names) == 1:
+        return {names[0]: list(flat(metrics))}
+    if isinstance(metrics, Mapping):
+        known = {name[2:-2] for name in names if name.startswith("['")} | set(layers)
+        if not all(key in known for key in metrics):
+            return None
+    elif len(metrics) != len(names):
+        if not all(isinstance(metric, str) for metric in metrics):
+            return None
+        return {name: list(metrics) for name in names}  # each by its name, for each output
+    found = probabilities.by_output(metrics, names, layers)
+    return {name: list(flat(value)) for name, value in found.items()}
+
+
+def _tried(
+    function: Callable[[Any, Any], Any], field: Any, label: Labels, width: int
+) -> Mapping[str, float]:
+    """Compute a loss for one row of the first class and one of the last: see `centre`."""
+    import tensorflow as tf
+
+    last = label.n_classes - 1
+    y: np.ndarray = np.array([0, last], np.int32)
+    if label.kind == "multilabel":
+        y = np.array([np.zeros(width), np.ones(width)], np.float32)
+    elif label.one_hot:
+        y = np.eye(label.n_classes, dtype=np.float32)[y]
+
+    def outputs(own: float, others: float) -> np.ndarray:
+        if width == 1 or label.kind == "multilabel":
+            return np.array([[others] * width, [own] * width], np.float32)
+        made = np.full((2, width), others, np.float32)
+        made[0, 0] = made[1, -1] = own
+        return made
+
+    tries = {"right": (0.5, 0.0), "below": (0.5, -0.5), "none": (0.0, 0.0), "wrong": (-0.5, 0.0)}
+    found = {}
+    for name, values in tries.items():
+        z = outputs(*values)
+        try:
+            value = function(tf.constant(y), tf.constant(z))
+            found[name] = float(np.mean(np.asarray(value, np.float64)))
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise compile.not_computed("loss", field, y, z, error) from error
+    return found
+
+
+def _expects_rows(loss: Any) -> bool:
+    """Return whether a loss, in any form that Keras takes, compares the outputs to one-hot rows."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    if isinstance(loss, Mapping):
+        loss = str(loss.get("class_name"))
+    if isinstance(loss, str):
+        names = [loss]
+    else:
+        names = [getattr(loss, "__name__", ""), *(base.__name__ for base in type(loss).__mro__)]
+    return any(name.lower().replace("_", "") in _ONE_HOT_LOSSES for name in names)
 
 
 def _classes(learned: Targets) -> Classes:

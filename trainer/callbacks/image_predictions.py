@@ -17,6 +17,7 @@ from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
 from trainer.data.arrays import is_shape
 from trainer.data.labels import Labels
+from trainer.network.probabilities import as_probabilities
 from trainer.state.isolation import globals_kept, model_kept
 from trainer.utils import checks
 from trainer.utils.files import write_whole
@@ -92,7 +93,9 @@ class ImagePredictions(Callback):
         network = self.session.network
         with network.ambient(), globals_kept(), model_kept(network.core, network.program.watch):
             outputs = network.predict(self._images)
-        predicted = network.targets.decode(outputs)[: len(self._true)]
+        targets: Any = network.targets
+        outputs = as_probabilities(outputs, network.readings)
+        predicted = targets.choose(outputs)[: len(self._true)]
         images = self._images[: len(self._true)]
         axes = plot_images(images, self._true, predicted, rows=self.rows, columns=self.columns)
         figure = axes[0, 0].figure

@@ -22,17 +22,24 @@ class Labels:
     Attributes:
         kind: "binary" (two classes), "multiclass", or "multilabel" (a 0/1 column per label).
         classes: The sorted labels, shape (n_classes,); for "multilabel" the column indices.
-        dtype: The dtype of the labels.
+        dtype: The dtype of the labels; of a matrix, that of its values.
         one_hot: Whether targets are encoded as one-hot rows instead of class indices.
+        rows: Whether the labels themselves were one-hot rows; if so, predictions are too.
     """
 
     def __init__(
-        self, kind: str, classes: np.ndarray, dtype: np.dtype[Any], one_hot: bool = False
+        self,
+        kind: str,
+        classes: np.ndarray,
+        dtype: np.dtype[Any],
+        one_hot: bool = False,
+        rows: bool = False,
     ) -> None:
         self.kind = kind
         self.classes = classes
         self.dtype = dtype
         self.one_hot = one_hot
+        self.rows = rows
 
     @classmethod
     def learn(cls, y: Any, name: str, *, one_hot: bool = False) -> Labels:
@@ -49,7 +56,8 @@ class Labels:
         """
         array = as_labels(y, name)
         if array.ndim == 2 and one_hot and _is_one_hot(array):
-            return cls("multiclass", np.arange(array.shape[1]), np.dtype(np.int64), one_hot=True)
+            kept = array.dtype
+            return cls("multiclass", np.arange(array.shape[1]), kept, one_hot=True, rows=True)
         if array.ndim == 2:
             return cls("multilabel", np.arange(array.shape[1]), array.dtype)
         classes = np.unique(array)
@@ -106,7 +114,20 @@ class Labels:
         return output
 
     def decode(self, output: np.ndarray) -> np.ndarray:
-        """Decode an output (n, width) into labels: (n,), or (n, n_labels) if multi-label."""
+        """Decode an output (n, width) into labels in the form of y.
+
+        Returns:
+            Labels (n,); a 0/1 matrix (n, n_labels) if multi-label; one-hot rows (n, n_classes) if
+            the labels were such rows.
+        """
+        chosen = self.choose(output)
+        return (chosen[:, None] == self.classes).astype(self.dtype) if self.rows else chosen
+
+    def choose(self, output: np.ndarray) -> np.ndarray:
+        """Decode an output (n, width) into one of `classes` for each row, (n,).
+
+        For multi-label outputs into a 0/1 matrix (n, n_labels).
+        """
         if self.kind == "multilabel":
             return (output > 0.5).astype(self.dtype)
         chosen: np.ndarray = self.classes[np.argmax(self.probabilities(output), axis=-1)]
@@ -120,6 +141,7 @@ class Labels:
             "classes_dtype": self.classes.dtype.str,
             "dtype": self.dtype.str,
             "one_hot": self.one_hot,
+            "rows": self.rows,
         }
 
     @classmethod
@@ -134,14 +156,18 @@ class Labels:
         kind = forms.text(f"{entry}: kind", state["kind"], ("binary", "multiclass", "multilabel"))
         classes = forms.items(f"{entry}: classes", state["classes"])
         flag = forms.flag(f"{entry}: one_hot", state["one_hot"])
+        rows = forms.flag(f"{entry}: rows", state.get("rows", False))  # 0.1.0 did not write it
         dtype = _checked_dtype(f"{entry}: dtype", state["dtype"])
         array = _checked_classes(f"{entry}: classes", classes, state["classes_dtype"])
         fits = len(array) == 2 if kind == "binary" else len(array) >= 1
         if kind == "multilabel":
             fits = fits and dtype.kind in "biuf" and classes == list(range(len(classes)))
+        if rows:
+            fits = fits and kind == "multiclass" and dtype.kind in "biuf" and flag
+            fits = fits and classes == list(range(len(classes)))
         if not fits:
             raise forms.wrong(f"{entry}: classes", classes, f"valid classes of {kind!r} labels")
-        return cls(kind, array, dtype, flag)
+        return cls(kind, array, dtype, flag, rows)
 
 
 def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:

@@ -82,7 +82,7 @@ class Stream:
         if cardinality == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
-        if not _is_batched(dataset.element_spec, row_rank):
+        if not _is_batched(dataset, row_rank):
             dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         steps = int(dataset.cardinality())
@@ -282,20 +282,45 @@ def _as_tuple(*element: Any) -> tuple[Any, ...]:
     return element
 
 
-def _is_batched(spec: Any, row_rank: int | None) -> bool:
-    """Return whether all parts of an element have the same leading dimension, as in a batch."""
+def _is_batched(dataset: Any, row_rank: int | None) -> bool:
+    """Return whether the elements of a data set are batches.
+
+    Known by the rank of a row, or by how the data set was made; otherwise all parts of an element
+    must have the same leading dimension.
+    """
     import keras
 
+    spec = dataset.element_spec
     x = spec[0]
-    if hasattr(x, "shape") and x.shape.rank is not None:
-        if row_rank is not None:
-            return bool(x.shape.rank > row_rank)
-        if x.shape.rank == 1 and x.shape[0] is not None:
-            return False  # a batch of vectors has two axes
+    if hasattr(x, "shape") and x.shape.rank is not None and row_rank is not None:
+        return bool(x.shape.rank > row_rank)
     shapes = [s.shape for s in keras.tree.flatten(spec)]
     if any(s.rank == 0 for s in shapes):
         return False
     if any(s.rank is None for s in shapes):
         return True
     leading = {s[0] for s in shapes}
-    return len(leading) == 1 and (None in leading or len(shapes) > 1)
+    if len(leading) > 1:
+        return False
+    if None in leading or _ends_in_batches(dataset):
+        return True
+    if hasattr(x, "shape") and x.shape.rank == 1:
+        return False  # a batch of vectors has two axes
+    return len(shapes) > 1
+
+
+def _ends_in_batches(dataset: Any) -> bool:
+    """Return whether what makes the elements of a data set last is a batch().
+
+    The shapes do not say so of batches of numbers with drop_remainder=True: a row of 16 columns
+    has the shape of a batch of 16 numbers.
+    """
+    kind = type(dataset).__name__
+    inputs = dataset._inputs()
+    if kind == "_DirectedInterleaveDataset":
+        inputs = inputs[1:]  # the first one says which of the others is next
+    elif any(part in kind for part in ("Unbatch", "FlatMap", "Interleave", "Window")):
+        return False  # their elements are not those of their inputs
+    if "Batch" in kind:
+        return True
+    return bool(inputs) and all(_ends_in_batches(each) for each in inputs)

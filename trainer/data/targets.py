@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -168,14 +168,31 @@ class Classes:
 
     @classmethod
     def learn(
-        cls, y: Any, name: str, *, one_hot: bool, weight: np.ndarray | None = None
+        cls,
+        y: Any,
+        name: str,
+        *,
+        one_hot: bool | Mapping[str, bool],
+        weight: np.ndarray | None = None,
     ) -> Classes:
         """Learn the classes of each output.
+
+        Args:
+            y: The labels, as passed by the user.
+            name: The name of the argument, for errors.
+            one_hot: Whether the loss expects one-hot rows; by the name of the output if there are
+                several losses.
+            weight: Row weights (n,), or None.
 
         Raises:
             ValueError: y has no labels, or only one class among rows with nonzero weight.
         """
-        labels = _map_labels(lambda n, v: Labels.learn(v, n, one_hot=one_hot), y, name)
+
+        def one(output: str, value: Any) -> Labels:
+            wanted = one_hot if isinstance(one_hot, bool) else one_hot.get(output[len(name) :])
+            return Labels.learn(value, output, one_hot=bool(wanted))
+
+        labels = _map_labels(one, y, name)
         if weight is not None and isinstance(labels, Labels) and labels.kind != "multilabel":
             present = labels.encode(y, name)[weight > 0]
             if len(np.unique(present, axis=0)) < 2:
@@ -186,7 +203,7 @@ class Classes:
         return cls(labels)
 
     @classmethod
-    def learn_stream(cls, batches: Iterable[Any], *, one_hot: bool) -> Classes:
+    def learn_stream(cls, batches: Iterable[Any], *, one_hot: bool | Mapping[str, bool]) -> Classes:
         """Learn the classes of a stream in one pass over its targets."""
         return cls.learn(arrays.concatenate(batches), "y", one_hot=one_hot)
 
@@ -250,8 +267,12 @@ class Classes:
         return map_tree(one, self.labels, y)
 
     def decode(self, outputs: Tree) -> Tree:
-        """Return the most probable labels; for multi-label outputs a 0/1 matrix."""
+        """Return the most probable labels in the form of y: see Labels.decode."""
         return map_tree(lambda label, p: label.decode(p), self.labels, outputs)
+
+    def choose(self, outputs: Tree) -> Tree:
+        """Return the most probable labels, also where y had one-hot rows: see Labels.choose."""
+        return map_tree(lambda label, p: label.choose(p), self.labels, outputs)
 
     def probabilities(self, outputs: Tree) -> Tree:
         """Return class probabilities, [n, n_classes] for each output."""

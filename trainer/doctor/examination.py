@@ -23,7 +23,7 @@ from trainer.doctor.watching import LayerStats, watch
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
 from trainer.history import History
-from trainer.network import compile, outputs
+from trainer.network import compile, probabilities
 from trainer.network.build import Recipe, build
 from trainer.network.network import Network, has_only_a_step, row_bytes
 
@@ -310,7 +310,7 @@ class Examination:
         n = arrays.length(x, "x")
         true = {name: a[:n] for name, a in arrays.leaves(sample.y, "")}
         if isinstance(network.targets, Classes):
-            predicted = outputs.as_probabilities(predicted, network.core.loss)
+            predicted = probabilities.as_probabilities(predicted, network.readings)
             labels = dict(arrays.leaves(network.targets.labels, ""))
             given = dict(arrays.leaves(network.targets.probabilities(predicted), ""))
             return {n: of_labels(labels[n], true[n], given[n]) for n in true}

@@ -318,6 +318,8 @@ def run_chunks(
 def as_floats(logs: Logs) -> dict[str, float]:
     """Logs as plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on.
 
+    A single number has its own name, whatever its shape: monitors look for that.
+
     Of a dict within the logs the contents count, and not its name, as in Keras.
     """
     plain: dict[str, float] = {}
@@ -326,8 +328,8 @@ def as_floats(logs: Logs) -> dict[str, float]:
             plain |= as_floats(value)
             continue
         array = np.asarray(value)
-        if array.ndim == 0:
-            plain[name] = float(array)
+        if array.size == 1:
+            plain[name] = float(array.item())
         else:
             for index in np.ndindex(array.shape):
                 plain[f"{name}[{','.join(map(str, index))}]"] = float(array[index])

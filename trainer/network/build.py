@@ -7,7 +7,8 @@ network (`network`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,11 +17,13 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
 from trainer.data.inputs import Inputs
+from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Numbers, Targets
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.network import Network, has_only_a_step, tensors
+from trainer.network.probabilities import Reading, Unknown
 from trainer.state.isolation import Ambient
 from trainer.state.variables import draws_from
 
@@ -38,6 +41,27 @@ class Defaults(Protocol):
 
     def default_metrics(self, spec: ModelSpec, learned: Any, loss: Any) -> Any:
         """The metrics, in a form that keras.Model.compile accepts."""
+
+    def read_outputs(
+        self,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Any,
+        loss: Any,
+        probe: Callable[..., Any],
+        own_loss: Callable[[Any, Any], Any] | None,
+    ) -> Mapping[str, Reading]:
+        """How to read the outputs as probabilities."""
+
+    def read_metrics(
+        self,
+        metrics: Any,
+        model: keras.Model,
+        spec: ModelSpec,
+        learned: Any,
+        readings: Mapping[str, Reading],
+    ) -> Any:
+        """The metrics as they are compiled."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +100,7 @@ def build(
     seed: int,
     probe: Tree,
     callbacks: Sequence[Any] = (),
+    again: bool = False,
 ) -> Network:
     """Build, compile and check a network.
 
@@ -88,6 +113,8 @@ def build(
             keras.utils.set_random_seed(seed).
         probe: A few prepared rows of x to test the model with.
         callbacks: Callbacks that may change the optimizer.
+        again: Whether it was trained before: if so, outputs of which nothing tells what they mean
+            are a warning, not an error.
 
     Raises:
         TypeError, ValueError: build_model returned no model, or one that does not fit the data.
@@ -110,9 +137,9 @@ def build(
         if found is not None:
             outputs.check(core, spec, found)
 
-        def few() -> Any:
+        def few(scale: float = 1.0) -> Any:
             # Not the user's rows: a loaded Trainer has none, but must choose the same loss.
-            return core(tensors(_noise_like(probe), transform, dtype))
+            return core(tensors(_noise_like(probe, scale), transform, dtype))
 
         if recipe.ready_made and spec.task == "regression":
             core = _in_units_of_y(core, targets)
@@ -126,6 +153,11 @@ def build(
                 loss = recipe.defaults.default_loss(core, spec, targets, few)
         if metrics is None:
             metrics = recipe.defaults.default_metrics(spec, targets, loss)
+        readings: Mapping[str, Reading] = {}
+        if found is not None:
+            own_loss = _own_loss(core, loss, lambda: tensors(_noise_like(probe), transform, dtype))
+            readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
+            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
         optimizer = recipe.optimizer()
         for callback in callbacks:
             if hasattr(callback, "configure_optimizer"):
@@ -137,6 +169,9 @@ def build(
             run_eagerly=recipe.run_eagerly,
             jit_compile=False,  # the engine compiles whole chunks, not steps
         )
+        if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
+            # Plain Keras cannot load what metrics by name become for a classifier.
+            core._compile_config.config["metrics"] = None
         whole = inputs.whole_model(core, dtype)
         plain_loss = getattr(core.loss, "plain", None)
         if whole is core and plain_loss is not None:
@@ -152,7 +187,16 @@ def build(
     program = Program(core, transform, eager=recipe.run_eagerly, ambient=ambient)
     default_loss = default and not compile.computes_own_loss(core)
     return Network(
-        inputs, targets, spec, precision, core, whole, program, ambient, default_loss=default_loss
+        inputs,
+        targets,
+        spec,
+        precision,
+        core,
+        whole,
+        program,
+        ambient,
+        default_loss=default_loss,
+        readings=readings,
     )
 
 
@@ -183,6 +227,7 @@ def rebuild(
         seed=seed,
         probe=blank_rows(inputs),
         callbacks=callbacks,
+        again=True,
     )
     network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
     return network
@@ -221,14 +266,58 @@ def _in_units_of_y(core: keras.Model, targets: Targets) -> keras.Model:
     return keras.Model(core.input, units(output), name=core.name)
 
 
-def _noise_like(probe: Tree) -> Tree:
-    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers."""
+def _readings(
+    recipe: Recipe,
+    core: keras.Model,
+    spec: ModelSpec,
+    targets: Targets,
+    loss: Any,
+    few: Callable[..., Any],
+    own_loss: Callable[[Any, Any], Any] | None,
+    *,
+    again: bool,
+) -> Mapping[str, Reading]:
+    with compile.state_kept(core):
+        try:
+            return recipe.defaults.read_outputs(core, spec, targets, loss, few, own_loss)
+        except Unknown as error:
+            if not again:
+                raise
+            # trained by 0.1.0, which took the outputs as they were
+            warnings.warn(str(error), stacklevel=2)
+            return {}
+
+
+def _own_loss(
+    core: keras.Model, loss: Any, rows: Callable[[], Tree]
+) -> Callable[[Any, Any], Any] | None:
+    """Return the model's compute_loss as a function of y and outputs; None if it has none."""
+    if not compile.computes_loss(core):
+        return None
+
+    import tensorflow as tf
+
+    def compute(y: Any, y_pred: Any) -> Any:
+        core.compile("sgd", loss=loss)  # it may use the compiled loss
+        two = map_tree(lambda a: tf.repeat(a[:1], 2, axis=0), rows())
+        return core.compute_loss(x=two, y=y, y_pred=y_pred, sample_weight=None)
+
+    return compute
+
+
+def _noise_like(probe: Tree, scale: float = 1.0) -> Tree:
+    """Return random rows of the same shape: normal numbers, or 0 and 1 for integers.
+
+    As many of them however many there are in the probe, which has fewer when a file is loaded.
+    """
     generator = np.random.default_rng(0)
 
     def one(array: np.ndarray) -> np.ndarray:
+        row = array.shape[1:]
+        shape = (PROBE_ROWS if np.prod(row, dtype=np.int64) < 2**20 else 2, *row)
         if array.dtype.kind == "f":
-            return generator.normal(size=array.shape).astype(array.dtype)
-        return generator.integers(0, 2, size=array.shape).astype(array.dtype)
+            return (scale * generator.normal(size=shape)).astype(array.dtype)
+        return generator.integers(0, 2, size=shape).astype(array.dtype)
 
     return map_tree(one, probe)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape
 from trainer.models import ModelSpec
-from trainer.network import outputs
+from trainer.network import outputs, probabilities
 from trainer.network.allowed import safe_mode
 from trainer.utils.checks import did_you_mean
 
@@ -85,8 +85,8 @@ def loss(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [loss(v) for v in value]
     if isinstance(value, str):
-        _named("loss", value, keras.losses.get, keras.losses.Loss)
-        return value
+        found = _named("loss", value, keras.losses.get, keras.losses.Loss)
+        return value if _in_the_list_of_keras(keras.losses.get, value) else found
     if value is None or callable(value):
         return value
     raise TypeError(f"loss={value!r}: must be a name such as 'mse', a Keras loss or a function")
@@ -103,9 +103,13 @@ def metrics(value: Any) -> Any:
 
     def one(metric: Any) -> Any:
         if isinstance(metric, str):
-            if metric not in ("accuracy", "acc", "crossentropy", "ce"):
-                _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
-            return metric
+            if metric in ("accuracy", "acc", "crossentropy", "ce"):
+                return metric
+            found = _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
+            if _in_the_list_of_keras(keras.metrics.get, metric):
+                return metric
+            usual = keras.src.utils.naming.to_snake_case(type(found).__name__)
+            return usual if _in_the_list_of_keras(keras.metrics.get, usual) else found
         if isinstance(metric, keras.metrics.Metric):
             return _copied(metric)
         if isinstance(metric, (list, tuple)):
@@ -135,35 +139,84 @@ _SINGULAR = {"metrics": "metric"}
 
 
 def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any:
+    """Return what a name or config stands for: any public class of Keras, listed by it or not."""
     import keras
 
+    module = {
+        "optimizer": keras.optimizers,
+        "loss": keras.losses,
+        "metrics": keras.metrics,
+    }[field]
+    public = {
+        name: found
+        for name, found in vars(module).items()
+        if not name.startswith("_")
+        and name not in ("get", "serialize", "deserialize", "schedules", "legacy")
+        and found is not base
+        and (issubclass(found, base) if isinstance(found, type) else callable(found))
+    }
+    singular = _SINGULAR.get(field, field)
+    plural = module.__name__.rsplit(".", 1)[-1]
+    given = value if isinstance(value, str) else str(value.get("class_name"))
+    if _folded(given) == _folded(base.__name__):
+        raise ValueError(
+            f"{field}={value!r}: keras.{plural}.{base.__name__} is only the base of the classes of "
+            f"Keras; write the name of one, or an object of a class of your own"
+        )
     try:
         with safe_mode():
-            found = get(value)
-    except (ValueError, TypeError) as error:
-        module = {
-            "optimizer": keras.optimizers,
-            "loss": keras.losses,
-            "metrics": keras.metrics,
-        }[field]
-        known = [
-            name
-            for name in vars(module)
-            if not name.startswith("_")
-            and name not in ("get", "serialize", "deserialize", "schedules", "legacy")
-            and (
-                not isinstance(getattr(module, name), type) or issubclass(vars(module)[name], base)
-            )
-        ]
-        raise ValueError(
-            f"{field}={value!r}: Keras has no such {_SINGULAR.get(field, field)}; "
-            f"{did_you_mean(value if isinstance(value, str) else value.get('class_name'), known)}"
-        ) from error
-    return found
+            return get(value if isinstance(value, str) else dict(value))
+    except (ValueError, TypeError, KeyError) as error:
+        # Keras' own lists leave some classes out, and know others in one spelling only.
+        by_folded = {_folded(n): n for n in sorted(public, key=lambda n: not n.islower())}
+        name = by_folded.get(_folded(given))
+        if name is None or not _of_keras(value):
+            known = [n for n in public if n != given]
+            raise ValueError(
+                f"{field}={value!r}: Keras has no such {singular}; {did_you_mean(given, known)}"
+            ) from error
+        if not isinstance(public[name], type):
+            return public[name]
+        try:
+            with safe_mode():
+                return public[name].from_config(
+                    {} if isinstance(value, str) else dict(value.get("config") or {})
+                )
+        except (ValueError, TypeError, KeyError) as why:
+            raise ValueError(
+                f"{field}={value!r}: keras.{plural}.{name} cannot be made of this "
+                f"({type(why).__name__}: {_reason(why)}); write "
+                f"{field}={'[' if field == 'metrics' else ''}keras.{plural}.{name}(...)"
+                f"{']' if field == 'metrics' else ''} with the arguments that it needs"
+            ) from why
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _of_keras(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    module, registered = value.get("module"), value.get("registered_name")
+    return str(module or "keras").split(".")[0] == "keras" and ">" not in str(registered or "")
+
+
+def _in_the_list_of_keras(get: Callable[[Any], Any], name: str) -> bool:
+    try:
+        get(name)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def crossentropy(
-    model: keras.Model, spec: ModelSpec, kinds: dict[str, str], one_hot: bool, probe: Any
+    model: keras.Model,
+    spec: ModelSpec,
+    kinds: dict[str, str],
+    one_hot: bool,
+    probe: Any,
+    from_logits: bool | None = None,
 ) -> Any:
     """Return the default loss of a classifier, or one per output, according to the model's outputs.
 
@@ -176,11 +229,19 @@ def crossentropy(
         kinds: `Labels.kind` of each output.
         one_hot: Whether targets are one-hot rows.
         probe: Returns the model's outputs for a few rows.
+        from_logits: Whether the outputs are logits, if the user says so.
+
+    Raises:
+        probabilities.Unknown: It cannot be told whether the outputs are logits.
     """
     import keras
 
     exclusive = {name: kind != "multilabel" for name, kind in kinds.items()}
-    logits = outputs.are_logits(model, spec, probe, exclusive)
+    logits = (
+        probabilities.are_logits(model, spec, probe, exclusive)
+        if from_logits is None
+        else dict.fromkeys(exclusive, from_logits)
+    )
     made = outputs.symbolic(model)
     widths = outputs.named(model, spec, probe() if made is None else made)
 
@@ -197,30 +258,25 @@ def crossentropy(
     return arrays.map_named(lambda name, _: one(name), spec.n_outputs, "")
 
 
-def accuracies(kinds: dict[str, str], loss: Any, widths: Tree) -> Any:
-    """Return the default metric of each output of a classifier, always named accuracy.
-
-    Keras' "accuracy" treats multi-label rows as one class, and logits as probabilities.
-
-    Args:
-        kinds: `Labels.kind` of each output.
-        loss: The loss, or one per output.
-        widths: The output widths, in the structure of y.
-    """
+def computes_loss(model: keras.Model) -> bool:
+    """Return whether the model has a compute_loss of its own, instead of the compiled loss."""
     import keras
 
-    losses = dict(arrays.leaves(loss, ""))
+    return "compute_loss" in vars(model) or (
+        type(model).compute_loss is not keras.Model.compute_loss
+    )
 
-    def one(name: str, _: int) -> Any:
-        own = losses.get(name, loss)
-        binary = kinds[name] == "multilabel" or type(own).__name__.startswith("Binary")
-        if not binary:
-            return ["accuracy"]
-        threshold = 0.0 if getattr(own, "from_logits", False) else 0.5
-        each = keras.metrics.binary_accuracy
-        return [keras.metrics.MeanMetricWrapper(each, name="accuracy", threshold=threshold)]
 
-    return arrays.map_named(one, widths, "")
+def as_function(loss: Any) -> Callable[[Any, Any], Any]:
+    """Return a loss, in any form that Keras takes, as a function of y and the outputs."""
+    import keras
+    from keras.src.losses.losses import LossFunctionWrapper
+
+    found = keras.losses.get(loss)
+    made: Callable[[Any, Any], Any] = (
+        found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
+    )
+    return made
 
 
 def computes_own_loss(model: keras.Model) -> bool:
@@ -302,12 +358,17 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
         try:
             tries[field]()
         except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
-                f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
-                "for the default"
-            ) from error
+            raise not_computed(field, value, y, y_pred, error) from error
     model.reset_metrics()
+
+
+def not_computed(field: str, value: Any, y: Tree, y_pred: Tree, error: Exception) -> ValueError:
+    """Return the error for a loss or metrics that cannot be computed."""
+    return ValueError(
+        f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
+        f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
+        "for the default"
+    )
 
 
 def _shapes(tree: Tree) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
 from trainer.network import compile, outputs
+from trainer.network.probabilities import Reading
 from trainer.state.isolation import Ambient
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Network:
         ambient: The global state that it was built in.
         default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
             to a mean of 1.
+        readings: How to read each output as probabilities; empty if it is only numbers.
         plan: How to train; None before `decide`.
         evidence: A sample of the data of its fit; None for a loaded network.
     """
@@ -61,6 +63,7 @@ class Network:
     program: Program
     ambient: Ambient
     default_loss: bool
+    readings: Mapping[str, Reading] = field(default_factory=dict)
     plan: Plan | None = None
     evidence: Any = None
     # a model has one set of metrics: two threads that evaluate it take turns

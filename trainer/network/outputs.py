@@ -1,15 +1,12 @@
-"""Interprets a model's outputs: which part of y each belongs to, and whether it is logits.
+"""Interprets a model's outputs: which part of y each belongs to.
 
-Responsible for matching outputs to targets, refusing those that do not fit, and converting logits
-to probabilities. Not for choosing losses (`compile`), or for labels (`labels`).
+Responsible for matching outputs to targets, and refusing those that do not fit. Not for what their
+values mean (`probabilities`), or for labels (`labels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, map_named
@@ -17,8 +14,6 @@ from trainer.models import ModelSpec
 
 if TYPE_CHECKING:
     import keras
-
-_PASS_THROUGH = ("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims")  # keep all values
 
 
 def symbolic(model: keras.Model) -> Any:
@@ -99,102 +94,3 @@ def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
                 f"({expected} {unit} in y), got {got}; end the model with "
                 f"Dense(spec.n_outputs, {spec.output_activation!r})"
             )
-
-
-def are_logits(
-    model: keras.Model, spec: ModelSpec, probe: Callable[[], Any], exclusive: dict[str, bool]
-) -> dict[str, bool]:
-    """Return whether each output is logits, not probabilities.
-
-    Determined by the last activation; if that is unknown, by the last operation of the graph; and
-    if that is inconclusive, by whether outputs for a few rows could be probabilities.
-
-    Args:
-        model: The built model.
-        spec: The spec that it was built for.
-        probe: Returns the model's outputs for a few rows.
-        exclusive: For each output, whether the probabilities of its classes sum to one.
-    """
-    import tensorflow as tf
-
-    known: dict[str, bool | None] = dict.fromkeys(exclusive)
-    declared = symbolic(model)
-    if declared is not None:
-        known = {n: _by_activation(t) for n, t in named(model, spec, declared).items()}
-    if None in known.values():
-        traced: dict[str, bool | None] = {}
-
-        def trace() -> None:
-            for name, tensor in named(model, spec, probe()).items():
-                traced[name] = _by_operation(tensor)
-
-        tf.function(trace).get_concrete_function()
-        known = {n: traced[n] if k is None else k for n, k in known.items()}
-    if None in known.values():
-        values = named(model, spec, probe())
-        known = {
-            n: _by_value(np.asarray(values[n]), exclusive[n]) if k is None else k
-            for n, k in known.items()
-        }
-    return {name: bool(k) for name, k in known.items()}
-
-
-def _by_activation(output: Any) -> bool | None:
-    layer: Any = None
-    while (history := getattr(output, "_keras_history", None)) is not None:
-        layer = history.operation
-        if not (getattr(layer, "layers", None) and getattr(layer, "outputs", None)):
-            break
-        output = layer.outputs[history.tensor_index]  # a nested model
-    activation = getattr(layer, "activation", None)
-    name = type(layer).__name__ if activation is None else getattr(activation, "__name__", "")
-    return {"softmax": False, "sigmoid": False, "linear": True}.get(name.lower())
-
-
-def _by_operation(tensor: Any) -> bool | None:
-    operation = _source(tensor)
-    if operation.type in ("Softmax", "Sigmoid"):
-        return False
-    if operation.type in ("MatMul", "BatchMatMulV2", "BiasAdd"):
-        return True
-    if operation.type == "AddV2":  # adding a bias if one side is a variable
-        added = [_source(t).type for t in operation.inputs]
-        return True if "ReadVariableOp" in added else None
-    return None
-
-
-def _source(tensor: Any) -> Any:
-    operation = tensor.op
-    while operation.type in _PASS_THROUGH:
-        operation = operation.inputs[0].op
-    return operation
-
-
-def _by_value(values: np.ndarray, exclusive: bool) -> bool:
-    values = values.astype(np.float64)
-    outside = bool((values < 0).any() or (values > 1).any())
-    if exclusive and values.shape[-1] > 1:
-        return outside or bool((np.abs(values.sum(axis=-1) - 1) > 0.05).any())
-    return outside
-
-
-def as_probabilities(outputs: Tree, loss: Any) -> Tree:
-    """Convert the outputs of a trained classifier to probabilities, if its loss expects logits.
-
-    Args:
-        outputs: In the structure of y.
-        loss: The training loss, or one per output.
-    """
-    losses = dict(arrays.leaves(loss, ""))
-
-    def one(name: str, values: np.ndarray) -> np.ndarray:
-        from scipy.special import expit, softmax
-
-        own = losses.get(name, loss)
-        if not getattr(own, "from_logits", False):
-            return values
-        if values.shape[-1] == 1 or type(own).__name__.startswith("Binary"):
-            return np.asarray(expit(values))
-        return np.asarray(softmax(values, axis=-1))
-
-    return map_named(one, outputs, "")

@@ -29,7 +29,7 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
     network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
     entries = {
         "class": owner,
-        "inputs": _inputs(network),
+        "inputs": _inputs_text(network),
         "outputs": _outputs(network),
         "optimizer": f"{network.core.optimizer.name}, learning rate "
         f"{float(network.core.optimizer.learning_rate):g}",
@@ -47,7 +47,7 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
     return printable("\n".join([head, *lines]), lines=True)
 
 
-def _inputs(network: Network) -> str:
+def _inputs_text(network: Network) -> str:
     inputs = network.inputs
     if inputs.table is not None:
         kinds = [c["kind"] for c in inputs.table.columns]
@@ -67,4 +67,11 @@ def _inputs(network: Network) -> str:
 
 def _outputs(network: Network) -> str:
     widths = [w for _, w in arrays.leaves(network.spec.n_outputs, "y")]
-    return f"{network.spec.task}, width {', '.join(map(str, widths))}"
+    labels = dict(arrays.leaves(getattr(network.targets, "labels", None), ""))
+    positive = [
+        f"; {labels[name].classes[reading.positive].item()!r}"
+        f" is positive{f' in y{name}' if name else ''}"
+        for name, reading in network.readings.items()
+        if reading.positive is not None
+    ]
+    return f"{network.spec.task}, width {', '.join(map(str, widths))}{''.join(positive)}"

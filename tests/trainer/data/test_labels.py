@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import get_scorer
 
 from trainer import Classifier
 
@@ -121,9 +124,61 @@ def test_the_default_model_learns_several_labels_a_row() -> None:
 def test_one_hot_rows_are_classes_for_categorical_crossentropy() -> None:
     model = Linear(loss="categorical_crossentropy").fit(X, np.eye(3)[THREE])
     np.testing.assert_array_equal(model.classes_, [0, 1, 2])
-    assert np.mean(model.predict(X) == THREE) > 0.85
+    predicted = model.predict(X)
+    assert np.mean(predicted.argmax(axis=1) == THREE) > 0.85
+    np.testing.assert_array_equal(predicted.sum(axis=1), 1)
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
-    assert model.score(X, np.eye(3)[THREE]) == pytest.approx(np.mean(model.predict(X) == THREE))
+    right = np.mean(predicted.argmax(axis=1) == THREE)
+    assert model.score(X, np.eye(3)[THREE]) == model.score(X, THREE) == pytest.approx(right)
+    assert model.plot_confusion_matrix(X, np.eye(3)[THREE]).get_xlabel()
+
+
+@pytest.mark.parametrize("dtype", [int, bool, np.float32, "a table", "a list"])
+def test_predictions_of_one_hot_rows_are_one_hot_rows_of_their_type(dtype: Any) -> None:
+    rows: Any = np.eye(3, dtype=dtype if isinstance(dtype, type) else bool)[THREE]
+    y = pd.DataFrame(rows) if dtype == "a table" else rows.tolist() if dtype == "a list" else rows
+    model = Linear(loss="categorical_crossentropy", epochs=2).fit(X, y)
+    predicted = model.predict(X)
+    assert predicted.shape == rows.shape and predicted.dtype == rows.dtype
+    for scoring in ("accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"):
+        assert np.isfinite(get_scorer(scoring)(model, X, rows))
+    assert get_scorer("accuracy")(model, X, rows) == pytest.approx(model.score(X, y))
+    again = pickle.loads(pickle.dumps(model)).predict(X)
+    np.testing.assert_array_equal(again, predicted)
+    assert again.dtype == predicted.dtype
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.categorical_crossentropy,
+        functools.partial(keras.losses.categorical_crossentropy, label_smoothing=0.1),
+        type("Own", (keras.losses.CategoricalCrossentropy,), {})(),
+        {"class_name": "CategoricalCrossentropy", "config": {}},
+    ],
+)
+def test_one_hot_rows_are_classes_in_whatever_form_the_loss_is_written(loss: Any) -> None:
+    model = Linear(loss=loss, epochs=1).fit(X, np.eye(3)[THREE])
+    assert model.predict_proba(X).sum(axis=1) == pytest.approx(1)
+    np.testing.assert_array_equal(model.predict(X).sum(axis=1), 1)
+
+
+def test_each_of_several_outputs_may_have_one_hot_rows() -> None:
+    class Two(Linear):
+        def build_model(self, spec: Any) -> keras.Model:
+            x = keras.Input(spec.input_shape)
+            outputs = {
+                k: keras.layers.Dense(n, "softmax", name=k)(x) for k, n in spec.n_outputs.items()
+            }
+            return keras.Model(x, outputs)
+
+    losses = {"a": "categorical_crossentropy", "b": "sparse_categorical_crossentropy"}
+    y = {"a": np.eye(3)[THREE], "b": np.array(["x", "y"])[TWO]}
+    model = Two(loss=losses, epochs=1).fit(X, y)
+    predicted = model.predict(X)
+    np.testing.assert_array_equal(predicted["a"].sum(axis=1), 1)
+    assert predicted["b"].shape == (ROWS,)
+    assert 0 <= model.score(X, y) <= 1
 
 
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", keras.losses.CategoricalHinge()])

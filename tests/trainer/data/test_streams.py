@@ -116,6 +116,60 @@ def test_batches_of_a_fixed_size_are_taken_as_batches() -> None:
     np.testing.assert_allclose(by_stream.predict(X), by_arrays.predict(X), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda s: s.batch(10, drop_remainder=True),
+        lambda s: s.batch(5).rebatch(10, drop_remainder=True).map(lambda *e: e).prefetch(1),
+        lambda s: tf.data.Dataset.zip(
+            s.map(lambda x, y: x).batch(10, drop_remainder=True),
+            s.map(lambda x, y: y).batch(10, drop_remainder=True),
+        ).cache(),
+        lambda s: tf.data.Dataset.choose_from_datasets(
+            [s.take(20).batch(10, True), s.skip(20).batch(10, True)],
+            tf.data.Dataset.from_tensor_slices(np.array([0, 0, 1, 1], np.int64)),
+        ),
+    ],
+)
+def test_batches_of_a_fixed_size_of_numbers_are_taken_as_batches(form: Any) -> None:
+    class Column(Labelled):
+        def build_model(self, spec: Any) -> keras.Model:
+            layers = [keras.layers.Reshape((1,)), keras.layers.Dense(spec.n_outputs, "softmax")]
+            return keras.Sequential([keras.Input(spec.input_shape), *layers])
+
+    column, labels = X[:40, 0], (X[:40, 0] > 3).astype(int)
+    stream = form(dataset(column, labels))
+    fields: dict[str, Any] = {"batch_size": 10, "epochs": 1}
+    model = Column(**fields).fit(stream, validation_data=stream)
+    assert model.classes_.tolist() == [0, 1]
+    assert model.predict(stream).shape == (40,)
+    assert model.predict(stream.map(lambda x, y: x)).shape == (40,)
+    assert model.evaluate(stream)["loss"] == model.history_["val_loss"][-1]
+    other = Column(**fields).fit(dataset(column, labels).batch(10))
+    assert model.history_["loss"] == other.history_["loss"]
+
+
+def test_rows_of_a_fixed_size_are_taken_as_rows_whatever_y_is() -> None:
+    for rows in (dataset(X, X), dataset(X, X).batch(10, drop_remainder=True).unbatch()):
+        assert Linear(epochs=1).fit(rows).predict(X).shape == X.shape
+        assert Linear(epochs=1).fit(rows).predict(rows).shape == X.shape
+
+
+def test_batches_of_a_fixed_size_of_numbers_for_several_inputs_are_batches() -> None:
+    class Two(Linear):
+        normalize = None
+
+        def build_model(self, spec: Any) -> keras.Model:
+            found = {k: keras.Input(s, name=k) for k, s in spec.input_shape.items()}
+            columns = [keras.layers.Reshape((1,))(x) for x in found.values()]
+            out = keras.layers.Dense(spec.n_outputs)(keras.layers.Concatenate()(columns))
+            return keras.Model(found, out)
+
+    rows = dataset({"a": X[:40, 0], "b": X[:40, 1]}, Y[:40])
+    model = Two(epochs=1).fit(rows.batch(10, drop_remainder=True))
+    assert model.predict({"a": X[:, 0], "b": X[:, 1]}).shape == (ROWS,)
+
+
 def test_elements_that_are_x_alone_can_be_predicted() -> None:
     model = Linear().fit(X, Y)
     alone = tf.data.Dataset.from_tensor_slices(X)
@@ -156,7 +210,7 @@ def test_several_labels_a_row_and_one_hot_rows_may_be_streamed() -> None:
     assert model.predict(X).shape == matrix.shape
     one_hot = np.eye(3, dtype=np.float32)[np.digitize(X[:, 0], [2.5, 3.5])]
     model = Labelled(loss="categorical_crossentropy").fit(dataset(X, one_hot).batch(BATCH))
-    assert np.mean(model.predict(X) == one_hot.argmax(axis=1)) > 0.8
+    assert np.mean(model.predict(X).argmax(axis=1) == one_hot.argmax(axis=1)) > 0.8
 
 
 @pytest.mark.parametrize(

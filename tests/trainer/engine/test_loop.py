@@ -301,4 +301,6 @@ def test_logs_become_plain_floats() -> None:
         "b": 1.0,
     }
     assert math.isnan(logs["c"])
+    one = as_floats({"f1_score": np.array([0.25]), "m": np.array([[1]]), "none": np.zeros(0)})
+    assert one == {"f1_score": 0.25, "m": 1.0}
     assert all(type(value) is float for value in logs.values())

@@ -1,0 +1,92 @@
+"""Optimizers, losses and metrics by name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+import pytest
+
+from trainer import Regressor
+from trainer.network import compile
+
+KINDS: dict[str, tuple[Any, type, Any]] = {
+    "optimizer": (
+        keras.optimizers,
+        keras.optimizers.Optimizer,
+        lambda name: compile.optimizer(name, None),
+    ),
+    "loss": (keras.losses, keras.losses.Loss, compile.loss),
+    "metrics": (keras.metrics, keras.metrics.Metric, lambda name: compile.metrics([name])[0]),
+}
+# what no name alone says: which rate, how many classes, which function
+NEED_ARGUMENTS = {
+    "IoU",
+    "LossScaleOptimizer",
+    "MeanIoU",
+    "MeanMetricWrapper",
+    "MultiOptimizer",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "PrecisionAtRecall",
+    "RecallAtPrecision",
+    "SensitivityAtSpecificity",
+    "SpecificityAtSensitivity",
+}
+
+
+def classes(field: str) -> list[str]:
+    module, base, _ = KINDS[field]
+    found = [(n, v) for n, v in vars(module).items() if inspect.isclass(v)]
+    return [n for n, v in found if issubclass(v, base) and v is not base]
+
+
+@pytest.mark.parametrize("field", KINDS)
+def test_every_public_class_of_keras_is_taken_by_its_name(field: str) -> None:
+    take = KINDS[field][2]
+    for name in set(classes(field)) - NEED_ARGUMENTS:
+        for written in (name, name.lower(), keras.src.utils.naming.to_snake_case(name)):
+            assert take(written) is not None
+            if field != "metrics":  # where a dict is one of outputs
+                assert take({"class_name": written, "config": {}}) is not None
+
+
+def test_a_class_that_keras_does_not_list_is_the_one_that_was_named() -> None:
+    assert type(compile.optimizer("Lamb", 0.5)) is keras.optimizers.Lamb
+    loss = compile.loss("CategoricalGeneralizedCrossEntropy")
+    assert isinstance(loss, keras.losses.CategoricalGeneralizedCrossEntropy)
+    config = {"class_name": "lamb", "config": {"beta_1": 0.25}}
+    assert compile.optimizer(config, None).beta_1 == 0.25
+
+
+@pytest.mark.parametrize("field", KINDS)
+def test_an_error_never_suggests_the_name_that_was_given(field: str) -> None:
+    module, base, take = KINDS[field]
+    for name in [*NEED_ARGUMENTS.intersection(classes(field)), base.__name__]:
+        config = {"class_name": name, "config": {}}
+        for written in (name, name.lower(), *([] if field == "metrics" else [config])):
+            with pytest.raises(ValueError, match=f"^{field}=") as error:
+                take(written)
+            assert "did you mean" not in str(error.value)
+            assert f"keras.{module.__name__.split('.')[-1]}.{name}" in str(error.value)
+
+
+def test_a_wrong_config_of_a_class_of_keras_is_said_to_be_that() -> None:
+    for take, name in ((lambda c: compile.optimizer(c, None), "SGD"), (compile.loss, "Hinge")):
+        with pytest.raises(ValueError, match=rf"{name} cannot be made of this .*nope") as error:
+            take({"class_name": name, "config": {"nope": 1}})
+        assert "did you mean" not in str(error.value)
+
+
+def test_a_model_trained_with_lamb_is_loaded_and_opened_by_keras(tmp_path: Any) -> None:
+    import numpy as np
+
+    x = np.linspace(-1, 1, 16, dtype="float32").reshape(8, 2)
+    path = (
+        Regressor(optimizer="Lamb", epochs=1, random_state=0)
+        .fit(x, x[:, 0])
+        .save(tmp_path / "m.keras")
+    )
+    for model in (Regressor.load(path).model_, keras.models.load_model(path)):
+        assert type(model.optimizer) is keras.optimizers.Lamb
