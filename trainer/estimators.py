@@ -45,18 +45,19 @@ class Classifier(ClassifierMixin, Trainer):
     default metric is accuracy.
     """
 
-    def predict_proba(self, x: Any) -> Any:
+    def predict_proba(self, x: Any, *, batch_size: int | None = None) -> Any:
         """Predict probabilities.
 
         Args:
             x: As for fit.
+            batch_size: As for predict.
 
         Returns:
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
         targets = self.network_.targets
-        return self._classes(targets).probabilities(self._outputs(x))
+        return self._classes(targets).probabilities(self._outputs(x, batch_size))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, averaged over the outputs if there are several.
@@ -119,9 +120,9 @@ class Classifier(ClassifierMixin, Trainer):
             raise TypeError(f"a Classifier's targets must be Classes, not {type(targets).__name__}")
         return targets
 
-    def _outputs(self, x: Any) -> Tree:
+    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
         network = self.network_
-        return outputs.as_probabilities(super()._outputs(x), network.core.loss)
+        return outputs.as_probabilities(super()._outputs(x, batch_size), network.core.loss)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -187,7 +188,10 @@ def _mean_score(
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
-    return float(np.mean([metric(truth[n], found[n], sample_weight=weight) for n in found]))
+    weights = dict.fromkeys(found, weight)
+    if arrays.is_nested(weight):
+        weights = dict(arrays.leaves(weight, "y"))
+    return float(np.mean([metric(truth[n], found[n], sample_weight=weights[n]) for n in found]))
 
 
 def _accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
