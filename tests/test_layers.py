@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(f for package in ("trainer", "search") for f in (ROOT / package).rglob("*.py"))
-# scikit-learn's protocol of parameters, and attributes of Keras', keras-tuner's and tf.data's objects
+# scikit-learn's protocol of parameters, and attributes of objects of Keras, keras-tuner and tf.data
 OF_LIBRARIES = {"_get_param_names", "_value", "_dtype", "_display", "_inputs"}
 
 
