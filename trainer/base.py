@@ -275,13 +275,22 @@ class Trainer(Parameters):
             doctor.warn_of_failure(self._training())
         return self
 
-    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
         """The loss and every metric on the given data, by name.
 
         Args:
             x: as for fit.
             y: as for fit.
             sample_weight: as for fit.
+            batch_size: rows per step. None: the field batch_size; more where that changes no
+                result and takes little memory. A stream has batches of its own.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
@@ -289,14 +298,22 @@ class Trainer(Parameters):
         """
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
+        preparation.check_batch_size(batch_size, x)
         data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
-        return network.evaluate(fitting.evaluation_feed(self._settings(), network, data))
+        settings = self._settings()
+        if batch_size is not None:
+            settings = dataclasses.replace(settings, batch_size=batch_size)
+        return network.evaluate(
+            fitting.evaluation_feed(settings, network, data, exact=batch_size is not None)
+        )
 
-    def predict(self, x: Any) -> Any:
+    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
         """Predictions for the rows of x.
 
         Args:
             x: as for fit; a stream's targets and weights are ignored.
+            batch_size: rows per step. None: 32, as in Keras; more where they take little memory. A
+                stream has batches of its own.
 
         Returns:
             The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
@@ -306,7 +323,7 @@ class Trainer(Parameters):
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: x does not match the training data.
         """
-        return self.network_.targets.decode(self._outputs(x))
+        return self.network_.targets.decode(self._outputs(x, batch_size))
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -543,15 +560,16 @@ class Trainer(Parameters):
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
-    def _outputs(self, x: Any) -> Tree:
+    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
         network = self.network_
+        preparation.check_batch_size(batch_size, x)
         if is_stream(x):
             shapes = network.inputs.shapes
             rank = len(shapes) if is_shape(shapes) else None
             stream = Stream.of(x, batch_size=self.batch_size, name="x", row_rank=rank)
             network.inputs.check_stream(stream.x_spec, type(self).__name__)
             return network.predict_stream(stream)
-        return network.predict(network.inputs.prepare(x, type(self).__name__))
+        return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
 
     @property
     def network_(self) -> Network:

@@ -59,18 +59,19 @@ class Classifier(ClassifierMixin, Trainer):
     from_logits: bool | None = None
     pos_label: Any = None
 
-    def predict_proba(self, x: Any) -> Any:
+    def predict_proba(self, x: Any, *, batch_size: int | None = None) -> Any:
         """Predict probabilities.
 
         Args:
             x: As for fit.
+            batch_size: As for predict.
 
         Returns:
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
         targets = self.network_.targets
-        return self._classes(targets).probabilities(self._outputs(x))
+        return self._classes(targets).probabilities(self._outputs(x, batch_size))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, averaged over the outputs if there are several.
@@ -152,9 +153,9 @@ class Classifier(ClassifierMixin, Trainer):
             raise TypeError(f"a Classifier's targets must be Classes, not {type(targets).__name__}")
         return targets
 
-    def _outputs(self, x: Any) -> Tree:
+    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
         network = self.network_
-        return probabilities.as_probabilities(super()._outputs(x), network.readings)
+        return probabilities.as_probabilities(super()._outputs(x, batch_size), network.readings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -225,7 +226,10 @@ def _mean_score(
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
-    return float(np.mean([metric(truth[n], found[n], sample_weight=weight) for n in found]))
+    weights = dict.fromkeys(found, weight)
+    if arrays.is_nested(weight):
+        weights = dict(arrays.leaves(weight, "y"))
+    return float(np.mean([metric(truth[n], found[n], sample_weight=weights[n]) for n in found]))
 
 
 def _accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:

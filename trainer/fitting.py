@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer import saving
 from trainer.data import arrays, preparation
-from trainer.data.arrays import Tree
+from trainer.data.arrays import Tree, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS, Rows
 from trainer.data.streams import Stream
@@ -123,6 +123,8 @@ def prepare(
     network = build(
         recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
     )
+    if isinstance(train, Rows):
+        network.check_weights(train.weight, few)
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
@@ -141,7 +143,7 @@ def prepare(
     validation = None
     if valid is not None:
         every = hooks.interval(chosen, "test") is not None
-        validation = evaluation_feed(settings, network, valid, validation=True, every_batch=every)
+        validation = evaluation_feed(settings, network, valid, validation=True, exact=every)
     network.evidence = evidence.collect(train, feed, validation, targets)
     return network, feed, validation
 
@@ -179,14 +181,18 @@ def _training_feed(
     task: Task, settings: Settings, network: Network, data: Rows | Stream, seed: int
 ) -> Any:
     if isinstance(data, Stream):
+        network.check_batches(data.dataset.element_spec)
+        if data.y_spec is not None and not isinstance(network.targets, Classes):
+            network.check_finite(data.first()[1])
         weights = task.stream_weights(network.targets, data)
         return _stream_feed(
             preparation.encode_stream(
                 data, network.targets, weights, mean_weight=network.default_loss
             )
         )
+    network.check_rows(data.n, settings.batch_size)
     x = network.inputs.prepare(data.x, settings.owner)
-    y = None if data.y is None else network.targets.encode(data.y, "y")
+    y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
     return RowsFeed(
         network.batch(x, y, weight),
@@ -203,7 +209,7 @@ def evaluation_feed(
     data: Rows | Stream,
     *,
     validation: bool = False,
-    every_batch: bool = False,
+    exact: bool = False,
 ) -> Any:
     """The feed of batches to evaluate.
 
@@ -212,24 +218,28 @@ def evaluation_feed(
         network: the network to evaluate.
         data: the data to evaluate it on.
         validation: whether these are the validation data of a fit; used in error messages.
-        every_batch: whether a callback needs to see every batch.
+        exact: whether each step has settings.batch_size rows, as a callback that sees every batch
+            needs.
     """
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
+        network.check_batches(data.dataset.element_spec, f"{name}x")
         if validation and isinstance(network.targets, Classes):
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
         return _stream_feed(
             preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
         )
+    network.check_rows(data.n, settings.batch_size, f"{name}x")
     x = network.inputs.prepare(data.x, settings.owner, f"{name}x")
-    y = None if data.y is None else network.targets.encode(data.y, f"{name}y")
+    y = None if data.y is None else network.encode(data.y, f"{name}y")
+    network.check_weights(data.weight, map_tree(lambda a: a[:2], x), f"{name}sample_weight")
     return network.evaluation_rows(
         network.batch(x, y, data.weight),
         settings.batch_size,
         settings.resident_bytes,
-        every_batch=every_batch,
+        exact=exact,
     )
 
 

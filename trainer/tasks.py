@@ -77,7 +77,7 @@ class Task:
             return Numbers.learn_stream(self.name, batches, data.y_spec)
         if data.y is None:
             return Numbers(self.name, 1, False, None)
-        return Numbers.learn(self.name, data.y, "y", data.weight)
+        return Numbers.learn(self.name, data.y, "y", data.row_weight)
 
     def restore(self, form: Any) -> Targets:
         """Restore the Targets returned by `learn` from their to_dict()."""
@@ -87,15 +87,13 @@ class Task:
         """Return class indices [n] to stratify a validation split by, or None."""
         return None
 
-    def row_weights(
-        self, learned: Targets, y: Tree | None, weight: np.ndarray | None
-    ) -> np.ndarray | None:
+    def row_weights(self, learned: Targets, y: Tree | None, weight: Tree | None) -> Tree | None:
         """Return the weights of the training rows, [n], including class weights, or None.
 
         Args:
             learned: The Targets returned by `learn`.
             y: The encoded targets.
-            weight: Sample weights, [n], or None.
+            weight: Sample weights, [n], [n, steps] or in the structure of y; or None.
         """
         if self.class_weight is not None:
             raise ValueError(
@@ -210,7 +208,7 @@ class Classification(Task):
         if isinstance(data, Stream):
             learned = Classes.learn_stream(data.part(1), one_hot=self.one_hot)
         else:
-            learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.weight)
+            learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.row_weight)
         self._positive(learned)
         return learned
 
@@ -222,9 +220,7 @@ class Classification(Task):
         encoded = labels.encode(data.y, "y")
         return np.asarray(labels.classes[encoded if encoded.ndim == 1 else encoded.argmax(axis=-1)])
 
-    def row_weights(
-        self, learned: Targets, y: Tree | None, weight: np.ndarray | None
-    ) -> np.ndarray | None:
+    def row_weights(self, learned: Targets, y: Tree | None, weight: Tree | None) -> Tree | None:
         """Return sample weights times class weights."""
         if self.class_weight is None:
             return weight

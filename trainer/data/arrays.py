@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 Tree = Any  # an array, or a dict, tuple or list of trees
+SPARSE_TENSORS = ("SparseTensor", "SparseTensorValue", "SparseTensorSpec")
+RAGGED_TENSORS = ("RaggedTensor", "RaggedTensorValue", "RaggedTensorSpec")
 _ROWS_PER_CHECK = 65_536  # check in chunks, so that a memory-mapped array stays on disk
 
 
@@ -64,12 +66,13 @@ def map_named(function: Callable[[str, Any], Any], tree: Tree, name: str = "x") 
     return function(name, tree)
 
 
-def to_arrays(value: Any, name: str) -> Tree:
+def to_arrays(value: Any, name: str, *, finite: bool = True) -> Tree:
     """Convert `value` to a tree of finite NumPy arrays with at least one row each.
 
     Args:
         value: An array-like, a numeric frame, or a dict, tuple or list of them.
         name: The name of the argument, for errors.
+        finite: Whether to refuse NaN and infinity.
 
     Returns:
         The same structure (lists of arrays become tuples) of arrays with a native float, int,
@@ -79,12 +82,14 @@ def to_arrays(value: Any, name: str) -> Tree:
         TypeError, ValueError: Sparse, complex, text, empty, NaN or infinite values.
     """
     check_is_data(value, name)
+    check_dense(value, name)
     if is_nested(value):
         if isinstance(value, Mapping):
-            return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in value.items()}
-        return tuple(to_arrays(v, f"{name}[{i}]") for i, v in enumerate(value))
+            return {k: to_arrays(v, f"{name}[{k!r}]", finite=finite) for k, v in value.items()}
+        return tuple(to_arrays(v, f"{name}[{i}]", finite=finite) for i, v in enumerate(value))
     array = numeric(value, name)
-    check_finite(array, name)
+    if finite:
+        check_finite(array, name)
     return array
 
 
@@ -101,10 +106,7 @@ def numeric(value: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(value) if not isinstance(value, np.memmap) else value
     except ValueError as error:
-        raise ValueError(
-            f"{name}: its rows differ in length ({error}); pad them to the same length, for "
-            "example with keras.utils.pad_sequences"
-        ) from error
+        raise _uneven(name, error) from error
     if array.dtype.kind == "c":
         raise ValueError(
             f"Complex data not supported: {name} has dtype {array.dtype}; "
@@ -140,15 +142,37 @@ def check_is_data(value: Any, name: str) -> None:
 
 
 def check_dense(value: Any, name: str) -> None:
-    """Refuse a sparse matrix."""
+    """Refuse data with values left out: sparse, ragged or masked.
+
+    Raises:
+        TypeError: The value is one; the message says how to fill it.
+        ValueError: It is a masked array, whose masked values would be used.
+    """
+    place = name.rsplit(": ", 1)[-1]
     if _is_sparse(value):
+        how = "toarray" if hasattr(value, "toarray") else "todense"
         raise TypeError(
-            f"{name} is a sparse matrix, but dense data are required; write {name}.toarray()"
+            f"{name} is a sparse matrix, but dense data are required; write {place}.{how}()"
+        )
+    if type(value).__name__ in SPARSE_TENSORS:
+        raise TypeError(
+            f"{name} is a tf.SparseTensor, but dense data are required; write "
+            f"tf.sparse.to_dense({place})"
+        )
+    if type(value).__name__ in RAGGED_TENSORS:
+        raise TypeError(
+            f"{name} is a tf.RaggedTensor, but its rows must have the same length; write "
+            f"{place}.to_tensor(), which pads them"
+        )
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} is a masked array, whose masked values would be used; write "
+            f"{place}.filled(0), or drop such rows"
         )
 
 
 def _is_sparse(value: Any) -> bool:
-    return hasattr(value, "toarray") and hasattr(value, "nnz")
+    return hasattr(value, "nnz") and (hasattr(value, "toarray") or hasattr(value, "todense"))
 
 
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
@@ -160,7 +184,16 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
             f"of digits or a number ({error}); convert them to numbers first"
         ) from error
     except ValueError as error:
+        if any(np.ndim(value) for value in array.ravel()):
+            raise _uneven(name, error) from error
         raise _text_found(array, name) from error
+
+
+def _uneven(name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name}: its rows differ in length ({error}); pad them to the same length, for "
+        "example with keras.utils.pad_sequences"
+    )
 
 
 def _from_text(array: np.ndarray, name: str) -> np.ndarray:
@@ -229,6 +262,8 @@ def check_finite(array: np.ndarray, name: str) -> None:
                     "drop such rows, impute the values (sklearn.impute.SimpleImputer), or train "
                     "on a pandas DataFrame, whose missing values are imputed automatically"
                 )
+            if _role(name) == "y":
+                instead += ", or write a loss of your own that leaves them out"
             place = name.rsplit(": ", 1)[-1]
             raise ValueError(f"{name} contains {what}, first at {place}[{index}]; {instead}")
 
@@ -260,8 +295,18 @@ def take(tree: Tree, rows: np.ndarray) -> Tree:
     return map_tree(lambda a: a.iloc[rows] if hasattr(a, "iloc") else a[rows], tree)
 
 
-def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | None:
-    """Check sample weights and return them as float64 [n], or None.
+def weights(value: Any, n: int, y: Any, name: str = "sample_weight") -> Tree | None:
+    """Check sample weights and return them as float64.
+
+    Args:
+        value: A weight per row (n,), or per step (n, steps); for several outputs also one of
+            these for each, in the structure of y; or None.
+        n: The number of rows.
+        y: The targets, or None.
+        name: The name of the argument, for errors.
+
+    Returns:
+        The weights in the same structure, or None.
 
     Raises:
         TypeError: The value is text, or not numeric.
@@ -269,6 +314,22 @@ def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | Non
     """
     if value is None:
         return None
+    check_dense(value, name)
+    if not is_nested(value) or isinstance(value, tuple) and not is_nested(y):
+        return _weights(value, n, np.shape(y) if hasattr(y, "shape") else (n,), name)
+    expected = dict(leaves(y, "")) if is_nested(y) and not isinstance(y, list) else {}
+    found = dict(leaves(value, ""))
+    if set(expected) != set(found):
+        outputs = f"the outputs {[f'y{k}' for k in expected]}" if expected else "a single output"
+        raise ValueError(
+            f"{name} has the parts {[f'{name}{k}' for k in found]}, but y has {outputs}; pass one "
+            "array of weights for each output, or one for all"
+        )
+    checked = map_named(lambda k, v: _weights(v, n, np.shape(expected[k]), name + k), value, "")
+    return map_named(lambda k, _: dict(leaves(checked, ""))[k], y, "")
+
+
+def _weights(value: Any, n: int, of_y: tuple[int, ...], name: str) -> np.ndarray:
     if isinstance(value, str):
         raise TypeError(
             f"{name}={value!r}: must be one number per row, shape ({n},); for class weights write "
@@ -276,12 +337,17 @@ def weights(value: Any, n: int, name: str = "sample_weight") -> np.ndarray | Non
         )
     array = numeric(value, name).astype(np.float64)
     check_finite(array, name)
-    if array.ndim != 1 or len(array) != n:
+    steps = array.ndim > 1 and len(of_y) > 1 and array.shape == of_y[: array.ndim]
+    if not steps and (array.ndim != 1 or len(array) != n):
+        several = f", or per step, shape {of_y[:2]}" if len(of_y) > 1 else ""
         raise ValueError(
-            f"{name} has shape {array.shape}: must have one weight per row, shape ({n},)"
+            f"{name} has shape {array.shape}: must have one weight per row, shape ({n},){several}"
         )
     if (array < 0).any():
-        raise ValueError(f"{name}={array.min():g}: weights must not be negative")
+        raise ValueError(
+            f"{name}={array.min():g}: weights must not be negative; to push outputs away from "
+            "targets, override compute_loss, and pass the signs as a part of y"
+        )
     if not array.any():
         raise ValueError(f"{name}: every weight is zero; at least one must be above 0")
     return array

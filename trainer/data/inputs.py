@@ -114,7 +114,10 @@ class Inputs:
             dtype = np.dtype(leaf.dtype.as_numpy_dtype)
             if normalize is not None and _is_scaled(dtype, several):
                 parts = (
-                    (np.asarray(dict(arrays.leaves(x))[name]), w if hasattr(w, "shape") else None)
+                    (
+                        np.asarray(dict(arrays.leaves(x))[name]),
+                        w if getattr(w, "ndim", 0) == 1 else None,
+                    )
                     for x, w in batches
                 )
                 scaling[name] = _statistics(parts, tuple(leaf.shape)[1:], dtype, normalize)
@@ -185,8 +188,8 @@ class Inputs:
             if len(array.shape) == 1 and len(shape) == 1:
                 raise ValueError(
                     f"Expected 2D array, got 1D array instead: {key} has shape {array.shape} and "
-                    f"must have shape (n, {shape[0]}). Reshape your data: {key}.reshape(-1, 1) if "
-                    f"it has one feature, {key}.reshape(1, -1) if it is one row"
+                    f"must have shape (n, {shape[0]}). Reshape your data: {key}[:, None] if it has "
+                    f"one feature, {key}[None] if it is one row"
                 )
             fits = len(row) == len(shape) and all(
                 s is None or a is None or s == a for s, a in zip(shape, row, strict=True)

@@ -15,19 +15,23 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.inputs import Inputs
-from trainer.data.streams import Stream, is_stream
+from trainer.data.streams import NEGATIVE_WEIGHT, Stream, is_stream
 from trainer.data.targets import Classes, Targets
+from trainer.utils import checks
 
 PROBE_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in memory: x as a tree of arrays or a DataFrame, y as passed by the user."""
+    """Rows in memory: x as a tree of arrays or a DataFrame, y as passed by the user.
+
+    `weight` is an array [n] or [n, steps], a tree of these in the structure of y, or None.
+    """
 
     x: Any
     y: Any
-    weight: np.ndarray | None
+    weight: Tree | None
     name: str = ""  # a prefix of x and y in errors, such as "validation_data: "
 
     @property
@@ -41,8 +45,13 @@ class Rows:
             self,
             x=arrays.take(self.x, rows),
             y=None if self.y is None else _take_any(self.y, rows),
-            weight=None if self.weight is None else self.weight[rows],
+            weight=None if self.weight is None else map_tree(lambda w: w[rows], self.weight),
         )
+
+    @property
+    def row_weight(self) -> np.ndarray | None:
+        """The weight of each row, or None where there is none, or more than one."""
+        return self.weight if getattr(self.weight, "ndim", 0) == 1 else None
 
 
 def collect(
@@ -59,7 +68,7 @@ def collect(
     Args:
         x: A DataFrame, arrays, or a stream that includes y and weights.
         y: Targets, or None.
-        weight: Sample weights (n,), or None.
+        weight: Sample weights as for `arrays.weights`, or None.
         batch_size: For streams of single rows.
         needs_y: The name of the estimator if it requires y, else None.
         prefix: A prefix of the argument names in errors.
@@ -84,7 +93,23 @@ def collect(
     rows = Rows(x, y, None, prefix)
     if y is not None:
         _check_targets(rows)
-    return replace(rows, weight=arrays.weights(weight, rows.n, f"{prefix}sample_weight"))
+    return replace(rows, weight=arrays.weights(weight, rows.n, y, f"{prefix}sample_weight"))
+
+
+def check_batch_size(value: int | None, x: Any) -> None:
+    """Check the argument batch_size of predict and evaluate.
+
+    Raises:
+        TypeError, ValueError: It is not a whole number of 1 or more, or x is a stream.
+    """
+    if value is None:
+        return
+    checks.integer("batch_size", value, low=1, example=32)
+    if is_stream(x):
+        raise ValueError(
+            f"batch_size={value}: x is a {type(x).__name__}, which has batches of its own; leave "
+            f"batch_size out, or make them of {value} rows"
+        )
 
 
 def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -> Stream:
@@ -111,8 +136,8 @@ def _checked_inputs(x: Any, name: str) -> Any:
         if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
             raise ValueError(
                 f"Expected 2D array, got {leaf.ndim}D array instead: {part} has shape "
-                f"{leaf.shape}. Reshape your data: {part}.reshape(-1, 1) if it has one "
-                f"feature, {part}.reshape(1, -1) if it is one row"
+                f"{leaf.shape}. Reshape your data: {part}[:, None] if it has one feature, "
+                f"{part}[None] if it is one row"
             )
     return x
 
@@ -222,6 +247,14 @@ def encode_stream(
     """
     if stream.y_spec is None:
         return stream
+    if stream.is_weighted:  # the rest of them are checked as they are read
+        for name, leaf in arrays.leaves(stream.first()[2], "sample_weight"):
+            if not (leaf >= 0).all():
+                raise ValueError(
+                    f"{stream.name}: {name}={leaf.min():g}: weights must be 0 or more; to push "
+                    "outputs away from targets, override compute_loss, and pass the signs as a "
+                    "part of y"
+                )
     scale = 1.0
     table = None if row_weights is None else np.array([row_weights[i] for i in sorted(row_weights)])
     if mean_weight and (table is not None or stream.is_weighted):
@@ -233,7 +266,7 @@ def encode_stream(
             return (x, encoded)
         import tensorflow as tf
 
-        found = map_tree(lambda w: tf.cast(w, tf.float32) / scale, weight[0]) if weight else None
+        found = map_tree(lambda w: _checked(w) / scale, weight[0]) if weight else None
         if table is not None:
             index = encoded if encoded.shape.rank == 1 else tf.argmax(encoded, axis=-1)
             by_class = tf.gather(tf.constant(table / scale, tf.float32), index)
@@ -245,6 +278,17 @@ def encode_stream(
     return stream.map(encode)
 
 
+def _checked(weight: Any) -> Any:
+    """Return weights as float32 that fail in the pipeline if one is below 0 or NaN."""
+    import tensorflow as tf
+
+    cast = tf.cast(weight, tf.float32)
+    with tf.control_dependencies(
+        [tf.debugging.Assert(tf.reduce_all(cast >= 0), [NEGATIVE_WEIGHT])]
+    ):
+        return tf.identity(cast)
+
+
 def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> float:
     total, rows = 0.0, 0
     for y, weight in stream.part(1, 2):
@@ -254,7 +298,7 @@ def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> 
         if table is not None:
             index = targets.encode(arrays.concatenate([y]), "y")
             found = found * table[index if index.ndim == 1 else index.argmax(axis=-1)]
-        total, rows = total + float(found.sum()), rows + len(found)
+        total, rows = total + float(found.sum()), rows + found.size
     if total <= 0:
         raise ValueError(f"{stream.name}: every weight is zero; at least one must be above 0")
     return total / rows
@@ -313,7 +357,7 @@ def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
     """Learn the inputs from the training data."""
     if isinstance(data, Stream):
         return Inputs.learn_stream(data.part(0, 2), data.x_spec, normalize=normalize)
-    return Inputs.learn(data.x, normalize=normalize, weight=data.weight)
+    return Inputs.learn(data.x, normalize=normalize, weight=data.row_weight)
 
 
 def _targets(y: Any, name: str) -> list[tuple[str, Any]]:

@@ -12,8 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.arrays import map_tree
+from trainer.data.arrays import check_dense, leaves, map_tree
+from trainer.data.endless import is_endless
 
+# A pass that learns something of a stream of unknown length ends with an error after that many
+# batches: memory would grow until none is left if there were no end.
+MOST_BATCHES = 100_000
+NEGATIVE_WEIGHT = "sample_weight has a weight below 0 or NaN"  # asserted in the tf.data pipeline
 UNKNOWN_LABEL = "y has a label that was not in training"  # asserted in the tf.data pipeline
 
 
@@ -72,21 +77,32 @@ class Stream:
 
         if not isinstance(value, tf.data.Dataset):
             source = _Source(value, name)
-            return cls(source.dataset(), steps=value.num_batches, name=name, source=source)
-        cardinality = int(value.cardinality())
-        if cardinality == tf.data.INFINITE_CARDINALITY:
+            made = cls(source.dataset(), steps=value.num_batches, name=name, source=source)
+            return made if row_rank == 0 else made._with_columns()
+        place = name.rsplit(": ", 1)[-1]
+        if is_endless(value):
             raise ValueError(
                 f"{name} is an infinite tf.data.Dataset; remove repeat(), or write "
-                f"{name}.take(steps) to set the length of an epoch"
+                f"{place}.take(steps) to set the length of an epoch"
             )
-        if cardinality == 0:
+        if int(value.cardinality()) == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
+        _check_dense(value.element_spec, name)
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
+        x = dataset.element_spec[0]
+        if row_rank == 1 and _is_numbers(x) and (x.shape[0] is None or _ends_in_batches(dataset)):
+            row_rank = None  # trained on one number for each row, of which this is a batch
         if not _is_batched(dataset, row_rank):
             dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+        if row_rank != 0 and _is_numbers(dataset.element_spec[0]):
+            dataset = dataset.map(_as_column)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         steps = int(dataset.cardinality())
         return cls(dataset, steps=None if steps < 0 else steps, name=name)
+
+    def _with_columns(self) -> Stream:
+        """Return the stream with x as a column [n, 1] if it is one number for each row."""
+        return self.map(_as_column) if _is_numbers(self.x_spec) else self
 
     @property
     def x_spec(self) -> Any:
@@ -147,6 +163,15 @@ class Stream:
         made._origin = (self, function)
         return made
 
+    def too_long(self) -> ValueError:
+        """Return the error of a stream that may have no end."""
+        place = self.name.rsplit(": ", 1)[-1]
+        return ValueError(
+            f"{self.name} has not ended after {MOST_BATCHES:,} batches, and does not say how many "
+            f"it has; write {place}.take(steps) if it has no end, and otherwise "
+            f"{place}.apply(tf.data.experimental.assert_cardinality(steps))"
+        )
+
     def around_epoch(self, begins: bool) -> None:
         """Call the epoch hook of a PyDataset at the start or end of a training pass."""
         if self._source is not None:
@@ -174,6 +199,10 @@ class Stream:
                 f"{UNKNOWN_LABEL}, after {steps} batches of the stream; drop such rows, or train "
                 "on data with every class"
             ) from error
+        if NEGATIVE_WEIGHT in str(error):
+            raise ValueError(
+                f"{NEGATIVE_WEIGHT}, after {steps} batches of the stream; weights must be 0 or more"
+            ) from error
         error.add_note(f"raised after {steps} batches of the stream had been used")
 
 
@@ -186,6 +215,8 @@ class _Part:
         read = 0
         try:
             for batch in self._stream.dataset.as_numpy_iterator():
+                if self._stream.steps is None and read == MOST_BATCHES:
+                    raise self._stream.too_long()
                 found = tuple(batch[i] if i < len(batch) else None for i in self._which)
                 yield found if len(found) > 1 else found[0]
                 read += 1
@@ -238,6 +269,9 @@ class _Source:
         """Count a batch, and convert its text to tensors."""
         import tensorflow as tf
 
+        for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
+            for where, leaf in leaves(part, role):
+                check_dense(leaf, f"the elements of {self.name}: {where}")
         if self.first is None:
             self.first = map_tree(np.asarray, _as_tuple(*batch))
         self._read += 1
@@ -276,6 +310,26 @@ class _Source:
             self._adapter.on_epoch_begin()
         elif self._adapter._within_epoch:
             self._adapter.on_epoch_end()
+
+
+def _check_dense(spec: Any, name: str) -> None:
+    """Refuse elements that are sparse or ragged tensors."""
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    for role, part in zip(("x", "y", "sample_weight"), parts, strict=False):
+        for where, leaf in leaves(part, role):
+            check_dense(leaf, f"the elements of {name}: {where}")
+
+
+def _is_numbers(spec: Any) -> bool:
+    """Return whether x is one number for each row of a batch."""
+    shape = getattr(spec, "shape", None)
+    return (
+        shape is not None and shape.rank == 1 and (spec.dtype.is_floating or spec.dtype.is_integer)
+    )
+
+
+def _as_column(x: Any, *rest: Any) -> tuple[Any, ...]:
+    return (x[:, None], *rest)
 
 
 def _as_tuple(*element: Any) -> tuple[Any, ...]:

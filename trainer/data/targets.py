@@ -69,15 +69,13 @@ class Numbers:
         """Learn the structure and scale of y.
 
         Raises:
-            TypeError, ValueError: y is not a tree of finite numbers.
+            TypeError, ValueError: y is not a tree of numbers. They need not be finite: a loss of
+                one's own may leave NaN out.
         """
-        tree = arrays.to_arrays(y, name)
+        tree = arrays.to_arrays(y, name, finite=False)
         scale = None
         if hasattr(tree, "shape") and tree.ndim <= 2:
-            from trainer.data.tables import affine
-
-            mean, deviation = affine(tree.reshape(len(tree), -1), "standard", weight)
-            scale = (mean.tolist(), deviation.tolist())
+            scale = _scale(tree.reshape(len(tree), -1), weight)
         widths = map_tree(lambda a: 1 if a.ndim == 1 else int(a.shape[-1]), tree)
         return cls(task, widths, map_tree(lambda a: a.ndim == 1, tree), scale)
 
@@ -100,17 +98,13 @@ class Numbers:
             )
             arrays.check_finite(values, "y")
             weights = [weight for _, weight in parts if weight is not None]
-            from trainer.data.tables import affine
-
-            mean, deviation = affine(
-                values, "standard", np.concatenate(weights) if weights else None
-            )
-            scale = (mean.tolist(), deviation.tolist())
+            rows = bool(weights) and weights[0].ndim == 1
+            scale = _scale(values, np.concatenate(weights) if rows else None)
         return cls(task, widths, flat, scale)
 
     def encode(self, y: Any, name: str) -> Tree:
-        """Return y as numbers, after checking it against the training data."""
-        tree = arrays.to_arrays(y, name)
+        """Return y as numbers, finite or not, after checking it against the training data."""
+        tree = arrays.to_arrays(y, name, finite=False)
         expected, found = dict(arrays.leaves(self.n_outputs, name)), dict(arrays.leaves(tree, name))
         if set(expected) != set(found):
             raise ValueError(
@@ -285,6 +279,25 @@ class Classes:
             "labels": [label.to_dict() for _, label in arrays.leaves(self.labels, "")],
             "structure": structure(self.labels),
         }
+
+
+def _scale(values: np.ndarray, weight: np.ndarray | None) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of the finite values of each column."""
+    from trainer.data.tables import affine
+
+    finite = np.isfinite(values)
+    if finite.all():
+        mean, deviation = affine(values, "standard", weight)
+        return mean.tolist(), deviation.tolist()
+    columns = []
+    for column, known in zip(values.T, finite.T, strict=True):
+        weights = None if weight is None else weight[known]
+        if not known.any() or (weights is not None and not weights.any()):
+            columns.append((0.0, 1.0))
+            continue
+        mean, deviation = affine(column[known][:, None], "standard", weights)
+        columns.append((float(mean[0]), float(deviation[0])))
+    return [mean for mean, _ in columns], [deviation for _, deviation in columns]
 
 
 def from_dict(state: dict[str, Any]) -> Numbers | Classes:

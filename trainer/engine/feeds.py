@@ -71,6 +71,7 @@ class RowsFeed:
         data: the arrays.
         resident: whether all rows are held as tensors; otherwise each chunk's rows are read from
             the arrays when they are needed, which may be memory-mapped. Set it before first use.
+        most_read: the most batches to read at once where rows are not held as tensors.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class RowsFeed:
         self._shuffle = shuffle
         self._seed = seed
         self.resident = True
+        self.most_read = MANY
         self._tensors: Batch | None = None
 
     def _to_tensors(self, data: Batch) -> Batch:
@@ -149,6 +151,8 @@ class RowsFeed:
 
     def test(self, chunk: int) -> Generator[RowsChunk]:
         """The chunks of all rows in their own order."""
+        if not self.resident:
+            chunk = min(chunk, self.most_read)
         return self._chunks(np.arange(self.rows, dtype=np.int32), chunk)
 
     def _chunks(

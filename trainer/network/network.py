@@ -85,6 +85,51 @@ class Network:
         inputs = getattr(self.core, "inputs", None) or ()
         return next((tensor.shape[0] for tensor in inputs), None)
 
+    def check_rows(self, rows: int, batch_size: int, name: str = "x") -> None:
+        """Check that rows fill the batches of a model of a fixed batch size.
+
+        Args:
+            rows: The number of rows.
+            batch_size: The rows of a step.
+            name: The name of the argument, for errors.
+
+        Raises:
+            ValueError: They do not; the message has the number of rows that do.
+        """
+        fixed = self.fixed_rows
+        if fixed is None:
+            return
+        if batch_size != fixed:
+            raise ValueError(
+                f"batch_size={batch_size}: the model takes batches of exactly {fixed} rows; write "
+                f"batch_size={fixed}, or leave the batch size of its input open"
+            )
+        if rows % fixed:
+            most = rows // fixed * fixed
+            instead = f"pass {most} or {most + fixed} rows" if most else f"pass {fixed} rows"
+            raise ValueError(
+                f"{name} has {rows} rows, but the model takes batches of exactly {fixed}, so that "
+                f"{rows % fixed} would be left over; {instead}"
+            )
+
+    def check_batches(self, spec: Batch, name: str = "x") -> None:
+        """Check that a stream's batches have the fixed batch size of the model, if it has one.
+
+        Raises:
+            ValueError: They have another size, or the last one may have fewer rows.
+        """
+        import keras
+
+        fixed = self.fixed_rows
+        found = {leaf.shape[0] for leaf in keras.tree.flatten(spec[0])}
+        if fixed is not None and found != {fixed}:
+            place = name.rsplit(": ", 1)[-1]
+            raise ValueError(
+                f"{name} has batches of {', '.join(str(n or 'varying') for n in found)} rows, but "
+                f"the model takes batches of exactly {fixed}; write "
+                f"{place}.unbatch().batch({fixed}, drop_remainder=True)"
+            )
+
     def try_out(self, fields: dict[str, Any], x: Tree, y: Tree) -> None:
         """Test loss and metrics on a few rows: see compile.try_out."""
         if self.fixed_rows is not None:
@@ -161,20 +206,80 @@ class Network:
             found = [*sharing.variables(self.core), *scaling, *added, self.program.streamed]
             self.program.graphs.share(key, found)
 
-    def weights(self, weight: np.ndarray | None) -> np.ndarray | None:
-        """Return sample weights for the loss, rescaled to a mean of 1 if it is the default."""
-        if weight is None or not self.default_loss:
+    def weights(self, weight: Tree | None) -> Tree | None:
+        """Return sample weights for the loss, rescaled to a mean of 1 if it is the default.
+
+        Weights for each output are left as they are: their ratios weigh the outputs too.
+        """
+        if weight is None or not self.default_loss or not hasattr(weight, "shape"):
             return weight
         return np.asarray(weight / weight.mean())
 
-    def batch(self, x: Tree, y: Tree | None = None, weight: np.ndarray | None = None) -> Batch:
+    def check_weights(self, weight: Tree | None, x: Tree, name: str = "sample_weight") -> None:
+        """Check weights per step against the model's outputs.
+
+        Keras would multiply other shapes too, and mean something else.
+
+        Args:
+            weight: The weights, or None.
+            x: A few prepared rows.
+            name: The name of the argument, for errors.
+
+        Raises:
+            ValueError: The loss does not have a value for each of them.
+        """
+        parts = [] if weight is None else list(arrays.leaves(weight, ""))
+        if all(leaf.ndim == 1 for _, leaf in parts) or has_only_a_step(self.core):
+            return
+        found = outputs.symbolic(self.core)
+        if found is None:
+            with self.ambient(), compile.state_kept(self.core):
+                found = self.core(tensors(x, self.program.transform, self.float_dtype))
+        by_name = outputs.named(self.core, self.spec, found)
+        for part, leaf in parts:
+            steps = tuple(by_name[part].shape[1:-1])
+            fits = leaf.ndim - 1 == len(steps) and all(
+                s is None or s == n for s, n in zip(steps, leaf.shape[1:], strict=True)
+            )
+            if leaf.ndim > 1 and not fits:
+                shape = (len(leaf), *steps)
+                several = f", or for each step, shape {shape}" if steps else ""
+                raise ValueError(
+                    f"{name}{part} has shape {leaf.shape}, but the loss has values of shape "
+                    f"{shape} for outputs with rows of shape {tuple(by_name[part].shape[1:])}; "
+                    f"pass one weight for each row, shape ({len(leaf)},){several}"
+                )
+
+    def encode(self, y: Any, name: str) -> Tree:
+        """Return y as training targets; NaN and infinity are for losses of one's own only.
+
+        Raises:
+            ValueError: y is not finite, and its loss is one of Keras'.
+        """
+        encoded = self.targets.encode(y, name)
+        self.check_finite(encoded, name)
+        return encoded
+
+    def check_finite(self, encoded: Tree, name: str = "y") -> None:
+        """Check that encoded targets are finite where their loss is one of Keras'.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if compile.computes_own_loss(self.core):
+            return
+        for part, leaf in arrays.leaves(encoded, ""):
+            if not _own_loss(self.core.loss, part):
+                arrays.check_finite(leaf, f"{name}{part}")
+
+    def batch(self, x: Tree, y: Tree | None = None, weight: Tree | None = None) -> Batch:
         """Return x, y and weights as the tuple that a Keras step takes."""
         if y is None:
             return (x,)
         weight = self.weights(weight)
         if weight is None:
             return (x, y)
-        if not hasattr(y, "shape"):
+        if not hasattr(y, "shape") and hasattr(weight, "shape"):
             return (x, y, map_tree(lambda _: weight, y))
         return (x, y, weight)
 
@@ -225,30 +330,53 @@ class Network:
         batch_size: int,
         resident_bytes: int | None,
         *,
-        every_batch: bool = False,
+        exact: bool = False,
     ) -> RowsFeed:
         """Return a feed to evaluate rows with, in large batches if the result is the same.
 
         Args:
             data: x, y and weights.
-            batch_size: Rows per step if the result depends on it.
+            batch_size: Rows per step if the result depends on it; otherwise there may be more,
+                where they take little memory.
             resident_bytes: As the field of Trainer.
-            every_batch: Whether a callback must see every batch.
+            exact: Whether each step has batch_size rows, whatever the result depends on.
         """
-        if self.batch_independent and not every_batch:
-            batch_size = max(batch_size, plan.rows_a_batch(row_bytes(data[0])))
+        if self.batch_independent and not exact and arrays.length(data[0], "x") > batch_size:
+            batch_size = plan.rows_a_batch(self.largest_bytes(data[0]), batch_size)
         feed = RowsFeed(data, batch_size=batch_size, float_dtype=self.float_dtype)
         limit = plan.resident_limit() if resident_bytes is None else resident_bytes
-        feed.resident = spec_bytes(feed.spec) * feed.rows <= limit
+        row = spec_bytes(feed.spec)
+        feed.resident = row * feed.rows <= limit
+        feed.most_read = plan.steps_a_read(row * feed.batch_size)
         return feed
+
+    def largest_bytes(self, x: Tree) -> int:
+        """Return the bytes of the largest tensor that one row of prepared x makes in the model."""
+        import tensorflow as tf
+
+        size = 8 if self.precision == "float64" else 4
+        known = plan.largest_layer(self.core)
+        if known is None and not self.program.eager:
+
+            def spec(array: Any) -> Any:
+                dtype = self.float_dtype if array.dtype.kind in "fb" else array.dtype
+                return tf.TensorSpec([None, *array.shape[1:]], dtype)
+
+            known = self.program.largest(map_tree(spec, x))
+        return max(row_bytes(x), size * (known or plan.MAX_BATCH_BYTES))
 
     def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
         """Compute the loss and every metric over a feed, by name."""
         with self._evaluating:
             return loop.evaluate(self.program, feed, chunk=chunk, **hooks)
 
-    def predict(self, x: Tree) -> Tree:
-        """Predict prepared arrays: return outputs as a tree of arrays in the structure of y."""
+    def predict(self, x: Tree, batch_size: int | None = None) -> Tree:
+        """Predict prepared arrays: return outputs as a tree of arrays in the structure of y.
+
+        Args:
+            x: Prepared arrays.
+            batch_size: Rows per step; None for as many as take little memory.
+        """
         import keras
         import tensorflow as tf
 
@@ -257,7 +385,12 @@ class Network:
             return tf.constant(np.asarray(array), dtype=dtype)
 
         n = arrays.length(x, "x")
-        piece = self.fixed_rows or plan.rows_a_batch(row_bytes(x))
+        if self.fixed_rows is not None:
+            self.check_rows(n, batch_size or self.fixed_rows)
+        piece = self.fixed_rows or batch_size
+        if piece is None:
+            few = n <= plan.BATCH_ROWS
+            piece = plan.BATCH_ROWS if few else plan.rows_a_batch(self.largest_bytes(x))
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)
@@ -274,6 +407,26 @@ class Network:
         if not parts:
             raise ValueError(f"{stream.name} is empty: a tf.data.Dataset with 0 sample(s)")
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+
+
+def _own_loss(loss: Any, part: str) -> bool:
+    """Return whether the loss of a part of y is the user's code, or there is none."""
+    by_part = dict(arrays.leaves(loss, ""))
+    # otherwise one loss for all, or losses named in another way
+    losses = [by_part[part]] if part in by_part else list(by_part.values())
+    return any(map(_is_own, losses))
+
+
+def _is_own(loss: Any) -> bool:
+    if loss is None:
+        return True
+    if isinstance(loss, str):
+        return False
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    parts = [loss if hasattr(loss, "__name__") else type(loss), getattr(loss, "fn", None)]
+    modules = [getattr(part, "__module__", "") for part in parts if part is not None]
+    return any(module.split(".")[0] not in ("keras", "trainer") for module in modules)
 
 
 def row_bytes(x: Tree) -> int:

@@ -151,7 +151,7 @@ DATA: dict[str, Row] = {
     "1-D x": (
         lambda g: g.classifier().fit(g.x[:, 0], g.y),
         ValueError,
-        ("x has shape (30,)", "x.reshape(-1, 1)"),
+        ("x has shape (30,)", "x[:, None]"),
     ),
     "a Series as x": (
         lambda g: g.classifier().fit(g.frame["age"], g.y),

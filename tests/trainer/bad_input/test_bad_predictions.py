@@ -40,7 +40,7 @@ PREDICTIONS: dict[str, Row] = {
     "one row without its dimension": (
         lambda g: g.on_array.predict(g.x[0]),
         ValueError,
-        ("x has shape (4,)", "(n, 4)", "x.reshape(1, -1)"),
+        ("x has shape (4,)", "(n, 4)", "x[None]"),
     ),
     "a dimension too many": (
         lambda g: g.on_array.predict(g.x[None]),

@@ -103,13 +103,7 @@ class Graphs:
             jit: whether XLA compiles it.
         """
         signature = (name, jit, repr(specs))
-        traced = self._own.get(signature)
-        if traced is None and self._common is not None:
-            traced = self._common.get(signature)
-        if traced is None:
-            traced = self._trace(signature, function, specs, jit)
-            if self.after_trace is not None:
-                self.after_trace()
+        traced = self._find(signature, function, specs, jit)
         if traced.owner is self:
             return traced.graph(*arguments)
         captured = self._captured.get(signature)
@@ -117,6 +111,23 @@ class Graphs:
             captured = [self._handles[i] for i in traced.positions]
             self._captured[signature] = captured
         return _call(traced.graph, arguments, captured)
+
+    def form(self, name: str, function: Callable[..., Any], specs: tuple[Any, ...]) -> Any:
+        """The operations of the graph that `run` would run, as a GraphDef with the shapes."""
+        traced = self._find((name, False, repr(specs)), function, specs, False)
+        return traced.graph.graph.as_graph_def(add_shapes=True)
+
+    def _find(
+        self, signature: Hashable, function: Callable[..., Any], specs: Any, jit: bool
+    ) -> _Traced:
+        traced = self._own.get(signature)
+        if traced is None and self._common is not None:
+            traced = self._common.get(signature)
+        if traced is None:
+            traced = self._trace(signature, function, specs, jit)
+            if self.after_trace is not None:
+                self.after_trace()
+        return traced
 
     def _trace(
         self, signature: Hashable, function: Callable[..., Any], specs: Any, jit: bool

@@ -23,8 +23,9 @@ OPERATIONS_A_SECOND = 6e10  # what a core of a common machine does on small matr
 SECONDS_A_STEP = 1e-4  # the least that a step costs, however small the model
 MAX_CHUNK = 1_000
 MAX_CHUNK_BYTES = 2**25  # two chunks are in memory at once: one is trained, one is read
-MAX_BATCH_BYTES = 2**25
+MAX_BATCH_BYTES = 2**22  # of the largest tensor in evaluation; a few like it live at once
 MAX_BATCH_ROWS = 8_192
+BATCH_ROWS = 32  # a batch of Keras' predict and evaluate; no larger a batch needs more memory
 RESIDENT_SHARE = 0.25  # of the memory that is available when fit begins
 JIT_STEPS = 1_000  # steps an epoch from which the second that XLA compiles for is soon won back
 JIT_RECURRENT_STEPS = 50  # the same where each step is a loop over time
@@ -194,9 +195,36 @@ def steps_a_dispatch(model: keras.Model, batch_size: int) -> int:
     return max(1, min(MAX_CHUNK, round(SECONDS_A_DISPATCH / seconds)))
 
 
-def rows_a_batch(row_bytes: int) -> int:
-    """How many rows to evaluate or predict at once, where nothing depends on the batch."""
-    return max(32, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
+def rows_a_batch(row_bytes: int, least: int = BATCH_ROWS) -> int:
+    """How many rows to evaluate or predict at once, where nothing depends on the batch.
+
+    Args:
+        row_bytes: the bytes of the largest tensor that one row makes.
+        least: the rows of a batch however large they are.
+    """
+    return max(least, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
+
+
+def steps_a_read(batch_bytes: int) -> int:
+    """How many batches of rows that are not held as tensors to read at once."""
+    return max(1, MAX_CHUNK_BYTES // max(1, batch_bytes))
+
+
+def largest_layer(model: keras.Model) -> int | None:
+    """The values of the largest output of a layer for one row.
+
+    None where a layer may make larger tensors than its output, or its output is not known: then
+    only the graph tells.
+    """
+    largest = 1
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if type(layer).__name__ not in _DENSE_STACK:
+            return None
+        shape = getattr(getattr(layer, "output", None), "shape", None)
+        if shape is None or None in shape[1:]:
+            return None
+        largest = max(largest, math.prod(shape[1:]))
+    return largest
 
 
 def batch_independent(model: keras.Model) -> bool:

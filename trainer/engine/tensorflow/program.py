@@ -9,7 +9,9 @@ inside one `tf.function`, in a while loop. What a step does is Keras' own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -191,9 +193,24 @@ class Program:
         if self.eager:
             with self._ambient():
                 return self._predict_step(x)
+        spec = self._predicted_form(_open_batch(x))
+        return self.graphs.run("predict", self._predict_step, (x,), (spec,))
+
+    def largest(self, spec: Any) -> int:
+        """The values of the largest tensor that one row of x makes on its way to the outputs.
+
+        Args:
+            spec: the form of x, as tf.TensorSpec with an open batch dimension.
+        """
+        form = self._predicted_form(spec)
+        return largest_a_row(
+            self.graphs.form("predict", self._predict_step, (form,)),
+            [d for leaf in _leaves(spec) for d in leaf.shape[1:]],
+        )
+
+    def _predicted_form(self, spec: Any) -> Any:
         import tensorflow as tf
 
-        spec = _open_batch(x)
         if self._predicted is not None:
             # lengths that differ from call to call are left open, and not traced one by one
             spec = tf.nest.map_structure(
@@ -202,7 +219,7 @@ class Program:
                 spec,
             )
         self._predicted = spec
-        return self.graphs.run("predict", self._predict_step, (x,), (spec,))
+        return spec
 
     def _named(self, phase: str, form: str = "") -> str:
         name = f"{phase}{form}"
@@ -403,6 +420,36 @@ class Program:
             return step.get_concrete_function(spec)
 
         return trace() if self._watch is None else self._watch.traced(self._named(phase), trace)
+
+
+def largest_a_row(graph: Any, lengths: Sequence[int | None]) -> int:
+    """The values of the largest tensor that a graph makes of one row.
+
+    Layers alone do not tell: the scores of attention are inside one, as are the steps of a
+    function of one's own.
+
+    Args:
+        graph: a GraphDef with the shapes, where the batch dimension is open.
+        lengths: of the axes of x; the largest stands for other open dimensions.
+    """
+    longest = max((n for n in lengths if n), default=1)
+    largest = 1
+    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
+    for node in itertools.chain.from_iterable(nodes):
+        for shape in node.attr["_output_shapes"].list.shape:
+            sizes = [d.size for d in shape.dim]
+            if -1 in sizes:
+                of_batch = sizes.index(-1)
+                rest = sizes[:of_batch] + sizes[of_batch + 1 :]
+                largest = max(largest, math.prod(longest if d < 0 else d for d in rest))
+    return largest
+
+
+def _leaves(tree: Any) -> list[Any]:
+    import tensorflow as tf
+
+    found: list[Any] = tf.nest.flatten(tree)
+    return found
 
 
 def _open_batch(tree: Any) -> Any:

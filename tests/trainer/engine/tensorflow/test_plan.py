@@ -185,7 +185,8 @@ def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.Monke
 
 def test_a_prediction_batch_is_bounded_in_rows_and_bytes() -> None:
     assert rows_a_batch(4) == plan.MAX_BATCH_ROWS
-    assert rows_a_batch(2**15) == 2**10
+    assert rows_a_batch(2**15) == 2**7
+    assert rows_a_batch(2**15, 500) == 500
     assert rows_a_batch(2**40) == 32
 
 
