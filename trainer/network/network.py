@@ -233,7 +233,7 @@ class Network:
             every_batch: Whether a callback must see every batch.
         """
         if self.batch_independent and not every_batch:
-            batch_size = max(batch_size, plan.rows_a_batch(row_bytes(data[0])))
+            batch_size = max(batch_size, plan.rows_per_batch(row_bytes(data[0])))
         feed = RowsFeed(data, batch_size=batch_size, float_dtype=self.float_dtype)
         limit = plan.resident_limit() if resident_bytes is None else resident_bytes
         feed.resident = spec_bytes(feed.spec) * feed.rows <= limit
@@ -254,7 +254,7 @@ class Network:
             return tf.constant(np.asarray(array), dtype=dtype)
 
         n = arrays.length(x, "x")
-        piece = self.fixed_rows or plan.rows_a_batch(row_bytes(x))
+        piece = self.fixed_rows or plan.rows_per_batch(row_bytes(x))
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)

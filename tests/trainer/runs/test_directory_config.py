@@ -167,8 +167,8 @@ STATES: dict[str, Any] = {
     ),
     "is no form of a value": lambda v, t: v["callbacks"][1].update(state={"object": 1}),
     "the run had the callbacks": lambda v, t: v["callbacks"].pop(),
-    "its place is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
-    "its place is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),
+    "its position is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
+    "its position is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),
     "the state has no such value of": lambda v, t: t.update({"variable/0": np.zeros(9, "f4")}),
     "differ": lambda v, t: v["variables"].pop(),
 }

@@ -348,7 +348,7 @@ def test_a_callbacks_generator_and_module_are_not_said_to_be_lost() -> None:
             self.odd = iter([])
 
     callback = Own()
-    with pytest.warns(UserWarning, match="Own: a resumed run will not have back odd; give"):
+    with pytest.warns(UserWarning, match="Own: a resumed run will not restore odd; if"):
         warn_of_forgotten([callback])
     assert [held.name for held in own_of(made(), small(), callback).variables()] == [
         "callbacks[0].generator"
