@@ -93,7 +93,7 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
     with pytest.raises(RunError) as caught:
         resume(folder)
     text = str(caught.value)
-    assert text.startswith(f"run_dir={str(folder)!r}: its config.json is none that a run wrote: ")
+    assert text.startswith(f"run_dir={str(folder)!r}: its config.json was not written by a run: ")
     assert said in text and "write another run_dir" in text
     assert (folder / "config.json").read_bytes() == before
     assert directory.finished_epochs(folder) is None
@@ -101,7 +101,9 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
 
 def test_a_run_of_a_later_version_is_named(folder: Path) -> None:
     altered(folder, "config.json", lambda config: config.update(format=99))
-    with pytest.raises(RunError, match=r"config\.json has format 99, and this version reads up to"):
+    with pytest.raises(
+        RunError, match=r"config\.json has format 99, but this version reads only up to"
+    ):
         resume(folder)
 
 

@@ -61,7 +61,9 @@ def test_a_lock_that_two_machines_were_granted_is_noticed_by_the_first(tmp_path:
     first = Hold(tmp_path)
     other = {"process": 7, "machine": "b", "since": "noon", "token": "other"}
     (tmp_path / ".holder.json").write_text(json.dumps(other))
-    with pytest.raises(LockLost, match="was ineffective: process 7 on b has been using it since noon"):
+    with pytest.raises(
+        LockLost, match="was ineffective: process 7 on b has been using it since noon"
+    ):
         first.check()
     first.release()
     assert json.loads((tmp_path / ".holder.json").read_text()) == other
@@ -137,6 +139,8 @@ def test_a_link_or_folder_in_the_place_of_a_file_of_the_lock_is_refused(
         if kind == "link":
             outside.write_text("precious")
         (folder / name).symlink_to(outside)
-    with pytest.raises(CannotLock, match=rf"{name}': is (a link|not a regular file), so it is not written to"):
+    with pytest.raises(
+        CannotLock, match=rf"{name}': is (a link|not a regular file), so it is not written to"
+    ):
         Hold(folder)
     assert not outside.exists() or outside.read_text() == "precious"

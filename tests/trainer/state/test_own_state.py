@@ -77,7 +77,7 @@ def test_a_stopped_training_with_state_of_its_own_goes_on_to_the_same_bytes(
         stopped = own_states.numbers(train(kind, tmp_path / "stopped", 10))
     assert stopped == alone
     log = (tmp_path / "stopped" / "run.log").read_text()
-    assert log.count("goes on from epoch 2, step ") == 1
+    assert log.count("resumes from epoch 2, step ") == 1
 
 
 def own_of(trainer: Any, model: Any, *callbacks: Any, eager: bool = False) -> OwnState:
