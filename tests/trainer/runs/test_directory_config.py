@@ -171,7 +171,7 @@ STATES: dict[str, Any] = {
     "the run had the callbacks": lambda v, t: v["callbacks"].pop(),
     "its position is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
     "its position is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),
-    "the state has no such value of": lambda v, t: t.update({"variable/0": np.zeros(9, "f4")}),
+    "the state has no suitable value for": lambda v, t: t.update({"variable/0": np.zeros(9, "f4")}),
     "differ": lambda v, t: v["variables"].pop(),
 }
 

@@ -107,7 +107,7 @@ def test_what_counts_in_a_callback_of_keras_stays_a_number(value: Any) -> None:
     callback = keras.callbacks.EarlyStopping()
     callback.on_train_begin()
     for name in ("wait", "best_epoch", "stopped_epoch"):
-        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is no number"):
+        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is not a number"):
             callback_state.restore(callback, {name: value})
     callback_state.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
     assert callback.wait == 2 and callback.best == 0.5 and callback.monitor_op is None
