@@ -167,7 +167,7 @@ STATES: dict[str, Any] = {
         "kept",
         [{"dict": [["epoch", 1], ["value", 0.5], ["file", "../../model.keras"]]}],
     ),
-    "is no form of a value": lambda v, t: v["callbacks"][1].update(state={"object": 1}),
+    "does not describe a value": lambda v, t: v["callbacks"][1].update(state={"object": 1}),
     "the run had the callbacks": lambda v, t: v["callbacks"].pop(),
     "its position is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
     "its position is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),

@@ -191,5 +191,5 @@ def test_a_state_of_another_form_is_one_error_that_names_the_callback(state: Any
     + [{"scalar": []}, {"set": [[1]]}, {"object": "x"}, {"tensor": None}, {"tuple": None}],
 )
 def test_a_form_that_nobody_wrote_is_one_error(form: Any) -> None:
-    with pytest.raises(ValueError, match="is no form of a value"):
+    with pytest.raises(ValueError, match="does not describe a value"):
         plain.decode(form, {"w": np.ones(2)})
