@@ -508,7 +508,7 @@ MALFORMED: dict[str, Any] = {
     "a value is {'what': 1}": _set("fields", "loss", to={"what": 1}),
     "a pair is [1]": _set("fields", "class_weight", to={"dict": [[1]]}),
     "a key is [1]": _set("fields", "class_weight", to={"dict": [[[1], 1]]}),
-    "which is no text": _set("fields", "loss", to="\ud800"),
+    "which is not valid text": _set("fields", "loss", to="\ud800"),
 }
 
 
