@@ -63,7 +63,7 @@ class Network:
     default_loss: bool
     plan: Plan | None = None
     evidence: Any = None
-    # a model has one set of metrics: two threads that evaluate it take turns
+    # A model has one set of metrics, so threads take turns at evaluating it.
     _evaluating: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
