@@ -298,7 +298,7 @@ class Run:
         ]
         if changed:
             warnings.warn(
-                f"{self.path}: {', '.join(changed)}; the run may not resume to the bit",
+                f"{self.path}: {', '.join(changed)}; the run may not resume exactly",
                 stacklevel=4,
             )
 

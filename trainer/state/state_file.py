@@ -47,14 +47,14 @@ def to_bytes(values: dict[str, Any], tensors: Tensors) -> bytes:
     """
     from safetensors.numpy import save
 
-    whole, forms = {}, {}
+    stored, forms = {}, {}
     for name, array in tensors.items():
         if array.dtype.kind not in _STANDARD:
             forms[name] = [array.dtype.name, list(array.shape)]
             array = np.frombuffer(array.tobytes(), np.uint8)
-        whole[name] = np.asarray(array, order="C")
+        stored[name] = np.asarray(array, order="C")
     text = json.dumps({"format": FORMAT, "forms": forms, **values})
-    return save(whole, metadata={"trainer": text, "sha256": _digest(text, whole)})
+    return save(stored, metadata={"trainer": text, "sha256": _digest(text, stored)})
 
 
 def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
@@ -229,9 +229,9 @@ class StateFolder:
         """Delete old states; those that cannot be deleted stay."""
         if self._folder.is_symlink():  # replaced just now: these are not our files
             return
-        whole = [file for file in self._files() if file not in self._unusable]
-        newest = _number(whole[0]) if whole else 0
-        for old in [*whole[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
+        usable = [file for file in self._files() if file not in self._unusable]
+        newest = _number(usable[0]) if usable else 0
+        for old in [*usable[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
             with contextlib.suppress(OSError):  # for example, a folder with the name of a state
                 old.unlink(missing_ok=True)
 

@@ -125,13 +125,13 @@ def decide(
     elif steps is not None:
         # Make the chunks equal, so that the last one is not much shorter.
         chunk = math.ceil(steps / math.ceil(steps / chunk))
-    whole = chunk
+    planned = chunk
     if save_steps is not None and save_steps < chunk:
         chunk = save_steps if interval is None else _divisor(interval, save_steps)
         why = f"a state is saved every {save_steps} steps; " + why
     if data_bytes is not None and not resident:
         why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
-    return Plan(chunk, whole, resident, compiled, threads, why)
+    return Plan(chunk, planned, resident, compiled, threads, why)
 
 
 def _divisor(interval: int, most: int) -> int:

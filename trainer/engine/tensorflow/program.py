@@ -196,7 +196,7 @@ class Program:
 
         spec = _open_batch(x)
         if self._predicted is not None:
-            # Dimensions that vary between calls become unknown, so that each is not traced anew.
+            # Dimensions that vary between calls become unknown, so that not every size is traced.
             spec = tf.nest.map_structure(
                 lambda old, new: old.most_specific_common_supertype([new]) or new,
                 self._predicted,
