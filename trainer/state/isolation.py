@@ -2,7 +2,7 @@
 
 Responsible for seeds, random generators, floatx, the dtype policy and Keras' name counters: for a
 fit, they depend only on its seed, whatever else runs in this process, and other code finds them
-unchanged.
+unchanged. Also for restoring a model after a trial call.
 
 Most of this state belongs to the process, not to a thread. Threads therefore take turns at
 building, tracing and running steps in Python; compiled steps use none of it and run in parallel.
@@ -204,11 +204,11 @@ def _names() -> Any:
 
 @contextlib.contextmanager
 def model_kept(model: keras.Model, watch: Any = None) -> Iterator[None]:
-    """Give every variable its value back: weights, seeds, moving means, metrics, optimizer.
+    """Restore every variable at the end: weights, seeds, moving means, metrics, optimizer.
 
     Args:
-        model: whose variables these are.
-        watch: the OwnState of a fit, whose variables and extra state are given back too.
+        model: The model to restore.
+        watch: The OwnState of a fit, whose variables and extra state are restored too, or None.
     """
     import tensorflow as tf
 

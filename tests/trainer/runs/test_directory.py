@@ -438,7 +438,7 @@ def test_another_version_is_warned_of(tmp_path: Path) -> None:
     environment = json.loads(path.read_text())
     environment["packages"]["keras"] = "3.1"
     path.write_text(json.dumps(environment))
-    with pytest.warns(UserWarning, match="keras 3.1 is now 3.*may not resume to the bit"):
+    with pytest.warns(UserWarning, match="keras 3.1 is now 3.*may not resume exactly"):
         make(tmp_path).fit(X, Y)
 
 

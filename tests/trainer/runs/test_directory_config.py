@@ -110,7 +110,7 @@ def test_a_run_of_a_later_version_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("content", ["[", "[]", '{"packages": 5}', '{"packages": {"keras": 1}}'])
 def test_versions_that_cannot_be_read_count_as_changed(content: str, folder: Path) -> None:
     (folder / "environment.json").write_text(content)
-    with pytest.warns(UserWarning, match="the run may not resume to the bit"):
+    with pytest.warns(UserWarning, match="the run may not resume exactly"):
         resume(folder)
 
 
