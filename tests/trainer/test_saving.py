@@ -501,7 +501,7 @@ MALFORMED: dict[str, Any] = {
     "targets: flat": _set("targets", "flat", to=[None]),
     "targets: structure": _set("targets", "structure", to={"dict": []}),
     "targets: scale is inf": _set("targets", "scale", to=[[float("inf")], [1.0]]),
-    "no JSON": None,
+    "not JSON": None,
     "callbacks: a callback is 5": _set("fields", "callbacks", to=[5]),
     "no plugin 'none'": _set("fields", "callbacks", to=["none"]),
     "has 'more'": _set("more", to=1),

@@ -256,7 +256,7 @@ def test_a_finished_run_without_its_states_is_given_back_from_its_model(tmp_path
     first = make(tmp_path).fit(X, Y)
     for path in (tmp_path / "checkpoints").glob("state-*"):
         path.write_bytes(path.read_bytes()[:50])
-    with pytest.warns(UserWarning, match="none of the states.*callbacks do not have their state"):
+    with pytest.warns(UserWarning, match="none of the states.*the state of the callbacks is not"):
         again = make(tmp_path).fit(X, Y)
     assert trained(again) == trained(first) and again.history_ == first.history_
     for path in (tmp_path / "checkpoints").glob("state-*"):

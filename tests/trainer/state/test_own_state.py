@@ -307,7 +307,7 @@ def test_get_extra_state_without_set_extra_state_is_refused(folder: StateFolder)
     with pytest.raises(TypeError, match=r"set_extra_state\(state\) is not overridden to restore"):
         keeper(own_of(Half(), model), model, folder).start()
     found = saved(folder, own_of(made(extra=1), model), model)
-    with pytest.raises(BadState, match="Trainer has no set_extra_state to take it"):
+    with pytest.raises(BadState, match="Trainer has no set_extra_state to restore it"):
         keeper(own_of(Trainer(), model), model, found=found).start()
 
 
