@@ -39,7 +39,7 @@ def test_who_came_by_a_deleted_lock_is_noticed_and_left_alone(tmp_path: Path) ->
     first = Hold(tmp_path)
     (tmp_path / ".lock").unlink()
     second = Hold(tmp_path)
-    with pytest.raises(LockLost, match="lock was deleted, and process .* has been using it"):
+    with pytest.raises(LockLost, match="lock file was deleted, and process .* has been using it"):
         first.check()
     first.release()
     second.check()
