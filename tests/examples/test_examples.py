@@ -108,7 +108,7 @@ def test_twenty_layers_train_with_normalised_layers_only(run):
 def test_a_training_that_was_killed_goes_on_to_the_bit(run):
     done = run("callbacks", "--epochs", "12")
     assert done.line("the second process ended with ") == "-9"
-    assert "goes on from epoch" in done.text
+    assert "resumes from epoch" in done.text
     assert done.line("equal weights: ") == done.line("equal histories: ") == "True"
     assert number(done.line("held-out accuracy ")) > 0.8
 

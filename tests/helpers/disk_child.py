@@ -234,7 +234,7 @@ def regular() -> None:
 
     for module, name, value in (
         (state_file, "ThreadPoolExecutor", AtOnce),
-        (checkpointing, "SECONDS_A_SECOND", 0),
+        (checkpointing, "SECONDS_PER_SAVING_SECOND", 0),
         (run_log, "WRITE_SHARE", 0),
     ):
         assert hasattr(module, name), f"{module.__name__}.{name} has another name now"

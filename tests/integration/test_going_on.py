@@ -224,4 +224,4 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
         assert ours.dtype == theirs.dtype
         assert ours.tobytes() == theirs.tobytes()
     log = (tmp_path / "stopped" / "run.log").read_text()
-    assert log.count("goes on from epoch") == 2 and "step" in log
+    assert log.count("resumes from epoch") == 2 and "step" in log

@@ -55,6 +55,6 @@ def test_a_killed_training_with_state_of_its_own_ends_byte_equal_to_one_that_was
         assert found is None or place.endswith("s"), "it was over before it was killed"
     assert (found or _run(kind, folder, "never")) == alone, f"killed at {places}"
     log = (folder / "run.log").read_text()
-    resumes = log.count("goes on from epoch")
+    resumes = log.count("resumes from epoch")
     assert resumes >= max(1, KILLS - 1) and ", step " in log
     print(f"\n{kind}: killed at {places}, {resumes} resumes, 0 differences")

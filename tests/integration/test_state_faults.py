@@ -187,7 +187,7 @@ def test_with_no_state_left_the_run_begins_anew(folder: Path, whole: list[bytes]
     for path in states(folder):
         path.unlink()
     assert go_on(folder)[0] == whole
-    assert (folder / "run.log").read_text().count("begins") == 2
+    assert (folder / "run.log").read_text().count("  starts") == 2
 
 
 def test_with_no_usable_state_it_is_said_and_nothing_is_changed(folder: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_full_disk_is_told_of_and_leaves_a_whole_state(tmp_path: Path) -> None
     )
     assert weights(found) == weights(alone)
     log = (tmp_path / "full" / "run.log").read_text()
-    assert "goes on from epoch" in log and "finished" in log
+    assert "resumes from epoch" in log and "finished" in log
 
 
 HOLDS = """
@@ -284,7 +284,7 @@ def test_a_second_process_is_told_who_holds_the_folder_until_that_is_killed(tmp_
         make(tmp_path / name, Wait(), save_steps=1).fit(X, Y) for name in ("run", "alone")
     )
     assert weights(found) == weights(alone)
-    assert "goes on from epoch" in (tmp_path / "run" / "run.log").read_text()
+    assert "resumes from epoch" in (tmp_path / "run" / "run.log").read_text()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["status"] == "finished"
 
 

@@ -501,14 +501,14 @@ MALFORMED: dict[str, Any] = {
     "targets: flat": _set("targets", "flat", to=[None]),
     "targets: structure": _set("targets", "structure", to={"dict": []}),
     "targets: scale is inf": _set("targets", "scale", to=[[float("inf")], [1.0]]),
-    "no JSON": None,
+    "not JSON": None,
     "callbacks: a callback is 5": _set("fields", "callbacks", to=[5]),
     "no plugin 'none'": _set("fields", "callbacks", to=["none"]),
     "has 'more'": _set("more", to=1),
     "a value is {'what': 1}": _set("fields", "loss", to={"what": 1}),
     "a pair is [1]": _set("fields", "class_weight", to={"dict": [[1]]}),
     "a key is [1]": _set("fields", "class_weight", to={"dict": [[[1], 1]]}),
-    "which is no text": _set("fields", "loss", to="\ud800"),
+    "which is not valid text": _set("fields", "loss", to="\ud800"),
 }
 
 

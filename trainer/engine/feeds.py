@@ -1,7 +1,7 @@
 """Feeds: batches from rows held in memory or on disk, and from streams.
 
-Responsible for the order of rows, for cutting an epoch into chunks, and for holding data as
-tensors where they fit. Not for what is done with a chunk: feeds know no program.
+Responsible for the order of rows, for splitting an epoch into chunks, and for holding data as
+tensors if they fit in memory. Not for running a chunk (`program`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each a tree of tensors
 
-MANY = sys.maxsize  # steps of a dispatch that nothing limits
+MANY = sys.maxsize  # steps in a dispatch without a limit
 
 
 @dataclass(frozen=True)
 class RowsChunk:
-    """Batches that are picked from tensors.
+    """Batches picked from tensors.
 
     Attributes:
-        data: tensors of rows, [n, ...] each.
-        indices: the rows of each batch, int32 [steps, batch].
-        even: whether all batches of the epoch are of this size: a model's own code may ask for it.
+        data: Tensors of rows, [n, ...] each.
+        indices: The rows of each batch, int32 [steps, batch].
+        even: Whether all batches of the epoch have this size; user code may need a static size.
     """
 
     data: Batch
@@ -41,14 +41,14 @@ class RowsChunk:
 
 @dataclass(frozen=True)
 class StreamChunk:
-    """Batches that are pulled from an iterator.
+    """Batches pulled from an iterator.
 
     Attributes:
-        iterator: of tf.data.
-        steps: how many batches to pull, if there are as many.
-        before: the batches of the pass that came before.
-        explain: called with an error of TensorFlow and the step of the pass at which it arose;
-            raises the cause instead.
+        iterator: A tf.data iterator.
+        steps: The maximum number of batches to pull.
+        before: The number of batches pulled earlier in this pass.
+        explain: Called with an error from TensorFlow and the step of the pass at which it
+            occurred; raises the cause instead.
     """
 
     iterator: Any
@@ -62,10 +62,10 @@ class RowsFeed:
 
     Args:
         data: (x,), (x, y) or (x, y, sample_weight): trees of arrays [n, ...].
-        batch_size: rows a batch; the last batch of an epoch may be smaller.
-        float_dtype: what floats are converted to, "float32" or "float64", as Keras does.
-        shuffle: whether each epoch has an order of its own.
-        seed: with the epoch, determines that order, and nothing else does.
+        batch_size: Rows per batch; the last batch of an epoch may be smaller.
+        float_dtype: The dtype that floats are converted to, "float32" or "float64", as in Keras.
+        shuffle: Whether to shuffle the rows in each epoch.
+        seed: The order of an epoch depends only on this seed and the number of the epoch.
 
     Attributes:
         data: the arrays.
@@ -112,7 +112,7 @@ class RowsFeed:
 
     @property
     def spec(self) -> Batch:
-        """The form of a batch: a tree of tf.TensorSpec with an open batch dimension."""
+        """The spec of a batch: a tree of tf.TensorSpec with an unknown batch dimension."""
         import keras
         import tensorflow as tf
 
@@ -124,28 +124,28 @@ class RowsFeed:
         return spec
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the rows in an epoch, int32 [n]: a pure function of seed and epoch."""
+        """Return the order of the rows in an epoch, int32 [n]; depends only on seed and epoch."""
         if not self._shuffle:
             return np.arange(self.rows, dtype=np.int32)
         generator = np.random.default_rng([self._seed, epoch])
         return generator.permutation(self.rows).astype(np.int32)
 
     def first(self) -> Batch:
-        """The first batch in the order of the rows, as tensors."""
+        """Return the first batch, unshuffled, as tensors."""
         import keras
 
         rows = slice(self.batch_size)
         return self._to_tensors(keras.tree.map_structure(lambda a: np.asarray(a[rows]), self.data))
 
     def replay(self, epochs: int) -> None:
-        """Nothing: an epoch's order does not depend on those before it."""
+        """Do nothing: the order of an epoch does not depend on earlier epochs."""
 
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
     ) -> Generator[RowsChunk]:
-        """The chunks of an epoch, in its order, from step `start`.
+        """Yield the chunks of an epoch, in its order, from step `start`.
 
-        They end at multiples of `chunk`, wherever the epoch was begun, or after `most()` steps.
+        They end at multiples of `chunk`, regardless of `start`, or after `most()` steps.
         """
         return self._chunks(self.order(epoch), chunk, start, most)
 
@@ -169,18 +169,18 @@ class RowsFeed:
     def _pieces(
         self, order: np.ndarray, chunk: int, start: int, most: Callable[[], int]
     ) -> Iterator[np.ndarray]:
-        """The rows of each chunk, [steps, batch]."""
-        whole = self.rows // self.batch_size
-        matrix = order[: whole * self.batch_size].reshape(whole, self.batch_size)
+        """Yield the rows of each chunk, [steps, batch]."""
+        full = self.rows // self.batch_size
+        matrix = order[: full * self.batch_size].reshape(full, self.batch_size)
         step = start
-        while step < whole:
+        while step < full:
             end = step + min(_to_next(step, chunk), most())
             yield matrix[step:end]
             step = end
         steps = -(-self.rows // self.batch_size)
-        if whole < steps and start < steps:
-            # a batch of its own size, as Keras has it, not a padded one
-            yield order[None, whole * self.batch_size :]
+        if full < steps and start < steps:
+            # The last batch is smaller, as in Keras, and not padded.
+            yield order[None, full * self.batch_size :]
 
     def _resident(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
         if self._tensors is None:
@@ -189,7 +189,7 @@ class RowsFeed:
             yield self._tensors, indices
 
     def _read_ahead(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Each chunk's rows as tensors, the next one read while this one is trained."""
+        """Yield the rows of each chunk as tensors; read the next one during training."""
         import keras
 
         def read(indices: np.ndarray) -> tuple[Batch, np.ndarray]:
@@ -213,12 +213,13 @@ class StreamFeed:
     """Batches from a tf.data.Dataset.
 
     Args:
-        dataset: gives batches (x,), (x, y) or (x, y, sample_weight).
-        steps: how many batches there are, or None if that is unknown.
-        around_epoch: called with True before, and with False after, each pass.
-        reraise: called with an error of TensorFlow and the steps done; raises the cause instead.
-        leave: called after a pass that was none of training's.
-        first: gives the first batch as arrays, without a pass; None: it takes one.
+        dataset: Yields batches (x,), (x, y) or (x, y, sample_weight).
+        steps: The number of batches, or None if unknown.
+        around_epoch: Called with True before, and with False after, each pass.
+        reraise: Called with an error from TensorFlow and the steps done; raises the cause instead.
+        leave: Called after a pass that is not part of training.
+        first: Returns the first batch as arrays without starting a pass. If None, reading the
+            first batch starts a pass.
     """
 
     def __init__(
@@ -226,8 +227,8 @@ class StreamFeed:
         dataset: Any,
         *,
         steps: int | None,
-        around_epoch: Callable[[bool], None] = lambda begins: None,
-        reraise: Callable[[Exception, int], None] = lambda error, steps: None,
+        around_epoch: Callable[[bool], None] = lambda _: None,
+        reraise: Callable[[Exception, int], None] = lambda *_: None,
         leave: Callable[[], None] = lambda: None,
         first: Callable[[], Batch] | None = None,
     ) -> None:
@@ -240,12 +241,12 @@ class StreamFeed:
 
     @property
     def spec(self) -> Batch:
-        """The form of a batch: a tree of tf.TensorSpec."""
+        """The spec of a batch: a tree of tf.TensorSpec."""
         spec: Batch = self._dataset.element_spec
         return spec
 
     def first(self) -> Batch:
-        """The first batch, as tensors."""
+        """Return the first batch, as tensors."""
         if self._first is not None:
             import tensorflow as tf
 
@@ -258,9 +259,9 @@ class StreamFeed:
             self._leave()
 
     def replay(self, epochs: int) -> None:
-        """Read as many passes as a fit did, so that the next has the order that it had.
+        """Read `epochs` passes, so that the next pass has the same order as in the original fit.
 
-        Where a pipeline or a PyDataset draws, and how often in a pass, only it knows.
+        There is no shortcut: only the pipeline or PyDataset knows when it draws random numbers.
         """
         for _ in range(epochs):
             self._around_epoch(True)
@@ -276,14 +277,14 @@ class StreamFeed:
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
     ) -> Generator[StreamChunk]:
-        """The chunks of one pass from step `start`; the last may give fewer batches than asked.
+        """Yield the chunks of one pass from step `start`; the last may have fewer batches.
 
-        They end at multiples of `chunk`, wherever the pass was begun, or after `most()` steps.
+        They end at multiples of `chunk`, regardless of `start`, or after `most()` steps.
         """
         return self._chunks(chunk, start, most)
 
     def test(self, chunk: int) -> Generator[StreamChunk]:
-        """The chunks of one pass."""
+        """Yield the chunks of one pass."""
         return self._chunks(chunk)
 
     def _chunks(
@@ -293,7 +294,7 @@ class StreamFeed:
         done = start
         try:
             iterator = iter(self._dataset)
-            for _ in range(start):  # not dataset.skip, which would be another pipeline
+            for _ in range(start):  # not dataset.skip, which would change the pipeline
                 next(iterator)
             while True:
                 size = min(_to_next(done, chunk), most())
@@ -307,5 +308,5 @@ class StreamFeed:
 
 
 def _to_next(step: int, chunk: int) -> int:
-    """The steps up to the next multiple of `chunk`: callbacks of every n-th batch count on it."""
+    """Return the steps to the next multiple of `chunk`; every_n_batches relies on this."""
     return chunk - step % chunk

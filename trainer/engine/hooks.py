@@ -1,7 +1,7 @@
-"""Which hooks of Keras callbacks a fit must call, and how often.
+"""Batch hooks of Keras callbacks: which ones to call, and how often.
 
-Responsible for telling whether a callback needs to see batches, which costs a dispatch for each
-call, and for calling it then. Not for when anything happens: that is `loop`'s work.
+Responsible for determining whether a callback needs to see batches, which costs one dispatch per
+call, and for calling its hooks. Not for the order of events (`loop`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from trainer.utils import checks
 
 
 class BatchHooks:
-    """The hooks of batches, each callback's called as often as it asked.
+    """Calls the batch hooks of each callback as often as the callback asks for.
 
     Args:
-        callbacks: a keras.callbacks.CallbackList.
+        callbacks: A keras.callbacks.CallbackList.
         phase: "train" or "test".
 
     Attributes:
-        interval: batches between two calls of any hook, or None if there is nothing to call.
+        interval: Batches between two calls of any hook, or None if there is nothing to call.
     """
 
     def __init__(self, callbacks: Any, phase: str) -> None:
@@ -32,7 +32,7 @@ class BatchHooks:
         self._end = f"on_{phase}_batch_end"
 
     def begin(self, batch: int) -> None:
-        """Batch `batch`, counted from 0, is about to be computed."""
+        """Call the hooks before batch `batch`, counted from 0."""
         if self.interval is None:
             return
         for callback in self._callbacks.callbacks:
@@ -40,7 +40,7 @@ class BatchHooks:
                 getattr(callback, self._begin)(batch, {})
 
     def end(self, done: int, steps: int | None, logs: dict[str, float]) -> None:
-        """So many batches of `steps` are done."""
+        """Call the hooks after `done` of `steps` batches."""
         if self.interval is None:
             return
         for callback in self._callbacks.callbacks:
@@ -49,12 +49,12 @@ class BatchHooks:
 
     def _often(self, callback: Any) -> int:
         own = _interval(callback, self._phase)
-        # a callback that asks for none of them is still told of them where Keras would tell it
+        # Once any callback sees batches, the others are called too, as in Keras.
         return self.interval or 1 if own is None else own
 
 
 def interval(callbacks: Sequence[Any], phase: str) -> int | None:
-    """Batches between two calls of a batch hook of any callback, or None if none is overridden.
+    """Return the batches between two calls of any batch hook, or None if none is overridden.
 
     Args:
         callbacks: Keras callbacks.
@@ -65,7 +65,7 @@ def interval(callbacks: Sequence[Any], phase: str) -> int | None:
 
 
 def traced(callbacks: Sequence[Any]) -> list[Any]:
-    """The callbacks that add operations to the training step."""
+    """Return the callbacks that add operations to the training step."""
     return [c for c in callbacks if getattr(c, "extends_step", False)]
 
 
@@ -88,7 +88,7 @@ def _interval(callback: Any, phase: str) -> int | None:
 
 
 def _idle(callback: Any) -> Any:
-    """The class whose hooks of batches do nothing for a callback: they are for another option."""
+    """Return the base class whose batch hooks do nothing with this callback's options."""
     from keras.callbacks import BackupAndRestore, Callback, ModelCheckpoint, TensorBoard
 
     for saving in (BackupAndRestore, ModelCheckpoint):

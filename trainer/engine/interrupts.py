@@ -1,8 +1,7 @@
-"""What stops a training before its end: SIGTERM, Ctrl-C, or a callback that asks for it.
+"""Stopping a training early: SIGTERM, Ctrl-C, or a callback that asks for it.
 
-Responsible for noticing it, and for passing signals on once the training has ended in order. The
-running dispatch finishes first. Not for what is saved then: that is the checkpointer's work
-(`trainer.runs.checkpointing`).
+Responsible for recording the signal, and for raising it again once training has ended cleanly,
+after the running dispatch. Not for saving the state (`trainer.runs.checkpointing`).
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """A context in which the first SIGTERM or SIGINT is noted, and the second acts at once.
+    """A context that records the first SIGTERM or SIGINT; the second one acts immediately.
 
-    Handlers are set in the main thread only: elsewhere Python allows none, and signals go where
-    they went before. A signal that is ignored stays ignored. Sub-processes that a fork gave the
-    handlers to have the earlier ones back when they need them, but for workers of a pool, which
-    their parent ends: Ctrl-C reaches them too, and the running dispatch may wait for their batch.
+    Handlers are set only in the main thread, as Python requires; in other threads, signals are
+    handled as before. An ignored signal stays ignored. Forked processes inherit the handlers, and
+    restore the earlier ones at the first signal. Pool workers ignore Ctrl-C instead, which reaches
+    them too: the running dispatch may be waiting for their batch, and their parent ends them.
 
     Attributes:
-        received: the number of the signal, or None.
-        asked: which callback asked for the stop, or None: see Session.stop.
+        received: The number of the signal, or None.
+        asked: The name of the callback that asked to stop (see Session.stop), or None.
     """
 
     def __init__(self) -> None:
@@ -41,7 +40,7 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 earlier = signal.getsignal(number)
-                # None: set by C code, which Python cannot set back
+                # None means a handler set by C code, which Python cannot restore.
                 if earlier is not None and earlier != signal.SIG_IGN:
                     self._earlier[number] = earlier
                     signal.signal(number, self._note)
@@ -49,17 +48,17 @@ class Interrupts:
 
     def __exit__(self, *error: object) -> None:
         for number, earlier in self._earlier.items():
-            # a callback may have set a handler of its own meanwhile
+            # Keep a handler that a callback has set in the meantime.
             if signal.getsignal(number) == self._note:
                 signal.signal(number, earlier)
 
     def pass_on(self) -> None:
-        """Let a signal that was received have its usual effect, after the context was left.
+        """Raise the received signal again, if any; call it after leaving the context.
 
         Raises:
-            KeyboardInterrupt: after SIGINT, where Python's own handler stands.
-            SystemExit: after SIGTERM, where no handler stands: `finally` blocks run, and the
-                process ends with 128 + 15.
+            KeyboardInterrupt: After SIGINT with Python's default handler.
+            SystemExit: After SIGTERM without a handler: `finally` blocks run, and the process
+                exits with status 128 + 15.
         """
         if self.received is None:
             return
@@ -67,7 +66,7 @@ class Interrupts:
             sys.exit(128 + self.received)
         signal.raise_signal(self.received)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         forked = os.getpid() != self._process
         if forked and number == signal.SIGINT and multiprocessing.current_process().daemon:
             return
@@ -77,6 +76,6 @@ class Interrupts:
             return
         self.received = number
         name = signal.Signals(number).name
-        # not print: a handler may interrupt a print
-        again = "; again: stop at once" if number == signal.SIGINT else ""
+        # Not print: the signal may have interrupted a print.
+        again = "; press Ctrl-C again to stop immediately" if number == signal.SIGINT else ""
         os.write(2, f"{name}: stopping after the running dispatch{again}\n".encode())

@@ -1,11 +1,11 @@
-"""The one training loop: epochs, chunks of steps, callbacks, stopping, going on.
+"""The training loop: epochs, chunks of steps, callbacks, stopping and resuming.
 
-Responsible for the order in which things happen in a fit and an evaluation. Not for what a step
-does (`Program`), for where batches come from (`Feed`), or for what is saved (`Checkpointer`): the
-loop knows these three by the protocols below.
+Responsible for the order of events in a fit and in an evaluation. Not for what a step does
+(`Program`), for where batches come from (`Feed`), or for what is saved (`Checkpointer`); the loop
+uses these through the protocols below.
 
-The way of a batch: the feed gives a chunk, the program runs its steps, the logs of its last step go
-to the callbacks, and at the end of the epoch, with the validation's, into the history.
+The feed yields a chunk, the program runs its steps, and the logs of the last step go to the
+callbacks. At the end of the epoch, they go to the history, together with those of the validation.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Logs = dict[str, Any]
 
 @dataclass
 class Position:
-    """A place in a training, between two dispatches.
+    """A position in a training, between two dispatches.
 
     Attributes:
-        epoch: counted from 0.
-        step: steps of this epoch that are done; all of them before its validation.
-        logs: of the last step.
-        seconds: that the epoch has taken so far.
-        stopped: whether a callback has ended the training.
+        epoch: The epoch, counted from 0.
+        step: The number of steps done in this epoch; the epoch is validated after all of them.
+        logs: The logs of the last step.
+        seconds: The duration of this epoch so far.
+        stopped: Whether a callback has ended the training.
     """
 
     epoch: int = 0
@@ -49,28 +49,28 @@ class Position:
 
 
 class Chunk(Protocol):
-    """Batches for one dispatch; a program and its feeds agree on what is in it."""
+    """Batches for one dispatch; the program and its feeds agree on the content."""
 
     @property
     def steps(self) -> int:
-        """How many batches it holds; of a stream, the most that it may give."""
+        """The number of batches; for a stream, the maximum."""
 
 
 class Feed(Protocol):
-    """Where batches come from.
+    """A source of batches.
 
     Attributes:
-        steps: the batches of a pass, or None as long as that is unknown.
+        steps: The number of batches in a pass, or None as long as it is unknown.
     """
 
     steps: int | None
 
     @property
     def spec(self) -> Any:
-        """The form of a batch: a tree of tf.TensorSpec."""
+        """The spec of a batch: a tree of tf.TensorSpec."""
 
     def first(self) -> Any:
-        """The first batch."""
+        """Return the first batch."""
 
     def replay(self, epochs: int) -> None:
         """Advance the feed to the state it is in after `epochs` passes."""
@@ -78,36 +78,36 @@ class Feed(Protocol):
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
     ) -> Generator[Chunk]:
-        """The chunks of an epoch from step `start`.
+        """Yield the chunks of an epoch from step `start`.
 
         They end at multiples of `chunk`, and after `most()` steps.
         """
 
     def test(self, chunk: int) -> Generator[Chunk]:
-        """The chunks of all batches, in their own order."""
+        """Yield the chunks of all batches, unshuffled."""
 
 
 class Program(Protocol):
     """The compiled functions of a model.
 
     Attributes:
-        model: whose steps run.
+        model: The model whose steps run.
     """
 
     model: keras.Model
 
     def train(self, chunk: Any) -> tuple[int, Logs]:
-        """Train on the batches of a chunk: returns how many there were, and the last logs."""
+        """Train on the batches of a chunk; return their number and the last logs."""
 
     def test(self, chunk: Any) -> tuple[int, Logs]:
-        """Evaluate the batches of a chunk: returns the same."""
+        """Evaluate the batches of a chunk; return their number and the last logs."""
 
     def predict(self, x: Any) -> Any:
-        """The outputs of the model for a tree of tensors."""
+        """Return the outputs of the model for a tree of tensors."""
 
 
 class Checkpointer(Protocol):
-    """Saves the state of a training, restores it, and knows whether the training is to end."""
+    """Saves and restores the state of a training, and knows whether to stop it early."""
 
     def start(self) -> Position:
         """Restore the saved state, if any, and return the position to resume from.
@@ -116,19 +116,19 @@ class Checkpointer(Protocol):
         """
 
     def where(self) -> tuple[int, int]:
-        """The epoch and step that `start` will return."""
+        """Return the epoch and step that `start` will return."""
 
     def passed(self, position: Position) -> None:
-        """The training is at this position, whose state may be worth saving."""
+        """Save the state at this position if it is time to."""
 
     def ending(self) -> bool:
-        """Whether the training is to stop at the last place that was passed."""
+        """Return whether to stop at the last position given to `passed`."""
 
     def at_once(self) -> bool:
-        """Whether to stop there without even validating the epoch: a signal asked for it."""
+        """Return whether to stop there without validating the epoch, because of a signal."""
 
     def most_steps(self) -> int:
-        """The most steps that the next dispatch may run."""
+        """Return the maximum number of steps for the next dispatch."""
 
 
 def train(
@@ -145,26 +145,26 @@ def train(
     """Train a model.
 
     Args:
-        program: the compiled functions of the model.
-        feed: the training batches.
-        epochs: how many times to go through the data.
-        chunk: how many steps to run in one dispatch.
-        callbacks: called at the beginning and end of training and of epochs, after dispatches
-            and, where they ask for it, at batches.
-        validate: evaluates the validation data, or None; called once per epoch.
-        history: receives one record per epoch.
-        checkpointer: where to start, and when to save.
+        program: The compiled functions of the model.
+        feed: The training batches.
+        epochs: The number of passes over the data.
+        chunk: The number of steps in one dispatch.
+        callbacks: Called at the beginning and end of training and of each epoch, after dispatches
+            and, if they ask for it, at batches.
+        validate: Evaluates the validation data, or None; called once per epoch.
+        history: Receives one record per epoch.
+        checkpointer: Determines where to start and when to save.
 
     Returns:
-        Whether the training came to its end: all epochs, or a callback set stop_training. False:
-        it was stopped before.
+        Whether the training finished: all epochs are done, or a callback set stop_training.
+        False if it was interrupted.
     """
     import keras
 
     model = callbacks.model if callbacks.model is not None else program.model
     model.stop_training = False
-    added: dict[str, Any] = {}  # the logs of an epoch, with what callbacks added to them
-    last = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: added.update(logs))
+    added: dict[str, Any] = {}  # the logs of an epoch, including those added by callbacks
+    last = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: added.update(logs))
     callbacks.callbacks.append(last)
     callbacks.on_train_begin()
     first_epoch, first_step = checkpointer.where()
@@ -177,7 +177,7 @@ def train(
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
     epoch_of = _Epochs(program, feed, chunk, callbacks, checkpointer, model)
-    # stopped within an epoch, that epoch still has its validation
+    # If a callback stopped training within an epoch, that epoch is still validated.
     for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):
         started = time.perf_counter() - here.seconds
         done, logs = epoch_of.train(epoch, here, started)
@@ -190,8 +190,8 @@ def train(
             logs = logs | {f"val_{name}": value for name, value in validate().items()}
         seconds = time.perf_counter() - started
         if stop and done != feed.steps:
-            # for the fitted Trainer only: the saved state is that before this validation, and
-            # whoever keeps something of whole epochs is not told of a part of one
+            # This record is for the fitted Trainer only: the saved state precedes the validation,
+            # and callbacks that expect complete epochs are not called for a partial one.
             history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
             break
         added.clear()
@@ -211,7 +211,7 @@ def train(
 
 @dataclass
 class _Epochs:
-    """Trains one epoch after another, without their validation."""
+    """Trains single epochs, without validation."""
 
     program: Program
     feed: Feed
@@ -225,7 +225,7 @@ class _Epochs:
         self.chunked = [c for c in self.callbacks.callbacks if hasattr(c, "on_chunk_end")]
 
     def train(self, epoch: int, here: Position, started: float) -> tuple[int, dict[str, float]]:
-        """Train an epoch from a position in it: returns the steps done and the last logs."""
+        """Train an epoch from a position in it; return the steps done and the last logs."""
         done, logs = here.step, here.logs
         if here.step == 0:
             self.program.model.reset_metrics()
@@ -234,7 +234,7 @@ class _Epochs:
             self.batches.begin(here.step)
         if here.stopped:
             return done, logs
-        # asked to stop before the first batch, Keras still trains that one
+        # If a callback stops training before the first batch, Keras still trains on that batch.
         size = 1 if self.model.stop_training else self.chunk
         most = self.checkpointer.most_steps
         chunks = self.feed.train(epoch, size, here.step, most)
@@ -262,10 +262,10 @@ def evaluate(
     """Evaluate a model on all batches of a feed.
 
     Args:
-        program: the compiled functions of the model.
-        feed: the batches.
-        chunk: how many to evaluate in one dispatch.
-        callbacks: called at the beginning and end, and at batches where they ask for it.
+        program: The compiled functions of the model.
+        feed: The batches.
+        chunk: The number of batches to evaluate in one dispatch.
+        callbacks: Called at the beginning and end and, if they ask for it, at batches.
 
     Returns:
         The loss and every metric, by name.
@@ -293,13 +293,13 @@ def evaluate(
 def run_chunks(
     dispatch: Callable[[Any], tuple[int, Logs]], feed: Feed, chunks: Generator[Chunk], done: int
 ) -> Iterator[tuple[int, Logs]]:
-    """Dispatch chunk after chunk.
+    """Dispatch the chunks one after another.
 
     Args:
-        dispatch: runs the batches of a chunk, as Program.train.
-        feed: learns how many steps the pass had.
-        chunks: of one pass; closed at the end, however it comes.
-        done: the steps of the pass before the first chunk.
+        dispatch: Runs the batches of a chunk, like Program.train.
+        feed: Its `steps` are set to the number of steps in the pass.
+        chunks: The chunks of one pass; always closed at the end.
+        done: The number of steps in the pass before the first chunk.
 
     Yields:
         The steps so far and the last logs, after each chunk.
@@ -312,11 +312,11 @@ def run_chunks(
                 yield done, logs
             if steps < chunk.steps:
                 break
-    feed.steps = done  # of a stream it may not have been known
+    feed.steps = done  # may have been unknown for a stream
 
 
 def as_floats(logs: Logs) -> dict[str, float]:
-    """Logs as plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on.
+    """Convert logs to plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on.
 
     A single number has its own name, whatever its shape: monitors look for that.
 
@@ -337,6 +337,6 @@ def as_floats(logs: Logs) -> dict[str, float]:
 
 
 def learning_rate(model: keras.Model) -> float | None:
-    """The rate at which the optimizer's next step would be made, or None without an optimizer."""
+    """Return the learning rate of the optimizer's next step, or None without an optimizer."""
     rate = getattr(model.optimizer, "learning_rate", None)
     return None if rate is None else float(np.asarray(rate))

@@ -1,6 +1,6 @@
-"""Memory between fits: what Python and the C library would keep for long is given back.
+"""Memory between fits: returns unused memory to the system.
 
-Responsible for a process that fits many models, as a search does, not growing from fit to fit.
+Responsible for keeping a process that fits many models, such as a search, from growing.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import ctypes
 import gc
 import sys
 
-FITS = 10  # between two collections: one takes a quarter of a second with TensorFlow loaded
+FITS = 10  # per collection, which takes a quarter of a second with TensorFlow loaded
 
 _fits = 0
 
 
 def fit_ended() -> None:
-    """Free what earlier fits left, after every tenth.
+    """Free the memory of earlier fits, on every tenth call.
 
-    Keras models refer to themselves, so that only the collector frees them. It starts when the
-    number of objects has grown by a quarter; with TensorFlow's own that takes many fits, and their
-    weights are large. What it frees, glibc keeps in its arenas until it is asked for it.
+    Keras models contain reference cycles, so only the garbage collector frees them. It runs when
+    the number of objects has grown by a quarter. As TensorFlow itself has many objects, that takes
+    many fits, whose weights are large. glibc keeps freed memory in its arenas until malloc_trim.
     """
     global _fits
     _fits += 1
@@ -27,6 +27,6 @@ def fit_ended() -> None:
         return
     gc.collect()
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's, and not musl's
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
         if trim is not None:
             trim(0)

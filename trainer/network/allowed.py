@@ -1,12 +1,11 @@
-"""Which classes a file may name, and the making of Keras objects from their configs.
+"""The classes that a file may name, and the creation of Keras objects from configs.
 
-A config names classes and functions by text. Keras looks them up far and wide: in every module of
-its own, among them the layers that run code, read files or load other models, and in everything
-that the process has registered. Here every name in a config is looked up in fixed tables, and every
-value is bounded, before Keras sees it; and Keras works in its safe mode, whatever the process has
-switched on.
+A config contains the names of classes and functions. Keras looks them up in all its modules, which
+include layers that run code, read files or load other models, and among everything that the
+process has registered. Therefore every name in a config is first checked against fixed tables, and
+every number against limits; and Keras always runs in its safe mode, whatever the process has set.
 
-Responsible for this list and for what may stand in a config. Not for the file around it (`saving`).
+Responsible for these tables and for what a config may contain. Not for the file (`saving`).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from typing import Any
 
 from trainer.utils.forms import Malformed, shown
 
-# The modules whose public classes a file may name, and those whose public functions it may. Layers
-# are not among them: a file of ours holds none, since build_model makes the network.
+# The modules whose public classes or functions a file may name. Layers are not among them: our
+# files contain none, because build_model creates the network.
 _CLASSES = (
     "optimizers",
     "optimizers.schedules",
@@ -34,8 +33,8 @@ _CLASSES = (
 _FUNCTIONS = ("losses", "metrics", "activations")
 _HELPERS = ("get", "serialize", "deserialize")
 _KEYS = {"module", "class_name", "config", "registered_name"}
-_COUNTS = 100_000  # the most of num_thresholds, num_classes and the like, which take memory
-_ELEMENTS = 1_000_000  # of an array within a config
+_COUNTS = 100_000  # limit for num_thresholds, num_classes and the like, which use memory
+_ELEMENTS = 1_000_000  # limit for an array within a config
 _DTYPES = {
     *("bool", "float16", "float32", "float64", "bfloat16"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -44,7 +43,7 @@ _DTYPES = {
 
 @contextlib.contextmanager
 def safe_mode() -> Iterator[None]:
-    """Keras' safe mode, also where the process has called enable_unsafe_deserialization."""
+    """Enter Keras' safe mode, even if the process has called enable_unsafe_deserialization."""
     from keras.src.saving.serialization_lib import SafeModeScope
 
     with SafeModeScope(True):
@@ -55,11 +54,11 @@ class Allowed:
     """The classes and functions that one load may use.
 
     Args:
-        owner: the Trainer's class; what its module defines may be named.
-        custom: more classes and functions, by the name that the file has for them.
+        owner: The Trainer's class; everything defined in its module is allowed.
+        custom: More classes and functions, by their names in the file.
 
     Raises:
-        TypeError: `custom` is no dict of classes and functions by name.
+        TypeError: `custom` is not a dict of classes and functions by name.
     """
 
     def __init__(self, owner: type, custom: Mapping[str, Any] | None = None) -> None:
@@ -81,15 +80,15 @@ class Allowed:
         }
 
     def __contains__(self, thing: Any) -> bool:
-        """Whether a registered class or function may be used: ours, or the caller's."""
+        """Return whether a registered class or function is allowed: ours, or the caller's."""
         ours = str(getattr(thing, "__module__", "")).split(".")[0] == "trainer"
         return ours or any(thing is each for each in self._custom().values())
 
     def make(self, config: Any) -> Any:
-        """The Keras object of a config.
+        """Create the Keras object of a config.
 
         Raises:
-            Malformed: the config names something that is not allowed, or Keras cannot use it.
+            Malformed: The config names something that is not allowed, or Keras rejects it.
         """
         import keras
 
@@ -101,16 +100,16 @@ class Allowed:
                 )
         except Exception as error:
             name = config.get("class_name") if isinstance(config, dict) else config
-            raise Malformed(f"{shown(name)} cannot be made of its config ({error})") from error
+            raise Malformed(f"{shown(name)} cannot be created from its config ({error})") from error
 
     def check(self, value: Any) -> None:
-        """Refuse a value in which any config, however deep, may not be used.
+        """Check all configs in a value, at any depth.
 
         Args:
-            value: what JSON holds, or fields made of it; Keras objects in it are left alone.
+            value: JSON content, or fields created from it; Keras objects in it are ignored.
 
         Raises:
-            Malformed: it names a class or function that is not allowed, or a number is too large.
+            Malformed: It names a class or function that is not allowed, or a number is too large.
         """
         if isinstance(value, Mapping):
             if "class_name" in value:
@@ -139,7 +138,9 @@ class Allowed:
                 raise Malformed(f"{key} of {shown(name)} is {shown(value)}; it must be text")
         more = [key for key in config if key not in _KEYS]
         if more:
-            raise Malformed(f"the config of {shown(name)} has {shown(more[0])}; we write no such")
+            raise Malformed(
+                f"the config of {shown(name)} has {shown(more[0])}, which we do not write"
+            )
         if name in ("__numpy__", "__tensor__"):
             _check_array(name, inner)
             return
@@ -169,15 +170,15 @@ class Allowed:
             raise self._refusal(name, module)
 
     def check_plugin(self, name: str, registered: type | None) -> None:
-        """Refuse a plugin that is not of this package, unless this load may use it.
+        """Check that a plugin from outside this package is allowed.
 
         Args:
-            name: of the plugin.
-            registered: its class; None where it belongs to an installed package, which is not even
-                imported unless the caller names the plugin.
+            name: The name of the plugin.
+            registered: Its class, or None if it belongs to an installed package, which is not
+                imported unless the caller allows the plugin.
 
         Raises:
-            Malformed: it is neither in the Trainer's module nor among custom_objects.
+            Malformed: It is neither in the Trainer's module nor among custom_objects.
         """
         if name not in self._named and (registered is None or registered not in self):
             raise self._refusal(name)
@@ -196,7 +197,7 @@ class Allowed:
 
 
 def _registered(name: str, custom: Mapping[str, Any]) -> Any:
-    """What Keras would take for a name before it looks among its own, or None."""
+    """Return the registered object that Keras would prefer over its own for a name, or None."""
     from keras.src.saving.object_registration import get_registered_object
 
     return get_registered_object(name, custom_objects=dict(custom))
@@ -222,8 +223,8 @@ def _keras_names() -> tuple[dict[str, set[str]], dict[str, set[str]], set[str]]:
     """List what a file may name.
 
     Returns:
-        The classes and the functions of each module; and the names that may stand without a module,
-        in the forms that Keras' `get` takes.
+        The classes and the functions of each module, and the names allowed without a module, in
+        the forms that Keras' `get` accepts.
     """
     import keras
 
@@ -261,7 +262,7 @@ def _check_number(owner: str, key: Any, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     limit = _COUNTS if isinstance(key, str) and key.startswith("num_") else 2.0**63
-    # NaN and infinity are numbers of some configs; a whole number must fit what Keras computes in
+    # Some configs contain NaN or infinity. Integers must fit the types that Keras uses.
     if not (isinstance(value, float) or abs(value) <= limit):
         raise Malformed(f"{key} of {shown(owner)} is {shown(value)}; the most is {limit:g}")
 
@@ -270,7 +271,7 @@ def _check_array(name: str, inner: Any) -> None:
     if not isinstance(inner, dict) or set(inner) != {"value", "dtype"}:
         raise Malformed(f"config of {name!r} is {shown(inner)}; it must hold value and dtype")
     if not isinstance(inner["dtype"], str) or inner["dtype"] not in _DTYPES:
-        raise Malformed(f"dtype of {name!r} is {shown(inner['dtype'])}; it must be of numbers")
+        raise Malformed(f"dtype of {name!r} is {shown(inner['dtype'])}; it must be numeric")
     count, level = 0, [inner["value"]]
     while level:
         below: list[Any] = []
@@ -280,7 +281,7 @@ def _check_array(name: str, inner: Any) -> None:
             elif not isinstance(item, (bool, int, float)):
                 raise Malformed(f"value of {name!r} holds {shown(item)}; it must hold numbers")
             elif isinstance(item, int) and abs(item) > 2**63:
-                raise Malformed(f"value of {name!r} holds {shown(item)}, which fits no number")
+                raise Malformed(f"value of {name!r} holds {shown(item)}, which is too large")
         count += len(level)
         level = below
     if count > _ELEMENTS:

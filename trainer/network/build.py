@@ -209,15 +209,15 @@ def rebuild(
     seed: int,
     callbacks: Sequence[Any] = (),
 ) -> Network:
-    """Build the network of an earlier fit again, with new weights and an optimizer like its own.
+    """Build the network of an earlier fit again, with new weights and an equal optimizer.
 
     Args:
-        recipe: as for `build`.
-        inputs: as for `build`.
-        targets: as for `build`.
-        precision: as for `build`.
-        seed: as for `build`.
-        callbacks: as for `build`.
+        recipe: As for `build`.
+        inputs: As for `build`.
+        targets: As for `build`.
+        precision: As for `build`.
+        seed: As for `build`.
+        callbacks: As for `build`.
     """
     network = build(
         recipe,
@@ -241,14 +241,14 @@ def blank_rows(inputs: Inputs) -> Tree:
     shaped = map_shapes(_Row, inputs.shapes)
 
     def rows(name: str, row: _Row) -> np.ndarray:
-        # one zero, shown as often as need be: a file may say any shape, and this takes no memory
+        # Broadcasting a single zero uses no memory: a file may contain any shape.
         return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
 
     return map_named(rows, shaped)
 
 
 class _Row:
-    # wraps a shape so that the tree functions take it for a leaf
+    # Wraps a shape so that the tree functions treat it as a leaf.
     def __init__(self, shape: tuple[int | None, ...]) -> None:
         self.shape = shape
 

@@ -66,7 +66,7 @@ class Network:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     plan: Plan | None = None
     evidence: Any = None
-    # a model has one set of metrics: two threads that evaluate it take turns
+    # A model has one set of metrics, so threads take turns at evaluating it.
     _evaluating: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -342,12 +342,12 @@ class Network:
             exact: Whether each step has batch_size rows, whatever the result depends on.
         """
         if self.batch_independent and not exact and arrays.length(data[0], "x") > batch_size:
-            batch_size = plan.rows_a_batch(self.largest_bytes(data[0]), batch_size)
+            batch_size = plan.rows_per_batch(self.largest_bytes(data[0]), batch_size)
         feed = RowsFeed(data, batch_size=batch_size, float_dtype=self.float_dtype)
         limit = plan.resident_limit() if resident_bytes is None else resident_bytes
         row = spec_bytes(feed.spec)
         feed.resident = row * feed.rows <= limit
-        feed.most_read = plan.steps_a_read(row * feed.batch_size)
+        feed.most_read = plan.steps_per_read(row * feed.batch_size)
         return feed
 
     def largest_bytes(self, x: Tree) -> int:
@@ -390,7 +390,7 @@ class Network:
         piece = self.fixed_rows or batch_size
         if piece is None:
             few = n <= plan.BATCH_ROWS
-            piece = plan.BATCH_ROWS if few else plan.rows_a_batch(self.largest_bytes(x))
+            piece = plan.BATCH_ROWS if few else plan.rows_per_batch(self.largest_bytes(x))
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)

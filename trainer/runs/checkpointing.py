@@ -1,12 +1,12 @@
-"""What a training needs to go on exactly, and when it is kept.
+"""The state that a training needs to resume exactly, and when to save it.
 
-Responsible for capturing the state between two dispatches, for giving it back, and for how often
-it is saved. Not for the form of files (`state_file`), nor for the run's folder (`directory`).
+Responsible for capturing the state between two dispatches, for restoring it, and for how often to
+save it. Not for the file format (`state_file`), or for the run's folder (`directory`).
 
-The state is all that a step, a callback or the loop reads and changes: the variables of the model,
-its metrics, its optimizer and its random seeds, the attributes of callbacks, the history and the
-place in the training. What can be had again is not part of it: the order of rows is a function of
-seed and epoch, and normalisation is learnt from the same data again.
+The state is everything that a step, a callback or the loop reads and changes: the variables of the
+model, its metrics, its optimizer and its random seeds, the attributes of callbacks, the history and
+the position in the training. What can be recomputed is not part of it: the order of rows depends
+only on seed and epoch, and normalisation is learned again from the same data.
 """
 
 from __future__ import annotations
@@ -33,32 +33,33 @@ if TYPE_CHECKING:
     from trainer.history import History
     from trainer.state.own_state import OwnState
 
-# The least that training is to last for each second that saving takes: saving each epoch then
-# takes at most a 51st of the time, however short an epoch is. What the thread that writes computes
-# counts too: it takes a core from the training.
-SECONDS_A_SECOND = 50
+# Seconds of training between saved states, per second that saving takes. Saving after epochs thus
+# takes at most 1/51 of the time, however short the epochs are. The CPU time of the writing thread
+# counts as well, because it uses a core that training could use.
+SECONDS_PER_SAVING_SECOND = 50
 
 State = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 class Checkpointer:
-    """Keeps the state of one training.
+    """Saves and restores the state of one training.
 
     Args:
-        model: whose steps run.
-        callbacks: in the order of the fit.
-        history: of the fit.
-        feeds: those of training and validation; each epoch makes one pass.
-        interrupts: tells whether a signal or a callback asked for a stop.
-        epochs: of the fit.
-        folder: where states are saved, or None to save none.
-        minutes: the longest time without saving within an epoch, or None for no limit.
-        steps: the most steps without saving within an epoch, or None for no limit.
-        chunk: the most steps in a dispatch: nothing can be saved within one.
-        found: the state to go on with, or None to start anew.
-        warm_up: runs a step, for a model that makes variables in its first one.
-        own: the variables and the extra state of a person's own, or None.
-        look: lets `own` see a step, "train" or "test", before the first one runs.
+        model: The model whose steps run.
+        callbacks: The callbacks, in the order of the fit.
+        history: The history of the fit.
+        feeds: The feeds of training and validation; each makes one pass per epoch.
+        interrupts: Records whether a signal or a callback asked to stop.
+        epochs: The number of epochs of the fit.
+        folder: Where to save states, or None to save none.
+        minutes: The maximum time between saved states within an epoch, or None for no limit.
+        steps: The maximum number of steps between saved states within an epoch, or None for no
+            limit.
+        chunk: The maximum number of steps in a dispatch, during which nothing can be saved.
+        found: The state to resume from, or None to start from the beginning.
+        warm_up: Runs a step, for a model that creates variables in its first step.
+        own: The user's own variables and extra state, or None.
+        look: Lets `own` see a step, "train" or "test", before the first one runs.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Checkpointer:
         found: State | None = None,
         warm_up: Callable[[], Any] = lambda: None,
         own: OwnState | None = None,
-        look: Callable[[str], Any] = lambda phase: None,
+        look: Callable[[str], Any] = lambda _: None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -92,7 +93,7 @@ class Checkpointer:
         self._minutes = minutes
         self._every = steps
         self._chunk = chunk
-        self._passed = (0, 0, 0.0)  # the last place, and when it was passed
+        self._passed = (0, 0, 0.0)  # the last position, and when it was reached
         self._seconds_a_step = 0.0
         self._found = found
         self._here = Position() if found is None else Position(**found[0]["position"])
@@ -102,14 +103,14 @@ class Checkpointer:
         self._ending = False
 
     def where(self) -> tuple[int, int]:
-        """The epoch and step at which training starts."""
+        """Return the epoch and step at which training starts."""
         return self._here.epoch, self._here.step
 
     def start(self) -> Position:
-        """Give everything the state that was found, and tell the place.
+        """Restore the saved state, if any, and return the position to resume from.
 
         Raises:
-            BadState: it does not fit the model or the callbacks.
+            BadState: The state does not fit the model or the callbacks.
         """
         if self._found is not None:
             values, tensors = self._found
@@ -131,7 +132,7 @@ class Checkpointer:
                     feed.replay(self._here.epoch)
         if self._folder is not None:
             for i, callback in enumerate(self._callbacks):
-                self._state_of(i, callback, {})  # what cannot be saved is named before training
+                self._state_of(i, callback, {})  # fail before training if it cannot be saved
             if self._own is not None:
                 self._own.extra({})
                 self._own.variables("start")
@@ -154,18 +155,18 @@ class Checkpointer:
         self._step = position.step
 
     def ending(self) -> bool:
-        """Whether a signal or a callback had asked for a stop at the last place."""
+        """Return whether a signal or a callback had asked to stop at the last position."""
         return self._ending
 
     def at_once(self) -> bool:
-        """Whether it was a signal: whoever sent it may not wait for a validation."""
+        """Return whether a signal asked: its sender may not wait for a validation."""
         return self._interrupts.received is not None
 
     def most_steps(self) -> int:
-        """The most steps that may be run before the next state is due.
+        """Return the maximum number of steps to run before the next state is due.
 
-        Steps that take longer than was estimated would otherwise go on past `minutes` within one
-        dispatch. How many steps a dispatch has changes no number.
+        Otherwise, steps that take longer than estimated could exceed `minutes` within one
+        dispatch. The number of steps per dispatch does not affect the results.
         """
         if self._folder is None or self._minutes is None or not self._seconds_a_step:
             return MANY
@@ -187,8 +188,8 @@ class Checkpointer:
         if position.step == 0:
             self._step = 0
             assert self._folder is not None
-            return since >= SECONDS_A_SECOND * (self._took + self._folder.cost)
-        # where the next dispatch would go past the limit, now is the time
+            return since >= SECONDS_PER_SAVING_SECOND * (self._took + self._folder.cost)
+        # Save now if the next dispatch would exceed the limit.
         if self._every is not None and position.step - self._step + self._chunk > self._every:
             return True
         return self._minutes is not None and since >= 60 * self._minutes
@@ -221,7 +222,7 @@ class Checkpointer:
         saved = [entry["class"] for entry in found]
         present = [type(callback).__name__ for callback in self._callbacks]
         if saved != present:
-            raise BadState(f"the run had the callbacks {saved}, and now there are {present}")
+            raise BadState(f"the run had the callbacks {saved}, but now they are {present}")
         for callback, entry in zip(self._callbacks, found, strict=True):
             try:
                 callback_state.restore(callback, plain.decode(entry["state"], tensors))
@@ -229,19 +230,19 @@ class Checkpointer:
                 raise BadState(str(error)) from error
 
     def _check_place(self, values: dict[str, Any]) -> None:
-        """Refuse a place that this training never comes to: it may be years of epochs away."""
+        """Refuse a position that this training never reaches, such as a huge number of epochs."""
         steps = self._feeds[0].steps if self._feeds else None
         if self._here.epoch > self._epochs or (steps is not None and self._here.step > steps):
             raise BadState(
-                f"its place is epoch {self._here.epoch}, step {self._here.step}, and the training "
-                f"has {self._epochs} epochs of {steps} steps"
+                f"its position is epoch {self._here.epoch}, step {self._here.step}, but the "
+                f"training has {self._epochs} epochs of {steps} steps"
             )
         if len(values["history"]) > self._here.epoch:
             raise BadState("its history is longer than the training was")
 
 
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
-    """Warn of what callbacks of one's own hold that no state can keep."""
+    """Warn about attributes of user-defined callbacks that cannot be saved."""
     for callback in callbacks:
         names = [
             n
@@ -250,7 +251,7 @@ def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
         ]
         if names:
             warnings.warn(
-                f"{type(callback).__name__}: a resumed run will not have back {', '.join(names)}; "
-                "give the callback the methods state_dict and load_state_dict if it matters",
+                f"{type(callback).__name__}: a resumed run will not restore {', '.join(names)}; "
+                "if that matters, add the methods state_dict and load_state_dict to the callback",
                 stacklevel=4,
             )

@@ -1,13 +1,13 @@
-"""The run directory: what a fit with the field run_dir leaves behind, and goes on from.
+"""The run directory: the files that a fit with the field run_dir writes and resumes from.
 
-Responsible for who may use the folder, for whether a fit begins, resumes, gets a finished run back
-or is refused, and for the files in it. Not for the state of a training (`checkpointing`).
+Responsible for locking the folder, for whether a fit starts a run, resumes one, returns a finished
+one or is refused, and for the files in it. Not for the state of a training (`checkpointing`).
 
     config.json       fields, decisions, seed, data, command line, commit
     environment.json  versions and machine
-    history.csv       one row an epoch
+    history.csv       one row per epoch
     run.log           what happened when
-    checkpoints/      the state to go on from, and what the checkpoint plugin keeps
+    checkpoints/      the states to resume from, and the files of the checkpoint plugin
     model.keras       the trained model, once the run is finished
     plots/            learning curves
 """
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from trainer.runs.checkpointing import State
 
 FORMAT = 1
-# Fields that a resumed run may change: they do not take part in the numbers.
+# Fields that a resumed run may change, because they do not affect the results.
 FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
-FORMER_NAME = "keras-trainer"  # of our own distribution, in runs of version 0.1.0
+FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
 _CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
-# What a run writes in its folder, but for the states: none of these may be a link.
+# What a run writes to its folder besides the states: none of these may be a link.
 _WRITTEN = (
     "config.json",
     "environment.json",
@@ -69,19 +69,18 @@ _VARIABLES = ("TF_", "XLA_", "OMP_", "CUDA_", "KERAS_")
 
 
 class RunError(ValueError):
-    """A folder that this fit must not use; the message says why, and what to write instead."""
+    """This fit must not use the folder; the message says why, and what to write instead."""
 
 
 class Run:
     """A run directory in use by this process.
 
     Attributes:
-        path: the folder, absolute and without links.
-        found: the state to resume from, or None.
-        seed: that of the run.
-        states: where states are saved.
-        model: the content of model.keras of a finished run that is to be given back as it is;
-            otherwise None.
+        path: The folder, absolute and without links.
+        found: The state to resume from, or None.
+        seed: The seed of the run.
+        states: Where states are saved.
+        model: The content of model.keras if a finished run is returned unchanged, else None.
     """
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -103,29 +102,29 @@ class Run:
         *,
         own_seed: bool,
     ) -> Run:
-        """Take the folder of the field run_dir, for a new run, to resume one, or to give one back.
+        """Lock the folder, and start a new run, resume one or return a finished one.
 
         Args:
-            run_dir: the folder.
-            description: the name of the estimator's class ("class"), its fields ("fields"), and
+            run_dir: The folder.
+            description: The name of the estimator's class ("class"), its fields ("fields"), and
                 the fingerprints of training and validation data ("data"), as JSON.
-            resume: as of Trainer.fit.
-            seed: for a new run.
-            own_seed: whether an earlier run keeps its own seed: random_state is not a number.
+            resume: As in Trainer.fit.
+            seed: The seed of a new run.
+            own_seed: Whether an earlier run keeps its own seed: random_state is not a number.
 
         Raises:
-            RunError: another process holds it, it holds a run that differs, or it has a link in
-                the place of a file of ours.
-            BadState: no state in it is whole.
+            RunError: Another process holds the folder, its run differs from this one, or it has a
+                link in place of one of our files.
+            BadState: No state in it is usable.
         """
-        # at once: a callback may change the current folder, and a link may come to lead elsewhere
+        # Resolve it now: the working directory or the target of a link may change later.
         path = Path(os.path.realpath(run_dir))
         _refuse_links(path)
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"run_dir={str(path)!r}: cannot be made ({error.strerror}); write the name of a "
+                f"run_dir={str(path)!r}: cannot be created ({error.strerror}); write the name of a "
                 "folder that does not exist yet, in one where you may write"
             ) from error
         run = cls(path, seed)
@@ -149,22 +148,22 @@ class Run:
 
     def _begin(self, description: dict[str, Any], resume: bool | str, own_seed: bool) -> None:
         earlier = _read_config(self.path)
-        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as it is read back
+        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as read back later
         if earlier is None:
             if resume is True:
                 raise RunError(
                     f"resume=True: there is no run in {str(self.path)!r}; write resume='auto' to "
-                    "begin one"
+                    "start one"
                 )
             identity = secrets.token_hex(8)
         else:
-            # one that ended before its first epoch, by a refused field for instance, has nothing
-            # to lose; it stays the same run, whose files plugins may have begun already
+            # A run that ended before its first epoch, for example because of an invalid field, has
+            # nothing to lose and may differ. It keeps its identity: plugins may have files already.
             if earlier["status"] == "finished" or self._trained():
                 self._check(earlier, config, resume)
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
-                    with contextlib.suppress(OSError):  # it is only in the way
+                    with contextlib.suppress(OSError):  # harmless if it stays
                         left.unlink(missing_ok=True)
             identity = earlier["run"]
             if own_seed:
@@ -174,7 +173,7 @@ class Run:
         except OSError as error:
             raise RunError(
                 f"run_dir={str(self.path)!r}: its folder checkpoints cannot be read "
-                f"({error.strerror}), and the states in it would be overwritten; make it readable, "
+                f"({error.strerror}), so the states in it would be overwritten; make it readable, "
                 "or write another run_dir"
             ) from error
         self._config = config | {
@@ -191,67 +190,68 @@ class Run:
             self.found = self._last_state()
             if self.found is None and earlier["status"] != "unfinished":
                 warnings.warn(
-                    f"{self.path / 'checkpoints'}: the states of the run are gone; it is trained "
-                    "from the beginning",
+                    f"{self.path / 'checkpoints'}: the states of the run are missing; training "
+                    "starts from the beginning",
                     stacklevel=4,
                 )
         if self.model is not None:
-            self.log("is finished: given back as it is")
+            self.log("already finished: returned unchanged")
             return
         if earlier is not None:
             self._warn_of_versions()
         self._go_on()
 
     def _open_finished(self) -> None:
-        """Find what a finished run is given back from: its model, or else its last state."""
+        """Find what to restore a finished run from: its model, or else its last state."""
         path = self.path / "model.keras"
         try:
             content = path.read_bytes()
             saving.history_of(content)
             self.model = content
         except FileNotFoundError:
-            pass  # that of a trial, or somebody deleted it: the last state comes to the same
+            pass  # a trial has none, or it was deleted: the last state has the same result
         except (OSError, ValueError) as error:
-            warnings.warn(f"{path}: cannot be used ({error}); the last state is", stacklevel=5)
+            warnings.warn(
+                f"{path}: cannot be used ({error}); the last state is used instead", stacklevel=5
+            )
         try:
             self.found = self._last_state()
         except BadState as error:
             if self.model is None:
                 raise
-            warnings.warn(f"{error}; its callbacks do not have their state back", stacklevel=5)
+            warnings.warn(f"{error}; the state of the callbacks is not restored", stacklevel=5)
         if self.model is None and self.found is None:
             raise RunError(
-                f"run_dir={str(self.path)!r}: holds a finished run of which neither model.keras "
-                "nor a state is there; delete the folder to train it anew, or write another "
-                "run_dir"
+                f"run_dir={str(self.path)!r}: holds a finished run with neither model.keras nor a "
+                "state; delete the folder to train again, or write another run_dir"
             )
 
     def _last_state(self) -> State | None:
         found = self.states.last()
         if found is not None and "position" not in found[0]:
-            raise BadState(f"run_dir={str(self.path)!r}: its state is that of no training")
+            raise BadState(f"run_dir={str(self.path)!r}: its state is not the state of a training")
         return found
 
     def refuse_model(self, error: Exception) -> None:
-        """Finish the run again from its last state: its model.keras cannot be used.
+        """Finish the run again from its last state, because its model.keras cannot be used.
 
         Raises:
-            RunError: there is no state.
+            RunError: There is no state.
         """
         said = f"{str(self.path / 'model.keras')!r} cannot be used ({error})"
         if self.found is None:
             raise RunError(
-                f"run_dir={str(self.path)!r}: {said}, and no state of the run is there; delete the "
-                "folder to train it anew, or write another run_dir"
+                f"run_dir={str(self.path)!r}: {said}, and the run has no state; delete the folder "
+                "to train again, or write another run_dir"
             ) from error
         warnings.warn(f"{said}; the run is finished again from its last state", stacklevel=5)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Mark the run as unfinished, to begin it or to resume from the state that was found."""
+        """Mark the run as unfinished, to start it or to resume from the state that was found."""
         self.model = None
         place = "" if self.found is None else _place(self.found[0]["position"])
-        self.log(f"goes on from {place}" if place else "begins")
+        self.log(f"resumes from {place}" if place else "starts")
         self._write("config.json", self._config)
         self._write("environment.json", environment())
 
@@ -267,7 +267,7 @@ class Run:
         kind = {"finished": "a finished run", "stopped": "a run that was stopped"}
         holds = f"{where} holds {kind.get(earlier['status'], 'an unfinished run')}"
         if resume is False:
-            then = "get it back" if finished else "go on with it"
+            then = "return it" if finished else "resume it"
             raise RunError(
                 f"resume=False: {holds}; write resume='auto' to {then}, or another run_dir"
             )
@@ -275,7 +275,7 @@ class Run:
         only_longer = _longer(earlier, config) and all(c.startswith("epochs ") for c in changes)
         if not changes or (resume is True and only_longer):
             return
-        ways = ["Set these back to " + ("have it as it is" if finished else "go on with it")]
+        ways = ["Set these back to " + ("return it unchanged" if finished else "resume it")]
         if only_longer:
             ways.append(f"write resume=True to train it to {config['fields']['epochs']} epochs")
         elif finished:
@@ -298,27 +298,27 @@ class Run:
         ]
         if changed:
             warnings.warn(
-                f"{self.path}: {', '.join(changed)}; the run may not resume to the bit",
+                f"{self.path}: {', '.join(changed)}; the run may not resume exactly",
                 stacklevel=4,
             )
 
     def decided(self, text: str) -> None:
-        """Add to the configuration what "auto" came to."""
+        """Add the decisions for "auto" to config.json."""
         self._config["decisions"] = text
         self._write("config.json", self._config)
 
     def log(self, line: str) -> None:
-        """Add a line to run.log, with the time."""
+        """Add a line with the time to run.log."""
         if not self.held():
             return
         with self._tried("run.log"):
             append(self.path / "run.log", f"{_now()}  {printable(line)}\n")
 
     def held(self) -> bool:
-        """Whether the folder is still this run's; warns once where it is no longer.
+        """Return whether this run still holds the folder; warn once if it does not.
 
-        Training goes on then, and nothing is written: an error would throw away what was trained,
-        and writing on would mix two runs or leave half a folder.
+        In this case, training continues without writing: an error would lose the trained model,
+        and writing would mix two runs or leave an incomplete folder.
         """
         if self._lock is None or self._lost:
             return not self._lost
@@ -327,18 +327,18 @@ class Run:
         except LockLost as error:
             self._lost = True
             warnings.warn(
-                f"run_dir={str(self.path)!r}: {error}. Nothing more is written to it, and training "
-                "goes on unsaved: the model will be in this process only; keep it with "
+                f"run_dir={str(self.path)!r}: {error}. Training continues, but nothing more is "
+                "written to the folder: the model exists only in this process; save it with "
                 "save('model.keras') after fit",
                 stacklevel=3,
             )
             return False
         except OSError:
-            return True  # the disk does not answer; whoever writes will say so
+            return True  # the disk does not respond; writing will report the error
         return True
 
     def may_write(self, path: Path) -> bool:
-        """Whether a plugin may write to a path now: see Session.may_write."""
+        """Return whether a plugin may write to a path now: see Session.may_write."""
         if not path.is_relative_to(self.path):
             return True
         if not self.held():
@@ -355,13 +355,13 @@ class Run:
     ) -> None:
         """Write the model and the learning curves, and mark the run as finished.
 
-        A kill before any of these is made good by the same call: it resumes from the last state,
-        trains nothing, and finishes.
+        If the process is killed during this, repeating the call of fit resumes from the last
+        state, trains nothing, and finishes.
 
         Args:
-            history: of the training.
-            save: writes the fitted estimator to a file.
-            stopped_by: the plugin that stopped it before its end, or None. The same call of fit
+            history: The history of the training.
+            save: Writes the fitted estimator to a file.
+            stopped_by: The plugin that stopped training early, or None. Repeating the call of fit
                 resumes such a run.
         """
         self.history(history)
@@ -379,11 +379,11 @@ class Run:
         self.log(f"{ended} after {len(history)} epochs")
 
     def stop(self, signal_name: str) -> None:
-        """Mark the run as stopped by a signal; the same call of fit resumes it."""
+        """Mark the run as stopped by a signal; repeating the call of fit resumes it."""
         self.states.wait()
         try:
             self._mark("stopped", signal_name)
-        except OSError as error:  # the signal matters more, and the state is saved
+        except OSError as error:  # handling the signal is more important, and the state is saved
             warnings.warn(f"{self.path / 'config.json'}: not written ({error})", stacklevel=3)
 
     def _mark(self, status: str, stopped_by: str | None) -> None:
@@ -403,7 +403,7 @@ class Run:
         picture = io.BytesIO()
         figure: Any = np.ravel(history.plot())[0].figure
         figure.savefig(picture, format="png", dpi=120)
-        plt.close(figure)  # it is in the folder, not in the notebook
+        plt.close(figure)  # do not show it in a notebook
         if self.held():
             (self.path / "plots").mkdir(exist_ok=True)
             file = self.path / "plots" / "curves.png"
@@ -418,7 +418,7 @@ class Run:
             history.to_csv(self.path / "history.csv")
 
     def close(self) -> None:
-        """Wait until the state is written, and leave the folder to others."""
+        """Wait until the state is written, and release the folder for other processes."""
         if hasattr(self, "states"):
             self.states.close()
         if self._lock is not None:
@@ -426,12 +426,12 @@ class Run:
 
     @contextlib.contextmanager
     def _tried(self, name: str) -> Iterator[None]:
-        """What is only read by people ends no training when the disk is full."""
+        """Turn errors of writing into warnings: a file for people must not end a training."""
         try:
             yield
         except OSError as error:
             if not self.held():
-                return  # that has been said
+                return  # held has warned
             warnings.warn(f"{self.path / name}: not written ({error})", stacklevel=4)
 
     def _write(self, name: str, content: Any) -> None:
@@ -445,9 +445,9 @@ _state_alone = contextvars.ContextVar("state_alone", default=False)
 
 @contextlib.contextmanager
 def state_alone() -> Iterator[None]:
-    """Within it, a finished run keeps its state to go on from, without a model or pictures.
+    """Within this context, a finished run saves only its state, without a model or plots.
 
-    The trials of a search are such runs: there are many, and most are looked at never again.
+    For the trials of a search: there are many, and most are never looked at again.
     """
     token = _state_alone.set(True)
     try:
@@ -457,14 +457,14 @@ def state_alone() -> Iterator[None]:
 
 
 def finished_epochs(path: Path) -> int | None:
-    """The epochs of a run in a folder that ended by itself; None if there is none.
+    """Return the field epochs of a run that has ended; None if there is no such run.
 
-    It is finished, or a plugin stopped it; not a signal, after which it is to be resumed.
+    It has ended if it is finished or a plugin stopped it, but not if a signal did.
     """
     try:
         config = _read_config(path)
     except RunError:
-        return None  # a fit there says what is wrong with it
+        return None  # a fit with this folder will report the error
     if config is None:
         return None
     stopped = config["status"] == "stopped"
@@ -484,13 +484,13 @@ def _refuse_links(path: Path) -> None:
         if (path / name).is_symlink():
             raise RunError(
                 f"run_dir={str(path)!r}: {name} in it is a link to "
-                f"{os.readlink(path / name)!r}, and nothing is read or written through it; remove "
-                "the link, or write another run_dir"
+                f"{os.readlink(path / name)!r}, and links are not followed here; remove the link, "
+                "or write another run_dir"
             )
 
 
 def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What two configurations differ in, as "name was this, is that"."""
+    """List the differences of two configurations, as "name was this, is that"."""
     found = []
     if earlier["class"] != now["class"]:
         found.append(f"the class was {earlier['class']}, is {now['class']}")
@@ -513,7 +513,7 @@ def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
 
 
 def described(value: Any) -> Any:
-    """A field's value as JSON, for reading and for comparing; not for making it again."""
+    """Describe a field's value as JSON, to be read and compared, not to be recreated from."""
     try:
         return _without_numbers(saving.to_json(value))
     except TypeError:
@@ -523,9 +523,9 @@ def described(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): described(v) for k, v in value.items()}
     if hasattr(value, "on_train_begin") and not hasattr(value, "get_params"):
-        # not the objects' attributes: those count while a fit goes on
+        # Not all attributes: some change during a fit.
         made_with = {n: getattr(value, n) for n in callback_state.stock_parameters(value)}
-        if "min_delta" in made_with:  # Keras turns its sign where less is better
+        if "min_delta" in made_with:  # Keras flips its sign if lower is better
             made_with["min_delta"] = abs(made_with["min_delta"])
         shown = {n: described(v) for n, v in made_with.items() if n not in ("verbose", "filepath")}
         return {"class": type(value).__name__, **shown}
@@ -537,7 +537,7 @@ def described(value: Any) -> Any:
 
 
 def _without_numbers(form: Any) -> Any:
-    """The same without the numbers that Keras adds to names, as in adam_3: they count objects."""
+    """Remove the numbers that Keras adds to names, as in adam_3: they only count objects."""
     if isinstance(form, list):
         return [_without_numbers(v) for v in form]
     if not isinstance(form, dict):
@@ -548,7 +548,7 @@ def _without_numbers(form: Any) -> Any:
 
 
 def environment() -> dict[str, Any]:
-    """Versions of what decides the numbers, and the machine."""
+    """Describe the machine, and the versions of packages that affect the results."""
     import psutil
 
     found = {}
@@ -568,10 +568,10 @@ def environment() -> dict[str, Any]:
 
 
 def _read_config(folder: Path) -> dict[str, Any] | None:
-    """The config.json of a run, or None where there is none.
+    """Read the config.json of a run; None if there is none.
 
     Raises:
-        RunError: it cannot be read, or no run wrote it.
+        RunError: It cannot be read, or was not written by a run.
     """
     where = f"run_dir={str(folder)!r}: "
     try:
@@ -579,7 +579,7 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
         newer = forms.whole("format", config.get("format"), 1)
         if newer > FORMAT:
             raise RunError(
-                f"{where}its config.json has format {newer}, and this version reads up to "
+                f"{where}its config.json has format {newer}, but this version reads only up to "
                 f"{FORMAT}; install the version of trainer that wrote it, or a newer one"
             )
         _check_config(config)
@@ -592,14 +592,14 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
         ) from error
     except Malformed as error:
         raise RunError(
-            f"{where}its config.json is none that a run wrote: {error}; write another run_dir, or "
+            f"{where}its config.json was not written by a run: {error}; write another run_dir, or "
             "delete the folder"
         ) from error
     return config
 
 
 def _earlier_packages(path: Path) -> dict[str, str]:
-    """The versions in environment.json; none where it is not what a run wrote."""
+    """Return the versions in environment.json; empty if it was not written by a run."""
     try:
         content = forms.mapping(path.name, forms.read(path), ("packages",))
         packages: dict[str, str] = forms.mapping("packages", content["packages"])
@@ -611,10 +611,10 @@ def _earlier_packages(path: Path) -> dict[str, str]:
 
 
 def _check_config(config: dict[str, Any]) -> None:
-    """What config.json must hold for a run to go on with it.
+    """Check that config.json has what is needed to resume its run.
 
     Raises:
-        Malformed: it holds something else; the message names the entry.
+        Malformed: An entry is missing or invalid; the message names it.
     """
     forms.mapping("its content", config, sorted(_CONFIG))
     for name in ("class", "begun"):

@@ -1,6 +1,6 @@
-"""Fingerprints of data: whether a run goes on with the rows that it began with.
+"""Fingerprints of data, to check that a run is resumed with the same rows.
 
-Responsible for a short text that changes when the data do. Not for what is done then (`runs`).
+Responsible for a short text that changes when the data change. Not for comparing it (`directory`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from trainer.data import arrays
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 
-MOST_BYTES = 2**28  # of an array that are looked at; of a larger one, rows spread over it
+MOST_BYTES = 2**28  # read from one array; in a larger one, pieces spread over its rows
 PIECES = 64
 
 
 def of(data: Rows | Stream | None) -> dict[str, str] | None:
-    """What identifies data: of rows a digest of every array, of a stream its form alone.
+    """Return what identifies data: a digest of every array, or only the spec of a stream.
 
-    The rows of a stream are not read: it may be endless work, and come out in another order each
-    time. Of an array larger than 256 MiB, 64 pieces spread over it are looked at.
+    The rows of a stream are not read: this may take long, and their order may vary. If an array
+    is larger than 256 MiB, only 64 pieces spread over it are read.
 
     Returns:
-        {"x": ..., "y": ...} with the names that errors use; None for no data.
+        {"x": ..., "y": ...} with the names used in errors; None for no data.
     """
     if data is None:
         return None
@@ -72,7 +72,7 @@ def _table(table: Any) -> str:
     digest = hashlib.sha256(repr(list(frame.columns)).encode())
     for i in range(frame.shape[1]):
         column = frame.iloc[:, i]
-        if column.dtype == object:  # may hold what pandas cannot hash, lists say
+        if column.dtype == object:  # may hold values that pandas cannot hash, such as lists
             digest.update(_array(column.to_numpy()).encode())
         else:
             digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())

@@ -1,7 +1,7 @@
-"""A folder that one process uses at a time.
+"""A lock for a folder that only one process may use at a time.
 
-Responsible for the lock, for saying who holds it, and for noticing that it was lost. A lock dies
-with its process: what a killed one leaves behind stops nobody. Not for what the folder is for.
+Responsible for the lock, for saying who holds it, and for detecting that it was lost. A lock ends
+with its process, so files left by a killed process block nobody. Not for the folder's content.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ class InUse(Exception):
 
 
 class LockLost(Exception):
-    """The folder no longer belongs to this process; the message says why. Write nothing in it."""
+    """This process no longer holds the folder; the message says why. Write nothing to it."""
 
 
 class CannotLock(ValueError):
-    """No process can hold the folder; the message names it and says why."""
+    """The folder cannot be locked; the message names it and says why."""
 
 
 class Hold:
     """A folder held by this process until `release`.
 
-    A lock can stop holding: somebody deletes its file, and a second process locks a new one; or
-    the file system grants the same lock to two machines. Whoever takes the folder leaves a token
-    of its own in it, so call `check` before each write.
+    A lock can become ineffective: somebody deletes its file and a second process locks a new one,
+    or the file system grants the same lock to two machines. Each holder therefore writes its own
+    token to the folder; call `check` before each write.
 
     Args:
-        folder: an existing folder.
+        folder: An existing folder.
 
     Raises:
-        InUse: another process holds it.
-        CannotLock: the file system has no locks, or this process may not lock a file there.
+        InUse: Another process holds it.
+        CannotLock: The file system has no locks, or this process may not lock a file there.
     """
 
     def __init__(self, folder: Path) -> None:
-        # at once: the current folder may change, and a link may come to lead elsewhere
+        # Resolve it now: the working directory or the target of a link may change later.
         self._folder = Path(os.path.realpath(folder))
         self._path = self._folder / LOCK
         self._holder = self._folder / HOLDER
@@ -71,17 +71,18 @@ class Hold:
         try:
             write_whole(self._holder, json.dumps(mine).encode(), follow_links=False)
             self._marked = True
-        except OSError:  # a full disk must not end a run; the lock alone then counts
+        except OSError:  # a full disk must not end a run; rely on the lock alone
             self._marked = False
 
     def check(self) -> None:
-        """Do nothing if this process still holds the folder; call it before each write there.
+        """Check that this process still holds the folder; call it before each write there.
 
-        Where only the file of the lock was deleted, and nobody has come since, it is locked again.
+        If only the lock file was deleted and no other process has used the folder since, the
+        folder is locked again.
 
         Raises:
-            LockLost: the folder was removed, or another process has taken it. It stays lost.
-            OSError: the file system does not answer; the lock may still be held.
+            LockLost: The folder was removed, or another process has taken it. It stays lost.
+            OSError: The file system does not respond; the lock may still be held.
         """
         if self._lost is None:
             self._lost = self._why_lost()
@@ -89,10 +90,10 @@ class Hold:
             raise LockLost(self._lost)
 
     def release(self) -> None:
-        """Leave the folder to others."""
+        """Release the folder for other processes."""
         if not self._lock.is_locked:
             return
-        # what is left behind is only read by people, and another process may have written it
+        # A holder file left behind does no harm, and may belong to another process.
         with contextlib.suppress(OSError):
             if self._read().get("token") == self._token:
                 self._holder.unlink(missing_ok=True)
@@ -101,7 +102,7 @@ class Hold:
     def _acquire(self) -> bool:
         from filelock import FileLock, Timeout
 
-        # a thread of its own may write, and check before
+        # Not thread-local: states are checked and written in another thread.
         lock = FileLock(self._path, thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -125,14 +126,14 @@ class Hold:
             if not self._folder.is_dir():
                 return "it was removed"
             if not self._marked:
-                return "the file of its lock was deleted"
+                return "its lock file was deleted"
             before = self._lock
             if not self._acquire():
-                return f"the file of its lock was deleted, and {self._who()}"
+                return f"its lock file was deleted, and {self._who()}"
             before.release()
         if self._marked and self._read().get("token") != self._token:
             if os.path.lexists(self._holder):
-                return f"its lock did not hold: {self._who()}"
+                return f"its lock was ineffective: {self._who()}"
             return f"its {HOLDER} was deleted: another process may have used it"
         return None
 
@@ -153,7 +154,7 @@ class Hold:
 
 
 def _refuse_odd(path: Path) -> None:
-    """Refuse anything but a file of our own in the place of one: a link would lead elsewhere."""
+    """Refuse anything but a regular file at this path; a link would lead elsewhere."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -161,5 +162,5 @@ def _refuse_odd(path: Path) -> None:
     except OSError as error:
         raise CannotLock(f"{str(path)!r}: cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(mode):
-        kind = "a link" if stat.S_ISLNK(mode) else "no file"
-        raise CannotLock(f"{str(path)!r}: is {kind}, and is not written to; remove it")
+        kind = "a link" if stat.S_ISLNK(mode) else "not a regular file"
+        raise CannotLock(f"{str(path)!r}: is {kind}, so it is not written to; remove it")

@@ -1,7 +1,7 @@
-"""What a run directory is told of each epoch.
+"""The callback that records epochs in a run directory.
 
-Responsible for the lines of run.log and for history.csv while a run goes on. A fit with run_dir
-adds it by itself.
+Responsible for the lines of run.log and for history.csv during training. A fit with run_dir adds
+it automatically.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from trainer.utils.text import printable
 
 
 class RunLog(Callback):
-    """Tells a run what happens.
+    """Writes each epoch to the files of a run.
 
     Attributes:
-        run: the run.
+        run: The run.
     """
 
     run: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write a line."""
+        """Add a line to run.log."""
         run: Run = self.run
         shown = "  ".join(f"{printable(name)} {value:.6g}" for name, value in (logs or {}).items())
         run.log(f"epoch {epoch + 1}  {shown}")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Write the table of the epochs before this one, if that costs little."""
+        """Write history.csv with the earlier epochs, unless that takes too much of the time."""
         history = self.session.history
         last, took = getattr(self, "_written", (0.0, 0.0))
         now = time.perf_counter()

@@ -1,8 +1,8 @@
-"""The state of callbacks: what of a callback a resumed run must have back.
+"""The state of callbacks: the attributes that a resumed run must restore.
 
-Responsible for telling the plain values among a callback's attributes, and for giving them back.
-Works on any Keras callback: EarlyStopping and ReduceLROnPlateau count in plain attributes. Not for
-writing them to a file (`plain`, `state_file`).
+Responsible for finding the plain values among a callback's attributes, and for restoring them.
+Works with any Keras callback: EarlyStopping and ReduceLROnPlateau count in plain attributes. Not
+for writing them to a file (`plain`, `state_file`).
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ import numpy as np
 
 from trainer.state import plain
 
-# What Keras sets on every callback, and what describes a fit rather than its progress; CSVLogger
-# looks into its file for append_header, at the beginning of each.
+# What Keras sets on every callback, and what describes a fit rather than its progress. CSVLogger
+# determines append_header from its file at the beginning of each fit.
 _OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
-# A function that a callback of Keras' finds when it has seen the first logs; None until then.
+# A function that Keras callbacks choose after the first logs; None until then.
 _LEARNT = {"monitor_op"}
 
 
 def state_of(callback: Any) -> dict[str, Any]:
-    """The state of any Keras callback: its own state_dict, or its plain attributes."""
+    """Return the state of any Keras callback: its own state_dict, or its plain attributes."""
     own = getattr(callback, "state_dict", None)
     found: dict[str, Any] = own() if callable(own) else plain_attributes(callback)
     return found
 
 
 def restore(callback: Any, state: dict[str, Any]) -> None:
-    """Give a callback the state that `state_of` took from one like it.
+    """Restore a callback's state, as returned by `state_of` for a callback like it.
 
     Raises:
-        ValueError: it is the state of something else.
+        ValueError: The state belongs to something else.
     """
     own = getattr(callback, "load_state_dict", None)
     if not isinstance(state, dict):
-        raise ValueError(f"the state of {type(callback).__name__} is no dict")
+        raise ValueError(f"the state of {type(callback).__name__} is not a dict")
     try:
         if callable(own):
             own(state)
@@ -53,10 +53,10 @@ def restore(callback: Any, state: dict[str, Any]) -> None:
 
 
 def entry(state: dict[str, Any], name: str, *kinds: type | None) -> Any:
-    """What a state has under a name, of one of these types; None stands for itself.
+    """Return an entry of a state, which must have one of these types; None allows the value None.
 
     Raises:
-        ValueError: it has something else there, or nothing.
+        ValueError: The entry is missing or has another type.
     """
     value = state.get(name, "nothing")
     if not any(value is None if kind is None else isinstance(value, kind) for kind in kinds):
@@ -65,22 +65,22 @@ def entry(state: dict[str, Any], name: str, *kinds: type | None) -> Any:
 
 
 def arrays(state: dict[str, Any], name: str) -> list[np.ndarray]:
-    """The list of arrays that a state has under a name.
+    """Return an entry of a state, which must be a list of arrays.
 
     Raises:
-        ValueError: it has something else there.
+        ValueError: The entry is something else.
     """
     found = list(entry(state, name, list, tuple))
     if not all(isinstance(value, np.ndarray) for value in found):
-        raise ValueError(f"{name} holds something else than arrays")
+        raise ValueError(f"{name} must hold arrays only")
     return found
 
 
 def plain_attributes(callback: Any) -> dict[str, Any]:
-    """The attributes that hold numbers, text, arrays, variables, and containers of them.
+    """Return the attributes that hold numbers, text, arrays, variables, and containers of them.
 
-    Not what Keras' own classes were made with: that is in the callback already, and EarlyStopping
-    turns the sign of its min_delta once, when it learns which way is better.
+    Without the constructor arguments of Keras' own classes: the callback has them already, and
+    EarlyStopping flips the sign of its min_delta once it knows whether lower is better.
     """
     made_with = stock_parameters(callback)
     return {
@@ -91,7 +91,7 @@ def plain_attributes(callback: Any) -> dict[str, Any]:
 
 
 def stock_parameters(callback: Any) -> list[str]:
-    """The arguments of a callback that are those of a class of Keras'; none for a plugin."""
+    """Return the attributes that are constructor arguments of a Keras class; none for plugins."""
     names: list[str] = []
     for cls in type(callback).__mro__:
         if cls.__module__.startswith("keras.") and "__init__" in vars(cls):
@@ -100,19 +100,19 @@ def stock_parameters(callback: Any) -> list[str]:
 
 
 def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = ()) -> None:
-    """Set attributes; a variable, in a list or dict too, keeps its identity and takes the value.
+    """Set attributes; variables, including those in lists and dicts, are assigned in place.
 
-    A state comes from a file. It sets only what `plain_attributes` could have found in a callback
-    of this class, and says nothing of where the callback writes: the text that Keras' own
-    callbacks hold, and text that a callback was made with, stay as they are.
+    The state comes from a file and is not trusted. It sets only what `plain_attributes` could
+    have found in a callback of this class, and must not determine where the callback writes: text
+    in Keras' own callbacks and text passed to a constructor stay unchanged.
 
     Args:
-        callback: what is to have the attributes.
-        state: of one like it.
-        fixed: names that are never part of a state, such as fields.
+        callback: The callback to set the attributes of.
+        state: The state of a callback like it.
+        fixed: Names that are never part of a state, such as fields.
 
     Raises:
-        ValueError: the state has an attribute that none like it has.
+        ValueError: The state has an attribute that such a callback never has.
     """
     kind = type(callback)
     stock = kind.__module__.startswith("keras.")
@@ -127,16 +127,17 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
         if stock and name in _LEARNT:
             continue
         if stock and _is_number(present) and not (value is None or _is_number(value)):
-            raise ValueError(f"{kind.__name__}.{name}={value!r} in the state is no number")
+            raise ValueError(f"{kind.__name__}.{name}={value!r} in the state is not a number")
         if _holds_text(value) or _holds_text(present):
             if stock and not isinstance(value, (list, tuple)):
                 continue
             if name in made_with:
                 if value != present:
                     warnings.warn(
-                        f"{kind.__name__}.{name}: stays {present!r}, and is not set to {value!r}: "
-                        "text that a callback was made with may be a path, and no state sets it; "
-                        "give the callback the methods state_dict and load_state_dict if it should",
+                        f"{kind.__name__}.{name}: stays {present!r} and is not set to {value!r}: "
+                        "text passed to a constructor may be a path, so it is never restored; if "
+                        "it should be, add the methods state_dict and load_state_dict to the "
+                        "callback",
                         stacklevel=2,
                     )
                 continue
@@ -150,7 +151,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _may_have(kind: type, callback: Any, name: str) -> bool:
-    """Whether an attribute may come back: it is there, or the methods of the class set it."""
+    """Return whether an attribute may be restored: it exists, or a method of the class sets it."""
     if name.startswith("__") or callable(vars(callback).get(name)):
         return False
     of_class = inspect.getattr_static(kind, name, None)
@@ -158,7 +159,7 @@ def _may_have(kind: type, callback: Any, name: str) -> bool:
         return False
     if name in vars(callback) or name in _set_by_methods(kind):
         return True
-    # a callback of the user's may use setattr, but Keras' own do not
+    # User-defined callbacks may use setattr; Keras' own do not.
     return of_class is None and not kind.__module__.startswith("keras.")
 
 
@@ -198,7 +199,7 @@ def _merged(present: Any, value: Any) -> Any:
 
 
 def forgotten(callback: Any) -> list[str]:
-    """The attributes that hold something else, which a resumed run will not have back."""
+    """Return the attributes that hold other values, which a resumed run does not restore."""
     if hasattr(callback, "state_dict") or type(callback).__module__.startswith("keras."):
         return []
     return [

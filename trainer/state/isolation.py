@@ -1,11 +1,11 @@
-"""What libraries keep globally, and how a fit has it to itself.
+"""Isolation of a fit from the global state of libraries.
 
-Responsible for seeds, random generators, floatx, the dtype policy and Keras' counters of names: a
-fit finds them as its seed says, whatever else runs in this process, and everybody else finds them
-as they were. Also for restoring a model that something was tried on.
+Responsible for seeds, random generators, floatx, the dtype policy and Keras' name counters: for a
+fit, they depend only on its seed, whatever else runs in this process, and other code finds them
+unchanged. Also for restoring a model after a trial call.
 
-Most of this state belongs to the process and not to a thread. So threads take turns in building,
-tracing and running steps in Python; compiled steps, which use none of it, run side by side.
+Most of this state belongs to the process, not to a thread. Threads therefore take turns at
+building, tracing and running steps in Python; compiled steps use none of it and run in parallel.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Globals:
     count: np.ndarray | None  # how often Keras' global generator has drawn
     floatx: str
     policy: Any
-    names: Any  # Keras counts the layers that it has named, per thread
+    names: Any  # Keras' counters for layer names, per thread
 
     @classmethod
     def now(cls) -> _Globals:
@@ -79,7 +79,7 @@ class _Globals:
             eager._rng = self.generator
             self.generator.setstate(self.drawn)
         elif hasattr(eager, "_rng"):
-            del eager._rng  # TensorFlow makes it at the first random operation
+            del eager._rng  # TensorFlow creates it at the first random operation
         for name, value in self.keras.items():
             global_state.set_global_attribute(name, value)
         held = self.keras["global_seed_generator"]
@@ -91,14 +91,14 @@ class _Globals:
 
 
 class Ambient:
-    """The global state that a network is built, traced and run in, apart from everybody else's.
+    """The separate global state that a network is built, traced and run in.
 
-    Call it for a context: within, Python, NumPy, TensorFlow and Keras continue from where the last
-    such context ended, and the first one begins as after keras.utils.set_random_seed(seed). At its
-    end the state is what it was before. Contexts of different threads take turns.
+    Calling it returns a context in which Python, NumPy, TensorFlow and Keras continue from where
+    the last such context ended; the first one starts as after keras.utils.set_random_seed(seed).
+    The previous state is restored at the end. Contexts in different threads take turns.
 
     Args:
-        seed: Of all generators.
+        seed: The seed of all generators.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16".
     """
 
@@ -137,10 +137,10 @@ class Ambient:
 
 
 def _seed_all(seed: int) -> None:
-    """Do as keras.utils.set_random_seed, but do not disturb a training that is running.
+    """Do the same as keras.utils.set_random_seed, without disturbing a running training.
 
-    TensorFlow's old random operations (tf.random.uniform and its kin) have hidden states, which
-    tf.random.set_seed resets in all graphs of the process, those of other fits included.
+    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which
+    tf.random.set_seed resets in all graphs of the process, including those of other fits.
     """
     import keras
     from keras.src.backend.common import global_state
@@ -159,7 +159,7 @@ def _seed_all(seed: int) -> None:
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Note that a training runs, in this thread or another one."""
+    """Record that a training is running, in this or another thread."""
     with _turn:
         _running.append(None)
     try:
@@ -182,7 +182,7 @@ def globals_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def names_kept() -> Iterator[None]:
-    """Let Keras count names from where it was, at the end.
+    """Restore Keras' name counters at the end.
 
     Without this, the layers of the user's next model would be called dense_6 and not dense.
     """
@@ -204,11 +204,11 @@ def _names() -> Any:
 
 @contextlib.contextmanager
 def model_kept(model: keras.Model, watch: Any = None) -> Iterator[None]:
-    """Give every variable its value back: weights, seeds, moving means, metrics, optimizer.
+    """Restore every variable at the end: weights, seeds, moving means, metrics, optimizer.
 
     Args:
-        model: whose variables these are.
-        watch: the OwnState of a fit, whose variables and extra state are given back too.
+        model: The model to restore.
+        watch: The OwnState of a fit, whose variables and extra state are restored too, or None.
     """
     import tensorflow as tf
 

@@ -1,14 +1,14 @@
-"""State of a person's own: variables and generators that Keras does not list, and extra state.
+"""User-defined state: variables and generators that Keras does not list, and extra state.
 
-Responsible for finding them, for naming them so that another process finds them again, and for
-saving and restoring their values. Not for what cannot be saved (`unsaved`), nor for the variables
-that Keras lists (`variables`).
+Responsible for finding them, for names by which another process finds them again, and for saving
+and restoring their values. Not for what cannot be saved (`unsaved`), or for the variables that
+Keras lists (`variables`).
 
-There are two ways of finding a variable. The attributes of the model, its layers, the Trainer and
-the callbacks are walked, with the helper objects that they hold and the globals and closures that
-their methods refer to: what is found there is named by its path. And each step is looked at as it
-is traced, or as it first runs in Python: a variable that it works on and no path leads to is named
-by its place among those.
+Variables are found in two ways. The attributes of the model, its layers, the Trainer and the
+callbacks are walked, including the helper objects that they hold and the globals and closures that
+their methods use; a variable found there is named by its path. In addition, each step is observed
+when it is traced or first runs in Python; a variable that it uses and that has no path is named by
+its position among these.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ Entry = list[Any]  # name, dtype, shape, and when it was found: "start", "train"
 
 
 class Held:
-    """A variable, by the handle under which TensorFlow knows it.
+    """A variable, identified by its TensorFlow handle.
 
     Attributes:
-        name: the same in each process that runs the same code.
-        since: when it was found; one that the first step makes is not there before.
+        name: The same in every process that runs the same code.
+        since: When it was found; a variable may be created by the first step.
+        handle: The resource handle.
+        dtype: The dtype of the value.
     """
 
     def __init__(self, name: str, handle: Any, since: str, owner: Any = None) -> None:
@@ -51,12 +53,12 @@ class Held:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it holds numbers, and not text."""
+        """Whether it holds numbers rather than text."""
         return str(self.dtype.name) != "string"
 
     @property
     def filled(self) -> bool:
-        """Whether there is a value: not before the first, nor after the variable is gone."""
+        """Whether it has a value: it is initialised and has not been deleted."""
         from tensorflow.python.ops import gen_resource_variable_ops as operations
 
         return bool(operations.var_is_initialized_op(self.handle))
@@ -70,7 +72,7 @@ class Held:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the present value."""
+        """The shape of the current value."""
         return tuple(self.value.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -86,7 +88,7 @@ class Held:
         operations.assign_variable_op(self.handle, tensor)
 
     def to_array(self) -> np.ndarray:
-        """The value as numbers; text as the bytes of TensorFlow's own form."""
+        """Return the value as numbers; text as the bytes of a serialised tensor."""
         import tensorflow as tf
 
         if self.dtype != tf.string:
@@ -94,7 +96,7 @@ class Held:
         return np.frombuffer(tf.io.serialize_tensor(self.value).numpy(), np.uint8).copy()
 
     def from_array(self, array: np.ndarray) -> None:
-        """Set the value to what `to_array` gave."""
+        """Set the value from the result of `to_array`."""
         import tensorflow as tf
 
         if self.dtype == tf.string:
@@ -104,26 +106,26 @@ class Held:
 
 
 class HasExtraState(Protocol):
-    """What is fitted: its attributes are walked, and its extra state is saved."""
+    """The object that is fitted: its attributes are walked, and its extra state is saved."""
 
     def get_extra_state(self) -> Any:
-        """Plain values and arrays, or None for nothing."""
+        """Return plain values and arrays, or None for nothing."""
 
     def set_extra_state(self, state: Any) -> None:
-        """Take back what get_extra_state returned."""
+        """Restore what get_extra_state returned."""
 
 
 class OwnState:
-    """What one training has of a person's own.
+    """The user-defined state of one training.
 
     Args:
-        owner: what is fitted.
-        model: whose steps run.
-        callbacks: of the fit.
-        known: gives the variables that are saved already, or never change.
-        eager: whether steps run in Python.
-        takes_back: whether `owner` has a set_extra_state of its own.
-        reported: whether to warn of what cannot be saved; a fit without a run has no need of it.
+        owner: The object that is fitted.
+        model: The model whose steps run.
+        callbacks: The callbacks of the fit.
+        known: Returns the variables that are saved elsewhere or never change.
+        eager: Whether steps run in Python.
+        takes_back: Whether the class of `owner` overrides set_extra_state.
+        reported: Whether to warn about what cannot be saved; not needed without a run directory.
     """
 
     def __init__(
@@ -147,21 +149,21 @@ class OwnState:
         self._roots += [(f"callbacks[{i}]", callback) for i, callback in enumerate(callbacks)]
         self._held: dict[int, Held] = {}
         self._captured: dict[int, Held] = {}
-        self._seen: dict[str, tuple[list[Any], list[str]]] = {}  # of a phase, until it is settled
+        self._seen: dict[str, tuple[list[Any], list[str]]] = {}  # per phase, until `settle`
         self._looked_at: set[str] = set()
         self._said: set[str] = set()
         self._walks = 0
-        self._before: unsaved.Attributes | None = None  # as they were before the first step
-        self._named: set[str] = set()  # attributes of which was warned
-        self._lacking = False  # whether the state that was found is of an earlier version
+        self._before: unsaved.Attributes | None = None  # before the first step
+        self._named: set[str] = set()  # attributes already warned about
+        self._lacking = False  # whether the saved state is from a version without own variables
 
     # ---- finding -----------------------------------------------------------------------------
 
     def variables(self, since: str = "later") -> list[Held]:
-        """Every variable that is there now, each once.
+        """Find every variable that exists now, each once.
 
         Args:
-            since: what to note of those that were not found before.
+            since: When new ones are recorded as found.
         """
         known = {id(handle) for handle in map(handle_of, self._known()) if handle is not None}
         present: dict[int, Held] = {}
@@ -190,7 +192,7 @@ class OwnState:
         return [held for held in present.values() if held.filled and unsaved.storable(held.dtype)]
 
     def last_found(self) -> list[Held]:
-        """The same as when it was last asked for: a walk takes milliseconds."""
+        """Return the variables of the last search; a new one takes milliseconds."""
         if not self._walks:
             return self.variables()
         return [held for held in self._held.values() if held.filled]
@@ -200,16 +202,16 @@ class OwnState:
         if self._eager:
             from tensorflow.python.ops import stateful_random_ops
 
-            # a traced step captures it where it is used
+            # A traced step captures it if it is used.
             roots.append(("tf.random.get_global_generator()", stateful_random_ops.global_generator))
         return walk(roots)
 
     def traced(self, phase: str, trace: Callable[[], Any]) -> Any:
-        """Trace a step, and note what it works on.
+        """Trace a step, and record the resources that it uses.
 
         Args:
-            phase: "train" or "test", and what else tells one step from another.
-            trace: gives the concrete function.
+            phase: "train" or "test", optionally followed by keys that distinguish steps.
+            trace: Returns the concrete function.
         """
         drawn = unsaved.python_generators()
         concrete = trace()
@@ -222,7 +224,7 @@ class OwnState:
 
     @contextmanager
     def eager(self, phase: str) -> Iterator[None]:
-        """Run a step in Python; the first of each phase is looked at."""
+        """Return a context to run a step in Python; the first one of each phase is observed."""
         if phase in self._looked_at or not self._reported:
             yield
             return
@@ -246,7 +248,7 @@ class OwnState:
         return unsaved.of_attributes(names, what)
 
     def settle(self) -> None:
-        """Take in what steps were seen to work on, and warn of what of it cannot be saved."""
+        """Process what the observed steps use, and warn about what cannot be saved."""
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
             known = {id(handle) for handle in map(handle_of, self._known())}
@@ -257,7 +259,7 @@ class OwnState:
                 name = f"variable {len(added)} of the {phase} step"
                 held = Held(name, handle, phase.split()[0])
                 if not held.filled:
-                    continue  # one that lived in this step only
+                    continue  # it existed during this step only
                 added.append(name)
                 self._captured[id(handle)] = held
             self._warn_of_lacking(added)
@@ -273,7 +275,7 @@ class OwnState:
         if self._lacking and names:
             warnings.warn(
                 "the state was saved by a version of trainer that did not save "
-                f"{_listed(names)}: these begin anew, and the rest goes on",
+                f"{_listed(names)}: these start over, and the rest is restored",
                 stacklevel=3,
             )
 
@@ -286,12 +288,12 @@ class OwnState:
     # ---- saving and restoring ----------------------------------------------------------------
 
     def _to_save(self, since: str = "later") -> list[Held]:
-        """Those that no callback saves with its own state."""
+        """Find the variables that no callback saves with its own state."""
         saved = {id(handle) for callback in self._callbacks for handle in _saved_with(callback)}
         return [held for held in self.variables(since) if id(held.handle) not in saved]
 
     def capture(self, tensors: dict[str, np.ndarray]) -> list[Entry]:
-        """Add the values to `tensors`, and describe them."""
+        """Add the values to `tensors`, and return their descriptions."""
         if self._before is not None:
             self._warn(self._changed(self._before, "the training, after its first step,"))
         entries = []
@@ -301,12 +303,12 @@ class OwnState:
         return entries
 
     def prepare(self, entries: list[Entry] | None, look: Callable[[str], Any]) -> None:
-        """Find what a saved state holds, before any of it is restored.
+        """Find the variables that a saved state has values for, before restoring any.
 
         Args:
-            entries: as `capture` gave them, or None for a state of an earlier version.
-            look: runs or traces a step of a phase, for variables that no path leads to or that
-                the first step makes.
+            entries: The result of `capture`, or None for a state of an earlier version.
+            look: Runs or traces a step of a phase, for variables that have no path or are created
+                by the first step.
         """
         self._lacking = entries is None
         self.variables("start")
@@ -317,10 +319,10 @@ class OwnState:
                 self.settle()
 
     def restore(self, entries: list[Entry] | None, tensors: dict[str, np.ndarray]) -> None:
-        """Give the variables their saved values.
+        """Restore the values of the variables.
 
         Raises:
-            BadState: there are others than were saved.
+            BadState: The variables differ from the saved ones.
         """
         found = {held.name: held for held in self._to_save()}
         if entries is None:
@@ -333,15 +335,15 @@ class OwnState:
         added = [name for name in added if found[name].since == "start"]
         if lost or added:
             which = [f"it had {_listed(lost)}"] if lost else []
-            which += [f"now there is {_listed(added)}"] if added else []
+            which += [f"now it has {_listed(added)}"] if added else []
             raise BadState(
                 f"the run's own variables differ: {', and '.join(which)}; was the code changed "
                 "since?"
             )
         if anew:
             warnings.warn(
-                f"{_listed(anew)} was made in the course of the run and is not there yet: it "
-                "begins anew",
+                f"{_listed(anew)} was created during the run and does not exist yet: it starts "
+                "over",
                 stacklevel=2,
             )
         for i, (name, dtype, shape, _) in enumerate(entries):
@@ -350,25 +352,25 @@ class OwnState:
             held = found[name]
             if held.dtype.name != dtype or not _takes(held, shape):
                 raise BadState(
-                    f"the run's own variable {name!r} was {dtype} of shape {shape}, and is "
-                    f"{held.dtype.name} of shape {list(held.shape)} now; was the code changed?"
+                    f"the run's own variable {name!r} was {dtype} of shape {shape}, but now is "
+                    f"{held.dtype.name} of shape {list(held.shape)}; was the code changed?"
                 )
             held.from_array(tensors[f"own/{i}"])
 
     # ---- extra state -------------------------------------------------------------------------
 
     def extra(self, tensors: dict[str, np.ndarray]) -> Any:
-        """The Trainer's get_extra_state in a form that can be saved.
+        """Return the Trainer's get_extra_state in a form that can be saved.
 
         Raises:
-            TypeError: it holds something else than plain values; the place is named.
+            TypeError: It holds something other than plain values; the message says where.
         """
         state = self._owner.get_extra_state()
         owner = f"{type(self._owner).__name__}.get_extra_state()"
         if state is not None and not self._takes_back:
             raise TypeError(
-                f"{owner} gives a state, and there is no set_extra_state(state) to take it back; "
-                "override both"
+                f"{owner} returns a state, but set_extra_state(state) is not overridden to restore "
+                "it; override both"
             )
         place = _odd(state)
         if place is not None:
@@ -380,23 +382,23 @@ class OwnState:
         return plain.encode(state, tensors, "extra")
 
     def restore_extra(self, form: Any, tensors: dict[str, np.ndarray]) -> None:
-        """Give the Trainer its extra state back.
+        """Restore the Trainer's extra state.
 
         Raises:
-            BadState: it has no set_extra_state any more.
+            BadState: It no longer has a set_extra_state.
         """
         if form is None:
             return
         if not self._takes_back:
             raise BadState(
-                f"the run has an extra state, and {type(self._owner).__name__} has no "
-                "set_extra_state to take it; was the code changed since?"
+                f"the run has an extra state, but {type(self._owner).__name__} has no "
+                "set_extra_state to restore it; was the code changed since?"
             )
         self._owner.set_extra_state(plain.decode(form, tensors))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Undo what is done to the variables and to the extra state."""
+        """Restore the variables and the extra state at the end."""
         before = [(held, held.value) for held in self.variables()]
         extra = copy.deepcopy(self._owner.get_extra_state())
         try:
@@ -408,7 +410,7 @@ class OwnState:
                 self._owner.set_extra_state(extra)
 
     def _names_of_extra(self) -> set[str] | None:
-        """The names for which a person cares themselves; None for all of them."""
+        """Return the names that the user saves in get_extra_state; None for all names."""
         state = self._owner.get_extra_state()
         if isinstance(state, dict):
             return set(map(str, state))
@@ -416,7 +418,7 @@ class OwnState:
 
 
 def kept_variables(model: keras.Model) -> list[Held]:
-    """The variables of a person's own that a path leads to from a model, built or not."""
+    """Return the user-defined variables that are reachable from a model, built or not."""
     optimizer = getattr(model, "optimizer", None)
     listed = [*model.variables, *(() if optimizer is None else optimizer.variables)]
     known = {id(handle_of(variable)) for variable in listed}
@@ -429,7 +431,7 @@ def kept_variables(model: keras.Model) -> list[Held]:
 
 
 def _saved_with(callback: Any) -> Iterator[Any]:
-    """The handles of the variables that a callback's own state holds."""
+    """Yield the handles of the variables in a callback's own state."""
     for _, value in walk([("", callback_state.state_of(callback))]):
         handle = handle_of(value)
         if handle is not None:
@@ -444,7 +446,7 @@ def _takes(held: Held, shape: list[int]) -> bool:
 
 
 def _odd(value: Any) -> tuple[str, Any] | None:
-    """Where something is that cannot be saved, and what."""
+    """Find a value that cannot be saved: return its place and the value, or None."""
     if plain.is_plain(value):
         return None
     if type(value) is dict:

@@ -1,6 +1,6 @@
-"""Plain values as JSON and tensors, and back with their types.
+"""Converts plain values to JSON and tensors, and back with the same types.
 
-Responsible for the form in which the state of callbacks is kept. Not for files (`state_file`).
+Responsible for the form in which the state of callbacks is saved. Not for files (`state_file`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CONTAINERS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozense
 
 
 def is_plain(value: Any) -> bool:
-    """Whether `encode` takes a value. Of a subclass it does not: that would not come back as it."""
+    """Return whether `encode` accepts a value; not of subclasses, which it could not restore."""
     if value is None or type(value) in (bool, int, float, str):
         return True
     if type(value) is dict:
@@ -25,16 +25,16 @@ def is_plain(value: Any) -> bool:
 
 
 def encode(value: Any, tensors: dict[str, np.ndarray], key: str) -> Any:
-    """A form that JSON holds; arrays go into `tensors` under names that begin with `key`.
+    """Convert a value to a form for JSON; arrays are added to `tensors` as `key`/number.
 
     Args:
         value: None, numbers, text, NumPy's numbers and arrays, variables, tensors, and lists,
             tuples, sets and dicts of them.
-        tensors: receives copies of the arrays.
-        key: tells this value's arrays from others.
+        tensors: Receives copies of the arrays.
+        key: The prefix for the names of this value's arrays.
 
     Raises:
-        TypeError: anything else.
+        TypeError: The value is, or contains, anything else.
     """
     if not is_plain(value):
         raise TypeError(
@@ -55,10 +55,10 @@ def encode(value: Any, tensors: dict[str, np.ndarray], key: str) -> Any:
 
 
 def decode(form: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """The value of a form that `encode` made; a variable comes back as an array.
+    """Convert the result of `encode` back to a value; variables become arrays.
 
     Raises:
-        ValueError: `encode` made no such form.
+        ValueError: The form was not made by `encode`.
     """
     if isinstance(form, list):
         return [decode(v, tensors) for v in form]
@@ -71,21 +71,21 @@ def decode(form: Any, tensors: dict[str, np.ndarray]) -> Any:
         if kind in _CONTAINERS:
             return _CONTAINERS[kind](decode(v, tensors) for v in content)
         if kind == "array":
-            return tensors[content].copy()  # one that may be written to
+            return tensors[content].copy()  # writable
         if kind == "scalar":
             return tensors[content][()]
         found = tensors[content] if kind == "tensor" else None
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{str(form)[:80]} is no form of a value ({error})") from error
+        raise ValueError(f"{str(form)[:80]} does not describe a value ({error})") from error
     if found is None:
-        raise ValueError(f"{str(form)[:80]} is no form of a value")
+        raise ValueError(f"{str(form)[:80]} does not describe a value")
     import tensorflow as tf
 
     return tf.constant(found)
 
 
 def copied(value: Any) -> np.ndarray:
-    """A NumPy copy of an array, a tensor or a variable, which later steps do not change."""
+    """Return a NumPy copy of an array, a tensor or a variable; later steps do not change it."""
     held = getattr(value, "value", None)
     if held is not None and not callable(held):  # a Keras variable wraps one of TensorFlow's
         value = held
@@ -93,7 +93,7 @@ def copied(value: Any) -> np.ndarray:
 
 
 def _kind(value: Any) -> str | None:
-    """As what an array of numbers comes back, or None for anything else."""
+    """Return the kind that `decode` restores an array of numbers as; None for anything else."""
     if isinstance(value, np.generic):
         return "scalar" if value.dtype.kind in "biufc" else None
     if type(value) is np.ndarray:

@@ -1,10 +1,10 @@
-"""The file of a training's state: its form, and a folder that always holds a whole one.
+"""The file format of a training's state, and the folder that keeps the latest states.
 
-Responsible for writing tensors and plain values so that they are read back to the bit or not at
-all, and for keeping the last two files. Not for what is in a state (`checkpointing`).
+Responsible for writing tensors and plain values so that they are read back bit for bit or not at
+all, and for keeping the last two files. Not for the content of a state (`checkpointing`).
 
-A file is a safetensors file whose metadata hold the plain values as JSON, and a SHA-256 of all
-that is read back. Nothing is pickled.
+A state is a safetensors file whose metadata contain the plain values as JSON and a SHA-256 of
+everything that is read back. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ from trainer.utils.forms import Malformed
 
 FORMAT = 1
 KEPT = 2
-_STANDARD = "biufc"  # kinds of NumPy's own numbers; bfloat16 and float8 are of another package
+_STANDARD = "biufc"  # kinds of NumPy's own numbers; bfloat16 and float8 come from ml_dtypes
 _OF_A_TRAINING = ("position", "history", "variables", "callbacks")
 Tensors = dict[str, np.ndarray]
 
 
 class BadState(ValueError):
-    """A state file that is truncated, altered, foreign or of another run: it says which."""
+    """A state file is truncated, altered, foreign or from another run; the message says which."""
 
 
 def to_bytes(values: dict[str, Any], tensors: Tensors) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Args:
-        values: what JSON holds, NaN and infinity included.
-        tensors: arrays of numbers by name.
+        values: Values for JSON, including NaN and infinity.
+        tensors: Arrays of numbers by name.
     """
     from safetensors.numpy import save
 
-    whole, forms = {}, {}
+    stored, forms = {}, {}
     for name, array in tensors.items():
         if array.dtype.kind not in _STANDARD:
             forms[name] = [array.dtype.name, list(array.shape)]
             array = np.frombuffer(array.tobytes(), np.uint8)
-        whole[name] = np.asarray(array, order="C")
+        stored[name] = np.asarray(array, order="C")
     text = json.dumps({"format": FORMAT, "forms": forms, **values})
-    return save(whole, metadata={"trainer": text, "sha256": _digest(text, whole)})
+    return save(stored, metadata={"trainer": text, "sha256": _digest(text, stored)})
 
 
 def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
-    """What `to_bytes` was given.
+    """Return the arguments of `to_bytes` from its result.
 
     Raises:
-        BadState: it gave another content, or another version did.
+        BadState: The content was altered, or written by a newer version.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -81,17 +81,17 @@ def from_bytes(content: bytes) -> tuple[dict[str, Any], Tensors]:
     try:
         newer = forms.whole("format", values.pop("format", None), 1) > FORMAT
         if newer:
-            raise BadState("a newer version of trainer wrote it; install that one")
+            raise BadState("it was written by a newer version of trainer; install that version")
         for name, form in forms.mapping("forms", values.pop("forms", None)).items():
             tensors[name] = _in_own_form(name, form, tensors)
         _check_values(values)
     except Malformed as error:
-        raise BadState(f"no training wrote it: {error}") from error
+        raise BadState(f"it was not written by a training: {error}") from error
     return values, tensors
 
 
 def _in_own_form(name: str, form: Any, tensors: Tensors) -> np.ndarray:
-    """An array of a type that NumPy lacks, from its bytes."""
+    """Return an array of a dtype from ml_dtypes, from its bytes."""
     import ml_dtypes
 
     entry = f"forms: {name}"
@@ -107,7 +107,7 @@ def _in_own_form(name: str, form: Any, tensors: Tensors) -> np.ndarray:
 
 
 def _check_values(values: dict[str, Any]) -> None:
-    """The parts that every state of a training has; of other files there are none to check."""
+    """Check the parts that every state of a training has; other files have none to check."""
     if "run" in values:
         forms.text("run", values["run"])
     if any(name in values for name in _OF_A_TRAINING):
@@ -135,7 +135,7 @@ def _check_values(values: dict[str, Any]) -> None:
 def _check_numbers(entry: str, logs: Any) -> None:
     for name, value in forms.mapping(entry, logs).items():
         real = isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**63)
-        if isinstance(value, bool) or not real:  # NaN and infinity are logged too
+        if isinstance(value, bool) or not real:  # NaN and infinity are valid
             raise forms.wrong(f"{entry}: {name}", value, "a number")
 
 
@@ -144,7 +144,7 @@ def _digest(text: str, tensors: Tensors) -> str:
     for name in sorted(tensors):
         array = tensors[name]
         digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(array.data)  # the bytes where they are: a copy would take memory
+        digest.update(array.data)  # not tobytes, which would make a copy
     return digest.hexdigest()
 
 
@@ -152,13 +152,13 @@ class StateFolder:
     """The states of one run, in one folder; the last two are kept.
 
     Args:
-        folder: an existing folder.
-        run: the identity of the run; files of another one are not read.
-        held: asked before each write and deletion whether the folder is still this run's; it
-            warns where it is not. Nothing is written any more then.
+        folder: An existing folder.
+        run: The identity of the run; files of other runs are not read.
+        held: Called before each write and deletion. Returns whether this run still holds the
+            folder, and warns if not; nothing is written then.
 
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: The folder cannot be listed.
     """
 
     def __init__(self, folder: Path, run: str, held: Callable[[], bool] = lambda: True) -> None:
@@ -173,20 +173,20 @@ class StateFolder:
 
     @property
     def cost(self) -> float:
-        """Seconds of a core that the last write took; infinite while it goes on.
+        """CPU seconds that the last write took; infinite while it is running.
 
-        Waiting for the disk is not counted: the training goes on meanwhile.
+        Waiting for the disk is not counted, because training continues in the meantime.
         """
         return math.inf if self._writing is not None and not self._writing.done() else self._cost
 
     def save(self, values: dict[str, Any], tensors: Tensors) -> None:
-        """Write a state in the background; the one before is kept until it is whole.
+        """Write a state in the background; the previous one is kept until it is complete.
 
-        A failure is warned of by the next call, and leaves the files as they are.
+        If writing fails, the files stay as they are, and the next call warns.
 
         Args:
-            values: what JSON holds.
-            tensors: arrays that nobody changes any more.
+            values: Values for JSON.
+            tensors: Arrays that are not changed any more.
         """
         self.wait()
         self._number += 1
@@ -209,14 +209,14 @@ class StateFolder:
         self._writing = self._writer.submit(write)
 
     def wait(self) -> None:
-        """Wait until nothing is being written, and warn of what could not be."""
+        """Wait for the current write, and warn if it failed."""
         if self._writing is None:
             return
         try:
             self._writing.result()
         except OSError as error:
             if not self._held():
-                return  # that has been said
+                return  # held has warned
             warnings.warn(
                 f"{self._path}: the state of the run was not saved ({error}); training continues, "
                 "and the earlier state is intact",
@@ -226,31 +226,31 @@ class StateFolder:
             self._writing = None
 
     def _delete_old(self) -> None:
-        """Delete what the newer states make needless; what cannot be deleted stays."""
-        if self._folder.is_symlink():  # since a moment ago: these are not our files
+        """Delete old states; those that cannot be deleted stay."""
+        if self._folder.is_symlink():  # replaced just now: these are not our files
             return
-        whole = [file for file in self._files() if file not in self._unusable]
-        newest = _number(whole[0]) if whole else 0
-        for old in [*whole[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
-            with contextlib.suppress(OSError):  # a folder in the place of a state, say
+        usable = [file for file in self._files() if file not in self._unusable]
+        newest = _number(usable[0]) if usable else 0
+        for old in [*usable[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
+            with contextlib.suppress(OSError):  # for example, a folder with the name of a state
                 old.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Wait, and delete old states that an earlier process or an error of the disk left."""
+        """Wait, and delete old states left by an earlier process or a disk error."""
         self.wait()
         if self._held():
             self._delete_old()
 
     def close(self) -> None:
-        """Wait, and end the writer."""
+        """Wait, and stop the writer thread."""
         self.wait()
         self._writer.shutdown()
 
     def last(self) -> tuple[dict[str, Any], Tensors] | None:
-        """The newest whole state, with a warning for each newer file that is none.
+        """Return the newest usable state, or None without files; warn about unusable newer ones.
 
         Raises:
-            BadState: there are files, and none is whole.
+            BadState: None of the files is usable.
         """
         files = self._files()
         for path in files:
@@ -260,32 +260,32 @@ class StateFolder:
                     raise BadState("it belongs to another run")
                 return values, tensors
             except BadState as error:
-                # it goes once there is a newer whole one, and does not count as one of those kept
+                # It is deleted once there is a newer usable one, and does not count towards KEPT.
                 self._unusable.add(path)
                 warnings.warn(
-                    f"{path.name} cannot be used: {error}; the state before it is tried",
+                    f"{path.name} cannot be used: {error}; trying the state before it",
                     stacklevel=2,
                 )
         if files:
             raise BadState(
                 f"{self._folder}: none of the states in it can be used ({len(files)} tried); "
-                "delete the run's folder, or write another run_dir, to start anew"
+                "to start over, delete the run's folder or write another run_dir"
             )
         return None
 
     def _files(self) -> list[Path]:
-        """The newest first."""
-        # not glob, which takes a folder that cannot be read for an empty one
+        """Return the state files, newest first."""
+        # Not glob, which treats an unreadable folder as empty.
         found = [self._folder / name for name in os.listdir(self._folder)]
         states = [path for path in found if path.match("state-*.safetensors")]
         return sorted(states, key=_number, reverse=True)
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a state's file.
+    """Read a state file.
 
     Raises:
-        BadState: it cannot be read, or is a link, which would lead out of the folder.
+        BadState: It cannot be read, or is a link, which would lead out of the folder.
     """
     try:
         if path.is_symlink():

@@ -1,8 +1,7 @@
-"""What a step changes and no state can hold, and how to say so.
+"""Warnings about what a step changes and a state cannot hold.
 
-Responsible for telling operations with a state of their own from others, and for noticing which
-attributes and which of Python's generators a step changes. Not for what can be saved
-(`own_state`).
+Responsible for finding operations with internal state, and for detecting which attributes and
+which of Python's random generators a step changes. Not for what can be saved (`own_state`).
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import numpy as np
 
 from trainer.state import walking
 
-# Operations that draw from a counter in their kernel. Those of tf.random.Generator and of
-# keras.random draw from a variable, or from nothing but their arguments.
+# Random operations with a counter inside their kernel. Those of tf.random.Generator and
+# keras.random use a variable, or depend only on their arguments.
 _DRAWING = {
     *("Multinomial", "ParameterizedTruncatedNormal", "RandomCrop", "RandomGamma"),
     *("RandomPoisson", "RandomPoissonV2", "RandomShuffle", "RandomStandardNormal"),
@@ -42,7 +41,7 @@ NAMES = {"train": "training", "test": "test"}
 
 
 def storable(dtype: Any) -> bool:
-    """Whether the value of a variable can be written to a file."""
+    """Return whether the value of a variable can be written to a file."""
     plain = dtype.is_numpy_compatible and not dtype.is_quantized
     return bool(plain and dtype.name not in ("resource", "variant"))
 
@@ -51,10 +50,10 @@ def storable(dtype: Any) -> bool:
 
 
 def of_graph(graph: Any, phase: str) -> list[str]:
-    """What is to be said of the operations of a traced step.
+    """Return the warnings about the operations of a traced step.
 
     Args:
-        graph: a GraphDef.
+        graph: A GraphDef.
         phase: "train" or "test".
     """
     nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
@@ -62,7 +61,7 @@ def of_graph(graph: Any, phase: str) -> list[str]:
 
 
 def of_operations(found: Iterable[tuple[str, str]], phase: str) -> list[str]:
-    """The same of operations, given as types and names."""
+    """Return the warnings about operations, given as types and names."""
     drawing: dict[str, str] = {}
     python: dict[str, str] = {}
     changing: dict[str, str] = {}
@@ -76,14 +75,14 @@ def of_operations(found: Iterable[tuple[str, str]], phase: str) -> list[str]:
     step, texts = f"the {NAMES[phase]} step", []
     if drawing:
         texts.append(
-            f"{step} draws with {_shown(drawing)}, as tf.random.uniform and tf.nn.dropout do, and "
-            "TensorFlow does not give out their state; use keras.random with a "
+            f"{step} draws with {_shown(drawing)}, as tf.random.uniform and tf.nn.dropout do, but "
+            "TensorFlow does not expose their state; use keras.random with a "
             "keras.random.SeedGenerator, or a tf.random.Generator"
         )
     if python:
         texts.append(
             f"{step} calls Python with {_shown(python)}, as tf.py_function and tf.numpy_function "
-            "do, and what that changes is not saved; return it from get_extra_state if it matters"
+            "do, and what it changes is not saved; return it from get_extra_state if it matters"
         )
     if changing:
         texts.append(
@@ -98,11 +97,11 @@ def _shown(found: dict[str, str]) -> str:
 
 
 class Operations:
-    """Notes the operations that run in Python within a `with` block.
+    """Records the operations that run eagerly within a `with` block.
 
     Attributes:
-        types: what ran, as types and names.
-        resources: the handles that they were given, each once.
+        types: The types and names of the operations.
+        resources: The resource handles among their inputs, each once.
     """
 
     def __init__(self) -> None:
@@ -111,7 +110,7 @@ class Operations:
 
     @property
     def resources(self) -> list[Any]:
-        """The resources that operations used, each once."""
+        """The resource handles among the inputs of the operations, each once."""
         return list(self._resources.values())
 
     def __enter__(self) -> Operations:
@@ -151,12 +150,12 @@ class Operations:
 
 
 def python_generators() -> dict[str, Any]:
-    """The states of Python's and NumPy's global generators."""
+    """Return the states of Python's and NumPy's global generators."""
     return {"random": random.getstate(), "np.random": repr(np.random.get_state(legacy=False))}
 
 
 def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:
-    """What is to be said if a step has drawn from them."""
+    """Return the warnings if a step has drawn from them."""
     now = python_generators()
     return [
         f"the {NAMES[phase]} step draws from {name} {how}, whose state is not saved; use "
@@ -170,10 +169,10 @@ def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:
 
 
 class Attributes:
-    """The attributes, globals and closures of a person's own code, as they are now.
+    """A snapshot of the attributes, globals and closures of user code.
 
     Args:
-        walked: objects with their paths, as `walking.walk` gives them.
+        walked: Objects with their paths, as from `walking.walk`.
     """
 
     def __init__(self, walked: Iterable[tuple[str, Any]]) -> None:
@@ -184,45 +183,45 @@ class Attributes:
         }
 
     def changed(self, handled: set[str] | None) -> list[str]:
-        """The paths of those that have changed since.
+        """Return the paths of those that have changed since.
 
         Args:
-            handled: names that get_extra_state gives; None for all.
+            handled: Names that get_extra_state returns; None for all.
         """
         found = []
         for path, value in self._objects if handled is not None else ():
             before = self._before[id(value)]
             for name, item in _held(value):
                 same = name in before and before[name][1] == _image(item)
-                # one that is a variable now is saved
+                # Variables are saved.
                 if not same and name not in (handled or ()) and not walking.is_saved(item):
                     found.append(f"{path}.{name}")
         return list(dict.fromkeys(found))
 
 
 def of_attributes(changed: list[str], what: str) -> list[str]:
-    """What is to be said of attributes that have changed.
+    """Return the warnings about attributes that have changed.
 
     Args:
-        changed: their paths.
-        what: what changed them.
+        changed: Their paths.
+        what: What changed them.
     """
     if not changed:
         return []
     return [
         f"{what} changes {', '.join(changed)} in Python, which is not saved; make it a "
-        "keras.Variable, or return it from get_extra_state and take it back in set_extra_state of "
+        "keras.Variable, or return it from get_extra_state and restore it in set_extra_state of "
         "the Trainer"
     ]
 
 
 def _has_attributes(value: Any) -> bool:
-    """Whether it is an object, class or function of a person's own."""
+    """Return whether it is a user-defined object, class or function with attributes."""
     import keras
 
     if isinstance(value, (types.FunctionType, type)):
         return not walking.of_a_library(value)
-    # a callback's attributes are saved
+    # The attributes of callbacks are saved.
     own = not walking.of_a_library(type(value)) and not isinstance(value, keras.callbacks.Callback)
     return own and bool(walking.attributes(value))
 
@@ -242,7 +241,7 @@ def _held(value: Any) -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def _set_by_libraries(cls: type) -> frozenset[str]:
-    """The attributes that the code of Keras' own classes, say, sets on an object of this one."""
+    """Return the attributes that library base classes of `cls` set on its objects."""
     found: set[str] = set()
     for base in cls.__mro__:
         if walking.of_a_library(base):
@@ -262,7 +261,7 @@ def _set_by(code: types.CodeType) -> set[str]:
 
 
 def _image(value: Any) -> Any:
-    """Something that is equal for equal values; of objects that may change, the object alone."""
+    """Return something that is equal for equal values; for other objects, their identity."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         return type(value).__name__, repr(value)
     if isinstance(value, (np.ndarray, np.generic)):

@@ -1,4 +1,4 @@
-"""The variables of a model that a training reads and changes, in a fixed order.
+"""The variables that training a model reads and changes, in a fixed order.
 
 Responsible for finding those that Keras lists, and for restoring their values. Not for variables
 that Keras does not list (`own_state`).
@@ -23,15 +23,15 @@ _generators: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def draws_from(model: keras.Model, generator: keras.random.SeedGenerator) -> None:
-    """Note the global generator of the fit that a model was built for."""
+    """Record the global generator of the fit that a model was built for."""
     _generators[model] = generator
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """Every variable that training a model reads and changes, each once, in a fixed order.
+    """Return every variable that training a model uses, each once, in a fixed order.
 
-    Beyond those that Keras counts: the states of recurrent layers, optimizers, metrics and seeds
-    that a model of one's own holds, and Keras' global generator of seeds.
+    In addition to model.variables: the states of recurrent layers; the optimizers, metrics and
+    seed generators in attributes of user-defined models; and Keras' global seed generator.
     """
     import keras
     from keras.src.random.seed_generator import global_seed_generator
@@ -54,7 +54,7 @@ def variables(model: keras.Model) -> list[Any]:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """The values in lists, tuples and dicts, however deep."""
+    """Yield the values in lists, tuples and dicts, at any depth."""
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from leaves(item)
@@ -67,15 +67,15 @@ def leaves(value: Any) -> Iterator[Any]:
 def restore_variables(
     model: keras.Model, described: list[Any], tensors: dict[str, np.ndarray]
 ) -> None:
-    """Give a model the values of the variables of one like it.
+    """Restore the values of a model's variables.
 
     Args:
-        model: built, with all its variables.
-        described: the path and shape of each variable, in the order of `variables`.
-        tensors: their values, as `variable/0` and so on.
+        model: A built model with all its variables.
+        described: The path and shape of each saved variable, in the order of `variables`.
+        tensors: Their values, under the names `variable/0` and so on.
 
     Raises:
-        BadState: the model has other variables.
+        BadState: The model has other variables.
     """
     found = variables(model)
     shapes = [list(v.shape) for v in found]
@@ -90,6 +90,6 @@ def restore_variables(
     values = [tensors.get(f"variable/{i}") for i in range(len(found))]
     for variable, value in zip(found, values, strict=True):
         if value is None or value.shape != tuple(variable.shape) or value.dtype.kind in "c":
-            raise BadState(f"the state has no such value of {variable.path!r}")
+            raise BadState(f"the state has no suitable value for {variable.path!r}")
     for variable, value in zip(found, values, strict=True):
         variable.assign(value)

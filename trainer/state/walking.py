@@ -1,9 +1,8 @@
-"""What a path leads to: the objects that a person's code holds, and the variables among them.
+"""Walks the objects that user code holds, with their paths, to find the variables among them.
 
 Responsible for going from an object to its attributes, to the items of containers, and from a
-function to its closure and the globals that it names. Stops at the classes of libraries, except
-those that are made to hold a person's objects. Not for what is done with what is found
-(`own_state`, `unsaved`).
+function to its closure and the globals that it uses. Stops at classes of libraries, except those
+that hold user objects. Not for what is done with the objects found (`own_state`, `unsaved`).
 """
 
 from __future__ import annotations
@@ -18,41 +17,41 @@ from typing import Any
 
 import numpy as np
 
-# Code whose objects and functions hold nothing of a person's own, apart from those named below.
+# Packages whose objects and functions hold no user objects, with the exceptions in _may_hold.
 _LIBRARIES = (sys.stdlib_module_names - {"types", "argparse", "collections", "__main__"}) | {
     *("PIL", "absl", "google", "h5py", "jax", "joblib", "keras", "keras_tuner", "matplotlib"),
     *("ml_dtypes", "numpy", "pandas", "psutil", "safetensors", "scipy", "search", "sklearn"),
     *("tensorboard", "tensorflow", "torch", "trainer", "wrapt"),
 }
-# Bookkeeping of Keras, and what a fit sets on callbacks and Trainers.
+# Bookkeeping attributes of Keras and TensorFlow.
 _PASSED_OVER = {
     *("_inbound_nodes", "_outbound_nodes", "_tracker", "_lock", "_self_tracked_trackables"),
     *("_self_unconditional_checkpoint_dependencies", "_self_unconditional_dependency_names"),
 }
 _OF_A_CALLBACK = {"model", "_model", "params", "validation_data", "session"}
-# A class of a library whose objects are walked names the attributes to pass over in this one.
+# A library class whose objects should be walked lists here the attributes to pass over.
 NOT_STATE = "__not_state__"
 _WITHOUT_PARTS = {type(None), bool, int, float, complex, str, bytes, np.ndarray}
-_LONGEST = 10_000  # items of a list that are looked at: data are longer, and hold no variables
+_LONGEST = 10_000  # items; longer containers are data and hold no variables
 
 
 def walk(roots: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Every object that a path leads to, with the shortest path; each once, in a fixed order."""
+    """Yield every reachable object once, with its shortest path, in a fixed order."""
     waiting = deque(roots)
     seen: dict[int, Any] = {}
     while waiting:
         path, value = waiting.popleft()
         if type(value) in _WITHOUT_PARTS or id(value) in seen:
             continue
-        seen[id(value)] = value  # some are made on being asked for: their ids must not come again
+        seen[id(value)] = value  # keep objects created on access alive: ids must not be reused
         yield path, value
         waiting.extend((path + more, child) for more, child in _children(value))
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds, with how to get there."""
+    """Yield the objects that an object holds, each with the continuation of its path."""
     if type(value) in (weakref.ProxyType, weakref.CallableProxyType):
-        return  # what it stands for may be gone
+        return  # its referent may be gone
     if handle_of(value) is not None or isinstance(value, types.ModuleType):
         return
     if isinstance(value, (list, tuple, deque)):
@@ -87,7 +86,7 @@ def _of_object(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """The attributes of an object that may hold something of a person's own."""
+    """Return the attributes of an object that may hold user objects."""
     import keras
 
     passed: set[str] = set(_PASSED_OVER)
@@ -112,7 +111,7 @@ def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def referred(function: Any) -> dict[str, Any]:
-    """What a function's closure holds, and the globals that it names, also those of a module."""
+    """Return a function's closure variables and the globals that it uses, also in user modules."""
     found: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -157,14 +156,14 @@ def _of_class(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def of_a_library(code: Any) -> bool:
-    """Whether a class or function is that of a library whose objects hold nothing of one's own."""
+    """Return whether a class or function belongs to a library that holds no user objects."""
     return str(getattr(code, "__module__", None)).split(".")[0] in _LIBRARIES
 
 
 def _installed(code: Any) -> bool:
-    """Whether a class or function is no code of a person's own: it may refer to no end of others.
+    """Return whether a class or function is from an installed package; not worth walking.
 
-    Its objects are looked at all the same, a layer of another package for instance.
+    Its instances are still walked, for example a layer from another package.
     """
     name = str(getattr(code, "__module__", None))
     file = getattr(sys.modules.get(name), "__file__", None) or ""
@@ -172,7 +171,7 @@ def _installed(code: Any) -> bool:
 
 
 def _may_hold(value: Any) -> bool:
-    """Whether an object of a library's class may hold something of a person's own."""
+    """Return whether an object of a library's class may hold user objects."""
     import keras
     import tensorflow as tf
     from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
@@ -187,12 +186,12 @@ def _may_hold(value: Any) -> bool:
 
 
 def handle_of(value: Any) -> Any:
-    """The handle of a variable, or of a generator's state; None of anything else."""
+    """Return the handle of a variable or of a generator's state; None for anything else."""
     import keras
     import tensorflow as tf
 
     if isinstance(value, keras.Variable):
-        value = value._value  # a mixed policy would give a copy in another type
+        value = value._value  # under a mixed policy, .value may be a copy of another dtype
     elif isinstance(value, tf.random.Generator):
         value = value.state
     if not isinstance(value, tf.Variable):
@@ -202,7 +201,7 @@ def handle_of(value: Any) -> Any:
 
 
 def is_variable(handle: Any) -> bool:
-    """Return whether a resource handle is that of a variable."""
+    """Return whether a resource handle belongs to a variable."""
     data = getattr(handle, "_handle_data", None)
     return bool(data is not None and data.is_set and len(data.shape_and_type) == 1) and hasattr(
         handle, "numpy"
@@ -210,7 +209,7 @@ def is_variable(handle: Any) -> bool:
 
 
 def is_saved(value: Any) -> bool:
-    """Whether all that changes in an object are variables, which the walk finds."""
+    """Return whether only variables change in an object, which the walk finds."""
     import keras
     import tensorflow as tf
 

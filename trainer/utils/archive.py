@@ -1,7 +1,7 @@
-"""What is read of a .keras file: its members, and the weights in them, each within bounds.
+"""Reads .keras files from untrusted sources: their members and weights, within limits.
 
-Responsible for refusing an archive or an HDF5 file whose parts are larger than the file accounts
-for, or lie elsewhere, before anything is unpacked. Not for what the members mean (`saving`).
+Responsible for refusing, before unpacking, an archive or HDF5 file with parts that are too large
+for the size of the file or lie outside it. Not for the meaning of the members (`saving`).
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from typing import Any
 from trainer.utils.forms import Malformed, shown
 
 ENTRY = "trainer.json"
-WEIGHTS = "model.weights.h5"  # the name that Keras gives it
+WEIGHTS = "model.weights.h5"  # Keras' name
 _MOST_MEMBERS = 10_000
-# Neither Keras nor we compress; a file that someone packed again is a few times smaller at most.
+# Neither Keras nor we compress; a repacked file is at most a few times smaller.
 _MOST_EXPANSION = 20
 _SMALL = 1 << 20
-# What a network may hold beyond the weights in its file: metrics, seeds, normalisation.
+# What a network may have in addition to the weights in its file: metrics, seeds, normalisation.
 _FREE_BYTES = 8 << 20
 _FREE_VARIABLES = 1_000
 
 
 class NotOurs(Malformed):
-    """The content is whole, but Trainer.save did not write it."""
+    """The content is intact, but was not written by Trainer.save."""
 
 
 def members(content: bytes) -> tuple[bytes, bytes]:
-    """The text of trainer.json, and the weights.
+    """Return the text of trainer.json, and the weights.
 
     Args:
-        content: of the whole file.
+        content: The content of the complete file.
 
     Raises:
-        NotOurs: it is an archive, but of something else.
-        Malformed: it is damaged, or a member is out of proportion, or has a name that leads
+        NotOurs: It is an archive of something else.
+        Malformed: It is damaged, or a member is disproportionately large or has a name that leads
             elsewhere.
     """
     try:
@@ -70,7 +70,7 @@ def _check_members(found: list[zipfile.ZipInfo], length: int) -> None:
     for info in found:
         name = info.filename
         parts = PurePosixPath(name.replace("\\", "/"))
-        # orig_filename: Python cuts a name at a zero byte
+        # orig_filename, because Python truncates names at a zero byte.
         if parts.is_absolute() or ".." in parts.parts or ":" in name or info.orig_filename != name:
             raise Malformed(
                 f"the member {shown(info.orig_filename)} has a name that leads elsewhere"
@@ -87,24 +87,24 @@ def _check_members(found: list[zipfile.ZipInfo], length: int) -> None:
                 f"the member {shown(name)} would grow from {info.compress_size:,} bytes to "
                 f"{info.file_size:,}"
             )
-    stored, whole = (sum(getattr(i, n) for i in found) for n in ("compress_size", "file_size"))
-    if stored > length or whole > max(_SMALL, _MOST_EXPANSION * length):
-        raise Malformed(f"its members are larger than the file: {whole:,} bytes of {length:,}")
+    stored, total = (sum(getattr(i, n) for i in found) for n in ("compress_size", "file_size"))
+    if stored > length or total > max(_SMALL, _MOST_EXPANSION * length):
+        raise Malformed(f"its members are larger than the file: {total:,} bytes of {length:,}")
 
 
 def weights_size(content: bytes) -> tuple[int, int]:
-    """How many variables an HDF5 file of weights holds, and their bytes.
+    """Return the number of variables in an HDF5 file of weights, and their size in bytes.
 
     Raises:
-        Malformed: it is none, or an array in it is no numbers, lies in another file, or is said to
-            be larger than what is stored of it.
+        Malformed: It is not such a file, or an array in it is not numeric, lies in another file,
+            or has a declared size that differs from its stored size.
     """
     import h5py
 
     found: list[tuple[str, Any]] = []
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            # an error that is raised within a visit is not the one that comes out of it
+            # Do not raise within a visit: h5py would replace the error.
             link = file.visititems_links(lambda n, at: None if isinstance(at, h5py.HardLink) else n)
             if link is not None:
                 raise Malformed(f"{WEIGHTS}: {shown(link)} is a link to elsewhere")
@@ -112,7 +112,7 @@ def weights_size(content: bytes) -> tuple[int, int]:
             sizes = [_array(name, item) for name, item in found if isinstance(item, h5py.Dataset)]
     except Malformed:
         raise
-    except Exception as error:  # h5py raises what it will: OSError, RuntimeError, KeyError, ...
+    except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more
         raise Malformed(f"{WEIGHTS}: cannot be read ({error})") from error
     if sum(sizes) > len(content):
         raise Malformed(f"{WEIGHTS}: its arrays are larger than the file")
@@ -131,20 +131,20 @@ def _array(name: str, item: Any) -> int:
     if size != item.id.get_storage_size():
         raise Malformed(
             f"{entry} has the shape {item.shape}, {size:,} bytes, of which "
-            f"{item.id.get_storage_size():,} are there"
+            f"{item.id.get_storage_size():,} are stored"
         )
     return int(size)
 
 
-# ---- what a network made from a file may take ---------------------------------------------------
+# ---- memory limits for a network built from a file ----------------------------------------------
 
 
 class TooLarge(Malformed):
-    """A network, or a part of it, is larger than the weights of its file account for."""
+    """A network, or a part of it, is too large for the weights in its file."""
 
 
 def too_large(error: BaseException | None) -> TooLarge | None:
-    """The TooLarge that an error came of: build_model's own code may have wrapped it."""
+    """Return the TooLarge that caused an error, if any: user code may have wrapped it."""
     while error is not None and not isinstance(error, TooLarge):
         error = error.__cause__ or error.__context__
     return error
@@ -174,14 +174,14 @@ _users = 0
 
 @contextlib.contextmanager
 def variables_within(count: int, size: int) -> Iterator[None]:
-    """Within it, Keras makes no more variables than the weights of a file account for.
+    """Return a context in which Keras creates no more variables than a file has weights for.
 
-    What a file says of shapes and fields decides how large the network is that build_model makes:
-    it must not take the memory of the machine before its weights are found not to fit.
+    The shapes and fields in a file determine the size of the network that build_model creates. It
+    must not use up the memory before it turns out that the weights do not fit.
 
     Args:
-        count: of the variables in the file.
-        size: of them, in bytes.
+        count: The number of variables in the file.
+        size: Their total size in bytes.
     """
     token = _budget.set(_Budget(count, size))
     try:
@@ -193,26 +193,26 @@ def variables_within(count: int, size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _shapes_checked() -> Iterator[None]:
-    """Have Keras ask the budget before it makes a variable.
+    """Make Keras check the budget before it creates a variable.
 
-    Keras offers no place for that. What is replaced is its check of a shape, which precedes the
-    making of each variable. Threads that load nothing have no budget, and notice nothing.
+    Keras has no hook for this, so this patches its check of shapes, which runs before each
+    variable is created. Threads that are not loading a file have no budget and are not affected.
     """
     global _users
     from keras.src.backend.common.variables import Variable
 
     with _patching:
         if not _users:
-            whole = Variable._validate_shape
+            original = Variable._validate_shape
 
             def validate(variable: Any, shape: Any) -> Any:
-                found = whole(variable, shape)
+                found = original(variable, shape)
                 budget = _budget.get()
                 if budget is not None:
                     budget.take(found, variable._dtype)
                 return found
 
-            validate.__wrapped__ = whole  # type: ignore[attr-defined]
+            validate.__wrapped__ = original  # type: ignore[attr-defined]
             Variable._validate_shape = validate
         _users += 1
     try:

@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all.
+"""Files that are written atomically.
 
-Responsible for putting content in the place of a file so that neither a reader nor a crash ever
-meets a part of it. Not responsible for what the content is: `history` and `saving` make it.
+Responsible for replacing a file so that neither a reader nor a crash ever leaves or sees a partial
+one. Not for the content (`history`, `saving`).
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: bool = True) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
+    """Write a file atomically: readers see either the old or the new content, never a part.
 
-    The new content is on disk, and not only on its way there, when this returns.
+    The new content has been synced to disk when this returns.
 
     Args:
-        path: the file's name, in a folder that exists.
-        content: all that the file will hold.
-        follow_links: whether, where `path` is a link, the file that it points to is replaced.
-            False refuses a link, and a folder that is one: for files that we name ourselves.
+        path: The name of the file, in an existing folder.
+        content: The complete content of the file.
+        follow_links: Whether to replace the target if `path` is a link. If False, refuse a link,
+            and a folder that is a link; for files that we name ourselves.
 
     Raises:
-        OSError: naming `path`; what was there before is unchanged, unless the error says otherwise.
+        OSError: It cannot be written; the message names `path`. The old file is unchanged unless
+            the message says otherwise.
     """
     if not follow_links:
         no_link(path)
-    # A link stays a link: the file that it points to is replaced.
+    # Keep a link, and replace the file that it points to.
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    # Not tempfile: its files are readable by their owner only, and the rename would keep that.
+    # Not tempfile: its files are readable only by their owner, also after the rename.
     temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -46,13 +47,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
         if isinstance(error, OSError):
             raise OSError(
                 error.errno,
-                f"path={os.fspath(path)!r}: could not be written ({error.strerror}), and what was "
+                f"path={os.fspath(path)!r}: could not be written ({error.strerror}); anything "
                 "there before is unchanged; write the name of a file in an existing folder with "
-                "room, in which you may write",
+                "free space, where you may write",
             ) from error
         raise
     if os.name == "posix":
-        # The new name itself is on disk only once the folder is.
+        # The rename is on disk only after the folder is synced.
         try:
             descriptor = os.open(folder, os.O_RDONLY)
             try:
@@ -69,15 +70,15 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
 
 
 def read_whole(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises:
-        OSError: naming `path`, also where the file can be opened and not read.
+        OSError: It cannot be read; the error always names `path`.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        # Python names the file only where opening fails
+        # Python names the file only if opening fails, not if reading does.
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
@@ -85,31 +86,31 @@ def no_link(path: str | os.PathLike[str]) -> None:
     """Refuse a path that is a link, dangling or not, or whose folder is one.
 
     Raises:
-        OSError: naming the link.
+        OSError: It is a link; the message names it.
     """
     for each in (Path(path).parent, Path(path)):
         if each.is_symlink():
             raise OSError(
                 errno.ELOOP,
-                f"{str(each)!r} is a link, and nothing is written through it; remove the link",
+                f"{str(each)!r} is a link, and links are not followed here; remove the link",
             )
 
 
 def append(path: str | os.PathLike[str], text: str) -> None:
-    """Add text to the end of a file, which is made if it is not there; never through a link.
+    """Append text to a file, creating it if necessary; links are not followed.
 
     Raises:
-        OSError: the file cannot be written to, or is a link.
+        OSError: The file cannot be written to, or is a link.
     """
     no_link(path)
-    # a link that is put there just now is refused too, where the system can do that
+    # O_NOFOLLOW also refuses a link created just now, where the system supports it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
         file.write(text)
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file is there, whatever its name; None if there is none."""
+    """Return what identifies the file at a path, regardless of its name; None if there is none."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
-"""JSON that came from a file: parsed within bounds, and checked before anything is made of it.
+"""JSON from untrusted files: parsed within limits, and checked before use.
 
-Responsible for the size and depth of what is parsed, and for small checks that say which entry is
-wrong. Not for what an entry means: the modules that write a form know that.
+Responsible for limits on size and depth, and for small checks that name the wrong entry. Not for
+the meaning of entries: the modules that write them know it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 
 from trainer.utils.files import read_whole
 
-MOST_DEEP = 64  # levels of nesting; ours have about ten
-_FREE_VALUES = 500_000  # values that any file may hold, and one more for each 16 bytes of it
+MOST_DEEP = 64  # levels of nesting; our own files have about ten
+_FREE_VALUES = 500_000  # values allowed in any file, plus one per 16 bytes of the file
 
 
 class Malformed(ValueError):
-    """Content that none of our own writers made; the message names the entry."""
+    """Content that was not written by this package; the message names the entry."""
 
 
 def parse(text: bytes, whole: int | None = None) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Args:
-        text: in UTF-8.
-        whole: the bytes of the file that the text is a part of; None: of the text itself. They
-            bound how many values are made: a value takes up to 80 bytes of memory, and as little
-            as 2 of text.
+        text: The text in UTF-8.
+        whole: The size in bytes of the file that contains the text; None for that of the text.
+            It limits the number of values: a value takes up to 80 bytes of memory, but as few as
+            2 bytes of text.
 
     Raises:
-        Malformed: it is no JSON, or larger or deeper than anything that we write.
+        Malformed: It is not JSON, or is larger or deeper than anything that we write.
     """
     most = _FREE_VALUES + (len(text) if whole is None else whole) // 16
     if sum(text.count(sign) for sign in (b",", b"[", b"{")) > most:
@@ -42,17 +42,17 @@ def parse(text: bytes, whole: int | None = None) -> Any:
     except RecursionError:
         raise Malformed(f"is nested deeper than {MOST_DEEP} levels") from None
     except ValueError as error:
-        raise Malformed(f"is no JSON ({error})") from error
+        raise Malformed(f"is not JSON ({error})") from error
     _check_tree(value)
     return value
 
 
 def read(path: Path) -> Any:
-    """The value of a file of JSON.
+    """Parse a JSON file.
 
     Raises:
-        OSError: the file cannot be read.
-        Malformed: as for `parse`.
+        OSError: The file cannot be read.
+        Malformed: As for `parse`.
     """
     return parse(read_whole(path))
 
@@ -79,14 +79,14 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Malformed(f"holds {ascii(text[:40])}, which is no text") from None
+        raise Malformed(f"holds {ascii(text[:40])}, which is not valid text") from None
 
 
 # ---- checks of one entry ------------------------------------------------------------------------
 
 
 def shown(value: Any) -> str:
-    """A value for an error: short, whatever it is."""
+    """Return a short text for a value in an error."""
     if isinstance(value, dict):
         value = dict(list(value.items())[:3])
     elif isinstance(value, list):
@@ -96,12 +96,12 @@ def shown(value: Any) -> str:
 
 
 def wrong(entry: str, value: Any, must: str) -> Malformed:
-    """The error for an entry that is something else than it must be."""
+    """Return the error for an entry with an invalid value."""
     return Malformed(f"{entry} is {shown(value)}; it must be {must}")
 
 
 def mapping(entry: str, value: Any, keys: Iterable[str] = ()) -> dict[str, Any]:
-    """A dict that has these keys, and may have others."""
+    """Check that a value is a dict with at least these keys, and return it."""
     if not isinstance(value, dict):
         raise wrong(entry, value, "a dict")
     for key in keys:
@@ -111,7 +111,7 @@ def mapping(entry: str, value: Any, keys: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def items(entry: str, value: Any, length: int | None = None) -> list[Any]:
-    """A list, of this length."""
+    """Check that a value is a list, of this length if given, and return it."""
     if not isinstance(value, list):
         raise wrong(entry, value, "a list")
     if length is not None and len(value) != length:
@@ -120,7 +120,7 @@ def items(entry: str, value: Any, length: int | None = None) -> list[Any]:
 
 
 def text(entry: str, value: Any, known: Iterable[str] | None = None) -> str:
-    """Text, one of those known."""
+    """Check that a value is text, one of `known` if given, and return it."""
     if not isinstance(value, str):
         raise wrong(entry, value, "text")
     if known is not None and value not in known:
@@ -129,16 +129,16 @@ def text(entry: str, value: Any, known: Iterable[str] | None = None) -> str:
 
 
 def whole(entry: str, value: Any, low: int = 0, high: int = 2**63 - 1) -> int:
-    """A whole number in these limits."""
+    """Check that a value is a whole number within these limits, and return it."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise wrong(entry, value, f"a whole number from {low} to {high}")
     return value
 
 
 def number(entry: str, value: Any, *, above: float = -math.inf) -> float:
-    """A finite number."""
+    """Check that a value is a finite number, and return it as a float."""
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Python's whole numbers have no limit, and floats do
+    # Python's integers are unlimited and may be too large for a float.
     if not real or not -1e308 <= value <= 1e308 or value <= above:
         limit = "" if above == -math.inf else f" above {above:g}"
         raise wrong(entry, value, f"a finite number{limit}")
@@ -146,14 +146,14 @@ def number(entry: str, value: Any, *, above: float = -math.inf) -> float:
 
 
 def flag(entry: str, value: Any) -> bool:
-    """True or False."""
+    """Check that a value is True or False, and return it."""
     if not isinstance(value, bool):
         raise wrong(entry, value, "true or false")
     return value
 
 
 def no_others(entry: str, value: Mapping[str, Any], keys: Iterable[str]) -> None:
-    """Refuse keys that nobody writes."""
+    """Refuse keys that we do not write."""
     for key in value:
         if key not in keys:
             raise Malformed(f"{entry} has {shown(key)}, which we do not write")

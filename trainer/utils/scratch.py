@@ -1,16 +1,16 @@
-"""Temporary folders that a killed process does not leave behind for ever.
+"""Temporary folders that are cleaned up even if their process is killed.
 
-Responsible for folders that bear our mark, and for removing those whose process is gone. Not for
-what is in them.
+Responsible for folders with our mark, and for removing those whose process is gone. Not for their
+content.
 
-A mark is a file in the folder which its process holds locked for as long as it lives: a lock ends
-with its process, whereas the number of a dead process may be another's. The mark is put in its
-place when it is locked already, so that nobody can find a mark of a living process unlocked; and it
-is the last thing that is removed, so that a removal that is killed can be done again. It names its
-folder: a copy, or a folder that was renamed, is the person's who made it.
+The mark is a file in the folder that the process keeps locked while it lives. A lock ends with its
+process, whereas the ID of a dead process may be reused. The mark is locked before it is moved into
+place, so that the mark of a living process is never seen unlocked. It is deleted last, so that an
+interrupted removal can be repeated. It contains the name of its folder: a copied or renamed folder
+belongs to the user.
 
-Where there are no such locks (Windows, some network drives), folders have no mark, and what a kill
-leaves stays.
+Without such locks (Windows, some network drives), folders have no mark, and those of killed
+processes stay.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ except ImportError:  # Windows
 
 MARK = ".scratch.json"
 MAKER = "trainer.scratch"
-LONGEST_MARK = 4_096  # bytes that are read of a file that may be one
+LONGEST_MARK = 4_096  # bytes to read from a possible mark
 
 
 class Scratch:
     """A new temporary folder of this process.
 
     Args:
-        prefix: of its name.
-        parent: where it is made; None: the folder for temporary files.
+        prefix: The prefix of its name.
+        parent: Where to create it; None for the system's temporary folder.
 
     Attributes:
-        path: of the folder.
+        path: The path of the folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: It cannot be created.
     """
 
     def __init__(self, prefix: str, parent: Path | None = None) -> None:
@@ -54,7 +54,7 @@ class Scratch:
         self._lock = _mark(self.path)
 
     def remove(self) -> None:
-        """Delete it. What cannot be deleted stays, for `sweep` to try again."""
+        """Delete the folder. `sweep` will retry what cannot be deleted."""
         if self._lock is None:
             shutil.rmtree(self.path, ignore_errors=True)
             return
@@ -72,12 +72,12 @@ class Scratch:
 def sweep(prefix: str, parent: Path | None = None) -> list[Path]:
     """Delete the folders of processes that are gone.
 
-    A folder is deleted if it bears our mark, belongs to this user, and nobody holds its lock. Links
-    are not followed, and everything else is left alone.
+    A folder is deleted if it has our mark, belongs to this user, and is not locked. Links are not
+    followed, and everything else is left alone.
 
     Args:
-        prefix: of the folders' names.
-        parent: where they are; None: the folder for temporary files.
+        prefix: The prefix of the folders' names.
+        parent: Where they are; None for the system's temporary folder.
 
     Returns:
         The folders that were deleted.
@@ -90,7 +90,7 @@ def sweep(prefix: str, parent: Path | None = None) -> list[Path]:
 
 
 def _mark(folder: Path) -> int | None:
-    """The descriptor that holds the lock, or None where nothing can be locked."""
+    """Mark a folder; return the file descriptor that holds the lock, or None without locks."""
     if fcntl is None:
         return None
     beside = folder / f"{MARK}.tmp"
@@ -118,7 +118,7 @@ def _abandoned_and_deleted(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _held_if_abandoned(path: Path) -> Iterator[bool]:
-    """Whether the folder is one of a process that is gone; its lock is held meanwhile."""
+    """Yield whether the folder's process is gone; if so, hold the folder's lock meanwhile."""
     if fcntl is None:
         yield False
         return
@@ -126,26 +126,26 @@ def _held_if_abandoned(path: Path) -> Iterator[bool]:
         try:
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             ends.callback(os.close, folder)
-            # not to wait for somebody who writes, should it be a pipe
+            # O_NONBLOCK: if it is a pipe, do not wait for a writer.
             mark = os.open(MARK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
             ends.callback(os.close, mark)
             of_folder, of_mark = os.fstat(folder), os.fstat(mark)
             mine = {of_folder.st_uid, of_mark.st_uid} == {os.getuid()}
-            whole = stat.S_ISREG(of_mark.st_mode) and of_mark.st_nlink == 1
-            if not (mine and whole):
+            regular = stat.S_ISREG(of_mark.st_mode) and of_mark.st_nlink == 1
+            if not (mine and regular):
                 abandoned = False
             else:
                 found = json.loads(os.read(mark, LONGEST_MARK))
                 abandoned = found == _content(path.name, of_folder)
                 if abandoned:
                     fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (OSError, ValueError, RecursionError):  # no mark of ours, or somebody holds it
+        except (OSError, ValueError, RecursionError):  # not our mark, or it is locked
             abandoned = False
         yield abandoned
 
 
 def _delete(path: Path) -> None:
-    """Delete what is in a folder, then its mark, then itself; what cannot be deleted stays."""
+    """Delete a folder's content, then its mark, then the folder; stop at the first error."""
     with contextlib.suppress(OSError):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

@@ -1,8 +1,7 @@
-"""Text from outside (names of metrics, columns, classes, files; messages of errors) on its way out.
+"""Makes text from outside (names of metrics, columns, classes, files; error messages) safe to show.
 
-Responsible for what a terminal or a spreadsheet would take for a command: escape sequences, line
-breaks that forge lines, letters that turn the reading direction, and formulas. Not for what is
-said: that is whoever prints or writes it.
+Responsible for whatever a terminal or a spreadsheet might interpret: escape sequences, line breaks
+that forge lines, characters that change the reading direction, and formulas. Not for the wording.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from typing import Any
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # C0 and C1 controls, line and paragraph separators, marks and overrides of the reading direction,
-# and halves of surrogate pairs, which no file can hold.
+# and lone surrogates, which UTF-8 cannot encode.
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _ESCAPES = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
-# A spreadsheet also takes the wide forms for signs, and some skip spaces before them. An
-# apostrophe of the text's own is escaped too, so that every first apostrophe is ours.
+# Spreadsheets also accept full-width signs, and some skip spaces before them. A leading apostrophe
+# in the text is escaped too, so that the first apostrophe of a cell is always ours.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠']|[\t\r\n]")
 
 
 def printable(text: Any, *, lines: bool = False) -> str:
-    r"""The text without colours, and with other control characters as escapes such as \x07.
+    r"""Return text without colours, and with other control characters as escapes such as \x07.
 
     Args:
-        text: what str() can turn into text.
-        lines: whether line breaks and tabs stay, in a text of several lines.
+        text: The text, or a value to convert with str().
+        lines: Whether to keep line breaks and tabs.
 
     >>> printable("loss\x1b[31m\x1b]0;title\x07")
     'loss\\x1b]0;title\\x07'
@@ -44,23 +43,23 @@ def printable(text: Any, *, lines: bool = False) -> str:
 
 
 def to_cell(value: Any) -> Any:
-    r"""A value as a cell of a table: text that a spreadsheet neither runs nor misreads.
+    r"""Convert a value to a table cell that a spreadsheet neither executes nor misreads.
 
-    Numbers stay what they are. Of text, control characters and backslashes are written as escapes,
-    and an apostrophe is put before what begins like a formula; `from_cell` gives the text back.
+    Numbers are unchanged. In text, control characters and backslashes become escapes, and an
+    apostrophe precedes what looks like a formula; `from_cell` returns the original text.
 
     >>> to_cell("=1+1"), to_cell("loss"), to_cell(-0.5)
     ("'=1+1", 'loss', -0.5)
     """
     if not isinstance(value, str):
         return value
-    # Before escaping: a line break at the beginning counts, too.
+    # Check before escaping, because a leading line break counts too.
     mark = "'" if _FORMULA.match(value) else ""
     return mark + _CONTROLS.sub(lambda found: _escape(found[0]), value.replace("\\", "\\\\"))
 
 
 def from_cell(text: str) -> str:
-    """The text that `to_cell` was given."""
+    """Return the original text of a cell from `to_cell`."""
 
     def meant(found: re.Match[str]) -> str:
         code = found[1] or found[2]
@@ -70,11 +69,11 @@ def from_cell(text: str) -> str:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV; `from_csv` reads it.
+    """Format a table as CSV; `from_csv` reads it.
 
     Args:
-        columns: their names.
-        rows: a value a column; None is an empty cell.
+        columns: The names of the columns.
+        rows: One value per column; None is an empty cell.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -84,10 +83,10 @@ def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def from_csv(text: str) -> tuple[list[str], list[list[str]]]:
-    """The columns and rows that `to_csv` was given, of which all values are text.
+    """Return the columns and rows of a CSV from `to_csv`; all values are text.
 
     Raises:
-        ValueError: there is no header, or a row is longer or shorter than it.
+        ValueError: There is no header, or a row has a different length.
     """
     cells = [
         [from_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text), strict=True)
@@ -97,7 +96,9 @@ def from_csv(text: str) -> tuple[list[str], list[list[str]]]:
     columns, *rows = cells
     for number, row in enumerate(rows, 2):
         if len(row) != len(columns):
-            raise ValueError(f"line {number} has {len(row)} cells, and the header {len(columns)}")
+            raise ValueError(
+                f"line {number} has {len(row)} cells, but the header has {len(columns)}"
+            )
     return columns, rows
 
 

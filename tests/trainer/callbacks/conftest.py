@@ -30,7 +30,7 @@ def short_dispatches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(plan, "MAX_CHUNK", STEPS_A_DISPATCH)
     # below 0, and not 0: the cost is infinite while the state before is being written
-    monkeypatch.setattr(checkpointing, "SECONDS_A_SECOND", -1)
+    monkeypatch.setattr(checkpointing, "SECONDS_PER_SAVING_SECOND", -1)
 
 
 @pytest.fixture

@@ -122,10 +122,10 @@ def test_a_run_that_the_limit_stopped_is_resumed_by_the_same_call_to_the_bytes_o
     kept = {p.name for p in (tmp_path / "run" / "checkpoints").glob("epoch-*")}
     assert kept == {p.name for p in (tmp_path / "whole" / "checkpoints").glob("epoch-*")}
     log = (tmp_path / "run" / "run.log").read_text()
-    assert log.count("stopped by time_limit") == 4 and log.count("goes on from") == 4
+    assert log.count("stopped by time_limit") == 4 and log.count("resumes from") == 4
     again = fitted("run", 5)
     assert len(again.history_) == 6 and again.callbacks_[3].elapsed == found.callbacks_[3].elapsed
-    assert "given back" in (tmp_path / "run" / "run.log").read_text()
+    assert "returned unchanged" in (tmp_path / "run" / "run.log").read_text()
 
 
 def test_a_limit_within_the_first_epoch_leaves_a_record_and_a_run_to_resume(

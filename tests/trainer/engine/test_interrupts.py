@@ -207,7 +207,7 @@ def test_a_signal_saves_and_leaves_a_usable_trainer_that_goes_on_exactly(
     trainer.fit(X, Y)  # as in a notebook, with the same objects
     log = (tmp_path / "run" / "run.log").read_text()
     assert f"ended by {raised.__name__}" in log
-    assert "goes on from epoch 2, step 2" in log  # the batch after which the signal came
+    assert "resumes from epoch 2, step 2" in log  # the batch after which the signal came
     assert len(trainer.history_) == 3
     assert _weights(trainer) == _weights(_make(tmp_path / "whole").fit(X, Y))
 

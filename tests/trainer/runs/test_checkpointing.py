@@ -16,7 +16,7 @@ from trainer.callbacks.callback import Callback
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.runs import checkpointing
-from trainer.runs.checkpointing import SECONDS_A_SECOND, Checkpointer
+from trainer.runs.checkpointing import SECONDS_PER_SAVING_SECOND, Checkpointer
 from trainer.state import callback_state, variables
 from trainer.state.state_file import BadState, StateFolder
 
@@ -71,7 +71,7 @@ def test_each_epoch_is_saved_where_that_costs_little(clock: Clock) -> None:
     keeper.start()
     folder.cost = 0.1
     for epoch in range(1, 5):
-        clock.now += SECONDS_A_SECOND * 0.1 + 0.01
+        clock.now += SECONDS_PER_SAVING_SECOND * 0.1 + 0.01
         keeper.passed(Position(epoch))
     assert folder.saved == [(1, 0), (2, 0), (3, 0), (4, 0)]
 
@@ -284,7 +284,7 @@ def test_other_callbacks_than_the_runs_are_refused(tmp_path: Path) -> None:
     first = Counts()
     first.on_train_begin()
     found = _saved(make(folder, callbacks=[first]), folder)
-    with pytest.raises(BadState, match=r"had the callbacks \['Counts'\], and now there are \[\]"):
+    with pytest.raises(BadState, match=r"had the callbacks \['Counts'\], but now they are \[\]"):
         make(folder, found=found).start()
     folder.close()
 
@@ -304,7 +304,7 @@ def test_what_a_callback_of_ones_own_will_not_have_back_is_warned_of() -> None:
             super().__init__()
             self.count, self.queue, self.show = 0, iter([]), print
 
-    with pytest.warns(UserWarning, match="Own: a resumed run will not have back queue; give"):
+    with pytest.warns(UserWarning, match="Own: a resumed run will not restore queue; if"):
         checkpointing.warn_of_forgotten([Own(), keras.callbacks.EarlyStopping()])
 
 

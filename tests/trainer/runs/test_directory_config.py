@@ -93,7 +93,7 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
     with pytest.raises(RunError) as caught:
         resume(folder)
     text = str(caught.value)
-    assert text.startswith(f"run_dir={str(folder)!r}: its config.json is none that a run wrote: ")
+    assert text.startswith(f"run_dir={str(folder)!r}: its config.json was not written by a run: ")
     assert said in text and "write another run_dir" in text
     assert (folder / "config.json").read_bytes() == before
     assert directory.finished_epochs(folder) is None
@@ -101,14 +101,16 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
 
 def test_a_run_of_a_later_version_is_named(folder: Path) -> None:
     altered(folder, "config.json", lambda config: config.update(format=99))
-    with pytest.raises(RunError, match=r"config\.json has format 99, and this version reads up to"):
+    with pytest.raises(
+        RunError, match=r"config\.json has format 99, but this version reads only up to"
+    ):
         resume(folder)
 
 
 @pytest.mark.parametrize("content", ["[", "[]", '{"packages": 5}', '{"packages": {"keras": 1}}'])
 def test_versions_that_cannot_be_read_count_as_changed(content: str, folder: Path) -> None:
     (folder / "environment.json").write_text(content)
-    with pytest.warns(UserWarning, match="the run may not resume to the bit"):
+    with pytest.warns(UserWarning, match="the run may not resume exactly"):
         resume(folder)
 
 
@@ -165,11 +167,11 @@ STATES: dict[str, Any] = {
         "kept",
         [{"dict": [["epoch", 1], ["value", 0.5], ["file", "../../model.keras"]]}],
     ),
-    "is no form of a value": lambda v, t: v["callbacks"][1].update(state={"object": 1}),
+    "does not describe a value": lambda v, t: v["callbacks"][1].update(state={"object": 1}),
     "the run had the callbacks": lambda v, t: v["callbacks"].pop(),
-    "its place is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
-    "its place is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),
-    "the state has no such value of": lambda v, t: t.update({"variable/0": np.zeros(9, "f4")}),
+    "its position is epoch 1000000": lambda v, t: v["position"].update(epoch=10**6),
+    "its position is epoch 1, step 99": lambda v, t: v["position"].update(epoch=1, step=99),
+    "the state has no suitable value for": lambda v, t: t.update({"variable/0": np.zeros(9, "f4")}),
     "differ": lambda v, t: v["variables"].pop(),
 }
 

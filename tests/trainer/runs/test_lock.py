@@ -39,7 +39,7 @@ def test_who_came_by_a_deleted_lock_is_noticed_and_left_alone(tmp_path: Path) ->
     first = Hold(tmp_path)
     (tmp_path / ".lock").unlink()
     second = Hold(tmp_path)
-    with pytest.raises(LockLost, match="lock was deleted, and process .* has been using it"):
+    with pytest.raises(LockLost, match="lock file was deleted, and process .* has been using it"):
         first.check()
     first.release()
     second.check()
@@ -61,7 +61,9 @@ def test_a_lock_that_two_machines_were_granted_is_noticed_by_the_first(tmp_path:
     first = Hold(tmp_path)
     other = {"process": 7, "machine": "b", "since": "noon", "token": "other"}
     (tmp_path / ".holder.json").write_text(json.dumps(other))
-    with pytest.raises(LockLost, match="did not hold: process 7 on b has been using it since noon"):
+    with pytest.raises(
+        LockLost, match="was ineffective: process 7 on b has been using it since noon"
+    ):
         first.check()
     first.release()
     assert json.loads((tmp_path / ".holder.json").read_text()) == other
@@ -137,6 +139,8 @@ def test_a_link_or_folder_in_the_place_of_a_file_of_the_lock_is_refused(
         if kind == "link":
             outside.write_text("precious")
         (folder / name).symlink_to(outside)
-    with pytest.raises(CannotLock, match=rf"{name}': is (a link|no file), and is not written to"):
+    with pytest.raises(
+        CannotLock, match=rf"{name}': is (a link|not a regular file), so it is not written to"
+    ):
         Hold(folder)
     assert not outside.exists() or outside.read_text() == "precious"

@@ -107,7 +107,7 @@ def test_what_counts_in_a_callback_of_keras_stays_a_number(value: Any) -> None:
     callback = keras.callbacks.EarlyStopping()
     callback.on_train_begin()
     for name in ("wait", "best_epoch", "stopped_epoch"):
-        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is no number"):
+        with pytest.raises(ValueError, match=rf"(?s){name}=.* in the state is not a number"):
             callback_state.restore(callback, {name: value})
     callback_state.restore(callback, {"wait": 2, "best": np.float32(0.5), "monitor_op": 5})
     assert callback.wait == 2 and callback.best == 0.5 and callback.monitor_op is None
@@ -132,7 +132,7 @@ def test_all_that_a_callback_of_ones_own_saves_comes_back() -> None:
 
 def test_text_that_a_callback_was_made_with_stays_and_that_is_said() -> None:
     callback = Own(log="here.txt")
-    with pytest.warns(UserWarning, match=r"Own\.log: stays 'here\.txt', .* state_dict"):
+    with pytest.warns(UserWarning, match=r"Own\.log: stays 'here\.txt' and is not .* state_dict"):
         callback_state.restore(callback, {"log": ELSEWHERE, "seen": [1]})
     assert callback.log == "here.txt" and callback.seen == [1]
 
@@ -191,5 +191,5 @@ def test_a_state_of_another_form_is_one_error_that_names_the_callback(state: Any
     + [{"scalar": []}, {"set": [[1]]}, {"object": "x"}, {"tensor": None}, {"tuple": None}],
 )
 def test_a_form_that_nobody_wrote_is_one_error(form: Any) -> None:
-    with pytest.raises(ValueError, match="is no form of a value"):
+    with pytest.raises(ValueError, match="does not describe a value"):
         plain.decode(form, {"w": np.ones(2)})

@@ -77,7 +77,7 @@ def test_a_stopped_training_with_state_of_its_own_goes_on_to_the_same_bytes(
         stopped = own_states.numbers(train(kind, tmp_path / "stopped", 10))
     assert stopped == alone
     log = (tmp_path / "stopped" / "run.log").read_text()
-    assert log.count("goes on from epoch 2, step ") == 1
+    assert log.count("resumes from epoch 2, step ") == 1
 
 
 def own_of(trainer: Any, model: Any, *callbacks: Any, eager: bool = False) -> OwnState:
@@ -224,8 +224,8 @@ def test_other_variables_of_ones_own_than_the_runs_are_refused_by_name(
     other.a = tf.Variable([1.0, 2.0])
     for trainer, message in (
         (made(), r"it had trainer\.a; was the code changed"),
-        (more, r"now there is trainer\.b; was the code changed"),
-        (other, r"'trainer\.a' was float32 of shape \[\], and is float32 of shape \[2\] now"),
+        (more, r"now it has trainer\.b; was the code changed"),
+        (other, r"'trainer\.a' was float32 of shape \[\], but now is float32 of shape \[2\]"),
     ):
         with pytest.raises(BadState, match=message):
             keeper(own_of(trainer, model), model, found=found).start()
@@ -242,7 +242,7 @@ def test_a_state_of_version_0_1_is_resumed_and_what_it_lacks_is_named(
         place = keeper(own_of(trainer, model), model, found=(dict(values), tensors)).start()
     assert place.epoch == 1
     trainer.count = tf.Variable(1.0)
-    with pytest.warns(UserWarning, match=r"did not save trainer\.count: these begin anew"):
+    with pytest.warns(UserWarning, match=r"did not save trainer\.count: these start over"):
         keeper(own_of(trainer, model), model, found=(values, tensors)).start()
 
 
@@ -304,10 +304,10 @@ def test_get_extra_state_without_set_extra_state_is_refused(folder: StateFolder)
             return {"n": 1}
 
     model = small()
-    with pytest.raises(TypeError, match=r"no set_extra_state\(state\) to take it back"):
+    with pytest.raises(TypeError, match=r"set_extra_state\(state\) is not overridden to restore"):
         keeper(own_of(Half(), model), model, folder).start()
     found = saved(folder, own_of(made(extra=1), model), model)
-    with pytest.raises(BadState, match="Trainer has no set_extra_state to take it"):
+    with pytest.raises(BadState, match="Trainer has no set_extra_state to restore it"):
         keeper(own_of(Trainer(), model), model, found=found).start()
 
 
@@ -348,7 +348,7 @@ def test_a_callbacks_generator_and_module_are_not_said_to_be_lost() -> None:
             self.odd = iter([])
 
     callback = Own()
-    with pytest.warns(UserWarning, match="Own: a resumed run will not have back odd; give"):
+    with pytest.warns(UserWarning, match="Own: a resumed run will not restore odd; if"):
         warn_of_forgotten([callback])
     assert [held.name for held in own_of(made(), small(), callback).variables()] == [
         "callbacks[0].generator"

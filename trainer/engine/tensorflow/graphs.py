@@ -1,12 +1,12 @@
-"""Traced functions, and the sharing of them between models of one architecture.
+"""Traced functions, shared between models of the same structure.
 
-Responsible for tracing each function once a signature, and for running a graph that was traced for
-one model on the variables of another one that is built alike: a second fit, another fold or the
-next trial of a search then trains without tracing. Not for deciding which models are built alike
-(`sharing` does), nor for what the functions do (`program`).
+Responsible for tracing each function once per signature, and for running a graph that was traced
+for one model on the variables of a twin, a model of the same structure: a second fit, another fold
+or the next trial of a search then trains without tracing. Not for deciding which models are twins
+(`sharing`), or for what the functions do (`program`).
 
-How: a graph takes the variables of its model as captured inputs beside its arguments. The same
-graph computes the same steps of a twin model when it is given the twin's variables instead.
+A graph receives the variables of its model as captured inputs in addition to its arguments. Passing
+the variables of a twin instead makes the same graph compute the steps of the twin.
 """
 
 from __future__ import annotations
@@ -17,36 +17,37 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MAX_SHARED = 4  # architectures whose graphs are kept
-MAX_SHARED_BYTES = 2**27  # and the most that the variables they were traced with may take
+MAX_SHARED = 4  # structures whose graphs are cached
+MAX_SHARED_BYTES = 2**27  # of the variables that the cached graphs keep alive
 
 
 @dataclass
 class _Traced:
     graph: Any
-    owner: Graphs | None  # None once the owner's variables need not be told apart
+    # None in the shared cache: a shared graph must not keep its first owner alive.
+    owner: Graphs | None
     positions: list[int]  # of each captured variable among the owner's variables
 
 
 class _Shared(dict[Hashable, _Traced]):
-    """The graphs of one architecture, and the bytes of the variables that they keep alive."""
+    """The graphs of one structure, and the size of the variables that they keep alive."""
 
     bytes = 0
 
 
-_needless: list[Any] = []
+_to_free: list[Any] = []
 _shared: OrderedDict[Hashable, _Shared] = OrderedDict()
 
 
 class Graphs:
-    """The traced functions of a model, its own or a twin's.
+    """The traced functions of a model, its own or shared with twins.
 
     Args:
-        ambient: gives a context in which functions are traced.
+        ambient: Returns the context in which functions are traced.
 
     Attributes:
-        traces: how many functions were traced for this model; a twin's are not counted.
-        after_trace: called when a function was traced, before it runs; or None.
+        traces: The number of functions traced for this model, without those traced for twins.
+        after_trace: Called after a function is traced and before it runs, or None.
     """
 
     def __init__(
@@ -62,12 +63,12 @@ class Graphs:
         self._captured: dict[Hashable, list[Any]] = {}
 
     def share(self, key: Hashable, variables: Sequence[Any]) -> None:
-        """Use the graphs of twin models from now on, and let them use this one's.
+        """Share graphs with twin models from now on.
 
         Args:
-            key: equal for models that are built alike, and for no others.
-            variables: every Keras variable that the functions read or write, in an order that is
-                the same for twins.
+            key: Equal for models of the same structure only.
+            variables: Every Keras variable that the functions read or write, in the same order
+                for all twins.
         """
         size = sum(v.value.dtype.size * v.value.shape.num_elements() for v in variables)
         if size > MAX_SHARED_BYTES:
@@ -93,14 +94,14 @@ class Graphs:
         *,
         jit: bool = False,
     ) -> Any:
-        """Run a function in a graph.
+        """Run a function as a graph.
 
         Args:
-            name: of the function.
-            function: traced if there is no graph of this name and form yet.
-            arguments: trees of tensors.
-            specs: the form of the arguments that the graph is to accept.
-            jit: whether XLA compiles it.
+            name: The name of the function.
+            function: The function to trace if there is no graph for this name and specs yet.
+            arguments: Trees of tensors.
+            specs: The specs of the arguments that the graph must accept.
+            jit: Whether to compile it with XLA.
         """
         signature = (name, jit, repr(specs))
         traced = self._find(signature, function, specs, jit)
@@ -135,26 +136,27 @@ class Graphs:
         import tensorflow as tf
 
         made = tf.function(function, autograph=False, jit_compile=True if jit else None)
-        with self._ambient(), _nothing_left_behind():
+        with self._ambient(), _traces_freed():
             graph = made.get_concrete_function(*specs)
         self.traces += 1
         place = {id(handle): i for i, handle in enumerate(self._handles)}
         positions = [place.get(id(tensor), -1) for tensor in graph.captured_inputs]
         traced = _Traced(graph, self, positions)
         if self._common is not None and -1 not in positions:
-            # the entry must not keep this model alive: only its graph, and what that captured
+            # The entry must not keep this model alive, only its graph and captured variables.
             self._common[signature] = _Traced(graph, None, positions)
         self._own[signature] = traced
         return traced
 
 
 @contextlib.contextmanager
-def _nothing_left_behind() -> Iterator[None]:
-    """Free what a trace leaves in TensorFlow's global tables, where it would stay for good.
+def _traces_freed() -> Iterator[None]:
+    """Free objects that tracing would otherwise leave in memory for good.
 
-    Inner graphs refer to their operations by way of C++, where Python's collector does not see it
-    (keras#20552); and custom gradients are registered by name with all that they refer to. Neither
-    is needed again: TensorFlow has its own copy of the graphs, and nobody differentiates them.
+    Inner graphs refer to their operations through C++, which Python's garbage collector cannot see
+    (keras#20552), and custom gradients are registered globally by name with everything they refer
+    to. Neither is needed again: TensorFlow has its own copy of the graphs, and nothing
+    differentiates them later.
     """
     from tensorflow.python.framework import ops
     from tensorflow.python.framework.func_graph import dismantle_func_graph
@@ -167,13 +169,13 @@ def _nothing_left_behind() -> Iterator[None]:
         for name in set(gradients) - before:
             if name.startswith("CustomGradient-"):
                 del gradients[name]
-        while _needless:
-            dismantle_func_graph(_needless.pop())
+        while _to_free:
+            dismantle_func_graph(_to_free.pop())
 
 
-def needless(graph: Any) -> None:
-    """Let the Python side of an inner graph be freed once the outer one is traced."""
-    _needless.append(graph)
+def free_after_trace(graph: Any) -> None:
+    """Free the Python objects of an inner graph once the outer one is traced."""
+    _to_free.append(graph)
 
 
 def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:
@@ -184,7 +186,7 @@ def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:
 
 
 def forget() -> None:
-    """Forget all shared graphs: the next model of each architecture is traced again."""
+    """Clear the shared graphs: the next model of each structure is traced again."""
     _shared.clear()
 
 

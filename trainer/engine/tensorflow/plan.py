@@ -1,8 +1,8 @@
-"""What "auto" means: pure functions of model, data and machine, never of a stop-watch.
+"""What "auto" means: decisions from the model, the data and the machine, never from timings.
 
-Responsible for the number of steps in a dispatch, for the rows of a prediction batch, for whether
-data are held as tensors, whether XLA compiles, and how many threads TensorFlow starts. Two runs of
-one configuration on one machine decide the same. Not for acting on it: `program` and `feeds` do.
+Responsible for the number of steps per dispatch, the rows per prediction batch, whether data are
+held as tensors, whether to use XLA, and how many threads TensorFlow starts. Two runs of the same
+configuration on the same machine decide the same. Not for carrying it out (`program`, `feeds`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trainer.engine.tensorflow import sharing
 if TYPE_CHECKING:
     import keras
 
-SECONDS_A_DISPATCH = 0.15  # long enough to forget the cost of a dispatch, short enough for Ctrl-C
-OPERATIONS_A_SECOND = 6e10  # what a core of a common machine does on small matrices
-SECONDS_A_STEP = 1e-4  # the least that a step costs, however small the model
+SECONDS_PER_DISPATCH = 0.15  # long enough to amortise the overhead, short enough for Ctrl-C
+OPERATIONS_PER_SECOND = 6e10  # on small matrices, for one core of a common machine
+SECONDS_PER_STEP = 1e-4  # the minimum, however small the model
 MAX_CHUNK = 1_000
 MAX_CHUNK_BYTES = 2**25  # two chunks are in memory at once: one is trained, one is read
 MAX_BATCH_BYTES = 2**22  # of the largest tensor in evaluation; a few like it live at once
@@ -30,8 +30,8 @@ RESIDENT_SHARE = 0.25  # of the memory that is available when fit begins
 JIT_STEPS = 1_000  # steps an epoch from which the second that XLA compiles for is soon won back
 JIT_RECURRENT_STEPS = 50  # the same where each step is a loop over time
 
-# Layers of which XLA on a CPU makes a faster program, with the same numbers but for rounding. It
-# ruins convolutions, and draws other random numbers than TensorFlow's own kernels for dropout.
+# Layers that XLA makes faster on a CPU, with the same results except for rounding. It makes
+# convolutions much slower, and its dropout draws other random numbers than TensorFlow's kernels.
 _DENSE_STACK = {
     "Activation",
     "Add",
@@ -52,22 +52,22 @@ _DENSE_STACK = {
     "Sequential",
     "Softmax",
 }
-# and these, without dropout of their own: of each step of time XLA makes one operation of many
+# And these, if they have no dropout: XLA fuses the many operations of each time step into one.
 _RECURRENT = {"GRU", "LSTM", "SimpleRNN"}
 _AROUND_RECURRENT = {"Bidirectional", "GRUCell", "LSTMCell", "Masking", "SimpleRNNCell"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was decided for one fit.
+    """The decisions for one fit.
 
     Attributes:
-        chunk: training steps in one dispatch.
-        compiled: the steps that XLA's program is made for; a shorter dispatch is filled up.
-        resident: whether all rows are held as tensors.
-        jit: whether XLA compiles the training chunk.
-        threads: the threads that one operation may use, 0 for as many as there are cores.
-        why: one sentence for each that is not obvious.
+        chunk: Training steps per dispatch.
+        compiled: Steps in the program compiled by XLA; shorter dispatches are padded.
+        resident: Whether all rows are held as tensors.
+        jit: Whether XLA compiles the training chunk.
+        threads: Threads per operation, 0 for as many as there are cores.
+        why: The reasons for decisions that are not obvious.
     """
 
     chunk: int
@@ -79,9 +79,9 @@ class Plan:
 
     def __str__(self) -> str:
         data = "data held as tensors" if self.resident else "data streamed"
-        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''} an operation"
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''} per operation"
         return (
-            f"{self.chunk} steps a dispatch, {data}, XLA {'on' if self.jit else 'off'}, "
+            f"{self.chunk} steps per dispatch, {data}, XLA {'on' if self.jit else 'off'}, "
             f"{threads if self.threads else 'default threads'} ({self.why})"
         )
 
@@ -101,22 +101,22 @@ def decide(
     """Decide how to train.
 
     Args:
-        model: the built and compiled model.
-        batch_size: rows a step.
-        steps: steps an epoch, or None if that is unknown.
-        batch_bytes: the bytes of one batch as tensors.
-        data_bytes: the bytes of all rows as tensors, or None for a stream.
-        resident_bytes: the most that may be held as tensors; None for a share of free memory.
-        jit: the field of this name.
-        interval: batches between two calls of callbacks, or None if none sees batches.
-        save_steps: the most steps after which a state is to be saved, or None for no limit. It
-            shortens a dispatch, and changes no number: XLA's program stays the same.
+        model: The built and compiled model.
+        batch_size: Rows per step.
+        steps: Steps per epoch, or None if unknown.
+        batch_bytes: The size of one batch as tensors.
+        data_bytes: The size of all rows as tensors, or None for a stream.
+        resident_bytes: The maximum size to hold as tensors; None for a share of free memory.
+        jit: The field of this name.
+        interval: Batches between calls of callbacks, or None if no callback sees batches.
+        save_steps: The maximum number of steps between saved states, or None for no limit. It
+            may shorten a dispatch, but does not change results: XLA's program stays the same.
     """
     threads = intra_op_threads()
     limit = resident_limit() if resident_bytes is None else resident_bytes
     resident = data_bytes is not None and data_bytes <= limit
     compiled, why = _use_jit(model, jit, steps, in_memory=data_bytes is not None)
-    chunk = steps_a_dispatch(model, batch_size)
+    chunk = steps_per_dispatch(model, batch_size)
     if data_bytes is None or not resident or compiled:
         chunk = max(1, min(chunk, MAX_CHUNK_BYTES // max(1, batch_bytes)))
     if interval is not None:
@@ -124,19 +124,19 @@ def decide(
         seen = "every batch" if interval == 1 else f"every {interval} batches"
         why = f"a callback is called at {seen}; " + why
     elif steps is not None:
-        # equal chunks: the last is no shorter than it must be
+        # Make the chunks equal, so that the last one is not much shorter.
         chunk = math.ceil(steps / math.ceil(steps / chunk))
-    whole = chunk
+    planned = chunk
     if save_steps is not None and save_steps < chunk:
         chunk = save_steps if interval is None else _divisor(interval, save_steps)
         why = f"a state is saved every {save_steps} steps; " + why
     if data_bytes is not None and not resident:
         why = f"{data_bytes / 2**20:,.0f} MiB of data, limit {limit / 2**20:,.0f}; " + why
-    return Plan(chunk, whole, resident, compiled, threads, why)
+    return Plan(chunk, planned, resident, compiled, threads, why)
 
 
 def _divisor(interval: int, most: int) -> int:
-    """The largest divisor that is no larger than `most`."""
+    """Return the largest divisor of `interval` up to `most`."""
     return next(n for n in range(min(most, interval), 0, -1) if interval % n == 0)
 
 
@@ -152,50 +152,50 @@ def _use_jit(
         able = all(layer.supports_jit for layer in layers)
         return able, "GPU" if able else "a layer does not support XLA"
     if not in_memory:
-        return False, "a stream"
+        return False, "the data are a stream"
     names = {type(layer).__name__ for layer in layers}
     draws = any(
         getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0) for layer in layers
     )
     if draws or names - _DENSE_STACK - _RECURRENT - _AROUND_RECURRENT:
-        return False, "XLA pays on a CPU for dense and recurrent layers without randomness only"
+        return False, "on a CPU, XLA is faster only for dense and recurrent layers without dropout"
     least = JIT_RECURRENT_STEPS if names & _RECURRENT else JIT_STEPS
     if steps is None or steps < least:
-        return False, f"fewer than {least:,} steps an epoch do not pay for compiling"
+        return False, f"compiling takes too long for fewer than {least:,} steps per epoch"
     return True, "dense or recurrent layers, and many steps"
 
 
 def multiplications(model: keras.Model) -> float:
-    """About how many multiplications one row costs in a forward pass."""
+    """Estimate the multiplications per row in a forward pass."""
     total = 0.0
     layers = list(model._flatten_layers(include_self=False, recursive=True))
     cells = {id(layer.cell) for layer in layers if hasattr(layer, "cell")}
     for layer in layers:
         if id(layer) in cells or (getattr(layer, "_layers", None) and not hasattr(layer, "cell")):
-            continue  # a cell is counted with its layer, and the parts of a model themselves
+            continue  # a cell is counted with its layer, and a nested model by its layers
         weights = sum(math.prod(w.shape) for w in layer.weights)
         total += weights * _positions(layer)
     return total
 
 
 def _positions(layer: Any) -> int:
-    # a convolution's or a recurrent layer's weights are used once a position of its sequence
+    # Convolutional and recurrent layers use their weights once per position.
     try:
         shape = layer.input.shape if hasattr(layer, "cell") else layer.output.shape
     except (AttributeError, ValueError):
-        return 1  # a layer without symbolic inputs: only its weights are known
+        return 1  # no symbolic inputs
     inner = shape[1:-1]
     return math.prod(d or 1 for d in inner)
 
 
-def steps_a_dispatch(model: keras.Model, batch_size: int) -> int:
-    """How many training steps to run in one dispatch."""
-    operations = 6 * multiplications(model) * batch_size  # forward, and twice that backward
-    seconds = SECONDS_A_STEP + operations / OPERATIONS_A_SECOND
-    return max(1, min(MAX_CHUNK, round(SECONDS_A_DISPATCH / seconds)))
+def steps_per_dispatch(model: keras.Model, batch_size: int) -> int:
+    """Return how many training steps to run per dispatch."""
+    operations = 6 * multiplications(model) * batch_size  # the backward pass costs twice as much
+    seconds = SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND
+    return max(1, min(MAX_CHUNK, round(SECONDS_PER_DISPATCH / seconds)))
 
 
-def rows_a_batch(row_bytes: int, least: int = BATCH_ROWS) -> int:
+def rows_per_batch(row_bytes: int, least: int = BATCH_ROWS) -> int:
     """How many rows to evaluate or predict at once, where nothing depends on the batch.
 
     Args:
@@ -205,7 +205,7 @@ def rows_a_batch(row_bytes: int, least: int = BATCH_ROWS) -> int:
     return max(least, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
 
 
-def steps_a_read(batch_bytes: int) -> int:
+def steps_per_read(batch_bytes: int) -> int:
     """How many batches of rows that are not held as tensors to read at once."""
     return max(1, MAX_CHUNK_BYTES // max(1, batch_bytes))
 
@@ -228,10 +228,10 @@ def largest_layer(model: keras.Model) -> int | None:
 
 
 def batch_independent(model: keras.Model) -> bool:
-    """Whether evaluation gives the same, but for rounding, however many rows a batch has.
+    """Return whether evaluation has the same result, up to rounding, for any batch size.
 
-    Code of one's own may look at a batch as a whole, and so do some of Keras' own parts: with
-    several outputs each one's loss is a mean over batches, not over rows.
+    User-defined code may depend on the whole batch, and so do some parts of Keras: with several
+    outputs, the loss of each is a mean over batches, not over rows.
     """
     import keras
 
@@ -249,25 +249,25 @@ def _sees_batch(layer: Any) -> bool:
     import keras
 
     masks = isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
-    # cells of recurrent layers draw a mask of dropout in evaluation too, and leave it unused
+    # Recurrent cells draw a dropout mask in evaluation too, though they do not use it.
     draws = getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0)
     stateful = getattr(layer, "stateful", False)
     return bool(masks or draws or stateful or layer.activity_regularizer is not None)
 
 
 def resident_limit() -> int:
-    """The bytes that data may take as tensors: a share of the memory that is available."""
+    """Return the maximum bytes of data to hold as tensors: a share of the available memory."""
     import psutil
 
     return int(RESIDENT_SHARE * psutil.virtual_memory().available)
 
 
 def limit_threads() -> None:
-    """Let TensorFlow start no more threads than joblib or the environment allows.
+    """Limit TensorFlow's threads to OMP_NUM_THREADS, which joblib sets in its workers.
 
-    TensorFlow reads TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS when its runtime starts, but
-    not OMP_NUM_THREADS, which joblib sets in its workers: they are set to it where they are not.
-    Nothing is changed once the runtime has started.
+    TensorFlow ignores OMP_NUM_THREADS, but reads TF_NUM_INTRAOP_THREADS and
+    TF_NUM_INTEROP_THREADS when its runtime starts. These are set unless they have a value already.
+    Does nothing once the runtime has started.
     """
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     if not allowed.isdigit() or "TF_NUM_INTRAOP_THREADS" in os.environ:
@@ -281,13 +281,13 @@ def limit_threads() -> None:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", allowed)
 
 
-# when this is imported, not by fit alone: a worker that unpickles a Trainer imports this first, and
-# an optimizer or a fitted model within it then starts TensorFlow before there is any fit
+# On import, because fit may be too late: a worker that unpickles a Trainer imports this module, and
+# unpickling its optimizer or fitted model then starts TensorFlow.
 limit_threads()
 
 
 def intra_op_threads() -> int:
-    """The threads that one operation may use; 0 means as many as there are cores."""
+    """Return the threads per operation; 0 means as many as there are cores."""
     import tensorflow as tf
 
     configured = tf.config.threading.get_intra_op_parallelism_threads()
@@ -297,7 +297,7 @@ def intra_op_threads() -> int:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,10 +1,10 @@
 """The compiled functions of one model: train a chunk of steps, evaluate a chunk, predict.
 
-Responsible for running `model.train_step` and `model.test_step` many times in one dispatch, and
-for compiling each function once. Not for the order of batches nor for epochs: that is `loop`'s.
+Responsible for running `model.train_step` and `model.test_step` many times per dispatch, and for
+compiling each function once. Not for the order of batches (`feeds`) or for epochs (`loop`).
 
-A dispatch of one step costs more than the step itself for most models on a CPU, so K steps run
-inside one `tf.function`, in a while loop. What a step does is Keras' own.
+For most models on a CPU, dispatching a step costs more than the step itself. Therefore many steps
+run in a while loop inside one `tf.function`. The steps themselves are those of Keras.
 """
 
 from __future__ import annotations
@@ -19,44 +19,45 @@ import numpy as np
 
 from trainer.engine.feeds import Batch, RowsChunk, StreamChunk
 from trainer.engine.loop import Logs
-from trainer.engine.tensorflow.graphs import Graphs, needless
+from trainer.engine.tensorflow.graphs import Graphs, free_after_trace
 
 if TYPE_CHECKING:
     import keras
 
 
 class Watch(Protocol):
-    """Who looks at what steps work on."""
+    """Observes which variables and operations the steps use."""
 
     def traced(self, phase: str, trace: Callable[[], Any]) -> Any:
-        """Call `trace`, which gives the concrete function of a step, and return that."""
+        """Call `trace`, which returns the concrete function of a step, and return its result."""
 
     def eager(self, phase: str) -> AbstractContextManager[None]:
-        """A step runs in Python within this."""
+        """Return a context in which one step runs in Python."""
 
     def settle(self) -> None:
-        """A graph was traced, with the steps in it, and is about to run."""
+        """Called after a graph with steps is traced and before it runs."""
 
 
 class Program:
     """The compiled functions of a model.
 
     Args:
-        model: a compiled and built Keras model; its train_step, test_step and predict_step run.
-        transform: applied to x of every batch before the model sees it, or None; its variables
-            are those of `inputs.Scaler`.
-        eager: whether steps run one by one in Python, for debugging.
-        ambient: gives a context in which functions are traced and steps in Python run.
+        model: A compiled and built Keras model; its train_step, test_step and predict_step run.
+        transform: Applied to the x of every batch before the model, or None; its variables are
+            those of `inputs.Scaler`.
+        eager: Whether to run steps one by one in Python, for debugging.
+        ambient: Returns the context in which functions are traced and steps run in Python.
 
     Attributes:
-        jit: whether XLA compiles the training chunk; set it before the first.
-        compiled: the steps that XLA's program is made for; None: those of the longest chunk so
-            far. Set it before the first.
-        graphs: the traced functions, and the variables that they work on.
-        batch_size: rows of a full batch of rows in memory; None: not known.
-        extensions: callbacks whose before_step joins the training step; set it before the first.
-        watch: looks at the steps of a fit, or None.
-        streamed: counts the steps of a pass over a stream; an error leaves it where it arose.
+        jit: Whether XLA compiles the training chunk; set it before the first chunk.
+        compiled: Steps in the program compiled by XLA; None for those of the longest chunk so
+            far. Set it before the first chunk.
+        graphs: The traced functions and their variables.
+        batch_size: Rows in a full batch of rows in memory, or None if unknown.
+        extensions: Callbacks whose before_step is part of the training step; set it before the
+            first chunk.
+        watch: Observes the steps of a fit, or None.
+        streamed: Counts the steps of a pass over a stream; after an error, the step that failed.
     """
 
     def __init__(
@@ -84,13 +85,13 @@ class Program:
         self._predicted: Any = None
 
     def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
-        """Train on the batches of a chunk: returns how many there were, and the last logs."""
+        """Train on the batches of a chunk; return their number and the last logs."""
         if isinstance(chunk, RowsChunk):
             return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even)
         return self._pull(self.train_stream, chunk)
 
     def test(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
-        """Evaluate the batches of a chunk: returns the same."""
+        """Evaluate the batches of a chunk; return their number and the last logs."""
         if isinstance(chunk, RowsChunk):
             return chunk.steps, self.test_rows(chunk.data, chunk.indices, chunk.even)
         return self._pull(self.test_stream, chunk)
@@ -107,7 +108,7 @@ class Program:
 
     @property
     def watch(self) -> Watch | None:
-        """Who looks at what steps work on."""
+        """The observer of the steps of a fit, or None."""
         return self._watch
 
     @watch.setter
@@ -116,15 +117,15 @@ class Program:
         self.graphs.after_trace = None if watch is None else watch.settle
 
     def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
-        """Train a chunk of batches taken from data held in memory.
+        """Train on a chunk of batches from data in memory.
 
         Args:
-            data: tensors of all rows, [n, ...] each.
-            indices: the rows of each batch, int32 [steps, batch].
-            even: whether all batches are of this size: code of one's own may ask for it.
+            data: Tensors of all rows, [n, ...] each.
+            indices: The rows of each batch, int32 [steps, batch].
+            even: Whether all batches have this size; user code may need a static size.
 
         Returns:
-            What the last train_step returned: scalars, averaged over the epoch so far.
+            The logs of the last train_step: scalars, averaged over the epoch so far.
         """
         if self.eager:
             return self._one_by_one("train", self._train_step, data, indices)
@@ -139,25 +140,25 @@ class Program:
         return self._run_rows("test", self._test_step, data, indices, even)
 
     def train_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
-        """Train up to `steps` batches from a tf.data iterator.
+        """Train on up to `steps` batches from a tf.data iterator.
 
         Returns:
-            How many batches there were, and what the last train_step returned.
+            The number of batches, and the logs of the last train_step.
         """
         return self._run_stream("train", self._train_step, iterator, steps)
 
     def test_stream(self, iterator: Any, steps: int) -> tuple[int, Logs]:
-        """Evaluate up to `steps` batches from a tf.data iterator, as `train_stream`."""
+        """Evaluate up to `steps` batches from a tf.data iterator, like `train_stream`."""
         return self._run_stream("test", self._test_step, iterator, steps)
 
     def warm_up(self, spec: Batch, batch_size: int, phase: str = "train") -> None:
-        """Run a step on zeros, for variables that a model's own code makes in its first.
+        """Run a step on zeros, so that user code creates the variables of its first step.
 
-        Not on data: a pass over a stream, even one that is left, changes the order of the next.
+        Not on data: a pass over a stream, even an aborted one, changes the order of the next.
 
         Args:
-            spec: the form of a batch, as tf.TensorSpec.
-            batch_size: where the form leaves it open.
+            spec: The spec of a batch, as tf.TensorSpec.
+            batch_size: The number of rows if the spec does not specify it.
             phase: "train" or "test".
         """
         import tensorflow as tf
@@ -172,12 +173,12 @@ class Program:
         run(batch, np.arange(rows, dtype=np.int32)[None])
 
     def look(self, phase: str, spec: Batch, batch_size: int) -> None:
-        """Let the watch see a step before the first one runs; one in Python must run for that.
+        """Let the watch see a step before the first one: trace it, or run it if `eager`.
 
         Args:
             phase: "train" or "test".
-            spec: as for `warm_up`.
-            batch_size: as for `warm_up`.
+            spec: As for `warm_up`.
+            batch_size: As for `warm_up`.
         """
         import tensorflow as tf
 
@@ -189,7 +190,7 @@ class Program:
             self._concrete(phase, tf.function(step, autograph=False), spec)
 
     def predict(self, x: Any) -> Any:
-        """The outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
+        """Return the outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
         if self.eager:
             with self._ambient():
                 return self._predict_step(x)
@@ -212,7 +213,7 @@ class Program:
         import tensorflow as tf
 
         if self._predicted is not None:
-            # lengths that differ from call to call are left open, and not traced one by one
+            # Dimensions that vary between calls become unknown, so that not every size is traced.
             spec = tf.nest.map_structure(
                 lambda old, new: old.most_specific_common_supertype([new]) or new,
                 self._predicted,
@@ -225,7 +226,7 @@ class Program:
         name = f"{phase}{form}"
         if phase == "test":
             return name
-        # where the key of an extension changes during a fit, the steps are traced anew
+        # If the key of an extension changes during a fit, the steps are traced again.
         keys = [extension.traced_key() for extension in self.extensions]
         return f"{name} {keys}" if keys else name
 
@@ -244,11 +245,11 @@ class Program:
         return self._checked("test_step", self.model.test_step(self.transformed(batch)))
 
     def _predict_step(self, x: Any) -> Any:
-        # predict_step is what Keras' own predict runs, and users may override it
+        # Keras' predict runs predict_step, which users may override.
         return self.model.predict_step(self.transformed((x,)))
 
     def transformed(self, batch: Batch) -> Batch:
-        """The batch as the model takes it: with x normalised."""
+        """Return the batch with x normalised, as the model expects it."""
         if self.transform is None:
             return batch
         return (self.transform(batch[0]), *batch[1:])
@@ -264,10 +265,10 @@ class Program:
     # ---- many steps --------------------------------------------------------------------------
 
     def _is_part(self, indices: np.ndarray) -> bool:
-        """Whether a single step is a part of a chunk, which XLA's program runs like the rest.
+        """Return whether a single step is to run in the program that XLA compiled for chunks.
 
-        The numbers of the two programs differ by rounding, and must not depend on how an epoch is
-        cut. The smaller batch at its end is another matter: XLA would compile for it alone.
+        The results of the two programs differ by rounding, and must not depend on how an epoch is
+        split. For the smaller batch at the end of an epoch, XLA would have to compile again.
         """
         return (self.compiled or 1) > 1 and indices.shape[1] == self.batch_size
 
@@ -288,7 +289,7 @@ class Program:
 
             return self._repeat(phase, step, batch, tf.shape(indices)[0])
 
-        # a graph that twins share serves every batch size
+        # A graph shared by twins must accept any batch size.
         batch_size = indices.shape[1] if even and not self.graphs.shared else None
         specs = (_open_batch(data), tf.TensorSpec([None, batch_size], tf.int32))
         name = self._named(phase, "_rows")
@@ -298,8 +299,8 @@ class Program:
     def _train_compiled(self, data: Batch, indices: np.ndarray) -> Logs:
         import tensorflow as tf
 
-        # XLA compiles once a shape: a chunk that falls short is filled up, and the loop ends early.
-        # It gathers before the loop: compiling a loop that gathers from a large set does not end.
+        # XLA compiles once per shape, so pad a shorter chunk and end the loop early. Gather before
+        # the loop: XLA does not finish compiling a loop that gathers from a large array.
         steps = len(indices)
         self._longest = max(self._longest, steps, self.compiled or 0)
         rows = np.concatenate([indices, np.repeat(indices[:1], self._longest - steps, axis=0)])
@@ -315,8 +316,8 @@ class Program:
 
             return self._repeat("train", self._train_step, batch, steps)
 
-        # the batch is left open, as in any other graph: of several outputs Keras weighs each one's
-        # loss by the rows of a batch where these are known, and not otherwise
+        # Leave the batch dimension unknown, as in the other graphs: with several outputs, Keras
+        # weights each loss by the batch size only if it is known.
         specs = (
             tf.nest.map_structure(
                 lambda t: tf.TensorSpec([t.shape[0], None, *t.shape[2:]], t.dtype), chunk
@@ -389,15 +390,15 @@ class Program:
         batch: Callable[[Any], Batch],
         steps: Any,
     ) -> Logs:
-        """Run `step(batch(0))` to `step(batch(steps - 1))` in a graph, and return the last logs."""
+        """Run `step(batch(i))` for each i below `steps` in a graph, and return the last logs."""
         import tensorflow as tf
 
         one = tf.function(step, autograph=False)  # Keras traces steps without autograph too
         first = batch(0)
         spec = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), first)
         _, logs = tf.while_loop(
-            lambda i, logs: i < steps,
-            lambda i, logs: (i + 1, one(batch(i))),
+            lambda i, _: i < steps,
+            lambda i, _: (i + 1, one(batch(i))),
             (tf.constant(0), self._zeros(phase, one, spec)),
             parallel_iterations=1,
         )
@@ -405,11 +406,11 @@ class Program:
         return result
 
     def _zeros(self, phase: str, step: Any, spec: Any) -> Logs:
-        # the loop's variables need the form of a step's logs before the first step has run
+        # The loop variables need the structure of the logs before the first step has run.
         import tensorflow as tf
 
         concrete = self._concrete(phase, step, spec)
-        needless(concrete.graph)
+        free_after_trace(concrete.graph)
         zeros: Logs = tf.nest.map_structure(
             lambda t: tf.zeros([d or 0 for d in t.shape], t.dtype), concrete.structured_outputs
         )
@@ -453,7 +454,7 @@ def _leaves(tree: Any) -> list[Any]:
 
 
 def _open_batch(tree: Any) -> Any:
-    """The form of tensors [n, ...], whatever n is: one trace serves every number of rows."""
+    """Return the spec of tensors [n, ...] with unknown n, so that one trace serves all sizes."""
     import tensorflow as tf
 
     return tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tree)

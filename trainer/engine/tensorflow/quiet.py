@@ -1,14 +1,14 @@
-"""TensorFlow starts without a word, unless it fails to or is asked to speak.
+"""Silences TensorFlow's log messages at import, unless the import fails or the user wants them.
 
-Responsible for the lines of log that TensorFlow writes as it is imported and as it looks for GPUs.
-Not for warnings of Python, nor for what the person's own code writes.
+Responsible for the log lines that TensorFlow writes when it is imported and looks for GPUs. Not for
+Python warnings, or for what user code writes.
 
-Its libraries write some lines as they are loaded, before they have read how much they are to say.
-So stderr goes through another process while they are loaded: that passes on at once what is no such
-line, and keeps these. If the import raises, or ends this process, it passes them on as well.
+TensorFlow's libraries write some lines while loading, before they read the log level. Therefore
+stderr is piped through another process in the meantime, which holds back these lines and passes on
+all others immediately. If the import fails or ends this process, it passes on the rest as well.
 
-Nothing is changed if TF_CPP_MIN_LOG_LEVEL asks for lines (0, 1 or 2), or if TensorFlow was imported
-before this.
+Does nothing if TF_CPP_MIN_LOG_LEVEL asks for log lines (0, 1 or 2), or if TensorFlow has already
+been imported.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 NOTHING = "3"
 ERRORS = "2"
 SECONDS_TO_PASS_ON = 2.0
-STARTED = b"\0started\n"  # ends what the other process reads, if all went well
+STARTED = b"\0started\n"  # tells the other process that the import succeeded
 
-# lines of the levels I and W, in both of TensorFlow's formats, and what goes with them
+# Lines of the levels I and W, in both of TensorFlow's formats, and lines that accompany them.
 _FILTER = r"""
 import os, re, sys
 line = re.compile(
@@ -51,13 +51,13 @@ if not started:
 
 
 def install() -> None:
-    """See to it that TensorFlow is quiet when it is imported, by whomever."""
+    """Make the first import of TensorFlow quiet, wherever it happens."""
     if "tensorflow" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 class _Finder:
-    """Finds TensorFlow where it is found without this, and makes its import quiet."""
+    """Finds TensorFlow with the other finders, and makes its import quiet."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -72,14 +72,14 @@ class _Finder:
         return None
 
     def _make_quiet(self, loader: Any) -> None:
-        whole = loader.exec_module
+        original = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            loader.exec_module = whole
+            loader.exec_module = original
             with contextlib.suppress(ValueError):  # another thread was first
                 sys.meta_path.remove(self)
-            with _without_lines_of_log() if _is_to_be_quiet() else contextlib.nullcontext():
-                whole(module)
+            with _without_log_lines() if _is_to_be_quiet() else contextlib.nullcontext():
+                original(module)
 
         loader.exec_module = exec_module
 
@@ -87,7 +87,7 @@ class _Finder:
 def _is_to_be_quiet() -> bool:
     asked = os.environ.get(LEVEL)
     if asked is None:
-        # without a GPU TensorFlow calls it an error that there is none; with one, errors are errors
+        # Without a GPU, TensorFlow logs its absence as an error.
         os.environ[LEVEL] = ERRORS if _has_driver() else NOTHING
     return asked in (None, NOTHING)
 
@@ -99,17 +99,17 @@ def _has_driver() -> bool:
 
 
 @contextlib.contextmanager
-def _without_lines_of_log() -> Iterator[None]:
+def _without_log_lines() -> Iterator[None]:
     try:
         stderr = os.dup(2)
-    except OSError:  # this process has none
+    except OSError:  # this process has no stderr
         yield
         return
     try:
         reader = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _FILTER], stdin=subprocess.PIPE, stdout=stderr
         )
-    except OSError:  # there is no interpreter to start: an embedded one
+    except OSError:  # Python is embedded: there is no interpreter to start
         os.close(stderr)
         yield
         return
@@ -120,18 +120,18 @@ def _without_lines_of_log() -> Iterator[None]:
     try:
         yield
         _flush()
-        with contextlib.suppress(OSError):  # it was killed
+        with contextlib.suppress(OSError):  # the other process was killed
             os.write(pipe, STARTED)
     finally:
         _flush()
         os.dup2(stderr, 2)
         os.close(stderr)
         reader.stdin.close()
-        # what another thread started meanwhile may go on writing to it
+        # A process started by another thread in the meantime may keep the pipe open.
         with contextlib.suppress(subprocess.TimeoutExpired):
             reader.wait(SECONDS_TO_PASS_ON)
 
 
 def _flush() -> None:
-    with contextlib.suppress(Exception):  # there may be none, or one of the person's
+    with contextlib.suppress(Exception):  # sys.stderr may be None or user-defined
         sys.stderr.flush()

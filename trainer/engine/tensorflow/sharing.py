@@ -1,11 +1,11 @@
-"""When two models are built alike, so that one's graphs can train the other.
+"""Whether two models have the same structure, so that the graphs of one can train the other.
 
-Responsible for the key that twins share and others do not, and for the list of a model's
-variables. Errs on the side of tracing anew: only models of Keras' own parts are compared.
+Responsible for the key that only models of the same structure share, and for listing a model's
+variables. In doubt, models do not share: only models made of Keras' own parts have a key.
 
-How: a graph is what Keras' code made of the objects that it met while it was traced. So the key
-holds all that these objects hold. A config would not do: Keras leaves options out of some (Huber's
-delta, say), and what was set after building out of all.
+A graph depends on every object that Keras' code used during tracing, so the key describes these
+objects completely. Their configs are not enough: some lack options (such as Huber's delta), and all
+lack what was set after construction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# What no step computes with: names, which count up from model to model, and bookkeeping.
+# Attributes that do not affect a step: names, which are numbered across models, and bookkeeping.
 _NOTHING = {
     "_auto_config",
     "_build_shapes_dict",
@@ -55,20 +55,20 @@ _BY_NAME = ("Muon", "MultiOptimizer")  # optimizers that treat variables by thei
 
 
 class _Unknown(Exception):
-    """Something of which cannot be told what a graph would make of it."""
+    """It is unknown how something would affect a graph."""
 
 
 def key(model: Any, *, extra: Any) -> Hashable | None:
-    """What determines the graphs of a model, or None if that cannot be told.
+    """Return everything that determines the graphs of a model, or None if that is unknown.
 
     Args:
-        model: a built and compiled Keras model.
-        extra: what else determines them; plain values.
+        model: A built and compiled Keras model.
+        extra: Plain values that determine them as well.
 
     Returns:
-        A description of the layers and how they are joined, of the variables, the optimizer, the
-        losses and metrics; None where code that is not Keras' own takes part, because it may
-        depend on anything.
+        A description of the layers and their connections, the variables, the optimizer, the
+        losses and the metrics. None if code from outside Keras takes part, which may depend on
+        anything.
     """
     import keras
 
@@ -94,7 +94,7 @@ def key(model: Any, *, extra: Any) -> Hashable | None:
 
 
 def is_stock(model: Any) -> bool:
-    """Whether a model, its losses and its metrics are made of Keras' own parts alone."""
+    """Return whether a model, its losses and its metrics consist only of parts of Keras."""
     try:
         return bool(_is_stock_model(model) and _without_optimizer(model, None))
     except _Unknown:
@@ -112,7 +112,7 @@ def _without_optimizer(model: Any, describe: _Description | None) -> Hashable:
 
 
 def variables(model: Any) -> list[Any]:
-    """Every variable that a step of the model reads or writes, each once, in a fixed order."""
+    """Return every variable that a step of the model uses, each once, in a fixed order."""
     found: dict[int, Any] = {}
     optimizer = model.optimizer
     for variable in (
@@ -127,10 +127,10 @@ def variables(model: Any) -> list[Any]:
 
 
 class _Description:
-    """Turns an object into nested tuples that are equal for equal objects.
+    """Converts objects to nested tuples that are equal for equal objects.
 
     Args:
-        variables: the model's variables; each stands for its place among them.
+        variables: The model's variables; each is described by its position in this list.
     """
 
     def __init__(self, variables: list[Any]) -> None:
@@ -143,7 +143,7 @@ class _Description:
         import tensorflow as tf
 
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-            return repr(value)  # 1, 1.0, True and "1" are not the same
+            return repr(value)  # tells 1, 1.0, True and "1" apart
         if isinstance(value, keras.Variable):
             return "variable", self._known(self._place, value)
         if isinstance(value, keras.KerasTensor):
@@ -152,7 +152,7 @@ class _Description:
             return _array(value)
         if tf.is_tensor(value):
             if not hasattr(value, "numpy"):
-                raise _Unknown  # of a graph
+                raise _Unknown  # a symbolic tensor
             return _array(value.numpy())
         if isinstance(value, (list, tuple)):
             return type(value).__name__ == "tuple", *map(self, value)
@@ -169,7 +169,7 @@ class _Description:
         return self._thing(value)
 
     def variable(self, variable: Any) -> Hashable:
-        """What a step may ask of a variable, except for its value."""
+        """Describe everything about a variable that may affect a step, except its value."""
         return tuple(self(getattr(variable, name)) for name in _OF_A_VARIABLE)
 
     def _thing(self, thing: Any) -> Hashable:
@@ -197,7 +197,7 @@ class _Description:
         )
 
     def _network(self, functional: Any) -> Hashable:
-        """The operations of a network, and what each is called with, in the order of its calls."""
+        """Describe the operations of a network and their arguments, in the order of the calls."""
         if functional is None:
             raise _Unknown  # not built
         nodes = [node for depth in functional._nodes_by_depth.values() for node in depth]
@@ -233,14 +233,14 @@ def _array(array: Any) -> Hashable:
 
 
 def _code(code: Any) -> Hashable:
-    """The name of a function or class of Keras'; others may differ and bear the same name."""
+    """Return the full name of a function or class of Keras; others may change under one name."""
     if _is_foreign(code):
         raise _Unknown
     return code.__module__, code.__qualname__
 
 
 def _is_foreign(value: Any) -> bool:
-    """Whether a value is code of which it is not known what it does."""
+    """Return whether a value is code from outside Keras and this package."""
     if not callable(value):
         return False
     code = value if hasattr(value, "__qualname__") else type(value)

@@ -15,8 +15,8 @@ from trainer.engine.tensorflow.plan import (
     batch_independent,
     decide,
     multiplications,
-    rows_a_batch,
-    steps_a_dispatch,
+    rows_per_batch,
+    steps_per_dispatch,
 )
 
 
@@ -85,10 +85,10 @@ def test_a_dispatch_is_no_longer_than_what_may_be_lost(
     assert ("a state is saved every" in decided.why) is (chunk < whole.chunk)
 
 
-def test_a_larger_model_has_fewer_steps_a_dispatch() -> None:
+def test_a_larger_model_has_fewer_steps_per_dispatch() -> None:
     large = _compiled(layers.Dense(400), layers.Dense(400), layers.Dense(1))
-    assert steps_a_dispatch(_dense(), 32) == plan.MAX_CHUNK
-    assert 1 <= steps_a_dispatch(large, 512) < steps_a_dispatch(large, 32) < plan.MAX_CHUNK
+    assert steps_per_dispatch(_dense(), 32) == plan.MAX_CHUNK
+    assert 1 <= steps_per_dispatch(large, 512) < steps_per_dispatch(large, 32) < plan.MAX_CHUNK
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_xla_pays_on_one_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "has_gpu", lambda: False)
     decided = _decide(_dense(), steps=10**6)
     assert decided.jit
-    assert "1 thread an operation" in str(decided)
+    assert "1 thread per operation" in str(decided)
 
 
 def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +184,10 @@ def test_xla_compiles_all_on_a_gpu_but_what_forbids_it(monkeypatch: pytest.Monke
 
 
 def test_a_prediction_batch_is_bounded_in_rows_and_bytes() -> None:
-    assert rows_a_batch(4) == plan.MAX_BATCH_ROWS
-    assert rows_a_batch(2**15) == 2**7
-    assert rows_a_batch(2**15, 500) == 500
-    assert rows_a_batch(2**40) == 32
+    assert rows_per_batch(4) == plan.MAX_BATCH_ROWS
+    assert rows_per_batch(2**15) == 2**7
+    assert rows_per_batch(2**15, 500) == 500
+    assert rows_per_batch(2**40) == 32
 
 
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"])
