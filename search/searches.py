@@ -41,7 +41,7 @@ class TunerSearch(Search):
         max_trials: maximum number of trials. None: 20; all of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
-            its direction is known or passed as (name, "max"). "score": the estimator's score. None:
+            its direction is known or passed as (name, "max") or keras_tuner.Objective. "score": the estimator's score. None:
             the validation loss, or the score of an estimator that is not a Trainer.
         scoring: a scikit-learn scorer instead of objective: a name, a callable, or several as a
             list or dict, of which refit or objective names the one that counts.
@@ -54,7 +54,8 @@ class TunerSearch(Search):
         directory: where to save the study, so that it can be resumed after a kill or with more
             trials, and the states of running trials. None: nowhere.
         resume: "auto": resume a study in the directory if there is one; True: there must be one;
-            False: there must not be one.
+            False: there must not be one; "force": resume it although the code of the estimator or
+            of the scorer has changed.
         seed: of the search; each trial's seed is derived from it and from the trial's number. None:
             one is drawn, and saved in seed_.
         refit: whether to fit the best parameters on all rows, or the name of the score, of several,

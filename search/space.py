@@ -129,7 +129,7 @@ class Space:
                 point[name] = value
         return point
 
-    def grid(self, levels: int = LEVELS) -> Iterator[Point]:
+    def grid(self, levels: float = LEVELS) -> Iterator[Point]:
         """Yield every combination once, the last parameter changing fastest.
 
         Args:
@@ -170,7 +170,13 @@ class Space:
     @property
     def finite(self) -> bool:
         """Whether there are finitely many points."""
-        return all(values(domain) is not None for domain in self.domains.values())
+        return self.size < math.inf
+
+    @property
+    def size(self) -> float:
+        """The number of combinations of values, those of inactive parameters included."""
+        counts = [values(domain) for domain in self.domains.values()]
+        return math.prod(math.inf if found is None else len(found) for found in counts)
 
 
 def annotated(estimator: Any) -> dict[str, Domain]:
@@ -323,7 +329,7 @@ def values(domain: Domain) -> Sequence[Any] | None:
     return [min(float(domain.low + i * domain.step), float(domain.high)) for i in range(steps + 1)]
 
 
-def listed(domain: Domain, levels: int) -> list[Any]:
+def listed(domain: Domain, levels: float) -> list[Any]:
     """Return the values of a domain in a grid, in order.
 
     All of them if the domain has steps or at most `levels` values; otherwise `levels` evenly spaced
@@ -333,9 +339,10 @@ def listed(domain: Domain, levels: int) -> list[Any]:
     if isinstance(domain, (Int, Float)) and domain.step is None:
         if found is not None and len(found) <= levels:
             return list(found)
-        spread = (np.geomspace if domain.log else np.linspace)(domain.low, domain.high, levels)
+        count = int(levels)
+        spread = (np.geomspace if domain.log else np.linspace)(domain.low, domain.high, count)
         if isinstance(domain, Float):
-            return [float(domain.low), *spread[1:].tolist()[:-1], float(domain.high)][:levels]
+            return [float(domain.low), *spread[1:].tolist()[:-1], float(domain.high)][:count]
         return list(dict.fromkeys(spread.round().astype(int).tolist()))
     assert found is not None
     return list(found)
