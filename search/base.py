@@ -24,7 +24,7 @@ from search.executors import Executor, Failure
 from search.pictures import Pictures
 from search.proposers import Proposer
 from search.reports import results
-from search.space import Point, Space, values
+from search.space import Point, Space, described_domain, values
 from search.study import evaluation, stopping
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
@@ -219,7 +219,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return {
             "search": {"class": type(self).__name__, **self._method()},
             "estimator": description(self.estimator),
-            "space": {name: repr(domain) for name, domain in space.domains.items()},
+            "space": _described_space(space),
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
             "executions_per_trial": self.executions_per_trial,
@@ -402,6 +402,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
+
+
+def _described_space(space: Space) -> dict[str, Any]:
+    if space.parts:
+        return {str(i): _described_space(part) for i, part in enumerate(space.parts)}
+    return {name: described_domain(domain) for name, domain in space.domains.items()}
 
 
 def _draw() -> int:

@@ -33,7 +33,8 @@ class TunerSearch(Search):
     Args:
         estimator: a Trainer, a Pipeline that ends with one, or any scikit-learn estimator.
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
-            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them.
+            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. A list of
+            such dicts: each point lies in one of them.
         tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018;
             promoted trials resume from the exact state of their parents), a custom
             keras_tuner.Oracle, or a custom object with the methods of search.proposers.Proposer,
@@ -129,6 +130,7 @@ class TunerSearch(Search):
         self.verbose = verbose
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
+        from search.proposers import parts
         from search.proposers.enqueued import Enqueued
         from search.proposers.given import Given, is_proposer
         from search.proposers.keras_tuner import KerasTuner
@@ -158,15 +160,18 @@ class TunerSearch(Search):
                 UserWarning,
                 stacklevel=3,
             )
-        inner = KerasTuner(
-            space,
+        own = self.estimator.get_params(deep=True)
+        inner: Proposer = KerasTuner(
+            parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
             max_trials=self._limit,
             maximize=maximize,
             seed=seed,
             epochs=epochs,
-            defaults=self.estimator.get_params(deep=True),
+            defaults=parts.defaults(space, own) if space.parts else own,
         )
+        if space.parts:
+            inner = parts.Parts(inner, space)
         return Enqueued(points, inner, max_trials=self._limit) if points else inner
 
     def _method(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from search.space import Space
+from search.space import Space, text_of
 from trainer import Choice, Float
 
 
@@ -254,3 +254,53 @@ def test_a_search_goes_on_if_a_later_point_of_the_rehearsal_can_be_fitted() -> N
     draws = Space.of(Picky(), {"a": Float(0, 1)})
     assert draws.draw(np.random.default_rng(search.seed))["a"] < 0.5
     assert search.fit(X, R).best_score_ < 1
+
+
+LISTED = [
+    {"kind": ["mean"], "shift": [0.0, 0.1]},
+    {"kind": ["median"], "shift": [0.2, 0.3], "power": [1.0, 2.0]},
+]
+
+
+def _lies_in_one(params: dict[str, Any]) -> bool:
+    return any(
+        params.keys() == part.keys() and all(params[n] in v for n, v in part.items())
+        for part in LISTED
+    )
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_a_list_of_dicts_is_a_space(method: str) -> None:
+    search = sklearn_search(Nearest(), LISTED, method=method, n_iter=20).fit(X, Y)
+    tried = search.cv_results_["params"]
+    assert all(map(_lies_in_one, tried))
+    assert len({repr(sorted(p.items())) for p in tried}) == len(tried) == 6
+    assert list(search.results_.columns[3:6]) == ["kind", "shift", "power"]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid"])
+def test_tuners_take_a_list_of_dicts(tuner: str, tmp_path: Path) -> None:
+    given = {"tuner": tuner, "max_trials": 20, "directory": tmp_path, "refit": False}
+    point = {"kind": "median", "shift": 0.3, "power": 2.0}
+    search = tuner_search(Nearest(), LISTED, enqueue=[point], **given).fit(X, Y)
+    tried = search.cv_results_["params"]
+    assert tried[0] == point
+    assert all(map(_lies_in_one, tried))
+    assert len({repr(sorted(p.items())) for p in tried}) == len(tried) == 6
+    assert len(search.fit(X, Y).results_) == 6  # resumed: nothing is left
+
+
+def test_objects_as_choices_are_described_by_their_configuration(tmp_path: Path) -> None:
+    def search() -> Any:
+        scalers = [StandardScaler(), StandardScaler(with_mean=False)]
+        given = {"method": "grid", "directory": tmp_path, "refit": False}
+        space = {"standardscaler": [*scalers, "passthrough"], "nearest__shift": [0.0]}
+        return sklearn_search(make_pipeline(StandardScaler(), Nearest()), space, **given)
+
+    first = search().fit(X, Y)
+    again = search().fit(X, Y)  # made anew, at other addresses
+    assert len(again.results_) == len(first.results_) == 3
+    assert text_of(StandardScaler(with_mean=False)) == "StandardScaler(with_mean=False)"
+    assert text_of(np.mean) == "mean"
+    assert "at 0x" not in text_of(object())

@@ -151,9 +151,9 @@ class Run:
 
     def _begin(self, description: dict[str, Any], resume: bool | str, own_seed: bool) -> None:
         earlier = _read_config(self.path)
-        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as it is read back
-        if _state_alone.get():  # a trial: its study compares the code
-            config.pop("code", None)
+        kept = {"format": FORMAT, **description}
+        left_out = ("code",) * _state_alone.get()  # of a trial: its study compares the code
+        config = json.loads(json.dumps({k: v for k, v in kept.items() if k not in left_out}))
         if earlier is None:
             if resume is True:
                 raise RunError(
