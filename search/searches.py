@@ -33,8 +33,8 @@ class TunerSearch(Search):
     Args:
         estimator: a Trainer, a Pipeline that ends with one, or any scikit-learn estimator.
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
-            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. A list of
-            such dicts: each point lies in one of them.
+            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. Several
+            such dicts in a list: each point lies in one of them.
         tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018;
             promoted trials resume from the exact state of their parents), a custom
             keras_tuner.Oracle, or a custom object with the methods of search.proposers.Proposer,
@@ -42,8 +42,9 @@ class TunerSearch(Search):
         max_trials: maximum number of trials. None: 20; all of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
-            its direction is known or passed as (name, "max") or keras_tuner.Objective. "score": the estimator's score. None:
-            the validation loss, or the score of an estimator that is not a Trainer.
+            its direction is known or passed as (name, "max") or keras_tuner.Objective. "score": the
+            estimator's score. None: the validation loss, or the score of an estimator that is not a
+            Trainer.
         scoring: a scikit-learn scorer instead of objective: a name, a callable, or several as a
             list or dict, of which refit or objective names the one that counts.
         cv: None: trials are scored on validation data. A number of folds, or a splitter.

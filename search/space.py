@@ -263,6 +263,7 @@ def _prefixed(name: str, domain: Domain) -> Domain:
 
 
 def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
+    """Return the domain with another condition."""
     kept = dict(when) or None
     if isinstance(domain, Choice):
         return Choice(*domain.values, when=kept)

@@ -65,40 +65,34 @@ def _collect(value: Any, found: dict[str, str], seen: dict[int, Any]) -> None:
         for base in reversed(value.__mro__):
             if not _of_library(base):
                 _collect_class(base, found, seen)
-    elif isinstance(value, types.MethodType):
-        _collect(value.__func__, found, seen)
-        _collect(value.__self__, found, seen)
-    elif isinstance(value, functools.partial):
-        for part in (value.func, value.args, value.keywords):
-            _collect(part, found, seen)
     elif isinstance(value, types.FunctionType):
         function = inspect.unwrap(value)
         if not _of_library(function):
             _collect_function(function, found, seen)
-        elif function is not value:
-            _collect(function, found, seen)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            _collect(part, found, seen)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for part in value:
-            _collect(part, found, seen)
     else:
-        _collect(type(value), found, seen)
         for part in _parts(value):
             _collect(part, found, seen)
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """Return what an object was made with that may hold code."""
+    """Return what may hold code in a container, or in an object and what it was made with."""
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
     if hasattr(value, "get_params"):
-        return list(value.get_params(deep=False).values())
+        return [type(value), *value.get_params(deep=False).values()]
     kept = getattr(value, "__dict__", {}).values()
     if isinstance(getattr(value, "python_function", None), types.FunctionType):
         kept = [value.python_function]  # of a tf.function
     # not the rest of an object of a library: it may be a network, or hold one
     code = (types.FunctionType, types.MethodType, functools.partial)
-    return [part for part in kept if isinstance(part, code) or not _of_library(type(part))]
+    own = [part for part in kept if isinstance(part, code) or not _of_library(type(part))]
+    return [type(value), *own]
 
 
 def _collect_class(owner: type, found: dict[str, str], seen: dict[int, Any]) -> None:
