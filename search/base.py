@@ -24,18 +24,31 @@ from search.executors import Executor, Failure
 from search.pictures import Pictures
 from search.proposers import Proposer
 from search.reports import results
-from search.space import Point, Space
+from search.space import Point, Space, described_domain, values
 from search.study import evaluation, stopping
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
-from search.study.data import HOLDOUT, Data, Split, fingerprint_of, holdout, keep, splits
+from search.study.data import (
+    HOLDOUT,
+    Data,
+    Split,
+    fingerprint_of,
+    holdout,
+    keep,
+    packed,
+    splits,
+    unpacked,
+    unseeded,
+)
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.scoring import Measure, measure, trainer_in
-from search.study.storage import Trial
+from search.study.storage import Store, Trial
+from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.utils.scratch import Scratch, sweep
 
+REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
 
@@ -110,7 +123,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
         data = Data.of(x, y, sample_weight, validation_data)
         with self._folder(space) as folder:
-            whole, cuts = self._cut(data, groups, folder.seed)
+            whole, cuts = self._cut(data, groups, folder)
             grouped = None if groups is None else np.asarray(groups)
             fits = max(1, len(cuts)) * self.executions_per_trial
             checking.epochs(self, space, fits, rungs=self._has_rungs)
@@ -175,16 +188,29 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             ends.callback(folder.close)
             yield folder
 
-    def _cut(self, data: Data, groups: Any, seed: int) -> tuple[Data, list[Split]]:
+    def _cut(self, data: Data, groups: Any, folder: Folder) -> tuple[Data, list[Split]]:
         """Return the data as trials see them, and the splits."""
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return data, splits(data, self.cv, groups, classifier=classifier)
+            return data, self._splits(data, groups, folder.store)
         if data.validation is not None:
             return data, []
         trainer = trainer_in(self.estimator)[1]
         share = (trainer.validation_split if trainer is not None else 0) or HOLDOUT
-        return data.held(holdout(data, share, seed, classifier=classifier)), []
+        return data.held(holdout(data, share, folder.seed, classifier=classifier)), []
+
+    def _splits(self, data: Data, groups: Any, store: Store) -> list[Split]:
+        """Return the splits of cv; those of a splitter without a seed are kept in the study."""
+        cuts = splits(data, self.cv, groups, classifier=is_classifier(self.estimator))
+        if not unseeded(self.cv):
+            return cuts
+        cv = described(self.cv)
+        kept = None if store.empty else store.get("splits")
+        if kept is not None and kept["cv"] == cv:
+            return unpacked(kept["splits"])
+        if store.empty:
+            store.set("splits", {"cv": cv, "splits": packed(cuts)})
+        return cuts
 
     def _description(
         self, space: Space, points: list[Point], wanted: Measure, data: Data, cuts: list[Split]
@@ -193,11 +219,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return {
             "search": {"class": type(self).__name__, **self._method()},
             "estimator": description(self.estimator),
-            "space": {name: repr(domain) for name, domain in space.domains.items()},
+            "space": _described_space(space),
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
             "executions_per_trial": self.executions_per_trial,
             "data": fingerprint_of(data, cuts),
+            "code": code.of(self.estimator, self.scoring, *map(values, space.domains.values())),
         }
 
     @contextlib.contextmanager
@@ -245,7 +272,9 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         )
 
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
-        """Check with a few values that an estimator can be fitted and scored, and refitted.
+        """Check that an estimator can be fitted and scored, and refitted, with one of a few points.
+
+        Different errors are the points' own, and the search goes on: other points may do.
 
         The refit is checked separately (`alone`) if trials have validation data and the refit has
         none: a callback may need them.
@@ -253,22 +282,28 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         trainer = trainer_in(self.estimator)[1]
         if trainer is None or trainer.validation_split or not (trainer.callbacks and self.refit):
             alone = False
-        drawn = space.draw(np.random.default_rng(seed))
-        reasons = []
-        for params in ({}, drawn):
+        generator = np.random.default_rng(seed)
+        points: list[Point] = [{}, *(space.draw(generator) for _ in range(REHEARSALS - 1))]
+        reasons: list[Failure] = []
+        for params in points:
             try:
                 executor.submit(DryRun(params, alone)).result()
             except Failure as failure:
                 reasons.append(failure)
+                if len(reasons) > 1 and failure.again:
+                    break  # a process died: more of them would
             else:
                 return
-        own, others = (results.reason(str(failure)) for failure in reasons)
+        said_by_each = {results.reason(str(failure)) for failure in reasons}
+        if len(said_by_each) > 1 and not any(failure.again for failure in reasons):
+            return  # errors of these points, not of every trial's
+        own, others = (results.reason(str(failure)) for failure in reasons[:2])
         said = own.removeprefix("ValueError: ").removeprefix("TypeError: ")
         kind = TypeError if own.startswith("TypeError: ") else ValueError
         too = "too" if own == others else f"it was: {others}"
         raise kind(
             f"{said}\nThis error ended a fit of {type(self.estimator).__name__} before the first "
-            f"trial, with its own parameters; with {drawn!r} {too}"
+            f"trial, with its own parameters; with {points[1]!r} {too}"
         ) from reasons[0]
 
     def _run(
@@ -367,6 +402,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
+
+
+def _described_space(space: Space) -> dict[str, Any]:
+    if space.parts:
+        return {str(i): _described_space(part) for i, part in enumerate(space.parts)}
+    return {name: described_domain(domain) for name, domain in space.domains.items()}
 
 
 def _draw() -> int:

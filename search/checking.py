@@ -65,7 +65,7 @@ def arguments(search: Arguments) -> None:
         raise TypeError(
             f"directory={search.directory!r}: must be the name of a folder; write 'studies/first'"
         )
-    one_of("resume", search.resume, ("auto", True, False))
+    one_of("resume", search.resume, ("auto", True, False, "force"))
     if search.resume is True and search.directory is None:
         raise ValueError("resume=True: there is no directory; write directory='studies/first'")
     if search.seed is not None:

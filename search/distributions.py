@@ -71,7 +71,13 @@ class Distribution:
 
 
 def _unconditional(estimator: Any, space: Any) -> dict[str, Domain]:
-    domains = Space.of(estimator, space).domains
+    whole = Space.of(estimator, space)
+    if whole.parts:
+        raise TypeError(
+            f"space={space!r}: a list of spaces; pass each dict by itself, and the results to "
+            "scikit-learn as a list"
+        )
+    domains = whole.domains
     for name, domain in domains.items():
         if domain.when:
             raise ValueError(

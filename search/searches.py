@@ -33,7 +33,8 @@ class TunerSearch(Search):
     Args:
         estimator: a Trainer, a Pipeline that ends with one, or any scikit-learn estimator.
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
-            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them.
+            these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. Several
+            such dicts in a list: each point lies in one of them.
         tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018;
             promoted trials resume from the exact state of their parents), a custom
             keras_tuner.Oracle, or a custom object with the methods of search.proposers.Proposer,
@@ -41,8 +42,9 @@ class TunerSearch(Search):
         max_trials: maximum number of trials. None: 20; all of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
-            its direction is known or passed as (name, "max"). "score": the estimator's score. None:
-            the validation loss, or the score of an estimator that is not a Trainer.
+            its direction is known or passed as (name, "max") or keras_tuner.Objective. "score": the
+            estimator's score. None: the validation loss, or the score of an estimator that is not a
+            Trainer.
         scoring: a scikit-learn scorer instead of objective: a name, a callable, or several as a
             list or dict, of which refit or objective names the one that counts.
         cv: None: trials are scored on validation data. A number of folds, or a splitter.
@@ -54,7 +56,8 @@ class TunerSearch(Search):
         directory: where to save the study, so that it can be resumed after a kill or with more
             trials, and the states of running trials. None: nowhere.
         resume: "auto": resume a study in the directory if there is one; True: there must be one;
-            False: there must not be one.
+            False: there must not be one; "force": resume it although the code of the estimator or
+            of the scorer has changed.
         seed: of the search; each trial's seed is derived from it and from the trial's number. None:
             one is drawn, and saved in seed_.
         refit: whether to fit the best parameters on all rows, or the name of the score, of several,
@@ -128,6 +131,7 @@ class TunerSearch(Search):
         self.verbose = verbose
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
+        from search.proposers import parts
         from search.proposers.enqueued import Enqueued
         from search.proposers.given import Given, is_proposer
         from search.proposers.keras_tuner import KerasTuner
@@ -157,15 +161,18 @@ class TunerSearch(Search):
                 UserWarning,
                 stacklevel=3,
             )
-        inner = KerasTuner(
-            space,
+        own = self.estimator.get_params(deep=True)
+        inner: Proposer = KerasTuner(
+            parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
             max_trials=self._limit,
             maximize=maximize,
             seed=seed,
             epochs=epochs,
-            defaults=self.estimator.get_params(deep=True),
+            defaults=parts.defaults(space, own) if space.parts else own,
         )
+        if space.parts:
+            inner = parts.Parts(inner, space)
         return Enqueued(points, inner, max_trials=self._limit) if points else inner
 
     def _method(self) -> dict[str, Any]:

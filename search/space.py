@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +34,12 @@ class Space:
     """Domains by parameter; a parameter comes after those in its condition.
 
     Attributes:
-        domains: at least one.
+        domains: at least one; of a list of spaces all values that a parameter may have.
+        parts: the spaces of a list, each point lying in one of them; empty if there is one space.
     """
 
     domains: Mapping[str, Domain]
+    parts: tuple[Space, ...] = ()
 
     @classmethod
     def of(cls, estimator: Any, space: Any = None) -> Space:
@@ -47,12 +50,17 @@ class Space:
                 callbacks and of the steps of pipelines have domains.
             space: None for all of these; names, to search only these; or a dict from name to Int,
                 Float, Choice, Bool, a list of values, or scipy.stats' loguniform, uniform or
-                randint, to search these instead.
+                randint, to search these instead; or a list of such dicts, each a space of its own.
 
         Raises:
             TypeError, ValueError: an unknown name, an empty space, or something that is not a
                 domain.
         """
+        if isinstance(space, (list, tuple)) and any(isinstance(part, Mapping) for part in space):
+            if not all(isinstance(part, Mapping) for part in space):
+                raise TypeError(f"space={space!r}: must be dicts of domains only, or names only")
+            parts = tuple(cls.of(estimator, part) for part in space)
+            return parts[0] if len(parts) == 1 else cls(_merged(parts), parts)
         own = annotated(estimator)
         params = estimator.get_params(deep=True)
         if space is None:
@@ -89,6 +97,8 @@ class Space:
 
     def active(self, point: Mapping[str, Any]) -> list[str]:
         """Return the parameters that matter, given the values of those before them."""
+        if self.parts:
+            return self.parts[self.part_of(point)].active(point)
         names: list[str] = []
         for name, domain in self.domains.items():
             if all(p in names and _among(point[p], v) for p, v in (domain.when or {}).items()):
@@ -107,6 +117,9 @@ class Space:
                     f"{name}={point[name]!r}: the space has no such parameter; "
                     f"{did_you_mean(name, self.domains)}"
                 )
+        if self.parts:
+            part = self.parts[self.part_of(point)]
+            return part.check({name: point[name] for name in part.domains if name in point})
         checked: Point = {}
         for name, domain in self.domains.items():
             conditions = (domain.when or {}).items()
@@ -119,8 +132,34 @@ class Space:
             checked[name] = point[name]
         return checked
 
+    def part_of(self, point: Mapping[str, Any]) -> int:
+        """Return in which of several spaces a point lies: the one that takes most of its values.
+
+        Raises:
+            ValueError: in none.
+        """
+        sizes: dict[int, int] = {}
+        for i, part in enumerate(self.parts):
+            try:
+                sizes[i] = len(part.check({n: v for n, v in point.items() if n in part.domains}))
+            except ValueError:
+                continue
+        if not sizes:
+            raise ValueError(
+                f"the point {dict(point)!r} lies in none of the {len(self.parts)} spaces"
+            )
+        return max(sizes, key=lambda i: (sizes[i], -i))
+
     def draw(self, generator: np.random.Generator) -> Point:
-        """Draw a random point: each active parameter from its domain's distribution."""
+        """Draw a random point: each active parameter from its domain's distribution.
+
+        Of several spaces each is drawn in proportion to its size if all are finite, as in
+        scikit-learn, and all alike otherwise.
+        """
+        if self.parts:
+            sizes = np.array([part.size for part in self.parts])
+            shares = sizes / sizes.sum() if self.finite else None
+            return self.parts[int(generator.choice(len(sizes), p=shares))].draw(generator)
         point: Point = {}
         for name, domain in self.domains.items():
             value = from_unit(domain, float(generator.random()))  # drawn for inactive ones too
@@ -129,18 +168,21 @@ class Space:
                 point[name] = value
         return point
 
-    def grid(self, levels: int = LEVELS) -> Iterator[Point]:
+    def grid(self, levels: float = LEVELS) -> Iterator[Point]:
         """Yield every combination once, the last parameter changing fastest.
 
         Args:
             levels: number of values of a domain without steps, or of a logarithmic Int that has
                 more.
         """
+        if self.parts:
+            yield from itertools.chain.from_iterable(part.grid(levels) for part in self.parts)
+            return
         seen = set()
         for values in itertools.product(*(listed(d, levels) for d in self.domains.values())):
             whole = dict(zip(self.domains, values, strict=True))
             point = {name: whole[name] for name in self.active(whole)}
-            key = tuple((name, type(v).__name__, repr(v)) for name, v in point.items())
+            key = tuple((name, key_of(v)) for name, v in point.items())
             if key not in seen:
                 seen.add(key)
                 yield point
@@ -152,7 +194,7 @@ class Space:
             domain = self.domains[name]
             if isinstance(domain, Choice) and type(value) not in _PLAIN:
                 place = next(i for i, v in enumerate(domain.values) if v is value or same(v, value))
-                written[name] = {"choice": place, "value": repr(value)}
+                written[name] = {"choice": place, "value": text_of(value)}
             else:
                 written[name] = value.item() if isinstance(value, np.generic) else value
         return written
@@ -170,7 +212,37 @@ class Space:
     @property
     def finite(self) -> bool:
         """Whether there are finitely many points."""
-        return all(values(domain) is not None for domain in self.domains.values())
+        return self.size < math.inf
+
+    @property
+    def size(self) -> float:
+        """The number of combinations of values, those of inactive parameters included."""
+        if self.parts:
+            return sum(part.size for part in self.parts)
+        counts = [values(domain) for domain in self.domains.values()]
+        return math.prod(math.inf if found is None else len(found) for found in counts)
+
+
+def _merged(parts: Sequence[Space]) -> dict[str, Domain]:
+    """Return for each parameter a domain with the values that it has in any of the spaces."""
+    found: dict[str, Domain] = {}
+    for name in dict.fromkeys(name for part in parts for name in part.domains):
+        domains = [with_when(p.domains[name], {}) for p in parts if name in p.domains]
+        listed = [values(domain) for domain in domains]
+        numbers = [d for d in domains if isinstance(d, (Int, Float))]
+        if all(domain == domains[0] for domain in domains):
+            found[name] = domains[0]
+        elif all(options is not None for options in listed):
+            found[name] = _domain(name, [v for options in listed for v in options or ()])
+        elif len(numbers) == len(domains):
+            low, high = min(float(d.low) for d in numbers), max(float(d.high) for d in numbers)
+            found[name] = Float(low, high, log=low > 0 and all(d.log for d in numbers))
+        else:
+            raise ValueError(
+                f"space: {name!r} is a list of values in one dict and a range in another; write "
+                "lists, or Float and Int, in all of them"
+            )
+    return found
 
 
 def annotated(estimator: Any) -> dict[str, Domain]:
@@ -187,10 +259,11 @@ def annotated(estimator: Any) -> dict[str, Domain]:
 
 def _prefixed(name: str, domain: Domain) -> Domain:
     prefix = name[: name.rfind("__") + 2] if "__" in name else ""
-    return _with_when(domain, {prefix + p: v for p, v in (domain.when or {}).items()})
+    return with_when(domain, {prefix + p: v for p, v in (domain.when or {}).items()})
 
 
-def _with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
+def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
+    """Return the domain with another condition."""
     kept = dict(when) or None
     if isinstance(domain, Choice):
         return Choice(*domain.values, when=kept)
@@ -255,7 +328,7 @@ def _settled(found: dict[str, Domain], params: Mapping[str, Any]) -> dict[str, D
                     f"parameter; {did_you_mean(parent, params)}"
                 )
         if holds:
-            settled[name] = _with_when(domain, inside)
+            settled[name] = with_when(domain, inside)
         else:
             dropped.add(name)
     return settled
@@ -299,6 +372,50 @@ def _among(value: Any, wanted: Any) -> bool:
     return any(same(value, option) for option in options)
 
 
+def text_of(value: Any) -> str:
+    """Return a value as text that is the same in every process: objects by configuration."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        inside = ", ".join(map(text_of, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if hasattr(value, "__qualname__"):
+        return str(value.__qualname__)
+    if hasattr(value, "get_config"):
+        config = {k: v for k, v in value.get_config().items() if k != "name" and v is not None}
+        return (
+            f"{type(value).__name__}({', '.join(f'{k}={_config(v)}' for k, v in config.items())})"
+        )
+    return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)).split())
+
+
+def _config(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"  # Keras keeps 0.01 as 0.009999999776482582
+    if isinstance(value, dict) and "class_name" in value:
+        inner = value.get("config") or {}
+        return f"{value['class_name']}({', '.join(f'{k}={_config(v)}' for k, v in inner.items())})"
+    return text_of(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value as people read it: text without quotes, objects by configuration."""
+    return str(value) if isinstance(value, (*_PLAIN, np.generic)) else text_of(value)
+
+
+def described_domain(domain: Domain) -> str:
+    """Return a domain as text that is the same in every process."""
+    if not isinstance(domain, Choice) or all(isinstance(v, _PLAIN) for v in domain.values):
+        return repr(domain)
+    return f"Choice(when={domain.when!r}, values=({', '.join(map(text_of, domain.values))}))"
+
+
+def key_of(value: Any) -> Any:
+    """Return what tells a value of a point from others: objects are what they are."""
+    plain = isinstance(value, (*_PLAIN, np.generic))
+    return (type(value).__name__, repr(value)) if plain else id(value)
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two values of a parameter are the same; 1, 1.0 and True are different."""
     return type(a) is type(b) and bool(a == b)
@@ -323,7 +440,7 @@ def values(domain: Domain) -> Sequence[Any] | None:
     return [min(float(domain.low + i * domain.step), float(domain.high)) for i in range(steps + 1)]
 
 
-def listed(domain: Domain, levels: int) -> list[Any]:
+def listed(domain: Domain, levels: float) -> list[Any]:
     """Return the values of a domain in a grid, in order.
 
     All of them if the domain has steps or at most `levels` values; otherwise `levels` evenly spaced
@@ -333,9 +450,10 @@ def listed(domain: Domain, levels: int) -> list[Any]:
     if isinstance(domain, (Int, Float)) and domain.step is None:
         if found is not None and len(found) <= levels:
             return list(found)
-        spread = (np.geomspace if domain.log else np.linspace)(domain.low, domain.high, levels)
+        count = int(levels)
+        spread = (np.geomspace if domain.log else np.linspace)(domain.low, domain.high, count)
         if isinstance(domain, Float):
-            return [float(domain.low), *spread[1:].tolist()[:-1], float(domain.high)][:levels]
+            return [float(domain.low), *spread[1:].tolist()[:-1], float(domain.high)][:count]
         return list(dict.fromkeys(spread.round().astype(int).tolist()))
     assert found is not None
     return list(found)

@@ -33,6 +33,7 @@ from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
 from trainer.network.network import Network
 from trainer.parameters import Parameters
+from trainer.runs import code
 from trainer.runs.directory import Run, described
 from trainer.saving import Fitted
 from trainer.state.isolation import names_kept
@@ -227,9 +228,10 @@ class Trainer(Parameters):
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
             resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
-                return it if it is finished; raise an error that lists the differences if they
-                changed. True: the same, but fail if there is no run; a larger epochs trains a
-                finished run further. False: start a new run.
+                return it if it is finished; raise an error that lists the differences if they, or
+                the code of the Trainer's class or arguments, changed. True: the same, but fail if
+                there is no run; a larger epochs trains a finished run further. "force": as "auto",
+                but resume a run although the code has changed. False: start a new run.
 
         Returns:
             self.
@@ -241,7 +243,7 @@ class Trainer(Parameters):
         plan.limit_threads()
         with names_kept():
             chosen = self._check_fields()
-            checks.one_of("resume", resume, ("auto", True, False))
+            checks.one_of("resume", resume, ("auto", True, False, "force"))
             seed = fitting.draw_seed(self.random_state)
             owner = type(self).__name__ if self.configure_task().needs_y else None
             train = preparation.collect(
@@ -252,7 +254,8 @@ class Trainer(Parameters):
             )
             settings = self._settings()
             fields = self.get_params(deep=False)
-            with fitting.run_of(settings, fields, train, valid, seed, resume) as run:
+            written = {} if self.run_dir is None else code.of(self)
+            with fitting.run_of(settings, fields, written, train, valid, seed, resume) as run:
                 seed = seed if run is None else run.seed
                 if valid is None and self.validation_split:
                     train, valid = self._split(train, seed)

@@ -247,6 +247,7 @@ def evaluation_feed(
 def run_of(
     settings: Settings,
     fields: dict[str, Any],
+    written: dict[str, str],
     train: Rows | Stream,
     valid: Rows | Stream | None,
     seed: int,
@@ -257,6 +258,7 @@ def run_of(
     Args:
         settings: the fields that control fitting.
         fields: all fields of the estimator; they are recorded in the run.
+        written: the digests of the estimator's code; see trainer.runs.code.
         train: the training data.
         valid: the validation data, or None.
         seed: for a new run.
@@ -273,6 +275,7 @@ def run_of(
     description = {
         "class": settings.owner,
         "fields": {name: described(value) for name, value in fields.items()},
+        "code": written,
         "data": {"training": fingerprint.of(train), "validation": fingerprint.of(valid)},
     }
     own_seed = not isinstance(fields["random_state"], numbers.Integral)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.space import Space, listed, to_unit, values
+from search.space import Space, listed, shown, text_of, to_unit, values
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
 from trainer.utils.figures import WRONG, as_label, distinct_colours
 
@@ -95,9 +95,11 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
     found = values(domain)
     if isinstance(domain, (Choice, Bool)):
         assert found is not None
-        texts = [str(value) for value in found]
+        texts = [shown(value) for value in found]
         if len(set(texts)) < len(texts):  # 1 and "1"
-            texts = [repr(value) for value in found]
+            texts = [text_of(value) for value in found]
+        if len(set(texts)) < len(texts):  # two functions without a name
+            texts = [f"{i}: {text}" for i, text in enumerate(texts)]
         texts = [as_label(text, 18) for text in texts]
         return _apart(
             [(to_unit(domain, v), v, text) for v, text in zip(found, texts, strict=True)], apart

@@ -32,6 +32,7 @@ from trainer.utils.checks import did_you_mean
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 OBJECTIVE = "score"
 _NO_LIMIT = 10**9
+MOST_LISTED = 10_000  # points of a finite space that are listed to find those not tried yet
 
 
 class KerasTuner:
@@ -99,6 +100,8 @@ class KerasTuner:
         self._grid = isinstance(self._oracle, oracles.GridSearchOracle)
         self._fitted: list[Any] | None = None
         self._remember_fits()
+        if tuner in ("random", "bayesian") and space.size <= MOST_LISTED:
+            self._draw_once_each()
         self._asked = 0
         self._told: dict[str, float] = {}
         self._texts: dict[str, str] = {}
@@ -115,11 +118,10 @@ class KerasTuner:
         self._asked += 1
         found = dict(trial.hyperparameters.values)
         own = {name: found[name] for name in found if name.startswith("tuner/")}
-        whole = {n: code.decode(found[n]) for n, code in self._codes.items() if n in found}
         parent = own.get("tuner/trial_id")
         return Proposal(
             trial.trial_id,
-            {name: whole[name] for name in self._space.active(whole)},
+            self._point(found),
             epochs=own.get("tuner/epochs"),
             parent=parent,
             rung=own.get("tuner/round"),
@@ -154,16 +156,11 @@ class KerasTuner:
         """
         if not self.learns:
             return
+        values = self._encoded(point)
+        if values is None:
+            return
         parameters = self._oracle.hyperparameters.copy()
-        parameters.values = {}
-        for parameter in parameters.space:
-            if parameters.is_active(parameter):
-                value = parameter.default  # for a parameter that is active for the oracle only
-                if parameter.name in point:
-                    value = self._codes[parameter.name].encode(point[parameter.name])
-                if value is None:
-                    return
-                parameters.values[parameter.name] = value
+        parameters.values = values
         if self._grid:
             # added to a grid's trials, it would become the starting point of the grid's walk
             self._known[self._oracle._compute_values_hash(parameters.values)] = outcome.score
@@ -252,18 +249,99 @@ class KerasTuner:
 
     def _parameters(self, defaults: Point) -> Any:
         import keras_tuner
+        from keras_tuner.src.engine.conditions import Parent
 
         parameters = keras_tuner.HyperParameters()
         for name, domain in self._space.domains.items():
-            with contextlib.ExitStack() as scopes:
-                for parent, wanted in (domain.when or {}).items():
-                    accepted = self._codes[parent].encoded(wanted)
-                    # if keras-tuner cannot express the condition, the parameter is always active
-                    # for it; Space.active leaves out what it proposes then
-                    if accepted is not None:
-                        scopes.enter_context(parameters.conditional_scope(parent, accepted))
-                self._codes[name].register(parameters, name, defaults.get(name))
+            alone = keras_tuner.HyperParameters()
+            self._codes[name].register(alone, name, defaults.get(name))
+            (parameter,) = alone.space
+            # its conditional_scope knows no parameter with two parents
+            conditions = (self._conditions(domain) or {}).items()
+            parameter.conditions = [Parent(parent, accepted) for parent, accepted in conditions]
+            parameters.merge([parameter])
         return parameters
+
+    def _conditions(self, domain: Domain) -> dict[str, list[Any]] | None:
+        """Return the values that a parameter's parents must have, and theirs, as oracle values.
+
+        keras-tuner would wait forever for a condition that rests on another one it does not know.
+
+        Returns:
+            None if they can never hold together. Conditions that keras-tuner cannot express are
+            missing: the parameter is then active for it, and Space.active leaves it out.
+        """
+        found: dict[str, list[Any]] = {}
+        for parent, wanted in (domain.when or {}).items():
+            above = self._conditions(self._space.domains[parent])
+            if above is None:
+                return None
+            own = self._codes[parent].encoded(wanted)
+            for name, options in (above if own is None else above | {parent: own}).items():
+                found[name] = [v for v in options if v in found.get(name, options)]
+                if not found[name]:
+                    return None
+        return found
+
+    def _draw_once_each(self) -> None:
+        """Propose no point of a finite space twice, and all of them before the end.
+
+        A Gaussian process may propose a point that was tried, and keras-tuner takes a finite space
+        for used up after a few collisions.
+        """
+        populate = self._oracle.populate_space
+
+        def populated(trial_id: str) -> dict[str, Any]:
+            found: dict[str, Any] = populate(trial_id)
+            if found["status"] == "RUNNING" and self._key(found["values"]) not in self._tried():
+                return found
+            if found["status"] == "IDLE":
+                return found
+            tried = self._tried()
+            every = map(self._encoded, self._space.grid(math.inf))
+            left = [v for v in every if v is not None and self._key(v) not in tried]
+            if not left:
+                return {"status": "STOPPED", "values": None}
+            return {"status": "RUNNING", "values": left[self._most_promising(left)]}
+
+        self._oracle.populate_space = populated
+
+    def _most_promising(self, listed: list[dict[str, Any]]) -> int:
+        """Return which of the oracle's values its Gaussian process would try; any without one."""
+        oracle = self._oracle
+        if not hasattr(getattr(oracle, "gpr", None), "X_train_"):
+            generator = np.random.default_rng([oracle._seed_state, len(oracle.trials)])
+            return int(generator.integers(len(listed)))
+        space = oracle.hyperparameters.space
+        at = [[hp.value_to_prob(v.get(hp.name, hp.default)) for hp in space] for v in listed]
+        mean, deviation = oracle.gpr.predict(np.array(at), return_std=True)
+        return int(np.argmin(mean - oracle.beta * deviation))
+
+    def _tried(self) -> set[str]:
+        return {self._key(trial.hyperparameters.values) for trial in self._oracle.trials.values()}
+
+    def _key(self, values: dict[str, Any]) -> str:
+        """Return what identifies a point: the oracle's values of its active parameters."""
+        return repr([(name, values[name]) for name in self._point(values)])
+
+    def _point(self, values: dict[str, Any]) -> Point:
+        whole = {n: code.decode(values[n]) for n, code in self._codes.items() if n in values}
+        return {name: whole[name] for name in self._space.active(whole)}
+
+    def _encoded(self, point: Point) -> dict[str, Any] | None:
+        """Return a point as the oracle's values; None if the oracle cannot represent it."""
+        parameters = self._oracle.hyperparameters.copy()
+        parameters.values = {}
+        for parameter in parameters.space:
+            if parameters.is_active(parameter):
+                value = parameter.default  # for a parameter that is active for the oracle only
+                if parameter.name in point:
+                    value = self._codes[parameter.name].encode(point[parameter.name])
+                if value is None:
+                    return None
+                parameters.values[parameter.name] = value
+        found: dict[str, Any] = parameters.values
+        return found
 
     def _remember_fits(self) -> None:
         """Record what the Gaussian process was last fitted to; it is used until the next fit."""

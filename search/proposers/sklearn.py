@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from search.proposers import Finished, Outcome, Proposal, Wait
-from search.space import LEVELS, Point, Space
+from search.space import LEVELS, Point, Space, key_of
 
 COLLISIONS = 1_000  # draws without a new point until a finite space counts as used up
 
@@ -70,11 +70,11 @@ def draw(space: Space, n: int, seed: int) -> list[Point]:
     generator = np.random.default_rng(seed)
     if not space.finite:
         return [space.draw(generator) for _ in range(n)]
-    found: dict[str, Point] = {}
+    found: dict[Any, Point] = {}
     misses = 0
     while len(found) < n and misses < COLLISIONS:
         point = space.draw(generator)
-        key = repr(sorted((k, type(v).__name__, repr(v)) for k, v in point.items()))
+        key = tuple((name, key_of(point[name])) for name in sorted(point))
         misses = misses + 1 if key in found else 0
         found.setdefault(key, point)
     return list(found.values())

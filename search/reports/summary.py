@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.reports.results import ranked
+from search.space import shown
 from trainer.utils.figures import shortened
 from trainer.utils.text import printable
 
@@ -112,7 +113,7 @@ def value(found: Any) -> str:
     """Format a parameter's value in a few characters; "-" for NaN."""
     if isinstance(found, numbers.Real) and not isinstance(found, numbers.Integral):
         return "-" if math.isnan(found) else number(float(found))
-    return shortened(one_line(found), LONGEST)
+    return shortened(one_line(shown(found)), LONGEST)
 
 
 def settings(params: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ checking data against an estimator: its fit does that.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,6 +145,30 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
                     f"from 0 to {data.n - 1}"
                 )
     return found
+
+
+def unseeded(cv: Any) -> bool:
+    """Return whether a splitter would cut the rows otherwise each time."""
+    seed = getattr(cv, "random_state", 0)
+    return not isinstance(seed, (int, np.integer)) and bool(getattr(cv, "shuffle", True))
+
+
+def packed(splits: Sequence[Split]) -> list[list[str]]:
+    """Return splits as text, for `unpacked`."""
+
+    def pack(part: np.ndarray) -> str:
+        return base64.b85encode(zlib.compress(part.astype("<i8").tobytes())).decode()
+
+    return [[pack(train), pack(test)] for train, test in splits]
+
+
+def unpacked(texts: list[list[str]]) -> list[Split]:
+    """Return the splits that `packed` wrote."""
+
+    def unpack(text: str) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<i8").astype(np.int64)
+
+    return [(unpack(train), unpack(test)) for train, test in texts]
 
 
 def _enough_of_each(y: Any, folds: int) -> None:

@@ -26,6 +26,7 @@ from search.study.data import unfinished
 from search.study.database import APPLICATION, SIDE_FILES, Taken
 from search.study.storage import NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
+from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
@@ -40,7 +41,7 @@ class Folder:
         path: the directory; created if it does not exist.
         space: of the study.
         resume: "auto": resume a study if there is one; True: there must be one; False: there must
-            not be one.
+            not be one; "force": resume it although its code has changed.
         seed: of a new study, or None to draw one; a resumed study keeps its own.
         draw: returns a new seed.
 
@@ -61,6 +62,7 @@ class Folder:
         self, path: Path, space: Space, resume: Any, seed: int | None, draw: Callable[[], int]
     ) -> None:
         self.path = path = _resolved(path)
+        self._force = resume == "force"
         for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS):
             refuse_link(path / name)
         there = os.path.lexists(path / NAME)
@@ -117,17 +119,30 @@ class Folder:
             self.store.set("description", now)
             return
         earlier = self.store.get("description")
+        written, now_written = earlier.pop("code", None), now.pop("code")
         before, after = _flat(earlier), _flat(now)
         changes = [
             f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"
             for name in dict.fromkeys([*before, *after])
             if before.get(name) != after.get(name)
         ]
-        if changes:
+        edits = [] if written is None or self._force else code.changes(written, now_written)
+        if changes or edits:
+            force = ", write resume='force' to resume it although the code differs"
             raise ValueError(
                 f"directory={str(self.path)!r}: holds a study that differs from this one: "
-                f"{'; '.join(changes)}. Undo these changes to resume it, or write another directory"
+                f"{'; '.join([*changes, *edits])}. Undo these changes to resume it"
+                f"{'' if changes else force}, or write another directory"
             )
+        if written is None:
+            warnings.warn(
+                f"directory={str(self.path)!r}: the study was begun by a version that kept no "
+                "digests of code; whether the code has changed since is not known. It is compared "
+                "from now on",
+                stacklevel=3,
+            )
+        if written != now_written:
+            self.store.set("description", {**earlier, "code": now_written})
 
     def remove_data(self) -> None:
         """Delete files that are needed only while trials run, unless another search uses them."""

@@ -95,7 +95,7 @@ def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log:
 
     Args:
         estimator: of the search.
-        objective: None, the name of a log, or (name, "min" or "max").
+        objective: None, the name of a log, (name, "min" or "max"), or a keras_tuner.Objective.
         scoring: None, a scorer's name, a callable, or several as a list of names or a dict.
         refit: True, False, or the name of the score that counts, of several.
         by_log: whether a Trainer's score is the validation loss by default.
@@ -104,6 +104,7 @@ def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log:
         TypeError, ValueError: the arguments contradict each other, or a name is unknown.
     """
     has_logs = trainer_in(estimator)[1] is not None
+    objective = _plain_objective(objective, scoring)
     if scoring is not None:
         return _of_scoring(estimator, objective, scoring, refit)
     if isinstance(refit, str):
@@ -130,6 +131,27 @@ def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log:
             f"none; write scoring={wanted!r}, for example, or leave it out"
         )
     return Measure(name, maximize=mode == "max", log=True)
+
+
+def _plain_objective(objective: Any, scoring: Any) -> Any:
+    """Return a keras_tuner.Objective as the name or the pair that it stands for."""
+    if not type(objective).__module__.startswith("keras_tuner."):
+        return objective
+    name = getattr(objective, "name", None)
+    mode = getattr(objective, "direction", None)
+    if hasattr(objective, "objectives") or not isinstance(name, str):
+        raise TypeError(
+            f"objective={type(objective).__name__}: several objectives; write one of them, "
+            "keras_tuner.Objective('val_loss', 'min'), for example"
+        )
+    if scoring is None and name != SCORE:
+        return name if mode is None else (name, mode)
+    if mode == "min":
+        raise ValueError(
+            f"objective=Objective({name!r}, 'min'): scores of scikit-learn are better the higher "
+            f"they are; write Objective({name!r}, 'max')"
+        )
+    return name
 
 
 def _direction(objective: Any) -> tuple[str, Literal["min", "max"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from search.space import Space, text_of
 from trainer import Choice, Float
 
 
@@ -203,3 +205,102 @@ def test_without_refit_there_is_no_estimator_not_even_an_earlier_one() -> None:
     with pytest.raises(Exception, match="not fitted"):
         search.predict(X)
     assert search.best_params_
+
+
+# ---- what may be passed --------------------------------------------------------------------------
+
+
+def test_the_splits_of_a_splitter_without_a_seed_stay_those_of_the_study(tmp_path: Path) -> None:
+    def first_rows(n_iter: int) -> list[float]:
+        Bowl.fits.clear()
+        sklearn_search(
+            space={"a": [0.5, 0.6, 0.7]},
+            cv=KFold(3, shuffle=True),
+            n_iter=n_iter,
+            directory=tmp_path,
+            refit=False,
+        ).fit(X, R)
+        return [fit["first"] for fit in Bowl.fits]
+
+    rehearsal, *begun = first_rows(2)
+    assert begun[:3] == begun[3:]
+    assert first_rows(3) == begun[:3]  # the third trial is fitted on the same rows
+    search = sklearn_search(Bowl(), cv=KFold(4, shuffle=True), directory=tmp_path)
+    with pytest.raises(ValueError, match="splits"):
+        search.fit(X, R)
+
+
+def test_a_search_goes_on_if_its_first_points_fail_each_in_their_own_way() -> None:
+    class Picky(Bowl):
+        def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Picky:
+            if self.a < 0.9:
+                raise ArithmeticError(f"a={self.a} is too low")
+            super().fit(x, y)
+            return self
+
+    search = sklearn_search(Picky(), enqueue=[{"a": 0.95}], n_iter=3).fit(X, R)
+    assert search.best_params_ == {"a": 0.95}
+
+
+def test_a_search_goes_on_if_a_later_point_of_the_rehearsal_can_be_fitted() -> None:
+    class Picky(Bowl):
+        def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Picky:
+            if self.a < 0.5:
+                raise ArithmeticError("cannot be")
+            super().fit(x, y)
+            return self
+
+    search = sklearn_search(Picky(), {"a": Float(0, 1)}, seed=8, n_iter=6)
+    draws = Space.of(Picky(), {"a": Float(0, 1)})
+    assert draws.draw(np.random.default_rng(search.seed))["a"] < 0.5
+    assert search.fit(X, R).best_score_ < 1
+
+
+LISTED = [
+    {"kind": ["mean"], "shift": [0.0, 0.1]},
+    {"kind": ["median"], "shift": [0.2, 0.3], "power": [1.0, 2.0]},
+]
+
+
+def _lies_in_one(params: dict[str, Any]) -> bool:
+    return any(
+        params.keys() == part.keys() and all(params[n] in v for n, v in part.items())
+        for part in LISTED
+    )
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_a_list_of_dicts_is_a_space(method: str) -> None:
+    search = sklearn_search(Nearest(), LISTED, method=method, n_iter=20).fit(X, Y)
+    tried = search.cv_results_["params"]
+    assert all(map(_lies_in_one, tried))
+    assert len({repr(sorted(p.items())) for p in tried}) == len(tried) == 6
+    assert list(search.results_.columns[3:6]) == ["kind", "shift", "power"]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid"])
+def test_tuners_take_a_list_of_dicts(tuner: str, tmp_path: Path) -> None:
+    given = {"tuner": tuner, "max_trials": 20, "directory": tmp_path, "refit": False}
+    point = {"kind": "median", "shift": 0.3, "power": 2.0}
+    search = tuner_search(Nearest(), LISTED, enqueue=[point], **given).fit(X, Y)
+    tried = search.cv_results_["params"]
+    assert tried[0] == point
+    assert all(map(_lies_in_one, tried))
+    assert len({repr(sorted(p.items())) for p in tried}) == len(tried) == 6
+    assert len(search.fit(X, Y).results_) == 6  # resumed: nothing is left
+
+
+def test_objects_as_choices_are_described_by_their_configuration(tmp_path: Path) -> None:
+    def search() -> Any:
+        scalers = [StandardScaler(), StandardScaler(with_mean=False)]
+        given = {"method": "grid", "directory": tmp_path, "refit": False}
+        space = {"standardscaler": [*scalers, "passthrough"], "nearest__shift": [0.0]}
+        return sklearn_search(make_pipeline(StandardScaler(), Nearest()), space, **given)
+
+    first = search().fit(X, Y)
+    again = search().fit(X, Y)  # made anew, at other addresses
+    assert len(again.results_) == len(first.results_) == 3
+    assert text_of(StandardScaler(with_mean=False)) == "StandardScaler(with_mean=False)"
+    assert text_of(np.mean) == "mean"
+    assert "at 0x" not in text_of(object())

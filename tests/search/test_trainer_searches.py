@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from search import SklearnSearch, TunerSearch
 from search.study.coordinator import trial_seed
 from search.study.data import Data, holdout
+from search.study.scoring import measure
 from trainer import Choice, Float, Int, Regressor
 from trainer.callbacks import EarlyStopping, Plateau
 
@@ -306,3 +307,15 @@ def test_hyperband_in_processes_goes_on_from_exact_states(tmp_path: Path) -> Non
     assert (table.state == "completed").all() and table.parent.notna().any()
     states = (tmp_path / "trials").iterdir()
     assert len(list(states)) == 1
+
+
+def test_an_objective_of_keras_tuner_is_taken() -> None:
+    import keras_tuner
+
+    def found(objective: Any, **options: Any) -> Any:
+        return measure(Tiny(), objective, options.get("scoring"), refit=True, by_log=True)
+
+    assert found(keras_tuner.Objective("val_accuracy", "max")) == found(("val_accuracy", "max"))
+    assert found(keras_tuner.Objective("score", "max")) == found("score")
+    with pytest.raises(ValueError, match="better the higher"):
+        found(keras_tuner.Objective("accuracy", "min"), scoring=["accuracy", "f1"])

@@ -3,7 +3,7 @@
 Responsible for locking the folder, for whether a fit starts a run, resumes one, returns a finished
 one or is refused, and for the files in it. Not for the state of a training (`checkpointing`).
 
-    config.json       fields, decisions, seed, data, command line, commit
+    config.json       fields, decisions, seed, data, digests of code, command line, commit
     environment.json  versions and machine
     history.csv       one row per epoch
     run.log           what happened when
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import saving
+from trainer.runs import code
 from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
 from trainer.state import callback_state
 from trainer.state.state_file import BadState, StateFolder
@@ -106,8 +107,9 @@ class Run:
 
         Args:
             run_dir: The folder.
-            description: The name of the estimator's class ("class"), its fields ("fields"), and
-                the fingerprints of training and validation data ("data"), as JSON.
+            description: The name of the estimator's class ("class"), its fields ("fields"), the
+                digests of its code ("code"), and the fingerprints of training and validation data
+                ("data"), as JSON.
             resume: As in Trainer.fit.
             seed: The seed of a new run.
             own_seed: Whether an earlier run keeps its own seed: random_state is not a number.
@@ -148,7 +150,10 @@ class Run:
 
     def _begin(self, description: dict[str, Any], resume: bool | str, own_seed: bool) -> None:
         earlier = _read_config(self.path)
-        config = json.loads(json.dumps({"format": FORMAT, **description}))  # as read back later
+        kept = {"format": FORMAT, **description}
+        left_out = ("code",) * _state_alone.get()  # of a trial: its study compares the code
+        # as read back later
+        config = json.loads(json.dumps({k: v for k, v in kept.items() if k not in left_out}))
         if earlier is None:
             if resume is True:
                 raise RunError(
@@ -273,9 +278,13 @@ class Run:
             )
         changes = differences(earlier, config)
         only_longer = _longer(earlier, config) and all(c.startswith("epochs ") for c in changes)
-        if not changes or (resume is True and only_longer):
+        edits = [] if resume == "force" else self._edits(earlier, config)
+        if not edits and (not changes or (resume is True and only_longer)):
             return
         ways = ["Set these back to " + ("return it unchanged" if finished else "resume it")]
+        if edits and not changes:
+            ways.append("write resume='force' to resume it although the code differs")
+        changes, only_longer = [*changes, *edits], only_longer and not edits
         if only_longer:
             ways.append(f"write resume=True to train it to {config['fields']['epochs']} epochs")
         elif finished:
@@ -285,6 +294,19 @@ class Run:
             f"{holds} that differs from this one: {'; '.join(changes)}. "
             f"{', '.join([*ways, 'or write another run_dir'])}"
         )
+
+    def _edits(self, earlier: dict[str, Any], config: dict[str, Any]) -> list[str]:
+        """Return what differs in the code, in words."""
+        if "code" not in config:
+            return []
+        if "code" in earlier:
+            return code.changes(earlier["code"], config["code"])
+        warnings.warn(
+            f"run_dir={str(self.path)!r}: the run was begun by a version that kept no digests of "
+            "code; whether the code has changed since is not known",
+            stacklevel=6,
+        )
+        return []
 
     def _warn_of_versions(self) -> None:
         earlier = _earlier_packages(self.path / "environment.json")
@@ -625,6 +647,8 @@ def _check_config(config: dict[str, Any]) -> None:
     forms.whole("seed", config["seed"], 0, 2**32 - 1)
     fields = forms.mapping("fields", config["fields"], ("epochs",))
     forms.whole("fields: epochs", fields["epochs"], 1)
+    for name, digest in forms.mapping("code", config.get("code", {})).items():
+        forms.text(f"code: {name}", digest)
     for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():
         if part is not None:
             forms.mapping(f"data: {name}", part)

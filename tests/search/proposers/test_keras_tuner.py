@@ -66,6 +66,7 @@ MAKERS: dict[str, Callable[[], Proposer]] = {
     "points, then bayesian": lambda: Enqueued(GOOD, _tuner("bayesian", 8), max_trials=8),
     "points, then a grid": lambda: Enqueued(GOOD, grid(SPACE, 2)),
 }
+FEW: dict[str, Any] = {"bayesian": {"num_initial_points": 3}}
 SLOW = ("bayesian", "points, then bayesian")
 
 
@@ -339,3 +340,56 @@ def test_a_slow_proposer_multiplies_matrices_on_one_thread() -> None:
 def test_an_unknown_tuner_is_named() -> None:
     with pytest.raises(ValueError, match="did you mean 'bayesian'"):
         _tuner("bayes")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("tuner", ["random", "bayesian"])
+def test_every_point_of_a_finite_space_is_proposed_once(tuner: str, workers: int) -> None:
+    space = Space({"a": Choice(1, 1.0, None), "b": Bool()})
+
+    def make() -> KerasTuner:
+        return KerasTuner(
+            space, tuner, max_trials=20, maximize=False, seed=3, options=FEW.get(tuner)
+        )
+
+    def proposed(*, restart: bool) -> list[str]:
+        found: list[str] = []
+        running: list[Proposal] = []
+        proposer = make()
+        while True:
+            if restart:
+                kept = json.loads(json.dumps(proposer.snapshot()))
+                proposer = make()
+                proposer.restore(kept)
+            try:
+                if len(running) < workers:
+                    running.append(proposer.ask())
+                    found.append(repr(running[-1].point))
+                    continue
+            except Finished:
+                if not running:
+                    return found
+            ended = running.pop(0)
+            proposer.tell(ended.key, Outcome(float(len(found))))
+
+    found = proposed(restart=False)
+    assert len(found) == len(set(found)) == 6
+    assert proposed(restart=True) == found
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+def test_a_condition_may_rest_on_a_parameter_that_has_one(tuner: str) -> None:
+    space = Space(
+        {
+            "a": Bool(),
+            "b": Choice("x", "y", when={"a": True}),
+            "c": Choice(1, 2, when={"b": "x"}),
+            "d": Float(0, 1, step=0.5, when={"c": (1, 2), "a": True}),
+        }
+    )
+    proposer = KerasTuner(space, tuner, max_trials=9, maximize=True, seed=0, epochs=9)
+    for _ in range(5):
+        proposal = proposer.ask()
+        assert space.check(proposal.point) == proposal.point
+        proposer.tell(proposal.key, Outcome(0.5))

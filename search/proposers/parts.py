@@ -1,0 +1,75 @@
+"""A list of spaces as one, for proposers that know a single space.
+
+Responsible for naming the parameters of each space apart, and for the points between. Not for
+proposing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from search.proposers import Outcome, Proposal, Proposer
+from search.space import Point, Space, with_when
+from trainer.hyperparameters import Choice, Domain
+
+PART = "part"  # the parameter that says which of the spaces a point lies in
+
+
+def flat(space: Space) -> Space:
+    """Return one space whose parameter `part` chooses among those of a list."""
+    domains: dict[str, Domain] = {PART: Choice(*range(len(space.parts)))}
+    for i, part in enumerate(space.parts):
+        for name, domain in part.domains.items():
+            above = {_apart(parent, i): v for parent, v in (domain.when or {}).items()}
+            domains[_apart(name, i)] = with_when(domain, {PART: i, **above})
+    return Space(domains)
+
+
+def defaults(space: Space, params: Point) -> Point:
+    """Return an estimator's own values by the names of `flat`."""
+    names = ((name, i) for i, part in enumerate(space.parts) for name in part.domains)
+    return {_apart(name, i): params[name] for name, i in names}
+
+
+def _apart(name: str, part: int) -> str:
+    return f"{name}@{part}"
+
+
+class Parts:
+    """Propose points of a list of spaces as a proposer of the flat one does.
+
+    Args:
+        inner: made for the flat space.
+        space: the list of spaces.
+    """
+
+    def __init__(self, inner: Proposer, space: Space) -> None:
+        self._inner = inner
+        self._space = space
+        self.slow = inner.slow
+        self.learns = inner.learns
+
+    def ask(self) -> Proposal:
+        """Return the next trial, without the name of its part."""
+        proposal = self._inner.ask()
+        point = {n.rpartition("@")[0]: v for n, v in proposal.point.items() if n != PART}
+        return dataclasses.replace(proposal, point=point)
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        """Pass the outcome on."""
+        self._inner.tell(key, outcome)
+
+    def learn(self, key: str, point: Point, outcome: Outcome) -> None:
+        """Pass the outcome on, with the point in the flat space."""
+        part = self._space.part_of(point)
+        apart = {_apart(name, part): value for name, value in point.items()}
+        self._inner.learn(key, {PART: part, **apart}, outcome)
+
+    def snapshot(self) -> Any:
+        """Return the inner proposer's state."""
+        return self._inner.snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """Resume from a snapshot."""
+        self._inner.restore(snapshot)
