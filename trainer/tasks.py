@@ -423,7 +423,7 @@ def _by_output(metrics: Any, names: list[str], layers: list[str]) -> dict[str, l
 def _tried(
     function: Callable[[Any, Any], Any], field: Any, label: Labels, width: int
 ) -> Mapping[str, float]:
-    """Compute a loss for one row of the first class and one of the last: see `centre`."""
+    """Compute a loss for rows of the first class and rows of the last: see `centre`."""
     import tensorflow as tf
 
     last = label.n_classes - 1
@@ -432,6 +432,10 @@ def _tried(
         y = np.array([np.zeros(width), np.ones(width)], np.float32)
     elif label.one_hot:
         y = np.eye(label.n_classes, dtype=np.float32)[y]
+
+    # as many rows as columns would let shapes pass that do not fit
+    repeats = 3 if width == 4 else 2
+    y = np.repeat(y, repeats, axis=0)
 
     def outputs(own: float, others: float) -> np.ndarray:
         if width == 1 or label.kind == "multilabel":
@@ -443,7 +447,7 @@ def _tried(
     tries = {"right": (0.5, 0.0), "below": (0.5, -0.5), "none": (0.0, 0.0), "wrong": (-0.5, 0.0)}
     found = {}
     for name, values in tries.items():
-        z = outputs(*values)
+        z = np.repeat(outputs(*values), repeats, axis=0)
         try:
             value = function(tf.constant(y), tf.constant(z))
             found[name] = float(np.mean(np.asarray(value, np.float64)))

@@ -306,6 +306,7 @@ def test_probabilities_are_recognised_however_the_model_ends(form: str) -> None:
     np.testing.assert_allclose(model.predict_proba(X), model.model_(X), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of the head that is left out
 def test_the_activation_of_a_model_within_the_model_counts() -> None:
     class Nested(Linear):
         def build_model(self, spec: Any) -> keras.Model:
