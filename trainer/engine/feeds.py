@@ -68,10 +68,10 @@ class RowsFeed:
         seed: The order of an epoch depends only on this seed and the number of the epoch.
 
     Attributes:
-        data: the arrays.
-        resident: whether all rows are held as tensors; otherwise each chunk's rows are read from
-            the arrays when they are needed, which may be memory-mapped. Set it before first use.
-        most_read: the most batches to read at once where rows are not held as tensors.
+        data: The arrays.
+        resident: Whether all rows are held as tensors; otherwise the rows of each chunk are read
+            from the arrays, which may be memory-mapped, when needed. Set it before first use.
+        most_read: The maximum number of batches to read at once if rows are not held as tensors.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class RowsFeed:
         return self._chunks(self.order(epoch), chunk, start, most)
 
     def test(self, chunk: int) -> Generator[RowsChunk]:
-        """The chunks of all rows in their own order."""
+        """Yield the chunks of all rows, unshuffled."""
         if not self.resident:
             chunk = min(chunk, self.most_read)
         return self._chunks(np.arange(self.rows, dtype=np.int32), chunk)

@@ -318,9 +318,8 @@ def run_chunks(
 def as_floats(logs: Logs) -> dict[str, float]:
     """Convert logs to plain floats; a vector `f1` becomes `f1[0]`, `f1[1]` and so on.
 
-    A single number has its own name, whatever its shape: monitors look for that.
-
-    Of a dict within the logs the contents count, and not its name, as in Keras.
+    A single number keeps its own name, whatever its shape, because monitors look for it. A dict
+    within the logs is flattened and its own name dropped, as in Keras.
     """
     plain: dict[str, float] = {}
     for name, value in logs.items():

@@ -251,7 +251,7 @@ class Network:
                 )
 
     def encode(self, y: Any, name: str) -> Tree:
-        """Return y as training targets; NaN and infinity are for losses of one's own only.
+        """Return y as training targets; NaN and infinity are for user-defined losses only.
 
         Raises:
             ValueError: y is not finite, and its loss is one of Keras'.
@@ -351,7 +351,7 @@ class Network:
         return feed
 
     def largest_bytes(self, x: Tree) -> int:
-        """Return the bytes of the largest tensor that one row of prepared x makes in the model."""
+        """Return the bytes per row of the largest tensor in a forward pass with prepared x."""
         import tensorflow as tf
 
         size = 8 if self.precision == "float64" else 4
@@ -412,7 +412,7 @@ class Network:
 def _own_loss(loss: Any, part: str) -> bool:
     """Return whether the loss of a part of y is the user's code, or there is none."""
     by_part = dict(arrays.leaves(loss, ""))
-    # otherwise one loss for all, or losses named in another way
+    # Otherwise there is one loss for all parts, or the losses have other names.
     losses = [by_part[part]] if part in by_part else list(by_part.values())
     return any(map(_is_own, losses))
 

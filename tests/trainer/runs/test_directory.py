@@ -294,7 +294,7 @@ def test_a_finished_run_that_differs_is_refused_with_the_differences(tmp_path: P
         with pytest.raises(RunError, match="epochs was 3, is 2") as e:
             make(tmp_path, epochs=2).fit(X, Y, resume=resume)
         assert "resume=True" not in str(e.value)
-    with pytest.raises(RunError, match="resume=False: .*a finished run; write resume='auto' to ge"):
+    with pytest.raises(RunError, match="resume=False: .*a finished run; write resume='auto' to re"):
         make(tmp_path).fit(X, Y, resume=False)
     assert contents(tmp_path) == before
 

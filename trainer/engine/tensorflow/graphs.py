@@ -114,7 +114,7 @@ class Graphs:
         return _call(traced.graph, arguments, captured)
 
     def form(self, name: str, function: Callable[..., Any], specs: tuple[Any, ...]) -> Any:
-        """The operations of the graph that `run` would run, as a GraphDef with the shapes."""
+        """Return the operations of the graph that `run` would run, as a GraphDef with shapes."""
         traced = self._find((name, False, repr(specs)), function, specs, False)
         return traced.graph.graph.as_graph_def(add_shapes=True)
 

@@ -22,13 +22,13 @@ SECONDS_PER_DISPATCH = 0.15  # long enough to amortise the overhead, short enoug
 OPERATIONS_PER_SECOND = 6e10  # on small matrices, for one core of a common machine
 SECONDS_PER_STEP = 1e-4  # the minimum, however small the model
 MAX_CHUNK = 1_000
-MAX_CHUNK_BYTES = 2**25  # two chunks are in memory at once: one is trained, one is read
-MAX_BATCH_BYTES = 2**22  # of the largest tensor in evaluation; a few like it live at once
+MAX_CHUNK_BYTES = 2**25  # two chunks are in memory at once: one trains while the next is read
+MAX_BATCH_BYTES = 2**22  # of the largest tensor in evaluation; a few of this size exist at once
 MAX_BATCH_ROWS = 8_192
-BATCH_ROWS = 32  # a batch of Keras' predict and evaluate; no larger a batch needs more memory
-RESIDENT_SHARE = 0.25  # of the memory that is available when fit begins
-JIT_STEPS = 1_000  # steps an epoch from which the second that XLA compiles for is soon won back
-JIT_RECURRENT_STEPS = 50  # the same where each step is a loop over time
+BATCH_ROWS = 32  # the default of Keras' predict and evaluate
+RESIDENT_SHARE = 0.25  # of the memory available at the start of fit
+JIT_STEPS = 1_000  # steps per epoch that justify the second XLA takes to compile
+JIT_RECURRENT_STEPS = 50  # the same if each step contains a loop over time
 
 # Layers that XLA makes faster on a CPU, with the same results except for rounding. It makes
 # convolutions much slower, and its dropout draws other random numbers than TensorFlow's kernels.
@@ -196,25 +196,25 @@ def steps_per_dispatch(model: keras.Model, batch_size: int) -> int:
 
 
 def rows_per_batch(row_bytes: int, least: int = BATCH_ROWS) -> int:
-    """How many rows to evaluate or predict at once, where nothing depends on the batch.
+    """Return how many rows to evaluate or predict at once if the batch size does not matter.
 
     Args:
-        row_bytes: the bytes of the largest tensor that one row makes.
-        least: the rows of a batch however large they are.
+        row_bytes: The size per row of the largest tensor.
+        least: The minimum number of rows, however large they are.
     """
     return max(least, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // max(1, row_bytes)))
 
 
 def steps_per_read(batch_bytes: int) -> int:
-    """How many batches of rows that are not held as tensors to read at once."""
+    """Return how many batches to read at once if the rows are not held as tensors."""
     return max(1, MAX_CHUNK_BYTES // max(1, batch_bytes))
 
 
 def largest_layer(model: keras.Model) -> int | None:
-    """The values of the largest output of a layer for one row.
+    """Return the number of values per row in the largest output of a layer.
 
-    None where a layer may make larger tensors than its output, or its output is not known: then
-    only the graph tells.
+    None if a layer may create tensors larger than its output, or if its output is unknown; then
+    it has to be determined from the graph.
     """
     largest = 1
     for layer in model._flatten_layers(include_self=False, recursive=True):

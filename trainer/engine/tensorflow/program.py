@@ -198,10 +198,10 @@ class Program:
         return self.graphs.run("predict", self._predict_step, (x,), (spec,))
 
     def largest(self, spec: Any) -> int:
-        """The values of the largest tensor that one row of x makes on its way to the outputs.
+        """Return the number of values per row in the largest tensor of the forward pass.
 
         Args:
-            spec: the form of x, as tf.TensorSpec with an open batch dimension.
+            spec: The spec of x, as tf.TensorSpec with an unknown batch dimension.
         """
         form = self._predicted_form(spec)
         return largest_a_row(
@@ -424,14 +424,14 @@ class Program:
 
 
 def largest_a_row(graph: Any, lengths: Sequence[int | None]) -> int:
-    """The values of the largest tensor that a graph makes of one row.
+    """Return the number of values per row in the largest tensor of a graph.
 
     Layers alone do not tell: the scores of attention are inside one, as are the steps of a
     function of one's own.
 
     Args:
-        graph: a GraphDef with the shapes, where the batch dimension is open.
-        lengths: of the axes of x; the largest stands for other open dimensions.
+        graph: A GraphDef with shapes and an unknown batch dimension.
+        lengths: The lengths of the axes of x; the largest is assumed for other unknown dimensions.
     """
     longest = max((n for n in lengths if n), default=1)
     largest = 1
