@@ -71,7 +71,8 @@ class Trainer(Parameters):
             one that suits the data; ignored if build_model is overridden.
         epochs: number of passes over the training data.
         batch_size: rows per step.
-        optimizer: a name such as "adam", or a keras.optimizers.Optimizer, which is copied.
+        optimizer: a name such as "adam", or a keras.optimizers.Optimizer, which is copied. None:
+            "adam", unless build_model compiles its model.
         learning_rate: a number or Keras schedule that replaces the optimizer's default.
         loss: a name, a Keras loss, a function, or one per output. None: the task's default; then
             only the ratios of the sample weights matter. A custom loss uses them unscaled, as in
@@ -109,7 +110,7 @@ class Trainer(Parameters):
     model: str | None = None
     epochs: int = 10
     batch_size: int = 32
-    optimizer: Any = "adam"
+    optimizer: Any = None
     learning_rate: Any = None
     loss: Any = None
     metrics: Any = None
@@ -134,6 +135,11 @@ class Trainer(Parameters):
 
     def build_model(self, spec: ModelSpec) -> keras.Model:
         """Build the network. Override it for a custom one; it need not be compiled.
+
+        If it is, it is trained as it was compiled, and the fields optimizer, learning_rate, loss
+        and metrics must be left out. What compile does not set, the task does: the loss, unless
+        the model adds or computes one, and the metrics. A model with a `compile` of its own, such
+        as a GAN, must be compiled here.
 
         Args:
             spec: the shape of a row, the width of the output, and the task.
@@ -253,6 +259,7 @@ class Trainer(Parameters):
                 validation_data, batch_size=self.batch_size, needs_y=owner
             )
             settings = self._settings()
+            epochs = fitting.limited_epochs(settings)
             fields = self.get_params(deep=False)
             written = {} if self.run_dir is None else code.of(self)
             with fitting.run_of(settings, fields, written, train, valid, seed, resume) as run:
@@ -264,7 +271,7 @@ class Trainer(Parameters):
                 )
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
-                session = self._session(feed, validation_feed, run)
+                session = self._session(feed, validation_feed, run, epochs)
                 own = fitting.own_state(
                     self,
                     network,
@@ -424,7 +431,7 @@ class Trainer(Parameters):
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
         return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
 
-    def _session(self, feed: Any, validation: Any, run: Run | None) -> Session:
+    def _session(self, feed: Any, validation: Any, run: Run | None, epochs: int) -> Session:
         from trainer.callbacks.callback import Session
 
         def save(path: str | Path, history: History | None = None) -> Path:
@@ -435,7 +442,7 @@ class Trainer(Parameters):
         return Session(
             owner=type(self).__name__,
             params={name: described(value) for name, value in self.get_params().items()},
-            epochs=self.epochs,
+            epochs=epochs,
             verbose=self.verbose,
             callbacks=self.callbacks_,
             network=self._network,
@@ -508,6 +515,16 @@ class Trainer(Parameters):
             defaults=self.configure_task(),
             ready_made=self._ready_made,
             run_eagerly=self.run_eagerly,
+            chosen=self._compiled_by(),
+        )
+
+    def _compiled_by(self) -> tuple[str, ...]:
+        """The fields and hooks that say how to compile the model."""
+        fields = ("optimizer", "learning_rate", "loss", "metrics")
+        hooks = ("configure_optimizer", "configure_loss", "configure_metrics", "compute_loss")
+        return (
+            *(f"{n}={getattr(self, n)!r}" for n in fields if getattr(self, n) is not None),
+            *(n for n in hooks if getattr(type(self), n) is not getattr(Trainer, n)),
         )
 
     def __sklearn_tags__(self) -> Any:

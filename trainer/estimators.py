@@ -223,6 +223,7 @@ def _mean_score(
         y = arrays.concatenate([target for _, target in pairs])
     else:
         predicted = predict(x)
+        y = preparation.several(y, len(next(iter(arrays.leaves(predicted, "y")))[1]))
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import numbers
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.tensorflow import plan
+from trainer.network import compile
 from trainer.network.build import Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
@@ -125,6 +127,12 @@ def prepare(
     )
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
+    if compile.ignores_weights(network.core) and _is_weighted(train):
+        raise ValueError(
+            "sample_weight: the model's only loss is what its layers add with add_loss, which no "
+            "weight changes; leave the weights out, or write a loss"
+        )
+    _limited_steps(settings)
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
@@ -148,12 +156,16 @@ def prepare(
     return network, feed, validation
 
 
+def _is_weighted(data: Rows | Stream) -> bool:
+    return data.is_weighted if isinstance(data, Stream) else data.weight is not None
+
+
 def _try_out(
     recipe: Recipe, settings: Settings, network: Network, train: Rows | Stream, few: Tree
 ) -> None:
     """Raise an error if a custom loss or metrics do not fit the targets."""
     fields = {
-        "loss": None if network.default_loss else settings.loss or recipe.loss(),
+        "loss": None if network.default_loss else network.core.loss,
         "metrics": settings.metrics or recipe.metrics(),
     }
     if all(value is None for value in fields.values()):
@@ -203,6 +215,50 @@ def _training_feed(
     )
 
 
+def limited_epochs(settings: Settings) -> int:
+    """The epochs of a fit: the field, or keras.config.max_epochs(), for debugging, if less.
+
+    Raises:
+        ValueError: There is a run_dir: its run would be taken for one of all epochs.
+    """
+    import keras
+
+    limit = keras.config.max_epochs()
+    if not limit or limit >= settings.epochs:
+        return settings.epochs
+    _refuse_run(settings, "max_epochs", limit)
+    warnings.warn(
+        f"epochs={settings.epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
+        stacklevel=3,
+    )
+    return int(limit)
+
+
+def _limited_steps(settings: Settings) -> int | None:
+    """The most steps of an epoch, keras.config.max_steps_per_epoch(), for debugging, or None."""
+    import keras
+
+    limit = keras.config.max_steps_per_epoch()
+    if not limit:
+        return None
+    _refuse_run(settings, "max_steps_per_epoch", limit)
+    warnings.warn(
+        f"every pass over the data ends after {limit} steps, as "
+        "keras.config.set_max_steps_per_epoch says",
+        stacklevel=4,
+    )
+    return int(limit)
+
+
+def _refuse_run(settings: Settings, name: str, limit: int) -> None:
+    if settings.run_dir is not None:
+        raise ValueError(
+            f"run_dir={str(settings.run_dir)!r}: keras.config.{name}() is {limit}, and a shortened "
+            f"run would be taken for a whole one; write keras.config.set_{name}(None) (or unset "
+            f"KERAS_{name.upper()}), or run_dir=None"
+        )
+
+
 def evaluation_feed(
     settings: Settings,
     network: Network,
@@ -221,6 +277,8 @@ def evaluation_feed(
         exact: whether each step has settings.batch_size rows, as a callback that sees every batch
             needs.
     """
+    network.check_evaluates(settings.owner)
+    limit = _limited_steps(settings)
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
@@ -231,6 +289,8 @@ def evaluation_feed(
         return _stream_feed(
             preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
         )
+    if limit is not None and limit * settings.batch_size < data.n:
+        data = data.take(np.arange(limit * settings.batch_size))
     network.check_rows(data.n, settings.batch_size, f"{name}x")
     x = network.inputs.prepare(data.x, settings.owner, f"{name}x")
     y = None if data.y is None else network.encode(data.y, f"{name}y")
@@ -465,8 +525,10 @@ def _let_go(plugins: Sequence[Any], listed: Any) -> None:
             plugin.teardown()
             plugin.session = None
     for callback in listed.callbacks:
-        # otherwise clone and pickle would copy the model along with the callback
-        callback.set_model(None)
+        # Otherwise clone and pickle would copy the model along with the callback. Not by set_model:
+        # callbacks override it to look at the model.
+        if "_model" in vars(callback):
+            callback._model = None
 
 
 def own_state(

@@ -9,7 +9,6 @@ for the exact state of an unfinished run.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -17,7 +16,7 @@ import re
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -331,7 +330,7 @@ def to_bytes(
         "targets": network.targets.to_dict(),
         "history": fitted.history.to_dict(),
     }
-    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network):
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         # In memory from here on: zipfile's mode "a" takes an unreadable file for one that is not
         # an archive, and the weights would be lost.
@@ -436,7 +435,7 @@ def load_weights(network: Network, content: bytes) -> None:
 
 
 def _read_weights(network: Network, weights: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder, _one_optimizer(network), safe_mode():
+    with tempfile.TemporaryDirectory() as folder, safe_mode():
         file = Path(folder) / WEIGHTS
         file.write_bytes(weights)
         with warnings.catch_warnings(record=True) as caught:
@@ -472,23 +471,6 @@ def _in_a_line(error: Exception) -> str:
     """An error's message, short and without control characters: it may quote the file."""
     said = "".join(c if c.isprintable() else " " for c in str(error))
     return said if len(said) <= 600 else f"{said[:600]}..."
-
-
-@contextlib.contextmanager
-def _one_optimizer(network: Network) -> Iterator[None]:
-    """Attach the optimizer to the whole model only, and detach it from the core.
-
-    Otherwise Keras would write it with the core, and plain Keras, which loads the core as a layer,
-    would not find it.
-    """
-    core = network.core
-    shared = core.optimizer
-    if network.whole is not core:
-        core.optimizer, core.compiled = None, False
-    try:
-        yield
-    finally:
-        core.optimizer, core.compiled = shared, True
 
 
 def _as_path(path: Any) -> Path:

@@ -119,13 +119,13 @@ class Task:
             probe: Returns the model's outputs for a few rows.
 
         Raises:
-            ValueError: The task has no default, and the model does not compute its own loss.
+            ValueError: The task has no default, and the model neither computes nor adds a loss.
         """
-        if compile.computes_own_loss(model):
+        if compile.has_own_loss(model, probe):
             return None
         raise ValueError(
-            f"loss=None: {self.owner} has no default loss; write loss='mse', for example, or "
-            "override compute_loss"
+            f"loss=None: {self.owner} has no default loss; write loss='mse', for example, override "
+            "compute_loss, or call add_loss in a layer"
         )
 
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:

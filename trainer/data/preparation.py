@@ -91,6 +91,7 @@ def collect(
             "that belongs to x"
         )
     rows = Rows(x, y, None, prefix)
+    rows = replace(rows, y=several(y, rows.n))
     if y is not None:
         _check_targets(rows)
     return replace(rows, weight=arrays.weights(weight, rows.n, y, f"{prefix}sample_weight"))
@@ -110,6 +111,23 @@ def check_batch_size(value: int | None, x: Any) -> None:
             f"batch_size={value}: x is a {type(x).__name__}, which has batches of its own; leave "
             f"batch_size out, or make them of {value} rows"
         )
+
+
+def several(y: Any, n: int) -> Any:
+    """A list of the targets of several outputs as a tuple; anything else unchanged.
+
+    Keras takes such lists. A list of n vectors is the rows of one output.
+
+    Args:
+        y: Targets as passed by the user.
+        n: The number of rows of x.
+    """
+    if not isinstance(y, list) or not y or not all(hasattr(part, "shape") for part in y):
+        return y
+    ranks = [len(part.shape) for part in y]
+    if 0 in ranks or any(part.shape[0] != n for part in y):
+        return y
+    return tuple(y) if len(y) != n or max(ranks) > 1 else y
 
 
 def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -> Stream:

@@ -90,7 +90,9 @@ class RowsFeed:
         self.rows = len(self._flat[0])
         self._even = self.rows % batch_size == 0
         self.batch_size = min(batch_size, self.rows)
-        self.steps: int | None = -(-self.rows // self.batch_size)
+        steps = -(-self.rows // self.batch_size)
+        self._steps = min(steps, keras.config.max_steps_per_epoch() or steps)
+        self.steps: int | None = self._steps
         self._dtype = float_dtype
         self._shuffle = shuffle
         self._seed = seed
@@ -170,15 +172,14 @@ class RowsFeed:
         self, order: np.ndarray, chunk: int, start: int, most: Callable[[], int]
     ) -> Iterator[np.ndarray]:
         """Yield the rows of each chunk, [steps, batch]."""
-        full = self.rows // self.batch_size
+        full = min(self.rows // self.batch_size, self._steps)
         matrix = order[: full * self.batch_size].reshape(full, self.batch_size)
         step = start
         while step < full:
             end = step + min(_to_next(step, chunk), most())
             yield matrix[step:end]
             step = end
-        steps = -(-self.rows // self.batch_size)
-        if full < steps and start < steps:
+        if full < self._steps and start < self._steps:
             # The last batch is smaller, as in Keras, and not padded.
             yield order[None, full * self.batch_size :]
 
@@ -232,6 +233,11 @@ class StreamFeed:
         leave: Callable[[], None] = lambda: None,
         first: Callable[[], Batch] | None = None,
     ) -> None:
+        import keras
+
+        limit = keras.config.max_steps_per_epoch()
+        if limit and (steps is None or limit < steps):
+            dataset, steps = dataset.take(limit), None if steps is None else limit
         self._dataset = dataset
         self._first = first
         self._leave = leave

@@ -161,6 +161,7 @@ def train(
     """
     import keras
 
+    epochs = min(epochs, keras.config.max_epochs() or epochs)
     model = callbacks.model if callbacks.model is not None else program.model
     model.stop_training = False
     added: dict[str, Any] = {}  # the logs of an epoch, including those added by callbacks
@@ -173,6 +174,10 @@ def train(
         # let the restored state overwrite its effects.
         callbacks.on_epoch_begin(first_epoch)
     here = checkpointer.start()
+    if (here.epoch, here.step) == (0, 0) and not here.stopped:
+        # BackupAndRestore has loaded an earlier training in on_train_begin, and set this
+        here = Position(epoch=getattr(model, "_initial_epoch", None) or 0)
+        feed.replay(min(here.epoch, epochs))
     stop = False
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
@@ -336,6 +341,11 @@ def as_floats(logs: Logs) -> dict[str, float]:
 
 
 def learning_rate(model: keras.Model) -> float | None:
-    """Return the learning rate of the optimizer's next step, or None without an optimizer."""
+    """Return the learning rate of the optimizer's next step.
+
+    None without an optimizer, or with one that the model's own train_step does not use.
+    """
+    if not getattr(model.optimizer, "built", False):
+        return None
     rate = getattr(model.optimizer, "learning_rate", None)
     return None if rate is None else float(np.asarray(rate))

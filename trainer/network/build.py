@@ -18,11 +18,12 @@ from trainer.data import arrays
 from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS
-from trainer.data.targets import Numbers, Targets
+from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.tensorflow.program import Program
 from trainer.models import ModelSpec
-from trainer.network import compile, outputs
-from trainer.network.network import Network, has_only_a_step, tensors
+from trainer.network import compile, compiled, outputs
+from trainer.network.compiled import Compiled
+from trainer.network.network import Network, has_only_a_step, save_state_once, tensors
 from trainer.network.probabilities import Reading, Unknown
 from trainer.state.isolation import Ambient
 from trainer.state.variables import draws_from
@@ -78,6 +79,7 @@ class Recipe:
         defaults: The loss and metrics where none are chosen.
         ready_made: Whether build_model builds one of the ready-made architectures.
         run_eagerly: Whether to run steps in Python.
+        chosen: The fields and hooks that set optimizer, loss or metrics, for errors.
     """
 
     owner: str
@@ -89,6 +91,7 @@ class Recipe:
     defaults: Defaults
     ready_made: bool
     run_eagerly: bool
+    chosen: tuple[str, ...] = ()
 
 
 def build(
@@ -114,7 +117,8 @@ def build(
         probe: A few prepared rows of x to test the model with.
         callbacks: Callbacks that may change the optimizer.
         again: Whether it was trained before: if so, outputs of which nothing tells what they mean
-            are a warning, not an error.
+            are a warning, not an error. Fields beside a compiled
+            model are then from version 0.1.0, where they replaced what it was compiled with.
 
     Raises:
         TypeError, ValueError: build_model returned no model, or one that does not fit the data.
@@ -131,6 +135,12 @@ def build(
         # that it depends on our seed.
         generator = seed_generator.global_seed_generator()
         compile.check_model(core, recipe.owner)
+        found_compiled = compiled.find(core)
+        if found_compiled is not None and recipe.chosen:
+            if not again:
+                compiled.refuse_both(recipe.owner, recipe.chosen)
+            found_compiled = None
+        eager = recipe.run_eagerly or (found_compiled is not None and found_compiled.eager)
         transform = inputs.transform(dtype)
         with compile.state_kept(core):
             found = _outputs(core, transform, probe, dtype, recipe.owner, spec)
@@ -146,32 +156,22 @@ def build(
         draws_from(core, generator)
         if recipe.compute_loss is not None:
             compile.replace_loss(core, recipe.compute_loss)
-        loss, metrics = recipe.loss(), recipe.metrics()
-        default = loss is None
-        if default:
-            with compile.state_kept(core):
-                loss = recipe.defaults.default_loss(core, spec, targets, few)
-        if metrics is None:
-            metrics = recipe.defaults.default_metrics(spec, targets, loss)
-        readings: Mapping[str, Reading] = {}
-        if found is not None:
-            own_loss = _own_loss(core, loss, lambda: tensors(_noise_like(probe), transform, dtype))
-            readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
-            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
-        optimizer = recipe.optimizer()
-        for callback in callbacks:
-            if hasattr(callback, "configure_optimizer"):
-                optimizer = callback.configure_optimizer(optimizer)
-        core.compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=metrics,
-            run_eagerly=recipe.run_eagerly,
-            jit_compile=False,  # the engine compiles whole chunks, not steps
+        default, readings = _compile(
+            recipe,
+            core,
+            spec,
+            targets,
+            few,
+            None if found is None else lambda: tensors(_noise_like(probe), transform, dtype),
+            callbacks,
+            found_compiled,
+            eager,
+            again=again,
         )
-        if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
-            # Plain Keras cannot load what metrics by name become for a classifier.
-            core._compile_config.config["metrics"] = None
+        program = Program(core, transform, eager=eager, ambient=ambient)
+        if has_only_a_step(core):
+            _check_without_call(core, inputs, recipe.owner)
+            _make_by_step(program, inputs, targets, recipe.owner, run=again)
         whole = inputs.whole_model(core, dtype)
         plain_loss = getattr(core.loss, "plain", None)
         if whole is core and plain_loss is not None:
@@ -184,7 +184,7 @@ def build(
             # EarlyStopping infers its mode from the metrics. Set them untracked, as they belong to
             # the core.
             vars(whole)["_compile_metrics"] = core._compile_metrics
-    program = Program(core, transform, eager=recipe.run_eagerly, ambient=ambient)
+            save_state_once(whole, core)
     default_loss = default and not compile.computes_own_loss(core)
     return Network(
         inputs,
@@ -198,6 +198,176 @@ def build(
         default_loss=default_loss,
         readings=readings,
     )
+
+
+def _compile(
+    recipe: Recipe,
+    core: keras.Model,
+    spec: ModelSpec,
+    targets: Targets,
+    few: Callable[..., Any],
+    rows: Callable[[], Tree] | None,
+    callbacks: Sequence[Any],
+    found: Compiled | None,
+    eager: bool,
+    *,
+    again: bool,
+) -> tuple[bool, Mapping[str, Reading]]:
+    """Compile a model with what build_model, the estimator or the task chose, in that order.
+
+    Args:
+        recipe: As for `build`.
+        core: The model.
+        spec: The spec that it was built for.
+        targets: The learned encoding of y.
+        few: Returns its outputs for a few rows.
+        rows: Returns these rows; None for a model without call, which has no outputs to read.
+        callbacks: As for `build`.
+        found: What build_model compiled it with, or None.
+        eager: Whether to run steps in Python.
+        again: As for `build`.
+
+    Returns:
+        Whether the loss is the task's default, and how to read the outputs.
+    """
+    import keras
+
+    if found is None:
+        optimizer: Any = recipe.optimizer()
+        loss, metrics = recipe.loss(), recipe.metrics()
+    else:
+        optimizer, loss, metrics = found.optimizer, found.loss, found.metrics
+    own = found is not None and found.own
+    default = loss is None and not own
+    if default and not (found is not None and compile.has_own_loss(core, few)):
+        with compile.state_kept(core):
+            loss = recipe.defaults.default_loss(core, spec, targets, few)
+    if metrics is None and not own:
+        metrics = recipe.defaults.default_metrics(spec, targets, loss)
+    readings: Mapping[str, Reading] = {}
+    if rows is not None:
+        own_loss = _own_loss(core, loss, rows, compiled_before=own)
+        readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
+        if not own:
+            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
+    for callback in callbacks:
+        if hasattr(callback, "configure_optimizer"):
+            optimizer = callback.configure_optimizer(optimizer)
+    if own:
+        core.optimizer, core.run_eagerly, core.jit_compile = optimizer, eager, False
+        return False, readings
+    try:
+        core.compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=None if found is None else found.loss_weights,
+            metrics=metrics,
+            weighted_metrics=None if found is None else found.weighted_metrics,
+            run_eagerly=eager,
+            jit_compile=False,  # the engine compiles whole chunks, not steps
+            auto_scale_loss=found is None or found.scales,
+        )
+    except TypeError as error:
+        if not compiled.overrides_compile(core):
+            raise
+        raise TypeError(
+            f"{recipe.owner}.build_model: {type(core).__name__}.compile has arguments of its own "
+            f"({error}); call model.compile(...) in build_model, and super().compile() in it"
+        ) from error
+    if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
+        # Plain Keras cannot load what metrics by name become for a classifier.
+        core._compile_config.config["metrics"] = None
+    return default, readings
+
+
+def _check_without_call(core: keras.Model, inputs: Inputs, owner: str) -> None:
+    """Refuse preprocessing in front of a model that cannot be called."""
+    if inputs.table is None and not inputs.scaling:
+        return
+    what = "x is a DataFrame" if inputs.table is not None else "normalize is set"
+    write = "pass arrays" if inputs.table is not None else "write normalize=None"
+    raise ValueError(
+        f"{owner}.build_model: {what}, but {type(core).__name__} has train_step and no call, so "
+        f"that nothing can be put in front of it; {write}, or define call"
+    )
+
+
+def _make_by_step(
+    program: Program, inputs: Inputs, targets: Targets, owner: str, *, run: bool
+) -> None:
+    """Create the variables of a model that only its train_step calls.
+
+    They must exist before weights are loaded, and a file knows no batch. So fit creates them from
+    the same forms of a batch as loading does, and refuses a model for which none of them works.
+
+    Args:
+        program: Runs the steps of the model.
+        inputs: The learned preprocessing of x.
+        targets: The learned encoding of y.
+        owner: The name of the estimator, for errors.
+        run: Whether a step that runs in Python may change the weights.
+    """
+    import tensorflow as tf
+
+    program.model.built = True  # Keras saves and loads no other
+    if program.eager and not run:
+        return  # the first step creates them
+    dtypes = {"x": inputs.dtypes} if isinstance(inputs.dtypes, str) else dict(leaves(inputs.dtypes))
+    floats = keras_float()
+
+    def one(name: str, row: _Row) -> Any:
+        dtype = np.dtype(dtypes[name])
+        return tf.TensorSpec(
+            [None, *row.shape],
+            floats if dtype.kind in "fb" else tf.string if dtype.kind == "O" else dtype,
+        )
+
+    x = map_named(one, map_shapes(_Row, inputs.shapes))
+    y = targets_spec(targets, floats)
+    # Of targets with more than two axes only the last is known; most often they are x itself.
+    like_x = getattr(targets, "scale", ()) is None and hasattr(x, "shape") and hasattr(y, "shape")
+    forms = [(x, x)] if like_x and x.shape.rank > 2 and x.shape[-1] == y.shape[-1] else []
+    errors = []
+    for form in (*forms, (x, y), (x,)):
+        try:
+            program.look("train", form, 2)
+        except Exception as error:  # train_step may raise anything
+            errors.append(error)
+        else:
+            return
+    raise ValueError(
+        f"{owner}.build_model: {type(program.model).__name__} has train_step and no call, and its "
+        f"train_step cannot be tried before training ({compile.reason(errors[0])}), which loading "
+        "needs; define call, and use it in train_step"
+    ) from errors[0]
+
+
+def targets_spec(targets: Targets, floats: str) -> Any:
+    """Return the form of a batch of encoded targets: a tree of tf.TensorSpec."""
+    import tensorflow as tf
+
+    if isinstance(targets, Classes):
+
+        def label(each: Any) -> Any:
+            if each.kind == "multilabel" or each.one_hot:
+                return tf.TensorSpec([None, each.n_classes], "float32")
+            return tf.TensorSpec([None], "int32")
+
+        return map_tree(label, targets.labels)
+    if isinstance(targets, Numbers):
+        return map_tree(
+            lambda width, flat: tf.TensorSpec([None] if flat else [None, width], floats),
+            targets.n_outputs,
+            targets.flat,
+        )
+    return map_tree(lambda width: tf.TensorSpec([None, width], floats), targets.n_outputs)
+
+
+def keras_float() -> str:
+    """Return the float type that Keras computes in."""
+    import keras
+
+    return str(keras.config.floatx())
 
 
 def rebuild(
@@ -229,7 +399,10 @@ def rebuild(
         callbacks=callbacks,
         again=True,
     )
-    network.core.optimizer.build(network.core.trainable_variables)  # its state is in the file
+    optimizer = network.core.optimizer
+    # without call the tried train_step has built it, or does not use it
+    if optimizer is not None and not has_only_a_step(network.core):
+        optimizer.build(network.core.trainable_variables)  # its state is in the file
     return network
 
 
@@ -242,9 +415,19 @@ def blank_rows(inputs: Inputs) -> Tree:
 
     def rows(name: str, row: _Row) -> np.ndarray:
         # Broadcasting a single zero uses no memory: a file may contain any shape.
-        return np.broadcast_to(np.zeros((), dtypes[name]), (2, *(d or 1 for d in row.shape)))
+        zero = np.asarray(b"", object) if dtypes[name] == "object" else np.zeros((), dtypes[name])
+        return np.broadcast_to(zero, (2, *(d or side(row.shape) for d in row.shape)))
 
     return map_named(rows, shaped)
+
+
+def side(shape: Sequence[int | None]) -> int:
+    """Return a size for the open axes of a row: convolutions and pooling need more than 1."""
+    known = int(np.prod([d for d in shape if d is not None], dtype=np.int64))
+    size = 64
+    while size > 1 and known * size ** sum(d is None for d in shape) > 1 << 20:
+        size //= 2
+    return size
 
 
 class _Row:
@@ -289,7 +472,7 @@ def _readings(
 
 
 def _own_loss(
-    core: keras.Model, loss: Any, rows: Callable[[], Tree]
+    core: keras.Model, loss: Any, rows: Callable[[], Tree], *, compiled_before: bool
 ) -> Callable[[Any, Any], Any] | None:
     """Return the model's compute_loss as a function of y and outputs; None if it has none."""
     if not compile.computes_loss(core):
@@ -298,7 +481,8 @@ def _own_loss(
     import tensorflow as tf
 
     def compute(y: Any, y_pred: Any) -> Any:
-        core.compile("sgd", loss=loss)  # it may use the compiled loss
+        if not compiled_before:
+            core.compile("sgd", loss=loss)  # it may use the compiled loss
         same = map_tree(lambda a: tf.repeat(a[:1], len(y), axis=0), rows())
         return core.compute_loss(x=same, y=y, y_pred=y_pred, sample_weight=None)
 
@@ -317,6 +501,8 @@ def _noise_like(probe: Tree, scale: float = 1.0) -> Tree:
         shape = (PROBE_ROWS if np.prod(row, dtype=np.int64) < 2**20 else 2, *row)
         if array.dtype.kind == "f":
             return (scale * generator.normal(size=shape)).astype(array.dtype)
+        if array.dtype.kind == "O":
+            return np.full(shape, b"", object)  # text
         return generator.integers(0, 2, size=shape).astype(array.dtype)
 
     return map_tree(one, probe)
@@ -331,7 +517,12 @@ def _outputs(
     """
     if has_only_a_step(core):
         return None
+    import keras
+
     try:
+        if isinstance(core, keras.Sequential) and not core.built and hasattr(probe, "shape"):
+            # a call would fix the number of rows of a batch to that of the probe
+            core.build((None, *probe.shape[1:]))
         declared = outputs.symbolic(core)
         if declared is not None:
             _check_symbolic(core.inputs, probe)

@@ -29,7 +29,7 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
 
     Args:
         value: A name such as "adam", a Keras config, or an optimizer, which is copied because an
-            optimizer belongs to one model.
+            optimizer belongs to one model. None: "adam".
         learning_rate: A number or schedule to replace the optimizer's learning rate, or None.
 
     Raises:
@@ -38,6 +38,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     """
     import keras
 
+    if value is None:
+        value = "adam"
     if isinstance(value, keras.optimizers.Optimizer):
         made = _from_config(value, value.get_config())
     elif isinstance(value, (str, dict)):
@@ -185,7 +187,7 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
         except (ValueError, TypeError, KeyError) as why:
             raise ValueError(
                 f"{field}={value!r}: keras.{plural}.{name} cannot be made of this "
-                f"({type(why).__name__}: {_reason(why)}); write "
+                f"({type(why).__name__}: {reason(why)}); write "
                 f"{field}={'[' if field == 'metrics' else ''}keras.{plural}.{name}(...)"
                 f"{']' if field == 'metrics' else ''} with the arguments that it needs"
             ) from why
@@ -289,6 +291,27 @@ def computes_own_loss(model: keras.Model) -> bool:
     )
 
 
+def has_own_loss(model: keras.Model, call: Callable[[], Any]) -> bool:
+    """Return whether the model computes its own loss, or its layers add losses by add_loss.
+
+    Args:
+        model: The built model.
+        call: Calls it on a few rows, as losses are added in a call.
+    """
+    if computes_own_loss(model):
+        return True
+    with state_kept(model):
+        call()
+    return any(layer._losses for layer in model._flatten_layers())
+
+
+def ignores_weights(model: keras.Model) -> bool:
+    """Return whether a compiled model has neither a loss nor metrics that use sample weights."""
+    metrics = model._compile_metrics
+    weighted = metrics is not None and metrics._user_weighted_metrics is not None
+    return model._compile_loss is None and not weighted and not computes_own_loss(model)
+
+
 def replace_loss(model: keras.Model, function: Callable[[Any, Any, Any, Any], Any]) -> None:
     """Make the model compute its loss with a function of (x, y, y_pred, sample_weight)."""
 
@@ -366,7 +389,7 @@ def not_computed(field: str, value: Any, y: Tree, y_pred: Tree, error: Exception
     """Return the error for a loss or metrics that cannot be computed."""
     return ValueError(
         f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
-        f"shape {_shapes(y_pred)} ({_reason(error)}); choose another, or leave {field} out "
+        f"shape {_shapes(y_pred)} ({reason(error)}); choose another, or leave {field} out "
         "for the default"
     )
 
@@ -378,7 +401,8 @@ def _shapes(tree: Tree) -> str:
     return ", ".join(f"{name} {shown(leaf)}".strip() for name, leaf in arrays.leaves(tree, ""))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return the first line of an error, to quote it in another."""
     # The first line, without the names of nodes and operations in TensorFlow's errors.
     text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(getattr(error, "message", "") or error)).strip()
     return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
@@ -408,5 +432,5 @@ def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
     shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
     return ValueError(
         f"{owner}.build_model: the model does not accept x of shape {shown}; start it with "
-        f"keras.Input(spec.input_shape) ({_reason(error)})"
+        f"keras.Input(spec.input_shape) ({reason(error)})"
     )

@@ -167,8 +167,30 @@ class Network:
                     batch[0],
                 )
                 batch = (x, *batch[1:])
-            if not has_only_a_step(self.core):
-                self.core._symbolic_build(data_batch=batch)
+            if has_only_a_step(self.core):
+                return
+            if self.program.eager:
+                self._make_eagerly(batch)
+            self.core._symbolic_build(data_batch=batch)
+
+    def _make_eagerly(self, batch: Batch) -> None:
+        """Build metrics and loss without calling them: eager code may look into its tensors."""
+        import keras
+        import tensorflow as tf
+
+        core, y = self.core, batch[1] if len(batch) > 1 else None
+        parts = [core._compile_metrics, core._compile_loss]
+        unbuilt = [part for part in parts if part is not None and not part.built]
+        if not unbuilt or y is None:
+            return
+
+        def zeros(leaf: Any) -> Any:
+            return tf.zeros([d or 2 for d in leaf.shape], leaf.dtype)
+
+        with compile.state_kept(core):
+            y_pred = core(keras.tree.map_structure(zeros, batch[0]), training=False)
+        for part in unbuilt:
+            part.build(y, y_pred)
 
     def share_graphs(self, spec: Batch, extensions: Sequence[Any] = ()) -> None:
         """Share compiled functions between models of the same structure.
@@ -365,6 +387,21 @@ class Network:
             known = self.program.largest(map_tree(spec, x))
         return max(row_bytes(x), size * (known or plan.MAX_BATCH_BYTES))
 
+    def check_evaluates(self, owner: str) -> None:
+        """Refuse to evaluate a model that defines neither call nor test_step.
+
+        Raises:
+            ValueError: It does not.
+        """
+        import keras
+
+        if has_only_a_step(self.core) and type(self.core).test_step is keras.Model.test_step:
+            raise ValueError(
+                f"{owner}: {type(self.core).__name__} has train_step, but neither call nor "
+                "test_step, so that it cannot be evaluated; define one of them, or leave out the "
+                "validation data"
+            )
+
     def evaluate(self, feed: Any, chunk: int = 64, **hooks: Any) -> dict[str, float]:
         """Compute the loss and every metric over a feed, by name."""
         with self._evaluating:
@@ -379,6 +416,13 @@ class Network:
         """
         import keras
         import tensorflow as tf
+
+        own = type(self.core).predict_step is not keras.Model.predict_step
+        if has_only_a_step(self.core) and not own:
+            raise ValueError(
+                f"{type(self.core).__name__} has train_step, but neither call nor predict_step, so "
+                "that it cannot predict; define one of them"
+            )
 
         def feed(array: np.ndarray) -> Any:
             dtype = self.float_dtype if array.dtype.kind in "fb" else None
@@ -427,6 +471,29 @@ def _is_own(loss: Any) -> bool:
     parts = [loss if hasattr(loss, "__name__") else type(loss), getattr(loss, "fn", None)]
     modules = [getattr(part, "__module__", "") for part in parts if part is not None]
     return any(module.split(".")[0] not in ("keras", "trainer") for module in modules)
+
+
+def save_state_once(whole: keras.Model, core: keras.Model) -> None:
+    """Make the whole model's save, save_weights and load_weights keep the optimizer's state.
+
+    Keras would find the optimizer in the core first and write it there, where plain Keras, which
+    loads the core as a layer, does not look for it.
+    """
+
+    def without(method: Any) -> Any:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            shared, compiled = core.optimizer, core.compiled
+            core.optimizer, core.compiled = None, False
+            try:
+                return method(*args, **kwargs)
+            finally:
+                core.optimizer, core.compiled = shared, compiled
+
+        return call
+
+    for name in ("save", "save_weights", "load_weights"):
+        vars(whole)[name] = without(getattr(whole, name))
 
 
 def row_bytes(x: Tree) -> int:

@@ -31,8 +31,7 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
         "class": owner,
         "inputs": _inputs_text(network),
         "outputs": _outputs(network),
-        "optimizer": f"{network.core.optimizer.name}, learning rate "
-        f"{float(network.core.optimizer.learning_rate):g}",
+        "optimizer": _optimizer(network),
         "precision": f"{network.precision}, seed {seed}",
     }
     if network.plan is not None:
@@ -45,6 +44,13 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
     width = max(map(len, entries))
     head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in entries.items())
     return printable("\n".join([head, *lines]), lines=True)
+
+
+def _optimizer(network: Network) -> str:
+    optimizer = network.core.optimizer
+    if not getattr(optimizer, "built", False):
+        return "the model's own"
+    return f"{optimizer.name}, learning rate {float(optimizer.learning_rate):g}"
 
 
 def _inputs_text(network: Network) -> str:

@@ -517,6 +517,9 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if earlier["class"] != now["class"]:
         found.append(f"the class was {earlier['class']}, is {now['class']}")
     before, after = (_flat(c["fields"], FREE) | _flat(c["data"], ()) for c in (earlier, now))
+    for config in (before, after):
+        if config.get("optimizer") == "adam":
+            config["optimizer"] = None  # which means the same; it was the default in 0.1.0
     for name in dict.fromkeys([*before, *after]):
         a, b = before.get(name), after.get(name)
         if a != b:

@@ -1,0 +1,261 @@
+"""Models of every form that Keras trains are trained, saved and loaded."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from trainer import Classifier, Regressor, Trainer
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(8, 3)).astype("float32")
+Y = X[:, :1] * 2
+
+
+class Mine(Trainer):
+    """The model of the field `make`."""
+
+    epochs: int = 2
+    batch_size: int = 4
+    random_state: Any = 0
+    verbose: int | str = 0
+    make: Any = None
+
+    def build_model(self, spec: Any) -> keras.Model:
+        made: keras.Model = MODELS[self.make]()
+        return made
+
+
+class Activity(layers.Layer):
+    def call(self, x: Any) -> Any:
+        self.add_loss(ops.mean(ops.square(x)))
+        return x
+
+
+class Steps(keras.Model):
+    """An autoencoder with train_step and no call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = layers.Dense(2), layers.Dense(3)
+        self.mean = keras.metrics.Mean(name="loss")
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.mean]
+
+    def loss_of(self, x: Any) -> Any:
+        return ops.mean(ops.square(self.decoder(self.encoder(x)) - x))
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = self.loss_of(data[0])
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.mean.update_state(loss)
+        return {"loss": self.mean.result()}
+
+
+class Evaluated(Steps):
+    def test_step(self, data: Any) -> Any:
+        self.mean.update_state(self.loss_of(data[0]))
+        return {"loss": self.mean.result()}
+
+
+class Stubborn(Steps):
+    """One whose step cannot be tried without its data."""
+
+    def train_step(self, data: Any) -> Any:
+        if len(data) < 3:
+            raise TypeError("weights are needed")
+        return super().train_step(data)
+
+
+def text() -> keras.Model:
+    words = layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=2)
+    return keras.Sequential([words, layers.Embedding(5, 2), layers.Flatten(), layers.Dense(1)])
+
+
+MODELS: dict[str, Any] = {
+    "adds": lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2), Activity()]),
+    "decays": lambda: keras.Sequential(
+        [keras.Input((3,)), layers.Dense(1, kernel_regularizer="l2")]
+    ),
+    "dense": lambda: keras.Sequential([keras.Input((3,)), layers.Dense(1)]),
+    "steps": Steps,
+    "tested": Evaluated,
+    "stubborn": Stubborn,
+    "open": lambda: keras.Sequential(
+        [
+            layers.Conv2D(2, 3),
+            layers.MaxPooling2D(),
+            layers.Conv2D(1, 3),
+            layers.GlobalAveragePooling2D(),
+        ]
+    ),
+    "text": text,
+}
+
+
+def same(a: Trainer, b: Trainer) -> None:
+    for mine, yours in zip(a.model_.get_weights(), b.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, yours)
+
+
+@pytest.mark.parametrize("normalize", [None, "standard"])
+@pytest.mark.parametrize("y", [None, Y])
+def test_a_model_whose_only_loss_is_add_loss_trains(normalize: Any, y: Any) -> None:
+    fitted = Mine(make="adds", normalize=normalize, learning_rate=0.1).fit(X, y)
+    first, last = (record["loss"] for record in fitted.history_.records)
+    assert last < first
+    loaded = pickle.loads(pickle.dumps(fitted))
+    assert loaded.evaluate(X, y) == fitted.evaluate(X, y)
+
+
+def test_add_loss_alone_equals_keras() -> None:
+    fitted = Mine(make="adds", optimizer="sgd", shuffle=False, jit=False).fit(X)
+    keras.utils.set_random_seed(0)
+    model = MODELS["adds"]()
+    model.compile("sgd")
+    losses = model.fit(X, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert [record["loss"] for record in fitted.history_.records] == losses
+
+
+def test_a_regulariser_alone_is_no_loss_to_train_with() -> None:
+    with pytest.raises(ValueError, match=r"loss=None.*add_loss"):
+        Mine(make="decays").fit(X, Y)
+
+
+def test_sample_weights_without_a_loss_that_uses_them_are_refused() -> None:
+    with pytest.raises(ValueError, match="sample_weight: .* add_loss"):
+        Mine(make="adds").fit(X, Y, sample_weight=np.ones(8))
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("y", [None, X])
+def test_a_model_with_train_step_and_no_call_is_loaded_and_pickled(
+    y: Any, eager: bool, tmp_path: Any
+) -> None:
+    fitted = Mine(make="steps", run_eagerly=eager).fit(X, y)
+    fitted.save(tmp_path / "model.keras")
+    for again in (Mine.load(tmp_path / "model.keras"), pickle.loads(pickle.dumps(fitted))):
+        same(fitted, again)
+        assert int(again.model_.optimizer.iterations) == 4
+
+
+def test_it_is_evaluated_by_its_test_step() -> None:
+    fitted = Mine(make="tested").fit(X, X, validation_data=(X, X))
+    assert fitted.evaluate(X, X)["loss"] == fitted.history_.records[-1]["val_loss"]
+    assert pickle.loads(pickle.dumps(fitted)).evaluate(X, X) == fitted.evaluate(X, X)
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (lambda: Mine(make="steps").fit(X, X, validation_data=(X, X)), "neither call nor test_"),
+        (lambda: Mine(make="steps").fit(X, X).predict(X), "neither call nor predict_step"),
+        (lambda: Mine(make="steps", normalize="minmax").fit(X, X), "write normalize=None"),
+        (lambda: Mine(make="steps").fit(pd.DataFrame(X), X), "pass arrays, or define call"),
+        (lambda: Mine(make="stubborn").fit(X, X), "weights are needed.*define call"),
+    ],
+)
+def test_what_a_model_without_call_cannot_do_is_one_clear_error(does: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        does()
+
+
+def test_a_sequential_model_without_input_loads_where_the_size_of_images_is_open(
+    tmp_path: Any,
+) -> None:
+    images = RNG.random((2, 12, 12, 1)).astype("float32")
+    spec = (tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((None, 1)))
+    stream = tf.data.Dataset.from_generator(
+        lambda: iter([(images, np.ones((2, 1), "float32"))]), output_signature=spec
+    )
+    fitted = Mine(make="open", loss="mse").fit(stream)
+    fitted.save(tmp_path / "model.keras")
+    again = Mine.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(fitted.predict(images), again.predict(images))
+
+
+def test_a_sequential_model_without_input_loads_with_text(tmp_path: Any) -> None:
+    class Words(Classifier):
+        def build_model(self, spec: Any) -> keras.Model:
+            return text()
+
+    rows = tf.data.Dataset.from_tensor_slices(([["a b"], ["b"], ["c"], ["a"]], [0, 1, 0, 1]))
+    fitted = Words(epochs=1, verbose=0).fit(rows.batch(2))
+    fitted.save(tmp_path / "model.keras")
+    again = Words.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        fitted.predict_proba(rows.batch(2)), again.predict_proba(rows.batch(2))
+    )
+
+
+def two(spec: Any) -> keras.Model:
+    rows = keras.Input((3,))
+    return keras.Model(rows, [layers.Dense(1)(rows), layers.Dense(2)(rows)])
+
+
+class TwoNumbers(Regressor):
+    def build_model(self, spec: Any) -> keras.Model:
+        return two(spec)
+
+
+class TwoLabels(Classifier):
+    def build_model(self, spec: Any) -> keras.Model:
+        return two(spec)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y"),
+    [
+        (TwoNumbers, [Y, X[:, :2]]),
+        (TwoNumbers, [Y[:, 0], X[:, :2]]),
+        (TwoLabels, [np.arange(8) % 2, np.arange(8) // 4]),
+    ],
+)
+def test_a_list_of_arrays_is_the_targets_of_several_outputs(kind: Any, y: Any) -> None:
+    options = {"epochs": 1, "verbose": 0, "random_state": 0}
+    listed = kind(**options).fit(X, y, validation_data=[X, y])
+    tupled = kind(**options).fit(X, tuple(y), validation_data=(X, tuple(y)))
+    same(listed, tupled)
+    assert listed.evaluate(X, y)["loss"] == tupled.evaluate(X, tuple(y))["loss"]
+    assert listed.score(X, y) == tupled.score(X, tuple(y))
+
+
+@pytest.mark.parametrize("normalize", [None, "standard"])
+def test_run_eagerly_gives_compute_loss_only_eager_tensors(normalize: Any) -> None:
+    looked: list[float] = []
+
+    class Looking(Regressor):
+        def build_model(self, spec: Any) -> keras.Model:
+            return MODELS["dense"]()
+
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+            looked.append(float(y_pred[0, 0]))
+            return ops.mean(ops.square(y - y_pred))
+
+    for loss in (None, "mse"):
+        fitted = Looking(epochs=1, verbose=0, run_eagerly=True, loss=loss, normalize=normalize).fit(
+            X, Y, validation_data=(X, Y)
+        )
+        fitted.evaluate(X, Y)
+    assert len(looked) == 6
+
+
+def test_a_sequential_model_without_input_takes_batches_of_any_size() -> None:
+    class Bare(Regressor):
+        def build_model(self, spec: Any) -> keras.Model:
+            return keras.Sequential([layers.Dense(1)])
+
+    rows = RNG.normal(size=(13, 3)).astype("float32")
+    fitted = Bare(epochs=1, batch_size=5, verbose=0).fit(rows, rows[:, 0])
+    assert fitted.network_.fixed_rows is None and fitted.predict(rows).shape == (13,)
