@@ -25,6 +25,7 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*went nowhere", category=RuntimeWarning)
         warnings.filterwarnings("ignore", message=".*encountered in", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", message=".*softmax over axis", category=UserWarning)
         yield
 
 

@@ -252,6 +252,7 @@ def test_a_finished_run_without_its_model_is_given_back_from_its_last_state(
     assert weights(Small.load(path)) == weights(first)
 
 
+@pytest.mark.filterwarnings("ignore:.*state-.*:UserWarning")  # each damaged state, too
 def test_a_finished_run_without_its_states_is_given_back_from_its_model(tmp_path: Path) -> None:
     first = make(tmp_path).fit(X, Y)
     for path in (tmp_path / "checkpoints").glob("state-*"):
@@ -571,6 +572,7 @@ class Do(Callback):
         return {}
 
 
+@pytest.mark.filterwarnings("ignore:.*(link|not saved|continues).*:UserWarning")  # more than one
 @pytest.mark.parametrize("name", ["run.log", "history.csv", "model.keras", "checkpoints", "plots"])
 def test_a_link_that_appears_during_training_is_not_written_through(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
