@@ -93,6 +93,7 @@ def result(fit):
     return weights, trained.history_["loss"], trained.predict(SMALL).tobytes()
 
 
+@pytest.mark.timeout(900 + 20 * SETS)  # a set takes about 7 s on two busy cores
 def test_fits_in_threads_equal_fits_in_sequence() -> None:
     expected = [result(fit) for fit in FITS]
     for number in range(SETS):
