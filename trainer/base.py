@@ -36,7 +36,7 @@ from trainer.parameters import Parameters
 from trainer.runs import code
 from trainer.runs.directory import Run, described
 from trainer.saving import Fitted
-from trainer.state.isolation import names_kept
+from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
 from trainer.utils import checks
@@ -247,7 +247,7 @@ class Trainer(Parameters):
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
         plan.limit_threads()
-        with names_kept():
+        with thread_kept():
             chosen = self._check_fields()
             checks.one_of("resume", resume, ("auto", True, False, "force"))
             seed = fitting.draw_seed(self.random_state)
@@ -355,7 +355,8 @@ class Trainer(Parameters):
             sklearn.exceptions.NotFittedError: before fit.
         """
         check_is_fitted(self, "model_")
-        return doctor.diagnose(self._training())
+        with thread_kept():
+            return doctor.diagnose(self._training())
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted Trainer to one .keras file, which plain Keras can load too.
@@ -375,7 +376,8 @@ class Trainer(Parameters):
             OSError: the folder cannot be written to, or the disk is full.
         """
         network = self.network_
-        return saving.save(self._as_fitted(), network, path)
+        with thread_kept():
+            return saving.save(self._as_fitted(), network, path)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
@@ -401,7 +403,7 @@ class Trainer(Parameters):
             return made, made.recipe(), made.configure_task(), chosen
 
         loaded: Self
-        with names_kept():
+        with thread_kept():
             loaded, network, history, seed = saving.load(
                 path,
                 owner=cls.__name__,
@@ -477,7 +479,8 @@ class Trainer(Parameters):
         state.pop("callbacks_", None)  # they may hold open files, for example
         if "_network" in state:
             # Keras models of custom classes do not pickle; the saved form of a Trainer does.
-            state["_saved"] = saving.to_bytes(self._as_fitted(), state.pop("_network"))
+            with thread_kept():
+                state["_saved"] = saving.to_bytes(self._as_fitted(), state.pop("_network"))
             state.pop("model_")
         return state
 
@@ -486,12 +489,13 @@ class Trainer(Parameters):
         saved = state.pop("_saved", None)
         super().__setstate__(state)
         if saved is not None:
-            network = saving.network_from_bytes(
-                self.recipe(),
-                self.configure_task(),
-                plugins.make_all(self.configure_callbacks()),
-                saved,
-            )
+            with thread_kept():
+                network = saving.network_from_bytes(
+                    self.recipe(),
+                    self.configure_task(),
+                    plugins.make_all(self.configure_callbacks()),
+                    saved,
+                )
             self._network, self.model_ = network, network.whole
 
     def recipe(self) -> Recipe:

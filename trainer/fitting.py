@@ -35,7 +35,7 @@ from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import Run, described
 from trainer.state import variables
-from trainer.state.isolation import running
+from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
@@ -62,7 +62,8 @@ def draw_seed(state: Any) -> int:
     try:
         if isinstance(state, bool):
             raise ValueError("a bool is not a seed")
-        return int(check_random_state(state).randint(2**31 - 1))
+        with turn():  # NumPy's generator is the user's now, not that of a fit in another thread
+            return int(check_random_state(state).randint(2**31 - 1))
     except ValueError as error:
         raise ValueError(
             f"random_state={state!r}: must be a whole number, a numpy RandomState or None"

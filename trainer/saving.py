@@ -435,7 +435,8 @@ def load_weights(network: Network, content: bytes) -> None:
 
 
 def _read_weights(network: Network, weights: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder, safe_mode():
+    # the filters of warnings belong to the process: one thread at a time changes them
+    with tempfile.TemporaryDirectory() as folder, network.ambient(), safe_mode():
         file = Path(folder) / WEIGHTS
         file.write_bytes(weights)
         with warnings.catch_warnings(record=True) as caught:

@@ -7,18 +7,29 @@ measuring the network on the sample (`examination`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from trainer.doctor import reasons
 from trainer.doctor.examination import Examination, Training
 from trainer.doctor.reasons import Finding
 
-__all__ = ["Diagnosis", "Finding", "Training", "diagnose", "warn_of_failure"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Training",
+    "diagnose",
+    "failure_expected",
+    "warn_of_failure",
+]
 from trainer.utils.text import printable
+
+_expected: ContextVar[bool] = ContextVar("failure expected", default=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,16 @@ def _found(
     return list(itertools.islice(found, 1 if first else None))
 
 
+@contextlib.contextmanager
+def failure_expected() -> Iterator[None]:
+    """Return a context in which `warn_of_failure` does not warn, in this thread alone."""
+    token = _expected.set(True)
+    try:
+        yield
+    finally:
+        _expected.reset(token)
+
+
 def warn_of_failure(training: Training) -> None:
     """Warn at the end of a fit that clearly failed.
 
@@ -105,7 +126,7 @@ def warn_of_failure(training: Training) -> None:
     history, provided the loss of a constant prediction is known.
     """
     network = training.network
-    if network.evidence is None or not len(training.history):
+    if network.evidence is None or not len(training.history) or _expected.get():
         return
     case = Examination(training, network.evidence)
     losses = case.losses

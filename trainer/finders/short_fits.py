@@ -5,9 +5,9 @@ Responsible for what all finders have in common: checking and fitting a clone of
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+from trainer import doctor
 from trainer.state.isolation import globals_kept
 
 
@@ -40,9 +40,8 @@ def short_fit(trainer: Any, plugin: Any, x: Any, y: Any, weight: Any, **fields: 
     """
     from sklearn.base import clone
 
-    with globals_kept(), warnings.catch_warnings():
-        # A range test trains until the loss diverges; failure is expected.
-        warnings.filterwarnings("ignore", ".*went nowhere", RuntimeWarning)
+    # A range test trains until the loss diverges.
+    with globals_kept(), doctor.failure_expected():
         copy = clone(trainer)
         copy.set_params(validation_split=0.0, run_dir=None, verbose=0, **fields)
         copy.configure_callbacks = lambda: [plugin]

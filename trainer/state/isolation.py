@@ -26,6 +26,7 @@ _turn = threading.RLock()
 _running: list[None] = []  # one entry per training
 _RANDOM_OF_KERAS = ("global_random_seed", "global_seed_generator")
 _NAMES = "object_name_uids"
+_SAFE_MODE = "safe_mode_saving"
 
 
 @dataclass
@@ -170,29 +171,44 @@ def running() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """Wait until no other thread is in an Ambient: until then, the global state is not the user's.
+
+    Other threads wait until the end.
+    """
+    with _turn:
+        yield
+
+
+@contextlib.contextmanager
 def globals_kept() -> Iterator[None]:
-    """Restore the global state at the end; other threads wait until then."""
+    """Restore the global state at the end.
+
+    Other threads do not wait until then: they may be producing the rows that this one needs.
+    """
     with _turn:
         before = _Globals.now()
-        try:
-            yield
-        finally:
+    try:
+        yield
+    finally:
+        with _turn:
             before.install(drawn_by_keras=True)
 
 
 @contextlib.contextmanager
-def names_kept() -> Iterator[None]:
-    """Restore Keras' name counters at the end.
+def thread_kept() -> Iterator[None]:
+    """Restore what Keras keeps for each thread at the end: its name counters and its safe mode.
 
     Without this, the layers of the user's next model would be called dense_6 and not dense.
     """
     from keras.src.backend.common import global_state
 
-    counts = _names()
+    counts, safe = _names(), global_state.get_global_attribute(_SAFE_MODE)
     try:
         yield
     finally:
         global_state.set_global_attribute(_NAMES, counts)
+        global_state.set_global_attribute(_SAFE_MODE, safe)
 
 
 def _names() -> Any:

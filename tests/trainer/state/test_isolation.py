@@ -8,8 +8,11 @@ By default some fits run in threads once. The long form runs as many sets as you
 from __future__ import annotations
 
 import os
+import pickle
 import random
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import joblib
 import keras
@@ -21,6 +24,8 @@ from sklearn.model_selection import cross_val_score
 
 from trainer import Classifier, Regressor
 from trainer.engine.tensorflow import graphs
+from trainer.finders import find_learning_rate
+from trainer.fitting import draw_seed
 from trainer.state.isolation import Ambient
 
 SETS = int(os.environ.get("THREADED_FITS", "2"))
@@ -76,6 +81,9 @@ FITS = [
     lambda: Noisy(random_state=1).fit(SMALL, Y),
     lambda: Noisy(random_state=1, run_eagerly=True, epochs=1).fit(SMALL, Y),
     lambda: Classifier(epochs=2, random_state=3, validation_split=0.25).fit(X, Y),
+    lambda: Dropped(random_state=4, callbacks=["ema"], metrics=["auc"]).fit(
+        tf.data.Dataset.from_tensor_slices((SMALL, Y)).batch(16)
+    ),
 ]
 
 
@@ -85,6 +93,7 @@ def result(fit):
     return weights, trained.history_["loss"], trained.predict(SMALL).tobytes()
 
 
+@pytest.mark.timeout(900 + 20 * SETS)  # a set takes about 7 s on two busy cores
 def test_fits_in_threads_equal_fits_in_sequence() -> None:
     expected = [result(fit) for fit in FITS]
     for number in range(SETS):
@@ -114,14 +123,64 @@ def test_threads_that_evaluate_one_trainer_get_the_numbers_of_one() -> None:
         assert list(pool.map(lambda half: trained.evaluate(*half), halves)) == expected
 
 
+def test_files_loaded_in_threads_predict_alike_and_leave_the_filters_of_warnings(saved) -> None:
+    expected = Dropped.load(saved).predict(SMALL).tolist()  # imports what loading needs
+    filters, shown = list(warnings.filters), warnings._showwarnmsg_impl
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: Dropped.load(saved).predict(SMALL).tolist(), range(8)))
+    assert found == [expected] * 8
+    assert warnings.filters == filters
+    assert warnings._showwarnmsg_impl is shown
+
+
+def test_a_seed_is_not_drawn_from_the_generators_of_a_fit_in_another_thread() -> None:
+    np.random.seed(3)
+    expected = [draw_seed(None), np.random.random()]
+    np.random.seed(3)
+    with ThreadPoolExecutor(1) as pool:
+        with Ambient(1, "float32")():
+            waiting = pool.submit(draw_seed, None)
+            wait([waiting], timeout=0.2)  # it has to wait for the end of this context
+            drawn = np.random.random()
+        assert [waiting.result(), np.random.random()] == expected
+    with Ambient(1, "float32")():
+        assert np.random.random() == drawn
+
+
+def test_rows_of_a_finder_may_come_from_another_trainer() -> None:
+    teacher = pickle.loads(pickle.dumps(Dropped(random_state=0, epochs=1).fit(SMALL, Y)))
+
+    def labelled():  # TensorFlow calls it in a thread of its own
+        for start in range(0, 48, 16):
+            rows = SMALL[start : start + 16]
+            yield rows, teacher.predict(rows)
+
+    form = tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None], tf.int64)
+    rows = tf.data.Dataset.from_generator(labelled, output_signature=form)
+    found = []
+    finder = threading.Thread(
+        target=lambda: found.append(find_learning_rate(Dropped(random_state=0), rows)), daemon=True
+    )
+    finder.start()
+    finder.join(60)  # only where they wait for each other
+    assert found
+
+
 # ---- what everybody else finds ---------------------------------------------------------------
 
 
 class Refused(Dropped):
     def build_model(self, spec):
         keras.config.set_floatx("float64")
+        keras.config.enable_unsafe_deserialization()
         keras.utils.set_random_seed(99)
         raise RuntimeError("in build_model")
+
+
+class Unsafe(Dropped):
+    def build_model(self, spec):
+        keras.config.enable_unsafe_deserialization()
+        return super().build_model(spec)
 
 
 class RefusedLater(Dropped):
@@ -145,7 +204,10 @@ WORK = {
     "fit in Python": lambda file: Noisy(random_state=4, epochs=1, run_eagerly=True).fit(SMALL, Y),
     "fit that fails in build_model": lambda file: fails(Refused(random_state=1)),
     "fit that fails in a step": lambda file: fails(RefusedLater(random_state=1)),
+    "fit in unsafe mode": lambda file: Unsafe(random_state=1, epochs=1).fit(SMALL, Y),
     "load": lambda file: Dropped.load(file),
+    "pickle": lambda file: pickle.loads(pickle.dumps(Dropped.load(file))),
+    "save": lambda file: Dropped.load(file).save(file.with_name("again.keras")),
     "load and predict": lambda file: Dropped.load(file).predict(SMALL),
     "diagnose": lambda file: Dropped(random_state=42).fit(SMALL, Y).diagnose(),
 }
@@ -160,7 +222,7 @@ def drawn():
         "tensorflow": float(tf.random.uniform([])),
         "tf.data": [int(i) for i in shuffled],
         "keras": float(keras.random.uniform([])),
-        "weights": keras.layers.Dense(2).name,
+        "names": [keras.layers.Dense(2).name, keras.layers.Layer().name, keras.Input((1,)).name],
         "floatx": keras.config.floatx(),
         "policy": keras.config.dtype_policy().name,
         "safe mode": keras.src.saving.serialization_lib.in_safe_mode(),
