@@ -83,8 +83,8 @@ def goodness(scores: NDArray[np.float64], maximize: bool) -> tuple[NDArray[np.fl
     def height(score: Any) -> Any:
         return norm(score) if maximize else 1 - norm(score)
 
-    shown = sorted({float(v) for v in ticks if low <= v <= high})
-    marks = [(float(height(v)), v, f"{v:.4g}") for v in shown]
+    inside = sorted({float(v) for v in ticks if low <= v <= high})
+    marks = [(float(height(v)), v, f"{v:.4g}") for v in inside]
     return np.asarray(height(scores), dtype=np.float64), _apart(marks, 0.05)
 
 
@@ -105,19 +105,19 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
             [(to_unit(domain, v), v, text) for v, text in zip(found, texts, strict=True)], apart
         )
     assert isinstance(domain, (Int, Float))
-    shown: Sequence[Any]
+    ticks: Sequence[Any]
     if isinstance(domain, Int) and domain.log:
-        shown = listed(domain, 6)
+        ticks = listed(domain, 6)
     elif found is not None:
         count = min(len(found), 6)
-        shown = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
+        ticks = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
     else:
         locator = LogLocator() if domain.log else MaxNLocator(5)
         ticks = locator.tick_values(domain.low, domain.high)
         inner = [float(v) for v in ticks if domain.low < v < domain.high]
-        shown = [domain.low, *inner, domain.high]
-    texts = [str(v) if isinstance(v, int) else f"{v:.4g}" for v in shown]
-    return _apart([(to_unit(domain, v), v, t) for v, t in zip(shown, texts, strict=True)], apart)
+        ticks = [domain.low, *inner, domain.high]
+    texts = [str(v) if isinstance(v, int) else f"{v:.4g}" for v in ticks]
+    return _apart([(to_unit(domain, v), v, t) for v, t in zip(ticks, texts, strict=True)], apart)
 
 
 def _apart(marks: list[Mark], least: float) -> list[Mark]:

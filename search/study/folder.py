@@ -121,6 +121,10 @@ class Folder:
         earlier = self.store.get("description")
         written, now_written = earlier.pop("code", None), now.pop("code")
         before, after = _flat(earlier), _flat(now)
+        for known in (before, after):
+            if known.get("estimator.optimizer") == "adam":
+                # which means the same, and was the default in 0.1.0
+                known["estimator.optimizer"] = None
         changes = [
             f"{name} was {_short(before.get(name))}, is {_short(after.get(name))}"
             for name in dict.fromkeys([*before, *after])

@@ -104,7 +104,7 @@ def states(folder: Path) -> list[Path]:
 def go_on(folder: Path) -> tuple[list[bytes], list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer = make(folder, Pass(), save_steps=1).fit(X, Y)
+        trainer = make(folder, Pass(), save_steps=1).fit(X, Y, resume="force")
     return weights(trainer), [str(w.message) for w in caught if "cannot be used" in str(w.message)]
 
 
@@ -198,7 +198,7 @@ def test_with_no_usable_state_it_is_said_and_nothing_is_changed(folder: Path) ->
         pytest.warns(UserWarning, match="cannot be used"),
         pytest.raises(BadState, match="none of the states in it can be used"),
     ):
-        make(folder, Pass(), save_steps=1).fit(X, Y)
+        make(folder, Pass(), save_steps=1).fit(X, Y, resume="force")
     assert [path.read_bytes() for path in states(folder)] == before
 
 
@@ -251,7 +251,8 @@ def test_a_full_disk_is_told_of_and_leaves_a_whole_state(tmp_path: Path) -> None
     assert "ended: " in output and "model.keras" in output  # training went on to its end
     assert "epochs: 4 (64,)" in output
     found, alone = (
-        make(tmp_path / name, Wait(), save_steps=1).fit(X, Y) for name in ("full", "alone")
+        make(tmp_path / name, Wait(), save_steps=1).fit(X, Y, resume="force")
+        for name in ("full", "alone")
     )
     assert weights(found) == weights(alone)
     log = (tmp_path / "full" / "run.log").read_text()
@@ -281,7 +282,8 @@ def test_a_second_process_is_told_who_holds_the_folder_until_that_is_killed(tmp_
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     found, alone = (
-        make(tmp_path / name, Wait(), save_steps=1).fit(X, Y) for name in ("run", "alone")
+        make(tmp_path / name, Wait(), save_steps=1).fit(X, Y, resume="force")
+        for name in ("run", "alone")
     )
     assert weights(found) == weights(alone)
     assert "resumes from epoch" in (tmp_path / "run" / "run.log").read_text()

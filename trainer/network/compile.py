@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer.data import arrays
@@ -387,6 +387,7 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
 
 def not_computed(field: str, value: Any, y: Tree, y_pred: Tree, error: Exception) -> ValueError:
     """Return the error for a loss or metrics that cannot be computed."""
+    value = dict(value) if isinstance(value, Mapping) else value  # Keras wraps what a model holds
     return ValueError(
         f"{field}={value!r}: cannot be computed for y of shape {_shapes(y)} and outputs of "
         f"shape {_shapes(y_pred)} ({reason(error)}); choose another, or leave {field} out "

@@ -196,5 +196,5 @@ def test_an_unwritable_folder_leaves_the_old_file_whole(troubles: SimpleNamespac
     error, kept = troubles.said[2:]
     assert error.startswith("PermissionError")
     assert str(troubles.folder / "kept.keras") in error
-    assert "in which you may write" in error
+    assert "where you may write" in error
     assert kept == "True ['kept.keras']"
