@@ -122,8 +122,8 @@ def slowed_writes() -> None:
             return getattr(os, name)
 
         @staticmethod
-        def replace(a: Any, b: Any) -> None:
-            replace(a, b)
+        def replace(*names: Any, **options: Any) -> None:
+            replace(*names, **options)
             time.sleep(pause)
 
         @staticmethod
@@ -131,13 +131,13 @@ def slowed_writes() -> None:
             fsync(descriptor)
             time.sleep(pause / 2)
 
-    def marked(path: Any, content: bytes) -> None:
+    def marked(path: Any, content: bytes, **options: Any) -> None:
         mark = FOLDER / "saving"
         files.os = Slow()
-        files.open = lambda *a: Halves(builtins.open(*a))  # noqa: SIM115
+        files.open = lambda *a, **k: Halves(builtins.open(*a, **k))  # noqa: SIM115
         mark.touch()
         try:
-            whole(path, content)
+            whole(path, content, **options)
         finally:
             mark.unlink()
             files.os = os

@@ -26,6 +26,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -92,6 +93,7 @@ class Run:
         self.model: bytes | None = None
         self._lock: Hold | None = None
         self._lost = False
+        self._checking = threading.Lock()
 
     @classmethod
     def open(
@@ -342,6 +344,10 @@ class Run:
         In this case, training continues without writing: an error would lose the trained model,
         and writing would mix two runs or leave an incomplete folder.
         """
+        with self._checking:  # states are written in another thread
+            return self._check_lock()
+
+    def _check_lock(self) -> bool:
         if self._lock is None or self._lost:
             return not self._lost
         try:
@@ -352,7 +358,7 @@ class Run:
                 f"run_dir={str(self.path)!r}: {error}. Training continues, but nothing more is "
                 "written to the folder: the model exists only in this process; save it with "
                 "save('model.keras') after fit",
-                stacklevel=3,
+                stacklevel=4,
             )
             return False
         except OSError:

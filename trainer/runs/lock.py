@@ -121,12 +121,19 @@ class Hold:
         return True
 
     def _why_lost(self) -> str | None:
+        found = self._changed()
+        # Ask last: the folder may have been removed while its files were looked at.
+        return "it was removed" if found is not None and not self._folder.is_dir() else found
+
+    def _changed(self) -> str | None:
         present = identity(self._path)
         if present is None or present != self._file:
             if not self._folder.is_dir():
-                return "it was removed"
+                return "it is missing"
             if not self._marked:
                 return "its lock file was deleted"
+            if not os.path.lexists(self._holder):  # perhaps the folder is being deleted just now
+                return f"its {HOLDER} was deleted: another process may have used it"
             before = self._lock
             if not self._acquire():
                 return f"its lock file was deleted, and {self._who()}"

@@ -15,8 +15,9 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import thread_time
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from trainer.utils import forms
-from trainer.utils.files import no_link, write_whole
+from trainer.utils.files import Folder, write_whole
 from trainer.utils.forms import Malformed
 
 FORMAT = 1
@@ -199,8 +200,7 @@ class StateFolder:
             try:
                 content = to_bytes({"run": self._run, **values}, tensors)
                 if self._held():
-                    no_link(path)
-                    write_whole(path, content)
+                    write_whole(path, content, follow_links=False)
                 if self._held():
                     self._delete_old()
             finally:
@@ -227,13 +227,18 @@ class StateFolder:
 
     def _delete_old(self) -> None:
         """Delete old states; those that cannot be deleted stay."""
-        if self._folder.is_symlink():  # replaced just now: these are not our files
+        try:
+            place = Folder(self._folder)
+        except OSError:  # replaced by a link just now: the files there are not ours
             return
-        usable = [file for file in self._files() if file not in self._unusable]
-        newest = _number(usable[0]) if usable else 0
-        for old in [*usable[KEPT:], *(file for file in self._unusable if _number(file) < newest)]:
-            with contextlib.suppress(OSError):  # for example, a folder with the name of a state
-                old.unlink(missing_ok=True)
+        with place:
+            files = _states(self._folder, place.names())
+            usable = [file for file in files if file not in self._unusable]
+            newest = _number(usable[0]) if usable else 0
+            unusable = (file for file in self._unusable if _number(file) < newest)
+            for old in [*usable[KEPT:], *unusable]:
+                with contextlib.suppress(OSError):  # for example, a folder with such a name
+                    place.unlink(old.name)
 
     def tidy(self) -> None:
         """Wait, and delete old states left by an earlier process or a disk error."""
@@ -276,9 +281,7 @@ class StateFolder:
     def _files(self) -> list[Path]:
         """Return the state files, newest first."""
         # Not glob, which treats an unreadable folder as empty.
-        found = [self._folder / name for name in os.listdir(self._folder)]
-        states = [path for path in found if path.match("state-*.safetensors")]
-        return sorted(states, key=_number, reverse=True)
+        return _states(self._folder, os.listdir(self._folder))
 
 
 def _content(path: Path) -> bytes:
@@ -293,6 +296,11 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadState(f"it cannot be read ({error.strerror})") from error
+
+
+def _states(folder: Path, names: Iterable[str]) -> list[Path]:
+    states = [folder / name for name in names if fnmatchcase(name, "state-*.safetensors")]
+    return sorted(states, key=_number, reverse=True)
 
 
 def _number(path: Path) -> int:

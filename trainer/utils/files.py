@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: bool = True) -> None:
@@ -31,35 +32,32 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
     if not follow_links:
         no_link(path)
     # Keep a link, and replace the file that it points to.
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
+    target = os.path.realpath(path) if follow_links else os.path.abspath(path)
+    folder, name = os.path.split(target)
     # Not tempfile: its files are readable only by their owner, also after the rename.
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
+    temporary = f".{secrets.token_hex(8)}.tmp"
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(Folder(folder, follow_links=follow_links))
+            try:
+                with place.create(temporary) as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                place.replace(temporary, name)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    place.unlink(temporary)
+                raise
+        except OSError as error:
             raise OSError(
                 error.errno,
                 f"path={os.fspath(path)!r}: could not be written ({error.strerror}); anything "
                 "there before is unchanged; write the name of a file in an existing folder with "
                 "free space, where you may write",
             ) from error
-        raise
-    if os.name == "posix":
-        # The rename is on disk only after the folder is synced.
         try:
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            place.sync()  # the rename is on disk only after this
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -67,6 +65,66 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, follow_links: b
                 f"({error.strerror}): after a power cut the old content may be back; check the "
                 "disk",
             ) from error
+
+
+class Folder:
+    """A folder that stays the same one while it is open, even if it is moved or replaced.
+
+    Checking a path for a link and then writing to it would follow a link that appears in between.
+    Where the system has no descriptors of folders (Windows), names are joined to the path instead.
+
+    Args:
+        path: An existing folder.
+        follow_links: Whether `path` may be a link.
+
+    Raises:
+        OSError: It is missing or cannot be opened, or it is a link that is not followed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, follow_links: bool = False) -> None:
+        self._path = os.fspath(path)
+        self._descriptor: int | None = None
+        if os.open in os.supports_dir_fd:
+            flags = os.O_RDONLY | os.O_DIRECTORY | (0 if follow_links else os.O_NOFOLLOW)
+            self._descriptor = os.open(self._path, flags)
+
+    def __enter__(self) -> Folder:
+        """Return the folder."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def names(self) -> list[str]:
+        """Return the names of what is in the folder."""
+        return os.listdir(self._path if self._descriptor is None else self._descriptor)
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new file for writing."""
+
+        def opener(name: str, flags: int) -> int:
+            return os.open(self._named(name), flags, 0o666, dir_fd=self._descriptor)
+
+        return open(name, "xb", opener=opener)
+
+    def replace(self, old: str, new: str) -> None:
+        """Rename a file, replacing another of that name."""
+        at = self._descriptor
+        os.replace(self._named(old), self._named(new), src_dir_fd=at, dst_dir_fd=at)
+
+    def unlink(self, name: str) -> None:
+        """Delete a file."""
+        os.unlink(self._named(name), dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Wait until its names are on disk, where the system can tell."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def _named(self, name: str) -> str:
+        return name if self._descriptor is not None else os.path.join(self._path, name)
 
 
 def read_whole(path: str | os.PathLike[str]) -> bytes:

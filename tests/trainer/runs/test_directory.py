@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from trainer.callbacks.callback import Callback
 from trainer.engine import loop
 from trainer.engine.tensorflow.program import Program
 from trainer.runs import directory
-from trainer.runs.directory import RunError
+from trainer.runs.directory import Run, RunError
 from trainer.runs.lock import Hold
 from trainer.state import variables
 
@@ -630,8 +632,9 @@ def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(
     plugins = ["csv", "statistics", "checkpoint", "tensorboard"]
 
     def delete() -> None:
-        while folder.exists():  # a state may be being written
-            shutil.rmtree(folder, ignore_errors=True)
+        moved = folder.rename(tmp_path / "moved")  # at once: piece by piece is another case
+        while moved.exists():  # a state may be being written
+            shutil.rmtree(moved, ignore_errors=True)
 
     remove = Do(delete, at)
     with warnings.catch_warnings(record=True) as caught:
@@ -643,6 +646,38 @@ def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(
     assert not folder.exists()
     assert len(trainer.history_) == 3 and trainer.predict(X).shape == (40,)
     assert weights(trainer) == weights(make(tmp_path / "b", callbacks=[*plugins]).fit(X, Y))
+
+
+def test_threads_that_notice_a_removed_folder_together_tell_of_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    told: list[Any] = []
+    both = threading.Barrier(2)
+    check = Hold.check
+
+    def together(hold: Hold) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)  # where only one gets here at a time, this is over in a second
+        check(hold)
+
+    described = {
+        "class": "Small",
+        "fields": {"epochs": 1},
+        "code": {},
+        "data": {"training": None, "validation": None},
+    }
+    run = Run.open(folder, described, "auto", 0, own_seed=False)
+    shutil.rmtree(folder)
+    monkeypatch.setattr(Hold, "check", together)
+    monkeypatch.setattr(warnings, "warn", lambda text, **_: told.append(text))
+    threads = [threading.Thread(target=run.held) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run.close()
+    assert len(told) == 1 and "it was removed" in told[0]
 
 
 def test_who_took_the_folder_is_left_alone(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_a_failed_write_is_warned_of_and_leaves_the_earlier_state(
     folder = StateFolder(tmp_path, "run")
     _save(folder, 1)
 
-    def full(path: Any, content: bytes) -> None:
+    def full(path: Any, content: bytes, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -228,7 +228,7 @@ def test_the_cost_is_infinite_while_a_state_is_written(
 ) -> None:
     go = threading.Event()
 
-    def slow(path: Path, content: bytes) -> None:
+    def slow(path: Path, content: bytes, **options: Any) -> None:
         assert go.wait(10)
 
     monkeypatch.setattr(state_file, "write_whole", slow)
