@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
         config = inner.get_config()
-        config["learning_rate"] = learning_rate
+        number = isinstance(learning_rate, numbers.Real)  # Keras takes Python's float only
+        config["learning_rate"] = float(learning_rate) if number else learning_rate
         fresh = _from_config(inner, config)
         if inner is made:
             return fresh

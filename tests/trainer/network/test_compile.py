@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from trainer import Regressor
@@ -90,3 +91,11 @@ def test_a_model_trained_with_lamb_is_loaded_and_opened_by_keras(tmp_path: Any) 
     )
     for model in (Regressor.load(path).model_, keras.models.load_model(path)):
         assert type(model.optimizer) is keras.optimizers.Lamb
+
+
+@pytest.mark.parametrize("rate", [1, np.int64(1), np.float32(1)], ids=repr)
+def test_a_learning_rate_is_any_real_number(rate: Any) -> None:
+    made = compile.optimizer("sgd", rate)
+    assert float(made.learning_rate) == 1.0
+    wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+    assert float(compile.optimizer(wrapped, rate).inner_optimizer.learning_rate) == 1.0
