@@ -1,7 +1,9 @@
 """What every test needs: an environment that is set before any library is imported."""
 
+import gc
 import os
 import signal
+import sys
 
 import pytest
 
@@ -14,11 +16,27 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
 # scikit-learn's array-API check skips unless SciPy was imported with this switched on
 os.environ["SCIPY_ARRAY_API"] = "1"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))
 
 
-@pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run without its picture: that takes half of the time of a short one."""
-    from trainer.runs.directory import Run
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the small fits of the tests cheap, once everything has been imported.
 
-    monkeypatch.setattr(Run, "_draw", lambda run, history: None)
+    Thousands of them run in a process. One thread is faster for so few rows, and the collector
+    need not look through what the libraries made on import.
+    """
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.list_logical_devices()  # TensorFlow starts, and reads them
+    for name in THREADS:
+        del os.environ[name]  # not for the processes that tests start
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have no picture, which takes half of the time of a short one, unless a test asks."""
+    directory = sys.modules.get("trainer.runs.directory")
+    if directory is not None and not request.node.get_closest_marker("curves"):
+        monkeypatch.setattr(directory.Run, "_draw", lambda run, history: None)

@@ -22,7 +22,6 @@ DATA = Path(__file__).parents[1] / "data" / "v0_1_0"
 EXPECTED = json.loads((DATA / "expected.json").read_text())
 
 pytestmark = [
-    pytest.mark.usefixtures("no_curves"),
     # of versions of libraries that changed since, of paths in files, of so short trainings
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning"),
 ]

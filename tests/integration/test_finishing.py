@@ -20,8 +20,6 @@ from trainer import Classifier
 from trainer.engine import loop
 from trainer.state import variables
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 FIT = """
 import numpy as np
 from trainer import Classifier

@@ -28,8 +28,6 @@ FIRST = int(os.environ.get("TRAINER_MUTATIONS_FIRST", "0"))
 MOST_MEMORY = 1.5  # of what loading the unchanged file takes
 LARGE = 1e6  # with numbers beyond it, predictions may be infinite and right
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any, bytes]]:

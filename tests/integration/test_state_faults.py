@@ -20,8 +20,6 @@ from trainer import Classifier
 from trainer.callbacks.callback import Callback
 from trainer.state.state_file import BadState, StateFolder, from_bytes
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)

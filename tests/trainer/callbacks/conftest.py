@@ -17,11 +17,6 @@ class Interrupted(Exception):
     """Raised by the tests in the place of a kill."""
 
 
-@pytest.fixture(autouse=True)
-def light_runs(no_curves: None) -> None:
-    """The plugins take no part in the picture of a run."""
-
-
 @pytest.fixture
 def short_dispatches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps a dispatch, and the state saved after each dispatch and each epoch."""

@@ -144,7 +144,6 @@ def test_forks_have_the_earlier_handlers_and_workers_leave_ctrl_c_to_their_paren
 
 # ---- a training ----------------------------------------------------------------------------------
 
-pytestmark = pytest.mark.usefixtures("no_curves")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 5)).astype("float32")

@@ -26,8 +26,6 @@ from trainer.runs.directory import Run, RunError
 from trainer.runs.lock import Hold
 from trainer.state import variables
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)
@@ -86,10 +84,8 @@ def config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_folder_holds_what_was_promised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()  # of no_curves: here they are drawn
+@pytest.mark.curves
+def test_the_folder_holds_what_was_promised(tmp_path: Path) -> None:
     trainer = make(tmp_path / "a" / "b", optimizer=keras.optimizers.SGD(0.1))
     trainer.fit(X, Y, validation_data=(X, Y))
     folder = tmp_path / "a" / "b"
@@ -574,12 +570,12 @@ class Do(Callback):
         return {}
 
 
+@pytest.mark.curves
 @pytest.mark.filterwarnings("ignore:.*(link|not saved|continues).*:UserWarning")  # more than one
 @pytest.mark.parametrize("name", ["run.log", "history.csv", "model.keras", "checkpoints", "plots"])
 def test_a_link_that_appears_during_training_is_not_written_through(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path
 ) -> None:
-    monkeypatch.undo()  # of no_curves
     last = name in ("model.keras", "plots")
     folder, outside = tmp_path / "run", tmp_path / "outside"
 

@@ -20,8 +20,6 @@ from trainer.runs.directory import RunError
 from trainer.runs.lock import Hold, InUse
 from trainer.state.state_file import BadState, from_bytes, to_bytes
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-
 X, Y = mutated_models.X, mutated_models.Y
 
 

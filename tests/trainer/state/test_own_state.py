@@ -64,7 +64,6 @@ def train(kind: str, folder: Path, *stops: int, **fields: Any) -> Any:
     return trainer
 
 
-@pytest.mark.usefixtures("no_curves")
 @pytest.mark.parametrize("kind", own_states.KINDS)
 def test_a_stopped_training_with_state_of_its_own_goes_on_to_the_same_bytes(
     kind: str, tmp_path: Path
