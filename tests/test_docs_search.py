@@ -37,7 +37,7 @@ def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
             env=env,
             stdout=subprocess.PIPE,
             stderr=written,
-            preexec_fn=lambda: on_few(2),
+            preexec_fn=lambda: on_few(1),
         )
     with guide:
         try:
