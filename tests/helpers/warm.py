@@ -3,8 +3,9 @@
 To load TensorFlow takes several seconds of a core, and most scripts of the tests less. The process
 to fork from has loaded libraries only: it has used none of them, and knows nothing of `trainer`.
 
-Responsible for running a script to its end. Not for scripts that are watched or killed while they
-run, nor for what is settled as an interpreter starts (PYTHONHASHSEED): those need a new process.
+Responsible for running a script to its end, and for starting one that is watched or killed. Not for
+what is settled as an interpreter starts or loads its libraries (PYTHONHASHSEED, the number of
+TensorFlow's threads): that needs a new process.
 """
 
 from __future__ import annotations
@@ -18,10 +19,103 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SECONDS = 120
+_asking = threading.Lock()
+
+
+class Started:
+    """A script that runs, or has ended.
+
+    Attributes:
+        pid: its process.
+        returncode: as of subprocess.Popen; None while it is not known to have ended.
+    """
+
+    def __init__(self, pid: int, output: Path, error: Path) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._output, self._error = output, error
+
+    def poll(self) -> int | None:
+        """Whether it has ended: its exit code, or the signal's number below zero."""
+        if self.returncode is None:
+            self.returncode = _ask({"reap": self.pid})
+        return self.returncode
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Wait until it ends; TimeoutError if it does not."""
+        until = time.monotonic() + seconds
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self.pid} still runs. It printed: {self.output()}")
+            time.sleep(0.01)
+        return code
+
+    def wait_for(self, text: str, seconds: float = SECONDS) -> str:
+        """Wait until it has printed a line that begins so; returns the line."""
+        until = time.monotonic() + seconds
+        while True:
+            ended = self.poll() is not None or time.monotonic() > until
+            for line in self.output().splitlines(keepends=True):
+                if line.startswith(text) and line.endswith("\n"):
+                    return line.rstrip("\n")
+            assert not ended, f"{text!r} was not printed, but: {self.output()}{self.error()}"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def output(self) -> str:
+        """What it has printed up to now."""
+        return self._output.read_text("utf-8", errors="replace")
+
+    def error(self) -> str:
+        """What it has written to its standard error up to now."""
+        return self._error.read_text("utf-8", errors="replace")
+
+
+def start(
+    script: str | Path,
+    *arguments: str | Path,
+    cwd: str | Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Started:
+    """Start a file, or code, as `python FILE ...` or `python -c CODE ...` does.
+
+    It is ended after SECONDS, or with the tests.
+
+    Args:
+        script: the path of a file, or the text of a program.
+        *arguments: what follows in sys.argv.
+        cwd: the folder to run it in; None: this one.
+        env: the whole environment; None: this one.
+    """
+    folder = Path(tempfile.mkdtemp(dir=_home()))
+    out, err = folder / "out", folder / "err"
+    out.touch()
+    err.touch()
+    path = script
+    if isinstance(script, str):
+        path = folder / "script.py"
+        path.write_text(script, "utf-8")
+    job = {
+        "argv": [str(path), *map(str, arguments)],
+        "cwd": str(cwd or os.getcwd()),
+        "env": dict(os.environ if env is None else env),
+        "out": str(out),
+        "err": str(err),
+    }
+    pid = _ask(job)
+    assert pid is not None
+    return Started(pid, out, err)
 
 
 def run(
@@ -30,79 +124,89 @@ def run(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a file, or code, as `python FILE ...` or `python -c CODE ...` does.
-
-    Args:
-        script: the path of a file, or the text of a program.
-        *arguments: what follows in sys.argv.
-        cwd: the folder to run it in; None: this one.
-        env: the whole environment; None: this one.
+    """Run it to its end: see `start`.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than SECONDS.
     """
-    server = _server()
-    assert server.stdin is not None and server.stdout is not None
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        path = script
-        if isinstance(script, str):
-            path = Path(folder, "script.py")
-            path.write_text(script, "utf-8")
-        job = {
-            "argv": [str(path), *map(str, arguments)],
-            "cwd": str(cwd or os.getcwd()),
-            "env": dict(os.environ if env is None else env),
-            "out": str(out),
-            "err": str(err),
-        }
-        server.stdin.write(json.dumps(job) + "\n")
+    started = start(script, *arguments, cwd=cwd, env=env)
+    code = started.wait(SECONDS + 30)
+    command, texts = [str(script), *map(str, arguments)], (started.output(), started.error())
+    if code == -signal.SIGALRM:
+        raise subprocess.TimeoutExpired(command, SECONDS, *texts)
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def _ask(question: dict[str, Any]) -> int | None:
+    """Send one question to the server; returns its answer."""
+    with _asking:
+        server = _server()
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(json.dumps(question) + "\n")
         server.stdin.flush()
         answer = server.stdout.readline()
-        assert answer, f"{__file__} has ended: run it to see why"
-        code = int(answer)
-        texts = (file.read_text("utf-8", errors="replace") for file in (out, err))
-        if code == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(job["argv"], SECONDS, *texts)
-        return subprocess.CompletedProcess(job["argv"], code, *texts)
+    assert answer, f"{__file__} has ended: run it to see why"
+    found: int | None = json.loads(answer)
+    return found
+
+
+@functools.cache
+def _home() -> str:
+    home = tempfile.TemporaryDirectory()
+    atexit.register(home.cleanup)
+    return home.name
 
 
 @functools.cache
 def _server() -> subprocess.Popen[str]:
     """The process to fork from, one for each worker of pytest; it ends when its input does."""
-    home = tempfile.TemporaryDirectory()
-    atexit.register(home.cleanup)
     # These are read as libraries are loaded, before a script's environment is there.
     env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY")}
-    return subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, __file__],
-        env=env | {"KERAS_HOME": home.name},
+        env=env | {"KERAS_HOME": _home()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    atexit.register(server.communicate)  # ends its input, and waits
+    return server
 
 
 def _serve() -> list[str] | None:
     """Fork for each job; returns its sys.argv in the child, and None when there are no more."""
+    children: set[int] = set()
     for line in sys.stdin:
         job = json.loads(line)
+        if "reap" in job:
+            ended, status = os.waitpid(job["reap"], os.WNOHANG)
+            children.discard(ended)
+            print(json.dumps(os.waitstatus_to_exitcode(status) if ended else None), flush=True)
+            continue
         child = os.fork()
         if not child:
-            signal.alarm(SECONDS)
-            for descriptor, path in ((1, job["out"]), (2, job["err"])):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.chdir(job["cwd"])
-            os.environ.clear()
-            os.environ.update(job["env"])
-            more = os.environ.get("PYTHONPATH", "")
-            sys.path[:1] = [str(Path(job["argv"][0]).parent), *filter(None, more.split(os.pathsep))]
+            _become(job)
             argv: list[str] = job["argv"]
             return argv
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        children.add(child)
+        print(child, flush=True)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
     return None
+
+
+def _become(job: dict[str, Any]) -> None:
+    """Make this process what an interpreter is that was started for the job."""
+    signal.alarm(SECONDS)
+    for descriptor, path in ((1, job["out"]), (2, job["err"])):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["env"])
+    more = os.environ.get("PYTHONPATH", "")
+    sys.path[:1] = [str(Path(job["argv"][0]).parent), *filter(None, more.split(os.pathsep))]
 
 
 if __name__ == "__main__":

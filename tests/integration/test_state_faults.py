@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import warm
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
@@ -210,14 +208,8 @@ def test_the_files_of_a_killed_write_are_cleared_away(folder: Path) -> None:
 # ---- in processes of their own -------------------------------------------------------------------
 
 
-def start(code: str, folder: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD + code, str(folder), *more],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(code: str, folder: Path) -> warm.Started:
+    return warm.start(CHILD + code, folder, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 FULL = """
@@ -243,8 +235,8 @@ class Wait(Callback):
 @pytest.mark.slow
 def test_a_full_disk_is_told_of_and_leaves_a_whole_state(tmp_path: Path) -> None:
     process = start(FULL, tmp_path / "full")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
+    code, output = process.wait(), process.output() + process.error()
+    assert code == 0, output
     assert "the state of the run was not saved" in output and "File too large" in output
     assert "ended: " in output and "model.keras" in output  # training went on to its end
     assert "epochs: 4 (64,)" in output
@@ -269,15 +261,12 @@ Classifier(epochs=4, batch_size=16, random_state=1, verbose=0, model="mlp", run_
 @pytest.mark.slow
 def test_a_second_process_is_told_who_holds_the_folder_until_that_is_killed(tmp_path: Path) -> None:
     process = start(HOLDS, tmp_path / "run")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("holding"):
-            break
+    process.wait_for("holding")
     before = (tmp_path / "run" / "config.json").read_bytes()
     with pytest.raises(ValueError, match=rf"process {process.pid} on .* has been using it since"):
         make(tmp_path / "run").fit(X, Y)
     assert (tmp_path / "run" / "config.json").read_bytes() == before
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait(30)
     found, alone = (
         make(tmp_path / name, Wait(), save_steps=1).fit(X, Y, resume="force")
@@ -313,17 +302,12 @@ Classifier(epochs=4, batch_size=16, random_state=1, verbose=0, model="mlp", run_
 @pytest.mark.slow
 def test_orphaned_workers_do_not_hold_the_folder(tmp_path: Path) -> None:
     process = start("import keras, multiprocessing" + FORKED, tmp_path / "run")
-    assert process.stdout is not None
     workers: list[int] = []
     try:
-        for line in process.stdout:
-            if line.startswith("workers"):
-                workers = [int(pid) for pid in line.split()[1:]]
-                break
+        workers = [int(pid) for pid in process.wait_for("workers").split()[1:]]
         assert workers
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait(30)
-        time.sleep(0.2)
         from filelock import FileLock
 
         with FileLock(tmp_path / "run" / ".lock", timeout=2):
