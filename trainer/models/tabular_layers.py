@@ -96,7 +96,9 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def _local_ids(self, columns: Mapping[str, Any]) -> Any:
         """Return the level of each text in its column, int64 [n, columns]; the last is unseen."""
         texts = self.plan["texts"]
-        keys = [tf.strings.join([f"{i}{_SEPARATOR}", columns[c["input"]]]) for i, c in enumerate(texts)]
+        keys = [
+            tf.strings.join([f"{i}{_SEPARATOR}", columns[c["input"]]]) for i, c in enumerate(texts)
+        ]
         found = self._table.lookup(tf.concat(keys, axis=1))
         offsets = tf.constant(self._offsets[:-1], tf.int64)
         counts = tf.constant([len(c["levels"]) for c in texts], tf.int64)
