@@ -122,7 +122,7 @@ def prepare(
     if isinstance(train, Stream):
         few = preparation.probe(train.first()[0])
     else:
-        few = inputs.prepare(preparation.probe(train.x), settings.owner)
+        few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
     network = build(
         recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
     )
@@ -204,7 +204,7 @@ def _training_feed(
             )
         )
     network.check_rows(data.n, settings.batch_size)
-    x = network.inputs.prepare(data.x, settings.owner)
+    x = network.inputs.prepare(data.x, settings.owner, quiet=True)
     y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
     return RowsFeed(

@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.frames import as_frame
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
 
@@ -127,13 +128,15 @@ class Inputs:
             scaling=scaling,
         )
 
-    def prepare(self, x: Any, owner: str, name: str = "x") -> Tree:
+    def prepare(self, x: Any, owner: str, name: str = "x", *, quiet: bool = False) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: The user's data: a DataFrame if training had one, or arrays.
+            x: The user's data: a table if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
+            quiet: Whether not to warn of dates that do not parse: for the training rows, of which
+                `learn` has warned.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -142,13 +145,14 @@ class Inputs:
             TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
+            x = as_frame(x, name)
             if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
                 raise TypeError(
                     f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            return self._encode_table(x, name)
+            return self._encode_table(x, name, quiet)
         tree = arrays.to_arrays(x, name)
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
@@ -214,14 +218,16 @@ class Inputs:
             self._encoder = self.table.encoder(self.dtypes)
         return self._encoder
 
-    def _encode_table(self, frame: Any, name: str, piece: int = 16_384) -> np.ndarray:
+    def _encode_table(
+        self, frame: Any, name: str, quiet: bool, piece: int = 16_384
+    ) -> np.ndarray:
         import tensorflow as tf
 
         if self.table is None:
             raise AttributeError("arrays have no table")
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        columns = self.table.inputs(frame, name)
+        columns = self.table.inputs(frame, name, quiet=quiet)
         encoded = np.empty((len(frame), self.shapes[0]), self.dtypes)
         for start in range(0, len(frame), piece):
             rows = slice(start, start + piece)
@@ -313,7 +319,7 @@ class Inputs:
                 raise forms.wrong(
                     "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
                 )
-            if dtypes == "float64" and any(c["kind"] != "number" for c in table.columns):
+            if dtypes == "float64" and any(f["kind"] != "number" for f in table.features()):
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:
             known = [] if table is None else table.names
