@@ -19,7 +19,7 @@ from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
 from trainer.data import preparation
 from trainer.data.arrays import Tree, is_shape
-from trainer.data.preparation import Rows
+from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
@@ -31,7 +31,7 @@ from trainer.models import ModelSpec
 from trainer.network import compile
 from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
-from trainer.network.network import Network
+from trainer.network.network import Network, own_loss
 from trainer.parameters import Parameters
 from trainer.runs import code
 from trainer.runs.directory import Run, described
@@ -85,6 +85,10 @@ class Trainer(Parameters):
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
         class_weight: {label: weight} or "balanced", for a Classifier.
+        missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
+            warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
+            function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model
+            compiles sees them with "raise". Streams have to leave them out themselves.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32, but
             float64 for a ready-made architecture on float64 vectors or tables without a GPU, the
             precision of scikit-learn's estimators.
@@ -119,6 +123,7 @@ class Trainer(Parameters):
     shuffle: bool = True
     callbacks: Sequence[Any] = ()
     class_weight: Any = None
+    missing_target: str = "drop"
     precision: str = "auto"
     jit: bool | str = "auto"
     resident_bytes: int | None = None
@@ -252,11 +257,17 @@ class Trainer(Parameters):
             checks.one_of("resume", resume, ("auto", True, False, "force"))
             seed = fitting.draw_seed(self.random_state)
             owner = type(self).__name__ if self.configure_task().needs_y else None
+            missing = self.missing_targets()
             train = preparation.collect(
-                x, y, sample_weight, batch_size=self.batch_size, needs_y=owner
+                x,
+                y,
+                sample_weight,
+                batch_size=self.batch_size,
+                needs_y=owner,
+                missing=missing,
             )
             valid = preparation.collect_validation(
-                validation_data, batch_size=self.batch_size, needs_y=owner
+                validation_data, batch_size=self.batch_size, needs_y=owner, missing=missing
             )
             settings = self._settings()
             epochs = fitting.limited_epochs(settings)
@@ -267,7 +278,14 @@ class Trainer(Parameters):
                 if valid is None and self.validation_split:
                     train, valid = self._split(train, seed)
                 network, feed, validation_feed = fitting.prepare(
-                    self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
+                    self.recipe(),
+                    self.configure_task(),
+                    settings,
+                    chosen,
+                    train,
+                    valid,
+                    seed,
+                    tables_as_0_1=run is not None and run.tables_as_0_1,
                 )
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
@@ -309,7 +327,14 @@ class Trainer(Parameters):
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
-        data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
+        data = preparation.collect(
+            x,
+            y,
+            sample_weight,
+            batch_size=self.batch_size,
+            needs_y=owner,
+            missing=self.missing_targets(),
+        )
         settings = self._settings()
         if batch_size is not None:
             settings = dataclasses.replace(settings, batch_size=batch_size)
@@ -428,6 +453,17 @@ class Trainer(Parameters):
             "ready_made": self._ready_made,
             "class_weight": self.class_weight,
         }
+
+    def missing_targets(self) -> MissingTargets:
+        """What is done with rows that have no target: see the field missing_target."""
+        if type(self).compute_loss is not Trainer.compute_loss:
+            return MissingTargets(self.missing_target, lambda part: True)
+        loss = self.configure_loss()
+        if loss is None:
+            # A build_model may compile its own loss; if not, an error says so once it is built.
+            unknown = self.missing_target == "raise" and not self._ready_made
+            return MissingTargets(self.missing_target, lambda part: unknown)
+        return MissingTargets(self.missing_target, lambda part: own_loss(loss, part))
 
     def _settings(self) -> Settings:
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")

@@ -71,16 +71,24 @@ class Inputs:
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
-    def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
+    def learn(
+        cls,
+        x: Any,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
+    ) -> Inputs:
         """Learn the structure and statistics of the training rows.
 
         Args:
             x: A DataFrame or a tree of arrays.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for the statistics, or None.
+            as_0_1: Whether to learn a table as version 0.1 did.
         """
         if hasattr(x, "iloc"):
-            table = Table.learn(x, normalize=normalize, weight=weight)
+            table = Table.learn(x, normalize=normalize, weight=weight, as_0_1=as_0_1)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
@@ -218,9 +226,7 @@ class Inputs:
             self._encoder = self.table.encoder(self.dtypes)
         return self._encoder
 
-    def _encode_table(
-        self, frame: Any, name: str, quiet: bool, piece: int = 16_384
-    ) -> np.ndarray:
+    def _encode_table(self, frame: Any, name: str, quiet: bool, piece: int = 16_384) -> np.ndarray:
         import tensorflow as tf
 
         if self.table is None:
