@@ -231,7 +231,7 @@ def measure(name: str, folder: Path, seeds: int) -> list[dict[str, Any]]:
 def summary(records: list[dict[str, Any]]) -> str:
     """Return a table: mean scores, the difference in standard errors, ranks, and seconds."""
     lines = [
-        "| table | rows | score | ours | boosting | difference | two standard errors | seconds | x |",
+        "| table | rows | score | ours | boosting | difference | two errors | seconds | x |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     ranks = []
