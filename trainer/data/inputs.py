@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.frames import as_frame
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
 
@@ -31,6 +32,47 @@ _DTYPES = (
 _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computing statistics
 
 
+@runtime_checkable
+class Encoding(Protocol):
+    """How an architecture encodes x in place of the default: once before training, then in graphs.
+
+    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. It may have a
+    method `encode(table, raw)`, which gives what the encoder's model gives, to the bit, without the
+    cost of a graph's call.
+    """
+
+    def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
+        """Check x, and convert it to the inputs of the encoder, by their names.
+
+        Not called for a DataFrame.
+
+        Args:
+            x: The user's data.
+            owner: The class name of the estimator, for errors.
+            name: The name of the argument, for errors.
+
+        Raises:
+            TypeError, ValueError: x does not match the training data.
+        """
+
+    def encoder(self, table: Table | None) -> keras.Model:
+        """Build the Keras model from raw inputs [n, ...] to what the network takes.
+
+        It must have the same inputs and outputs whether it is built in fit or after loading, and
+        only layers of Keras and registered ones of this package.
+
+        Args:
+            table: The learned columns of a DataFrame, or None.
+        """
+
+    def training_rows(self, encoded: Tree) -> Tree:
+        """Return the encoded training rows as the network is to be trained on them.
+
+        They differ from the encoder's output where their targets are in the encoding, as in
+        target encoding. Called once, in the fit that has learnt the encoding.
+        """
+
+
 class Inputs:
     """The structure and statistics of x, learned from the training rows.
 
@@ -43,6 +85,7 @@ class Inputs:
         n_features: The number of columns of a table or of values of a vector; None for other
             inputs.
         names: The column names, if x had any and all are strings.
+        encoding: What encodes x in place of the default, or None.
     """
 
     def __init__(
@@ -53,12 +96,14 @@ class Inputs:
         scaling: dict[str, Any],
         table: Table | None = None,
         names: list[str] | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         self.shapes = shapes
         self.dtypes = dtypes
         self.scaling = scaling
         self.table = table
         self.names = names
+        self.encoding = encoding
         self._encode: Any = None
         self._encoder: keras.Model | None = None
 
@@ -70,16 +115,24 @@ class Inputs:
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
-    def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
+    def learn(
+        cls,
+        x: Any,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
+    ) -> Inputs:
         """Learn the structure and statistics of the training rows.
 
         Args:
             x: A DataFrame or a tree of arrays.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for the statistics, or None.
+            as_0_1: Whether to learn a table as version 0.1 did.
         """
         if hasattr(x, "iloc"):
-            table = Table.learn(x, normalize=normalize, weight=weight)
+            table = Table.learn(x, normalize=normalize, weight=weight, as_0_1=as_0_1)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
@@ -127,13 +180,39 @@ class Inputs:
             scaling=scaling,
         )
 
-    def prepare(self, x: Any, owner: str, name: str = "x") -> Tree:
+    def encoded_by(self, encoding: Encoding) -> Inputs:
+        """Return Inputs that an architecture's encoding encodes."""
+        made = Inputs(
+            shapes=(),
+            dtypes="float32",
+            scaling={},
+            table=self.table,
+            names=self.names,
+            encoding=encoding,
+        )
+        outputs = made.encoder.output
+        made.shapes = map_tree(lambda o: tuple(o.shape)[1:], outputs)
+        made.dtypes = map_tree(lambda o: str(o.dtype), outputs)
+        return made
+
+    def prepare(
+        self,
+        x: Any,
+        owner: str,
+        name: str = "x",
+        *,
+        quiet: bool = False,
+        training: bool = False,
+    ) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: The user's data: a DataFrame if training had one, or arrays.
+            x: The user's data: a table if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
+            quiet: Whether not to warn of dates that do not parse: for the training rows, of which
+                `learn` has warned.
+            training: Whether these are the rows that the encoding has learnt, to be trained on.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -142,13 +221,20 @@ class Inputs:
             TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
+            x = as_frame(x, name)
             if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
                 raise TypeError(
                     f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            return self._encode_table(x, name)
+            encoded = self._encoded(self.table.inputs(x, name, quiet=quiet))
+            if training and self.encoding is not None:
+                return self.encoding.training_rows(encoded)
+            return encoded
+        if self.encoding is not None:
+            encoded = self._encoded(self.encoding.raw(x, owner, name))
+            return self.encoding.training_rows(encoded) if training else encoded
         tree = arrays.to_arrays(x, name)
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
@@ -207,26 +293,32 @@ class Inputs:
 
     @property
     def encoder(self) -> keras.Model:
-        """The Keras model that encodes a table; built on first access."""
-        if self.table is None:
-            raise AttributeError("arrays have no encoder")
+        """The Keras model that encodes a table, or what an encoding encodes; built once."""
         if self._encoder is None:
-            self._encoder = self.table.encoder(self.dtypes)
+            if self.encoding is not None:
+                self._encoder = self.encoding.encoder(self.table)
+            elif self.table is not None:
+                self._encoder = self.table.encoder(self.dtypes)
+            else:
+                raise AttributeError("arrays have no encoder")
         return self._encoder
 
-    def _encode_table(self, frame: Any, name: str, piece: int = 16_384) -> np.ndarray:
+    def _encoded(self, columns: dict[str, np.ndarray], piece: int = 16_384) -> Tree:
+        encode = getattr(self.encoding, "encode", None)
+        if encode is not None:
+            return encode(self.table, columns)
+
         import tensorflow as tf
 
-        if self.table is None:
-            raise AttributeError("arrays have no table")
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        columns = self.table.inputs(frame, name)
-        encoded = np.empty((len(frame), self.shapes[0]), self.dtypes)
-        for start in range(0, len(frame), piece):
+        n = len(next(iter(columns.values())))
+        parts = []
+        for start in range(0, n, piece):
             rows = slice(start, start + piece)
-            encoded[rows] = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
-        return encoded
+            found = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
+            parts.append(map_tree(np.asarray, found))
+        return parts[0] if len(parts) == 1 else map_tree(lambda *p: np.concatenate(p), *parts)
 
     def transform(self, dtype: str) -> Scaler | None:
         """Return the normalisation of a batch, or None if there is none.
@@ -240,7 +332,7 @@ class Inputs:
         """Return the encoder or normalisation followed by the network, as one Keras model."""
         import keras
 
-        if self.table is not None:
+        if self.table is not None or self.encoding is not None:
             if network.name in self.encoder.input:
                 raise ValueError(
                     f"build_model: the model is called {network.name!r}, like a column of x; "
@@ -288,8 +380,12 @@ class Inputs:
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Inputs:
+    def from_dict(cls, state: Mapping[str, Any], encoding: Encoding | None = None) -> Inputs:
         """Restore Inputs from `to_dict`.
+
+        Args:
+            state: What to_dict returned.
+            encoding: What encodes x in place of the default, or None.
 
         Raises:
             forms.Malformed: The state is invalid; the message names the entry.
@@ -309,11 +405,13 @@ class Inputs:
         names = state["names"]
         if state["table"] is not None:
             table = Table.from_dict(state["table"])
-            if shapes != (table.width,) or dtypes not in ("float32", "float64") or scaling:
+            fits = shapes == (table.width,) and dtypes in ("float32", "float64") and not scaling
+            if encoding is None and not fits:
                 raise forms.wrong(
                     "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
                 )
-            if dtypes == "float64" and any(c["kind"] != "number" for c in table.columns):
+            numbers_only = all(f["kind"] == "number" for f in table.features())
+            if encoding is None and dtypes == "float64" and not numbers_only:
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:
             known = [] if table is None else table.names
@@ -321,7 +419,13 @@ class Inputs:
                 isinstance(name, str) for name in names
             ):
                 raise forms.wrong("inputs: names", names, "the names of the table's columns")
-        return cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        made = cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        if encoding is None:
+            return made
+        made = made.encoded_by(encoding)
+        if (made.shapes, made.dtypes) != (shapes, dtypes) or scaling:
+            raise forms.wrong("inputs: shapes", state["shapes"], f"{made.shapes}")
+        return made
 
 
 class Scaler:

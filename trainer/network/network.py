@@ -25,7 +25,7 @@ from trainer.engine.feeds import Batch, RowsFeed
 from trainer.engine.tensorflow import plan, sharing
 from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
-from trainer.models import ModelSpec
+from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.probabilities import Reading
 from trainer.state.isolation import Ambient
@@ -50,6 +50,7 @@ class Network:
         default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
             to a mean of 1.
         readings: How to read each output as probabilities; empty if it is only numbers.
+        architecture: The ready-made architecture, if it is one, and the resolved values of fields.
         plan: How to train; None before `decide`.
         evidence: A sample of the data of its fit; None for a loaded network.
     """
@@ -64,6 +65,7 @@ class Network:
     ambient: Ambient
     default_loss: bool
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    architecture: Chosen = field(default_factory=Chosen)
     plan: Plan | None = None
     evidence: Any = None
     # A model has one set of metrics, so threads take turns at evaluating it.
@@ -291,7 +293,7 @@ class Network:
         if compile.computes_own_loss(self.core):
             return
         for part, leaf in arrays.leaves(encoded, ""):
-            if not _own_loss(self.core.loss, part):
+            if not own_loss(self.core.loss, part):
                 arrays.check_finite(leaf, f"{name}{part}")
 
     def batch(self, x: Tree, y: Tree | None = None, weight: Tree | None = None) -> Batch:
@@ -453,8 +455,13 @@ class Network:
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
 
-def _own_loss(loss: Any, part: str) -> bool:
-    """Return whether the loss of a part of y is the user's code, or there is none."""
+def own_loss(loss: Any, part: str) -> bool:
+    """Return whether the loss of a part of y is the user's code, or there is none.
+
+    Args:
+        loss: A loss, or a structure of losses for several outputs.
+        part: The part of y, such as "['a']"; "" for all of it.
+    """
     by_part = dict(arrays.leaves(loss, ""))
     # Otherwise there is one loss for all parts, or the losses have other names.
     losses = [by_part[part]] if part in by_part else list(by_part.values())

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 # Fields that a resumed run may change, because they do not affect the results.
-FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
+# missing_target changes which rows there are, and these are compared by their fingerprint.
+FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target")
+TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
 FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
@@ -83,6 +85,7 @@ class Run:
         seed: The seed of the run.
         states: Where states are saved.
         model: The content of model.keras if a finished run is returned unchanged, else None.
+        tables_as_0_1: Whether an earlier run encoded its table as version 0.1 did.
     """
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -91,6 +94,7 @@ class Run:
         self.found: State | None = None
         self.states: StateFolder
         self.model: bytes | None = None
+        self.tables_as_0_1 = False
         self._lock: Hold | None = None
         self._lost = False
         self._checking = threading.Lock()
@@ -110,8 +114,8 @@ class Run:
         Args:
             run_dir: The folder.
             description: The name of the estimator's class ("class"), its fields ("fields"), the
-                digests of its code ("code"), and the fingerprints of training and validation data
-                ("data"), as JSON.
+                digests of its code ("code"), how tables are encoded ("tables"), and the
+                fingerprints of training and validation data ("data"), as JSON.
             resume: As in Trainer.fit.
             seed: The seed of a new run.
             own_seed: Whether an earlier run keeps its own seed: random_state is not a number.
@@ -166,8 +170,10 @@ class Run:
         else:
             # A run that ended before its first epoch, for example because of an invalid field, has
             # nothing to lose and may differ. It keeps its identity: plugins may have files already.
-            if earlier["status"] == "finished" or self._trained():
+            if earlier["status"] == "finished" or has_trained(self.path):
                 self._check(earlier, config, resume)
+                config["tables"] = earlier.get("tables", 1)
+                self.tables_as_0_1 = config["tables"] == 1
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
                     with contextlib.suppress(OSError):  # harmless if it stays
@@ -261,12 +267,6 @@ class Run:
         self.log(f"resumes from {place}" if place else "starts")
         self._write("config.json", self._config)
         self._write("environment.json", environment())
-
-    def _trained(self) -> bool:
-        kept = (self.path / "checkpoints").glob("*.*")
-        return (self.path / "history.csv").exists() or any(
-            path.suffix in (".safetensors", ".keras") for path in kept
-        )
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
         where = f"run_dir={str(self.path)!r}"
@@ -502,6 +502,35 @@ def finished_epochs(path: Path) -> int | None:
     return int(config["fields"]["epochs"])
 
 
+def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
+    """Return which architecture an earlier run in a folder trained.
+
+    Args:
+        path: The field run_dir.
+
+    Returns:
+        Whether there is a run that has begun to train, and the name in it; None for a build_model
+        of one's own, and in runs of version 0.1, which had no names.
+    """
+    folder = Path(os.path.realpath(path))
+    try:
+        config = _read_config(folder)
+    except RunError:
+        return False, None  # opening the run will report the error
+    if config is None or not (config["status"] == "finished" or has_trained(folder)):
+        return False, None
+    name = config.get("architecture", {}).get("name")
+    return True, name
+
+
+def has_trained(folder: Path) -> bool:
+    """Return whether a folder holds states, or the history of at least one epoch."""
+    kept = (folder / "checkpoints").glob("*.*")
+    return (folder / "history.csv").exists() or any(
+        path.suffix in (".safetensors", ".keras") for path in kept
+    )
+
+
 def _longer(earlier: dict[str, Any], now: dict[str, Any]) -> bool:
     before, after = (c["fields"].get("epochs") for c in (earlier, now))
     return isinstance(before, int) and isinstance(after, int) and after > before
@@ -523,6 +552,13 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if earlier["class"] != now["class"]:
         found.append(f"the class was {earlier['class']}, is {now['class']}")
     before, after = (_flat(c["fields"], FREE) | _flat(c["data"], ()) for c in (earlier, now))
+    if "architecture" in earlier and "architecture" in now:  # runs of 0.1 have none
+        for config, whole in ((before, earlier), (after, now)):
+            config |= {
+                f"architecture {k}": v
+                for k, v in whole["architecture"].items()
+                if k not in whole["fields"] or k == "optimizer"
+            }
     for config in (before, after):
         if config.get("optimizer") == "adam":
             config["optimizer"] = None  # which means the same; it was the default in 0.1.0
@@ -656,6 +692,10 @@ def _check_config(config: dict[str, Any]) -> None:
     forms.whole("seed", config["seed"], 0, 2**32 - 1)
     fields = forms.mapping("fields", config["fields"], ("epochs",))
     forms.whole("fields: epochs", fields["epochs"], 1)
+    if "architecture" in config:
+        architecture = forms.mapping("architecture", config["architecture"], ("name",))
+        if architecture["name"] is not None:
+            forms.text("architecture: name", architecture["name"])
     for name, digest in forms.mapping("code", config.get("code", {})).items():
         forms.text(f"code: {name}", digest)
     for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():
