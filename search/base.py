@@ -42,8 +42,9 @@ from search.study.data import (
 )
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
-from search.study.scoring import Measure, measure, trainer_in
+from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
+from trainer.base import Trainer
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.utils.scratch import Scratch, sweep
@@ -122,11 +123,13 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         )
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
         data = Data.of(x, y, sample_weight, validation_data)
+        self._chosen = chosen(self.estimator, data.x, data.y)
         with self._folder(space) as folder:
+            self._trained = self._as_in(folder, data)
             whole, cuts = self._cut(data, groups, folder)
             grouped = None if groups is None else np.asarray(groups)
             fits = max(1, len(cuts)) * self.executions_per_trial
-            checking.epochs(self, space, fits, rungs=self._has_rungs)
+            checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
             proposer = self._proposer(space, points, folder.seed, wanted.maximize)
             folder.describe(self._description(space, points, wanted, data, cuts))
             with self._executor(folder, whole, cuts, grouped, wanted) as executor:
@@ -188,6 +191,25 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             ends.callback(folder.close)
             yield folder
 
+    @property
+    def epochs_of_a_fit(self) -> int | None:
+        """The epochs of one fit of the estimator on these data; None if it is no Trainer."""
+        return None if self._chosen is None else self._chosen.values.epochs
+
+    @property
+    def _share(self) -> float:
+        """The share of the rows that a fit of the estimator holds out."""
+        return 0.0 if self._chosen is None else self._chosen.values.validation_split
+
+    def _as_in(self, folder: Folder, data: Data) -> Any:
+        """Return the estimator; in a study of 0.1 with the architecture that it chose then."""
+        of_0_1 = not folder.store.empty and "architecture" not in folder.store.get("description")
+        if not of_0_1 or not isinstance(self.estimator, Trainer):
+            return self.estimator
+        made = self.estimator.with_first_choice(data.x, data.y)
+        self._chosen = made.resolve(data.x, data.y)
+        return made
+
     def _cut(self, data: Data, groups: Any, folder: Folder) -> tuple[Data, list[Split]]:
         """Return the data as trials see them, and the splits."""
         classifier = is_classifier(self.estimator)
@@ -195,8 +217,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             return data, self._splits(data, groups, folder.store)
         if data.validation is not None:
             return data, []
-        trainer = trainer_in(self.estimator)[1]
-        share = (trainer.validation_split if trainer is not None else 0) or HOLDOUT
+        share = self._share or HOLDOUT
         return data.held(holdout(data, share, folder.seed, classifier=classifier)), []
 
     def _splits(self, data: Data, groups: Any, store: Store) -> list[Split]:
@@ -219,6 +240,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         return {
             "search": {"class": type(self).__name__, **self._method()},
             "estimator": description(self.estimator),
+            "architecture": None if self._chosen is None else self._chosen.resolved(),
             "space": _described_space(space),
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
@@ -247,7 +269,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         is_trainer = trainer_in(self.estimator)[1] is not None
         in_process = self.executor == "serial"
         work = Evaluation(
-            self.estimator,
+            self._trained,
             wanted,
             data if in_process else keep(data, folder.data),
             splits=cuts,
@@ -280,7 +302,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         none: a callback may need them.
         """
         trainer = trainer_in(self.estimator)[1]
-        if trainer is None or trainer.validation_split or not (trainer.callbacks and self.refit):
+        if trainer is None or self._share or not (trainer.callbacks and self.refit):
             alone = False
         generator = np.random.default_rng(seed)
         points: list[Point] = [{}, *(space.draw(generator) for _ in range(REHEARSALS - 1))]
@@ -354,9 +376,9 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         prefix, trainer = trainer_in(self.estimator)
         if trainer is None:
             return 0
-        own = trial.params.get(f"{prefix}epochs", trainer.epochs)
+        own = trial.params.get(f"{prefix}epochs", self.epochs_of_a_fit)
         before = 0 if parent is None else parent.epochs or 0
-        return int(trial.epochs or own) - before
+        return int(trial.epochs or own or 0) - before
 
     def _delete_results(self) -> None:
         """Delete results of an earlier fit: with refit=False nothing would replace them."""
@@ -387,7 +409,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     def _refit(self, data: Data) -> None:
         began = time.perf_counter()
         assert self._best is not None
-        made = evaluation.fresh(self.estimator, self.best_params_, self._best.seed)
+        made = evaluation.fresh(self._trained, self.best_params_, self._best.seed)
         prefix, trainer = trainer_in(made)
         self.refit_epochs_ = None
         with contextlib.ExitStack() as ends:

@@ -188,8 +188,9 @@ def data(
             _check_validation(validation_data)
         return
     owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
-    preparation.collect(x, y, weight, batch_size=trainer.batch_size, needs_y=owner)
-    preparation.collect_validation(validation_data, batch_size=trainer.batch_size, needs_y=owner)
+    size = trainer.resolve(x, y).values.batch_size
+    preparation.collect(x, y, weight, batch_size=size, needs_y=owner)
+    preparation.collect_validation(validation_data, batch_size=size, needs_y=owner)
 
 
 def _check_streams(search: Arguments, measure: Measure, x: Any, validation_data: Any) -> None:
@@ -245,13 +246,14 @@ def _check_lengths(x: Any, prefix: str, **others: Any) -> None:
             )
 
 
-def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
+def epochs(search: Arguments, space: Space, fits: int, own: int | None, *, rungs: bool) -> None:
     """Check that one trial fits in max_epochs, if all trials take the same number of epochs.
 
     Args:
         search: the search, with checked arguments.
         space: the space of the search.
         fits: number of fits per trial.
+        own: the number of epochs that a fit of the estimator takes; None if it has none.
         rungs: whether the search method itself decides how many epochs a trial takes.
 
     Raises:
@@ -260,11 +262,11 @@ def epochs(search: Arguments, space: Space, fits: int, *, rungs: bool) -> None:
     prefix, trainer = trainer_in(search.estimator)
     if search.max_epochs is None or rungs or f"{prefix}epochs" in space.domains:
         return
-    assert trainer is not None  # checked by _check_trainer
-    needed = fits * trainer.epochs
+    assert trainer is not None and own is not None  # checked by _check_trainer
+    needed = fits * own
     if needed > search.max_epochs:
         raise ValueError(
-            f"max_epochs={search.max_epochs}: a trial takes {needed} epochs, {trainer.epochs} in "
+            f"max_epochs={search.max_epochs}: a trial takes {needed} epochs, {own} in "
             f"each of {fits} fits; write max_epochs={20 * needed} for 20 trials, for example"
         )
 

@@ -323,12 +323,13 @@ def _epochs_for_rungs(search: Search, space: Space, what: str) -> int:
             f"{what}: chooses the epochs itself; leave {prefix + 'epochs'!r} out of the space, and "
             f"write {type(trainer).__name__}(epochs=...) for the maximum"
         )
-    if integer("epochs", trainer.epochs, low=1, example=27) == 1:
+    epochs = search.epochs_of_a_fit or 0
+    if epochs == 1:
         raise ValueError(
             f"{what}: starts with few epochs, and {type(trainer).__name__}(epochs=1) has no fewer; "
             f"write {type(trainer).__name__}(epochs=27), for example"
         )
-    return trainer.epochs
+    return epochs
 
 
 def _is_oracle(tuner: Any) -> bool:

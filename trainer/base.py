@@ -6,9 +6,10 @@ for labels (`estimators`), data (`preparation`), the model (`network`) or the lo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,14 +28,14 @@ from trainer.engine.tensorflow import plan
 from trainer.fields import path_fields
 from trainer.fitting import Settings
 from trainer.history import History
-from trainer.models import ModelSpec
+from trainer.models import Architecture, Chosen, Look, ModelSpec, Values
 from trainer.network import compile
 from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
 from trainer.network.network import Network
 from trainer.parameters import Parameters
 from trainer.runs import code
-from trainer.runs.directory import Run, described
+from trainer.runs.directory import Run, described, earlier_architecture
 from trainer.saving import Fitted
 from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
@@ -67,12 +68,15 @@ class Trainer(Parameters):
     Use Classifier for labels and Regressor for numbers; a Trainer does not encode its targets.
 
     Attributes:
-        model: a ready-made architecture ("mlp", "deep", "cnn", "wide_and_deep"), or None to choose
-            one that suits the data; ignored if build_model is overridden.
-        epochs: number of passes over the training data.
-        batch_size: rows per step.
+        model: a ready-made architecture by its name (trainer.models.ARCHITECTURES lists them), or
+            a dict with its name and options, such as {"name": "mlp", "hidden": (64,)}. None: one
+            that suits the data. Ignored if build_model is overridden.
+        epochs: number of passes over the training data. None: the architecture's own number; 10
+            for "mlp", "deep", "cnn", "wide_and_deep" and a build_model of your own.
+        batch_size: rows per step. None: the architecture's own, or 32.
         optimizer: a name such as "adam", or a keras.optimizers.Optimizer, which is copied. None:
-            "adam", unless build_model compiles its model.
+            the architecture's own, with its schedule of the learning rate; "adam" for a
+            build_model of your own, unless that compiles its model.
         learning_rate: a number or Keras schedule that replaces the optimizer's default.
         loss: a name, a Keras loss, a function, or one per output. None: the task's default; then
             only the ratios of the sample weights matter. A custom loss uses them unscaled, as in
@@ -81,6 +85,9 @@ class Trainer(Parameters):
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes.
+            None: the architecture's own, or 0. An architecture with one ends with the weights of
+            its best epoch, unless `callbacks` has early stopping of its own; it holds out nothing
+            if validation_data are given.
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
@@ -107,15 +114,15 @@ class Trainer(Parameters):
     vectors and tables n_features_in_ (feature_names_in_ if the columns have names).
     """
 
-    model: str | None = None
-    epochs: int = 10
-    batch_size: int = 32
+    model: str | Mapping[str, Any] | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
     optimizer: Any = None
     learning_rate: Any = None
     loss: Any = None
     metrics: Any = None
     normalize: str | None = None
-    validation_split: float = 0.0
+    validation_split: float | None = None
     shuffle: bool = True
     callbacks: Sequence[Any] = ()
     class_weight: Any = None
@@ -248,26 +255,36 @@ class Trainer(Parameters):
         """
         plan.limit_threads()
         with thread_kept():
-            chosen = self._check_fields()
+            self._check_values()
             checks.one_of("resume", resume, ("auto", True, False, "force"))
             seed = fitting.draw_seed(self.random_state)
-            owner = type(self).__name__ if self.configure_task().needs_y else None
-            train = preparation.collect(
-                x, y, sample_weight, batch_size=self.batch_size, needs_y=owner
-            )
+            train, architecture = self._collect(x, y, sample_weight)
+            values = architecture.values
+            with self._resolved(architecture):
+                chosen = self._check_hooks()
+                owner = type(self).__name__ if self.configure_task().needs_y else None
             valid = preparation.collect_validation(
-                validation_data, batch_size=self.batch_size, needs_y=owner
+                validation_data, batch_size=values.batch_size, needs_y=owner
             )
-            settings = self._settings()
+            chosen += self._added(architecture, chosen, valid is not None)
+            settings = self._settings(values)
             epochs = fitting.limited_epochs(settings)
-            fields = self.get_params(deep=False)
+            fields = self.get_params(deep=False) | _shared(values)
             written = {} if self.run_dir is None else code.of(self)
-            with fitting.run_of(settings, fields, written, train, valid, seed, resume) as run:
+            with fitting.run_of(
+                settings, fields, architecture.resolved(), written, train, valid, seed, resume
+            ) as run:
                 seed = seed if run is None else run.seed
-                if valid is None and self.validation_split:
-                    train, valid = self._split(train, seed)
+                if valid is None and values.validation_split:
+                    train, valid = self._split(train, values.validation_split, seed)
                 network, feed, validation_feed = fitting.prepare(
-                    self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
+                    self.recipe(architecture),
+                    self.configure_task(),
+                    settings,
+                    chosen,
+                    train,
+                    valid,
+                    seed,
                 )
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
@@ -309,8 +326,9 @@ class Trainer(Parameters):
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
-        data = preparation.collect(x, y, sample_weight, batch_size=self.batch_size, needs_y=owner)
-        settings = self._settings()
+        values = self.resolved_
+        data = preparation.collect(x, y, sample_weight, batch_size=values.batch_size, needs_y=owner)
+        settings = self._settings(values)
         if batch_size is not None:
             settings = dataclasses.replace(settings, batch_size=batch_size)
         return network.evaluate(
@@ -397,10 +415,14 @@ class Trainer(Parameters):
                 or was saved by another class.
         """
 
-        def make(fields: dict[str, Any]) -> tuple[Self, Recipe, Task, list[Any]]:
+        def make(
+            fields: dict[str, Any], architecture: Chosen
+        ) -> tuple[Self, Recipe, Task, list[Any]]:
             made = cls(**fields)
-            chosen = made._check_fields()
-            return made, made.recipe(), made.configure_task(), chosen
+            made._check_values()
+            with made._resolved(architecture):
+                chosen = made._check_hooks()
+            return made, made.recipe(architecture), made.configure_task(), chosen
 
         loaded: Self
         with thread_kept():
@@ -429,9 +451,11 @@ class Trainer(Parameters):
             "class_weight": self.class_weight,
         }
 
-    def _settings(self) -> Settings:
+    def _settings(self, values: Values) -> Settings:
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
-        return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
+        found = {name: getattr(self, name) for name in names}
+        found |= {name: value for name, value in _shared(values).items() if name in found}
+        return Settings(type(self).__name__, **found)
 
     def _session(self, feed: Any, validation: Any, run: Run | None, epochs: int) -> Session:
         from trainer.callbacks.callback import Session
@@ -443,7 +467,8 @@ class Trainer(Parameters):
 
         return Session(
             owner=type(self).__name__,
-            params={name: described(value) for name, value in self.get_params().items()},
+            params={name: described(value) for name, value in self.get_params().items()}
+            | _shared(self._network.architecture.values),
             epochs=epochs,
             verbose=self.verbose,
             callbacks=self.callbacks_,
@@ -461,11 +486,11 @@ class Trainer(Parameters):
 
     def _training(self) -> Training:
         return Training(
-            self.recipe(),
+            self.recipe(self._network.architecture),
             self._network,
             self.history_,
             self.seed_,
-            self.batch_size,
+            self.resolved_.batch_size,
             self.normalize,
         )
 
@@ -476,7 +501,8 @@ class Trainer(Parameters):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("callbacks_", None)  # they may hold open files, for example
+        for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
+            state.pop(name, None)
         if "_network" in state:
             # Keras models of custom classes do not pickle; the saved form of a Trainer does.
             with thread_kept():
@@ -491,19 +517,136 @@ class Trainer(Parameters):
         if saved is not None:
             with thread_kept():
                 network = saving.network_from_bytes(
-                    self.recipe(),
+                    self.recipe,
                     self.configure_task(),
                     plugins.make_all(self.configure_callbacks()),
                     saved,
                 )
             self._network, self.model_ = network, network.whole
 
-    def recipe(self) -> Recipe:
-        """How this estimator builds its network: its hooks, and the task's defaults."""
+    def resolve(self, x: Any, y: Any = None) -> Chosen:
+        """The architecture that fit would choose for these data, and the values it would use.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+
+        Returns:
+            `name` is the architecture's, None for a build_model of your own; `values` has epochs,
+            batch_size and validation_split as fit would use them.
+
+        Raises:
+            TypeError, ValueError: bad arguments or fields.
+        """
+        self._check_values()
+        return self._collect(x, y, None)[1]
+
+    @property
+    def resolved_(self) -> Values:
+        """The values of epochs, batch_size and validation_split, fields that are None included.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+        """
+        return self._with_fields(self.network_.architecture.values)
+
+    def _with_fields(self, values: Values) -> Values:
+        """The values with those of the fields that are not None."""
+        own = {name: getattr(self, name) for name in _shared(values)}
+        return dataclasses.replace(values, **{k: v for k, v in own.items() if v is not None})
+
+    def _collect(self, x: Any, y: Any, weight: Any) -> tuple[Rows | Stream, Chosen]:
+        """Check the training data; return them with the architecture chosen for them."""
+        owner = type(self).__name__ if self.configure_task().needs_y else None
+        first = self._with_fields(Values()).batch_size
+        data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner)
+        chosen = self._choose(data)
+        if isinstance(data, Stream) and chosen.values.batch_size != first:
+            data = preparation.collect(
+                x, y, weight, batch_size=chosen.values.batch_size, needs_y=owner
+            )
+        return data, chosen
+
+    def _choose(self, data: Rows | Stream) -> Chosen:
+        look = models.Look.at(data, self.configure_task().name, self.normalize)
+        own = [n for n in (*_shared(Values()), "optimizer") if getattr(self, n) is not None]
+        if not self._ready_made:
+            return Chosen(values=self._with_fields(Values()), task=look.task, own=own)
+        if self.model is not None:
+            architecture, options = models.named(self.model)
+        else:
+            architecture, options = self._by_itself(look), {}
+        values = architecture.values(look)
+        if isinstance(data, Stream):
+            values = dataclasses.replace(values, validation_split=0.0)  # it cannot be split
+        return Chosen(architecture, options, self._with_fields(values), look.task, own)
+
+    def with_first_choice(self, x: Any, y: Any = None) -> Self:
+        """A clone with the architecture that version 0.1 chose where the field model is None.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+        """
+        from sklearn.base import clone
+
+        made: Self = clone(self)
+        if self._ready_made and self.model is None:
+            data, _ = self._collect(x, y, None)
+            look = models.Look.at(data, self.configure_task().name)
+            made.model = models.first_choice(look).name
+        return made
+
+    def _by_itself(self, look: Look) -> Architecture:
+        """The architecture that suits the data, or that of an earlier run in run_dir."""
+        if self.run_dir is not None:
+            found, name = earlier_architecture(self.run_dir)
+            if found and name is None:
+                return models.first_choice(look)
+            if found and name in models.ARCHITECTURES:
+                return models.ARCHITECTURES[name]
+        return models.choose(look)
+
+    def _added(self, chosen: Chosen, given: Sequence[Any], has_validation: bool) -> list[Any]:
+        """The callbacks that belong to the architecture, where no other does their work."""
+        values, found = chosen.values, []
+        number = self.learning_rate is None or isinstance(self.learning_rate, (int, float))
+        free = "optimizer" not in chosen.own and number and not any(map(_sets_rate, given))
+        own_optimizer = type(self).configure_optimizer is not Trainer.configure_optimizer
+        if values.schedule is not None and free and not own_optimizer:
+            found.append(plugins.make(values.schedule))
+        watched = has_validation or values.validation_split > 0
+        if values.early_stopping is not None and watched and not any(map(_stops, given)):
+            found.append(plugins.make({"name": "early_stopping", **values.early_stopping}))
+        self.added_callbacks_ = found
+        return found
+
+    @contextlib.contextmanager
+    def _resolved(self, chosen: Chosen) -> Iterator[None]:
+        """Within this context the fields that may be None have their resolved values, for hooks."""
+        values: dict[str, Any] = _shared(chosen.values)
+        if chosen.architecture is not None and chosen.values.optimizer is not None:
+            values["optimizer"] = chosen.values.optimizer()
+        values = {name: v for name, v in values.items() if getattr(self, name) is None}
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            with self.python_scalars():
+                yield
+        finally:
+            for name in values:
+                setattr(self, name, None)
+
+    def recipe(self, architecture: Chosen) -> Recipe:
+        """How this estimator builds its network: its hooks, and the task's defaults.
+
+        Args:
+            architecture: the architecture, and the resolved values of fields.
+        """
 
         def plain(hook: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any) -> Any:
-                with self.python_scalars():
+                with self._resolved(architecture):
                     return hook(*args)
 
             return call
@@ -520,6 +663,7 @@ class Trainer(Parameters):
             ready_made=self._ready_made,
             run_eagerly=self.run_eagerly,
             chosen=self._compiled_by(),
+            architecture=architecture,
         )
 
     def _compiled_by(self) -> tuple[str, ...]:
@@ -536,34 +680,31 @@ class Trainer(Parameters):
         tags.target_tags.required = self.configure_task().needs_y
         return tags
 
-    def _check_fields(self) -> list[Any]:
-        """Raise an error for bad fields; return the callbacks."""
+    def _check_values(self) -> None:
+        """Raise an error for bad values of fields."""
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
         if self._ready_made and self.model is not None:
-            if not isinstance(self.model, str):
-                raise TypeError(
-                    f"model={self.model!r}: must be the name of a ready-made architecture, such as "
-                    "'mlp'; for a custom network override build_model"
-                )
-            checks.one_of("model", self.model, models.ARCHITECTURES)
+            models.named(self.model)
+
+    def _check_hooks(self) -> list[Any]:
+        """Raise an error for bad optimizers, losses, metrics or callbacks; return the callbacks."""
         self.configure_optimizer()
         self.configure_loss()
         self.configure_metrics()
         return plugins.make_all(self.configure_callbacks())
 
-    def _split(self, data: Rows | Stream, seed: int) -> tuple[Rows, Rows]:
+    def _split(self, data: Rows | Stream, share: float, seed: int) -> tuple[Rows, Rows]:
         if isinstance(data, Stream):
             raise ValueError(
-                f"validation_split={self.validation_split}: a stream cannot be split; pass "
+                f"validation_split={share}: a stream cannot be split; pass "
                 "validation_data, for example x.take(k), and train on x.skip(k)"
             )
-        return preparation.split_rows(
-            data,
-            self.validation_split,
-            stratify=self.configure_task().strata(data),
-            shuffle=self.shuffle,
-            seed=seed,
-        )
+        strata = self.configure_task().strata(data)
+        if self.validation_split is None:
+            return preparation.split_some(
+                data, share, strata=strata, shuffle=self.shuffle, seed=seed
+            )
+        return preparation.split_rows(data, share, stratify=strata, shuffle=self.shuffle, seed=seed)
 
     def adopt(self, network: Network, history: History, seed: int) -> None:
         """Make this estimator fitted, with the given network.
@@ -590,7 +731,8 @@ class Trainer(Parameters):
         if is_stream(x):
             shapes = network.inputs.shapes
             rank = len(shapes) if is_shape(shapes) else None
-            stream = Stream.of(x, batch_size=self.batch_size, name="x", row_rank=rank)
+            size = self.resolved_.batch_size
+            stream = Stream.of(x, batch_size=size, name="x", row_rank=rank)
             network.inputs.check_stream(stream.x_spec, type(self).__name__)
             return network.predict_stream(stream)
         return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
@@ -606,10 +748,42 @@ class Trainer(Parameters):
         return self._network
 
 
+def _shared(values: Values) -> dict[str, Any]:
+    """The values that are fields too, by name."""
+    return {
+        "epochs": values.epochs,
+        "batch_size": values.batch_size,
+        "validation_split": values.validation_split,
+    }
+
+
+def _sets_rate(callback: Any) -> bool:
+    """Whether a callback changes the learning rate, so that a schedule would be in its way."""
+    import keras
+
+    from trainer.callbacks.learning_rate import LearningRate
+    from trainer.callbacks.plateau import Plateau
+
+    stock = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+    return isinstance(callback, (LearningRate, Plateau, *stock)) or getattr(
+        callback, "sets_rate", False
+    )
+
+
+def _stops(callback: Any) -> bool:
+    """Whether a callback chooses the epoch whose weights are kept."""
+    import keras
+
+    from trainer.callbacks.early_stopping import EarlyStopping
+
+    stock = (EarlyStopping, keras.callbacks.EarlyStopping)
+    return isinstance(callback, stock) or bool(getattr(callback, "restore_best", False))
+
+
 # Attributes that the search for user-defined state skips: fields, and the results of a fit.
 setattr(
     Trainer,
     NOT_STATE,
     frozenset(Trainer.__dataclass_fields__)
-    | {"_network", "callbacks_", "history_", "model_", "run_", "seed_"},
+    | {"_network", "added_callbacks_", "callbacks_", "history_", "model_", "run_", "seed_"},
 )

@@ -215,7 +215,7 @@ def _mean_score(
     if is_stream(x):
         owner = type(trainer).__name__
         stream: Any = preparation.collect(
-            x, y, weight, batch_size=trainer.batch_size, needs_y=owner
+            x, y, weight, batch_size=trainer.resolved_.batch_size, needs_y=owner
         )
         # A single pass for both: a shuffled stream changes its order in each pass.
         pairs = [(predict(part), target) for part, target in stream.part(0, 1)]

@@ -115,6 +115,10 @@ def prepare(
     targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
     inputs = preparation.learn_inputs(train, normalize)
+    architecture = recipe.architecture.with_learned(train, inputs, targets, seed)
+    recipe = replace(recipe, architecture=architecture)
+    if architecture.encoding is not None:
+        inputs = inputs.encoded_by(architecture.encoding)
     precision = settings.precision
     if precision == "auto":
         precision = _choose_precision(recipe.ready_made, train, inputs)
@@ -204,7 +208,7 @@ def _training_feed(
             )
         )
     network.check_rows(data.n, settings.batch_size)
-    x = network.inputs.prepare(data.x, settings.owner)
+    x = network.inputs.prepare(data.x, settings.owner, training=True)
     y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
     return RowsFeed(
@@ -308,6 +312,7 @@ def evaluation_feed(
 def run_of(
     settings: Settings,
     fields: dict[str, Any],
+    architecture: dict[str, Any],
     written: dict[str, str],
     train: Rows | Stream,
     valid: Rows | Stream | None,
@@ -318,7 +323,8 @@ def run_of(
 
     Args:
         settings: the fields that control fitting.
-        fields: all fields of the estimator; they are recorded in the run.
+        fields: all fields of the estimator, resolved; they are recorded in the run.
+        architecture: the name of the architecture, and its values.
         written: the digests of the estimator's code; see trainer.runs.code.
         train: the training data.
         valid: the validation data, or None.
@@ -336,6 +342,7 @@ def run_of(
     description = {
         "class": settings.owner,
         "fields": {name: described(value) for name, value in fields.items()},
+        "architecture": architecture,
         "code": written,
         "data": {"training": fingerprint.of(train), "validation": fingerprint.of(valid)},
     }

@@ -11,22 +11,37 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator
 
-from trainer import callbacks
+from trainer import callbacks, models
 from trainer.fields import Fields
 from trainer.utils.checks import did_you_mean
 
 _NESTED = "callbacks__"
+_OPTION = "model__"
 
 
 class Parameters(Fields, BaseEstimator):
-    """Fields as scikit-learn parameters; those of callbacks are callbacks__NAME__FIELD."""
+    """Fields as scikit-learn parameters; those of callbacks are callbacks__NAME__FIELD.
+
+    The options of the architecture that the field model names are model__OPTION.
+    """
 
     if TYPE_CHECKING:
+        model: Any
         callbacks: Sequence[Any]
 
     def search_space(self) -> dict[str, Any]:
-        """Return the domains of annotated fields, including those of callbacks, by parameter."""
-        found: dict[str, Any] = dict(type(self).domains())
+        """Return the domains of annotated fields, including those of callbacks, by parameter.
+
+        With those of the architecture that the field model names, for fields that are None and for
+        its options.
+        """
+        found: dict[str, Any] = {}
+        architecture, options = self._named_architecture()
+        for name, domain in ({} if architecture is None else architecture.domains()).items():
+            option = name.removeprefix(_OPTION)
+            if option not in options if option != name else getattr(self, name) is None:
+                found[name] = domain
+        found |= type(self).domains()
         for name, spec in _named(self.callbacks).items():
             made = callbacks.make(spec)
             if isinstance(made, Fields):
@@ -34,10 +49,28 @@ class Parameters(Fields, BaseEstimator):
                 found |= {f"{_NESTED}{name}__{field}": domain for field, domain in own.items()}
         return found
 
+    def _named_architecture(self) -> tuple[models.Architecture | None, dict[str, Any]]:
+        """Return the architecture that the field model names, with its options, if there is one."""
+        if self.model is None or not self._ready_made:
+            return None, {}
+        try:
+            return models.named(self.model)
+        except (TypeError, ValueError):
+            return None, {}  # fit raises the error
+
+    @property
+    def _ready_made(self) -> bool:
+        """Whether build_model builds a ready-made architecture."""
+        return True
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the fields by name; with `deep`, including those of callbacks."""
+        """Return the fields by name; with `deep`, including callbacks' and model's options."""
         params: dict[str, Any] = super().get_params(deep=deep)
         if deep:
+            architecture, options = self._named_architecture()
+            if architecture is not None:
+                values = {**architecture.options, **options}
+                params |= {f"{_OPTION}{name}": value for name, value in values.items()}
             for name, spec in _named(params.get("callbacks")).items():
                 for field, value in _params_of(spec).items():
                     params[f"{_NESTED}{name}__{field}"] = value
@@ -51,7 +84,7 @@ class Parameters(Fields, BaseEstimator):
         Raises:
             ValueError: A name is unknown; the message suggests similar ones.
         """
-        plain = {k: v for k, v in params.items() if not k.startswith(_NESTED)}
+        plain = {k: v for k, v in params.items() if not k.startswith((_NESTED, _OPTION))}
         known = self.get_params(deep=True)
         for name in plain:
             if name not in known and "__" not in name:
@@ -60,6 +93,9 @@ class Parameters(Fields, BaseEstimator):
                     f"{did_you_mean(name, known)}"
                 )
         super().set_params(**plain)
+        options = {k.removeprefix(_OPTION): v for k, v in params.items() if k.startswith(_OPTION)}
+        if options:
+            self.model = self._with_options(options)
         known = self.get_params(deep=True)
         for name, value in params.items():
             if name.startswith(_NESTED):
@@ -72,6 +108,18 @@ class Parameters(Fields, BaseEstimator):
                 owner, field = name.removeprefix(_NESTED).split("__", 1)
                 self.callbacks = _replaced(self.callbacks, owner, field, value)
         return self
+
+    def _with_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the field model with other options."""
+        architecture, before = self._named_architecture()
+        name = next(iter(options))
+        if architecture is None:
+            raise ValueError(
+                f"Invalid parameter {_OPTION + name!r} for {type(self).__name__}: the field model "
+                f"is {self.model!r}; write model='mlp', for example, to set its options"
+            )
+        models.check_options(architecture, options)
+        return {"name": architecture.name, **before, **options}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from trainer import callbacks
+from trainer import callbacks, models
 from trainer.data.inputs import Inputs
 from trainer.fields import path_fields
 from trainer.history import History
+from trainer.models import Chosen
 from trainer.network.allowed import Allowed, safe_mode
 from trainer.network.build import Recipe, blank_rows, rebuild
 from trainer.network.network import Network
@@ -44,6 +45,7 @@ Made = TypeVar("Made")
 
 FORMAT = 1
 _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
+_ADDED = ("architecture",)  # since 0.2: what a file lacks is as 0.1 had it
 _OTHER_OPTIMIZER = "Skipping variable loading for optimizer"
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
@@ -104,7 +106,7 @@ def load(
     names: Collection[str],
     paths: Collection[str],
     allowed: Allowed,
-    make: Callable[[dict[str, Any]], tuple[Made, Recipe, Task, Sequence[Any]]],
+    make: Callable[[dict[str, Any], Chosen], tuple[Made, Recipe, Task, Sequence[Any]]],
 ) -> tuple[Made, Network, History, int]:
     """Read the file: see Trainer.load.
 
@@ -114,8 +116,8 @@ def load(
         names: the names of its fields.
         paths: the names of the fields that are paths, which are ignored.
         allowed: the classes and functions that the file may use.
-        make: creates the estimator from the file's fields; returns it with its recipe, task and
-            callbacks.
+        make: creates the estimator from the file's fields and architecture; returns it with its
+            recipe, task and callbacks.
 
     Returns:
         The estimator, its network with the file's weights, its history and its seed.
@@ -148,9 +150,10 @@ def load(
                 history = History.from_dict(meta["history"])
             except (ValueError, TypeError, OverflowError) as error:
                 raise Malformed(f"{ENTRY}: history: {error}") from error
+            architecture = _architecture(meta)
             try:
                 with safe_mode():
-                    made, recipe, task, chosen = make(values)
+                    made, recipe, task, chosen = make(values, architecture)
             except Exception as error:  # user-defined hooks and Keras use these values here
                 raise Malformed(f"{ENTRY}: fields: {error}") from error
             network = _network(recipe, task, chosen, meta, parts[1])
@@ -197,7 +200,7 @@ def _meta(text: bytes, length: int) -> dict[str, Any]:
                 "of trainer that wrote it, or a newer one"
             )
         forms.mapping("its content", meta, _KEYS)
-        forms.no_others("its content", meta, _KEYS)
+        forms.no_others("its content", meta, (*_KEYS, *_ADDED))
         forms.text("class", meta["class"])
         forms.mapping("fields", meta["fields"])
         forms.whole("seed", meta["seed"], 0, 2**32 - 1)
@@ -328,6 +331,7 @@ def to_bytes(
         "precision": network.precision,
         "inputs": network.inputs.to_dict(),
         "targets": network.targets.to_dict(),
+        "architecture": network.architecture.to_dict(),
         "history": fitted.history.to_dict(),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -363,12 +367,12 @@ def _save_model(model: keras.Model, file: Path) -> bool:
 
 
 def network_from_bytes(
-    recipe: Recipe, task: Task, callbacks: Sequence[Any], content: bytes
+    recipe: Callable[[Chosen], Recipe], task: Task, callbacks: Sequence[Any], content: bytes
 ) -> Network:
     """Rebuild the network from the content written by `to_bytes`.
 
     Args:
-        recipe: how the estimator builds its network.
+        recipe: returns how the estimator builds its network, given the architecture in the file.
         task: its kind of task.
         callbacks: those that may change the optimizer.
         content: of the file.
@@ -378,7 +382,15 @@ def network_from_bytes(
     """
     text, weights = archive.members(content)
     with archive.variables_within(*archive.weights_size(weights)):
-        return _network(recipe, task, callbacks, _meta(text, len(content)), weights)
+        meta = _meta(text, len(content))
+        return _network(recipe(_architecture(meta)), task, callbacks, meta, weights)
+
+
+def _architecture(meta: dict[str, Any]) -> Chosen:
+    try:
+        return models.restore(meta.get("architecture"))
+    except Malformed as error:
+        raise Malformed(f"{ENTRY}: {error}") from error
 
 
 def _network(
@@ -386,7 +398,7 @@ def _network(
 ) -> Network:
     owner = recipe.owner
     try:
-        inputs = Inputs.from_dict(meta["inputs"])
+        inputs = Inputs.from_dict(meta["inputs"], recipe.architecture.encoding)
         blank_rows(inputs)
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error

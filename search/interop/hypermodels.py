@@ -30,6 +30,7 @@ from search.proposers import hyperspace
 from search.space import Point, Space
 from trainer import Trainer
 from trainer.history import History
+from trainer.models import Values
 from trainer.utils.checks import did_you_mean
 
 # arguments of Keras' fit that tuner.search accepts: data, and fields of the Trainer
@@ -144,7 +145,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         )
         resume: bool | str = "auto"
         if tuner is not None:
-            _check_tuner(tuner, trainer)
+            _check_tuner(tuner, trainer, trainer.resolve(data["x"], data.get("y")).values)
             added = [_adapted(callback, tuner) for callback in added]
         if _EPOCHS in hp.values:
             resume = _continue(trainer, hp, tuner, trial)
@@ -193,16 +194,16 @@ class TrainerHyperModel(keras_tuner.HyperModel):
 # ---- one trial -----------------------------------------------------------------------------------
 
 
-def _check_tuner(tuner: Any, trainer: Trainer) -> None:
+def _check_tuner(tuner: Any, trainer: Trainer, values: Values) -> None:
     if tuner.distribution_strategy is not None:
         raise FatalValueError(
             f"distribution_strategy={tuner.distribution_strategy!r}: not supported by a Trainer; "
             "leave it out"
         )
-    split = trainer.validation_split and not isinstance(trainer.random_state, Integral)
+    split = values.validation_split and not isinstance(trainer.random_state, Integral)
     if tuner.executions_per_trial > 1 and split:
         raise FatalValueError(
-            f"validation_split={trainer.validation_split}: each of executions_per_trial="
+            f"validation_split={values.validation_split}: each of executions_per_trial="
             f"{tuner.executions_per_trial} would hold out different rows; pass "
             "validation_data=(xv, yv)"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras_tuner.errors import FatalValueError
 
-from trainer import Trainer, callbacks
+from trainer import Trainer, callbacks, models
 from trainer.data.inputs import Inputs
 from trainer.history import History
 from trainer.network.build import rebuild
@@ -45,6 +45,7 @@ class TrialModel(keras.Model):
             "targets": network.targets.to_dict(),
             "precision": network.precision,
             "seed": trainer.seed_,
+            "architecture": network.architecture.to_dict(),
         }
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -54,9 +55,10 @@ class TrialModel(keras.Model):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build the network with initial weights."""
         trainer = self.trainer
-        inputs = Inputs.from_dict(config["inputs"])
+        architecture = models.restore(config.get("architecture"))
+        inputs = Inputs.from_dict(config["inputs"], architecture.encoding)
         network = rebuild(
-            trainer.recipe(),
+            trainer.recipe(architecture),
             inputs,
             trainer.configure_task().restore(config["targets"]),
             precision=config["precision"],

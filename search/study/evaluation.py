@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from search.space import Point
-from search.study import stopping
+from search.study import scoring, stopping
 from search.study.data import Data, Split, load
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -140,7 +140,7 @@ class Evaluation:
         data = self._load()
         estimator = fresh(self._estimator, job.params, _seed(job.seed, execution))
         prefix, trainer = trainer_in(estimator)
-        train, test, fields = self._parts(data, fold, trainer)
+        train, test, fields = self._parts(data, fold, estimator)
         began = time.perf_counter()
         if trainer is None:
             test_parts = fit(estimator, train)
@@ -173,7 +173,7 @@ class Evaluation:
         )
 
     def _parts(
-        self, data: Data, fold: int, trainer: Trainer | None
+        self, data: Data, fold: int, estimator: Any
     ) -> tuple[Data, Data | None, dict[str, Any]]:
         """Return the parts of a fold.
 
@@ -184,14 +184,18 @@ class Evaluation:
         """
         if self._splits:
             rows, tested = split = self._splits[fold]
-            if trainer is not None and stopping.watches(trainer):
-                train, test = data.take(rows), data.take(tested)
+            train, test = data.take(rows), data.take(tested)
+            trainer, share = trainer_in(estimator)[1], 0.0
+            if trainer is not None:
+                found = scoring.chosen(estimator, train.x, train.y)
+                share = 0.0 if found is None else found.values.validation_split
+            if trainer is not None and stopping.watches(trainer, share):
                 if self._groups is not None and len(np.unique(self._groups[rows])) > 1:
                     return stopping.with_watched_rows(train, self._groups[rows], fold), test, {}
                 return train, test, {"validation_split": stopping.WATCHED}
             if self._measure.log:
                 return data.held(split), None, {}
-            return data.take(rows), data.take(tested), {}
+            return train, test, {}
         if self._measure.log:
             return data, None, {}
         x, y, *_ = data.validation
@@ -238,8 +242,7 @@ class Evaluation:
 
     def _dry_run(self, job: DryRun) -> None:
         data = self._load()
-        own = trainer_in(fresh(self._estimator, job.params, 0))[1]
-        train, test, fields = self._parts(data, 0, own)
+        train, test, fields = self._parts(data, 0, fresh(self._estimator, job.params, 0))
         few, few_test = train, test
         if not is_stream(train.x):
             few = replace(train.take(_few(train)), validation=train.validation)

@@ -120,7 +120,14 @@ class Folder:
             return
         earlier = self.store.get("description")
         written, now_written = earlier.pop("code", None), now.pop("code")
+        of_0_1 = "architecture" not in earlier
+        if of_0_1:
+            now.pop("architecture")  # the search takes the one that 0.1 chose
         before, after = _flat(earlier), _flat(now)
+        for name in before if of_0_1 else ():
+            field = name.rsplit(".", 1)[-1]
+            if after.get(name, 0) is None and DEFAULTS_OF_0_1.get(field) == before[name]:
+                after[name] = before[name]
         for known in (before, after):
             if known.get("estimator.optimizer") == "adam":
                 # which means the same, and was the default in 0.1.0
@@ -257,6 +264,10 @@ class Tidy(SearchCallback):
                 f"deleted ({error}); delete them when the search has ended",
                 stacklevel=4,
             )
+
+
+# What fields that are None by default were in version 0.1, where None means the same.
+DEFAULTS_OF_0_1 = {"epochs": 10, "batch_size": 32, "validation_split": 0.0}
 
 
 def description(estimator: Any) -> dict[str, Any]:

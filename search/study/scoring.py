@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from trainer.base import Trainer
 from trainer.history import known_mode
+from trainer.models import Chosen
 from trainer.utils.checks import did_you_mean, near_names
 
 SCORE = "score"  # the name of a single scorer's result
@@ -88,6 +91,28 @@ def trainer_in(estimator: Any) -> tuple[str, Trainer | None]:
     if isinstance(estimator, Pipeline) and isinstance(estimator.steps[-1][1], Trainer):
         return f"{estimator.steps[-1][0]}__", estimator.steps[-1][1]
     return "", None
+
+
+def chosen(estimator: Any, x: Any, y: Any) -> Chosen | None:
+    """Return the architecture that the Trainer of an estimator would train, with its values.
+
+    What a pipeline's steps make of x is not known before they are fitted: a Trainer in one that
+    leaves the choice to the data is taken for one on arrays.
+
+    Args:
+        estimator: not fitted.
+        x: the data of the search.
+        y: the targets of the search.
+    """
+    trainer = trainer_in(estimator)[1]
+    if trainer is None:
+        return None
+    if trainer is estimator:
+        own: Chosen = trainer.resolve(x, y)
+        return own
+    n = len(y) if hasattr(y, "__len__") else 2
+    on_arrays: Chosen = trainer.resolve(np.zeros((n, 1), np.float32), y)
+    return on_arrays
 
 
 def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log: bool) -> Measure:

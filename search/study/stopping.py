@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,15 @@ WATCHED = 0.1  # share of a fold's training rows that callbacks watch, if no oth
 KEPT = "kept_epoch"  # the metric that holds the epoch whose weights a fit kept
 
 
-def watches(trainer: Trainer) -> bool:
-    """Return whether a callback of a Trainer watches a log, and no validation rows are set."""
+def watches(trainer: Trainer, share: float) -> bool:
+    """Return whether a callback of a Trainer watches a log, and no validation rows are set.
+
+    Args:
+        trainer: of the fold.
+        share: the validation_split that its fit uses.
+    """
     made = callbacks.make_all(trainer.configure_callbacks())
-    return not trainer.validation_split and any(hasattr(c, "monitor") for c in made)
+    return not share and any(hasattr(c, "monitor") for c in made)
 
 
 def with_watched_rows(data: Data, groups: np.ndarray, seed: int) -> Data:
@@ -43,13 +48,22 @@ def with_watched_rows(data: Data, groups: np.ndarray, seed: int) -> Data:
 
 
 def kept_epoch(trainer: Trainer) -> int | None:
-    """Return the epoch whose weights a fit kept; None if no callback chooses one."""
+    """Return the epoch whose weights a fit kept; None if no callback chooses one.
+
+    An architecture's own early stopping does not count here: the refit has it too.
+    """
+    added = trainer.added_callbacks_
+    given = [c for c in trainer.callbacks_ if not any(c is own for own in added)]
+    return _kept_by(given, trainer)
+
+
+def _kept_by(listed: Sequence[Any], trainer: Trainer) -> int | None:
     import keras
 
     from trainer.callbacks.early_stopping import EarlyStopping
 
     kept = None
-    for callback in trainer.callbacks_:
+    for callback in listed:
         if isinstance(callback, EarlyStopping):
             kept = callback.best_epoch_ if callback.restore_best else _last_epoch(trainer)
         elif isinstance(callback, keras.callbacks.EarlyStopping):
@@ -66,7 +80,7 @@ def _last_epoch(trainer: Trainer) -> int:
 
 def kept_logs(trainer: Trainer) -> dict[str, float]:
     """Return the logs of the epoch whose weights a fit kept, or else of the last one."""
-    epoch = kept_epoch(trainer) or _last_epoch(trainer)
+    epoch = _kept_by(trainer.callbacks_, trainer) or _last_epoch(trainer)
     found = next((r for r in trainer.history_.records if r["epoch"] == epoch), None)
     return dict(trainer.history_.records[-1] if found is None else found)
 

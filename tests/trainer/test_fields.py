@@ -67,7 +67,7 @@ def test_a_subclass_inherits_fields_and_adds_its_own() -> None:
 
 def test_a_default_without_annotation_replaces_the_inherited_one() -> None:
     assert (Child().epochs, Child().hidden) == (20, 100)
-    assert (Parent().epochs, Parent().hidden) == (10, 300)
+    assert (Parent().epochs, Parent().hidden) == (None, 300)
     assert Child(epochs=3).epochs == 3
     assert "epochs=20" not in repr(Child()), "it is the default of this class"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,45 @@ _DTYPES = (
 _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computing statistics
 
 
+@runtime_checkable
+class Encoding(Protocol):
+    """How an architecture encodes x in place of the default: once before training, then in graphs.
+
+    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`.
+    """
+
+    def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
+        """Check x, and convert it to the inputs of the encoder, by their names.
+
+        Not called for a DataFrame.
+
+        Args:
+            x: The user's data.
+            owner: The class name of the estimator, for errors.
+            name: The name of the argument, for errors.
+
+        Raises:
+            TypeError, ValueError: x does not match the training data.
+        """
+
+    def encoder(self, table: Table | None) -> keras.Model:
+        """Build the Keras model from raw inputs [n, ...] to what the network takes.
+
+        It must have the same inputs and outputs whether it is built in fit or after loading, and
+        only layers of Keras and registered ones of this package.
+
+        Args:
+            table: The learned columns of a DataFrame, or None.
+        """
+
+    def training_rows(self, encoded: Tree) -> Tree:
+        """Return the encoded training rows as the network is to be trained on them.
+
+        They differ from the encoder's output where their targets are in the encoding, as in
+        target encoding. Called once, in the fit that has learnt the encoding.
+        """
+
+
 class Inputs:
     """The structure and statistics of x, learned from the training rows.
 
@@ -43,6 +82,7 @@ class Inputs:
         n_features: The number of columns of a table or of values of a vector; None for other
             inputs.
         names: The column names, if x had any and all are strings.
+        encoding: What encodes x in place of the default, or None.
     """
 
     def __init__(
@@ -53,12 +93,14 @@ class Inputs:
         scaling: dict[str, Any],
         table: Table | None = None,
         names: list[str] | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         self.shapes = shapes
         self.dtypes = dtypes
         self.scaling = scaling
         self.table = table
         self.names = names
+        self.encoding = encoding
         self._encode: Any = None
         self._encoder: keras.Model | None = None
 
@@ -127,13 +169,29 @@ class Inputs:
             scaling=scaling,
         )
 
-    def prepare(self, x: Any, owner: str, name: str = "x") -> Tree:
+    def encoded_by(self, encoding: Encoding) -> Inputs:
+        """Return Inputs that an architecture's encoding encodes."""
+        made = Inputs(
+            shapes=(),
+            dtypes="float32",
+            scaling={},
+            table=self.table,
+            names=self.names,
+            encoding=encoding,
+        )
+        outputs = made.encoder.output
+        made.shapes = map_tree(lambda o: tuple(o.shape)[1:], outputs)
+        made.dtypes = map_tree(lambda o: str(o.dtype), outputs)
+        return made
+
+    def prepare(self, x: Any, owner: str, name: str = "x", *, training: bool = False) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
             x: The user's data: a DataFrame if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
+            training: Whether these are the rows that the encoding has learnt, to be trained on.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -148,7 +206,13 @@ class Inputs:
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            return self._encode_table(x, name)
+            encoded = self._encoded(self.table.inputs(x, name))
+            if training and self.encoding is not None:
+                return self.encoding.training_rows(encoded)
+            return encoded
+        if self.encoding is not None:
+            encoded = self._encoded(self.encoding.raw(x, owner, name))
+            return self.encoding.training_rows(encoded) if training else encoded
         tree = arrays.to_arrays(x, name)
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
@@ -207,26 +271,28 @@ class Inputs:
 
     @property
     def encoder(self) -> keras.Model:
-        """The Keras model that encodes a table; built on first access."""
-        if self.table is None:
-            raise AttributeError("arrays have no encoder")
+        """The Keras model that encodes a table, or what an encoding encodes; built once."""
         if self._encoder is None:
-            self._encoder = self.table.encoder(self.dtypes)
+            if self.encoding is not None:
+                self._encoder = self.encoding.encoder(self.table)
+            elif self.table is not None:
+                self._encoder = self.table.encoder(self.dtypes)
+            else:
+                raise AttributeError("arrays have no encoder")
         return self._encoder
 
-    def _encode_table(self, frame: Any, name: str, piece: int = 16_384) -> np.ndarray:
+    def _encoded(self, columns: dict[str, np.ndarray], piece: int = 16_384) -> Tree:
         import tensorflow as tf
 
-        if self.table is None:
-            raise AttributeError("arrays have no table")
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        columns = self.table.inputs(frame, name)
-        encoded = np.empty((len(frame), self.shapes[0]), self.dtypes)
-        for start in range(0, len(frame), piece):
+        n = len(next(iter(columns.values())))
+        parts = []
+        for start in range(0, n, piece):
             rows = slice(start, start + piece)
-            encoded[rows] = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
-        return encoded
+            found = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
+            parts.append(map_tree(np.asarray, found))
+        return parts[0] if len(parts) == 1 else map_tree(lambda *p: np.concatenate(p), *parts)
 
     def transform(self, dtype: str) -> Scaler | None:
         """Return the normalisation of a batch, or None if there is none.
@@ -240,7 +306,7 @@ class Inputs:
         """Return the encoder or normalisation followed by the network, as one Keras model."""
         import keras
 
-        if self.table is not None:
+        if self.table is not None or self.encoding is not None:
             if network.name in self.encoder.input:
                 raise ValueError(
                     f"build_model: the model is called {network.name!r}, like a column of x; "
@@ -288,8 +354,12 @@ class Inputs:
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Inputs:
+    def from_dict(cls, state: Mapping[str, Any], encoding: Encoding | None = None) -> Inputs:
         """Restore Inputs from `to_dict`.
+
+        Args:
+            state: What to_dict returned.
+            encoding: What encodes x in place of the default, or None.
 
         Raises:
             forms.Malformed: The state is invalid; the message names the entry.
@@ -309,11 +379,16 @@ class Inputs:
         names = state["names"]
         if state["table"] is not None:
             table = Table.from_dict(state["table"])
-            if shapes != (table.width,) or dtypes not in ("float32", "float64") or scaling:
+            fits = shapes == (table.width,) and dtypes in ("float32", "float64") and not scaling
+            if encoding is None and not fits:
                 raise forms.wrong(
                     "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
                 )
-            if dtypes == "float64" and any(c["kind"] != "number" for c in table.columns):
+            if (
+                encoding is None
+                and dtypes == "float64"
+                and any(c["kind"] != "number" for c in table.columns)
+            ):
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:
             known = [] if table is None else table.names
@@ -321,7 +396,13 @@ class Inputs:
                 isinstance(name, str) for name in names
             ):
                 raise forms.wrong("inputs: names", names, "the names of the table's columns")
-        return cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        made = cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        if encoding is None:
+            return made
+        made = made.encoded_by(encoding)
+        if (made.shapes, made.dtypes) != (shapes, dtypes) or scaling:
+            raise forms.wrong("inputs: shapes", state["shapes"], f"{made.shapes}")
+        return made
 
 
 class Scaler:

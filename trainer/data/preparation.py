@@ -248,6 +248,38 @@ def split_rows(
     return rows.take(np.sort(train)), rows.take(np.sort(valid))
 
 
+def split_some(
+    rows: Rows, share: float, *, strata: np.ndarray | None, shuffle: bool, seed: int
+) -> tuple[Rows, Rows]:
+    """Split off a share of the rows that nobody has asked for: no class is lost by it.
+
+    As `split_rows`, but a class with a single row stays in the training rows, and where there are
+    too many classes to have each in both parts, each has at least one training row.
+
+    Args:
+        rows: All rows.
+        share: The fraction for validation.
+        strata: The class of each row (n,), or None.
+        shuffle: Whether to draw rows at random; otherwise the last rows are held out.
+        seed: The seed of the draw.
+
+    Returns:
+        The training and the validation rows.
+    """
+    if strata is None or not shuffle:
+        return split_rows(rows, share, stratify=strata, shuffle=shuffle, seed=seed)
+    classes, index, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    held = int(np.ceil(rows.n * share))
+    if counts.min() > 1 and min(held, rows.n - held) >= len(classes):
+        return split_rows(rows, share, stratify=strata, shuffle=True, seed=seed)
+    order = np.random.default_rng(seed).permutation(rows.n)
+    first = np.unique(index[order], return_index=True)[1]
+    chosen = np.delete(order, first)[:held]
+    if not len(chosen):
+        return split_rows(rows, share, stratify=strata, shuffle=True, seed=seed)  # says why
+    return rows.take(np.setdiff1d(np.arange(rows.n), chosen)), rows.take(np.sort(chosen))
+
+
 def encode_stream(
     stream: Stream,
     targets: Targets,
@@ -413,4 +445,5 @@ __all__ = [
     "learn_inputs",
     "probe",
     "split_rows",
+    "split_some",
 ]

@@ -27,6 +27,7 @@ class RateTest(Callback):
         rates: One per batch, increasing.
     """
 
+    sets_rate = True  # no schedule of an architecture
     rates: Any = None
 
     def configure_optimizer(self, optimizer: Any) -> Any:
@@ -67,6 +68,7 @@ class SpeedTest(Callback):
         batch_size: Rows per step.
     """
 
+    sets_rate = True  # no schedule of an architecture: the number of epochs has no end
     seconds: float = 1.0
     batch_size: int = 32
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.tensorflow.program import Program
-from trainer.models import ModelSpec
+from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, compiled, outputs
 from trainer.network.compiled import Compiled
 from trainer.network.network import Network, has_only_a_step, save_state_once, tensors
@@ -78,6 +78,7 @@ class Recipe:
         compute_loss: Replaces the loss (see Trainer.compute_loss), or None.
         defaults: The loss and metrics where none are chosen.
         ready_made: Whether build_model builds one of the ready-made architectures.
+        architecture: The architecture that it builds, with the resolved values of fields.
         run_eagerly: Whether to run steps in Python.
         chosen: The fields and hooks that set optimizer, loss or metrics, for errors.
     """
@@ -92,6 +93,7 @@ class Recipe:
     ready_made: bool
     run_eagerly: bool
     chosen: tuple[str, ...] = ()
+    architecture: Chosen = field(default_factory=Chosen)
 
 
 def build(
@@ -126,7 +128,8 @@ def build(
     import keras
     from keras.src.random import seed_generator
 
-    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task)
+    found_architecture = recipe.architecture if recipe.ready_made else None
+    spec = ModelSpec(inputs.shapes, targets.n_outputs, targets.task, found_architecture)
     dtype = "float64" if precision == "float64" else "float32"
     ambient = Ambient(seed, precision)
     with ambient():
@@ -197,6 +200,7 @@ def build(
         ambient,
         default_loss=default_loss,
         readings=readings,
+        architecture=recipe.architecture,
     )
 
 
@@ -240,8 +244,10 @@ def _compile(
     own = found is not None and found.own
     default = loss is None and not own
     if default and not (found is not None and compile.has_own_loss(core, few)):
+        own_default = recipe.architecture.default_loss(spec, targets)
         with compile.state_kept(core):
             loss = recipe.defaults.default_loss(core, spec, targets, few)
+        loss = loss if own_default is None else own_default
     if metrics is None and not own:
         metrics = recipe.defaults.default_metrics(spec, targets, loss)
     readings: Mapping[str, Reading] = {}

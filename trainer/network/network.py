@@ -25,7 +25,7 @@ from trainer.engine.feeds import Batch, RowsFeed
 from trainer.engine.tensorflow import plan, sharing
 from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
-from trainer.models import ModelSpec
+from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.probabilities import Reading
 from trainer.state.isolation import Ambient
@@ -50,6 +50,7 @@ class Network:
         default_loss: Whether the loss is the task's default; if so, sample weights are rescaled
             to a mean of 1.
         readings: How to read each output as probabilities; empty if it is only numbers.
+        architecture: The ready-made architecture, if it is one, and the resolved values of fields.
         plan: How to train; None before `decide`.
         evidence: A sample of the data of its fit; None for a loaded network.
     """
@@ -64,6 +65,7 @@ class Network:
     ambient: Ambient
     default_loss: bool
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    architecture: Chosen = field(default_factory=Chosen)
     plan: Plan | None = None
     evidence: Any = None
     # A model has one set of metrics, so threads take turns at evaluating it.

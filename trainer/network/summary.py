@@ -36,6 +36,7 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
     }
     if network.plan is not None:
         entries["decisions"] = str(network.plan)
+    entries |= _architecture(network)
     records = history.records
     if records:
         last = records[-1]
@@ -44,6 +45,26 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
     width = max(map(len, entries))
     head = "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in entries.items())
     return printable("\n".join([head, *lines]), lines=True)
+
+
+def _architecture(network: Network) -> dict[str, str]:
+    """Return which architecture was chosen, and the values of the fields that may be None."""
+    chosen, values = network.architecture, network.architecture.values
+    said = [
+        f"epochs {values.epochs}",
+        f"batch_size {values.batch_size}",
+        f"validation_split {values.validation_split:g}",
+    ]
+    if values.schedule is not None:
+        said.append(f"learning rate {values.schedule.get('shape', values.schedule['name'])}")
+    if values.early_stopping is not None:
+        said.append("best epoch kept")
+    found = {"values": ", ".join(said)}
+    if chosen.architecture is not None:
+        about = chosen.architecture.describe(chosen)
+        options = [f"{name}={value!r}" for name, value in chosen.options.items()]
+        found = {"architecture": "; ".join(filter(None, [chosen.name, *options, about])), **found}
+    return found
 
 
 def _optimizer(network: Network) -> str:

@@ -166,7 +166,7 @@ class Run:
         else:
             # A run that ended before its first epoch, for example because of an invalid field, has
             # nothing to lose and may differ. It keeps its identity: plugins may have files already.
-            if earlier["status"] == "finished" or self._trained():
+            if earlier["status"] == "finished" or has_trained(self.path):
                 self._check(earlier, config, resume)
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
@@ -261,12 +261,6 @@ class Run:
         self.log(f"resumes from {place}" if place else "starts")
         self._write("config.json", self._config)
         self._write("environment.json", environment())
-
-    def _trained(self) -> bool:
-        kept = (self.path / "checkpoints").glob("*.*")
-        return (self.path / "history.csv").exists() or any(
-            path.suffix in (".safetensors", ".keras") for path in kept
-        )
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
         where = f"run_dir={str(self.path)!r}"
@@ -502,6 +496,35 @@ def finished_epochs(path: Path) -> int | None:
     return int(config["fields"]["epochs"])
 
 
+def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
+    """Return which architecture an earlier run in a folder trained.
+
+    Args:
+        path: The field run_dir.
+
+    Returns:
+        Whether there is a run that has begun to train, and the name in it; None for a build_model
+        of one's own, and in runs of version 0.1, which had no names.
+    """
+    folder = Path(os.path.realpath(path))
+    try:
+        config = _read_config(folder)
+    except RunError:
+        return False, None  # opening the run will report the error
+    if config is None or not (config["status"] == "finished" or has_trained(folder)):
+        return False, None
+    name = config.get("architecture", {}).get("name")
+    return True, name
+
+
+def has_trained(folder: Path) -> bool:
+    """Return whether a folder holds states, or the history of at least one epoch."""
+    kept = (folder / "checkpoints").glob("*.*")
+    return (folder / "history.csv").exists() or any(
+        path.suffix in (".safetensors", ".keras") for path in kept
+    )
+
+
 def _longer(earlier: dict[str, Any], now: dict[str, Any]) -> bool:
     before, after = (c["fields"].get("epochs") for c in (earlier, now))
     return isinstance(before, int) and isinstance(after, int) and after > before
@@ -523,6 +546,13 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if earlier["class"] != now["class"]:
         found.append(f"the class was {earlier['class']}, is {now['class']}")
     before, after = (_flat(c["fields"], FREE) | _flat(c["data"], ()) for c in (earlier, now))
+    if "architecture" in earlier and "architecture" in now:  # runs of 0.1 have none
+        for config, whole in ((before, earlier), (after, now)):
+            config |= {
+                f"architecture {k}": v
+                for k, v in whole["architecture"].items()
+                if k not in whole["fields"] or k == "optimizer"
+            }
     for config in (before, after):
         if config.get("optimizer") == "adam":
             config["optimizer"] = None  # which means the same; it was the default in 0.1.0
@@ -656,6 +686,10 @@ def _check_config(config: dict[str, Any]) -> None:
     forms.whole("seed", config["seed"], 0, 2**32 - 1)
     fields = forms.mapping("fields", config["fields"], ("epochs",))
     forms.whole("fields: epochs", fields["epochs"], 1)
+    if "architecture" in config:
+        architecture = forms.mapping("architecture", config["architecture"], ("name",))
+        if architecture["name"] is not None:
+            forms.text("architecture: name", architecture["name"])
     for name, digest in forms.mapping("code", config.get("code", {})).items():
         forms.text(f"code: {name}", digest)
     for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():

@@ -138,9 +138,12 @@ def field_values(fields: Mapping[str, Any]) -> None:
     Raises:
         TypeError, ValueError: A value is not valid; the message says what to write instead.
     """
-    integer("epochs", fields["epochs"], low=1)
-    integer("batch_size", fields["batch_size"], low=1, example=32)
-    fraction("validation_split", fields["validation_split"])
+    if fields["epochs"] is not None:
+        integer("epochs", fields["epochs"], low=1)
+    if fields["batch_size"] is not None:
+        integer("batch_size", fields["batch_size"], low=1, example=32)
+    if fields["validation_split"] is not None:
+        fraction("validation_split", fields["validation_split"])
     boolean("shuffle", fields["shuffle"])
     boolean("run_eagerly", fields["run_eagerly"])
     if fields["resident_bytes"] is not None:

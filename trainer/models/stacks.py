@@ -1,56 +1,21 @@
-"""Ready-made architectures: Keras functional models built from a ModelSpec.
+"""Stacks of plain layers: Keras functional models built from a ModelSpec.
 
-Responsible for sensible default networks for vectors, images, and several inputs and outputs. Not
-for scaling inputs or targets (`inputs`, `build`), or for losses (`compile`).
+Responsible for networks for vectors, images, and several inputs and outputs. Not for scaling inputs
+or targets (`inputs`, `build`), for losses (`compile`), or for which network is chosen
+(`architecture`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.data.arrays import Tree, is_shape
-from trainer.utils.checks import did_you_mean, integer
+from trainer.models.spec import ModelSpec
+from trainer.utils.checks import integer
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """The required inputs and outputs of a network; the argument of `build_model`.
-
-    Attributes:
-        input_shape: The shape of one row, such as (784,) or (28, 28); for several inputs a dict
-            or tuple of shapes. A DataFrame is encoded as one vector.
-        n_outputs: The width of the output layer: the number of classes, labels or target columns;
-            for several outputs a dict or tuple of widths.
-        task: "classification" (one class per row), "multilabel", "regression" or "custom".
-    """
-
-    input_shape: Any
-    n_outputs: Any
-    task: str
-
-    @property
-    def output_activation(self) -> str:
-        """The output activation that the default loss expects."""
-        return {"classification": "softmax", "multilabel": "sigmoid"}.get(self.task, "linear")
-
-
-def is_image(shape: tuple[int | None, ...]) -> bool:
-    """Return whether the shape is that of an image: (h, w, 1 to 4 channels), or square (h, w)."""
-    if len(shape) == 3:
-        return shape[-1] in (1, 2, 3, 4)
-    return len(shape) == 2 and shape[0] == shape[1] and (shape[0] or 0) >= 8
-
-
-def default(spec: ModelSpec) -> keras.Model:
-    """Build the default architecture: `cnn` for images, else `mlp`."""
-    if is_shape(spec.input_shape) and is_image(spec.input_shape):
-        return cnn(spec)
-    return mlp(spec)
 
 
 def mlp(
@@ -65,11 +30,11 @@ def mlp(
     """
     from keras import layers
 
-    inputs = _input_layers(spec)
-    x = _joined(inputs)
+    inputs = input_layers(spec)
+    x = joined(inputs)
     for units in hidden:
-        x = layers.Dense(units, activation, kernel_initializer=_initializer(activation))(x)
-    return _model(inputs, x, spec)
+        x = layers.Dense(units, activation, kernel_initializer=initializer(activation))(x)
+    return model_of(inputs, x, spec)
 
 
 def deep(
@@ -99,11 +64,11 @@ def deep(
     from keras import layers
 
     integer("depth", depth, low=1)
-    inputs = _input_layers(spec)
-    x = _joined(inputs)
+    inputs = input_layers(spec)
+    x = joined(inputs)
     for _ in range(depth):
         x = layers.Dense(
-            units, use_bias=not batch_norm, kernel_initializer=_initializer(activation)
+            units, use_bias=not batch_norm, kernel_initializer=initializer(activation)
         )(x)
         if batch_norm:
             x = layers.BatchNormalization()(x)
@@ -111,7 +76,7 @@ def deep(
     if dropout:
         drop = layers.AlphaDropout if activation == "selu" else layers.Dropout
         x = drop(dropout)(x)
-    return _model(inputs, x, spec)
+    return model_of(inputs, x, spec)
 
 
 def cnn(
@@ -148,7 +113,7 @@ def cnn(
     x = layers.Flatten()(x) if None not in shape[:2] else layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
     x = layers.Dropout(dropout)(x)
-    return _model(inputs, x, spec)
+    return model_of(inputs, x, spec)
 
 
 def wide_and_deep(
@@ -169,14 +134,14 @@ def wide_and_deep(
     """
     from keras import layers
 
-    inputs = _input_layers(spec)
+    inputs = input_layers(spec)
     shapes = spec.input_shape
     if is_shape(shapes):
-        wide = x = _joined(inputs)
+        wide = x = joined(inputs)
     elif isinstance(shapes, dict) and {"wide", "deep"} == set(shapes):
-        wide, x = _joined(inputs["wide"]), _joined(inputs["deep"])
+        wide, x = joined(inputs["wide"]), joined(inputs["deep"])
     elif isinstance(shapes, tuple) and len(shapes) == 2:
-        wide, x = _joined(inputs[0]), _joined(inputs[1])
+        wide, x = joined(inputs[0]), joined(inputs[1])
     else:
         names = list(shapes) if isinstance(shapes, dict) else len(shapes)
         raise ValueError(
@@ -184,34 +149,12 @@ def wide_and_deep(
             "(wide, deep), or {'wide': ..., 'deep': ...}"
         )
     for units in hidden:
-        x = layers.Dense(units, activation, kernel_initializer=_initializer(activation))(x)
-    return _model(inputs, layers.Concatenate()([wide, x]), spec)
+        x = layers.Dense(units, activation, kernel_initializer=initializer(activation))(x)
+    return model_of(inputs, layers.Concatenate()([wide, x]), spec)
 
 
-ARCHITECTURES: dict[str, Callable[[ModelSpec], Any]] = {
-    "mlp": mlp,
-    "deep": deep,
-    "cnn": cnn,
-    "wide_and_deep": wide_and_deep,
-}
-
-
-def build(name: str | None, spec: ModelSpec) -> keras.Model:
-    """Build the architecture `name`, or the default one for None.
-
-    Raises:
-        ValueError: The name is unknown; the message suggests similar ones.
-    """
-    if name is None:
-        return default(spec)
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ValueError(
-            f"model={name!r}: no such architecture; {did_you_mean(name, ARCHITECTURES)}"
-        )
-    return ARCHITECTURES[name](spec)
-
-
-def _input_layers(spec: ModelSpec) -> Tree:
+def input_layers(spec: ModelSpec) -> Tree:
+    """Return the Keras inputs of a spec, in the structure of its input_shape."""
     from keras import layers
 
     def make(shape: Any, name: str | None = None) -> Any:
@@ -224,7 +167,8 @@ def _input_layers(spec: ModelSpec) -> Tree:
     return make(spec.input_shape)
 
 
-def _joined(inputs: Tree) -> Any:
+def joined(inputs: Tree) -> Any:
+    """Return all inputs as one vector per row: flattened and concatenated."""
     import keras
     from keras import layers
 
@@ -243,7 +187,8 @@ def _joined(inputs: Tree) -> Any:
     return flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
 
 
-def _model(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
+def model_of(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
+    """Return the model from the inputs to an output layer for each output on the features."""
     import keras
     from keras import layers
 
@@ -263,19 +208,20 @@ def _model(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def _initializer(activation: str) -> str:
+def initializer(activation: str) -> str:
+    """Return the name of the initializer of weights that suits an activation."""
     if activation == "selu":
         return "lecun_normal"
     return "he_normal" if activation in ("relu", "elu", "leaky_relu") else "glorot_uniform"
 
 
 __all__ = [
-    "ARCHITECTURES",
-    "ModelSpec",
-    "build",
     "cnn",
     "deep",
-    "default",
+    "initializer",
+    "input_layers",
+    "joined",
     "mlp",
+    "model_of",
     "wide_and_deep",
 ]
