@@ -124,7 +124,7 @@ def prepare(
         precision = _choose_precision(recipe.ready_made, train, inputs)
     few: Any
     if isinstance(train, Stream):
-        few = preparation.probe(train.first()[0])
+        few = preparation.probe(inputs.encode_stream(train).first()[0])
     else:
         few = inputs.prepare(preparation.probe(train.x), settings.owner)
     network = build(
@@ -198,6 +198,7 @@ def _training_feed(
     task: Task, settings: Settings, network: Network, data: Rows | Stream, seed: int
 ) -> Any:
     if isinstance(data, Stream):
+        data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec)
         if data.y_spec is not None and not isinstance(network.targets, Classes):
             network.check_finite(data.first()[1])
@@ -287,6 +288,7 @@ def evaluation_feed(
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
+        data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec, f"{name}x")
         if validation and isinstance(network.targets, Classes):
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch

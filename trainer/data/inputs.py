@@ -8,6 +8,7 @@ and for the saved Keras model that includes this preprocessing. Not for targets 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.streams import Stream
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
 
@@ -35,11 +37,13 @@ _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computi
 class Encoding(Protocol):
     """How an architecture encodes x in place of the default: once before training, then in graphs.
 
-    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`.
+    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. Where it has
+    an attribute `given`, this is the Inputs of x as it was before: it checks streams, and says how
+    many features x has.
     """
 
-    def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
-        """Check x, and convert it to the inputs of the encoder, by their names.
+    def raw(self, x: Any, owner: str, name: str) -> Tree:
+        """Check x, and convert it to the inputs of the encoder: a tree of arrays [n, ...].
 
         Not called for a DataFrame.
 
@@ -109,6 +113,8 @@ class Inputs:
         """The number of columns of a table, or of values of a vector."""
         if self.table is not None:
             return len(self.table.columns)
+        if self._given is not None:
+            return self._given.n_features
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
@@ -126,7 +132,7 @@ class Inputs:
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
             inputs = cls(shapes=(), dtypes=dtype, scaling={}, table=table, names=names)
-            inputs.shapes = (int(inputs.encoder.output.shape[-1]),)
+            inputs.shapes = (table.width,)
             return inputs
         several = not hasattr(x, "shape")
         return cls(
@@ -213,10 +219,32 @@ class Inputs:
         if self.encoding is not None:
             encoded = self._encoded(self.encoding.raw(x, owner, name))
             return self.encoding.training_rows(encoded) if training else encoded
-        tree = arrays.to_arrays(x, name)
+        dtypes = arrays.leaves(self.dtypes, name)
+        tree = arrays.to_arrays(x, name, texts=[n for n, dtype in dtypes if dtype == "object"])
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
         return tree
+
+    @property
+    def _given(self) -> Inputs | None:
+        return getattr(self.encoding, "given", None)
+
+    @property
+    def row_rank(self) -> int | None:
+        """The number of axes of a row of x as it is given; None if x has several parts."""
+        shapes = self.shapes if self._given is None else self._given.shapes
+        return len(shapes) if is_shape(shapes) else None
+
+    def encode_stream(self, stream: Stream) -> Stream:
+        """Return a stream with x as the network takes it."""
+        if self.encoding is None:
+            return stream
+        encoder = self.encoder
+
+        def encode(x: Any, *rest: Any) -> tuple[Any, ...]:
+            return (encoder(x), *rest)
+
+        return stream.map(encode)
 
     def check_stream(self, spec: Any, owner: str, name: str = "x") -> None:
         """Check the spec of a stream's x against the training data.
@@ -234,10 +262,23 @@ class Inputs:
                 f"{name} is a stream: {owner} was trained on a DataFrame; pass a DataFrame with "
                 f"the columns {self.table.names!r}"
             )
+        if self._given is not None:
+            self._given.check_stream(spec, owner, name)
+            return
+        self._check_kinds(spec, owner, name)
         known = {n: leaf for n, leaf in arrays.leaves(spec, name) if leaf.shape.rank is not None}
         if len(known) == len(list(arrays.leaves(spec, name))):
             shapes = arrays.map_named(lambda _, leaf: _Shape(tuple(leaf.shape)), spec, name)
             self._check_shapes(shapes, owner, name)
+
+    def _check_kinds(self, spec: Any, owner: str, name: str) -> None:
+        text = {n: dtype == "object" for n, dtype in arrays.leaves(self.dtypes, name)}
+        for key, leaf in arrays.leaves(spec, name):
+            if key in text and text[key] != (leaf.dtype.name == "string"):
+                trained, found = ("text", "numbers") if text[key] else ("numbers", "text")
+                raise ValueError(
+                    f"{key} is {found} ({leaf.dtype.name}), but {owner} was trained on {trained}"
+                )
 
     def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:
         expected = dict(arrays.leaves(map_shapes(_Shape, self.shapes), name))
@@ -276,21 +317,40 @@ class Inputs:
             if self.encoding is not None:
                 self._encoder = self.encoding.encoder(self.table)
             elif self.table is not None:
-                self._encoder = self.table.encoder(self.dtypes)
+                self._encoder = self._plain_encoder(self.table)
             else:
                 raise AttributeError("arrays have no encoder")
         return self._encoder
 
-    def _encoded(self, columns: dict[str, np.ndarray], piece: int = 16_384) -> Tree:
+    def _plain_encoder(self, table: Table) -> keras.Model:
+        """Return the default encoder of a table, which reads no text."""
+        others = table.without_texts()
+        if others is None:
+            raise ValueError(
+                f"x has only columns of text ({[c['name'] for c in table.texts]!r}), which this "
+                "network does not read; write model='text' (the default), or pass x['column'] to "
+                "a build_model of your own, with a TextVectorization layer"
+            )
+        if table.texts:
+            warnings.warn(
+                f"x: the columns {[c['name'] for c in table.texts]!r} are text, which this network "
+                "does not read, and are left out; write model='text' (the default), or drop them",
+                stacklevel=2,
+            )
+        return others.encoder(self.dtypes)
+
+    def _encoded(self, columns: Tree, piece: int = 16_384) -> Tree:
         import tensorflow as tf
 
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        n = len(next(iter(columns.values())))
+        n = arrays.length(columns, "x")
+        if isinstance(self.encoder.input, dict):  # without the columns that it does not read
+            columns = {key: columns[key] for key in self.encoder.input}
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)
-            found = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
+            found = self._encode(map_tree(lambda a, r=rows: tf.constant(a[r]), columns))
             parts.append(map_tree(np.asarray, found))
         return parts[0] if len(parts) == 1 else map_tree(lambda *p: np.concatenate(p), *parts)
 
@@ -307,15 +367,27 @@ class Inputs:
         import keras
 
         if self.table is not None or self.encoding is not None:
-            if network.name in self.encoder.input:
+            if isinstance(self.encoder.input, dict) and network.name in self.encoder.input:
                 raise ValueError(
                     f"build_model: the model is called {network.name!r}, like a column of x; "
                     f"give it another name, such as name='{network.name}_network'"
                 )
             outputs = network(self.encoder.output)
-            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_on_table")
+            on = "on_table" if self.table is not None else "encoded"
+            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_{on}")
         if not self.scaling:
             return network
+        inputs, normalized = self.symbolic(dtype)
+        return keras.Model(inputs, network(normalized), name=f"{network.name}_normalized")
+
+    def symbolic(self, dtype: str) -> tuple[Tree, Tree]:
+        """Return Keras inputs for arrays of x, and the same normalised.
+
+        Args:
+            dtype: The float type to compute in, "float32" or "float64".
+        """
+        import keras
+
         dtypes = dict(arrays.leaves(self.dtypes))
         # Keras requires the inputs in a dict to be named like its keys.
         keys = self.shapes if isinstance(self.shapes, dict) else ()
@@ -323,9 +395,9 @@ class Inputs:
 
         def symbolic(name: str, leaf: _Shape) -> Any:
             kind = np.dtype(dtypes[name])
-            scaled = name in self.scaling or kind.kind not in "iu"
+            taken = dtype if name in self.scaling or kind.kind not in "iuO" else kind.name
             return keras.Input(
-                leaf.shape, dtype=dtype if scaled else kind.name, name=called.get(name)
+                leaf.shape, dtype="string" if kind == object else taken, name=called.get(name)
             )
 
         def normalize(name: str, x: Any) -> Any:
@@ -340,8 +412,7 @@ class Inputs:
             )(x)
 
         inputs = arrays.map_named(symbolic, map_shapes(_Shape, self.shapes))
-        outputs = network(arrays.map_named(normalize, inputs))
-        return keras.Model(inputs, outputs, name=f"{network.name}_normalized")
+        return inputs, arrays.map_named(normalize, inputs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a representation for JSON."""

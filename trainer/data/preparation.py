@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data import arrays
+from trainer.data import arrays, text
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.streams import NEGATIVE_WEIGHT, Stream, is_stream
@@ -140,8 +140,8 @@ def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -
 
 
 def _checked_inputs(x: Any, name: str) -> Any:
-    """A DataFrame unchanged, anything else as arrays with at least two dimensions."""
-    if hasattr(x, "iloc"):
+    """A DataFrame unchanged, text as [n], anything else as arrays of two dimensions or more."""
+    if hasattr(x, "iloc") and not text.is_text(x):
         if x.ndim == 1:
             raise ValueError(
                 f"Expected 2D array, got 1D array instead: {name} is a Series of {len(x)} values. "
@@ -151,7 +151,8 @@ def _checked_inputs(x: Any, name: str) -> Any:
         return x
     x = arrays.to_arrays(x, name)
     for part, leaf in arrays.leaves(x, name):
-        if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
+        alone = leaf.ndim == 1 and hasattr(x, "shape") and leaf.dtype != object
+        if leaf.ndim == 0 or alone:
             raise ValueError(
                 f"Expected 2D array, got {leaf.ndim}D array instead: {part} has shape "
                 f"{leaf.shape}. Reshape your data: {part}[:, None] if it has one feature, "

@@ -8,7 +8,6 @@ and turns texts into numbers inside a Keras model. Not for the networks that rea
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections import Counter
@@ -125,7 +124,7 @@ def texts(value: Any, name: str) -> np.ndarray:
             missing.append(i)
             result[i] = ""
         else:
-            raise _not_text(one, i, name)
+            raise _not_text(one, i, name, any(isinstance(v, str) for v in found))
     if missing:
         warnings.warn(
             f"{name}: {len(missing)} of {len(found)} texts are missing, the first in row "
@@ -136,8 +135,32 @@ def texts(value: Any, name: str) -> np.ndarray:
     return result
 
 
-def _not_text(one: Any, row: int, name: str) -> TypeError | ValueError:
+def decoded(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of bytes in UTF-8, as TensorFlow holds text, as an array of str.
+
+    Raises:
+        ValueError: They are not UTF-8.
+    """
+    found = np.empty(array.shape, object)
+    for i, one in np.ndenumerate(array):
+        try:
+            found[i] = one.decode() if isinstance(one, bytes) else one
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{name} has bytes that are not text in UTF-8 ({error}): {one[:40]!r}; write "
+                "x.map(lambda x, y: (tf.strings.unicode_transcode(x, 'LATIN1', 'UTF-8'), y)), "
+                "with the encoding that it has"
+            ) from error
+    return found
+
+
+def _not_text(one: Any, row: int, name: str, mixed: bool) -> TypeError | ValueError:
     place = name.rsplit(": ", 1)[-1]
+    if not mixed and not isinstance(one, bytes):
+        return ValueError(
+            f"{name} has {type(one).__name__} ({one!r:.40} in row {row}), where text is needed, as "
+            "in training; pass a list or an array of str"
+        )
     if isinstance(one, bytes):
         return TypeError(
             f"{name} has bytes, {one[:40]!r} in row {row}, where text is needed; write "
@@ -408,35 +431,37 @@ def _most_common(counts: Mapping[str, int], most: int, least: int) -> tuple[str,
     return tuple(token for _, token in ordered[:most])
 
 
-def inverse_frequencies(ids: np.ndarray, size: int) -> np.ndarray:
+def inverse_frequencies(counts: np.ndarray, rows: int) -> np.ndarray:
     """Return the smoothed inverse document frequency of each id, float32 [size].
 
     log((1 + n) / (1 + number of texts with it)) + 1, as in scikit-learn; 0 for padding and for
     tokens that are not in the vocabulary.
 
     Args:
-        ids: Of the training texts, [n, width].
-        size: The number of ids.
+        counts: In how many texts each id occurs, [size].
+        rows: The number of texts, n.
     """
-    counts = occurrences(ids, np.zeros(len(ids), np.int64), 1, size)[:, 0]
-    found = np.log((1 + len(ids)) / (1 + counts)) + 1
+    found = np.log((1 + rows) / (1 + counts)) + 1
     found[: UNSEEN + 1] = 0.0
     return found.astype(np.float32)
 
 
-def occurrences(ids: np.ndarray, labels: np.ndarray, n_classes: int, size: int) -> np.ndarray:
+def occurrences(ids: np.ndarray, labels: np.ndarray, size: int) -> np.ndarray:
     """Return in how many texts of each class an id occurs, float64 [size, n_classes].
 
     Args:
-        ids: Of the training texts, [n, width].
-        labels: The class of each, int [n].
-        n_classes: The number of classes.
+        ids: Of the texts, [n, width].
+        labels: How much each text is of each class, [n, n_classes]; 0 or 1.
         size: The number of ids.
     """
-    counts = np.zeros((size, n_classes))
-    for row, label in zip(ids, labels, strict=True):
-        counts[np.unique(row), label] += 1
-    return counts
+    from scipy.sparse import csr_matrix
+
+    n, width = ids.shape
+    starts = np.arange(n + 1) * width
+    present = csr_matrix((np.ones(ids.size), ids.flatten(), starts), shape=(n, size))
+    present.sum_duplicates()
+    present.data[:] = 1.0
+    return np.asarray(present.T @ labels)
 
 
 def log_count_ratios(counts: np.ndarray) -> np.ndarray:
@@ -453,8 +478,3 @@ def log_count_ratios(counts: np.ndarray) -> np.ndarray:
     found -= found.mean(axis=1, keepdims=True)
     found[: UNSEEN + 1] = 0.0
     return found.astype(np.float32)
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a value of a column of text is missing."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
