@@ -128,7 +128,14 @@ def prepare(
     else:
         few = inputs.prepare(preparation.probe(train.x), settings.owner)
     network = build(
-        recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
+        recipe,
+        inputs,
+        targets,
+        precision=precision,
+        seed=seed,
+        probe=few,
+        callbacks=chosen,
+        texts=lambda name: preparation.TextOf(train, name),
     )
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)

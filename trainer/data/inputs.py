@@ -87,6 +87,9 @@ class Inputs:
             inputs.
         names: The column names, if x had any and all are strings.
         encoding: What encodes x in place of the default, or None.
+        vocabularies: The words of each layer of text in a build_model of one's own, in the order
+            of the model; None for those that build_model must adapt itself (TF-IDF). None before
+            the network is built, and where there are no such layers.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Inputs:
         self.table = table
         self.names = names
         self.encoding = encoding
+        self.vocabularies: list[list[str] | None] | None = None
         self._encode: Any = None
         self._encoder: keras.Model | None = None
 
@@ -416,13 +420,14 @@ class Inputs:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a representation for JSON."""
-        return {
+        found = {
             "shapes": _encode_tree(self.shapes, is_shape),
             "dtypes": _encode_tree(self.dtypes, lambda v: isinstance(v, str)),
             "scaling": self.scaling,
             "table": None if self.table is None else self.table.to_dict(),
             "names": self.names,
         }
+        return found if self.vocabularies is None else {**found, "vocabularies": self.vocabularies}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], encoding: Encoding | None = None) -> Inputs:
@@ -468,6 +473,7 @@ class Inputs:
             ):
                 raise forms.wrong("inputs: names", names, "the names of the table's columns")
         made = cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        made.vocabularies = _checked_vocabularies(state.get("vocabularies"))
         if encoding is None:
             return made
         made = made.encoded_by(encoding)
@@ -610,6 +616,16 @@ def _checked_shape(entry: str, value: Any) -> tuple[int | None, ...]:
 
 def _checked_dtype(entry: str, value: Any) -> str:
     return forms.text(entry, value, _DTYPES)
+
+
+def _checked_vocabularies(value: Any) -> list[list[str] | None] | None:
+    if value is None:
+        return None
+    entry = "inputs: vocabularies"
+    for words in forms.items(entry, value):
+        for word in () if words is None else forms.items(entry, words):
+            forms.text(entry, word)
+    return list(value)
 
 
 def _check_scaling(entry: str, parts: Any, shape: tuple[int | None, ...]) -> None:

@@ -6,7 +6,7 @@ learning inputs and targets from the training rows only. Not for building or tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -411,6 +411,27 @@ def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
     return Inputs.learn(data.x, normalize=normalize, weight=data.row_weight)
 
 
+class TextOf:
+    """The text of one input, in batches of str [n]; can be iterated any number of times.
+
+    Args:
+        data: Rows of arrays, or a stream.
+        name: The name of the input, `x` or `x['title']`.
+    """
+
+    def __init__(self, data: Rows | Stream, name: str) -> None:
+        self._data = data
+        self._name = name
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the batches of a stream, or all rows at once."""
+        if isinstance(self._data, Rows):
+            yield dict(arrays.leaves(self._data.x))[self._name]
+            return
+        for x in self._data.part(0):
+            yield text.decoded(dict(arrays.leaves(x))[self._name], self._name)
+
+
 def _targets(y: Any, name: str) -> list[tuple[str, Any]]:
     if isinstance(y, list) or not arrays.is_nested(y):
         return [(name, y)]
@@ -439,6 +460,7 @@ def _short(value: Any) -> str:
 
 __all__ = [
     "Rows",
+    "TextOf",
     "class_weights",
     "collect",
     "collect_validation",

@@ -78,6 +78,7 @@ class Table:
             series = frame[name]
             column: dict[str, Any] = {"name": name, "input": input_name}
             if is_text(series):
+                text.texts(series, f"x[{name!r}]")  # warns of missing ones
                 column |= {"kind": "text"}
             elif _is_number(series, name):
                 column |= _number_statistics(as_floats(series, f"x[{name!r}]"), normalize, weight)
@@ -114,7 +115,7 @@ class Table:
             if column["kind"] == "number":
                 values = as_floats(series, f"{name}[{column['name']!r}]")
             elif column["kind"] == "text":
-                values = text.texts(series, f"{name}[{column['name']!r}]")
+                values = text.texts(series, f"{name}[{column['name']!r}]", warn=False)
             else:
                 values = as_text(series).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)

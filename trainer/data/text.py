@@ -92,7 +92,7 @@ def _objects(value: Any) -> np.ndarray:
     return np.asarray(value).astype(object)
 
 
-def texts(value: Any, name: str) -> np.ndarray:
+def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
     """Convert texts to an array of str, [n].
 
     A missing value (None, NaN, pandas' NA) counts as an empty text, with a warning that counts.
@@ -100,6 +100,7 @@ def texts(value: Any, name: str) -> np.ndarray:
     Args:
         value: A list, array or column.
         name: The name of the argument, for errors.
+        warn: Whether to warn of missing values.
 
     Raises:
         TypeError: There are bytes.
@@ -125,7 +126,7 @@ def texts(value: Any, name: str) -> np.ndarray:
             result[i] = ""
         else:
             raise _not_text(one, i, name, any(isinstance(v, str) for v in found))
-    if missing:
+    if missing and warn:
         warnings.warn(
             f"{name}: {len(missing)} of {len(found)} texts are missing, the first in row "
             f"{missing[0]}; they count as empty texts",

@@ -16,7 +16,7 @@ import numpy as np
 from trainer.data import arrays, text
 from trainer.data.arrays import Tree
 from trainer.data.inputs import Inputs
-from trainer.data.preparation import Rows
+from trainer.data.preparation import Rows, TextOf
 from trainer.data.streams import Stream
 from trainer.data.tables import Table
 from trainer.data.tables import is_text as is_text_column
@@ -149,24 +149,6 @@ def _alone(outputs: dict[str, Any]) -> Any:
     return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
 
-class _Column:
-    """The batches of one text input: an iterable of arrays of str [n], any number of times."""
-
-    def __init__(self, data: Rows | Stream, name: str, column: Any = None) -> None:
-        self._data = data
-        self._name = name
-        self._column = column
-
-    def __iter__(self) -> Any:
-        if isinstance(self._data, Stream):
-            for x in self._data.part(0):
-                yield text.decoded(dict(arrays.leaves(x))[self._name], self._name)
-        elif self._column is not None:
-            yield self._column
-        else:
-            yield dict(arrays.leaves(self._data.x))[self._name]
-
-
 class _OfText(Architecture):
     """What the architectures for text share.
 
@@ -200,7 +182,7 @@ class _OfText(Architecture):
             raise ValueError(_without_text(self.name, inputs))
         known = [
             Vocabulary.learn(
-                _Column(data, name, column),
+                TextOf(data, name) if column is None else [column],
                 name,
                 grams=self.grams and set_by.get("pairs", True),
                 longest=self.longest if length is None else length,
