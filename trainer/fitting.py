@@ -119,6 +119,8 @@ def prepare(
     recipe = replace(recipe, architecture=architecture)
     if architecture.encoding is not None:
         inputs = inputs.encoded_by(architecture.encoding)
+    reader = f"model={architecture.name!r}" if recipe.ready_made else f"{recipe.owner}.build_model"
+    inputs.check_text(reader, ready_made=recipe.ready_made)
     precision = settings.precision
     if precision == "auto":
         precision = _choose_precision(recipe.ready_made, train, inputs)

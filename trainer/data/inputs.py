@@ -330,18 +330,45 @@ class Inputs:
         """Return the default encoder of a table, which reads no text."""
         others = table.without_texts()
         if others is None:
+            raise ValueError("the table has only columns of text, which its encoder does not read")
+        return others.encoder(self.dtypes)
+
+    def check_text(self, reader: str, *, ready_made: bool) -> None:
+        """Check that a network without an encoding of its own can do with the text in x.
+
+        A build_model of one's own receives text in arrays as it is. Columns of text are left out,
+        with a warning.
+
+        Args:
+            reader: What the network is, for errors.
+            ready_made: Whether it is a ready-made architecture.
+
+        Raises:
+            ValueError: It cannot: there is nothing else, or it would take text for numbers.
+        """
+        if self.encoding is not None:
+            return
+        if self.table is None:
+            found = [n for n, dtype in arrays.leaves(self.dtypes) if dtype == "object"]
+            if found and ready_made:
+                raise ValueError(
+                    f"{reader} does not read text, and {found[0]} is text; write model='text' "
+                    "(the default), 'text_rnn' or 'transformer'"
+                )
+            return
+        texts = [column["name"] for column in self.table.texts]
+        if texts and self.table.without_texts() is None:
             raise ValueError(
-                f"x has only columns of text ({[c['name'] for c in table.texts]!r}), which this "
-                "network does not read; write model='text' (the default), or pass x['column'] to "
-                "a build_model of your own, with a TextVectorization layer"
+                f"{reader} does not read columns of text, and x has no others ({texts!r}); write "
+                "model='text' (the default), or pass the column alone, x[name], to a build_model "
+                "with a TextVectorization layer"
             )
-        if table.texts:
+        if texts:
             warnings.warn(
-                f"x: the columns {[c['name'] for c in table.texts]!r} are text, which this network "
-                "does not read, and are left out; write model='text' (the default), or drop them",
+                f"{reader} does not read columns of text: {texts!r} are left out of x; write "
+                "model='text' (the default), or drop them",
                 stacklevel=2,
             )
-        return others.encoder(self.dtypes)
 
     def _encoded(self, columns: Tree, piece: int = 16_384) -> Tree:
         import tensorflow as tf
