@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.data import text
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean
 
@@ -77,10 +76,7 @@ class Table:
         for name, input_name in zip(names, _input_names(names), strict=True):
             series = frame[name]
             column: dict[str, Any] = {"name": name, "input": input_name}
-            if is_text(series):
-                text.texts(series, f"x[{name!r}]")  # warns of missing ones
-                column |= {"kind": "text"}
-            elif _is_number(series, name):
+            if _is_number(series, name):
                 column |= _number_statistics(as_floats(series, f"x[{name!r}]"), normalize, weight)
             else:
                 counts = as_text(series).value_counts()
@@ -114,8 +110,6 @@ class Table:
             series = frame[column["name"]]
             if column["kind"] == "number":
                 values = as_floats(series, f"{name}[{column['name']!r}]")
-            elif column["kind"] == "text":
-                values = text.texts(series, f"{name}[{column['name']!r}]", warn=False)
             else:
                 values = as_text(series).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)
@@ -164,7 +158,7 @@ class Table:
                 features[column["input"]] = keras.utils.FeatureSpace.feature(
                     "float64", preprocessor, output_mode="float"
                 )
-            elif column["kind"] == "category":
+            else:
                 unseen = "[UNK]"
                 while unseen in column["categories"]:
                     unseen += "_"  # "[UNK]" may be one of the categories
@@ -209,18 +203,7 @@ class Table:
         return sum(
             1 + c["indicator"] if c["kind"] == "number" else len(c["categories"]) + 1
             for c in self.columns
-            if c["kind"] != "text"
         )
-
-    @property
-    def texts(self) -> list[dict[str, Any]]:
-        """The columns of text, which `encoder` leaves out: an architecture's encoding reads them."""
-        return [c for c in self.columns if c["kind"] == "text"]
-
-    def without_texts(self) -> Table | None:
-        """Return the other columns; None if there are none."""
-        others = [c for c in self.columns if c["kind"] != "text"]
-        return Table(others) if others else None
 
 
 def _check_column(entry: str, column: Any) -> None:
@@ -230,10 +213,7 @@ def _check_column(entry: str, column: Any) -> None:
     except TypeError as error:
         raise forms.wrong(f"{entry}: name", column["name"], "text or a number") from error
     entry = f"{entry} ({forms.shown(name)})"
-    kind = forms.text(f"{entry}: kind", column["kind"], ("number", "category", "text"))
-    if kind == "text":
-        return
-    if kind == "number":
+    if forms.text(f"{entry}: kind", column["kind"], ("number", "category")) == "number":
         forms.mapping(entry, column, ("median", "offset", "scale", "indicator"))
         for key in ("median", "offset", "scale"):
             above = 0.0 if key == "scale" else -math.inf
@@ -249,16 +229,6 @@ def _check_column(entry: str, column: Any) -> None:
         raise forms.wrong(
             f"{entry}: categories", found, f"fewer than {MAX_CATEGORIES} unique names"
         )
-
-
-def is_text(series: pd.Series) -> bool:
-    """Return whether a column is text by the rule of `text.is_text_column`."""
-    import pandas as pd
-
-    dtype = series.dtype
-    if dtype != object and not pd.api.types.is_string_dtype(dtype):
-        return False
-    return text.is_text_column(series.dropna().to_numpy(object))
 
 
 def _checked_name(name: Any) -> str | int | float:
