@@ -128,7 +128,7 @@ def prepare(
     if isinstance(train, Stream):
         few = preparation.probe(inputs.encode_stream(train).first()[0])
     else:
-        few = inputs.prepare(preparation.probe(train.x), settings.owner)
+        few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
     network = build(
         recipe,
         inputs,

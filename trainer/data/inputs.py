@@ -16,6 +16,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.frames import as_frame
 from trainer.data.streams import Stream
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
@@ -194,14 +195,18 @@ class Inputs:
         made.dtypes = map_tree(lambda o: str(o.dtype), outputs)
         return made
 
-    def prepare(self, x: Any, owner: str, name: str = "x", *, training: bool = False) -> Tree:
+    def prepare(
+        self, x: Any, owner: str, name: str = "x", *, training: bool = False, quiet: bool = False
+    ) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: The user's data: a DataFrame if training had one, or arrays.
+            x: The user's data: a table if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
             training: Whether these are the rows that the encoding has learnt, to be trained on.
+            quiet: Whether not to warn of dates that do not parse: for the training rows, of which
+                `learn` has warned.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -210,13 +215,17 @@ class Inputs:
             TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
+            x = as_frame(x, name)
             if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
                 raise TypeError(
                     f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            encoded = self._encoded(self.table.inputs(x, name))
+            raw = self.table.inputs(x, name, quiet=quiet or training)
+            if self.encoding is not None:
+                raw |= self.table.texts(x, name)
+            encoded = self._encoded(raw)
             if training and self.encoding is not None:
                 return self.encoding.training_rows(encoded)
             return encoded
@@ -321,17 +330,10 @@ class Inputs:
             if self.encoding is not None:
                 self._encoder = self.encoding.encoder(self.table)
             elif self.table is not None:
-                self._encoder = self._plain_encoder(self.table)
+                self._encoder = self.table.encoder(self.dtypes)
             else:
                 raise AttributeError("arrays have no encoder")
         return self._encoder
-
-    def _plain_encoder(self, table: Table) -> keras.Model:
-        """Return the default encoder of a table, which reads no text."""
-        others = table.without_texts()
-        if others is None:
-            raise ValueError("the table has only columns of text, which its encoder does not read")
-        return others.encoder(self.dtypes)
 
     def check_text(self, reader: str, *, ready_made: bool) -> None:
         """Check that a network without an encoding of its own can do with the text in x.
@@ -356,8 +358,8 @@ class Inputs:
                     "(the default), 'text_rnn' or 'transformer'"
                 )
             return
-        texts = [column["name"] for column in self.table.texts]
-        if texts and self.table.without_texts() is None:
+        texts = [c["name"] for c in self.table.columns if c["kind"] == "text"]
+        if texts and not self.table.features():
             raise ValueError(
                 f"{reader} does not read columns of text, and x has no others ({texts!r}); write "
                 "model='text' (the default), or pass the column alone, x[name], to a build_model "
@@ -376,8 +378,8 @@ class Inputs:
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
         n = arrays.length(columns, "x")
-        if isinstance(self.encoder.input, dict):  # without the columns that it does not read
-            columns = {key: columns[key] for key in self.encoder.input}
+        if isinstance(self.encoder.input, dict) and self.table is not None:
+            columns = {key: columns[key] for key in self.encoder.input}  # those that it reads
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)
@@ -490,7 +492,7 @@ class Inputs:
             if (
                 encoding is None
                 and dtypes == "float64"
-                and any(c["kind"] != "number" for c in table.columns)
+                and any(f["kind"] != "number" for f in table.features())
             ):
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from trainer.data import arrays, text
 from trainer.data.arrays import Tree, map_tree
+from trainer.data.frames import as_frame
 from trainer.data.inputs import Inputs
 from trainer.data.streams import NEGATIVE_WEIGHT, Stream, is_stream
 from trainer.data.targets import Classes, Targets
@@ -140,7 +141,8 @@ def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -
 
 
 def _checked_inputs(x: Any, name: str) -> Any:
-    """A DataFrame unchanged, text as [n], anything else as arrays of two dimensions or more."""
+    """A table as a pandas DataFrame, text as [n], all else as arrays of two dimensions or more."""
+    x = as_frame(x, name)
     if hasattr(x, "iloc") and not text.is_text(x):
         if x.ndim == 1:
             raise ValueError(

@@ -1,9 +1,9 @@
-"""Text: what counts as text, its missing values, and its vocabulary.
+"""Text: one form for it, its missing values, and its vocabulary.
 
-Responsible for converting lists, arrays and columns of text to one form, for the rule that says
-which column of a DataFrame is text, and for a vocabulary that is learned from the training rows
-and turns texts into numbers inside a Keras model. Not for the networks that read these numbers
-(`models.text`), or for categories (`tables`).
+Responsible for converting lists, arrays and columns of text to one form, and for a vocabulary that
+is learned from the training rows and turns texts into numbers inside a Keras model. Not for the
+networks that read these numbers (`models.text`), nor for the rule that says which column of a
+DataFrame is text (`columns`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from trainer.utils import forms
-
-# Which column of a DataFrame is text, and not a category, a date or an identifier: it has at least
-# this many values, on average this many characters, this share of distinct values, and in this
-# share of them a space or a script that is written without spaces.
-MIN_ROWS = 20
-MIN_LENGTH = 20.0
-MIN_DISTINCT = 0.5
-MIN_OF_WORDS = 0.5
 
 # How a text is cut. Characters are the units where they are mostly of scripts without spaces, or
 # where the pieces between spaces are longer than words are in any language.
@@ -190,26 +182,6 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def is_text_column(values: Sequence[Any] | np.ndarray) -> bool:
-    """Return whether a column of a DataFrame is text: str, long, mostly distinct, and of words.
-
-    The limits are MIN_ROWS, MIN_LENGTH, MIN_DISTINCT and MIN_OF_WORDS. Other columns of str are
-    categories, dates or identifiers.
-
-    Args:
-        values: The values of the column that are not missing.
-    """
-    found = list(values)
-    if len(found) < MIN_ROWS or not all(isinstance(v, str) for v in found):
-        return False
-    if sum(map(len, found)) < MIN_LENGTH * len(found):
-        return False
-    if len(set(found)) < MIN_DISTINCT * len(found):
-        return False
-    of_words = sum(1 for v in found if " " in v.strip() or _WITHOUT_SPACES.search(v))
-    return of_words >= MIN_OF_WORDS * len(found)
 
 
 # ---- the vocabulary ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ the other columns of a DataFrame. Not for tokens and vocabularies (`data.text`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ import numpy as np
 
 from trainer.data import arrays, text
 from trainer.data.arrays import Tree
+from trainer.data.columns import LIMITS, has_text
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import Rows, TextOf
 from trainer.data.streams import Stream
 from trainer.data.tables import Table
-from trainer.data.tables import is_text as is_text_column
 from trainer.data.targets import Classes, Targets
 from trainer.data.text import PADDING, Vocabulary
 from trainer.hyperparameters import Choice, Domain, Float, Int
@@ -78,12 +79,12 @@ class Texts:
         outputs: dict[str, Any] = {}
         if table is not None:
             inputs: Any = {}
-            others = table.without_texts()
-            if others is not None:
-                rest = others.encoder("float32")
+            if table.features():
+                rest = table.encoder("float32")
                 inputs |= rest.input
                 outputs["other_0"] = rest.output
-            for i, (column, known) in enumerate(zip(table.texts, self.vocabularies, strict=True)):
+            columns = [c for c in table.columns if c["kind"] == "text"]
+            for i, (column, known) in enumerate(zip(columns, self.vocabularies, strict=True)):
                 key = column["input"]
                 inputs[key] = keras.Input((1,), dtype="string", name=key)
                 outputs[f"text_{i}"] = known.ids(inputs[key], f"text_{i}")
@@ -130,7 +131,7 @@ class Texts:
         for name in names:
             forms.text(f"{entry}: names", name)
         found = forms.items(f"{entry}: vocabularies", form["vocabularies"], len(names))
-        if not found:
+        if not found and form["given"] is not None:
             raise forms.wrong(f"{entry}: vocabularies", found, "at least one")
         known = tuple(
             Vocabulary.from_dict(f"{entry}: vocabularies[{i}]", v) for i, v in enumerate(found)
@@ -173,13 +174,23 @@ class _OfText(Architecture):
         _check_options(vocabulary=size, length=length, pairs=set_by.get("pairs"))
         columns: dict[str, Any] = {}
         if inputs.table is not None:
-            found = inputs.table.inputs(data.x, "x") if isinstance(data, Rows) else {}
-            for one in inputs.table.texts:
-                columns[f"x[{one['name']!r}]"] = found[one["input"]][:, 0]
+            found = inputs.table.texts(data.x) if isinstance(data, Rows) else {}
+            names = {c["input"]: c["name"] for c in inputs.table.columns}
+            columns = {f"x[{names[key]!r}]": values[:, 0] for key, values in found.items()}
         else:
             columns = {n: None for n, kind in arrays.leaves(inputs.dtypes) if kind == "object"}
-        if not columns:
-            raise ValueError(_without_text(self.name, inputs))
+        if not columns and inputs.table is None:
+            raise ValueError(
+                f"model={self.name!r}: x has no text; pass a list or an array of str, "
+                "trainer.datasets.load(..., as_text=True), or leave model out"
+            )
+        if not columns:  # perhaps there was some before rows were held out
+            warnings.warn(
+                f"model={self.name!r}: no column of x is text: mostly distinct str of "
+                f"{LIMITS.words:g} words or {LIMITS.characters:g} characters of Chinese or "
+                f"Japanese on average, in {LIMITS.rows} rows or more; it reads the other columns",
+                stacklevel=2,
+            )
         known = [
             Vocabulary.learn(
                 TextOf(data, name) if column is None else [column],
@@ -203,19 +214,6 @@ class _OfText(Architecture):
         return "" if chosen.learned is None else str(chosen.learned.describe())
 
 
-def _without_text(name: str, inputs: Inputs) -> str:
-    if inputs.table is not None:
-        return (
-            f"model={name!r}: no column of x is text: str of {text.MIN_LENGTH:g} characters or more "
-            f"on average, {text.MIN_DISTINCT:.0%} of them distinct, in {text.MIN_ROWS} rows or "
-            "more; pass x['column'] alone, or leave model out"
-        )
-    return (
-        f"model={name!r}: x has no text; pass a list or an array of str, "
-        "trainer.datasets.load(..., as_text=True), or leave model out"
-    )
-
-
 class _Bag(_OfText):
     grams = True
     longest = None
@@ -223,7 +221,7 @@ class _Bag(_OfText):
     def suits(self, look: Look) -> bool:
         """Return whether there is text in x; see Architecture."""
         if look.is_frame:
-            return any(is_text_column(look.x[name]) for name in _unique(look.x))
+            return has_text(look.x)
         return "O" in look.kinds.values()
 
     def values(self, look: Look) -> Values:
@@ -275,11 +273,6 @@ class _Transformer(_OfText):
         }
 
 
-def _unique(frame: Any) -> list[Any]:
-    """The names of columns that occur once; the Table refuses others later."""
-    return [name for name in frame.columns if list(frame.columns).count(name) == 1]
-
-
 def _values(look: Look, rate: float) -> Values:
     def adam() -> keras.optimizers.Optimizer:
         import keras
@@ -305,6 +298,8 @@ def _with_statistics(found: Texts, data: Rows | Stream, inputs: Inputs, targets:
     rows = 0
     totals: dict[str, Any] = {}
     for x, y in _encoded_pairs(data, inputs, targets):
+        if not sizes:
+            return found
         parts = {"text_0": x} if hasattr(x, "shape") else x
         ids = [parts[f"text_{i}"] for i in range(len(sizes))]
         rows += len(ids[0])
@@ -391,6 +386,9 @@ def _parts(spec: ModelSpec, name: str) -> _Parts:
             f"model={name!r}: needs text with a vocabulary, which fit learns; pass x of str"
         )
     shapes = spec.input_shape
+    if arrays.is_shape(shapes) and not learned.names:
+        other = layers.Input(shapes, name="other_0")
+        return _Parts(other, learned, [], [other])
     if arrays.is_shape(shapes):
         ids = layers.Input(shapes, dtype="int32", name="text_0")
         return _Parts(ids, learned, [(ids, learned.vocabularies[0])], [])
