@@ -21,6 +21,7 @@ from trainer.models.architecture import (
 )
 from trainer.models.spec import ModelSpec, is_image
 from trainer.models.stacks import cnn, deep, mlp, wide_and_deep
+from trainer.models.tabular import Tabular, tabular
 from trainer.models.text import TEXT, TEXT_RNN, TRANSFORMER
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean
@@ -43,6 +44,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         TEXT_RNN,
         TRANSFORMER,
         _Images("cnn", cnn),
+        Tabular(),
         Architecture("mlp", mlp),
         Architecture("deep", deep),
         Architecture("wide_and_deep", wide_and_deep),
@@ -156,5 +158,6 @@ __all__ = [
     "mlp",
     "named",
     "restore",
+    "tabular",
     "wide_and_deep",
 ]

@@ -316,7 +316,10 @@ def _with_statistics(found: Texts, data: Rows | Stream, inputs: Inputs, targets:
         known = dict(arrays.leaves(targets.labels, ""))[name]
         if known.kind == "multilabel":
             # of each label against its absence, as the logit of a sigmoid
-            pairs = [np.stack([c[:, None] - one, one], axis=-1) for c, one in zip(counts, parts, strict=True)]
+            pairs = [
+                np.stack([c[:, None] - one, one], axis=-1)
+                for c, one in zip(counts, parts, strict=True)
+            ]
             ratios[name] = tuple(
                 np.stack([_difference(pair[:, j]) for j in range(pair.shape[1])], axis=-1)
                 for pair in pairs
@@ -325,7 +328,9 @@ def _with_statistics(found: Texts, data: Rows | Stream, inputs: Inputs, targets:
             priors[name] = np.log((of_label + 1) / (rows - of_label + 1)).astype(np.float32)
         else:
             ratios[name] = tuple(map(text.log_count_ratios, parts))
-            priors[name] = np.log((totals[name] + 1) / (rows + len(totals[name]))).astype(np.float32)
+            priors[name] = np.log((totals[name] + 1) / (rows + len(totals[name]))).astype(
+                np.float32
+            )
     frequencies = tuple(text.inverse_frequencies(c, rows) for c in counts)
     return replace(found, frequencies=frequencies, ratios=ratios, priors=priors)
 
@@ -578,9 +583,7 @@ def transformer(
     return model_of(parts.inputs, joint, spec)
 
 
-def _check_options(
-    *, vocabulary: int, length: int | None, pairs: bool | None = None
-) -> None:
+def _check_options(*, vocabulary: int, length: int | None, pairs: bool | None = None) -> None:
     """Check the options of what is learned from text.
 
     Raises:

@@ -52,9 +52,7 @@ def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, owner: str) -> 
         elif not _words(layer) and texts is not None:
             _adapt(core, layer, inputs, texts, owner)
     if layers and known is None:
-        inputs.vocabularies = [
-            None if _has_weights(layer) else _words(layer) for layer in layers
-        ]
+        inputs.vocabularies = [None if _has_weights(layer) else _words(layer) for layer in layers]
 
 
 def _layers(core: keras.Model) -> Iterator[Any]:
