@@ -310,7 +310,8 @@ class Vocabulary:
 
     def describe(self) -> str:
         """Return a line for summary()."""
-        many = f" and {len(self.grams):,} of their neighbourhoods" if self.grams else ""
+        groups = "pairs" if self.unit == "words" else "pairs and triples"
+        many = f" and {len(self.grams):,} {groups}" if self.grams else ""
         return (
             f"text, cut into {self.unit}: {len(self.tokens):,} {self.unit}{many}, learned from "
             f"{self.rows:,} texts; the first {self.length} {self.unit} of each are read"
@@ -416,7 +417,7 @@ def inverse_frequencies(counts: np.ndarray, rows: int) -> np.ndarray:
     """
     found = np.log((1 + rows) / (1 + counts)) + 1
     found[: UNSEEN + 1] = 0.0
-    return found.astype(np.float32)
+    return np.asarray(found, np.float32)
 
 
 def occurrences(ids: np.ndarray, labels: np.ndarray, size: int) -> np.ndarray:
@@ -450,4 +451,4 @@ def log_count_ratios(counts: np.ndarray) -> np.ndarray:
     found = np.log(smoothed / smoothed.sum(axis=0))
     found -= found.mean(axis=1, keepdims=True)
     found[: UNSEEN + 1] = 0.0
-    return found.astype(np.float32)
+    return np.asarray(found, np.float32)

@@ -311,33 +311,24 @@ def _with_statistics(found: Texts, data: Rows | Stream, inputs: Inputs, targets:
             new = [text.occurrences(ids[i], shares, size) for i, size in enumerate(sizes)]
             old = by_class.get(name)
             by_class[name] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
+    labels = dict(arrays.leaves(targets.labels, "")) if isinstance(targets, Classes) else {}
     ratios, priors = {}, {}
     for name, parts in by_class.items():
-        known = dict(arrays.leaves(targets.labels, ""))[name]
-        if known.kind == "multilabel":
-            # of each label against its absence, as the logit of a sigmoid
-            pairs = [
-                np.stack([c[:, None] - one, one], axis=-1)
-                for c, one in zip(counts, parts, strict=True)
-            ]
-            ratios[name] = tuple(
-                np.stack([_difference(pair[:, j]) for j in range(pair.shape[1])], axis=-1)
-                for pair in pairs
-            )
-            of_label = totals[name]
-            priors[name] = np.log((of_label + 1) / (rows - of_label + 1)).astype(np.float32)
+        of_class = totals[name]
+        if labels[name].kind == "multilabel":
+            ratios[name] = tuple(map(_of_labels, parts, counts))
+            priors[name] = np.log((of_class + 1) / (rows - of_class + 1))
         else:
             ratios[name] = tuple(map(text.log_count_ratios, parts))
-            priors[name] = np.log((totals[name] + 1) / (rows + len(totals[name]))).astype(
-                np.float32
-            )
+            priors[name] = np.log((of_class + 1) / (rows + len(of_class)))
     frequencies = tuple(text.inverse_frequencies(c, rows) for c in counts)
     return replace(found, frequencies=frequencies, ratios=ratios, priors=priors)
 
 
-def _difference(counts: np.ndarray) -> np.ndarray:
-    found = text.log_count_ratios(counts)
-    return found[:, 1] - found[:, 0]
+def _of_labels(with_label: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return the weights of each label against its absence, the logit of a sigmoid."""
+    found = [text.log_count_ratios(np.stack([total - one, one], axis=-1)) for one in with_label.T]
+    return np.stack([pair[:, 1] - pair[:, 0] for pair in found], axis=-1)
 
 
 def _encoded_pairs(

@@ -88,9 +88,10 @@ def _inputs_text(network: Network) -> str:
     map_shapes(lambda s: shapes.append(s), inputs.shapes)
     dtypes = dict(arrays.leaves(inputs.dtypes))
     names = [n for n, _ in arrays.leaves(inputs.dtypes)]
+    kinds = ["text" if dtypes[n] == "object" else s for n, s in zip(names, shapes, strict=True)]
     scaled = [
-        f"{n} {'text' if dtypes[n] == 'object' else s}{' normalised' if n in inputs.scaling else ''}"
-        for n, s in zip(names, shapes, strict=True)
+        f"{n} {kind}{' normalised' if n in inputs.scaling else ''}"
+        for n, kind in zip(names, kinds, strict=True)
     ]
     return ", ".join(scaled)
 

@@ -76,7 +76,7 @@ def _words(layer: Any) -> list[str]:
 
 
 def _has_weights(layer: Any) -> bool:
-    return layer.get_config()["output_mode"] == "tf_idf"
+    return bool(layer.get_config()["output_mode"] == "tf_idf")
 
 
 def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, owner: str) -> None:
