@@ -430,7 +430,7 @@ class Inputs:
             kind = np.dtype(dtypes[name])
             taken = dtype if name in self.scaling or kind.kind not in "iuO" else kind.name
             return keras.Input(
-                leaf.shape, dtype="string" if kind == object else taken, name=called.get(name)
+                leaf.shape, dtype="string" if kind.kind == "O" else taken, name=called.get(name)
             )
 
         def normalize(name: str, x: Any) -> Any:

@@ -98,7 +98,8 @@ class Table:
         left = {kind: [c["name"] for c in self.columns if c["kind"] == kind] for kind in LEFT_OUT}
         if len(self._encoded) == 0 and not left["text"]:
             raise ValueError(
-                f"x: every column is left out, as identifiers ({left['identifier']!r}); pass columns of numbers, dates or categories, or write "
+                f"x: every column is left out, as identifiers ({left['identifier']!r}); pass "
+                "columns of numbers, dates, categories or text, or write "
                 "x[name].astype('category') or x[name].astype(float) to use one of these"
             )
         if left["identifier"]:
@@ -385,8 +386,8 @@ def _check_date(entry: str, column: Any) -> None:
 def _check_texts(entry: str, value: Any, most: int | None) -> None:
     found = forms.items(entry, value)
     # Must be a list: Keras would treat a single string as a file to read the vocabulary from.
-    for text in found:
-        forms.text(entry, text)
+    for one in found:
+        forms.text(entry, one)
     if len(set(found)) < len(found) or (most is not None and len(found) > most):
         limit = "" if most is None else f"at most {most} "
         raise forms.wrong(entry, found, f"{limit}unique names")

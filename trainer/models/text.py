@@ -231,8 +231,8 @@ class _Bag(_OfText):
     def domains(self) -> dict[str, Domain]:
         """Return what a search varies; see Architecture."""
         return {
-            "model__embedding": Choice([0, 16, 32, 64]),
-            "model__pairs": Choice([False, True]),
+            "model__embedding": Choice(0, 16, 32, 64),
+            "model__pairs": Choice(False, True),
             "learning_rate": Float(3e-4, 1e-2, log=True),
         }
 
@@ -267,7 +267,7 @@ class _Transformer(_OfText):
         """Return what a search varies; see Architecture."""
         return {
             "model__blocks": Int(1, 3),
-            "model__units": Choice([32, 64, 128]),
+            "model__units": Choice(32, 64, 128),
             "model__dropout": Float(0.0, 0.4),
             "learning_rate": Float(1e-4, 5e-3, log=True),
         }
