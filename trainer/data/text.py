@@ -113,7 +113,7 @@ def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
     for i, one in enumerate(found.tolist()):
         if isinstance(one, str):
             result[i] = str(one)
-        elif one is None or one != one or type(one).__name__ == "NAType":
+        elif _is_missing(one):
             missing.append(i)
             result[i] = ""
         else:
@@ -126,6 +126,11 @@ def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
         )
     _check_unicode(result, name)
     return result
+
+
+def _is_missing(value: Any) -> bool:
+    nan = isinstance(value, (float, np.floating)) and np.isnan(value)
+    return value is None or bool(nan) or type(value).__name__ in ("NAType", "NaTType")
 
 
 def decoded(array: np.ndarray, name: str) -> np.ndarray:

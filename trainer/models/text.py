@@ -451,13 +451,15 @@ def bag(
         if embedding:
             table = layers.Embedding(known.size, embedding, dtype=dtype, name=f"embedding_{i}")
             features.append(ops.matmul(weight, table(ids))[:, 0])
+    kernel = "glorot_uniform"
     if not features:  # a layer needs an input to have a bias
         features.append(ops.sum(weighted[0][2], axis=-1))
+        kernel = "zeros"
     joint = features[0] if len(features) == 1 else layers.Concatenate()(features)
 
     def head(width: int, part: str, name: str) -> Any:
         start = learned.priors.get(part)
-        dense = layers.Dense(width, dtype=dtype, name=f"{name}_dense")
+        dense = layers.Dense(width, kernel_initializer=kernel, dtype=dtype, name=f"{name}_dense")
         logits = [dense(joint)]
         if start is not None:
             dense.bias.assign(start)
