@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import decimal
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data import dates
+from trainer.utils.checks import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,8 @@ class Limits:
         categories: The most common categories have a column of their own in the default encoding;
             there are fewer of them than this, and the others share one column.
         dates: The share of the values of a text column that must be dates, for a column of dates.
-            The others count as missing.
+            The others count as missing. As a split may by chance leave more of the others among
+            the training rows, 1.5 deviations of their number are allowed on top.
         some_dates: From this share on, up to `dates`, a column is refused: it was meant to be one
             of dates.
         rows: In columns with fewer values no identifiers or text are looked for: there text that
@@ -67,10 +68,10 @@ _ID_NAME = re.compile(
     r"(|.*[\W_])(?i:id|ids|uid|uuid|guid|pk|idx|index|rowid|row_?number|unnamed: 0)"
     r"|.*[a-z0-9]I[dD]|.*[\u4e00-\u9fff](ID|Id|id)|.*(编号|序号|編號|序號|番号)"
 )
-# Names of columns that count time: a year or a step does not repeat in a series, and says something.
+# Names of columns that count time: in a series none repeats, and they say something.
 _TIME_NAME = re.compile(
-    r"(|.*[\W_])(?i:years?|months?|weeks?|days?|hours?|minutes?|seconds?|time|timestamp|dates?|steps?"
-    r"|t|epoch|period|quarter)([\W_].*|)|.*(年|月|日|周|时间|時間|日期)"
+    r"(|.*[\W_])(?i:years?|months?|weeks?|days?|hours?|minutes?|seconds?|time|timestamp|dates?"
+    r"|steps?|t|epoch|period|quarter)([\W_].*|)|.*(年|月|日|周|时间|時間|日期)"
 )
 # Scripts that are written without spaces: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f]")
@@ -126,6 +127,22 @@ def find(series: pd.Series, name: Any) -> Found:
     if pd.api.types.is_numeric_dtype(dtype):
         return _number(series, name, label)
     return _objects(series, name, label)
+
+
+def find_as_0_1(series: pd.Series, name: Any) -> Found:
+    """Find out what a column holds by the rules of version 0.1: numbers, or else categories."""
+    import pandas as pd
+
+    series = plain(series, f"x[{name!r}]")
+    present = series.dropna()
+    numbers = not isinstance(series.dtype, pd.CategoricalDtype) and (
+        pd.api.types.is_numeric_dtype(series.dtype)
+        or pd.api.types.is_bool_dtype(series.dtype)
+        or (len(present) > 0 and all(isinstance(value, _NUMBER) for value in present))
+    )
+    if numbers:
+        return Found("number", as_floats(series, f"x[{name!r}]"), {})
+    return Found("category", as_text(series), {})
 
 
 def plain(series: pd.Series, label: str) -> pd.Series:
@@ -268,7 +285,8 @@ def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
     ):
         formats, moments = dates.formats_of(values, counts)
         read = float(counts[~np.isnan(moments)].sum()) / len(present)
-        if read >= LIMITS.dates:
+        others = (1 - LIMITS.dates) * len(present)
+        if (1 - read) * len(present) <= others + 1.5 * others**0.5:
             return _text_dates(series, formats, label)
         if read >= LIMITS.some_dates:
             wrong = [v for v, m in zip(values, moments, strict=True) if np.isnan(m)]
@@ -292,10 +310,9 @@ def _text_dates(series: pd.Series, formats: Sequence[str], label: str) -> Found:
     moments = as_seconds(series, label, details)
     values = sorted({str(v) for v in series.dropna()})
     if dates.is_ambiguous(values, formats):
-        warnings.warn(
+        warn(
             f"{label}: dates such as {values[0]!r} are read with the month first; if the day is "
             f"first, write {label} = pd.to_datetime({label}, dayfirst=True)",
-            stacklevel=2,
         )
     return Found("date", moments, details)
 
@@ -431,18 +448,18 @@ def _parsed(
     wrong = np.isnan(moments) & text.to_numpy()
     if wrong.any() and not quiet:
         at = int(wrong.argmax())
-        warnings.warn(
+        warn(
             f"{label}: {wrong.sum()} of {len(series)} values are not dates and count as missing, "
             f"the first {series.iloc[at]!r} at row {series.index[at]}",
-            stacklevel=2,
         )
-    return moments
+    return np.asarray(moments)
 
 
 def ranks(series: pd.Series, levels: Sequence[str]) -> np.ndarray:
     """Return the ranks of ordered categories, float64 [n]; NaN for missing and unseen ones."""
     positions = {level: float(i) for i, level in enumerate(levels)}
-    return as_text(series).map(lambda v: positions.get(v, np.nan)).to_numpy(np.float64)
+    found = as_text(series).map(lambda v: positions.get(v, np.nan))
+    return np.asarray(found, dtype=np.float64)
 
 
 def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndarray:
@@ -500,12 +517,12 @@ def _durations(series: pd.Series, label: str, unit: str) -> np.ndarray:
                 f"convert it to datetime.{unit}"
             )
     if unit == "timedelta":
-        return pd.to_timedelta(series).dt.total_seconds().to_numpy(np.float64)
+        return np.asarray(pd.to_timedelta(series).dt.total_seconds(), dtype=np.float64)
     if pd.api.types.is_timedelta64_dtype(series.dtype):
         raise TypeError(
             f"{label} was a column of times of the day in training, and now has durations"
         )
-    return series.map(_of_day).to_numpy(np.float64, na_value=np.nan)
+    return np.array([_of_day(value) for value in series])
 
 
 def _of_day(value: Any) -> float:

@@ -73,10 +73,10 @@ def seconds(values: pd.Series) -> np.ndarray:
     moments = values.to_numpy(dtype="datetime64[us]")
     found = moments.astype(np.int64).astype(np.float64) / 1e6
     found[np.isnat(moments)] = np.nan
-    return found
+    return np.asarray(found)
 
 
-def parse(values: Sequence[str], formats: Sequence[str]) -> np.ndarray:
+def parse(values: list[str], formats: Sequence[str]) -> np.ndarray:
     """Parse text by formats of FORMATS, with or without a time of the day.
 
     A moment with an offset, such as +02:00, is converted to UTC; without one it stays as written.
@@ -104,7 +104,7 @@ def _with_times(form: str) -> list[str]:
     return [f"{form} {time}".strip() for time in _TIMES]
 
 
-def _parsed(values: Sequence[str], form: str) -> np.ndarray:
+def _parsed(values: list[str], form: str) -> np.ndarray:
     import pandas as pd
 
     text = pd.Series(values, dtype=object).str.strip()
@@ -114,7 +114,7 @@ def _parsed(values: Sequence[str], form: str) -> np.ndarray:
     return seconds(moments.dt.tz_localize(None))
 
 
-def formats_of(values: Sequence[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
+def formats_of(values: list[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Find the formats that read most of the values.
 
     Args:
@@ -145,7 +145,7 @@ def formats_of(values: Sequence[str], counts: np.ndarray) -> tuple[list[str], np
     return chosen, found
 
 
-def is_ambiguous(values: Sequence[str], formats: Sequence[str]) -> bool:
+def is_ambiguous(values: list[str], formats: Sequence[str]) -> bool:
     """Return whether all values could also be read with day and month in the other order."""
     return any(
         form in SWAPPED and not np.isnan(parse(values, [SWAPPED[form]])).any() for form in formats

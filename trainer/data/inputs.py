@@ -8,7 +8,6 @@ and for the saved Keras model that includes this preprocessing. Not for targets 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ from trainer.data.frames import as_frame
 from trainer.data.streams import Stream
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
+from trainer.utils.checks import warn
 
 if TYPE_CHECKING:
     import keras
@@ -38,9 +38,11 @@ _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computi
 class Encoding(Protocol):
     """How an architecture encodes x in place of the default: once before training, then in graphs.
 
-    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. Where it has
-    an attribute `given`, this is the Inputs of x as it was before: it checks streams, and says how
-    many features x has.
+    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. It may have a
+    method `encode(table, raw)`, which gives what the encoder's model gives, to the bit, without the
+    cost of a graph's call; an attribute `given`, the Inputs of x as it was before, which checks
+    streams and says how many features x has; and `reads_text = True`: then it also receives the
+    columns of text of a DataFrame (`Table.texts`).
     """
 
     def raw(self, x: Any, owner: str, name: str) -> Tree:
@@ -123,16 +125,24 @@ class Inputs:
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
-    def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
+    def learn(
+        cls,
+        x: Any,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
+    ) -> Inputs:
         """Learn the structure and statistics of the training rows.
 
         Args:
             x: A DataFrame or a tree of arrays.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for the statistics, or None.
+            as_0_1: Whether to learn a table as version 0.1 did.
         """
         if hasattr(x, "iloc"):
-            table = Table.learn(x, normalize=normalize, weight=weight)
+            table = Table.learn(x, normalize=normalize, weight=weight, as_0_1=as_0_1)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
@@ -196,7 +206,13 @@ class Inputs:
         return made
 
     def prepare(
-        self, x: Any, owner: str, name: str = "x", *, training: bool = False, quiet: bool = False
+        self,
+        x: Any,
+        owner: str,
+        name: str = "x",
+        *,
+        quiet: bool = False,
+        training: bool = False,
     ) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
@@ -204,9 +220,9 @@ class Inputs:
             x: The user's data: a table if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
-            training: Whether these are the rows that the encoding has learnt, to be trained on.
             quiet: Whether not to warn of dates that do not parse: for the training rows, of which
                 `learn` has warned.
+            training: Whether these are the rows that the encoding has learnt, to be trained on.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -222,8 +238,8 @@ class Inputs:
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            raw = self.table.inputs(x, name, quiet=quiet or training)
-            if self.encoding is not None:
+            raw = self.table.inputs(x, name, quiet=quiet)
+            if self._reads_text:
                 raw |= self.table.texts(x, name)
             encoded = self._encoded(raw)
             if training and self.encoding is not None:
@@ -241,6 +257,10 @@ class Inputs:
     @property
     def _given(self) -> Inputs | None:
         return getattr(self.encoding, "given", None)
+
+    @property
+    def _reads_text(self) -> bool:
+        return getattr(self.encoding, "reads_text", False)
 
     @property
     def row_rank(self) -> int | None:
@@ -348,7 +368,7 @@ class Inputs:
         Raises:
             ValueError: It cannot: there is nothing else, or it would take text for numbers.
         """
-        if self.encoding is not None:
+        if self._reads_text:
             return
         if self.table is None:
             found = [n for n, dtype in arrays.leaves(self.dtypes) if dtype == "object"]
@@ -366,13 +386,16 @@ class Inputs:
                 "with a TextVectorization layer"
             )
         if texts:
-            warnings.warn(
+            warn(
                 f"{reader} does not read columns of text: {texts!r} are left out of x; write "
                 "model='text' (the default), or drop them",
-                stacklevel=2,
             )
 
     def _encoded(self, columns: Tree, piece: int = 16_384) -> Tree:
+        encode = getattr(self.encoding, "encode", None)
+        if encode is not None:
+            return encode(self.table, columns)
+
         import tensorflow as tf
 
         if self._encode is None:
@@ -489,11 +512,8 @@ class Inputs:
                 raise forms.wrong(
                     "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
                 )
-            if (
-                encoding is None
-                and dtypes == "float64"
-                and any(f["kind"] != "number" for f in table.features())
-            ):
+            numbers_only = all(f["kind"] == "number" for f in table.features())
+            if encoding is None and dtypes == "float64" and not numbers_only:
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:
             known = [] if table is None else table.names

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import numbers
 import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from trainer.data import columns as kinds
 from trainer.data import dates, text
 from trainer.data.columns import KINDS, LIMITS, UNITS, as_floats, as_seconds, as_text
 from trainer.utils import forms
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, warn
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +51,12 @@ class Table:
 
     @classmethod
     def learn(
-        cls, frame: pd.DataFrame, *, normalize: str | None, weight: np.ndarray | None = None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
     ) -> Table:
         """Learn the columns of the training rows.
 
@@ -67,6 +71,8 @@ class Table:
             frame: The training rows.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for means and deviations, or None.
+            as_0_1: Whether to take every column for numbers or categories, as version 0.1 did, to
+                resume a run of it.
 
         Raises:
             TypeError: A column has objects that are neither text, numbers nor dates, or its name
@@ -85,7 +91,8 @@ class Table:
         names = [_checked_name(name) for name in frame.columns]
         columns = []
         for name, input_name in zip(names, _input_names(names), strict=True):
-            found = kinds.find(frame[name], name)
+            find = kinds.find_as_0_1 if as_0_1 else kinds.find
+            found = find(frame[name], name)
             column = {"name": name, "input": input_name, "kind": found.kind, **found.details}
             columns.append(column | _statistics(found, normalize, weight))
             if found.kind == "text":
@@ -103,12 +110,11 @@ class Table:
                 "x[name].astype('category') or x[name].astype(float) to use one of these"
             )
         if left["identifier"]:
-            warnings.warn(
+            warn(
                 f"x: left out {left['identifier']!r} as identifiers: more levels than "
                 f"{LIMITS.identifier:.0%} of the rows, of text, or of whole numbers that are "
                 "called an id or never repeat; to use one, write x[name].astype('category') or, "
                 "for numbers without missing ones, x[name].astype(float)",
-                stacklevel=5,
             )
 
     @property
@@ -144,6 +150,14 @@ class Table:
                 found.append(dict(column))
         return found
 
+    def input_dtypes(self) -> dict[str, str]:
+        """Return the dtype of each Keras input of an encoder, sorted by name."""
+        found = {
+            c["input"]: "float64" if c["kind"] in ("number", "date") else "string"
+            for c in self._encoded
+        }
+        return dict(sorted(found.items()))
+
     @staticmethod
     def tensor(feature: dict[str, Any], raw: dict[str, Any]) -> Any:
         """Return the values of a feature in a Keras model.
@@ -169,7 +183,10 @@ class Table:
 
     def values(self, frame: pd.DataFrame) -> list[np.ndarray]:
         """Return the values of each of `features`, [n]: float64 with NaN, or text."""
-        raw = self.inputs(frame, quiet=True)
+        return self.values_of(self.inputs(frame, quiet=True))
+
+    def values_of(self, raw: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the values of each of `features`, given what `inputs` returned."""
         found = []
         for feature in self.features():
             given, part = raw[feature["input"]][:, 0], feature.get("part")
@@ -231,7 +248,7 @@ class Table:
                 if column["name"] not in frame.columns:
                     raise ValueError(f"{name} lacks the column {column['name']!r}")
                 label = f"{name}[{column['name']!r}]"
-                values = text.texts(kinds.plain(frame[column["name"]], label), label, warn=False)
+                values = text.texts(kinds.plain(frame[column["name"]], label), label, quiet=True)
                 found[column["input"]] = values.reshape(-1, 1)
         return found
 

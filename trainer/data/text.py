@@ -9,7 +9,6 @@ DataFrame is text (`columns`).
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from trainer.utils import forms
+from trainer.utils.checks import warn
 
 # How a text is cut. Characters are the units where they are mostly of scripts without spaces, or
 # where the pieces between spaces are longer than words are in any language.
@@ -84,7 +84,7 @@ def _objects(value: Any) -> np.ndarray:
     return np.asarray(value).astype(object)
 
 
-def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
+def texts(value: Any, name: str, *, quiet: bool = False) -> np.ndarray:
     """Convert texts to an array of str, [n].
 
     A missing value (None, NaN, pandas' NA) counts as an empty text, with a warning that counts.
@@ -92,7 +92,7 @@ def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
     Args:
         value: A list, array or column.
         name: The name of the argument, for errors.
-        warn: Whether to warn of missing values.
+        quiet: Whether not to warn of missing values.
 
     Raises:
         TypeError: There are bytes.
@@ -118,11 +118,10 @@ def texts(value: Any, name: str, *, warn: bool = True) -> np.ndarray:
             result[i] = ""
         else:
             raise _not_text(one, i, name, any(isinstance(v, str) for v in found))
-    if missing and warn:
-        warnings.warn(
+    if missing and not quiet:
+        warn(
             f"{name}: {len(missing)} of {len(found)} texts are missing, the first in row "
             f"{missing[0]}; they count as empty texts",
-            stacklevel=2,
         )
     _check_unicode(result, name)
     return result

@@ -7,8 +7,10 @@ columns (`data.tables`), or for the layer that encodes (`tabular_layers`).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,14 +32,40 @@ MOST_TARGETS = 10  # columns of targets to take the mean of; with more classes, 
 _KINDS = ("pair", "one_hot", "embedding", "target")
 
 
+# Where the values of a kind of text are in the matrix.
+_PARTS = {"target": "numbers", "pair": "plain", "embedding": "ids"}
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What `TableEncoding.matrix` needs of a plan, as arrays."""
+
+    center: np.ndarray
+    scale: np.ndarray
+    varying: np.ndarray
+    flagged: np.ndarray
+    levels: list[dict[str, int]]
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any]) -> _Fixed:
+        numbers = plan["numbers"]
+        return cls(
+            np.array([c["center"] for c in numbers]),
+            np.array([c["scale"] for c in numbers]),
+            np.flatnonzero([c["varies"] for c in numbers]),
+            np.flatnonzero([c["indicator"] for c in numbers]),
+            [{level: i for i, level in enumerate(c["levels"])} for c in plan["texts"]],
+        )
+
+
 class TableEncoding:
     """What `tabular` has learnt of a table and its targets.
 
     Attributes:
-        plan: For each number its `input`, `center`, `scale`, `varies` (False for a constant, which
-            is left out) and `indicator` (whether to add a column for missing values); for each
-            text its `input`, `kind`, `levels`, and `values`, the encoded values of its levels and,
-            last, of an unseen one.
+        plan: For each number its `feature` (its place in Table.features), `center`, `scale`,
+            `varies` (False for a constant, which is left out) and `indicator` (whether to add a
+            column for missing values); for each text its `feature`, `kind`, `levels`, and `values`,
+            the encoded values of its levels and, last, of an unseen one.
         low: The least value of each target column in units of its deviation; empty for classes.
         high: The largest.
     """
@@ -50,7 +78,7 @@ class TableEncoding:
     @classmethod
     def learn(
         cls,
-        columns: Mapping[str, np.ndarray],
+        columns: Mapping[int, np.ndarray],
         targets: np.ndarray | None,
         weight: np.ndarray | None,
         *,
@@ -60,7 +88,7 @@ class TableEncoding:
         """Learn the encoding of the training rows.
 
         Args:
-            columns: Raw columns by input name, [n, 1] each: float64 with NaN, or text.
+            columns: Columns by their places in Table.features, [n] each: float64 with NaN, or text.
             targets: Standardised numbers or indicators of classes, [n, k]; None to embed instead
                 of encoding by the mean of targets.
             weight: Row weights [n], or None.
@@ -69,13 +97,12 @@ class TableEncoding:
         """
         numbers, texts = [], []
         parts: list[np.ndarray] = []
-        for name, values in columns.items():
-            column = values[:, 0]
+        for place, column in columns.items():
             if column.dtype.kind == "f":
-                numbers.append({"input": name, **_number(column)})
+                numbers.append({"feature": place, **_number(column)})
                 continue
             found, fitted = _text(column, targets, weight, classes=classes, seed=seed)
-            texts.append({"input": name, **found})
+            texts.append({"feature": place, **found})
             if fitted is not None:
                 parts.append(fitted)
         low: list[float] = []
@@ -91,7 +118,7 @@ class TableEncoding:
     def n_numbers(self) -> int:
         """How many columns of the matrix are numbers, which come first."""
         means = [len(c["values"]) for c in self.plan["texts"] if c["kind"] == "target"]
-        return sum(c["varies"] for c in self.plan["numbers"]) + sum(means)
+        return sum(bool(c["varies"]) for c in self.plan["numbers"]) + sum(means)
 
     @property
     def levels(self) -> list[int]:
@@ -109,17 +136,55 @@ class TableEncoding:
 
         from trainer.models.tabular_layers import TableMatrix
 
-        plan = self.plan
-        inputs = {
-            **{c["input"]: ("float64", None) for c in plan["numbers"]},
-            **{c["input"]: ("string", None) for c in plan["texts"]},
-        }
-        symbolic = {
+        if table is None:
+            raise ValueError("only a table has columns to encode")
+        features = table.features()
+        raw = {
             name: keras.Input((1,), dtype=dtype, name=name)
-            for name, (dtype, _) in sorted(inputs.items())
+            for name, dtype in table.input_dtypes().items()
         }
-        matrix = TableMatrix(plan, name="table_matrix")(symbolic)
-        return keras.Model(symbolic, matrix, name="table")
+        columns = {str(i): table.tensor(features[i], raw) for i in self._places()}
+        return keras.Model(raw, TableMatrix(self.plan, name="matrix")(columns), name="table")
+
+    def encode(self, table: Table | None, raw: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the matrix without a graph, which a single row would wait for.
+
+        Args:
+            table: The learned columns.
+            raw: What its `inputs` returned.
+        """
+        if table is None:
+            raise ValueError("only a table has columns to encode")
+        return self.matrix(dict(enumerate(table.values_of(raw))))
+
+    def matrix(self, columns: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Return the matrix, float32 [n, width], for columns as for `learn`."""
+        fixed = self._fixed
+        parts: dict[str, list[np.ndarray]] = {"numbers": [], "plain": [], "ids": []}
+        if self.plan["numbers"]:
+            raw = np.stack([columns[c["feature"]] for c in self.plan["numbers"]], axis=1)
+            missing = np.isnan(raw)
+            z = np.where(missing, 0.0, (raw - fixed.center) * fixed.scale)
+            z = (z / np.sqrt(1 + np.square(z / 3))).astype(np.float32)
+            parts["numbers"].append(z[:, fixed.varying])
+            parts["plain"].append(missing[:, fixed.flagged].astype(np.float32))
+        hot = []
+        for column, levels in zip(self.plan["texts"], fixed.levels, strict=True):
+            unseen = len(column["levels"])
+            local = [levels.get(v, unseen) for v in columns[column["feature"]].tolist()]
+            if column["kind"] == "one_hot":
+                hot.append(np.eye(unseen + 1, unseen, dtype=np.float32)[local])
+                continue
+            values = np.asarray(column["values"], np.float32)[:, local].T
+            parts[_PARTS[column["kind"]]].append(values)
+        return np.concatenate([*parts["numbers"], *parts["plain"], *hot, *parts["ids"]], axis=1)
+
+    @functools.cached_property
+    def _fixed(self) -> _Fixed:
+        return _Fixed.of(self.plan)
+
+    def _places(self) -> list[int]:
+        return [c["feature"] for kind in ("numbers", "texts") for c in self.plan[kind]]
 
     def training_rows(self, encoded: Tree) -> Tree:
         """Return the rows with means of the target of other folds."""
@@ -144,28 +209,28 @@ class TableEncoding:
         entry = "architecture: learned"
         forms.mapping(entry, form, ("plan", "low", "high"))
         plan = forms.mapping(f"{entry}: plan", form["plan"], ("numbers", "texts"))
-        inputs = []
+        places = []
         for column in forms.items(f"{entry}: numbers", plan["numbers"]):
             where = f"{entry}: numbers"
-            forms.mapping(where, column, ("input", "center", "scale", "varies", "indicator"))
-            inputs.append(forms.text(f"{where}: input", column["input"]))
+            forms.mapping(where, column, ("feature", "center", "scale", "varies", "indicator"))
+            places.append(forms.whole(f"{where}: feature", column["feature"], 0, 2**31))
             forms.number(f"{where}: center", column["center"])
             forms.number(f"{where}: scale", column["scale"])
             forms.flag(f"{where}: varies", column["varies"])
             forms.flag(f"{where}: indicator", column["indicator"])
         for column in forms.items(f"{entry}: texts", plan["texts"]):
-            inputs.append(_check_text(f"{entry}: texts", column))
-        if not inputs or len(set(inputs)) < len(inputs):
-            raise forms.wrong(f"{entry}: plan", inputs, "columns with unique names")
+            places.append(_check_text(f"{entry}: texts", column))
+        if not places or len(set(places)) < len(places):
+            raise forms.wrong(f"{entry}: plan", places, "the places of different features")
         for key in ("low", "high"):
             for value in forms.items(f"{entry}: {key}", form[key], len(form["low"])):
                 forms.number(f"{entry}: {key}", value)
         return cls({"numbers": plan["numbers"], "texts": plan["texts"]}, form["low"], form["high"])
 
 
-def _check_text(entry: str, column: Any) -> str:
-    forms.mapping(entry, column, ("input", "kind", "levels", "values"))
-    name = forms.text(f"{entry}: input", column["input"])
+def _check_text(entry: str, column: Any) -> int:
+    forms.mapping(entry, column, ("feature", "kind", "levels", "values"))
+    place = forms.whole(f"{entry}: feature", column["feature"], 0, 2**31)
     kind = forms.text(f"{entry}: kind", column["kind"], _KINDS)
     levels = forms.items(f"{entry}: levels", column["levels"])
     for level in levels:
@@ -180,7 +245,7 @@ def _check_text(entry: str, column: Any) -> str:
     for one in values:
         for value in forms.items(f"{entry}: values", one, len(levels) + 1):
             forms.number(f"{entry}: values", value)
-    return name
+    return place
 
 
 def _number(values: np.ndarray) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Tabular(Architecture):
         """Learn the encoding of a table; vectors have none."""
         if inputs.table is None or isinstance(data, Stream):
             return None
-        columns = inputs.table.inputs(data.x)
+        columns = dict(enumerate(inputs.table.values(data.x)))
         values, classes = _numbers(targets, data)
         return TableEncoding.learn(columns, values, data.row_weight, classes=classes, seed=seed)
 

@@ -59,12 +59,15 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         """Return the matrix, float32 [n, width].
 
         Args:
-            columns: Raw columns by input name, [n, 1] each: float64 with NaN, or text.
+            columns: Columns by their places in Table.features, [n, 1] each: float64 with NaN, or
+                text.
         """
         plan = self.plan
-        numbers, plain, ids = [], [], []
+        numbers: list[Any] = []
+        plain: list[Any] = []
+        ids: list[Any] = []
         if plan["numbers"]:
-            raw = ops.concatenate([columns[c["input"]] for c in plan["numbers"]], axis=1)
+            raw = ops.concatenate([columns[str(c["feature"])] for c in plan["numbers"]], axis=1)
             missing = ops.isnan(raw)
             center = tf.constant([c["center"] for c in plan["numbers"]], tf.float64)
             scale = tf.constant([c["scale"] for c in plan["numbers"]], tf.float64)
@@ -96,7 +99,10 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def _local_ids(self, columns: Mapping[str, Any]) -> Any:
         """Return the level of each text in its column, int64 [n, columns]; the last is unseen."""
         texts = self.plan["texts"]
-        keys = [tf.strings.join([f"{i}{_SEPARATOR}", columns[c["input"]]]) for i, c in enumerate(texts)]
+        keys = [
+            tf.strings.join([f"{i}{_SEPARATOR}", columns[str(c["feature"])]])
+            for i, c in enumerate(texts)
+        ]
         found = self._table.lookup(tf.concat(keys, axis=1))
         offsets = tf.constant(self._offsets[:-1], tf.int64)
         counts = tf.constant([len(c["levels"]) for c in texts], tf.int64)

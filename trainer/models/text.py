@@ -7,10 +7,9 @@ the other columns of a DataFrame. Not for tokens and vocabularies (`data.text`).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from trainer.models.architecture import Architecture, Look, Values
 from trainer.models.spec import ModelSpec
 from trainer.models.stacks import initializer, joined, model_of
 from trainer.utils import forms
-from trainer.utils.checks import boolean, integer
+from trainer.utils.checks import boolean, integer, warn
 
 if TYPE_CHECKING:
     import keras
@@ -58,6 +57,8 @@ class Texts:
             output; empty for outputs that are not classes.
         priors: The logarithms of the shares of the classes, by the name of the output.
     """
+
+    reads_text: ClassVar[bool] = True
 
     names: tuple[str, ...]
     vocabularies: tuple[Vocabulary, ...]
@@ -185,11 +186,10 @@ class _OfText(Architecture):
                 "trainer.datasets.load(..., as_text=True), or leave model out"
             )
         if not columns:  # perhaps there was some before rows were held out
-            warnings.warn(
+            warn(
                 f"model={self.name!r}: no column of x is text: mostly distinct str of "
                 f"{LIMITS.words:g} words or {LIMITS.characters:g} characters of Chinese or "
                 f"Japanese on average, in {LIMITS.rows} rows or more; it reads the other columns",
-                stacklevel=2,
             )
         known = [
             Vocabulary.learn(

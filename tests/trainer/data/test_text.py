@@ -94,7 +94,19 @@ CHINESE = ["这部电影很好看", "剧情很差", "演员的表演非常精彩
         (["ACGTACGTACGTTTAGA", "GGGTTTACACACATTTAC"], "characters"),
         (["", "  "], "words"),
     ],
-    ids="english chinese short japanese thai cut korean russian mixed dna empty".split(),
+    ids=[
+        "english",
+        "chinese",
+        "short",
+        "japanese",
+        "thai",
+        "cut",
+        "korean",
+        "russian",
+        "mixed",
+        "dna",
+        "empty",
+    ],
 )
 def test_the_unit_is_chosen_from_the_texts(texts: list[str], unit: str) -> None:
     assert text.unit_of([np.array(texts, object)]) == unit

@@ -10,7 +10,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +22,7 @@ from trainer.hyperparameters import Choice
 from trainer.models import ARCHITECTURES, Look
 
 RNG = np.random.default_rng(0)
-WORDS = "red green blue dog cat house tree film plot actor".split()
+WORDS = ["red", "green", "blue", "dog", "cat", "house", "tree", "film", "plot", "actor"]
 TEXTS = [" ".join([*RNG.choice(WORDS, 6), ("awful", "excellent")[i % 2]]) for i in range(60)]
 LABELS = np.array(["neg", "pos"] * 30)
 NUMBERS = RNG.normal(size=(60, 3))
