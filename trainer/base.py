@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
 from trainer.data import preparation
-from trainer.data.arrays import Tree, is_shape
+from trainer.data.arrays import Tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
@@ -756,12 +756,11 @@ class Trainer(Parameters):
         network = self.network_
         preparation.check_batch_size(batch_size, x)
         if is_stream(x):
-            shapes = network.inputs.shapes
-            rank = len(shapes) if is_shape(shapes) else None
+            rank = network.inputs.row_rank
             size = self.resolved_.batch_size
             stream = Stream.of(x, batch_size=size, name="x", row_rank=rank)
             network.inputs.check_stream(stream.x_spec, type(self).__name__)
-            return network.predict_stream(stream)
+            return network.predict_stream(network.inputs.encode_stream(stream))
         return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
 
     @property

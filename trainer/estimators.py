@@ -223,7 +223,7 @@ def _mean_score(
             x, y, weight, batch_size=trainer.resolved_.batch_size, needs_y=owner
         )
         # A single pass for both: a shuffled stream changes its order in each pass.
-        pairs = [(predict(part), target) for part, target in stream.part(0, 1)]
+        pairs = [(predict(arrays.decoded(x)), target) for x, target in stream.part(0, 1)]
         predicted = arrays.concatenate([found for found, _ in pairs])
         y = arrays.concatenate([target for _, target in pairs])
     else:

@@ -122,16 +122,25 @@ def prepare(
     recipe = replace(recipe, architecture=architecture)
     if architecture.encoding is not None:
         inputs = inputs.encoded_by(architecture.encoding)
+    reader = f"model={architecture.name!r}" if recipe.ready_made else f"{recipe.owner}.build_model"
+    inputs.check_text(reader, ready_made=recipe.ready_made)
     precision = settings.precision
     if precision == "auto":
         precision = _choose_precision(recipe.ready_made, train, inputs)
     few: Any
     if isinstance(train, Stream):
-        few = preparation.probe(train.first()[0])
+        few = preparation.probe(inputs.encode_stream(train).first()[0])
     else:
         few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
     network = build(
-        recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
+        recipe,
+        inputs,
+        targets,
+        precision=precision,
+        seed=seed,
+        probe=few,
+        callbacks=chosen,
+        texts=lambda name: preparation.TextOf(train, name),
     )
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
@@ -201,6 +210,7 @@ def _training_feed(
     task: Task, settings: Settings, network: Network, data: Rows | Stream, seed: int
 ) -> Any:
     if isinstance(data, Stream):
+        data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec)
         if data.y_spec is not None and not isinstance(network.targets, Classes):
             network.check_finite(data.first()[1])
@@ -290,6 +300,7 @@ def evaluation_feed(
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
+        data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec, f"{name}x")
         if validation and isinstance(network.targets, Classes):
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch

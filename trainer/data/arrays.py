@@ -7,11 +7,13 @@ of NumPy arrays of equal length, or for an error that says what is wrong and whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from trainer.data import text
 
 Tree = Any  # an array, or a dict, tuple or list of trees
 SPARSE_TENSORS = ("SparseTensor", "SparseTensorValue", "SparseTensorSpec")
@@ -66,27 +68,40 @@ def map_named(function: Callable[[str, Any], Any], tree: Tree, name: str = "x") 
     return function(name, tree)
 
 
-def to_arrays(value: Any, name: str, *, finite: bool = True) -> Tree:
+def to_arrays(
+    value: Any, name: str, *, finite: bool = True, texts: Collection[str] | None = None
+) -> Tree:
     """Convert `value` to a tree of finite NumPy arrays with at least one row each.
 
     Args:
         value: An array-like, a numeric frame, or a dict, tuple or list of them.
         name: The name of the argument, for errors.
         finite: Whether to refuse NaN and infinity.
+        texts: The names of the parts that are text; None: those that look like it (see
+            `text.is_text`).
 
     Returns:
         The same structure (lists of arrays become tuples) of arrays with a native float, int,
-        unsigned or bool dtype. Memory-mapped arrays stay memory-mapped.
+        unsigned or bool dtype, or of str in an array [n] of objects. Memory-mapped arrays stay
+        memory-mapped.
 
     Raises:
-        TypeError, ValueError: Sparse, complex, text, empty, NaN or infinite values.
+        TypeError, ValueError: Sparse, complex, empty, NaN or infinite values, text in an array of
+            several axes, or text mixed with anything else.
     """
     check_is_data(value, name)
     check_dense(value, name)
     if is_nested(value):
         if isinstance(value, Mapping):
-            return {k: to_arrays(v, f"{name}[{k!r}]", finite=finite) for k, v in value.items()}
-        return tuple(to_arrays(v, f"{name}[{i}]", finite=finite) for i, v in enumerate(value))
+            return {
+                k: to_arrays(v, f"{name}[{k!r}]", finite=finite, texts=texts)
+                for k, v in value.items()
+            }
+        return tuple(
+            to_arrays(v, f"{name}[{i}]", finite=finite, texts=texts) for i, v in enumerate(value)
+        )
+    if text.is_text(value) if texts is None else name in texts:
+        return text.texts(value, name)
     array = numeric(value, name)
     if finite:
         check_finite(array, name)
@@ -137,7 +152,8 @@ def check_is_data(value: Any, name: str) -> None:
         raise ValueError(f"{name}=None: must be data; pass an array, a DataFrame or a stream")
     if isinstance(value, (str, bytes, Path)):
         raise TypeError(
-            f"{name}={value!r}: must be data, not text; read a file with trainer.datasets.load"
+            f"{name}={value!r:.200}: must be data, not text; read a file with "
+            f"trainer.datasets.load, or write [{name.rsplit(': ', 1)[-1]}] if it is a single text"
         )
 
 
@@ -211,13 +227,13 @@ def _text_found(array: np.ndarray, name: str) -> ValueError:
             return False
         return True
 
-    text = next((v for v in array.ravel().tolist() if not is_number(v)), "")
+    found = next((v for v in array.ravel().tolist() if not is_number(v)), "")
     instead = {
-        "x": "pass a pandas DataFrame to fit, which encodes its text columns, or convert it to "
-        "numbers first",
+        "x": "pass a pandas DataFrame to fit, which encodes its text columns, one array of text "
+        "[n], or convert it to numbers first",
         "y": "convert it to numbers first, or use a Classifier if these are labels",
     }.get(_role(name), "pass numbers")
-    return ValueError(f"{name} contains text such as {text!r}; {instead}")
+    return ValueError(f"{name} contains text such as {found!r:.80}; {instead}")
 
 
 def _role(name: str) -> str:
@@ -288,6 +304,15 @@ def concatenate(batches: Iterable[Tree]) -> Tree:
     return map_tree(
         lambda a: np.char.decode(a.astype(bytes)) if a.dtype.kind in "OS" else a, joined
     )
+
+
+def decoded(tree: Tree, name: str = "x") -> Tree:
+    """Return a batch of a stream with str where it has bytes, TensorFlow's form of text.
+
+    Raises:
+        ValueError: The bytes are not text in UTF-8.
+    """
+    return map_named(lambda n, a: text.decoded(a, n) if a.dtype.kind in "OS" else a, tree, name)
 
 
 def take(tree: Tree, rows: np.ndarray) -> Tree:

@@ -317,6 +317,22 @@ def _text_dates(series: pd.Series, formats: Sequence[str], label: str) -> Found:
     return Found("date", moments, details)
 
 
+def has_text(frame: pd.DataFrame) -> bool:
+    """Return whether a DataFrame has a column of text to read."""
+    for i, name in enumerate(frame.columns):
+        series = frame.iloc[:, i]
+        if getattr(series.dtype, "kind", "O") != "O":
+            continue
+        present = series.dropna()
+        if len(present) < LIMITS.rows or not all(isinstance(v, str) for v in present):
+            continue
+        values = {str(v) for v in present}
+        prose = len(values) > LIMITS.identifier * len(present) and _is_prose(sorted(values))
+        if prose and find(series, name).kind == "text":  # and not dates
+            return True
+    return False
+
+
 def _is_prose(values: Sequence[str]) -> bool:
     """Return whether distinct values are text to read, not codes."""
     if float(np.mean([len(v.split()) for v in values])) >= LIMITS.words:

@@ -16,8 +16,10 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
 from trainer.data.frames import as_frame
+from trainer.data.streams import Stream
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
+from trainer.utils.checks import warn
 
 if TYPE_CHECKING:
     import keras
@@ -38,11 +40,13 @@ class Encoding(Protocol):
 
     A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. It may have a
     method `encode(table, raw)`, which gives what the encoder's model gives, to the bit, without the
-    cost of a graph's call.
+    cost of a graph's call; an attribute `given`, the Inputs of x as it was before, which checks
+    streams and says how many features x has; and `reads_text = True`: then it also receives the
+    columns of text of a DataFrame (`Table.texts`).
     """
 
-    def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
-        """Check x, and convert it to the inputs of the encoder, by their names.
+    def raw(self, x: Any, owner: str, name: str) -> Tree:
+        """Check x, and convert it to the inputs of the encoder: a tree of arrays [n, ...].
 
         Not called for a DataFrame.
 
@@ -86,6 +90,9 @@ class Inputs:
             inputs.
         names: The column names, if x had any and all are strings.
         encoding: What encodes x in place of the default, or None.
+        vocabularies: The words of each layer of text in a build_model of one's own, in the order
+            of the model; None for those that build_model must adapt itself (TF-IDF). None before
+            the network is built, and where there are no such layers.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class Inputs:
         self.table = table
         self.names = names
         self.encoding = encoding
+        self.vocabularies: list[list[str] | None] | None = None
         self._encode: Any = None
         self._encoder: keras.Model | None = None
 
@@ -112,6 +120,8 @@ class Inputs:
         """The number of columns of a table, or of values of a vector."""
         if self.table is not None:
             return len(self.table.columns)
+        if self._given is not None:
+            return self._given.n_features
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
@@ -137,7 +147,7 @@ class Inputs:
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
             inputs = cls(shapes=(), dtypes=dtype, scaling={}, table=table, names=names)
-            inputs.shapes = (int(inputs.encoder.output.shape[-1]),)
+            inputs.shapes = (table.width,)
             return inputs
         several = not hasattr(x, "shape")
         return cls(
@@ -228,17 +238,46 @@ class Inputs:
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            encoded = self._encoded(self.table.inputs(x, name, quiet=quiet))
+            raw = self.table.inputs(x, name, quiet=quiet)
+            if self._reads_text:
+                raw |= self.table.texts(x, name)
+            encoded = self._encoded(raw)
             if training and self.encoding is not None:
                 return self.encoding.training_rows(encoded)
             return encoded
         if self.encoding is not None:
             encoded = self._encoded(self.encoding.raw(x, owner, name))
             return self.encoding.training_rows(encoded) if training else encoded
-        tree = arrays.to_arrays(x, name)
+        dtypes = arrays.leaves(self.dtypes, name)
+        tree = arrays.to_arrays(x, name, texts=[n for n, dtype in dtypes if dtype == "object"])
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
         return tree
+
+    @property
+    def _given(self) -> Inputs | None:
+        return getattr(self.encoding, "given", None)
+
+    @property
+    def _reads_text(self) -> bool:
+        return getattr(self.encoding, "reads_text", False)
+
+    @property
+    def row_rank(self) -> int | None:
+        """The number of axes of a row of x as it is given; None if x has several parts."""
+        shapes = self.shapes if self._given is None else self._given.shapes
+        return len(shapes) if is_shape(shapes) else None
+
+    def encode_stream(self, stream: Stream) -> Stream:
+        """Return a stream with x as the network takes it."""
+        if self.encoding is None:
+            return stream
+        encoder = self.encoder
+
+        def encode(x: Any, *rest: Any) -> tuple[Any, ...]:
+            return (encoder(x), *rest)
+
+        return stream.map(encode)
 
     def check_stream(self, spec: Any, owner: str, name: str = "x") -> None:
         """Check the spec of a stream's x against the training data.
@@ -256,10 +295,23 @@ class Inputs:
                 f"{name} is a stream: {owner} was trained on a DataFrame; pass a DataFrame with "
                 f"the columns {self.table.names!r}"
             )
+        if self._given is not None:
+            self._given.check_stream(spec, owner, name)
+            return
+        self._check_kinds(spec, owner, name)
         known = {n: leaf for n, leaf in arrays.leaves(spec, name) if leaf.shape.rank is not None}
         if len(known) == len(list(arrays.leaves(spec, name))):
             shapes = arrays.map_named(lambda _, leaf: _Shape(tuple(leaf.shape)), spec, name)
             self._check_shapes(shapes, owner, name)
+
+    def _check_kinds(self, spec: Any, owner: str, name: str) -> None:
+        text = {n: dtype == "object" for n, dtype in arrays.leaves(self.dtypes, name)}
+        for key, leaf in arrays.leaves(spec, name):
+            if key in text and text[key] != (leaf.dtype.name == "string"):
+                trained, found = ("text", "numbers") if text[key] else ("numbers", "text")
+                raise ValueError(
+                    f"{key} is {found} ({leaf.dtype.name}), but {owner} was trained on {trained}"
+                )
 
     def _check_shapes(self, tree: Tree, owner: str, name: str) -> None:
         expected = dict(arrays.leaves(map_shapes(_Shape, self.shapes), name))
@@ -303,7 +355,43 @@ class Inputs:
                 raise AttributeError("arrays have no encoder")
         return self._encoder
 
-    def _encoded(self, columns: dict[str, np.ndarray], piece: int = 16_384) -> Tree:
+    def check_text(self, reader: str, *, ready_made: bool) -> None:
+        """Check that a network without an encoding of its own can do with the text in x.
+
+        A build_model of one's own receives text in arrays as it is. Columns of text are left out,
+        with a warning.
+
+        Args:
+            reader: What the network is, for errors.
+            ready_made: Whether it is a ready-made architecture.
+
+        Raises:
+            ValueError: It cannot: there is nothing else, or it would take text for numbers.
+        """
+        if self._reads_text:
+            return
+        if self.table is None:
+            found = [n for n, dtype in arrays.leaves(self.dtypes) if dtype == "object"]
+            if found and ready_made:
+                raise ValueError(
+                    f"{reader} does not read text, and {found[0]} is text; write model='text' "
+                    "(the default), 'text_rnn' or 'transformer'"
+                )
+            return
+        texts = [c["name"] for c in self.table.columns if c["kind"] == "text"]
+        if texts and not self.table.features():
+            raise ValueError(
+                f"{reader} does not read columns of text, and x has no others ({texts!r}); write "
+                "model='text' (the default), or pass the column alone, x[name], to a build_model "
+                "with a TextVectorization layer"
+            )
+        if texts:
+            warn(
+                f"{reader} does not read columns of text: {texts!r} are left out of x; write "
+                "model='text' (the default), or drop them",
+            )
+
+    def _encoded(self, columns: Tree, piece: int = 16_384) -> Tree:
         encode = getattr(self.encoding, "encode", None)
         if encode is not None:
             return encode(self.table, columns)
@@ -312,11 +400,13 @@ class Inputs:
 
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        n = len(next(iter(columns.values())))
+        n = arrays.length(columns, "x")
+        if isinstance(self.encoder.input, dict) and self.table is not None:
+            columns = {key: columns[key] for key in self.encoder.input}  # those that it reads
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)
-            found = self._encode({k: tf.constant(v[rows]) for k, v in columns.items()})
+            found = self._encode(map_tree(lambda a, r=rows: tf.constant(a[r]), columns))
             parts.append(map_tree(np.asarray, found))
         return parts[0] if len(parts) == 1 else map_tree(lambda *p: np.concatenate(p), *parts)
 
@@ -333,15 +423,27 @@ class Inputs:
         import keras
 
         if self.table is not None or self.encoding is not None:
-            if network.name in self.encoder.input:
+            if isinstance(self.encoder.input, dict) and network.name in self.encoder.input:
                 raise ValueError(
                     f"build_model: the model is called {network.name!r}, like a column of x; "
                     f"give it another name, such as name='{network.name}_network'"
                 )
             outputs = network(self.encoder.output)
-            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_on_table")
+            on = "on_table" if self.table is not None else "encoded"
+            return keras.Model(self.encoder.input, outputs, name=f"{network.name}_{on}")
         if not self.scaling:
             return network
+        inputs, normalized = self.symbolic(dtype)
+        return keras.Model(inputs, network(normalized), name=f"{network.name}_normalized")
+
+    def symbolic(self, dtype: str) -> tuple[Tree, Tree]:
+        """Return Keras inputs for arrays of x, and the same normalised.
+
+        Args:
+            dtype: The float type to compute in, "float32" or "float64".
+        """
+        import keras
+
         dtypes = dict(arrays.leaves(self.dtypes))
         # Keras requires the inputs in a dict to be named like its keys.
         keys = self.shapes if isinstance(self.shapes, dict) else ()
@@ -349,9 +451,9 @@ class Inputs:
 
         def symbolic(name: str, leaf: _Shape) -> Any:
             kind = np.dtype(dtypes[name])
-            scaled = name in self.scaling or kind.kind not in "iu"
+            taken = dtype if name in self.scaling or kind.kind not in "iuO" else kind.name
             return keras.Input(
-                leaf.shape, dtype=dtype if scaled else kind.name, name=called.get(name)
+                leaf.shape, dtype="string" if kind.kind == "O" else taken, name=called.get(name)
             )
 
         def normalize(name: str, x: Any) -> Any:
@@ -366,18 +468,18 @@ class Inputs:
             )(x)
 
         inputs = arrays.map_named(symbolic, map_shapes(_Shape, self.shapes))
-        outputs = network(arrays.map_named(normalize, inputs))
-        return keras.Model(inputs, outputs, name=f"{network.name}_normalized")
+        return inputs, arrays.map_named(normalize, inputs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a representation for JSON."""
-        return {
+        found = {
             "shapes": _encode_tree(self.shapes, is_shape),
             "dtypes": _encode_tree(self.dtypes, lambda v: isinstance(v, str)),
             "scaling": self.scaling,
             "table": None if self.table is None else self.table.to_dict(),
             "names": self.names,
         }
+        return found if self.vocabularies is None else {**found, "vocabularies": self.vocabularies}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], encoding: Encoding | None = None) -> Inputs:
@@ -420,6 +522,7 @@ class Inputs:
             ):
                 raise forms.wrong("inputs: names", names, "the names of the table's columns")
         made = cls(shapes=shapes, dtypes=dtypes, scaling=scaling, table=table, names=names)
+        made.vocabularies = _checked_vocabularies(state.get("vocabularies"))
         if encoding is None:
             return made
         made = made.encoded_by(encoding)
@@ -562,6 +665,16 @@ def _checked_shape(entry: str, value: Any) -> tuple[int | None, ...]:
 
 def _checked_dtype(entry: str, value: Any) -> str:
     return forms.text(entry, value, _DTYPES)
+
+
+def _checked_vocabularies(value: Any) -> list[list[str] | None] | None:
+    if value is None:
+        return None
+    entry = "inputs: vocabularies"
+    for words in forms.items(entry, value):
+        for word in () if words is None else forms.items(entry, words):
+            forms.text(entry, word)
+    return list(value)
 
 
 def _check_scaling(entry: str, parts: Any, shape: tuple[int | None, ...]) -> None:

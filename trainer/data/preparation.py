@@ -6,13 +6,13 @@ learning inputs and targets from the training rows only. Not for building or tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from trainer.data import arrays
+from trainer.data import arrays, text
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.frames import as_frame
 from trainer.data.inputs import Inputs
@@ -226,9 +226,9 @@ def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -
 
 
 def _checked_inputs(x: Any, name: str) -> Any:
-    """A table as a pandas DataFrame, anything else as arrays with at least two dimensions."""
+    """A table as a pandas DataFrame, text as [n], all else as arrays of two dimensions or more."""
     x = as_frame(x, name)
-    if hasattr(x, "iloc"):
+    if hasattr(x, "iloc") and not text.is_text(x):
         if x.ndim == 1:
             raise ValueError(
                 f"Expected 2D array, got 1D array instead: {name} is a Series of {len(x)} values. "
@@ -238,7 +238,8 @@ def _checked_inputs(x: Any, name: str) -> Any:
         return x
     x = arrays.to_arrays(x, name)
     for part, leaf in arrays.leaves(x, name):
-        if leaf.ndim == 0 or (leaf.ndim == 1 and hasattr(x, "shape")):
+        alone = leaf.ndim == 1 and hasattr(x, "shape") and leaf.dtype != object
+        if leaf.ndim == 0 or alone:
             raise ValueError(
                 f"Expected 2D array, got {leaf.ndim}D array instead: {part} has shape "
                 f"{leaf.shape}. Reshape your data: {part}[:, None] if it has one feature, "
@@ -509,6 +510,27 @@ def learn_inputs(data: Rows | Stream, normalize: str | None, *, as_0_1: bool = F
     return Inputs.learn(data.x, normalize=normalize, weight=data.row_weight, as_0_1=as_0_1)
 
 
+class TextOf:
+    """The text of one input, in batches of str [n]; can be iterated any number of times.
+
+    Args:
+        data: Rows of arrays, or a stream.
+        name: The name of the input, `x` or `x['title']`.
+    """
+
+    def __init__(self, data: Rows | Stream, name: str) -> None:
+        self._data = data
+        self._name = name
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the batches of a stream, or all rows at once."""
+        if isinstance(self._data, Rows):
+            yield dict(arrays.leaves(self._data.x))[self._name]
+            return
+        for x in self._data.part(0):
+            yield text.decoded(dict(arrays.leaves(x))[self._name], self._name)
+
+
 def _targets(y: Any, name: str) -> list[tuple[str, Any]]:
     if isinstance(y, list) or not arrays.is_nested(y):
         return [(name, y)]
@@ -538,6 +560,7 @@ def _short(value: Any) -> str:
 __all__ = [
     "MissingTargets",
     "Rows",
+    "TextOf",
     "class_weights",
     "collect",
     "collect_validation",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.data import columns as kinds
-from trainer.data import dates
+from trainer.data import dates, text
 from trainer.data.columns import KINDS, LIMITS, UNITS, as_floats, as_seconds, as_text
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, warn
@@ -65,7 +65,7 @@ class Table:
         `normalize`. Ordered categories are numbers, their ranks. Of dates the parts are numbers,
         and month and weekday have a column for each of their values. Of other categories missing
         is a separate one, and categories not seen in training are out-of-vocabulary. Identifiers
-        and text are left out, with a warning.
+        are left out, with a warning. Text is for architectures that read it (`texts`).
 
         Args:
             frame: The training rows.
@@ -95,16 +95,18 @@ class Table:
             found = find(frame[name], name)
             column = {"name": name, "input": input_name, "kind": found.kind, **found.details}
             columns.append(column | _statistics(found, normalize, weight))
+            if found.kind == "text":
+                text.texts(frame[name], f"x[{name!r}]")  # warns of missing ones
         made = cls(columns)
         made._tell_what_is_left_out()
         return made
 
     def _tell_what_is_left_out(self) -> None:
         left = {kind: [c["name"] for c in self.columns if c["kind"] == kind] for kind in LEFT_OUT}
-        if len(self._encoded) == 0:
+        if len(self._encoded) == 0 and not left["text"]:
             raise ValueError(
-                f"x: every column is left out, as identifiers ({left['identifier']!r}) or text "
-                f"({left['text']!r}); pass columns of numbers, dates or categories, or write "
+                f"x: every column is left out, as identifiers ({left['identifier']!r}); pass "
+                "columns of numbers, dates, categories or text, or write "
                 "x[name].astype('category') or x[name].astype(float) to use one of these"
             )
         if left["identifier"]:
@@ -113,12 +115,6 @@ class Table:
                 f"{LIMITS.identifier:.0%} of the rows, of text, or of whole numbers that are "
                 "called an id or never repeat; to use one, write x[name].astype('category') or, "
                 "for numbers without missing ones, x[name].astype(float)",
-            )
-        if left["text"]:
-            warn(
-                f"x: left out {left['text']!r}, which is text to read; make numbers of it, for "
-                "example with sklearn.feature_extraction.text, or write "
-                "x[name].astype('category')",
             )
 
     @property
@@ -232,8 +228,7 @@ class Table:
             elif column["kind"] == "date":
                 values = as_seconds(series, label, column, quiet=quiet)
             else:
-                text = as_text(kinds.plain(series, label))
-                values = text.to_numpy(dtype=object).astype(str)
+                values = as_text(kinds.plain(series, label)).to_numpy(dtype=object).astype(str)
             found[column["input"]] = values.reshape(-1, 1)
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
@@ -244,7 +239,7 @@ class Table:
         architecture that reads text asks for them here.
 
         Raises:
-            ValueError: A column is missing.
+            ValueError: A column is missing, or has values that are not text.
         """
         self._check_names(frame, name)
         found = {}
@@ -252,9 +247,9 @@ class Table:
             if column["kind"] == "text":
                 if column["name"] not in frame.columns:
                     raise ValueError(f"{name} lacks the column {column['name']!r}")
-                series = kinds.plain(frame[column["name"]], f"{name}[{column['name']!r}]")
-                text = series.astype(object).where(series.notna(), "").map(str)
-                found[column["input"]] = text.to_numpy(dtype=object).reshape(-1, 1)
+                label = f"{name}[{column['name']!r}]"
+                values = text.texts(kinds.plain(frame[column["name"]], label), label, quiet=True)
+                found[column["input"]] = values.reshape(-1, 1)
         return found
 
     def _check_names(self, frame: pd.DataFrame, name: str) -> None:
@@ -408,8 +403,8 @@ def _check_date(entry: str, column: Any) -> None:
 def _check_texts(entry: str, value: Any, most: int | None) -> None:
     found = forms.items(entry, value)
     # Must be a list: Keras would treat a single string as a file to read the vocabulary from.
-    for text in found:
-        forms.text(entry, text)
+    for one in found:
+        forms.text(entry, one)
     if len(set(found)) < len(found) or (most is not None and len(found) > most):
         limit = "" if most is None else f"at most {most} "
         raise forms.wrong(entry, found, f"{limit}unique names")

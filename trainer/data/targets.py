@@ -72,7 +72,7 @@ class Numbers:
             TypeError, ValueError: y is not a tree of numbers. They need not be finite: a loss of
                 one's own may leave NaN out.
         """
-        tree = arrays.to_arrays(y, name, finite=False)
+        tree = arrays.to_arrays(y, name, finite=False, texts=())
         scale = None
         if hasattr(tree, "shape") and tree.ndim <= 2:
             scale = _scale(tree.reshape(len(tree), -1), weight)
@@ -104,7 +104,7 @@ class Numbers:
 
     def encode(self, y: Any, name: str) -> Tree:
         """Return y as numbers, finite or not, after checking it against the training data."""
-        tree = arrays.to_arrays(y, name, finite=False)
+        tree = arrays.to_arrays(y, name, finite=False, texts=())
         expected, found = dict(arrays.leaves(self.n_outputs, name)), dict(arrays.leaves(tree, name))
         if set(expected) != set(found):
             raise ValueError(

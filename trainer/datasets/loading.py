@@ -36,6 +36,7 @@ def load(
     *,
     target: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    as_text: bool = False,
 ) -> Dataset:
     """Load a named data set or a file, split into train, validation and test rows.
 
@@ -62,6 +63,8 @@ def load(
             A name takes precedence over a file of the same name: write "./iris" for the file.
         target: For files only: the column, array or file with y, where needed (see above).
         seed: An integer from 0 to 2**32 - 1 that determines the random split.
+        as_text: For "imdb" and "reuters": whether x is an array of str, the whole texts, instead of
+            word indices. It needs one more file, the word index.
 
     Raises:
         ValueError: An argument or the content of a file is not usable.
@@ -78,12 +81,19 @@ def load(
         raise TypeError(f"name_or_path={name_or_path!r}: must be a data set's name or a path")
     if not isinstance(target, str | os.PathLike | None):
         raise TypeError(f"target={target!r}: must be the name of a column or array, or a path")
+    if as_text and (not isinstance(name_or_path, str) or name_or_path not in texts.LOADERS):
+        raise ValueError(
+            f"as_text={as_text!r}: only for {' and '.join(texts.LOADERS)}, which come as word "
+            "indices; leave it out"
+        )
     if isinstance(name_or_path, str) and name_or_path in _NAMED:
         if target is not None:
             raise ValueError(
                 f"target={target!r}: only for files; {name_or_path} already has targets, "
                 "so leave it out"
             )
+        if as_text:
+            return texts.LOADERS[name_or_path](seed, as_text=True)
         return _NAMED[name_or_path](seed)
     return _load_path(name_or_path, target, seed)
 

@@ -22,6 +22,7 @@ from trainer.models.architecture import (
 from trainer.models.spec import ModelSpec, is_image
 from trainer.models.stacks import cnn, deep, mlp, wide_and_deep
 from trainer.models.tabular import Tabular, tabular
+from trainer.models.text import TEXT, TEXT_RNN, TRANSFORMER
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean
 
@@ -39,6 +40,9 @@ class _Images(Architecture):
 ARCHITECTURES: dict[str, Architecture] = {
     one.name: one
     for one in (
+        TEXT,
+        TEXT_RNN,
+        TRANSFORMER,
         _Images("cnn", cnn),
         Tabular(),
         Architecture("mlp", mlp),

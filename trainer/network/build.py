@@ -21,7 +21,7 @@ from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.tensorflow.program import Program
 from trainer.models import Chosen, ModelSpec
-from trainer.network import compile, compiled, outputs
+from trainer.network import compile, compiled, outputs, vocabularies
 from trainer.network.compiled import Compiled
 from trainer.network.network import Network, has_only_a_step, save_state_once, tensors
 from trainer.network.probabilities import Reading, Unknown
@@ -106,6 +106,7 @@ def build(
     probe: Tree,
     callbacks: Sequence[Any] = (),
     again: bool = False,
+    texts: vocabularies.Texts | None = None,
 ) -> Network:
     """Build, compile and check a network.
 
@@ -121,6 +122,8 @@ def build(
         again: Whether it was trained before: if so, outputs of which nothing tells what they mean
             are a warning, not an error. Fields beside a compiled
             model are then from version 0.1.0, where they replaced what it was compiled with.
+        texts: Returns the batches of text of an input of the training rows; see
+            vocabularies.fill.
 
     Raises:
         TypeError, ValueError: build_model returned no model, or one that does not fit the data.
@@ -138,6 +141,7 @@ def build(
         # that it depends on our seed.
         generator = seed_generator.global_seed_generator()
         compile.check_model(core, recipe.owner)
+        vocabularies.fill(core, inputs, texts, recipe.owner)
         found_compiled = compiled.find(core)
         if found_compiled is not None and recipe.chosen:
             if not again:

@@ -78,18 +78,28 @@ def _inputs_text(network: Network) -> str:
     inputs = network.inputs
     if inputs.table is not None:
         kinds = [c["kind"] for c in inputs.table.columns]
+        of_text = f", and {kinds.count('text')} of text" if "text" in kinds else ""
         return (
             f"table of {kinds.count('number')} numeric and {kinds.count('category')} categorical "
-            f"columns, encoded as {inputs.shapes[0]} values"
+            f"columns{of_text}, encoded as {_widths(inputs.shapes)} values"
         )
+    inputs = getattr(inputs.encoding, "given", None) or inputs
     shapes: list[Any] = []
     map_shapes(lambda s: shapes.append(s), inputs.shapes)
+    dtypes = dict(arrays.leaves(inputs.dtypes))
     names = [n for n, _ in arrays.leaves(inputs.dtypes)]
+    kinds = ["text" if dtypes[n] == "object" else s for n, s in zip(names, shapes, strict=True)]
     scaled = [
-        f"{n} {s}{' normalised' if n in inputs.scaling else ''}"
-        for n, s in zip(names, shapes, strict=True)
+        f"{n} {kind}{' normalised' if n in inputs.scaling else ''}"
+        for n, kind in zip(names, kinds, strict=True)
     ]
     return ", ".join(scaled)
+
+
+def _widths(shapes: Any) -> str:
+    found: list[str] = []
+    map_shapes(lambda s: found.append(" x ".join(map(str, s))), shapes)
+    return " + ".join(found)
 
 
 def _outputs(network: Network) -> str:

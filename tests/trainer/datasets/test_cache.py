@@ -4,6 +4,7 @@ Downloads are real, from file: addresses.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -84,6 +85,30 @@ def test_texts_are_those_of_keras_padded_by_keras(name, published, keras_rows):
     theirs = keras.utils.pad_sequences(x_train, maxlen=200)
     assert sorted(map(bytes, ours)) == sorted(map(bytes, theirs))
     assert ours.dtype == theirs.dtype == np.int32
+
+
+@pytest.mark.parametrize("name", ["imdb", "reuters"])
+def test_as_text_each_row_is_the_words_of_the_word_index(name, published, keras_rows):
+    getattr(published, name)()
+    index = {f"w{rank}": rank for rank in range(1, 20_000)}
+    (published.folder / f"{name}_word_index.json").write_text(json.dumps(index))
+    _, (x_test, y_test) = keras_rows(name, num_words=30_000)
+    dataset = datasets.load(name, as_text=True)
+    # Keras puts 1 before each text, and adds 3 to each rank
+    assert dataset.test.x.tolist() == [" ".join(f"w{i - 3}" for i in row[1:]) for row in x_test]
+    np.testing.assert_array_equal(dataset.test.y, y_test)
+
+
+def test_as_text_is_refused_where_there_is_no_text():
+    with pytest.raises(ValueError, match=r"as_text=True: only for imdb and reuters"):
+        datasets.load("digits", as_text=True)
+
+
+def test_a_word_index_without_a_word_is_told_of(published):
+    published.imdb()
+    (published.folder / "imdb_word_index.json").write_text('{"the": 1}')
+    with pytest.raises(datasets.DataFileError, match=r"has no word of rank \d+"):
+        datasets.load("imdb", as_text=True)
 
 
 def test_the_test_rows_of_boston_housing_are_those_of_keras(published, keras_rows):
