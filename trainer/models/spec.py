@@ -6,10 +6,7 @@ Responsible for the argument of build_model. Not for building networks (`stacks`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from trainer.models.architecture import Chosen
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,13 +19,14 @@ class ModelSpec:
         n_outputs: The width of the output layer: the number of classes, labels or target columns;
             for several outputs a dict or tuple of widths.
         task: "classification" (one class per row), "multilabel", "regression" or "custom".
-        chosen: The ready-made architecture to build; None in a build_model of one's own.
+        chosen: The ready-made architecture to build (a `Chosen`, with what it has learnt of the
+            training rows); None in a build_model of one's own.
     """
 
     input_shape: Any
     n_outputs: Any
     task: str
-    chosen: Chosen | None = field(default=None, repr=False, compare=False)
+    chosen: Any = field(default=None, repr=False, compare=False)
 
     @property
     def output_activation(self) -> str:
