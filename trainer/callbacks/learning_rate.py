@@ -30,6 +30,9 @@ _FALLS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "exponential": lambda t, final: final**t,
 }
 _FALLS["one_cycle"] = _FALLS["cosine"]
+_FALLS["cosines"] = lambda t, final: (
+    final + (1 - final) * (1 - np.cos(2 * math.pi * np.log2(1 + 15 * t))) / 2
+)
 
 
 class LearningRate(Callback):
@@ -45,7 +48,9 @@ class LearningRate(Callback):
                        keras.optimizers.schedules.CosineDecay;
         "exponential"  by the same factor at every step;
         "one_cycle"    along half a cosine (Smith 2018, A disciplined approach to neural network
-                       hyper-parameters; with the cosines of fastai; the momentum is left alone).
+                       hyper-parameters; with the cosines of fastai; the momentum is left alone);
+        "cosines"      and rises again, four times, each time more slowly: 1/2 (1 - cos(2 pi
+                       log2(1 + 15 t))) (Holzmueller, Grinsztajn and Steinwart 2024, RealMLP).
 
     If another callback changes the rate between epochs, as `plateau` does, the rest of the schedule
     is scaled by the same factor. A step is one batch, also with gradient accumulation; steps that

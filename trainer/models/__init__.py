@@ -21,6 +21,7 @@ from trainer.models.architecture import (
 )
 from trainer.models.spec import ModelSpec, is_image
 from trainer.models.stacks import cnn, deep, mlp, wide_and_deep
+from trainer.models.tabular import Tabular, tabular
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean
 
@@ -39,6 +40,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     one.name: one
     for one in (
         _Images("cnn", cnn),
+        Tabular(),
         Architecture("mlp", mlp),
         Architecture("deep", deep),
         Architecture("wide_and_deep", wide_and_deep),
@@ -152,5 +154,6 @@ __all__ = [
     "mlp",
     "named",
     "restore",
+    "tabular",
     "wide_and_deep",
 ]

@@ -208,6 +208,13 @@ def model_of(inputs: Tree, features: Any, spec: ModelSpec) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
+def keras_model(inputs: Any, outputs: Any) -> keras.Model:
+    """Return a functional model."""
+    import keras
+
+    return keras.Model(inputs, outputs)
+
+
 def initializer(activation: str) -> str:
     """Return the name of the initializer of weights that suits an activation."""
     if activation == "selu":
@@ -221,6 +228,7 @@ __all__ = [
     "initializer",
     "input_layers",
     "joined",
+    "keras_model",
     "mlp",
     "model_of",
     "wide_and_deep",
