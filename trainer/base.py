@@ -84,7 +84,8 @@ class Trainer(Parameters):
         metrics: a list of names, functions or keras.metrics.Metric. None: the task's defaults.
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
-        validation_split: the share of the rows held out for validation; stratified for classes.
+        validation_split: the share of the rows held out for validation; stratified for classes,
+            the last rows for "sequence" where rows are windows of one series.
             None: the architecture's own, or 0. An architecture with one ends with the weights of
             its best epoch, unless `callbacks` has early stopping of its own; it holds out nothing
             if validation_data are given.
@@ -284,7 +285,7 @@ class Trainer(Parameters):
             ) as run:
                 seed = seed if run is None else run.seed
                 if valid is None and values.validation_split:
-                    train, valid = self._split(train, values.validation_split, seed)
+                    train, valid = self._split(train, values, seed)
                 network, feed, validation_feed = fitting.prepare(
                     self.recipe(architecture),
                     self.configure_task(),
@@ -720,18 +721,18 @@ class Trainer(Parameters):
         self.configure_metrics()
         return plugins.make_all(self.configure_callbacks())
 
-    def _split(self, data: Rows | Stream, share: float, seed: int) -> tuple[Rows, Rows]:
+    def _split(self, data: Rows | Stream, values: Values, seed: int) -> tuple[Rows, Rows]:
+        share = values.validation_split
         if isinstance(data, Stream):
             raise ValueError(
                 f"validation_split={share}: a stream cannot be split; pass "
                 "validation_data, for example x.take(k), and train on x.skip(k)"
             )
         strata = self.configure_task().strata(data)
+        shuffle = self.shuffle and not values.last_rows
         if self.validation_split is None:
-            return preparation.split_some(
-                data, share, strata=strata, shuffle=self.shuffle, seed=seed
-            )
-        return preparation.split_rows(data, share, stratify=strata, shuffle=self.shuffle, seed=seed)
+            return preparation.split_some(data, share, strata=strata, shuffle=shuffle, seed=seed)
+        return preparation.split_rows(data, share, stratify=strata, shuffle=shuffle, seed=seed)
 
     def adopt(self, network: Network, history: History, seed: int) -> None:
         """Make this estimator fitted, with the given network.

@@ -154,8 +154,9 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
         _enough_of_each(y, int(cv))
     try:
         splitter = check_cv(cv, y, classifier=labels)
-        index = np.zeros((data.n, 1))
-        found = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(index, y, groups)]
+        # a splitter of one's own may look at x, at the times in its index for example
+        x = np.zeros((data.n, 1)) if arrays.is_nested(data.x) else data.x
+        found = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(x, y, groups)]
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"cv={cv!r}: {error}; write cv=5, a splitter of sklearn.model_selection (with "

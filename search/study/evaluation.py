@@ -185,14 +185,18 @@ class Evaluation:
         if self._splits:
             rows, tested = split = self._splits[fold]
             train, test = data.take(rows), data.take(tested)
-            trainer, share = trainer_in(estimator)[1], 0.0
-            if trainer is not None:
-                found = scoring.chosen(estimator, train.x, train.y)
-                share = 0.0 if found is None else found.values.validation_split
-            if trainer is not None and stopping.watches(trainer, share):
+            trainer = trainer_in(estimator)[1]
+            found = scoring.chosen(estimator, train.x, train.y)
+            share = 0.0 if found is None else found.values.validation_split
+            if trainer is not None and (share or stopping.watches(trainer, found)):
+                held = share or stopping.WATCHED
                 if self._groups is not None and len(np.unique(self._groups[rows])) > 1:
-                    return stopping.with_watched_rows(train, self._groups[rows], fold), test, {}
-                return train, test, {"validation_split": stopping.WATCHED}
+                    groups = self._groups[rows]
+                    return stopping.with_watched_rows(train, groups, fold, held), test, {}
+                if stopping.in_order_of_time(self._splits):
+                    return stopping.with_last_rows(train, split, held), test, {}
+                # fit holds out the share of an architecture itself
+                return train, test, {} if share else {"validation_split": stopping.WATCHED}
             if self._measure.log:
                 return data.held(split), None, {}
             return train, test, {}

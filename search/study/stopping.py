@@ -7,44 +7,77 @@ for an estimator that trains a fixed number of epochs. Not for the callbacks the
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from search.study.data import Data
+from search.study.data import Data, Split
 from trainer import callbacks
 from trainer.base import Trainer
+from trainer.models import Chosen
 
 WATCHED = 0.1  # share of a fold's training rows that callbacks watch, if no other is set
 KEPT = "kept_epoch"  # the metric that holds the epoch whose weights a fit kept
 
 
-def watches(trainer: Trainer, share: float) -> bool:
-    """Return whether a callback of a Trainer watches a log, and no validation rows are set.
+def watches(trainer: Trainer, chosen: Chosen | None) -> bool:
+    """Return whether a callback of a Trainer, or of its architecture, watches a log.
 
     Args:
         trainer: of the fold.
-        share: the validation_split that its fit uses.
+        chosen: the architecture that it trains.
     """
-    made = callbacks.make_all(trainer.configure_callbacks())
-    return not share and any(hasattr(c, "monitor") for c in made)
+    if chosen is not None and chosen.values.early_stopping is not None:
+        return True
+    return any(hasattr(c, "monitor") for c in callbacks.make_all(trainer.configure_callbacks()))
 
 
-def with_watched_rows(data: Data, groups: np.ndarray, seed: int) -> Data:
+def with_watched_rows(data: Data, groups: np.ndarray, seed: int, share: float = WATCHED) -> Data:
     """Hold out some groups of rows for callbacks to watch.
 
     Args:
         data: a fold's training rows.
         groups: the group of each row [n].
         seed: of the draw.
+        share: of the groups.
     """
     from sklearn.model_selection import GroupShuffleSplit
 
-    cut = GroupShuffleSplit(1, test_size=WATCHED, random_state=seed % 2**32)
+    cut = GroupShuffleSplit(1, test_size=share, random_state=seed % 2**32)
     train, watched = next(cut.split(np.arange(data.n), groups=groups))
     return data.held((train, watched))
+
+
+def with_last_rows(data: Data, split: Split, share: float = WATCHED) -> Data:
+    """Hold out the last rows for callbacks to watch, where a fold is tested on later rows.
+
+    The rows before them keep the distance that the splitter left before its test rows.
+
+    Args:
+        data: a fold's training rows.
+        split: the numbers of these rows, in order, and of those to test on.
+        share: of the rows.
+    """
+    rows, tested = split
+    kept = max(len(rows) - math.ceil(share * len(rows)), 1)
+    gap = tested.min() - rows.max() - 1
+    before = np.flatnonzero(rows[:kept] + gap < rows[kept])
+    if len(before) == 0:
+        before = np.arange(kept)  # too few rows for the gap
+    return data.held((before, np.arange(kept, len(rows))))
+
+
+def in_order_of_time(splits: Sequence[Split]) -> bool:
+    """Return whether a splitter tests on rows later than all that it trains on, in each split.
+
+    A single split without a gap does not count: it may be any rows and the others.
+    """
+    gaps = [int(tested.min()) - int(rows.max()) - 1 for rows, tested in splits]
+    sorted_rows = all(len(rows) > 1 and (np.diff(rows) > 0).all() for rows, _ in splits)
+    return sorted_rows and min(gaps, default=-1) >= 0 and (len(splits) > 1 or gaps[0] > 0)
 
 
 def kept_epoch(trainer: Trainer) -> int | None:

@@ -11,5 +11,6 @@ splits, `cache` finds and downloads files, and each other module reads one kind 
 from trainer.datasets.cache import DataFileError
 from trainer.datasets.dataset import Dataset, Split
 from trainer.datasets.loading import load, names
+from trainer.datasets.windows import Windows, windows
 
-__all__ = ["DataFileError", "Dataset", "Split", "load", "names"]
+__all__ = ["DataFileError", "Dataset", "Split", "Windows", "load", "names", "windows"]

@@ -19,6 +19,7 @@ from trainer.models.architecture import (
     Values,
     check_options,
 )
+from trainer.models.sequence import SequenceArchitecture, sequence
 from trainer.models.spec import ModelSpec, is_image
 from trainer.models.stacks import cnn, deep, mlp, wide_and_deep
 from trainer.models.tabular import Tabular, tabular
@@ -45,6 +46,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         TRANSFORMER,
         _Images("cnn", cnn),
         Tabular(),
+        SequenceArchitecture(),
         Architecture("mlp", mlp),
         Architecture("deep", deep),
         Architecture("wide_and_deep", wide_and_deep),
@@ -158,6 +160,7 @@ __all__ = [
     "mlp",
     "named",
     "restore",
+    "sequence",
     "tabular",
     "wide_and_deep",
 ]

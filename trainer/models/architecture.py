@@ -106,6 +106,8 @@ class Values:
         early_stopping: The parameters of the plugin early_stopping, or None. It is added where
             there are validation rows and no other callback stops early; with patience=epochs the
             training takes all epochs, and the best weights are restored.
+        last_rows: Whether the rows that are held out are the last ones, as for windows of a
+            series, of which neighbours overlap; else they are drawn at random.
     """
 
     epochs: int = 10
@@ -114,6 +116,7 @@ class Values:
     optimizer: Callable[[], keras.optimizers.Optimizer] | None = field(default=None, repr=False)
     schedule: Mapping[str, Any] | None = None
     early_stopping: Mapping[str, Any] | None = None
+    last_rows: bool = False
 
 
 class Learned(Protocol):
