@@ -11,6 +11,7 @@ lack what was set after construction.
 from __future__ import annotations
 
 import hashlib
+import re
 import types
 from collections.abc import Hashable
 from typing import Any
@@ -154,6 +155,10 @@ class _Description:
             if not hasattr(value, "numpy"):
                 raise _Unknown  # a symbolic tensor
             return _array(value.numpy())
+        if isinstance(value, slice):
+            return "slice", self([value.start, value.stop, value.step])
+        if isinstance(value, (re.Pattern, range)) or value is Ellipsis:
+            return repr(value)
         if isinstance(value, (list, tuple)):
             return type(value).__name__ == "tuple", *map(self, value)
         if isinstance(value, (set, frozenset)):
@@ -179,7 +184,9 @@ class _Description:
             return "again", self._seen[id(thing)]
         self._seen[id(thing)] = len(self._seen)
         name = _code(type(thing))
-        held = vars(thing) if hasattr(thing, "__dict__") else {}
+        if not hasattr(thing, "__dict__"):
+            raise _Unknown  # nothing tells two of them apart
+        held = vars(thing)
         if any(hasattr(thing, slot) for slot in getattr(type(thing), "__slots__", ())):
             raise _Unknown
         if _is_stock_model(thing):
