@@ -155,17 +155,13 @@ class _Description:
             if not hasattr(value, "numpy"):
                 raise _Unknown  # a symbolic tensor
             return _array(value.numpy())
-        if isinstance(value, slice):
-            return "slice", self([value.start, value.stop, value.step])
-        if isinstance(value, (re.Pattern, range)) or value is Ellipsis:
-            return repr(value)
         if isinstance(value, (list, tuple)):
             return type(value).__name__ == "tuple", *map(self, value)
         if isinstance(value, (set, frozenset)):
             return "set", *sorted(repr(self(item)) for item in value)
         if isinstance(value, dict):
             return "dict", *((self(k), self(v)) for k, v in value.items())
-        if isinstance(value, (tf.DType, tf.TensorShape)):
+        if isinstance(value, (tf.DType, tf.TensorShape, re.Pattern, range, type(...))):
             return repr(value)
         if isinstance(value, types.ModuleType):
             return value.__name__
@@ -184,6 +180,8 @@ class _Description:
             return "again", self._seen[id(thing)]
         self._seen[id(thing)] = len(self._seen)
         name = _code(type(thing))
+        if isinstance(thing, slice):
+            return "slice", self([thing.start, thing.stop, thing.step])
         if not hasattr(thing, "__dict__"):
             raise _Unknown  # nothing tells two of them apart
         held = vars(thing)
