@@ -53,7 +53,7 @@ def tabular(
         dropout: The dropout rate after each.
         frequencies: The frequencies of each number's periodic embedding; 0 for none.
         deviation: Their initial standard deviation. None: 0.1 up to 1,000 rows, for smooth
-            functions, 1 from 5,000, and between these in between.
+            functions, 1 from 20,000, and between these in between.
 
     Raises:
         ValueError: There are several inputs or outputs, or x has no vectors.
@@ -109,7 +109,7 @@ def tabular(
 
 
 def _deviation(rows: int) -> float:
-    share = math.log(max(rows, 1) / 1000) / math.log(5)
+    share = math.log(max(rows, 1) / 1000) / math.log(20)
     return float(0.1 ** (1 - min(max(share, 0.0), 1.0)))
 
 
