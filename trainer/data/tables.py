@@ -540,7 +540,7 @@ def _ranks(levels: list[str], name: str) -> Any:
 
     def rank(text: Any) -> Any:
         index = ops.cast(lookup(text), "float64")  # 0 for what is not among the levels
-        return ops.where(index == 0, np.nan, index - 1.0)
+        return ops.where(ops.equal(index, 0.0), np.nan, index - 1.0)
 
     return rank
 
