@@ -244,6 +244,14 @@ def test_columns_may_be_in_another_order_and_left_out_ones_missing() -> None:
 def test_single_rows_are_encoded_like_many() -> None:
     frame = people(25, missing=0.2)
     fitted = quietly(lambda: Linear().fit(frame, np.arange(25) / 25))
+    table = fitted.network_.inputs.table
+    assert table is not None
+    found = table.inputs(pd.concat([frame] * 3))  # more rows than the quick conversion takes
+    for i in range(25):
+        one = table.inputs(frame.iloc[i : i + 1])
+        assert {k: v[0, 0] for k, v in one.items()} == pytest.approx(
+            {k: v[i, 0] for k, v in found.items()}, abs=0, nan_ok=True
+        )
     whole = fitted.predict(frame)
     alone = [fitted.predict(frame.iloc[i : i + 1])[0] for i in range(3)]
     np.testing.assert_allclose(alone, whole[:3], rtol=1e-5)
