@@ -553,3 +553,55 @@ def _category_text(value: Any) -> str:
     # pandas turns integers into floats if a value is missing: the category of 7.0 is still "7".
     integral = isinstance(value, (float, np.floating)) and float(value).is_integer()
     return str(int(value)) if integral else str(value)
+
+
+# ---- a few rows ----------------------------------------------------------------------------------
+
+FEW = 64  # rows; pandas' methods take longer than the network for so few
+
+
+def quick(series: pd.Series, column: dict[str, Any]) -> np.ndarray | None:
+    """Convert the usual forms of a few values as the functions above do, only faster.
+
+    Args:
+        series: The column.
+        column: What was learnt of it.
+
+    Returns:
+        What the encoder takes, [n]; None for other forms, and for what is an error or a warning.
+    """
+    if column["kind"] == "number":
+        if column.get("unit") is not None or not isinstance(series.dtype, np.dtype):
+            return None
+        if series.dtype.kind not in "fiub":
+            return None
+        numbers = series.to_numpy().astype(np.float64)
+        return None if np.isinf(numbers).any() else numbers
+    if column["kind"] == "date":
+        if isinstance(series.dtype, np.dtype) and series.dtype.kind == "M":
+            no_zone = "formats" in column or column["zone"] is None
+            return dates.seconds(series) if no_zone else None
+        formats = column.get("formats")
+        return None if formats is None else _quick_dates(list(series), formats)
+    found = []
+    for value in list(series):
+        if isinstance(value, str):
+            found.append(value)
+        elif value is None or (isinstance(value, float) and value != value):
+            found.append(MISSING)
+        else:
+            return None
+    return np.array(found, dtype=str)
+
+
+def _quick_dates(values: list[Any], formats: Sequence[str]) -> np.ndarray | None:
+    found = []
+    for value in values:
+        if value is None or (isinstance(value, float) and value != value):
+            found.append(np.nan)
+            continue
+        moment = dates.quick(value, formats) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        found.append(moment)
+    return np.array(found, dtype=np.float64)

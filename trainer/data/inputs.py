@@ -241,7 +241,7 @@ class Inputs:
                 )
             arrays.check_not_empty(x.shape, name)
             raw = self.table.inputs(x, name, quiet=quiet)
-            if self._reads_text:
+            if self.reads_text:
                 raw |= self.table.texts(x, name)
             encoded = self._encoded(raw)
             if training and self.encoding is not None:
@@ -261,7 +261,8 @@ class Inputs:
         return getattr(self.encoding, "given", None)
 
     @property
-    def _reads_text(self) -> bool:
+    def reads_text(self) -> bool:
+        """Whether the architecture reads the columns of text, which are left out otherwise."""
         return getattr(self.encoding, "reads_text", False)
 
     @property
@@ -370,7 +371,7 @@ class Inputs:
         Raises:
             ValueError: It cannot: there is nothing else, or it would take text for numbers.
         """
-        if self._reads_text:
+        if self.reads_text:
             return
         if self.table is None:
             found = [n for n, dtype in arrays.leaves(self.dtypes) if dtype == "object"]

@@ -78,10 +78,17 @@ def _inputs_text(network: Network) -> str:
     inputs = network.inputs
     if inputs.table is not None:
         kinds = [c["kind"] for c in inputs.table.columns]
-        of_text = f", and {kinds.count('text')} of text" if "text" in kinds else ""
+        others = {
+            "ordered": "ordered",
+            "date": "date",
+            "text": "text" if inputs.reads_text else "text (left out)",
+            "identifier": "identifier (left out)",
+        }
+        said = [f"{kinds.count(kind)} {text}" for kind, text in others.items() if kind in kinds]
+        also = f" (also {', '.join(said)})" if said else ""
         return (
             f"table of {kinds.count('number')} numeric and {kinds.count('category')} categorical "
-            f"columns{of_text}, encoded as {_widths(inputs.shapes)} values"
+            f"columns{also}, encoded as {_widths(inputs.shapes)} values"
         )
     inputs = getattr(inputs.encoding, "given", None) or inputs
     shapes: list[Any] = []

@@ -174,7 +174,7 @@ def test_columns_of_text_stand_beside_the_others_of_a_table(tmp_path: Path) -> N
     assert made.network_.architecture.name == "text"
     assert made.score(frame, LABELS) > 0.9
     assert made.n_features_in_ == 3
-    assert "1 numeric and 1 categorical columns, and 1 of text" in made.summary()
+    assert "1 numeric and 1 categorical columns (also 1 text)" in made.summary()
     loaded = Classifier.load(made.save(tmp_path / "table.keras"))
     np.testing.assert_array_equal(loaded.predict_proba(frame[:1]), made.predict_proba(frame[:1]))
     only = small().fit(frame[["review"]].fillna(""), LABELS)
