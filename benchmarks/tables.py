@@ -150,7 +150,7 @@ TABLES = {
     "lectures": Source(_of_r("InstEval", "y"), "r2"),
     "survival": Source(_of_r("flchain", "death", "futime", "chapter"), "accuracy"),
     "chile": Source(_of_r("Chile", "vote"), "accuracy"),
-    "companies": Source(_of_r("Forbes2000", "profits", "name"), "r2"),
+    "companies": Source(_of_r("Forbes2000", "profits", "name", "rank"), "r2"),
 }
 
 

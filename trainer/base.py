@@ -240,8 +240,9 @@ class Trainer(Parameters):
         restarted at any time.
 
         Args:
-            x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
-                tf.data.Dataset or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
+            x: arrays [n, ...], a table (a DataFrame of pandas or polars, an Arrow table), a SciPy
+                sparse matrix [n, d], a dict or tuple of arrays (several inputs), a tf.data.Dataset
+                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
             y: targets of n rows, nested for several outputs; None if x is a stream.
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
@@ -704,6 +705,7 @@ class Trainer(Parameters):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.required = self.configure_task().needs_y
         return tags
 

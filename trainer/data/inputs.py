@@ -16,6 +16,7 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
 from trainer.data.frames import as_frame
+from trainer.data.sparse import SparseRows
 from trainer.data.streams import Stream
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
@@ -31,6 +32,7 @@ _DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "bool", "object"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
+_SPARSE_PER_STATISTIC = 1 << 22  # numbers of sparse rows to make dense at a time
 _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computing statistics
 
 
@@ -598,8 +600,11 @@ def _statistics(
     total = 0.0
     first: Any = None
     for array, weight in parts:
-        for start in range(0, len(array), _ROWS_PER_STATISTIC):
-            piece = np.asarray(array[start : start + _ROWS_PER_STATISTIC], dtype=np.float64)
+        step = _ROWS_PER_STATISTIC
+        if isinstance(array, SparseRows):  # may have many columns
+            step = max(1, min(step, _SPARSE_PER_STATISTIC // array.shape[1]))
+        for start in range(0, len(array), step):
+            piece = np.asarray(array[start : start + step], dtype=np.float64)
             rows = piece.reshape(-1, 1) if overall else piece.reshape(-1, piece.shape[-1])
             repeats = len(rows) // len(piece)
             w = np.ones(len(piece)) if weight is None else weight[start : start + len(piece)]

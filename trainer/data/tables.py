@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer.data import columns as kinds
 from trainer.data import dates, text
-from trainer.data.columns import KINDS, LIMITS, UNITS, as_floats, as_seconds, as_text
+from trainer.data.columns import KINDS, LIMITS, UNITS, as_floats, as_seconds
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, warn
 
@@ -228,7 +228,7 @@ class Table:
             elif column["kind"] == "date":
                 values = as_seconds(series, label, column, quiet=quiet)
             else:
-                values = as_text(kinds.plain(series, label)).to_numpy(dtype=object).astype(str)
+                values = kinds.texts_of(kinds.plain(series, label))
             found[column["input"]] = values.reshape(-1, 1)
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 

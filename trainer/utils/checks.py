@@ -21,10 +21,10 @@ _MAX_NAMES = 40  # to list in an error: a folder may contain thousands of files
 
 
 def warn(message: str) -> None:
-    """Warn, at the line outside this package that led here."""
-    package = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    """Warn, at the line outside of trainer and search that led here."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_code.co_filename.startswith(package) and frame.f_back is not None:
+    own = ("trainer", "search")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in own:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
 

@@ -48,7 +48,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Architecture:
                 validation_split=0.25,
                 optimizer=lambda: keras.optimizers.SGD(0.5),
                 schedule={"name": "learning_rate", "shape": "linear"},
-                early_stopping={"patience": 2},
+                early_stopping={"patience": 10},
             )
 
         def domains(self) -> dict[str, Any]:

@@ -138,3 +138,20 @@ def test_a_damaged_form_is_refused(change: Any, said: str) -> None:
     change(form)
     with pytest.raises(Malformed, match=said):
         TableEncoding.from_dict(form)
+
+
+def test_whole_numbers_that_are_codes_are_encoded_by_the_mean_of_the_target() -> None:
+    n = 2000
+    codes = RNG.integers(50, size=n).astype(float)
+    effect = RNG.normal(size=50)
+    sizes = RNG.integers(50, size=n).astype(float)
+    y = effect[codes.astype(int)] + sizes / 25 + 0.1 * RNG.normal(size=n)
+    codes[:5] = np.nan
+    encoding = learned({"code": codes, "size": sizes}, y)
+    assert [c["feature"] for c in encoding.plan["whole"]] == [0]
+    found = encoded(encoding, {"code": column([0.0, 1.0, 77.0, np.nan]), "size": column([1.0] * 4)})
+    assert encoding.n_numbers == 3
+    # between the two numbers' own columns and the mark of missing ones
+    means = found[:, 2]
+    assert np.sign(means[0] - means[1]) == np.sign(effect[0] - effect[1])
+    assert means[2] == means[3]

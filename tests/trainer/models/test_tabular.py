@@ -89,8 +89,8 @@ class Kill(Callback):
 
 frame = pd.read_pickle({str(data)!r})
 y = frame.pop("y").to_numpy()
-made = Classifier(model={SMALL!r}, epochs=4, verbose=0, random_state=0, run_dir={str(run)!r}, save_minutes=0.001,
-                  save_steps=1, callbacks=[Kill()])
+made = Classifier(model={SMALL!r}, epochs=4, verbose=0, random_state=0, run_dir={str(run)!r},
+                  save_minutes=0.001, save_steps=1, callbacks=[Kill()])
 made.fit(frame, y, resume="auto")
 pd.DataFrame(made.predict_proba(frame)).to_pickle({str(tmp_path / "out.pkl")!r})
 """
