@@ -31,6 +31,9 @@ GAPS = np.where(np.arange(N) == 2, np.nan, Y)
 from_slices = tf.data.Dataset.from_tensor_slices
 
 
+WORDS = ["one", "two words", "three", "four"] * (N // 4)
+
+
 class Watch(keras.callbacks.Callback):
     begun = 0
 
@@ -67,6 +70,10 @@ def masked(y: Any, y_pred: Any) -> Any:
 
 def own(x: Any, y: Any = None, weight: Any = None, kind: type[Own] = Own, **fields: Any) -> Any:
     return kind(**fields).fit(x, y, sample_weight=weight)
+
+
+def read(x: Any) -> Any:
+    return Regressor(epochs=1, callbacks=(Watch(),)).fit(x, Y)
 
 
 def two(weight: Any) -> Any:
@@ -172,6 +179,12 @@ TRIED: dict[str, Callable[[], Any]] = {
     "a `PyDataset` of SciPy sparse matrices": lambda: own(Sparse()),
     "rows of different lengths, as lists or objects": lambda: own([[1.0], [2.0, 3.0]] * 4, Y),
     "a masked array with masked values": lambda: own(np.ma.masked_greater(X, 0), Y),
+    "text x of shape (n,)": lambda: read(WORDS),
+    "missing values in text x": lambda: read([None, *WORDS[1:]]),
+    "text x that is mixed with numbers": lambda: read([1.5, *WORDS[1:]]),
+    "text x of shape (n, 1)": lambda: read(np.array(WORDS)[:, None]),
+    "bytes as x": lambda: read([word.encode() for word in WORDS]),
+    "text x without a single word": lambda: read(["", "!"] * (N // 2)),
     "numbers x of shape (n,)": lambda: own(X[:, 0], Y),
     "a stream of rows that are one number each": lambda: own(from_slices((X[:, 0], Y))),
     "a stream of batches of numbers (batch,)": lambda: own(from_slices((X[:, 0], Y)).batch(4)),

@@ -175,6 +175,17 @@ def test_an_unknown_data_set_is_answered_with_near_names(start):
 
 
 @slow
+def test_text_in_two_languages_and_in_a_table_is_classified(start):
+    done = start("text_classification")
+    assert done.returncode == 0, done.stderr
+    scores = [float(found) for found in re.findall(r"accuracy (\d\.\d+)", done.stdout)]
+    assert len(scores) == 3
+    assert min(scores) > 0.9
+    assert "cut into words" in done.stdout
+    assert "cut into characters" in done.stdout
+
+
+@slow
 def test_a_task_of_ones_own_learns_the_order_of_labels_in_under_40_lines(start):
     done = start("custom_task")
     assert done.returncode == 0, done.stderr

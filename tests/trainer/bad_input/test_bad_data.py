@@ -20,7 +20,69 @@ def with_value(array: np.ndarray, place: Any, value: Any) -> np.ndarray:
 
 
 # what is called, the error, and what its message holds: argument, value, remedy
+WORDS = [f"text number {i}" for i in range(30)]
+
 DATA: dict[str, Row] = {
+    "text and numbers mixed": (
+        lambda g: g.classifier().fit([*WORDS[:-1], 3], g.y),
+        ValueError,
+        ("x contains both text and int (3 in row 29)", "[str(v) for v in x]"),
+    ),
+    "text and numbers mixed in a column": (
+        lambda g: g.classifier().fit(pd.Series([2.5, *WORDS[1:]]), g.y),
+        ValueError,
+        ("x contains both text and float (2.5 in row 0)",),
+    ),
+    "text and numbers mixed in one of several inputs": (
+        lambda g: g.classifier().fit({"a": g.x, "t": [*WORDS[:-1], 3]}, g.y),
+        ValueError,
+        ("x['t'] contains both text and int", "for v in x['t']"),
+    ),
+    "bytes": (
+        lambda g: g.classifier().fit([t.encode() for t in WORDS], g.y),
+        TypeError,
+        ("x has bytes, b'text number 0' in row 0", "decode('utf-8')"),
+    ),
+    "empty texts": (
+        lambda g: g.classifier().fit([""] * 30, g.y),
+        ValueError,
+        ("x has no words", "is it the right column?"),
+    ),
+    "an empty vocabulary": (
+        lambda g: g.classifier().fit(["...!"] * 30, g.y),
+        ValueError,
+        ("x has no words", "spaces and punctuation"),
+    ),
+    "text in two columns of an array": (
+        lambda g: g.classifier().fit(np.array([WORDS, WORDS]).T, g.y),
+        ValueError,
+        ("x contains text such as 'text number 0'", "one array of text [n]"),
+    ),
+    "one text instead of a list": (
+        lambda g: g.classifier().fit("a text", g.y),
+        TypeError,
+        ("x='a text'", "write [x] if it is a single text"),
+    ),
+    "half a character": (
+        lambda g: g.classifier().fit(["\ud83d", *WORDS[1:]], g.y),
+        ValueError,
+        ("x: the text in row 0 has half a character", "encode('utf-8', 'replace')"),
+    ),
+    "text for an architecture that does not read it": (
+        lambda g: g.classifier(model="mlp").fit(WORDS, g.y),
+        ValueError,
+        ("model='mlp' does not read text, and x is text", "model='text'"),
+    ),
+    "numbers for an architecture that reads text": (
+        lambda g: g.classifier(model="transformer").fit(g.x, g.y),
+        ValueError,
+        ("model='transformer': x has no text", "leave model out"),
+    ),
+    "an option of text out of range": (
+        lambda g: g.classifier(model={"name": "text", "length": 0}).fit(WORDS, g.y),
+        ValueError,
+        ("length=0: must be 1 or more",),
+    ),
     "x and y of different length": (
         lambda g: g.classifier().fit(g.x, g.y[:-1]),
         ValueError,
