@@ -439,9 +439,13 @@ class _Steps:
         for rows in parts:
             twice = np.flatnonzero(times[rows][1:] == times[rows][:-1])
             if len(twice):
-                hint = "" if table.group is not None else (
-                    ", or if there are several series, write group= with the column that says "
-                    "which one a row belongs to"
+                hint = (
+                    ""
+                    if table.group is not None
+                    else (
+                        ", or if there are several series, write group= with the column that says "
+                        "which one a row belongs to"
+                    )
                 )
                 raise ValueError(
                     f"series: {table.at(int(rows[twice[0] + 1]))} is there twice; drop one of the "
@@ -506,9 +510,7 @@ def _candidates(parts: Sequence[np.ndarray], gaps: np.ndarray) -> Iterator[Any]:
     if gaps.dtype.kind != "m" or parts[0].dtype.kind != "M":
         return
     index = pd.DatetimeIndex(np.concatenate(parts))
-    months = np.concatenate(
-        [np.diff(d.year * 12 + d.month) for d in map(pd.DatetimeIndex, parts)]
-    )
+    months = np.concatenate([np.diff(d.year * 12 + d.month) for d in map(pd.DatetimeIndex, parts)])
     months = months[months > 0]
     if len(months):
         values, counts = np.unique(months, return_counts=True)
@@ -518,7 +520,7 @@ def _candidates(parts: Sequence[np.ndarray], gaps: np.ndarray) -> Iterator[Any]:
         yield pd.DateOffset(months=most)
         yield pd.offsets.BMonthEnd(most)
         yield pd.offsets.BMonthBegin(most)
-    if (index.dayofweek < 5).all():
+    if (index.day_of_week < 5).all():
         yield pd.offsets.BDay()
 
 
