@@ -191,13 +191,62 @@ class Regressor(RegressorMixin, Trainer):
             y: As for fit; None for a stream.
             sample_weight: Row weights, [n].
         """
-        return _mean_score(self, self.predict, x, y, sample_weight, r2_score)
+        return _mean_score(self, self.predict, x, y, sample_weight, _r2)
 
     def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot residuals against predictions; see trainer.plots.plot_residuals."""
         from trainer import plots
 
         return plots.plot_residuals(y, self.predict(x), **options)
+
+    def plot_forecast(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        row: int = 0,
+        column: int = 0,
+        times: Any = None,
+        **options: Any,
+    ) -> Axes:
+        """Plot the forecast of one window of a series; see trainer.plots.plot_forecast.
+
+        Args:
+            x: Windows [n, past, columns]; see datasets.windows.
+            y: What came, [n, horizon] or [n, horizon, targets]; None if it is not known.
+            row: Which window.
+            column: Which column of x, and which target if y has several.
+            times: The times of y, [n, horizon], such as Windows.times.test.
+            **options: As for plots.plot_forecast.
+
+        Raises:
+            ValueError: x are no windows, or there is no such row or column.
+        """
+        from trainer import plots
+
+        shape = np.shape(x)
+        if len(shape) != 3:
+            raise ValueError(
+                f"x has shape {shape}: must be windows [n, past, columns]; write x[None] for one"
+            )
+        for name, value, n in (("row", row, shape[0]), ("column", column, shape[2])):
+            if not 0 <= value < n:
+                raise ValueError(f"{name}={value!r}: x has {n}; write {name}=0, for example")
+        one = np.asarray(x)[row : row + 1]
+        found = np.asarray(self.predict(one))[0]
+        target = min(column, found.shape[-1] - 1) if found.ndim == 2 else None
+
+        def of_target(values: Any) -> np.ndarray:
+            own = np.atleast_1d(np.asarray(values))
+            return own if target is None else own[:, target]
+
+        return plots.plot_forecast(
+            one[0, :, column],
+            None if y is None else of_target(np.asarray(y)[row]),
+            of_target(found),
+            times=None if times is None else np.atleast_1d(np.asarray(times)[row]),
+            **options,
+        )
 
     def configure_task(self) -> Regression:
         """Return the task."""
@@ -243,6 +292,14 @@ def _mean_score(
     if arrays.is_nested(weight):
         weights = dict(arrays.leaves(weight, "y"))
     return float(np.mean([metric(truth[n], found[n], sample_weight=weights[n]) for n in found]))
+
+
+def _r2(y: Any, predicted: Any, sample_weight: Any) -> float:
+    """Return R squared; targets with more than one axis count as so many columns."""
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    if y.ndim > 2 and y.shape == predicted.shape:
+        y, predicted = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+    return float(r2_score(y, predicted, sample_weight=sample_weight))
 
 
 def _accuracy(y: Any, predicted: np.ndarray, sample_weight: Any) -> float:

@@ -1,4 +1,4 @@
-"""Plots: learning curves, confusion matrix, images and residuals.
+"""Plots: learning curves, confusion matrix, images, residuals and forecasts.
 
 Responsible for plotting given numbers; learning curves are implemented in `history` and only
 exported here. Not for predicting, recording a history (`history`) or saving: every function
@@ -23,7 +23,13 @@ from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_confusion_matrix", "plot_history", "plot_images", "plot_residuals"]
+__all__ = [
+    "plot_confusion_matrix",
+    "plot_forecast",
+    "plot_history",
+    "plot_images",
+    "plot_residuals",
+]
 
 
 def plot_confusion_matrix(
@@ -245,6 +251,72 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
     ax.set_ylabel("residual (true − predicted)")
     ax.grid(True, alpha=0.3)
     return ax
+
+
+def plot_forecast(
+    past: ArrayLike | None,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
+    *,
+    times: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot the forecast of one window: what came before, the forecast, and what came.
+
+    Args:
+        past: The values of the series before the forecast, shape (steps,); None to leave it out.
+        y_true: The values that came, shape (horizon,); None if they are not known.
+        y_pred: The forecast, shape (horizon,).
+        times: The times of the forecast, shape (horizon,): numbers or dates. None: steps from the
+            end of the past, 1 to horizon. The past has the same distance between its steps.
+        ax: Where to draw; None makes a new figure.
+
+    Returns:
+        The Axes; the title has the MAE and RMSE of the forecast if y_true is given.
+
+    Raises:
+        ValueError: Lengths differ, a shape is wrong, there are no steps, NaN or infinity.
+    """
+    predicted = _targets("y_pred", y_pred)
+    before = None if past is None else _targets("past", past)
+    true = None if y_true is None else _targets("y_true", y_true)
+    if true is not None:
+        _same_length("y_true", true, "y_pred", predicted)
+    moments: Any = np.arange(1, len(predicted) + 1) if times is None else np.asarray(times)
+    if moments.shape != predicted.shape:
+        raise ValueError(
+            f"times has shape {moments.shape}: must be one time for each of the {len(predicted)} "
+            "steps of y_pred"
+        )
+    ax = ax if ax is not None else new_figure((8.0, 4.0)).add_subplot()
+    if before is not None:
+        step = moments[1] - moments[0] if len(moments) > 1 else _single_step(moments)
+        earlier = moments[0] - step * np.arange(len(before), 0, -1)
+        ax.plot(earlier, before, color="0.4", label="past")
+        # joined to the past, so that the first step is seen to follow it
+        moments = np.concatenate([earlier[-1:], moments])
+        predicted_line = np.concatenate([before[-1:], predicted])
+        true_line = None if true is None else np.concatenate([before[-1:], true])
+    else:
+        predicted_line, true_line = predicted, true
+    if true_line is not None:
+        ax.plot(moments, true_line, color="black", label="true")
+    marker = "o" if len(predicted) <= 40 else None
+    ax.plot(moments, predicted_line, color=COLOURS[0], marker=marker, ms=3, label="forecast")
+    if true is not None:
+        error = true - predicted
+        rmse, mae = float(np.sqrt(np.mean(error**2))), float(np.mean(np.abs(error)))
+        ax.set_title(f"RMSE {rmse:.4g}, MAE {mae:.4g}")
+    ax.set_xlabel("step" if times is None else "time")
+    ax.legend()
+    ax.grid(True, alpha=0.3)
+    if moments.dtype.kind == "M":
+        ax.figure.autofmt_xdate()
+    return ax
+
+
+def _single_step(moments: NDArray[Any]) -> Any:
+    return np.timedelta64(1, "D") if moments.dtype.kind == "M" else 1
 
 
 def _targets(name: str, values: ArrayLike) -> NDArray[Any]:

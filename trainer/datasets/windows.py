@@ -52,6 +52,50 @@ class Windows(Dataset):
     latest: np.ndarray
     step: str
 
+    def scores(self, predicted: Any, split: str = "test", season: int = 1) -> dict[str, float]:
+        """Return the errors of forecasts, in the units of the series.
+
+        Args:
+            predicted: The forecasts of a split, in the shape of its y.
+            split: "train", "valid" or "test".
+            season: The steps of a season, for the naive forecast that MASE compares to: the value
+                one season before. 1: the value before.
+
+        Returns:
+            "mae": the mean absolute error; "rmse": the root of the mean squared error; "mase": the
+            mean absolute error divided by that of the naive forecast over the training windows,
+            the mean over the target columns (Hyndman and Koehler 2006). Below 1 is better than the
+            naive forecast of one step.
+
+        Raises:
+            ValueError: The shape is not that of y, or `past` is no longer than the season.
+        """
+        one_of("split", split, ("train", "valid", "test"))
+        season = integer("season", season, low=1, example=12)
+        truth = np.asarray(getattr(self, split).y)
+        found = np.asarray(predicted)
+        if found.shape != truth.shape:
+            raise ValueError(
+                f"predicted has shape {found.shape}: must be {truth.shape}, as {split}.y; pass "
+                f"predict({split}.x)"
+            )
+        x = np.asarray(self.train.x)
+        if x.shape[1] <= season:
+            raise ValueError(
+                f"season={season}: the windows hold past={x.shape[1]} steps, and a naive error "
+                f"needs more than a season; write past={season + 1} or more in windows"
+            )
+        columns = [self.columns.index(name) for name in self.targets]
+        naive = np.abs(x[:, season:, columns] - x[:, :-season, columns]).mean(axis=(0, 1))
+        error = np.abs(found - truth).reshape(*truth.shape[:2], -1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = error.mean(axis=(0, 1)) / naive
+        return {
+            "mae": float(error.mean()),
+            "rmse": float(np.sqrt(np.mean((found - truth) ** 2))),
+            "mase": float(scaled.mean()),
+        }
+
 
 def windows(
     series: Any,
@@ -169,7 +213,6 @@ class _Table:
         columns: The names or positions of the columns.
         times: The time of each row, datetime64 or numbers; None: the rows are the steps.
         group: The group of each row, or None.
-        what: What to call a row without times in errors.
     """
 
     values: np.ndarray
@@ -220,8 +263,9 @@ class _Table:
 
     @classmethod
     def _of_array(cls, series: Any, time: Any, group: Any) -> _Table:
-        from trainer.data.arrays import numeric
+        from trainer.data.arrays import check_is_data, numeric
 
+        check_is_data(series, "series")
         for name, column in (("time", time), ("group", group)):
             if column is not None:
                 raise ValueError(
@@ -395,9 +439,13 @@ class _Steps:
         for rows in parts:
             twice = np.flatnonzero(times[rows][1:] == times[rows][:-1])
             if len(twice):
-                hint = "" if table.group is not None else (
-                    ", or if there are several series, write group= with the column that says "
-                    "which one a row belongs to"
+                hint = (
+                    ""
+                    if table.group is not None
+                    else (
+                        ", or if there are several series, write group= with the column that says "
+                        "which one a row belongs to"
+                    )
                 )
                 raise ValueError(
                     f"series: {table.at(int(rows[twice[0] + 1]))} is there twice; drop one of the "
@@ -417,10 +465,10 @@ class _Steps:
         if best is None or fewest > MAX_MISSING * len(times):
             row, common = _irregular_row(parts, times, gaps)
             remedy = (
-                "and write step=..., such as step='1h', beside fill"
+                "write step= beside fill, such as step='1h', for values at regular steps"
                 if irregular
                 else "resample first, with series.resample('1h').mean() for example, or write "
-                "fill='previous' and step='1h'"
+                "fill='previous' and step='1h' for values at regular steps"
             )
             raise ValueError(
                 f"series: the times are irregular: {table.at(row)} does not follow the one before "
@@ -462,9 +510,7 @@ def _candidates(parts: Sequence[np.ndarray], gaps: np.ndarray) -> Iterator[Any]:
     if gaps.dtype.kind != "m" or parts[0].dtype.kind != "M":
         return
     index = pd.DatetimeIndex(np.concatenate(parts))
-    months = np.concatenate(
-        [np.diff(d.year * 12 + d.month) for d in map(pd.DatetimeIndex, parts)]
-    )
+    months = np.concatenate([np.diff(d.year * 12 + d.month) for d in map(pd.DatetimeIndex, parts)])
     months = months[months > 0]
     if len(months):
         values, counts = np.unique(months, return_counts=True)
@@ -474,7 +520,7 @@ def _candidates(parts: Sequence[np.ndarray], gaps: np.ndarray) -> Iterator[Any]:
         yield pd.DateOffset(months=most)
         yield pd.offsets.BMonthEnd(most)
         yield pd.offsets.BMonthBegin(most)
-    if (index.dayofweek < 5).all():
+    if (index.day_of_week < 5).all():
         yield pd.offsets.BDay()
 
 
@@ -512,10 +558,12 @@ def _offset_name(offset: Any) -> str:
     import pandas as pd
 
     if isinstance(offset, np.timedelta64):
-        return str(pd.Timedelta(offset))
+        return str(pd.tseries.frequencies.to_offset(pd.Timedelta(offset)).freqstr)
     if isinstance(offset, pd.DateOffset):
         months = getattr(offset, "months", None)
-        return str(offset.freqstr) if months is None else f"{months} months"
+        if months is None:
+            return str(offset.freqstr)
+        return "a month" if months == 1 else f"{months} months"
     return f"{offset:g}"
 
 

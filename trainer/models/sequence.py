@@ -399,8 +399,9 @@ def _continued(
         for c in range(columns):
             own = (known - offset[c]) / scale[c]
             for s in range(1, len(errors) + 1):
-                guess = recent[:, steps - s + leads % s, c]
-                errors[s - 1, c] = np.abs(own - guess).mean() * scale[c]
+                off = own - recent[:, steps - s + leads % s, c]
+                # a trend, which the linear map follows, is not to look like another season
+                errors[s - 1, c] = np.abs(off - off.mean(axis=0)).mean() * scale[c]
         season, column = np.unravel_index(errors.argmin(), errors.shape)
         if errors[season, column] > WORTH * errors[0, column]:
             season = 0
