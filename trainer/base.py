@@ -269,9 +269,12 @@ class Trainer(Parameters):
                 network, feed, validation_feed = fitting.prepare(
                     self.recipe(), self.configure_task(), settings, chosen, train, valid, seed
                 )
+                task = self.configure_task()
+                task.check_validation(network.targets, valid)
+                tune = functools.partial(task.tune, network, valid)
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
-                session = self._session(feed, validation_feed, run, epochs)
+                session = self._session(feed, validation_feed, run, epochs, tune)
                 own = fitting.own_state(
                     self,
                     network,
@@ -279,8 +282,10 @@ class Trainer(Parameters):
                     takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
                     reported=run is not None,
                 )
-                if not fitting.give_back(session, settings, own, run):
-                    fitting.train(session, settings, own, run)
+                if fitting.give_back(session, settings, own, run):
+                    tune()
+                else:
+                    fitting.train(session, settings, own, run, tune)
             memory.fit_ended()
             doctor.warn_of_failure(self._training())
         return self
@@ -433,10 +438,18 @@ class Trainer(Parameters):
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
         return Settings(type(self).__name__, **{name: getattr(self, name) for name in names})
 
-    def _session(self, feed: Any, validation: Any, run: Run | None, epochs: int) -> Session:
+    def _session(
+        self,
+        feed: Any,
+        validation: Any,
+        run: Run | None,
+        epochs: int,
+        tune: Callable[[], None],
+    ) -> Session:
         from trainer.callbacks.callback import Session
 
         def save(path: str | Path, history: History | None = None) -> Path:
+            tune()  # for the weights that are saved: a checkpoint's file is complete
             if history is None:
                 return self.save(path)
             return saving.save(self._as_fitted(history), self._network, path)
