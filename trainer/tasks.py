@@ -411,14 +411,14 @@ class Classification(Task):
         label = self._thresholded(classes)
         label.thresholds = None
         if isinstance(valid, Stream):
-            found = [
-                (network.predict(batch[0]), *batch[1:])
-                for batch in (valid.part(0, 1, 2) if valid.is_weighted else valid.part(0, 1))
-            ]
-            given, y, *rest = (list(part) for part in zip(*found, strict=True))
-            outputs: Any = np.concatenate(given)
-            truth = _is_positive(classes, arrays.concatenate(y))
-            weight = np.concatenate([np.asarray(w) for w in rest[0]]) if rest else None
+            which = (0, 1, 2) if valid.is_weighted else (0, 1)
+            # one pass for all: a shuffled stream changes its order in each
+            batches = [(network.predict(x), *rest) for x, *rest in valid.part(*which)]
+            outputs: Any = np.concatenate([batch[0] for batch in batches])
+            truth = _is_positive(classes, arrays.concatenate([batch[1] for batch in batches]))
+            weight: np.ndarray | None = None
+            if valid.is_weighted:
+                weight = np.concatenate([np.asarray(batch[2]) for batch in batches])
         else:
             outputs = network.predict(network.inputs.prepare(valid.x, self.owner))
             truth, weight = _is_positive(classes, valid.y), valid.row_weight

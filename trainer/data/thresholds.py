@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.utils.checks import near_names
 
-MOST = 400  # candidates that are scored at a time
+MOST = 200  # candidates that are scored at a time
 _PLAIN = ("accuracy", "balanced_accuracy", "matthews_corrcoef")
 _AVERAGED = ("f1", "jaccard", "precision", "recall")
 METRICS = (
@@ -80,7 +80,7 @@ def tune(
     """
     weight = np.ones(len(truth)) if weight is None else weight.astype(np.float64)
     counted = truth[weight > 0]
-    varies = counted.any(axis=0) & ~counted.all(axis=0)
+    varies = counted.min(axis=0) < counted.max(axis=0)
     if not varies.all():
         warnings.warn(
             f"decision_threshold={metric!r}: the validation rows have only one value of the "
