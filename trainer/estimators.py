@@ -232,7 +232,6 @@ class Classifier(ClassifierMixin, Trainer):
 
     def configure_task(self) -> Classification:
         """Return the task."""
-        thresholds.check("decision_threshold", self.decision_threshold)
         own = type(self).configure_loss is not Trainer.configure_loss
         return Classification(
             self.configure_loss() if own else self.loss,
@@ -241,6 +240,10 @@ class Classifier(ClassifierMixin, Trainer):
             decision_threshold=self.decision_threshold,
             **self.task_options(),
         )
+
+    def _check_fields(self) -> list[Any]:
+        thresholds.check("decision_threshold", self.decision_threshold)
+        return super()._check_fields()
 
     def adopt(self, network: Network, history: Any, seed: int) -> None:
         """Become fitted with a network, and know its classes."""
