@@ -1,14 +1,14 @@
-"""`python -m benchmarks.imbalance`: how well rare classes are found, by default and with a threshold.
+"""`python -m benchmarks.imbalance`: how well rare classes are found, with a threshold and without.
 
     python -m benchmarks.imbalance                          # 3 seeds; writes the results
     python -m benchmarks.imbalance --seeds 1                # a quick look; prints only
     python -m benchmarks.imbalance data.csv --target left   # a table of two classes; prints only
 
 Of each table 60% of the rows are to train on, 20% to tune a threshold on, and 20% to test on, in
-strata. On the left is `Classifier(decision_threshold="balanced_accuracy")`, otherwise by default; on
-the right is scikit-learn's HistGradientBoostingClassifier by default, on the rows to train and to
-tune on. Both are scored by the area under the ROC curve. The balanced accuracy of the left side is
-given with its threshold, and with 0.5 for the same network.
+strata. One side is `Classifier(decision_threshold="balanced_accuracy")`, otherwise by default; the
+other is scikit-learn's HistGradientBoostingClassifier by default, on the rows to train and to tune
+on. Both are scored by the area under the ROC curve. The balanced accuracy of our side is given with
+its threshold, and with 0.5 for the same network.
 
 Wanted: an area of at least 0.97 of the other side's, and a higher balanced accuracy than with 0.5,
 both in the mean of the seeds.

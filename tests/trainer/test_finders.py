@@ -383,3 +383,9 @@ def test_a_stream_has_batches_already() -> None:
 def test_bad_arguments_of_batch_sizes_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         find_batch_size(small(), X, Y, **arguments)
+
+
+def test_a_threshold_that_is_tuned_for_a_metric_needs_no_rows_in_a_range_test() -> None:
+    x = np.random.default_rng(0).normal(size=(80, 3)).astype("float32")
+    trainer = Classifier(decision_threshold="f1", validation_split=0.2, random_state=0)
+    assert len(find_learning_rate(trainer, x, x[:, 0] > 1).losses) > 1
