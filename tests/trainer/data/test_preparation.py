@@ -174,7 +174,7 @@ def test_class_weights_that_are_none_are_refused(
 
 
 def test_several_labels_a_row_have_no_class_weights() -> None:
-    with pytest.raises(ValueError, match="supports only a single output"):
+    with pytest.raises(ValueError, match="a row has one weight for all of them"):
         weights_of("balanced", np.eye(3, dtype=int)[np.arange(9) % 3] | np.eye(3, dtype=int)[0])
 
 
