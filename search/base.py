@@ -306,7 +306,11 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         none: a callback may need them.
         """
         trainer = trainer_in(self.estimator)[1]
-        if trainer is None or self._share or not (trainer.callbacks and self.refit):
+        # what a refit may need validation rows for
+        watching = trainer is not None and (
+            trainer.callbacks or isinstance(getattr(trainer, "decision_threshold", None), str)
+        )
+        if trainer is None or self._share or not (watching and self.refit):
             alone = False
         generator = np.random.default_rng(seed)
         points: list[Point] = [{}, *(space.draw(generator) for _ in range(REHEARSALS - 1))]

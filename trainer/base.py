@@ -297,9 +297,12 @@ class Trainer(Parameters):
                     seed,
                     tables_as_0_1=run is not None and run.tables_as_0_1,
                 )
+                task = self.configure_task()
+                task.check_validation(network.targets, valid)
+                tune = functools.partial(task.tune, network, valid)
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
-                session = self._session(feed, validation_feed, run, epochs)
+                session = self._session(feed, validation_feed, run, epochs, tune)
                 own = fitting.own_state(
                     self,
                     network,
@@ -307,8 +310,10 @@ class Trainer(Parameters):
                     takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
                     reported=run is not None,
                 )
-                if not fitting.give_back(session, settings, own, run):
-                    fitting.train(session, settings, own, run)
+                if fitting.give_back(session, settings, own, run):
+                    tune()
+                else:
+                    fitting.train(session, settings, own, run, tune)
             memory.fit_ended()
             doctor.warn_of_failure(self._training())
         return self
@@ -486,10 +491,18 @@ class Trainer(Parameters):
         found |= {name: value for name, value in _shared(values).items() if name in found}
         return Settings(type(self).__name__, **found)
 
-    def _session(self, feed: Any, validation: Any, run: Run | None, epochs: int) -> Session:
+    def _session(
+        self,
+        feed: Any,
+        validation: Any,
+        run: Run | None,
+        epochs: int,
+        tune: Callable[[], None],
+    ) -> Session:
         from trainer.callbacks.callback import Session
 
         def save(path: str | Path, history: History | None = None) -> Path:
+            tune()  # for the weights that are saved: a checkpoint's file is complete
             if history is None:
                 return self.save(path)
             return saving.save(self._as_fitted(history), self._network, path)

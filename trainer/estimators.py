@@ -6,6 +6,7 @@ Responsible for scores, probabilities, and the methods that plot predictions. No
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 
 from trainer.base import Trainer
-from trainer.data import arrays, preparation
+from trainer.data import arrays, preparation, thresholds
 from trainer.data.arrays import Tree
 from trainer.data.preparation import MissingTargets
 from trainer.data.streams import is_stream
@@ -55,10 +56,58 @@ class Classifier(ClassifierMixin, Trainer):
             error if these do not tell.
         pos_label: Of two classes the one that precision, recall and other metrics by name are of.
             None: the last of classes_.
+        decision_threshold: The probability above which pos_label is predicted, or each label of
+            a multi-label y: a number above 0 and below 1, or the name of a metric of labels
+            ("f1", "balanced_accuracy", "accuracy", "precision_macro", ...: scikit-learn's
+            scorers) for which it is tuned on the validation rows when training has ended; then
+            validation_split or validation_data is needed. With several labels a row each has a
+            threshold of its own, tuned by itself. predict, score and the confusion matrix use it;
+            the metrics of evaluate and of the history are those of Keras, with thresholds of
+            their own. None: the most probable class.
+
+    After fit, decision_threshold_ has the threshold in use.
     """
 
     from_logits: bool | None = None
     pos_label: Any = None
+    decision_threshold: float | str | None = None
+
+    @property
+    def decision_threshold_(self) -> float | np.ndarray | None:
+        """The threshold that predict uses: of two classes a number, of several labels [n_labels].
+
+        It is the number given or found. None without the field decision_threshold: predict
+        returns the most probable class, and labels with a probability above 0.5.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+        """
+        labels = self._classes(self.network_.targets).labels
+        found = getattr(labels, "thresholds", None)
+        if found is None:
+            return None
+        return np.array(found) if labels.kind == "multilabel" else float(found[0])
+
+    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
+        """Predict labels; with decision_threshold, by that threshold.
+
+        Args:
+            x: As for fit; a stream's targets and weights are ignored.
+            batch_size: As for Trainer.predict.
+
+        Returns:
+            Labels [n], in the form of y; nested for several outputs.
+        """
+        self._warn_if_untuned()
+        return super().predict(x, batch_size=batch_size)
+
+    def _warn_if_untuned(self) -> None:
+        if isinstance(self.decision_threshold, str) and self.decision_threshold_ is None:
+            warnings.warn(
+                f"decision_threshold={self.decision_threshold!r}: was not tuned, as no fit with it "
+                "has ended; predictions use 0.5 until fit is called",
+                stacklevel=3,
+            )
 
     def predict_proba(self, x: Any, *, batch_size: int | None = None) -> Any:
         """Predict probabilities.
@@ -86,6 +135,7 @@ class Classifier(ClassifierMixin, Trainer):
 
     def _chosen(self, x: Any) -> Any:
         """Predict labels, also where y has one-hot rows."""
+        self._warn_if_untuned()
         targets = self.network_.targets
         return self._classes(targets).choose(self._outputs(x))
 
@@ -99,6 +149,54 @@ class Classifier(ClassifierMixin, Trainer):
         found = (self._without_rows(y), self._chosen(x))
         true, predicted = (self._named(labels, options) for labels in found)
         return plots.plot_confusion_matrix(true, predicted, **options)
+
+    def plot_roc(self, x: Any, y: Any, **options: Any) -> Axes:
+        """Plot ROC curves; see trainer.plots.plot_roc.
+
+        Here class_names are the names of classes_, in that order; the curve of two classes is that
+        of pos_label.
+        """
+        from trainer import plots
+
+        return plots.plot_roc(*self._scored(x, y, options), **options)
+
+    def plot_precision_recall(self, x: Any, y: Any, **options: Any) -> Axes:
+        """Plot precision-recall curves; see trainer.plots.plot_precision_recall, and plot_roc."""
+        from trainer import plots
+
+        return plots.plot_precision_recall(*self._scored(x, y, options), **options)
+
+    def plot_calibration(self, x: Any, y: Any, **options: Any) -> Axes:
+        """Plot calibration curves; see trainer.plots.plot_calibration, and plot_roc."""
+        from trainer import plots
+
+        return plots.plot_calibration(*self._scored(x, y, options), **options)
+
+    def _scored(self, x: Any, y: Any, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return y as 0/1 columns, one for each curve, and their probabilities; name the curves."""
+        labels = self._classes(self.network_.targets).labels
+        if arrays.is_nested(labels):
+            raise ValueError(
+                "y has several outputs, and a plot is of one; pass the labels and probabilities of "
+                "one to the function of this name in trainer.plots"
+            )
+        given = self.predict_proba(x)
+        encoded = labels.encode(y, "y")
+        names = options.pop("class_names", None)
+        names = [str(c) for c in labels.classes.tolist()] if names is None else list(names)
+        if len(names) != labels.n_classes:
+            raise ValueError(
+                f"class_names={names!r}: must have a name for each of the {labels.n_classes} "
+                "classes or labels, in the order of classes_"
+            )
+        if encoded.ndim == 1:
+            encoded = np.eye(labels.n_classes, dtype=np.float32)[encoded]
+        if labels.kind != "multilabel" and labels.n_classes == 2:
+            positive = next(iter(self.network_.readings.values())).positive or 0
+            columns = [positive]
+            encoded, given, names = encoded[:, columns], given[:, columns], [names[positive]]
+        options["class_names"] = names
+        return encoded.astype(np.int64), np.asarray(given)
 
     def plot_images(self, x: Any, y: Any = None, **options: Any) -> Any:
         """Plot images with their true and predicted classes; see trainer.plots.plot_images.
@@ -144,8 +242,13 @@ class Classifier(ClassifierMixin, Trainer):
             self.configure_loss() if own else self.loss,
             from_logits=self.from_logits,
             pos_label=self.pos_label,
+            decision_threshold=self.decision_threshold,
             **self.task_options(),
         )
+
+    def _check_fields(self) -> list[Any]:
+        thresholds.check("decision_threshold", self.decision_threshold)
+        return super()._check_fields()
 
     def adopt(self, network: Network, history: Any, seed: int) -> None:
         """Become fitted with a network, and know its classes."""

@@ -10,7 +10,7 @@ import contextlib
 import numbers
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -425,7 +425,13 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
     return True
 
 
-def train(session: Session, settings: Settings, own: OwnState, run: Run | None) -> None:
+def train(
+    session: Session,
+    settings: Settings,
+    own: OwnState,
+    run: Run | None,
+    tune: Callable[[], None],
+) -> None:
     """Train a prepared network, with its callbacks, history, progress display and run.
 
     Args:
@@ -433,6 +439,7 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
         settings: the estimator's fields.
         own: the user-defined state.
         run: the run directory, or None.
+        tune: called when training has ended: see Task.tune.
     """
     from trainer.callbacks.callback import Callback
     from trainer.callbacks.progress import Progress
@@ -485,6 +492,8 @@ def train(session: Session, settings: Settings, own: OwnState, run: Run | None) 
         finally:
             network.program.watch = None
             _let_go(plugins, listed)
+    if interrupts.received != signal.SIGTERM:  # after which there may be little time left
+        tune()
     if interrupts.received is not None:
         if run is not None:
             run.stop(signal.Signals(interrupts.received).name)

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Plots: learning curves, confusion matrix, images, residuals and forecasts.
+=======
+"""Plots: learning curves, confusion matrix, images, residuals, and curves of probabilities.
+>>>>>>> imbalance
 
 Responsible for plotting given numbers; learning curves are implemented in `history` and only
 exported here. Not for predicting, recording a history (`history`) or saving: every function
@@ -8,7 +12,8 @@ returns Axes, and `axes.figure.savefig("curve.png")` writes the file. Nothing he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,18 +23,32 @@ from trainer.data.arrays import check_finite, numeric
 from trainer.data.labels import as_labels
 from trainer.history import plot_history
 from trainer.utils.checks import integer, one_of
-from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
+from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+<<<<<<< HEAD
     "plot_confusion_matrix",
     "plot_forecast",
     "plot_history",
     "plot_images",
     "plot_residuals",
 ]
+=======
+    "plot_calibration",
+    "plot_confusion_matrix",
+    "plot_history",
+    "plot_images",
+    "plot_precision_recall",
+    "plot_residuals",
+    "plot_roc",
+]
+
+_BINS = 10  # of a calibration curve
+_MOST_NAMES = 12  # curves with a line in the legend
+>>>>>>> imbalance
 
 
 def plot_confusion_matrix(
@@ -253,6 +272,7 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
     return ax
 
 
+<<<<<<< HEAD
 def plot_forecast(
     past: ArrayLike | None,
     y_true: ArrayLike | None,
@@ -317,6 +337,244 @@ def plot_forecast(
 
 def _single_step(moments: NDArray[Any]) -> Any:
     return np.timedelta64(1, "D") if moments.dtype.kind == "M" else 1
+=======
+def plot_roc(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot ROC curves: the recall of each class against its false positive rate.
+
+    Two classes have one curve. More have one each, of this class against all others, and so has
+    each label if there are several per row. Computed by scikit-learn's roc_curve.
+
+    Args:
+        y_true: Labels, shape (n,) or (n, 1); or a matrix of 0 and 1 with a column for each column
+            of y_score.
+        y_score: Probabilities or other scores that rise with them, shape (n,) for the larger of
+            two labels, or (n, k) with a column for each label in sorted order.
+        class_names: As for plot_confusion_matrix if y_true has labels; for a matrix, a name for
+            each column. None: the labels, or the numbers of the columns, as text.
+        ax: Where to draw; None makes a new figure.
+
+    Returns:
+        The Axes; the title has the area under the curve, or the mean of several. A class whose
+        rows are all right or all wrong has no curve, and the legend says so.
+
+    Raises:
+        ValueError: Lengths or shapes do not fit, there are no rows, a score is not finite, or no
+            class has both kinds of rows.
+    """
+    from sklearn.metrics import auc, roc_curve
+
+    curves = _curves(y_true, y_score, class_names)
+    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+
+    def draw(curve: _Curve, colour: Any) -> float:
+        false, true, _ = roc_curve(curve.true, curve.score)
+        area = float(auc(false, true))
+        ax.plot(false, true, color=colour, label=f"{curve.name}: {area:.3f}")
+        return area
+
+    ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
+    _draw(curves, draw, ax, "area under the curve")
+    ax.set_xlabel("false positive rate")
+    ax.set_ylabel("recall (true positive rate)")
+    return ax
+
+
+def plot_precision_recall(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot precision against recall; for a rare class this shows more than a ROC curve.
+
+    Computed by scikit-learn's precision_recall_curve. A dotted line at the share of the rows that
+    are of the class is the precision of guessing.
+
+    Args:
+        y_true: As for plot_roc.
+        y_score: As for plot_roc.
+        class_names: As for plot_roc.
+        ax: Where to draw; None makes a new figure.
+
+    Returns:
+        The Axes; the title has the average precision, or the mean of several.
+
+    Raises:
+        ValueError: As for plot_roc.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    curves = _curves(y_true, y_score, class_names)
+    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+
+    def draw(curve: _Curve, colour: Any) -> float:
+        precision, recall, _ = precision_recall_curve(curve.true, curve.score)
+        mean = float(average_precision_score(curve.true, curve.score))
+        ax.plot(
+            recall,
+            precision,
+            color=colour,
+            drawstyle="steps-post",
+            label=f"{curve.name}: {mean:.3f}",
+        )
+        ax.axhline(curve.true.mean(), color=colour, linewidth=1, linestyle=":")
+        return mean
+
+    _draw(curves, draw, ax, "average precision")
+    ax.set_xlabel("recall")
+    ax.set_ylabel("precision")
+    ax.set_ylim(-0.02, 1.02)
+    return ax
+
+
+def plot_calibration(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Plot how often a class is right against its predicted probability.
+
+    Computed by scikit-learn's calibration_curve in ten bins with equally many rows, so that those
+    of a rare class are as reliable as the others. On the diagonal, probabilities are frequencies.
+
+    Args:
+        y_true: As for plot_roc.
+        y_prob: Probabilities from 0 to 1, shaped as y_score for plot_roc.
+        class_names: As for plot_roc.
+        ax: Where to draw; None makes a new figure.
+
+    Returns:
+        The Axes; the title has the Brier score (the mean squared error of the probabilities), or
+        the mean of several.
+
+    Raises:
+        ValueError: As for plot_roc, or a probability is below 0 or above 1.
+    """
+    from sklearn.calibration import calibration_curve
+
+    curves = _curves(y_true, y_prob, class_names, name="y_prob")
+    for curve in curves:
+        odd = curve.score[(curve.score < 0) | (curve.score > 1)]
+        if len(odd):
+            raise ValueError(
+                f"y_prob contains {odd[0]:g}: must be probabilities from 0 to 1; pass the result "
+                "of predict_proba"
+            )
+    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+
+    def draw(curve: _Curve, colour: Any) -> float:
+        right, given = calibration_curve(
+            curve.true, curve.score, n_bins=min(_BINS, len(curve.true)), strategy="quantile"
+        )
+        error = float(np.mean((curve.score - curve.true) ** 2))
+        ax.plot(given, right, color=colour, marker="o", label=f"{curve.name}: {error:.3f}")
+        return error
+
+    ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
+    _draw(curves, draw, ax, "Brier score")
+    ax.set_xlabel("predicted probability (mean of the bin)")
+    ax.set_ylabel("share of the rows that are of the class")
+    return ax
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What one curve is of: whether each row is of the class [n], and its score [n]."""
+
+    name: str
+    true: NDArray[Any]
+    score: NDArray[Any]
+
+
+def _curves(
+    y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | None, name: str = "y_score"
+) -> list[_Curve]:
+    """Return one curve for two classes, else one for each column."""
+    given = numeric(scores, name)
+    if given.ndim == 1:
+        given = given[:, np.newaxis]
+    if given.ndim != 2:
+        raise ValueError(f"{name} has shape {given.shape}: must be (n,), or (n, k) for k classes")
+    check_finite(given, name)
+    given = given.astype(np.float64)
+    names = None if class_names is None else [str(each) for each in class_names]
+    shape, width = np.shape(y_true), given.shape[1]
+    if len(shape) == 2 and shape[1] == width and (width > 1 or np.isin(y_true, (0, 1)).all()):
+        if not np.isin(y_true, (0, 1)).all():
+            raise ValueError(
+                f"y_true has shape {shape}: must be a matrix of 0 and 1, or one label per row"
+            )
+        truth = np.asarray(y_true).astype(bool)
+        texts = [str(i) for i in range(width)] if names is None else names
+    else:
+        truth, texts, given = _columns(_labels("y_true", y_true), given, names, name)
+    _same_length("y_true", truth, name, given)
+    if len(texts) != truth.shape[1]:
+        raise ValueError(
+            f"class_names={names!r}: has {len(texts)} names, and {name} has {width} columns; write "
+            "one for each"
+        )
+    curves = [
+        _Curve(as_label(texts[i], 22), truth[:, i], given[:, i]) for i in range(truth.shape[1])
+    ]
+    if not any(curve.true.any() and not curve.true.all() for curve in curves):
+        raise ValueError(
+            f"y_true: its {len(truth)} rows all have the same label, and a curve needs rows of two "
+            "classes; pass rows of both"
+        )
+    return curves
+
+
+def _columns(
+    labels: NDArray[Any], given: NDArray[Any], names: list[str] | None, name: str
+) -> tuple[NDArray[Any], list[str], NDArray[Any]]:
+    """Return labels as 0/1 columns, the names of the columns, and their scores."""
+    width = given.shape[1]
+    classes = np.unique(labels)
+    if names is not None:
+        texts = _checked_names(labels, names)
+        classes = np.array(texts) if labels.dtype.kind == "U" else np.arange(len(texts))
+    if len(classes) != max(width, 2):
+        raise ValueError(
+            f"y_true has {len(classes)} classes, and {name} has {width} column(s): must be one "
+            "column for each class, or one of the larger of two labels; if rows of a class are "
+            "missing, pass y_true as a matrix of 0 and 1, (y[:, None] == classes) * 1"
+        )
+    truth = labels[:, np.newaxis] == classes
+    texts = [str(c) for c in classes.tolist()] if names is None else names
+    if len(classes) == 2:
+        return truth[:, 1:], texts[-1:], given[:, -1:]
+    return truth, texts, given
+
+
+def _draw(
+    curves: list[_Curve], draw: Callable[[_Curve, Any], float], ax: Axes, measure: str
+) -> None:
+    """Draw curves, a legend, and a title with the measure that `draw` returns."""
+    found = []
+    for curve, colour in zip(curves, distinct_colours(len(curves)), strict=True):
+        if curve.true.any() and not curve.true.all():
+            found.append(draw(curve, colour))
+        else:
+            kind = "all" if curve.true.all() else "no"
+            ax.plot([], [], color="none", label=f"{curve.name}: {kind} rows are of it")
+    n = len(curves[0].true)
+    mean = "mean " if len(found) > 1 else ""
+    of = f" of {curves[0].name}" if len(curves) == 1 else ""
+    ax.set_title(f"{mean}{measure}{of} {np.mean(found):.3f} on {n:,} row{'s' if n > 1 else ''}")
+    if 1 < len(curves) <= _MOST_NAMES:
+        ax.legend(fontsize=8)
+    ax.grid(True, alpha=0.3)
+>>>>>>> imbalance
 
 
 def _targets(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -7,12 +7,13 @@ encoding labels (`labels`), the structure of y (`targets`), or training.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from trainer.data import arrays, preparation, targets
+from trainer.data import arrays, preparation, targets, thresholds
 from trainer.data.arrays import Tree
 from trainer.data.labels import Labels
 from trainer.data.preparation import Rows
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.models import ModelSpec
+    from trainer.network.network import Network
 
+_HINGE_LOSSES = ("hinge", "squaredhinge", "categoricalhinge")
 _ONE_HOT_LOSSES = (
     "categoricalcrossentropy",
     "categoricalfocalcrossentropy",
@@ -168,6 +171,24 @@ class Task:
         """Return the metrics as they are compiled, given how to read the outputs."""
         return metrics
 
+    def check_validation(self, learned: Targets, valid: Rows | Stream | None) -> None:
+        """Raise an error, before training, if `tune` cannot use the validation rows.
+
+        Args:
+            learned: The Targets returned by `learn`.
+            valid: The validation rows, or None.
+        """
+
+    def tune(self, network: Network, valid: Rows | Stream | None) -> None:
+        """Choose from validation rows how predictions are read from outputs; by default nothing.
+
+        Called when training has ended, and whenever the estimator is saved before that.
+
+        Args:
+            network: The trained network; what is chosen is kept in its targets.
+            valid: The validation rows, or None.
+        """
+
 
 class Classification(Task):
     """Classification: binary, multiclass or multi-label.
@@ -176,6 +197,7 @@ class Classification(Task):
         loss: As the field of Trainer, or what configure_loss makes; some expect one-hot rows.
         from_logits: As the field of Classifier.
         pos_label: As the field of Classifier.
+        decision_threshold: As the field of Classifier.
         **options: owner, ready_made and class_weight ({label: weight} or "balanced"), as for Task.
     """
 
@@ -187,9 +209,11 @@ class Classification(Task):
         *,
         from_logits: bool | None = None,
         pos_label: Any = None,
+        decision_threshold: float | str | None = None,
         **options: Any,
     ) -> None:
         super().__init__("classification", **options)
+        self.decision_threshold = decision_threshold
         self.loss = loss
         self.from_logits = from_logits
         self.pos_label = pos_label
@@ -209,7 +233,13 @@ class Classification(Task):
             learned = Classes.learn_stream(data.part(1), one_hot=self.one_hot)
         else:
             learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.row_weight)
-        self._positive(learned)
+        positive = self._positive(learned)
+        if self.decision_threshold is not None:
+            label = self._thresholded(learned)
+            label.positive = next(iter(positive.values())) or 0
+            if not isinstance(self.decision_threshold, str):
+                count = label.n_classes if label.kind == "multilabel" else 1
+                label.thresholds = (float(self.decision_threshold),) * count
         return learned
 
     def strata(self, data: Rows) -> np.ndarray | None:
@@ -224,7 +254,8 @@ class Classification(Task):
         """Return sample weights times class weights."""
         if self.class_weight is None:
             return weight
-        table = preparation.class_weights(self.class_weight, _classes(learned), y)
+        per_row = weight if isinstance(weight, np.ndarray) and weight.ndim == 1 else None
+        table = preparation.class_weights(self.class_weight, _classes(learned), y, per_row)
         values = np.array([table[i] for i in sorted(table)])
         index: Any = y
         by_class: np.ndarray = values[index if index.ndim == 1 else index.argmax(axis=-1)]
@@ -240,8 +271,11 @@ class Classification(Task):
         if self.class_weight is None:
             return None
         classes = _classes(learned)
-        y = classes.encode(arrays.concatenate(data.part(1)), "y")
-        return preparation.class_weights(self.class_weight, classes, y)
+        parts = list(data.part(1, 2)) if data.is_weighted else [(y, None) for y in data.part(1)]
+        y = classes.encode(arrays.concatenate([part for part, _ in parts]), "y")
+        given = [np.asarray(weight) for _, weight in parts if weight is not None]
+        weight = np.concatenate(given) if given and given[0].ndim == 1 else None
+        return preparation.class_weights(self.class_weight, classes, y, weight)
 
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
@@ -304,6 +338,7 @@ class Classification(Task):
             )
         except probabilities.Unknown as error:
             raise self._unknown(error) from error
+        self._check_threshold(meanings, losses if own_loss is None else {})
         positive = self._positive(_classes(learned))
         return {
             name: Reading(
@@ -333,6 +368,113 @@ class Classification(Task):
             return [for_classes(m, readings[name], one_hot=one_hot) for m in given[name]]
 
         return arrays.map_named(one, spec.n_outputs, "")
+
+    def check_validation(self, learned: Targets, valid: Rows | Stream | None) -> None:
+        """Raise an error if a threshold cannot be tuned on the validation rows.
+
+        Raises:
+            ValueError: There are none, or y has only one value in them.
+        """
+        metric = self.decision_threshold
+        if not isinstance(metric, str):
+            return
+        if valid is None:
+            raise ValueError(
+                f"decision_threshold={metric!r}: the threshold is tuned on validation rows, and "
+                "there are none; write validation_split=0.2, or pass validation_data to fit"
+            )
+        classes = _classes(learned)
+        if isinstance(valid, Stream):
+            y, weight = arrays.concatenate(list(valid.part(1))), None
+        else:
+            y, weight = valid.y, valid.row_weight
+        truth = _is_positive(classes, y)
+        if weight is not None:
+            truth = truth[weight > 0]
+        if not (truth.any(axis=0) & ~truth.all(axis=0)).any():
+            raise ValueError(
+                f"decision_threshold={metric!r}: the {len(truth)} validation rows all have the "
+                "same label, and no threshold can be tuned on them; pass validation_data of both "
+                "classes, or write a larger validation_split"
+            )
+
+    def tune(self, network: Network, valid: Rows | Stream | None) -> None:
+        """Find the threshold that maximises a metric on the validation rows, label by label.
+
+        Warns, and leaves 0.5, where a label has one value in all of these rows or where the
+        predictions are not finite.
+        """
+        metric = self.decision_threshold
+        if not isinstance(metric, str) or valid is None:
+            return
+        classes = _classes(network.targets)
+        label = self._thresholded(classes)
+        label.thresholds = None
+        if isinstance(valid, Stream):
+            which = (0, 1, 2) if valid.is_weighted else (0, 1)
+            # one pass for all: a shuffled stream changes its order in each
+            batches = [(network.predict(x), *rest) for x, *rest in valid.part(*which)]
+            outputs: Any = np.concatenate([batch[0] for batch in batches])
+            truth = _is_positive(classes, arrays.concatenate([batch[1] for batch in batches]))
+            weight: np.ndarray | None = None
+            if valid.is_weighted:
+                weight = np.concatenate([np.asarray(batch[2]) for batch in batches])
+        else:
+            outputs = network.predict(network.inputs.prepare(valid.x, self.owner))
+            truth, weight = _is_positive(classes, valid.y), valid.row_weight
+        outputs = probabilities.as_probabilities(outputs, network.readings)
+        given = label.probabilities(np.asarray(outputs))
+        if label.kind != "multilabel":
+            given = given[:, [label.positive]]
+        if not np.isfinite(given).all():
+            warnings.warn(
+                f"decision_threshold={metric!r}: the predictions for validation rows are not "
+                "finite, so that no threshold was tuned; predictions use 0.5",
+                stacklevel=2,
+            )
+            return
+        label.thresholds = thresholds.tune(metric, truth, given, weight)
+
+    def _thresholded(self, learned: Classes) -> Labels:
+        """Return the labels that a threshold applies to.
+
+        Raises:
+            ValueError: y has several outputs, or more than two classes.
+        """
+        label = learned.labels
+        several = None if isinstance(label, Labels) else f"{len(learned.kinds)} outputs"
+        if several is None and label.kind != "multilabel" and label.n_classes != 2:
+            several = f"{label.n_classes} classes"
+        if several is not None:
+            raise ValueError(
+                f"decision_threshold={self.decision_threshold!r}: y has {several}, and a threshold "
+                "decides between two classes, or about each of several labels a row; leave it out, "
+                "and decide by predict_proba"
+            )
+        found: Labels = label
+        return found
+
+    def _check_threshold(self, meanings: Mapping[str, str], losses: Mapping[str, Any]) -> None:
+        """Refuse a number as the threshold of outputs that are no probabilities.
+
+        Args:
+            meanings: What each output means.
+            losses: The loss of each output.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if self.decision_threshold is None or isinstance(self.decision_threshold, str):
+            return
+        hinge = any(_is_one_of(loss, _HINGE_LOSSES) for loss in losses.values())
+        if hinge or "scores" in meanings.values():
+            outputs = "margins, as the loss is a hinge" if hinge else "scores from -1 to 1"
+            raise ValueError(
+                f"decision_threshold={self.decision_threshold!r}: is a threshold of probabilities, "
+                f"and the outputs of {self.owner}'s model are {outputs}; write the name of a "
+                "metric, such as decision_threshold='balanced_accuracy', to tune it, or end the "
+                "model with a sigmoid"
+            )
 
     def _unknown(self, error: Exception) -> probabilities.Unknown:
         return probabilities.Unknown(
@@ -456,8 +598,22 @@ def _tried(
     return found
 
 
+def _is_positive(classes: Classes, y: Any) -> np.ndarray:
+    """Return where y has the positive class, [n, 1], or each of several labels, [n, n_labels]."""
+    encoded = np.asarray(classes.encode(y, "validation_data: y"))
+    if classes.labels.kind == "multilabel":
+        return encoded > 0
+    index = encoded if encoded.ndim == 1 else encoded.argmax(axis=-1)
+    return np.asarray(index == classes.labels.positive)[:, None]
+
+
 def _expects_rows(loss: Any) -> bool:
     """Return whether a loss, in any form that Keras takes, compares the outputs to one-hot rows."""
+    return _is_one_of(loss, _ONE_HOT_LOSSES)
+
+
+def _is_one_of(loss: Any, known: tuple[str, ...]) -> bool:
+    """Return whether a loss, in any form that Keras takes, has one of these names."""
     while isinstance(loss, functools.partial):
         loss = loss.func
     if isinstance(loss, Mapping):
@@ -466,7 +622,7 @@ def _expects_rows(loss: Any) -> bool:
         names = [loss]
     else:
         names = [getattr(loss, "__name__", ""), *(base.__name__ for base in type(loss).__mro__)]
-    return any(name.lower().replace("_", "") in _ONE_HOT_LOSSES for name in names)
+    return any(name.lower().replace("_", "") in known for name in names)
 
 
 def _classes(learned: Targets) -> Classes:

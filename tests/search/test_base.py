@@ -345,3 +345,29 @@ def test_an_objective_of_keras_tuner_is_taken() -> None:
     assert found(keras_tuner.Objective("score", "max")) == found("score")
     with pytest.raises(ValueError, match="better the higher"):
         found(keras_tuner.Objective("accuracy", "min"), scoring=["accuracy", "f1"])
+
+
+# ---- a threshold that is tuned ---------------------------------------------------------------
+
+
+RARE = (X[:, 0] > 0.8).astype(int)
+
+
+def test_a_tuned_threshold_needs_validation_rows_in_the_refit_too_and_says_so_first() -> None:
+    search = tuner_search(Tiny(decision_threshold="f1"))
+    with pytest.raises(ValueError, match=r"decision_threshold='f1'.*write validation_split=0\.2"):
+        search.fit(X, RARE)
+    assert not hasattr(search, "best_estimator_")
+
+
+def test_trials_are_scored_with_their_threshold_and_the_best_one_has_one() -> None:
+    space = {"decision_threshold": Choice(0.999, "balanced_accuracy")}
+    search = sklearn_search(
+        Tiny(validation_split=0.25, epochs=15, learning_rate=0.05),
+        space,
+        n_iter=2,
+        scoring="balanced_accuracy",
+    ).fit(X, RARE)
+    assert search.best_params_ == {"decision_threshold": "balanced_accuracy"}
+    assert search.results_.score.min() == 0.5
+    assert 0 < search.best_estimator_.decision_threshold_ < 1

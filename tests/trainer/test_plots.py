@@ -11,8 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
-from trainer.plots import plot_confusion_matrix, plot_images, plot_residuals
+from trainer.plots import (
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_images,
+    plot_precision_recall,
+    plot_residuals,
+    plot_roc,
+)
 
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
@@ -330,3 +344,86 @@ def test_residuals_of_bad_numbers_are_refused(true: Any, predicted: Any, message
     with pytest.raises(ValueError, match=message):
         plot_residuals(true, predicted)
     assert plt.get_fignums() == []
+
+
+# Curves of probabilities
+
+TWO = np.array([0, 0, 1, 1, 0, 1])
+P = np.array([0.1, 0.4, 0.35, 0.8, 0.2, 0.9])
+THREE = np.array(["a", "b", "c", "a", "b", "c"])
+OF_THREE = np.eye(3)[[0, 1, 2, 0, 2, 1]] * 0.8 + 0.1
+
+
+def lines(ax: Axes) -> list[Any]:
+    """The curves, without the dashed and dotted lines that they are compared with."""
+    return [line for line in ax.lines if line.get_linestyle() == "-"]
+
+
+def test_the_curves_of_two_classes_are_those_of_scikit_learn() -> None:
+    false, true, _ = roc_curve(TWO, P)
+    (roc,) = lines(plot_roc(TWO, P))
+    np.testing.assert_array_equal(roc.get_xydata(), np.stack([false, true], axis=1))
+    precision, recall, _ = precision_recall_curve(TWO, P)
+    ax = plot_precision_recall(TWO, P)
+    np.testing.assert_array_equal(lines(ax)[0].get_xydata(), np.stack([recall, precision], axis=1))
+    assert ax.lines[1].get_ydata()[0] == 0.5  # the share of the class
+    right, given = calibration_curve(TWO, P, n_bins=6, strategy="quantile")
+    (line,) = lines(plot_calibration(TWO, P))
+    np.testing.assert_array_equal(line.get_xydata(), np.stack([given, right], axis=1))
+
+
+def test_titles_have_the_measure_and_the_class() -> None:
+    auc, ap = roc_auc_score(TWO, P), average_precision_score(TWO, P)
+    assert plot_roc(TWO, P).get_title() == f"area under the curve of 1 {auc:.3f} on 6 rows"
+    assert (
+        f"of yes {ap:.3f}" in plot_precision_recall(TWO, P, class_names=["no", "yes"]).get_title()
+    )
+    assert f"{np.mean((P - TWO) ** 2):.3f}" in plot_calibration(TWO, P).get_title()
+
+
+def test_two_columns_and_the_larger_label_alone_are_the_same_curve() -> None:
+    both = lines(plot_roc(np.array(["no", "yes"])[TWO], np.stack([1 - P, P], axis=1)))
+    assert len(both) == 1
+    np.testing.assert_array_equal(both[0].get_xydata(), lines(plot_roc(TWO, P))[0].get_xydata())
+
+
+@pytest.mark.parametrize("plot", [plot_roc, plot_precision_recall, plot_calibration])
+def test_several_classes_have_one_curve_each(plot: Any, png_size: Callable[[Axes], int]) -> None:
+    ax = plot(THREE, OF_THREE)
+    assert len(lines(ax)) == 3
+    assert [t.get_text()[:2] for t in ax.get_legend().get_texts()] == ["a:", "b:", "c:"]
+    assert ax.get_title().startswith("mean ")
+    matrix = plot((THREE[:, None] == ["a", "b", "c"]) * 1, OF_THREE, class_names=["$x", "y", "z"])
+    assert len(lines(matrix)) == 3
+    assert png_size(matrix)
+
+
+def test_a_class_without_rows_is_named_in_the_legend_and_has_no_curve() -> None:
+    ax = plot_roc([0, 0, 1, 1], OF_THREE[:4], class_names=["a", "b", "c"])
+    assert len([line for line in lines(ax) if len(line.get_xdata())]) == 2
+    assert ax.get_legend().get_texts()[2].get_text() == "c: no rows are of it"
+
+
+def test_curves_are_drawn_into_given_axes() -> None:
+    _, ax = plt.subplots()
+    assert plot_roc(TWO, P, ax=ax) is ax
+
+
+@pytest.mark.parametrize(
+    ("plot", "true", "given", "message"),
+    [
+        (plot_roc, TWO, P[:4], r"y_true has 6 rows and y_score has 4"),
+        (plot_roc, [1, 1], [0.1, 0.2], r"y_true has 1 classes|same label"),
+        (plot_roc, [[1], [1]], [0.1, 0.2], r"all have the same label"),
+        (plot_roc, TWO, [*P[:5], np.nan], r"y_score contains NaN"),
+        (plot_roc, THREE, P, r"y_true has 3 classes, and y_score has 1 column"),
+        (plot_roc, THREE[:2], OF_THREE[:2], r"2 classes.*3 column\(s\).*matrix of 0 and 1"),
+        (plot_roc, TWO, P[:, None, None], r"y_score has shape \(6, 1, 1\)"),
+        (plot_roc, np.eye(3) * 2, np.eye(3), r"y_true has shape \(3, 3\).*0 and 1"),
+        (plot_calibration, TWO, P * 2, r"y_prob contains 1\.6: must be probabilities"),
+        (plot_precision_recall, TWO, ["high"] * 6, r"y_score"),
+    ],
+)
+def test_curves_of_bad_numbers_are_refused(plot: Any, true: Any, given: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        plot(true, given)

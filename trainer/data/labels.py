@@ -25,6 +25,10 @@ class Labels:
         dtype: The dtype of the labels; of a matrix, that of its values.
         one_hot: Whether targets are encoded as one-hot rows instead of class indices.
         rows: Whether the labels themselves were one-hot rows; if so, predictions are too.
+        thresholds: The probability above which the positive class is predicted, or each label if
+            multi-label: one number, or n_classes of them. None: the most probable class, and 0.5
+            for each label.
+        positive: Of two classes, the index of the one that the threshold is of.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class Labels:
         self.dtype = dtype
         self.one_hot = one_hot
         self.rows = rows
+        self.thresholds: tuple[float, ...] | None = None
+        self.positive = 1
 
     @classmethod
     def learn(cls, y: Any, name: str, *, one_hot: bool = False) -> Labels:
@@ -129,13 +135,24 @@ class Labels:
         For multi-label outputs into a 0/1 matrix (n, n_labels).
         """
         if self.kind == "multilabel":
-            return (output > 0.5).astype(self.dtype)
-        chosen: np.ndarray = self.classes[np.argmax(self.probabilities(output), axis=-1)]
+            limits = (0.5,) if self.thresholds is None else self.thresholds
+            # in float64: in float32 a threshold could round to the probability above it
+            return (output.astype(np.float64) > np.array(limits)).astype(self.dtype)
+        given = self.probabilities(output)
+        if self.thresholds is None:
+            index = np.argmax(given, axis=-1)
+        else:
+            above = given[..., self.positive].astype(np.float64) > self.thresholds[0]
+            index = np.where(above, self.positive, 1 - self.positive)
+        chosen: np.ndarray = self.classes[index]
         return chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Return a representation for JSON."""
-        return {
+        cut: dict[str, Any] = {}
+        if self.thresholds is not None:
+            cut = {"thresholds": list(self.thresholds), "positive": self.positive}
+        return cut | {
             "kind": self.kind,
             "classes": self.classes.tolist(),
             "classes_dtype": self.classes.dtype.str,
@@ -167,7 +184,23 @@ class Labels:
             fits = fits and classes == list(range(len(classes)))
         if not fits:
             raise forms.wrong(f"{entry}: classes", classes, f"valid classes of {kind!r} labels")
-        return cls(kind, array, dtype, flag, rows)
+        found = cls(kind, array, dtype, flag, rows)
+        if state.get("thresholds") is not None:  # not written without a threshold, nor by 0.1.0
+            found._restore_thresholds(entry, state)
+        return found
+
+    def _restore_thresholds(self, entry: str, state: dict[str, Any]) -> None:
+        name = f"{entry}: thresholds"
+        if self.kind != "multilabel" and self.n_classes != 2:
+            raise forms.wrong(name, state["thresholds"], "absent, for more than two classes")
+        count = self.n_classes if self.kind == "multilabel" else 1
+        values = forms.items(name, state["thresholds"], count)
+        for value in values:
+            forms.number(name, value, above=0.0)
+            if value >= 1:
+                raise forms.wrong(name, value, "a number below 1")
+        self.thresholds = tuple(map(float, values))
+        self.positive = forms.whole(f"{entry}: positive", state.get("positive"), 0, 1)
 
 
 def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:

@@ -454,13 +454,19 @@ def _mean_weight(stream: Stream, targets: Targets, table: np.ndarray | None) -> 
     return total / rows
 
 
-def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
+def class_weights(
+    value: Any, targets: Classes, y: Any, weight: np.ndarray | None = None
+) -> dict[int, float]:
     """Convert the field class_weight to a weight for each class index.
+
+    "balanced" is that of scikit-learn's compute_class_weight (King and Zeng 2001): the total
+    weight of the rows, divided by the number of classes and by the weight of the class's rows.
 
     Args:
         value: {label: weight}, where missing labels have weight 1, or "balanced".
         targets: The classes.
         y: The encoded training targets, class indices (n,) or one-hot rows.
+        weight: Sample weights (n,), which "balanced" counts rows by; None counts each as 1.
 
     Raises:
         TypeError, ValueError: The value is not valid: wrong type, unknown label, negative weight.
@@ -470,15 +476,19 @@ def class_weights(value: Any, targets: Classes, y: Any) -> dict[int, float]:
     labels = targets.labels
     if not isinstance(labels, Labels) or labels.kind == "multilabel":
         raise ValueError(
-            f"class_weight={value!r}: supports only a single output that is not multi-label; pass "
-            "sample_weight to fit instead"
+            f"class_weight={value!r}: y has several outputs, or several labels a row, and a row "
+            "has one weight for all of them; pass sample_weight to fit instead, such as "
+            "sklearn.utils.class_weight.compute_sample_weight('balanced', y)"
         )
     if isinstance(value, str):
         if value != "balanced":
             raise ValueError(f"class_weight={value!r}: must be 'balanced' or {{label: weight}}")
         index = y if y.ndim == 1 else y.argmax(axis=-1)
-        counts = np.maximum(np.bincount(index, minlength=labels.n_classes), 1)
-        return dict(enumerate((len(index) / (labels.n_classes * counts)).tolist()))
+        counts = np.bincount(index, weights=weight, minlength=labels.n_classes)
+        # one-hot rows may have a column without rows, whose weight no row gets
+        present = np.count_nonzero(counts)
+        balanced = counts.sum() / (present * np.where(counts > 0, counts, counts.sum() / present))
+        return dict(enumerate(balanced.tolist()))
     if not isinstance(value, Mapping):
         raise TypeError(f"class_weight={value!r}: must be 'balanced' or {{label: weight}}")
     known = {label: i for i, label in enumerate(labels.classes.tolist())}

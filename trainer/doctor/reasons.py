@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from trainer.data import arrays
+from trainer.data.labels import Labels
 from trainer.data.targets import Classes
 from trainer.doctor.examination import Examination
-from trainer.doctor.skill import kind
+from trainer.doctor.skill import Result, kind
 from trainer.doctor.watching import activation, is_dropout, is_linear
 from trainer.utils.text import printable
 
@@ -30,6 +31,8 @@ SMALL = 0.01
 DEAD = 0.5  # share of a layer's ReLUs that are 0 for every row
 FLOW = 1e-4  # gradient of the first layer relative to the last
 RARE = 0.1  # rows of a class relative to the largest class
+FEWER = 0.25  # the same, if nearly all predictions are the largest class
+NEARLY_ALL = 0.99  # share of predictions
 MISSED = 0.1  # recall of a class that is hardly ever predicted
 RISE = 1.2  # validation loss relative to its minimum
 GAP = 0.1  # between the scores of training and validation
@@ -439,26 +442,50 @@ def imbalance(case: Examination) -> Finding | None:
     """Check for a rare class that is hardly ever predicted."""
     if case.evidence.weighted or not all(np.isfinite(r.skill) for r in case.results.values()):
         return None
+    known: Any = case.network.targets
     for name, counts in case.evidence.counts.items():
         result = case.results.get(name)
         if result is None or len(result.recalls) != len(counts):
             continue
-        several = case.network.targets.task == "multilabel"
+        several = known.task == "multilabel"
         most = (case.evidence.train.rows or 0) if several else counts.max()
-        rare = (counts < RARE * most) & (counts > 0) & (result.recalls < MISSED)
+        one_for_all = (
+            not several
+            and result.predicted[int(counts.argmax())] >= NEARLY_ALL
+            and result.fit >= NOWHERE  # the probabilities know more than the predictions
+        )
+        few = counts < (FEWER if one_for_all else RARE) * most
+        rare = few & (counts > 0) & (result.recalls < MISSED)
         if rare.any():
             at = int(np.flatnonzero(rare)[counts[rare].argmin()])
-            known: Any = case.network.targets
-            classes = np.asarray(dict(arrays.leaves(known.classes, ""))[name])
-            several = several or len(case.evidence.counts) > 1
-            return Finding(
-                "class imbalance",
-                f"the {'label' if several else 'class'} {classes[at].item()!r} has {counts[at]} of "
-                f"{case.evidence.train.rows} rows, and the model finds "
-                f"{100 * result.recalls[at]:.0f}% of them",
-                "pass sample_weight to fit" if several else 'write class_weight="balanced"',
-            )
+            labels = dict(arrays.leaves(known.labels, ""))[name]
+            return _missed(case, labels, result, counts, at)
     return None
+
+
+def _missed(
+    case: Examination, labels: Labels, result: Result, counts: np.ndarray, at: int
+) -> Finding:
+    """Report a rare class or label, by its index, and how to have it predicted."""
+    several = labels.kind == "multilabel"
+    said = (
+        f"the {'label' if several else 'class'} {labels.classes[at].item()!r} has {counts[at]} of "
+        f"{case.evidence.train.rows} rows, and the model finds {100 * result.recalls[at]:.0f}% of "
+        "them"
+    )
+    if not several:
+        largest = int(counts.argmax())
+        share = result.predicted[largest]
+        rows = "every row" if share == 1 else f"{100 * share:.1f}% of the rows"
+        said += f"; it predicts {labels.classes[largest].item()!r} for {rows}"
+    single = len(case.evidence.counts) == 1
+    change = (
+        'write class_weight="balanced"' if single and not several else "pass sample_weight to fit"
+    )
+    if single and (several or labels.n_classes == 2) and labels.thresholds is None:
+        metric = "f1" if several else "balanced_accuracy"
+        change += f', or decision_threshold="{metric}" with validation_split=0.2'
+    return Finding("class imbalance", said, change)
 
 
 def overfitting(case: Examination) -> Finding | None:

@@ -7,7 +7,7 @@ that users see: those are the metrics of Keras and scikit-learn.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Result:
         recalls: The recall of each class or label; NaN if it has no rows.
         spread: How much the predictions vary over the rows: for classes, the standard deviation
             of probabilities; for numbers, relative to that of the targets.
+        predicted: The share of the rows for which each class or label is predicted; empty if
+            unknown.
     """
 
     skill: float
@@ -36,6 +38,7 @@ class Result:
     fit: float
     recalls: np.ndarray
     spread: float
+    predicted: np.ndarray = field(default_factory=lambda: np.array([]))
 
 
 def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
@@ -44,8 +47,12 @@ def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
         return Result(-math.inf, 0.0, -math.inf, np.zeros(labels.n_classes), 0.0)
     p = p.astype(np.float64)
     if labels.kind == "multilabel":
+        limits = 0.5 if labels.thresholds is None else np.array(labels.thresholds)
+        chosen = (p > limits).astype(int)
         columns = [
-            _of_classes(true[:, i].astype(int), np.stack([1 - p[:, i], p[:, i]], axis=-1))
+            _of_classes(
+                true[:, i].astype(int), np.stack([1 - p[:, i], p[:, i]], axis=-1), chosen[:, i]
+            )
             for i in range(p.shape[1])
             if len(np.unique(true[:, i])) == 2
         ]
@@ -57,19 +64,24 @@ def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
             float(np.mean([c.fit for c in columns])),
             np.array([c.recalls[1] for c in columns]),
             max(c.spread for c in columns),
+            np.array([c.predicted[1] for c in columns]),
         )
-    return _of_classes(true if true.ndim == 1 else true.argmax(axis=-1), p)
-
-
-def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
     chosen = p.argmax(axis=-1)
+    if labels.thresholds is not None:
+        above = p[:, labels.positive] > labels.thresholds[0]
+        chosen = np.where(above, labels.positive, 1 - labels.positive)
+    return _of_classes(true if true.ndim == 1 else true.argmax(axis=-1), p, chosen)
+
+
+def _of_classes(true: np.ndarray, p: np.ndarray, chosen: np.ndarray) -> Result:
     counts = np.bincount(true, minlength=p.shape[-1])
     hits = np.bincount(true[chosen == true], minlength=p.shape[-1])
     recalls = np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+    predicted = np.bincount(chosen, minlength=p.shape[-1]) / len(true)
     shares = counts[counts > 0] / len(true)
     accuracy = float((chosen == true).mean())
     if len(shares) < 2:
-        return Result(accuracy, accuracy, 0.0, recalls, 0.0)
+        return Result(accuracy, accuracy, 0.0, recalls, 0.0, predicted)
     total = np.maximum(p, 0).sum(axis=-1)
     q = np.maximum(p[np.arange(len(true)), true], 0) / np.where(total > 0, total, 1)
     entropy = -float(np.sum(shares * np.log(shares)))
@@ -79,7 +91,7 @@ def _of_classes(true: np.ndarray, p: np.ndarray) -> Result:
         (float(np.nanmean(recalls)) - 1 / len(shares)) / (1 - 1 / len(shares)),
         fit,
     ]
-    return Result(max(skills), accuracy, fit, recalls, float(p.std(axis=0).max()))
+    return Result(max(skills), accuracy, fit, recalls, float(p.std(axis=0).max()), predicted)
 
 
 def of_numbers(true: np.ndarray, given: np.ndarray) -> Result:

@@ -43,6 +43,8 @@ def short_fit(trainer: Any, plugin: Any, x: Any, y: Any, weight: Any, **fields: 
     # A range test trains until the loss diverges.
     with globals_kept(), doctor.failure_expected():
         copy = clone(trainer)
+        if "decision_threshold" in copy.get_params(deep=False):
+            fields["decision_threshold"] = None  # a search for a rate has no rows to tune it on
         copy.set_params(validation_split=0.0, run_dir=None, verbose=0, **fields)
         copy.configure_callbacks = lambda: [plugin]
         copy.fit(x, y, sample_weight=weight)

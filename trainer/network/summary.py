@@ -114,8 +114,22 @@ def _outputs(network: Network) -> str:
     labels = dict(arrays.leaves(getattr(network.targets, "labels", None), ""))
     positive = [
         f"; {labels[name].classes[reading.positive].item()!r}"
-        f" is positive{f' in y{name}' if name else ''}"
+        f" is positive{f' in y{name}' if name else ''}{_threshold(labels[name])}"
         for name, reading in network.readings.items()
         if reading.positive is not None
     ]
-    return f"{network.spec.task}, width {', '.join(map(str, widths))}{''.join(positive)}"
+    several = [
+        f"; labels predicted{f' in y{name}' if name else ''}{_threshold(label)}"
+        for name, label in labels.items()
+        if getattr(label, "kind", "") == "multilabel" and label.thresholds is not None
+    ]
+    end = "".join([*positive, *several])
+    return f"{network.spec.task}, width {', '.join(map(str, widths))}{end}"
+
+
+def _threshold(label: Any) -> str:
+    """Return where a label is predicted, if not above 0.5."""
+    if label.thresholds is None:
+        return ""
+    shown = ", ".join(f"{value:.4g}" for value in label.thresholds[:8])
+    return f", above {shown}{', ...' if len(label.thresholds) > 8 else ''} (decision_threshold)"

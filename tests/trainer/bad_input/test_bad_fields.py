@@ -92,6 +92,74 @@ FIELDS: dict[str, Row] = {
         ValueError,
         ("random_state=True", "whole number"),
     ),
+    "decision_threshold=1": (
+        fitting(decision_threshold=1),
+        ValueError,
+        ("decision_threshold=1", "above 0 and below 1", "write decision_threshold=0.5"),
+    ),
+    "decision_threshold=0.0": (
+        fitting(decision_threshold=0.0),
+        ValueError,
+        ("decision_threshold=0.0", "above 0 and below 1", "write decision_threshold=0.5"),
+    ),
+    "decision_threshold=nan": (
+        fitting(decision_threshold=float("nan")),
+        ValueError,
+        ("decision_threshold=nan", "above 0 and below 1"),
+    ),
+    "decision_threshold=True": (
+        fitting(decision_threshold=True),
+        TypeError,
+        ("decision_threshold=True", "must be a number", "decision_threshold=0.3"),
+    ),
+    "decision_threshold a list": (
+        fitting(decision_threshold=[0.3]),
+        TypeError,
+        ("decision_threshold=[0.3]", "must be a number", "decision_threshold='balanced_accuracy'"),
+    ),
+    "decision_threshold misspelt": (
+        fitting(decision_threshold="balanced_acuracy"),
+        ValueError,
+        ("decision_threshold='balanced_acuracy'", "did you mean 'balanced_accuracy'"),
+    ),
+    "decision_threshold of probabilities": (
+        fitting(decision_threshold="roc_auc"),
+        ValueError,
+        ("decision_threshold='roc_auc'", "a metric of predicted labels", "balanced_accuracy"),
+    ),
+    "decision_threshold for three classes": (
+        fitting(decision_threshold=0.3),
+        ValueError,
+        ("decision_threshold=0.3", "y has 3 classes", "predict_proba"),
+    ),
+    "decision_threshold tuned for three classes": (
+        fitting(decision_threshold="f1", validation_split=0.2),
+        ValueError,
+        ("decision_threshold='f1'", "y has 3 classes", "leave it out"),
+    ),
+    "decision_threshold for several outputs": (
+        lambda g: g.classifier(decision_threshold=0.3).fit(g.x, {"a": g.y > 0, "b": g.y > 1}),
+        ValueError,
+        ("decision_threshold=0.3", "y has 2 outputs", "predict_proba"),
+    ),
+    "decision_threshold of a hinge": (
+        lambda g: g.classifier(decision_threshold=0.3, loss="hinge").fit(g.x, g.y > 0),
+        ValueError,
+        ("decision_threshold=0.3", "the loss is a hinge", "write the name of a metric"),
+    ),
+    "decision_threshold of scores": (
+        lambda g: (
+            g.building(
+                lambda spec: keras.Sequential(
+                    [keras.Input(spec.input_shape), keras.layers.Dense(1, "tanh")]
+                )
+            )
+            .set_params(decision_threshold=0.3, loss="squared_hinge")
+            .fit(g.x, g.y > 0)
+        ),
+        ValueError,
+        ("decision_threshold=0.3", "threshold of probabilities"),
+    ),
     "a callback's class": (
         fitting(callbacks=(keras.callbacks.TerminateOnNaN,)),
         TypeError,

@@ -24,6 +24,30 @@ VALIDATION: dict[str, Row] = {
         ValueError,
         ("validation_data: y contains 3", "training did not have", "0, 1, 2", "Drop those rows"),
     ),
+    "no rows to tune a threshold on": (
+        lambda g: g.classifier(decision_threshold="f1").fit(g.x, g.y > 0),
+        ValueError,
+        ("decision_threshold='f1'", "validation rows", "write validation_split=0.2"),
+    ),
+    "no rows to tune a threshold on, of a stream": (
+        lambda g: g.classifier(decision_threshold="f1").fit(g.stream(g.x, g.y > 0)),
+        ValueError,
+        ("decision_threshold='f1'", "validation rows", "pass validation_data"),
+    ),
+    "rows of one class to tune a threshold on": (
+        lambda g: g.classifier(decision_threshold="f1").fit(
+            g.x, g.y > 0, validation_data=(g.x[g.y > 0], g.y[g.y > 0] > 0)
+        ),
+        ValueError,
+        ("decision_threshold='f1'", "20 validation rows all have the same label", "both classes"),
+    ),
+    "rows of one class to tune a threshold on, of a stream": (
+        lambda g: g.classifier(decision_threshold="f1").fit(
+            g.x, g.y > 0, validation_data=g.stream(g.x[g.y > 0], g.y[g.y > 0] > 0)
+        ),
+        ValueError,
+        ("decision_threshold='f1'", "20 validation rows all have the same label"),
+    ),
     "labels that training lacks in a stream": (
         lambda g: g.classifier().fit(g.stream(g.x, g.y), validation_data=g.stream(g.x, g.y + 1)),
         ValueError,

@@ -82,6 +82,16 @@ WEIGHTS: dict[str, Row] = {
         ValueError,
         ("class_weight={0: 1}", "pass sample_weight"),
     ),
+    "class_weight balanced for several labels a row": (
+        lambda g: g.classifier(class_weight="balanced").fit(g.x, (g.x > 0) * 1),
+        ValueError,
+        ("class_weight='balanced'", "one weight for all", "compute_sample_weight('balanced', y)"),
+    ),
+    "class_weight balanced for several outputs": (
+        lambda g: g.classifier(class_weight="balanced").fit(g.x, {"a": g.y, "b": g.y > 1}),
+        ValueError,
+        ("class_weight='balanced'", "several outputs", "compute_sample_weight('balanced', y)"),
+    ),
     "class_weight of a regressor": (
         lambda g: g.regressor(class_weight={0: 1}).fit(g.x, g.r),
         ValueError,

@@ -13,6 +13,8 @@ import pytest
 from sklearn.metrics import get_scorer
 
 from trainer import Classifier
+from trainer.data.labels import Labels
+from trainer.utils.forms import Malformed
 
 ROWS = 60
 RNG = np.random.default_rng(0)
@@ -368,3 +370,52 @@ def test_labels_that_training_lacks_are_named() -> None:
 def test_a_head_of_the_wrong_width_is_told_what_to_be() -> None:
     with pytest.raises(ValueError, match=r"expected 3 \(3 classes in y\), got 4; end the model"):
         Linear(units=4).fit(X, THREE)
+
+
+# ---- thresholds in files ---------------------------------------------------------------------
+
+
+def form(kind: str = "binary", classes: int = 2, **changed: Any) -> dict[str, Any]:
+    state = {
+        "kind": kind,
+        "classes": list(range(classes)),
+        "classes_dtype": "<i8",
+        "dtype": "<i8",
+        "one_hot": False,
+        "thresholds": [0.3],
+        "positive": 1,
+    }
+    return state | changed
+
+
+def test_thresholds_are_read_back() -> None:
+    one = Labels.from_dict(form(positive=0))
+    assert (one.thresholds, one.positive) == ((0.3,), 0)
+    assert Labels.from_dict(one.to_dict()).to_dict() == one.to_dict()
+    several = Labels.from_dict(form("multilabel", 3, thresholds=[0.1, 0.2, 0.3]))
+    assert several.thresholds == (0.1, 0.2, 0.3)
+    old = form()
+    del old["thresholds"], old["positive"]
+    assert Labels.from_dict(old).thresholds is None
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        form(thresholds=[0.3, 0.4]),
+        form(thresholds=[1.0]),
+        form(thresholds=[0]),
+        form(thresholds=[float("nan")]),
+        form(thresholds=["0.3"]),
+        form(thresholds=[True]),
+        form(thresholds=0.3),
+        form(positive=2),
+        form(positive=None),
+        form("multiclass", 3),
+        form("multilabel", 3),
+    ],
+    ids=str,
+)
+def test_bad_thresholds_in_a_file_are_refused(state: dict[str, Any]) -> None:
+    with pytest.raises(Malformed, match="targets: labels: (thresholds|positive)"):
+        Labels.from_dict(state)

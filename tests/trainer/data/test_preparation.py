@@ -8,10 +8,14 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from trainer import Classifier, Regressor
 from trainer.data.preparation import Rows, class_weights, split_rows
+from trainer.data.streams import Stream
 from trainer.data.targets import Classes
+from trainer.tasks import Classification
 
 ROWS = 50
 X = np.arange(ROWS, dtype=np.float32)[:, None]
@@ -170,5 +174,40 @@ def test_class_weights_that_are_none_are_refused(
 
 
 def test_several_labels_a_row_have_no_class_weights() -> None:
-    with pytest.raises(ValueError, match="supports only a single output"):
+    with pytest.raises(ValueError, match="a row has one weight for all of them"):
         weights_of("balanced", np.eye(3, dtype=int)[np.arange(9) % 3] | np.eye(3, dtype=int)[0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_balanced_weights_are_those_of_scikit_learn(weighted: bool, one_hot: bool) -> None:
+    weight = np.random.default_rng(0).uniform(0.1, 2, size=ROWS) if weighted else None
+    classes = Classes.learn(LABELS, "y", one_hot=one_hot)
+    found = class_weights("balanced", classes, classes.encode(LABELS, "y"), weight)
+    expected = compute_class_weight(
+        "balanced", classes=np.unique(LABELS), y=LABELS, sample_weight=weight
+    )
+    np.testing.assert_allclose([found[0], found[1]], expected)
+
+
+def test_a_class_without_rows_leaves_the_balanced_weights_of_the_others_alone() -> None:
+    rows = np.eye(3)[[0, 0, 0, 2]]
+    classes = Classes.learn(rows, "y", one_hot=True)
+    found = class_weights("balanced", classes, rows)
+    np.testing.assert_allclose([found[0], found[2]], [4 / 6, 4 / 2])
+    assert np.isfinite(found[1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_balanced_weights_of_a_stream_are_those_of_scikit_learn(weighted: bool) -> None:
+    weight = np.random.default_rng(0).uniform(0.1, 2, size=ROWS) if weighted else None
+    parts = (X, LABELS) if weight is None else (X, LABELS, weight)
+    data = tf.data.Dataset.from_tensor_slices(parts).batch(8)
+    stream = Stream.of(data, batch_size=8, name="x")
+    task = Classification(class_weight="balanced")
+    found = task.stream_weights(task.learn(stream), stream)
+    expected = compute_class_weight(
+        "balanced", classes=np.unique(LABELS), y=LABELS, sample_weight=weight
+    )
+    assert found is not None
+    np.testing.assert_allclose([found[0], found[1]], expected)

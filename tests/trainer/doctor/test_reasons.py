@@ -291,3 +291,44 @@ def test_rows_of_few_values_are_no_leak():
     trained = Classifier(epochs=5, random_state=0, validation_split=0.3).fit(x, y)
     assert trained._network.evidence.overlap.found > 0
     assert not trained.diagnose()
+
+
+# ---- rare classes --------------------------------------------------------------------------------
+
+
+def hardly_told_apart():
+    """15% of the rows are positive, and hardly any of them more likely than not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_500, 2))
+    y = rng.random(1_500) < 1 / (1 + np.exp(2.1 - 0.9 * x[:, 0]))
+    return x, np.where(y, "yes", "no")
+
+
+def of_imbalance(trainer):
+    return next(f for f in trainer.diagnose() if f.name == "class imbalance")
+
+
+def test_a_model_that_predicts_the_majority_is_said_to_with_what_to_write():
+    x, y = hardly_told_apart()
+    trained = Classifier(epochs=4, learning_rate=0.01, random_state=0).fit(x, y)
+    found = of_imbalance(trained)
+    share = np.mean(trained.predict(x) == "no")
+    assert share >= 0.99
+    assert f"the class 'yes' has {np.sum(y == 'yes')} of 1500 rows" in found.says
+    assert "of them; it predicts 'no' for" in found.says
+    assert 'class_weight="balanced"' in found.change
+    assert 'decision_threshold="balanced_accuracy" with validation_split=0.2' in found.change
+
+
+def test_a_rare_label_that_is_missed_is_named_and_a_threshold_that_finds_it_silences_that():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_500, 3))
+    rare = rng.random(1_500) < 1 / (1 + np.exp(3.4 - 0.9 * x[:, 0]))
+    y = np.stack([rare, x[:, 1] > 0], axis=1).astype(int)
+    missed = Classifier(epochs=4, learning_rate=0.01, random_state=0).fit(x, y)
+    found = of_imbalance(missed)
+    assert f"the label 0 has {rare.sum()} of 1500 rows" in found.says
+    assert 'decision_threshold="f1" with validation_split=0.2' in found.change
+    assert "class_weight" not in found.change
+    low = clone(missed).set_params(decision_threshold=0.05).fit(x, y)
+    assert "class imbalance" not in {f.name for f in low.diagnose()}
