@@ -42,6 +42,7 @@ MissingTarget = Literal["drop", "raise"]
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0"  # the first bytes of .xls
 _SNIFFED = 200  # lines from which the separator is found
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
 _THOUSANDS = r"\s*[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?\s*"
@@ -224,8 +225,7 @@ def _without_missing(
         raise ValueError(f'{missing}; remove them, or write missing_target="drop"')
     if not known.any():
         raise ValueError(f"{missing}: none remains; choose another column")
-    # load_table or load, load, and the user
-    warnings.warn(f"{missing}; they are left out", stacklevel=5)
+    warnings.warn(f"{missing}; they are left out", stacklevel=4)
     return x[known], _plain_target(y[known].infer_objects())
 
 
@@ -491,7 +491,10 @@ def _read_excel(path: Path, content: bytes | None) -> _Table:
     import pandas as pd
 
     assert content is not None
-    package = "xlrd" if path.name.lower().endswith(".xls") else "openpyxl"
+    # Files that are called .xls are often of the newer kind, which is a zip archive.
+    package = "openpyxl" if zipfile.is_zipfile(io.BytesIO(content)) else "xlrd"
+    if package == "xlrd" and not content.startswith(_OLD_EXCEL):
+        raise DataFileError(f"{path} is incomplete or not an Excel file: create or copy it again")
     with (
         reading(path, "an Excel file", cached=False),
         _needed(package, f"{path}: reading Excel files of this kind"),

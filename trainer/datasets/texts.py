@@ -97,3 +97,8 @@ def _pad(texts: np.ndarray) -> np.ndarray:
 
 
 LOADERS: dict[str, Callable[[int], Dataset]] = {"imdb": imdb, "reuters": reuters}
+
+
+def published() -> dict[str, list[PublishedFile]]:
+    """Return the files of each data set that is downloaded."""
+    return {"imdb": [IMDB_FILE], "reuters": [REUTERS_FILE]}
