@@ -18,7 +18,8 @@ from trainer.data.arrays import check_finite, numeric
 from trainer.data.labels import as_labels
 from trainer.history import plot_history
 from trainer.utils.checks import integer, one_of
-from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
+from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure, width_of
+from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_confusion_matrix", "plot_history", "plot_images", "plot_residuals"]
 
 
+@legible
 def plot_confusion_matrix(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -92,7 +94,7 @@ def plot_confusion_matrix(
         text_kw={"fontsize": number_size},
     )
     ax.tick_params(labelsize=label_size)
-    if max(map(len, texts)) * 0.6 * label_size > cell:
+    if max(map(width_of, texts)) * 0.6 * label_size > cell:
         # Slanted labels need a spacing of about twice their height.
         slant = 45 if cell >= 2 * label_size else 90
         for tick in ax.get_xticklabels():
@@ -107,6 +109,7 @@ def plot_confusion_matrix(
     return ax
 
 
+@legible
 def plot_images(
     images: ArrayLike,
     labels: ArrayLike | None = None,
@@ -210,6 +213,7 @@ def _value_range(pictures: NDArray[Any]) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
+@legible
 def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = None) -> Axes:
     """Plot the residual, true - predicted, of each row against the prediction.
 

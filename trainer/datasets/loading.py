@@ -107,7 +107,7 @@ def load(
     # pandas' DataFrame, polars' and Arrow's tables, without importing any of these
     if hasattr(name_or_path, "columns"):
         _only_for_folders(options, "a table")
-        return as_table(name_or_path, target, seed, missing_target)
+        return as_table(name_or_path, _as_label(target), seed, missing_target)
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
             f"name_or_path={name_or_path!r}: must be a data set's name, a path or a DataFrame"
@@ -199,6 +199,12 @@ def _unknown(name_or_path: str | os.PathLike[str], path: Path) -> ValueError | F
         f"name_or_path={written!r}: no data set has this name, and a path must be {_KINDS}; "
         f"{did_you_mean(written, names())}"
     )
+
+
+def _as_label(target: Any) -> Hashable:
+    if not isinstance(target, Hashable):
+        raise TypeError(f"target={target!r}: must be the label of one column")
+    return target
 
 
 def _as_key(target: str | os.PathLike[str] | None) -> str | None:

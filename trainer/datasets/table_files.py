@@ -185,7 +185,7 @@ def _with_plain_cells(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     frame = frame.copy(deep=False)
-    for column in frame.columns[frame.dtypes == object]:
+    for column in frame.select_dtypes(object).columns:
         cells = frame[column].dropna()
         kinds = {type(cell) for cell in cells}
         if nested := [k for k in kinds if issubclass(k, list | dict | set | tuple | np.ndarray)]:
