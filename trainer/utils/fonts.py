@@ -71,7 +71,7 @@ _PLACEHOLDERS = ("last resort", "lastresort")
 
 _chosen: dict[tuple[frozenset[str], int], list[str]] = {}
 _refreshed = False  # whether fonts that were installed after matplotlib's list was made are in it
-_hinted = False
+_hinted: set[str] = set()  # scripts that a warning was given of
 
 
 def legible(plot: Callable[_P, _Axes]) -> Callable[_P, _Axes]:
@@ -90,7 +90,8 @@ def legible(plot: Callable[_P, _Axes]) -> Callable[_P, _Axes]:
 def add_fonts(figure: Figure) -> None:
     """Add fallback fonts to the texts of a figure whose characters their fonts lack.
 
-    Warns once in a process, naming fonts to install, if no installed font has the characters.
+    Warns once for each script in a process, naming fonts to install, if no installed font has its
+    characters.
     """
     from matplotlib.text import Text
 
@@ -236,10 +237,11 @@ def _add_new_fonts() -> None:
 
 
 def _hint(lacking: set[str]) -> None:
-    global _hinted
-    if _hinted:
+    # The first word of a character's name is its script: CJK, HANGUL, THAI.
+    scripts = {unicodedata.name(letter, "?").split()[0] for letter in lacking}
+    if scripts <= _hinted:
         return
-    _hinted = True
+    _hinted.update(scripts)
     letters = "".join(sorted(lacking)[:10])
     # From here to the caller of the decorated function.
     warnings.warn(
