@@ -9,6 +9,7 @@ the environment variable TRAINER_DATASETS_MIRROR is set. Not for parsing files.
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import pickle
 import tarfile
@@ -32,6 +33,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     gzip.BadGzipFile,
+    lzma.LZMAError,
     pickle.UnpicklingError,
     tarfile.TarError,
     zipfile.BadZipFile,

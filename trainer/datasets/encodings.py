@@ -54,7 +54,8 @@ def encoding_of(content: bytes) -> str | None:
     best = max(shares, key=lambda name: shares[name], default=None)
     if best is not None and shares[best] >= _EVERYDAY:
         return best
-    return "cp1252" if _is_western(content[:_SAMPLE]) else None
+    western = _is_valid(content, "cp1252") and _is_western(content[:_SAMPLE])
+    return "cp1252" if western else None
 
 
 def _is_valid(content: bytes, encoding: str) -> bool:
@@ -128,10 +129,7 @@ _EAST_ASIAN: dict[str, Callable[[bytes], bool]] = {
 
 def _is_western(sample: bytes) -> bool:
     """Return whether this may be Western European text: mostly plain letters, some accented."""
-    try:
-        text = sample.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
+    text = sample.decode("cp1252")
     accented = sum("À" <= character <= "ÿ" for character in text)
     plain = sum(character.isascii() and character.isalpha() for character in text)
     known = all(

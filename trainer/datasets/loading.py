@@ -17,7 +17,7 @@ from trainer.datasets.array_files import load_npy, load_npz
 from trainer.datasets.dataset import Dataset
 from trainer.datasets.idx import load_idx
 from trainer.datasets.image_folders import load_folder
-from trainer.datasets.table_files import MissingTarget, as_table, is_table, load_table
+from trainer.datasets.table_files import MissingTarget, as_table, is_table, read_table
 from trainer.utils.checks import did_you_mean, one_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ def load(
         return as_table(name_or_path, _as_label(target), seed, missing_target)
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(
-            f"name_or_path={name_or_path!r}: must be a data set's name, a path or a DataFrame"
+            f"name_or_path={name_or_path!r:.60}: must be a data set's name, a path or a DataFrame"
+            if isinstance(name_or_path, int | float | None)
+            else f"name_or_path is a {type(name_or_path).__name__}: must be a data set's name, a "
+            "path or a DataFrame"
         )
     if not isinstance(target, str | os.PathLike | None):
         raise TypeError(f"target={target!r}: must be the name of a column or array, or a path")
@@ -135,7 +138,16 @@ def load(
         return load_folder(path.resolve(), seed, size, skip_broken=broken_images == "skip")
     _only_for_folders(options, path.name)
     if is_table(kind):
-        return load_table(path, _as_key(target), seed, missing_target)
+        table = read_table(path)
+        return as_table(
+            table.frame,
+            _as_key(target),
+            seed,
+            missing_target,
+            name=path.name,
+            source=str(path),
+            notes=table.notes,
+        )
     return _load_arrays(path, target, seed)
 
 

@@ -54,7 +54,9 @@ _SAVE_OR_READ = (
 _EXTRAS = {"pyarrow": "parquet", "openpyxl": "excel", "xlrd": "excel", "zstandard": "zstd"}
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
+    """A table, and how it was read."""
+
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()  # sentences for the description
 
@@ -68,11 +70,11 @@ def is_table(name: str) -> bool:
     return _suffix(stem) in _READERS or packing in (".zip", ".tar")
 
 
-def load_table(path: Path, target: str | None, seed: int, missing_target: MissingTarget) -> Dataset:
-    """Load x as a DataFrame without the column `target`, and y as that column, a Series.
+def read_table(path: Path) -> Table:
+    """Read a table from a file, compressed or not.
 
     Raises:
-        ValueError: The content is not usable; see `as_table`.
+        ValueError: An archive contains another kind of file.
         DataFileError: The file is broken, empty, or of an unknown encoding.
         ImportError: A package to read this kind of file is not installed.
     """
@@ -85,16 +87,7 @@ def load_table(path: Path, target: str | None, seed: int, missing_target: Missin
         )
     if content is not None and not content.strip():
         raise DataFileError(f"{path} is empty: create or copy the file again")
-    found = reader(path, content)
-    return as_table(
-        found.frame,
-        target,
-        seed,
-        missing_target,
-        name=path.name,
-        source=str(path),
-        notes=found.notes,
-    )
+    return reader(path, content)
 
 
 def as_table(
@@ -183,9 +176,10 @@ def _check_columns(name: str, frame: pd.DataFrame, target: Hashable) -> None:
 def _with_plain_cells(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with dates and decimal numbers, which Parquet has, in pandas' own types."""
     import pandas as pd
+    from pandas.api.types import is_object_dtype
 
     frame = frame.copy(deep=False)
-    for column in frame.select_dtypes(object).columns:
+    for column in [name for name in frame if is_object_dtype(frame[name].dtype)]:
         cells = frame[column].dropna()
         kinds = {type(cell) for cell in cells}
         if nested := [k for k in kinds if issubclass(k, list | dict | set | tuple | np.ndarray)]:
@@ -225,6 +219,7 @@ def _without_missing(
         raise ValueError(f'{missing}; remove them, or write missing_target="drop"')
     if not known.any():
         raise ValueError(f"{missing}: none remains; choose another column")
+    # as_table, load, and the user
     warnings.warn(f"{missing}; they are left out", stacklevel=4)
     return x[known], _plain_target(y[known].infer_objects())
 
@@ -264,8 +259,11 @@ def _content(path: Path) -> tuple[str, bytes | None]:
             case ".zst":
                 with _needed("zstandard", f"{path}: reading .zst files"):
                     import zstandard
-                with zstandard.open(path, "rb") as stream:
-                    return name, stream.read()
+                try:
+                    with zstandard.open(path, "rb") as stream:
+                        return name, stream.read()
+                except zstandard.ZstdError as error:  # no subclass of OSError or ValueError
+                    raise ValueError(error) from error
             case ".gz" | ".bz2" | ".xz":
                 opener: Callable[..., Any] = {".gz": gzip, ".bz2": bz2, ".xz": lzma}[packing].open
                 with opener(path, "rb") as stream:
@@ -312,8 +310,9 @@ def _needed(package: str, purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         extra = _EXTRAS[package]
+        reason = str(error).split("\n")[0]
         raise ImportError(
-            f"{purpose} needs {package}, which is not installed or too old ({error}): "
+            f"{purpose} needs {package}, which is not installed or too old ({reason}): "
             f"pip install {package}, or pip install 'exact-trainer[{extra}]'"
         ) from error
 
@@ -321,7 +320,7 @@ def _needed(package: str, purpose: str) -> Iterator[None]:
 # ---- separated text -----------------------------------------------------------------------------
 
 
-def _read_text(path: Path, content: bytes | None) -> _Table:
+def _read_text(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     assert content is not None
@@ -330,11 +329,11 @@ def _read_text(path: Path, content: bytes | None) -> _Table:
         what = "contains zero bytes, so it is not text" if b"\0" in content else "is unknown"
         raise DataFileError(f"{path}: the encoding of this file {what}; {_SAVE_OR_READ}")
     if encoding == "cp1252":
-        # load_table, load_path, load, and the user
+        # read_table, load, and the user
         warnings.warn(
             f"{path} is not UTF-8 and is read as Western European text (cp1252), which is a guess: "
             "save it as UTF-8 to be sure",
-            stacklevel=5,
+            stacklevel=4,
         )
     with _open_text(content, encoding) as stream:
         first = stream.readline()
@@ -364,7 +363,7 @@ def _read_text(path: Path, content: bytes | None) -> _Table:
     if commas:
         frame = _without_thousands(frame)
         notes.append("with decimal commas")
-    return _Table(_named_only(frame), (", ".join(notes) + ".",))
+    return Table(_named_only(frame), (", ".join(notes) + ".",))
 
 
 def _open_text(content: bytes, encoding: str) -> io.TextIOWrapper:
@@ -477,17 +476,17 @@ def _named_only(frame: pd.DataFrame) -> pd.DataFrame:
 # ---- other kinds of files -----------------------------------------------------------------------
 
 
-def _read_parquet(path: Path, content: bytes | None) -> _Table:
+def _read_parquet(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     with (
         reading(path, "a Parquet file", cached=False),
         _needed("pyarrow", f"{path}: reading Parquet files"),
     ):
-        return _Table(pd.read_parquet(path if content is None else io.BytesIO(content)))
+        return Table(pd.read_parquet(path if content is None else io.BytesIO(content)))
 
 
-def _read_excel(path: Path, content: bytes | None) -> _Table:
+def _read_excel(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     assert content is not None
@@ -500,20 +499,20 @@ def _read_excel(path: Path, content: bytes | None) -> _Table:
         _needed(package, f"{path}: reading Excel files of this kind"),
         pd.ExcelFile(io.BytesIO(content), engine=package) as book,
     ):
-        frame = book.parse(0)
+        frame = pd.read_excel(book)
         sheets = list(map(str, book.sheet_names))
     if len(sheets) > 1:
-        # load_table, load_path, load, and the user
+        # read_table, load, and the user
         warnings.warn(
             f"{path} has {len(sheets)} sheets, and the first, {sheets[0]!r}, is loaded; for "
             "another one, pass pandas.read_excel(path, sheet_name=...) instead of the path",
-            stacklevel=5,
+            stacklevel=4,
         )
     frame.columns = frame.columns.map(str)
-    return _Table(_named_only(frame), (f"Sheet {sheets[0]!r}.",))
+    return Table(_named_only(frame), (f"Sheet {sheets[0]!r}.",))
 
 
-def _read_json(path: Path, content: bytes | None) -> _Table:
+def _read_json(path: Path, content: bytes | None) -> Table:
     """Read one object per line or, from a .json file, also one list of objects."""
     import pandas as pd
 
@@ -539,10 +538,10 @@ def _read_json(path: Path, content: bytes | None) -> _Table:
                 f"{path}: entry {number} is {record!r:.60}: every line must be an object such as "
                 '{"size": 3.5, "town": "York"}'
             )
-    return _Table(pd.DataFrame.from_records(records))
+    return Table(pd.DataFrame.from_records(records))
 
 
-_READERS: dict[str, Callable[[Path, bytes | None], _Table]] = {
+_READERS: dict[str, Callable[[Path, bytes | None], Table]] = {
     ".csv": _read_text,
     ".tsv": _read_text,
     ".tab": _read_text,

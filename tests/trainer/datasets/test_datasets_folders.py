@@ -104,7 +104,7 @@ def test_a_target_for_a_folder_is_refused(folder):
 
 
 def test_images_of_several_sizes_are_resized_to_the_given_height_and_width(folder):
-    PIL.Image.new("L", (31, 17), 55).save(folder / "cat" / "wide.webp", lossless=True)
+    PIL.Image.new("L", (31, 17), 55).save(folder / "cat" / "wide.jpg")
     PIL.Image.new("L", (3, 9), 205).save(folder / "dog" / "tall.tiff")
     dataset = datasets.load(folder, image_size=(6, 4))
     for x, y in (dataset.train, dataset.valid, dataset.test):
@@ -112,6 +112,11 @@ def test_images_of_several_sizes_are_resized_to_the_given_height_and_width(folde
         np.testing.assert_array_equal(y, (x[:, 0, 0] >= 200).astype(int))
     assert sum(rows_of(dataset)) == 14
     assert "4 x 6 pixels, resized," in dataset.description
+
+
+def test_webp_images_are_read(folder):
+    PIL.Image.new("RGB", (8, 5), (1, 2, 3)).save(folder / "cat" / "red.webp", lossless=True)
+    assert sum(rows_of(datasets.load(folder))) == 13
 
 
 def test_an_image_made_smaller_is_averaged(folder):

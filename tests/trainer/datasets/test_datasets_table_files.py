@@ -88,7 +88,7 @@ def test_text_of_another_encoding_is_refused(tmp_path):
 
 def test_one_byte_of_another_encoding_far_from_the_start_is_noticed(tmp_path):
     path = tmp_path / "late.csv"
-    path.write_bytes(b"a,b\n" + b"cat,1\n" * 400_000 + b"\xff,1\n")
+    path.write_bytes(b"a,b\n" + b"cat,1\n" * 400_000 + b"\x81,1\n")
     with pytest.raises(datasets.DataFileError, match="encoding of this file is unknown"):
         datasets.load(path, target="b")
 
@@ -341,7 +341,7 @@ def two_levels(folder):
         (bad("t.xls", b"<html><table>"), datasets.DataFileError, "not an Excel file"),
         (bad("t.jsonl", b'{"b": 1}\n{"b": \n'), datasets.DataFileError, "line 2: Expecting"),
         (bad("t.jsonl", b'{"b": 1}\n[1, 2]\n'), datasets.DataFileError, r"entry 2 is \[1, 2\]: ev"),
-        (bad("t.jsonl", '{"b": "猫"}'.encode("gbk")), datasets.DataFileError, "save it as UTF-8"),
+        (bad("t.jsonl", '{"b": "猫狗"}'.encode("gbk")), datasets.DataFileError, "save it as UTF-8"),
         (
             bad("t.jsonl", b'{"a": [1], "b": 1}\n' * 6),
             ValueError,
@@ -358,7 +358,6 @@ def two_levels(folder):
         (bad("t.zip", packed_zip("a", "a.docx")), ValueError, "t.zip contains folder/a.docx"),
         (bad("t.csv.gz", gzip.compress(b"")), datasets.DataFileError, "t.csv.gz is empty"),
         (bad("t.tsv", b"a\tb\n"), ValueError, "t.tsv has no rows"),
-        (bad("t.csv", b"a,b\n" * 7), ValueError, r"no such column|too few|"),
         (two_levels, ValueError, "DataFrame has columns of 2 levels: write"),
         (
             lambda _: CONTENT[["a"]],
@@ -373,7 +372,11 @@ def two_levels(folder):
             ValueError,
             "mixes values of the types int, str",
         ),
-        (lambda _: CONTENT["a"], TypeError, "must be a data set's name, a path or a DataFrame"),
+        (
+            lambda _: CONTENT["a"],
+            TypeError,
+            "is a Series: must be a data set's name, a path or a DataFrame",
+        ),
     ],
 )
 def test_an_unusable_table_is_explained_in_one_line(source, error, message, tmp_path):
