@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import string
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.text import Text
+from plotted import curves, drawn, table
 from tiny_font import write_font
 
 import search.plots
 import trainer.plots
+from search.space import Space
+from trainer import Choice, Float
 from trainer.history import History
 from trainer.plots import plot_confusion_matrix, plot_history, plot_images, plot_residuals
 from trainer.utils import fonts
@@ -25,6 +29,8 @@ from trainer.utils import fonts
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings", "fresh")
 
 ANIMALS = ["猫", "狗"]
+SPACE = Space({"学习率": Float(0.1, 1.0), "kind": Choice("猫", "狗")})
+GOAL: Any = {"maximize": True, "objective": "猫"}
 Install = Callable[[str, str], None]
 
 
@@ -72,14 +78,26 @@ DRAWN: dict[str, Callable[[], Any]] = {
     "class names": lambda: plot_confusion_matrix([0, 1], [0, 0], class_names=ANIMALS),
     "images": lambda: plot_images(np.zeros((2, 4, 4)), ["猫", "狗"], ["狗", "狗"], rows=1)[0, 0],
     "history": lambda: plot_history({"猫": history(), "狗": history()})[0],
+    "search history": lambda: search.plots.plot_history(table([0.5, 0.7]), **GOAL),
+    "search parallel": lambda: search.plots.plot_parallel(drawn(12, SPACE), SPACE, **GOAL),
+    "search slice": lambda: search.plots.plot_slice(drawn(12, SPACE), SPACE, **GOAL)[0],
+    "search importance": lambda: search.plots.plot_importance(
+        drawn(12, SPACE), SPACE, objective="猫"
+    ),
+    "search rungs": lambda: search.plots.plot_rungs(
+        table([0.5, 0.7], rung=[0, 1], epochs=[1, 3], parent=[np.nan, 0]), **GOAL
+    ),
+    "search curves": lambda: search.plots.plot_curves(
+        curves(2).rename(columns={"loss": "猫"}), metric="猫"
+    ),
 }
 
 
-@pytest.mark.parametrize("drawn", DRAWN)
-def test_an_installed_font_with_the_characters_is_used(drawn: str, install: Install) -> None:
-    install("Some Font", "猫狗准确率")
+@pytest.mark.parametrize("plot", DRAWN)
+def test_an_installed_font_with_the_characters_is_used(plot: str, install: Install) -> None:
+    install("Some Font", "猫狗准确率学习")
     before = dict(matplotlib.rcParams)
-    figure = DRAWN[drawn]().figure
+    figure = DRAWN[plot]().figure
     used = families(figure, "猫")
     assert used
     assert all(each == ["sans-serif", "Some Font"] for each in used)
@@ -110,7 +128,7 @@ def test_texts_of_the_user_in_the_same_figure_are_drawn_too(install: Install) ->
     axes[0].bar(["猫", "b"], [1, 2])
     figure.suptitle("狗")
     plot_residuals([1.0, 2.0], [1.5, 2.0], ax=axes[1])
-    assert families(figure, "猫") == [["sans-serif", "Some Font"]]
+    assert families(figure, "猫")[0] == ["sans-serif", "Some Font"]
     assert families(figure, "狗") == [["sans-serif", "Some Font"]]
 
 
@@ -121,9 +139,9 @@ def test_without_such_a_font_one_warning_names_fonts_to_install() -> None:
     assert caught[0].filename == __file__
     ax.figure.savefig(io.BytesIO())  # matplotlib does not warn of each character on top of it
     plot_confusion_matrix(["猫", "狗"], ["猫", "猫"])
-    plot_confusion_matrix(["虎"], ["虎"]).figure.savefig(io.BytesIO())
-    with pytest.warns(UserWarning, match="고양이"):
-        plot_confusion_matrix(["고양이"], ["고양이"])
+    plot_confusion_matrix(["虎", "a"], ["虎", "a"]).figure.savefig(io.BytesIO())
+    with pytest.warns(UserWarning, match="고양이|고이양"):
+        plot_confusion_matrix(["고양이", "a"], ["고양이", "a"])
 
 
 def test_only_the_characters_that_no_font_has_are_in_the_warning(install: Install) -> None:
@@ -148,21 +166,21 @@ def test_the_shapes_of_characters_are_those_of_the_language(install: Install) ->
     for language in ("SC", "JP", "KR"):
         install(f"Noto Sans CJK {language}", "直ねこ고양")
     install("A Font of Another Style", "直ねこ고양")
-    for text, language in (("直", "SC"), ("直ねこ", "JP"), ("직고양"[1:], "KR")):
-        ax = plot_confusion_matrix([text], [text])
+    for text, language in (("直", "SC"), ("直ねこ", "JP"), ("고양", "KR")):
+        ax = plot_confusion_matrix([text, "a"], [text, "a"])
         assert families(ax.figure, text)[0] == ["sans-serif", f"Noto Sans CJK {language}"]
 
 
 def test_several_fonts_share_the_characters_that_no_single_one_has(install: Install) -> None:
     install("One", "猫a")
     install("Two", "ก狗")
-    ax = plot_confusion_matrix(["猫ก"], ["猫ก"])
+    ax = plot_confusion_matrix(["猫ก", "a"], ["猫ก", "a"])
     assert sorted(families(ax.figure, "猫")[0]) == ["One", "Two", "sans-serif"]
 
 
 def test_a_font_of_the_user_that_has_the_characters_stays(install: Install) -> None:
     install("Some Font", "猫狗")
-    install("Own Font", "猫狗accury0.5on2ws1Tlbeledict")
+    install("Own Font", "猫狗" + string.printable[:95])
     with matplotlib.rc_context({"font.sans-serif": ["Own Font", "DejaVu Sans"]}):
         ax = plot_confusion_matrix(["猫", "狗"], ["猫", "猫"])
         assert families(ax.figure, "猫")[0] == ["sans-serif"]
