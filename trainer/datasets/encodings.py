@@ -10,12 +10,13 @@ parsing what the text says.
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Callable
 
 _CHUNK = 1 << 20  # bytes that are decoded at a time, so that a large file is never held as text
 _SAMPLE = 1 << 20  # bytes whose characters are judged
-_EVERYDAY = 0.7  # the least share of everyday characters; names have more rare ones than prose
+_EVERYDAY = 0.5  # the least share of everyday characters; names have many rare ones
 # Korean bytes are always valid and common in GB 2312 too. Among this many different characters,
 # Chinese text almost surely has one that Korean does not use.
 _MANY = 12
@@ -35,7 +36,7 @@ _WESTERN = set("€‚„…‘’“”•–—™ §©«»®°±²³µ·¹º�
 def encoding_of(content: bytes) -> str | None:
     """Return the name of the encoding for bytes.decode, or None if it is unknown.
 
-    An East Asian encoding is returned if at least 70% of the characters are everyday ones in it,
+    An East Asian encoding is returned if at least half of the characters are everyday ones in it,
     the Chinese one first if several are equally likely. "cp1252" (Western European) is returned for
     text with a few accented letters among plain ones.
     """
@@ -81,15 +82,18 @@ def _utf_16(content: bytes) -> str | None:
 def _everyday_share(content: bytes, encoding: str, everyday: Callable[[bytes], bool]) -> float:
     # The sample may end inside a character.
     text = content[:_SAMPLE].decode(encoding, "ignore")
-    counts = Counter(character for character in text if ord(character) > 127)
-    common = sum(
-        count
-        for character, count in counts.items()
-        if everyday(character.encode(encoding, "replace"))
-    )
+    # Each character that is not ASCII, with the plain letter after it, if there is one.
+    counts = Counter(re.findall(r"([^\x00-\x7f])([a-zA-Z]?)", text))
+    common = 0
+    for (character, letter), count in counts.items():
+        code = character.encode(encoding, "replace")
+        # Among letters, a code that ends in one is rather an accented letter: Ä of "Ägypten".
+        if everyday(code) and not (letter and code[-1:].isalpha()):
+            common += count
     share = common / max(counts.total(), 1)
     # See _MANY: with fewer characters, Chinese is the better guess.
-    return share + (0.001 if encoding == "cp949" and len(counts) >= _MANY else 0)
+    many = len({character for character, _ in counts}) >= _MANY
+    return share + (0.001 if encoding == "cp949" and many else 0)
 
 
 def _in_rows(code: bytes, *rows: tuple[int, int]) -> bool:

@@ -112,11 +112,17 @@ def as_table(
         notes: Sentences for the description.
 
     Raises:
+        TypeError: The frame cannot be converted to pandas.
         ValueError: The target is not a column, or nothing is left to predict from or to learn.
     """
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
+        if not hasattr(frame, "to_pandas"):
+            raise TypeError(
+                f"name_or_path is a {type(frame).__name__}: must be a DataFrame of pandas or have "
+                "to_pandas(); write collect() or compute() for one that is not computed yet"
+            )
         with _needed("pyarrow", f"{name}: converting a {type(frame).__name__} to pandas"):
             frame = frame.to_pandas()
     _check_columns(name, frame, target)
@@ -326,8 +332,9 @@ def _read_text(path: Path, content: bytes | None) -> Table:
     assert content is not None
     encoding = encoding_of(content)
     if encoding is None:
-        what = "contains zero bytes, so it is not text" if b"\0" in content else "is unknown"
-        raise DataFileError(f"{path}: the encoding of this file {what}; {_SAVE_OR_READ}")
+        raise DataFileError(
+            f"{path}: the encoding of this file is unknown ({_not_utf_8(content)}); {_SAVE_OR_READ}"
+        )
     if encoding == "cp1252":
         # read_table, load, and the user
         warnings.warn(
@@ -364,6 +371,18 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         frame = _without_thousands(frame)
         notes.append("with decimal commas")
     return Table(_named_only(frame), (", ".join(notes) + ".",))
+
+
+def _not_utf_8(content: bytes) -> str:
+    """Return why bytes are not text in UTF-8."""
+    if b"\0" in content:
+        return "it contains zero bytes, so it may not be text at all"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"byte {content[error.start]:#x} in line {line:,} is not UTF-8"
+    return "it starts with the mark of an encoding that it is not in"
 
 
 def _open_text(content: bytes, encoding: str) -> io.TextIOWrapper:

@@ -77,19 +77,43 @@ def test_western_text_that_is_not_utf_8_is_read_with_a_warning(tmp_path):
     assert caught[0].filename == __file__
 
 
+def test_one_capital_with_an_umlaut_is_not_taken_as_chinese(tmp_path):
+    path = tmp_path / "countries.csv"
+    path.write_bytes(("land;y\n" + "Ägypten;1\nÄthiopien;0\n" * 5).encode("latin-1"))
+    with pytest.warns(UserWarning, match="cp1252"):
+        frame = whole(datasets.load(path, target="y"))
+    assert frame["land"][:2].tolist() == ["Ägypten", "Äthiopien"]
+
+
+def test_chinese_names_with_rare_characters_are_read(tmp_path):
+    path = tmp_path / "names.csv"
+    names = ["王淼", "李鑫", "赵喆", "陈睿", "孙昊然", "周垚", "吴婷婷", "郑琦"]
+    path.write_bytes(("name,y\n" + "".join(f"{n},1\n" for n in names)).encode("gbk"))
+    assert whole(datasets.load(path, target="y"))["name"].tolist() == names
+
+
+def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
+    path = tmp_path / "cut.csv"
+    path.write_bytes(cities(CHINESE).to_csv(index=False).encode() + "北".encode()[:2])
+    with pytest.raises(datasets.DataFileError, match="in line 22 is not UTF-8"):
+        datasets.load(path, target="价格")
+
+
 def test_text_of_another_encoding_is_refused(tmp_path):
     frame = cities(["Москва", "Казань", "Тула", "Омск", "Пермь"], ("город", "площадь", "цена"))
     path = tmp_path / "cities.csv"
     for encoding in ("cp1251", "koi8-r"):
         path.write_bytes(frame.to_csv(index=False).encode(encoding))
-        with pytest.raises(datasets.DataFileError, match=r"encoding of this file is unknown; save"):
+        with pytest.raises(
+            datasets.DataFileError, match=r"encoding of this file is unknown \(byte"
+        ):
             datasets.load(path, target="цена")
 
 
 def test_one_byte_of_another_encoding_far_from_the_start_is_noticed(tmp_path):
     path = tmp_path / "late.csv"
     path.write_bytes(b"a,b\n" + b"cat,1\n" * 400_000 + b"\x81,1\n")
-    with pytest.raises(datasets.DataFileError, match="encoding of this file is unknown"):
+    with pytest.raises(datasets.DataFileError, match="unknown .byte 0x81 in line 400,002 is not"):
         datasets.load(path, target="b")
 
 
@@ -297,6 +321,8 @@ def test_a_data_frame_is_split_like_the_file_of_it(tmp_path):
 def test_data_frames_of_other_libraries_and_types_are_taken():
     polars = pytest.importorskip("polars", reason="polars is not a dependency")
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    with pytest.raises(TypeError, match=r"is a LazyFrame: .* write collect\(\)"):
+        datasets.load(polars.from_dict(CONTENT.to_dict("list")).lazy(), target="b")
     frames = [
         polars.from_dict(CONTENT.to_dict("list")),
         pyarrow.Table.from_pandas(CONTENT),
