@@ -104,8 +104,9 @@ def load(
     one_of("broken_images", broken_images, ("raise", "skip"))
     size = _checked_size(image_size)
     options = _given(image_size=image_size, broken_images=broken_images != "raise")
-    # pandas' DataFrame, polars' and Arrow's tables, without importing any of these
-    if hasattr(name_or_path, "columns"):
+    # pandas' DataFrame, polars' and Arrow's tables, without importing any of these; of the class,
+    # because a table that is computed lazily would be computed for its columns
+    if hasattr(type(name_or_path), "columns"):
         _only_for_folders(options, "a table")
         return as_table(name_or_path, _as_label(target), seed, missing_target)
     if not isinstance(name_or_path, str | os.PathLike):

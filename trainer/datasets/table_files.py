@@ -11,6 +11,7 @@ import bz2
 import csv
 import datetime
 import decimal
+import functools
 import gzip
 import io
 import itertools
@@ -43,7 +44,7 @@ MissingTarget = Literal["drop", "raise"]
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"  # the first bytes of .xls
-_SNIFFED = 200  # lines from which the separator is found
+_SNIFFED = 200  # lines in which the separator and decimal commas are looked for
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
 _THOUSANDS = r"\s*[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?\s*"
 _SAVE_OR_READ = (
@@ -350,22 +351,26 @@ def _read_text(path: Path, content: bytes | None) -> Table:
     with reading(path, "a CSV file", cached=False), _long_cells():
         separator = noted[1] if noted else _separator(content, encoding)
         layout = _check_lengths(path, content, encoding, separator, skipped)
-        options: dict[str, Any] = {
-            "sep": separator,
-            "encoding": encoding,
-            "skiprows": skipped,
+        read = functools.partial(
+            pd.read_csv,
+            sep=separator,
+            encoding=encoding,
+            skiprows=skipped,
             # Reading in chunks could infer mixed types for a column.
-            "low_memory": False,
+            low_memory=False,
             # Otherwise an empty cell at the end of each line would shift the columns.
-            "index_col": False if layout == "empty cell at the end" else None,
-        }
+            index_col=False if layout == "empty cell at the end" else None,
+        )
         with warnings.catch_warnings():
             # "Length of header or names does not match length of data": the empty cells
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            frame = pd.read_csv(io.BytesIO(content), **options)
-            commas = separator != "," and _has_decimal_commas(frame)
-            if commas:
-                frame = pd.read_csv(io.BytesIO(content), decimal=",", **options)
+            may = separator != ","
+            # Most files show it in their first lines, and need not be read twice.
+            commas = may and _has_decimal_commas(read(io.BytesIO(content), nrows=_SNIFFED))
+            frame = read(io.BytesIO(content), decimal="," if commas else ".")
+            if may and not commas and _has_decimal_commas(frame):
+                commas = True
+                frame = read(io.BytesIO(content), decimal=",")
     notes = [f"Read as {encoding}, separated by {_SEPARATORS.get(separator, repr(separator))}"]
     if commas:
         frame = _without_thousands(frame)

@@ -108,7 +108,7 @@ def test_a_wrong_csv_target_is_explained(target, message, table):
         (
             b"a,b\n\xff\xfe,1\n",
             datasets.DataFileError,
-            r"encoding of this file is unknown \(byte 0xff in line 2 is not UTF-8\); save it as UTF-8, or",
+            r"encoding of this file is unknown \(byte 0xff in line 2 is not UTF-8\); save it",
         ),
         (b"a,b\n\x89PNG\x00\x00\x01,1\n", datasets.DataFileError, "zero bytes, so it may not be"),
         (b"\xff\xfea", datasets.DataFileError, "the encoding of this file is unknown"),

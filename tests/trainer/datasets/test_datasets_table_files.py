@@ -154,6 +154,12 @@ def test_decimal_commas_and_thousands_become_numbers_and_dates_stay(tmp_path):
     assert dataset.task == "regression"
 
 
+def test_decimal_commas_far_from_the_start_are_found(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_text("a;b\n" + "1;2\n" * 300 + "1,5;2\n")
+    assert whole(datasets.load(path, target="b"))["a"].tolist() == [1.0] * 300 + [1.5]
+
+
 def test_decimal_points_stay_numbers_where_text_has_commas(tmp_path):
     path = tmp_path / "points.csv"
     path.write_text("a;b;c\n" + "1.5;red, blue;2\n1.234;x;3\n" * 5)
