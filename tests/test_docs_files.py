@@ -1,4 +1,4 @@
-"""The code in docs/files.md runs as printed, and the Chinese page has the same."""
+"""The code in docs/files.md runs as printed."""
 
 import re
 from pathlib import Path
@@ -23,9 +23,7 @@ def test_the_blocks_about_files_run_in_order(tmp_path, monkeypatch, capsys):
     assert "mnist" in printed
 
 
-def test_both_languages_show_the_same_code_and_formats():
-    assert len(blocks("files.md")) == 4
-    assert blocks("files.md") == blocks("files.zh-CN.md")
+def test_both_languages_name_the_same_formats():
     pages = [(DOCS / page).read_text("utf-8") for page in ("files.md", "files.zh-CN.md")]
     names = [
         set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)))

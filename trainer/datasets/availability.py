@@ -8,10 +8,9 @@ from __future__ import annotations
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 from trainer.datasets import images, tables, texts
-from trainer.datasets.cache import MIRROR, PublishedFile, cached, keras_home
+from trainer.datasets.cache import MIRROR, PublishedFile, cached, keras_home, unreachable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,9 @@ def check(*, timeout: float = 5.0) -> pd.DataFrame:
     addresses = {file.address for parts in missing.values() for file in parts}
     with ThreadPoolExecutor(max_workers=16) as pool:
         problems = dict(
-            zip(addresses, pool.map(lambda each: _problem(each, timeout), addresses), strict=True)
+            zip(
+                addresses, pool.map(lambda each: unreachable(each, timeout), addresses), strict=True
+            )
         )
     for name in sorted(images.LOADERS | texts.LOADERS | tables.LOADERS):
         if name not in files:
@@ -84,14 +85,3 @@ def _reachable(files: list[PublishedFile], problems: dict[str, str | None]) -> t
                 f"{keras_home() / file.folder}, or set {MIRROR}"
             )
     return "downloadable", f"from {', '.join(file.address for file in files)}"
-
-
-def _problem(address: str, timeout: float) -> str | None:
-    """Return why an address does not answer, or None if it does."""
-    try:
-        # Returns once the headers have arrived; some mirrors refuse to send only these.
-        with urlopen(address, timeout=timeout):
-            return None
-    # ValueError: an address that is malformed
-    except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from trainer.utils.scratch import Scratch, sweep
 
@@ -42,6 +43,7 @@ _UNREADABLE = (
 
 
 MIRROR = "TRAINER_DATASETS_MIRROR"
+PATIENCE = 30.0  # seconds until a host that does not answer counts as out of reach
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 
@@ -124,10 +126,13 @@ def fetch(dataset: str, files: Sequence[PublishedFile]) -> list[Path]:
     missing = [file for file, path in zip(files, found, strict=True) if path is None]
     _mirror()  # a wrong address is the user's error, not the download's
     for file in missing:
+        # Keras would wait for minutes for a host that a firewall blocks.
+        if (problem := unreachable(file.address, PATIENCE)) is not None:
+            raise _cannot_download(dataset, missing, problem)
         try:
             _download(file)
         except Exception as error:  # get_file reports failures as plain Exception
-            raise _cannot_download(dataset, missing, error) from error
+            raise _cannot_download(dataset, missing, str(error)) from error
     return [path or _folder(file) / file.name for file, path in zip(files, found, strict=True)]
 
 
@@ -139,6 +144,17 @@ def cached(file: PublishedFile) -> Path | None:
     """Return where a file is in the cache, or None if it is not there."""
     candidates = (_folder(file) / name for name in file.names)
     return next((path for path in candidates if path.exists()), None)
+
+
+def unreachable(address: str, timeout: float) -> str | None:
+    """Return why an address does not answer within `timeout` seconds, or None if it does."""
+    try:
+        # Returns once the headers have arrived; some mirrors refuse to send only these.
+        with urlopen(address, timeout=timeout):
+            return None
+    # ValueError: an address that is malformed
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
 
 
 def _download(file: PublishedFile) -> None:
@@ -160,13 +176,11 @@ def _download(file: PublishedFile) -> None:
         os.replace(path, folder / file.name)
 
 
-def _cannot_download(
-    dataset: str, missing: Sequence[PublishedFile], error: Exception
-) -> DataFileError:
+def _cannot_download(dataset: str, missing: Sequence[PublishedFile], problem: str) -> DataFileError:
     names = ", ".join(file.names[0] for file in missing if cached(file) is None)
     origins = ", ".join(file.address for file in missing if cached(file) is None)
     return DataFileError(
-        f"{dataset}: could not download {names} ({error}). On a machine with network access, "
+        f"{dataset}: could not download {names} ({problem}). On a machine with network access, "
         f"download it from {origins}, and put it into {_folder(missing[0])} under exactly this "
         f"name; to use a folder other than {keras_home()}, set KERAS_HOME; if the host is out of "
         f"reach, set {MIRROR} to the address of a mirror"

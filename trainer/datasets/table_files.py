@@ -510,6 +510,20 @@ def _read_parquet(path: Path, content: bytes | None) -> Table:
         return Table(pd.read_parquet(path if content is None else io.BytesIO(content)))
 
 
+@contextmanager
+def _errors_of_xlrd(package: str) -> Iterator[None]:
+    """Turn the errors of xlrd, which are plain exceptions, into ValueErrors."""
+    if package != "xlrd":
+        yield
+        return
+    import xlrd
+
+    try:
+        yield
+    except (xlrd.XLRDError, xlrd.compdoc.CompDocError) as error:
+        raise ValueError(f"{error}; a workbook with a password cannot be read") from error
+
+
 def _read_excel(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
@@ -521,6 +535,7 @@ def _read_excel(path: Path, content: bytes | None) -> Table:
     with (
         reading(path, "an Excel file", cached=False),
         _needed(package, f"{path}: reading Excel files of this kind"),
+        _errors_of_xlrd(package),
         pd.ExcelFile(io.BytesIO(content), engine=package) as book,
     ):
         frame = pd.read_excel(book)

@@ -1,12 +1,13 @@
 """What `check` says is at hand."""
 
 import importlib.machinery
+import socket
 import sys
 
 import pytest
 
 from trainer import datasets
-from trainer.datasets import images, tables, texts
+from trainer.datasets import cache, images, tables, texts
 
 
 @pytest.fixture
@@ -86,6 +87,15 @@ def test_a_mirror_that_does_not_answer_is_named(published, monkeypatch):
     monkeypatch.setenv("TRAINER_DATASETS_MIRROR", "http://127.0.0.1:1/data/")
     note = datasets.check().loc["mnist", "note"]
     assert note.startswith("http://127.0.0.1:1/data/mnist.npz cannot be reached (")
+
+
+def test_a_host_that_never_answers_is_given_up(published, monkeypatch):
+    monkeypatch.setattr(cache, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("TRAINER_DATASETS_MIRROR", address)
+        with pytest.raises(datasets.DataFileError, match=r"could not download mnist.npz \(.*timed"):
+            datasets.load("mnist")
 
 
 def test_all_files_of_published_data_sets_have_checksums():

@@ -295,6 +295,14 @@ def test_excel_is_read_from_its_first_sheet(tmp_path):
     assert caught[0].filename == __file__
 
 
+def test_an_old_or_locked_workbook_that_cannot_be_read_is_named(tmp_path):
+    pytest.importorskip("xlrd", reason="needs the extra excel")
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1024))
+    with pytest.raises(datasets.DataFileError, match=r"table.xlsx .* not an Excel file .*password"):
+        datasets.load(path, target="b")
+
+
 @pytest.mark.parametrize("name", ["table.jsonl", "table.ndjson", "table.json", "table.jsonl.gz"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_json_lines_become_columns(name, encoding, tmp_path):
