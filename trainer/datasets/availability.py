@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NEEDED = {
     ".parquet": ("pyarrow", "parquet"),
     ".xlsx": ("openpyxl", "excel"),
-    ".xls": ("xlrd", "excel"),
+    ".xls": ("python_calamine", "excel"),
     ".zst": ("zstandard", "zstd"),
 }
 
@@ -69,10 +69,9 @@ def check(*, timeout: float = 5.0) -> pd.DataFrame:
         if importlib.util.find_spec(package) is not None:
             found[suffix] = "ready", f"read with {package}"
         else:
-            found[suffix] = (
-                "missing",
-                f"pip install {package}, or pip install 'exact-trainer[{extra}]'",
-            )
+            project = package.replace("_", "-")
+            note = f"pip install {project}, or pip install 'exact-trainer[{extra}]'"
+            found[suffix] = "missing", note
     index = pd.Index(list(found), name="name")
     return pd.DataFrame(list(found.values()), index=index, columns=["state", "note"])
 

@@ -67,7 +67,7 @@ def load(
                 semicolon, tab or bar), decimal commas and the encoding (UTF-8, UTF-16, GB 18030
                 with GBK, Big5, Shift JIS, EUC-JP, EUC-KR, Western European) are found from the
                 content, and the description names them;
-            .xlsx, .xls: the first sheet, likewise; needs openpyxl or xlrd;
+            .xlsx, .xls: the first sheet, likewise; needs openpyxl, .xls python-calamine;
             .parquet: likewise; needs pyarrow;
             .jsonl, .ndjson, .json: one object per line, or a list of objects, likewise;
             .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;

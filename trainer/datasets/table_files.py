@@ -8,6 +8,7 @@ and decimal commas become numbers. Files may be compressed.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import csv
 import datetime
 import decimal
@@ -52,7 +53,12 @@ _SAVE_OR_READ = (
     "datasets.load(pandas.read_csv(path, encoding=...), target=...)"
 )
 # The extra of this package that brings what pandas reads a kind of file with.
-_EXTRAS = {"pyarrow": "parquet", "openpyxl": "excel", "xlrd": "excel", "zstandard": "zstd"}
+_EXTRAS = {
+    "pyarrow": "parquet",
+    "openpyxl": "excel",
+    "python-calamine": "excel",
+    "zstandard": "zstd",
+}
 
 
 class Table(NamedTuple):
@@ -511,16 +517,13 @@ def _read_parquet(path: Path, content: bytes | None) -> Table:
 
 
 @contextmanager
-def _errors_of_xlrd(package: str) -> Iterator[None]:
-    """Turn the errors of xlrd, which are plain exceptions, into ValueErrors."""
-    if package != "xlrd":
-        yield
-        return
-    import xlrd
+def _errors_of_calamine() -> Iterator[None]:
+    """Turn the errors of calamine, which are plain exceptions, into ValueErrors."""
+    from python_calamine import CalamineError
 
     try:
         yield
-    except (xlrd.XLRDError, xlrd.compdoc.CompDocError) as error:
+    except CalamineError as error:
         raise ValueError(f"{error}; a workbook with a password cannot be read") from error
 
 
@@ -528,15 +531,17 @@ def _read_excel(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     assert content is not None
-    # Files that are called .xls are often of the newer kind, which is a zip archive.
-    package = "openpyxl" if zipfile.is_zipfile(io.BytesIO(content)) else "xlrd"
-    if package == "xlrd" and not content.startswith(_OLD_EXCEL):
+    # By content: files that are called .xls are often of the newer kind, which is a zip archive.
+    new = zipfile.is_zipfile(io.BytesIO(content))
+    if not new and not content.startswith(_OLD_EXCEL):
         raise DataFileError(f"{path} is incomplete or not an Excel file: create or copy it again")
+    package = "openpyxl" if new else "python-calamine"
+    engine: Literal["openpyxl", "calamine"] = "openpyxl" if new else "calamine"
     with (
         reading(path, "an Excel file", cached=False),
         _needed(package, f"{path}: reading Excel files of this kind"),
-        _errors_of_xlrd(package),
-        pd.ExcelFile(io.BytesIO(content), engine=package) as book,
+        contextlib.nullcontext() if new else _errors_of_calamine(),
+        pd.ExcelFile(io.BytesIO(content), engine=engine) as book,
     ):
         frame = pd.read_excel(book)
         sheets = list(map(str, book.sheet_names))
