@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 TESTED = {
     "callbacks.md": "test_docs_guide.py",
     "extending.md": "test_docs_extending.py",
+    "files.md": "test_docs_files.py",
+    "files.zh-CN.md": "test_readme.py",  # has the same code as files.md
     "guide.md": "test_docs_guide.py",
     "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
     "resuming.md": "test_docs_resuming.py",

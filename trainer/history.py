@@ -22,8 +22,17 @@ from numpy.typing import NDArray
 
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, integer, one_of
-from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, shortened
+from trainer.utils.figures import (
+    COLOURS,
+    WRONG,
+    as_label,
+    distinct_colours,
+    new_figure,
+    shortened,
+    width_of,
+)
 from trainer.utils.files import read_whole, write_whole
+from trainer.utils.fonts import legible
 from trainer.utils.text import from_csv, printable, to_csv
 
 if TYPE_CHECKING:
@@ -334,6 +343,7 @@ def _encode(value: float) -> float | str:
 # ---- learning curves ----------------------------------------------------------------------------
 
 
+@legible
 def plot_history(
     history: History | Mapping[str, History], names: str | Sequence[str] | None = None
 ) -> NDArray[Any]:
@@ -367,7 +377,7 @@ def plot_history(
     rows = math.ceil(len(chosen) / columns)
     width = max(4.4 * columns, 5.2)
     # In inches: the width per letter of the legend, and that of a line and its gap.
-    entry = 0.08 * max(len(str(label)) for label in [*runs, "validation"]) + 0.6
+    entry = 0.08 * max(width_of(str(label)) for label in [*runs, "validation"]) + 0.6
     legend_columns = max(1, min(int(width / entry), 5))
     legend_height = 0.3 + 0.25 * math.ceil((len(runs) + 2) / legend_columns) if several else 0
     figure = new_figure((width, 3.4 * rows + legend_height))

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Plots: learning curves, confusion matrix, images, residuals and forecasts.
-=======
-"""Plots: learning curves, confusion matrix, images, residuals, and curves of probabilities.
->>>>>>> imbalance
+"""Plots: learning curves, confusion matrix, images, residuals, forecasts, probabilities.
 
 Responsible for plotting given numbers; learning curves are implemented in `history` and only
 exported here. Not for predicting, recording a history (`history`) or saving: every function
@@ -23,22 +19,16 @@ from trainer.data.arrays import check_finite, numeric
 from trainer.data.labels import as_labels
 from trainer.history import plot_history
 from trainer.utils.checks import integer, one_of
-from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure
+from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure, width_of
+from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-<<<<<<< HEAD
-    "plot_confusion_matrix",
-    "plot_forecast",
-    "plot_history",
-    "plot_images",
-    "plot_residuals",
-]
-=======
     "plot_calibration",
     "plot_confusion_matrix",
+    "plot_forecast",
     "plot_history",
     "plot_images",
     "plot_precision_recall",
@@ -48,9 +38,9 @@ __all__ = [
 
 _BINS = 10  # of a calibration curve
 _MOST_NAMES = 12  # curves with a line in the legend
->>>>>>> imbalance
 
 
+@legible
 def plot_confusion_matrix(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -117,7 +107,7 @@ def plot_confusion_matrix(
         text_kw={"fontsize": number_size},
     )
     ax.tick_params(labelsize=label_size)
-    if max(map(len, texts)) * 0.6 * label_size > cell:
+    if max(map(width_of, texts)) * 0.6 * label_size > cell:
         # Slanted labels need a spacing of about twice their height.
         slant = 45 if cell >= 2 * label_size else 90
         for tick in ax.get_xticklabels():
@@ -132,6 +122,7 @@ def plot_confusion_matrix(
     return ax
 
 
+@legible
 def plot_images(
     images: ArrayLike,
     labels: ArrayLike | None = None,
@@ -235,6 +226,7 @@ def _value_range(pictures: NDArray[Any]) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
+@legible
 def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = None) -> Axes:
     """Plot the residual, true - predicted, of each row against the prediction.
 
@@ -272,7 +264,7 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
     return ax
 
 
-<<<<<<< HEAD
+@legible
 def plot_forecast(
     past: ArrayLike | None,
     y_true: ArrayLike | None,
@@ -337,7 +329,8 @@ def plot_forecast(
 
 def _single_step(moments: NDArray[Any]) -> Any:
     return np.timedelta64(1, "D") if moments.dtype.kind == "M" else 1
-=======
+
+@legible
 def plot_roc(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -385,6 +378,7 @@ def plot_roc(
     return ax
 
 
+@legible
 def plot_precision_recall(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -434,6 +428,7 @@ def plot_precision_recall(
     return ax
 
 
+@legible
 def plot_calibration(
     y_true: ArrayLike,
     y_prob: ArrayLike,
@@ -574,7 +569,6 @@ def _draw(
     if 1 < len(curves) <= _MOST_NAMES:
         ax.legend(fontsize=8)
     ax.grid(True, alpha=0.3)
->>>>>>> imbalance
 
 
 def _targets(name: str, values: ArrayLike) -> NDArray[Any]:

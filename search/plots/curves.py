@@ -14,12 +14,14 @@ from search.plots import frames, scales
 from trainer.history import known_mode
 from trainer.utils.checks import did_you_mean
 from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure
+from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 
+@legible
 def plot_rungs(
     results: pd.DataFrame,
     *,
@@ -88,6 +90,7 @@ def plot_rungs(
     return ax
 
 
+@legible
 def plot_curves(
     epochs: pd.DataFrame,
     *,

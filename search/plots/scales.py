@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.space import Space, listed, shown, text_of, to_unit, values
 from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
-from trainer.utils.figures import WRONG, as_label, distinct_colours
+from trainer.utils.figures import WRONG, as_label, distinct_colours, width_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,7 @@ def parameter_axis(ax: Axes, domain: Domain) -> None:
     if isinstance(domain, (Choice, Bool)):
         ax.set_xticks(places, labels=texts, fontsize=8)
         ax.set_xlim(-0.6, len(values(domain) or ()) - 0.4)
-        if sum(map(len, texts)) > 30:
+        if sum(map(width_of, texts)) > 30:
             slant(ax)
         return
     assert isinstance(domain, (Int, Float))

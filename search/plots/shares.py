@@ -15,6 +15,7 @@ from search.space import Space, from_unit
 from trainer.hyperparameters import Choice
 from trainer.utils.checks import integer
 from trainer.utils.figures import COLOURS, WRONG, as_label, new_figure
+from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +131,7 @@ def _features(units: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
     return np.column_stack(columns)
 
 
+@legible
 def plot_importance(
     results: pd.DataFrame,
     space: Space,

@@ -16,13 +16,15 @@ from search.plots import frames, scales
 from search.space import Space
 from trainer.hyperparameters import Bool, Choice
 from trainer.utils.checks import did_you_mean
-from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure
+from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure, width_of
+from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 
+@legible
 def plot_history(
     results: pd.DataFrame,
     *,
@@ -64,6 +66,7 @@ def plot_history(
     return ax
 
 
+@legible
 def plot_parallel(
     results: pd.DataFrame,
     space: Space,
@@ -147,7 +150,7 @@ def plot_parallel(
     # break a nested name where its parts meet
     texts = [as_label(name, 60).replace("__", "__\n") for name in shown]
     ax.set_xticks(x[: len(shown)], labels=texts, fontsize=9)
-    if max(len(line) for text in texts for line in text.split("\n")) > 16:
+    if max(width_of(line) for text in texts for line in text.split("\n")) > 16:
         scales.slant(ax)
     ax.set_yticks([])
     ax.set_xlim(-0.6, len(shown) - 0.4)
@@ -159,6 +162,7 @@ def plot_parallel(
     return ax
 
 
+@legible
 def plot_slice(
     results: pd.DataFrame,
     space: Space,

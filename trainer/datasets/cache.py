@@ -2,12 +2,14 @@
 
 The cache is the folder that Keras uses (`KERAS_HOME`, or `.keras` in the home folder), so files
 are shared with Keras. A file that exists is used without checking its hash, so that a user without
-a network can put it there by hand. Not for parsing files.
+a network can put it there by hand. Files are downloaded from their publishers, or from a mirror if
+the environment variable TRAINER_DATASETS_MIRROR is set. Not for parsing files.
 """
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import pickle
 import tarfile
@@ -18,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from trainer.utils.scratch import Scratch, sweep
 
@@ -30,6 +34,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     gzip.BadGzipFile,
+    lzma.LZMAError,
     pickle.UnpicklingError,
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -37,6 +42,8 @@ _UNREADABLE = (
 )
 
 
+MIRROR = "TRAINER_DATASETS_MIRROR"
+PATIENCE = 30.0  # seconds until a host that does not answer counts as out of reach
 KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 
@@ -51,14 +58,14 @@ class PublishedFile:
     Attributes:
         name: Its name in the cache, the same as in Keras.
         origin: The URL to download it from.
-        file_hash: SHA-256 of the download; None where Keras has none either.
+        file_hash: SHA-256 of the download, or MD5 where the publisher has only that.
         folder: The folder inside the Keras home.
         by_hand: Other names under which a user may have placed the same content.
     """
 
     name: str
     origin: str
-    file_hash: str | None
+    file_hash: str
     folder: str = "datasets"
     by_hand: tuple[str, ...] = ()
 
@@ -66,6 +73,37 @@ class PublishedFile:
     def names(self) -> tuple[str, ...]:
         """All names under which the file may be found, the preferred ones first."""
         return (*self.by_hand, self.name)
+
+    @property
+    def address(self) -> str:
+        """Where to download the file from.
+
+        A mirror has the files under their publishers' names, those of a folder of their own in
+        the Keras home in a folder of that name: mnist.npz, fashion-mnist/t10k-images-idx3-ubyte.gz.
+
+        Raises:
+            ValueError: The mirror is neither an address nor a folder.
+        """
+        mirror = _mirror()
+        if mirror is None:
+            return self.origin
+        folder = self.folder.removeprefix("datasets").strip("/")
+        return "/".join(filter(None, (mirror, folder, self.origin.rsplit("/", 1)[-1])))
+
+
+def _mirror() -> str | None:
+    """Return the address of the mirror without a slash at its end; None if there is none."""
+    chosen = os.environ.get(MIRROR, "").strip()
+    if not chosen:
+        return None
+    if Path(chosen).expanduser().is_dir():
+        return Path(chosen).expanduser().absolute().as_uri()
+    if urlsplit(chosen).scheme not in ("http", "https", "file", "ftp"):
+        raise ValueError(
+            f"{MIRROR}={chosen!r}: is neither a folder nor an address; write one that starts with "
+            "https://, http:// or file://"
+        )
+    return chosen.rstrip("/")
 
 
 def keras_home() -> Path:
@@ -84,13 +122,17 @@ def fetch(dataset: str, files: Sequence[PublishedFile]) -> list[Path]:
     Raises:
         DataFileError: A download failed; the message names every missing file and its folder.
     """
-    found = [_cached(file) for file in files]
+    found = [cached(file) for file in files]
     missing = [file for file, path in zip(files, found, strict=True) if path is None]
+    _mirror()  # a wrong address is the user's error, not the download's
     for file in missing:
+        # Keras would wait for minutes for a host that a firewall blocks.
+        if (problem := unreachable(file.address, PATIENCE)) is not None:
+            raise _cannot_download(dataset, missing, problem)
         try:
             _download(file)
         except Exception as error:  # get_file reports failures as plain Exception
-            raise _cannot_download(dataset, missing, error) from error
+            raise _cannot_download(dataset, missing, str(error)) from error
     return [path or _folder(file) / file.name for file, path in zip(files, found, strict=True)]
 
 
@@ -98,9 +140,21 @@ def _folder(file: PublishedFile) -> Path:
     return keras_home() / file.folder
 
 
-def _cached(file: PublishedFile) -> Path | None:
+def cached(file: PublishedFile) -> Path | None:
+    """Return where a file is in the cache, or None if it is not there."""
     candidates = (_folder(file) / name for name in file.names)
     return next((path for path in candidates if path.exists()), None)
+
+
+def unreachable(address: str, timeout: float) -> str | None:
+    """Return why an address does not answer within `timeout` seconds, or None if it does."""
+    try:
+        # Returns once the headers have arrived; some mirrors refuse to send only these.
+        with urlopen(address, timeout=timeout):
+            return None
+    # ValueError: an address that is malformed
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
 
 
 def _download(file: PublishedFile) -> None:
@@ -114,7 +168,7 @@ def _download(file: PublishedFile) -> None:
 
         path = keras.utils.get_file(
             fname=file.name,
-            origin=file.origin,
+            origin=file.address,
             file_hash=file.file_hash,
             cache_dir=str(workplace.path),
             cache_subdir="",
@@ -122,15 +176,14 @@ def _download(file: PublishedFile) -> None:
         os.replace(path, folder / file.name)
 
 
-def _cannot_download(
-    dataset: str, missing: Sequence[PublishedFile], error: Exception
-) -> DataFileError:
-    names = ", ".join(file.names[0] for file in missing if _cached(file) is None)
-    origins = ", ".join(file.origin for file in missing if _cached(file) is None)
+def _cannot_download(dataset: str, missing: Sequence[PublishedFile], problem: str) -> DataFileError:
+    names = ", ".join(file.names[0] for file in missing if cached(file) is None)
+    origins = ", ".join(file.address for file in missing if cached(file) is None)
     return DataFileError(
-        f"{dataset}: could not download {names} ({error}). On a machine with network access, "
+        f"{dataset}: could not download {names} ({problem}). On a machine with network access, "
         f"download it from {origins}, and put it into {_folder(missing[0])} under exactly this "
-        f"name; to use a folder other than {keras_home()}, set KERAS_HOME"
+        f"name; to use a folder other than {keras_home()}, set KERAS_HOME; if the host is out of "
+        f"reach, set {MIRROR} to the address of a mirror"
     )
 
 

@@ -30,13 +30,14 @@ MNIST_FILE = PublishedFile(
 )
 FASHION_MNIST_FILES = [
     PublishedFile(
-        name=name, origin=KERAS_FILES + name, file_hash=None, folder="datasets/fashion-mnist"
+        name=name, origin=KERAS_FILES + name, file_hash=md5, folder="datasets/fashion-mnist"
     )
-    for name in (
-        "train-images-idx3-ubyte.gz",
-        "train-labels-idx1-ubyte.gz",
-        "t10k-images-idx3-ubyte.gz",
-        "t10k-labels-idx1-ubyte.gz",
+    # Keras verifies none; these are the checksums that the publisher prints in its README.
+    for name, md5 in (
+        ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+        ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+        ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
     )
 ]
 # Keras stores the archive under the name of the folder that it unpacks it into.
@@ -165,3 +166,13 @@ LOADERS: dict[str, Callable[[int], Dataset]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
 }
+
+
+def published() -> dict[str, list[PublishedFile]]:
+    """Return the files of each data set."""
+    return {
+        "mnist": [MNIST_FILE],
+        "fashion_mnist": FASHION_MNIST_FILES,
+        "cifar10": [CIFAR10_FILE],
+        "cifar100": [CIFAR100_FILE],
+    }

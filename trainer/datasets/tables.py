@@ -183,3 +183,8 @@ LOADERS: dict[str, Callable[[int], Dataset]] = {
     "breast_cancer": breast_cancer,
     "diabetes": diabetes,
 }
+
+
+def published() -> dict[str, list[PublishedFile]]:
+    """Return the files of each data set that is downloaded."""
+    return {"boston_housing": [BOSTON_FILE], "california_housing": [CALIFORNIA_FILE]}

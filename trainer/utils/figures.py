@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -27,9 +28,22 @@ WRONG = "#C00000"
 _newest: weakref.ref[Figure] | None = None
 
 
+def width_of(text: str) -> int:
+    """Return the width of a text in Latin characters; Chinese, Japanese and Korean ones take two.
+
+    >>> width_of("cat"), width_of("猫")
+    (3, 2)
+    """
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
 def shortened(text: str, length: int) -> str:
-    """Return `text`, cut to `length` characters with an ellipsis at the end if it is longer."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """Return `text`, cut to the width of `length` characters, with an ellipsis at the end."""
+    if width_of(text) <= length:
+        return text
+    while text and width_of(text) > length - 1:
+        text = text[: -max(1, (width_of(text) - length) // 2)]
+    return text + "…"
 
 
 def as_label(text: Any, length: int | None = None) -> str:
@@ -37,7 +51,7 @@ def as_label(text: Any, length: int | None = None) -> str:
 
     Args:
         text: A name, a class, or a value.
-        length: The maximum number of characters, or None.
+        length: The maximum width in Latin characters, or None.
     """
     plain = printable(text)
     return (plain if length is None else shortened(plain, length)).replace("$", r"\$")

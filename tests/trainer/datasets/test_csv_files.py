@@ -84,7 +84,6 @@ def test_a_rare_class_is_named_where_rows_are_not_stratified(tmp_path):
         (None, "to predict; write one of size, town, price, sold, kind$"),
         ("prize", r"target='prize': houses.csv has no such column; did you mean 'price'"),
         ("q", "no such column; choose one of 'kind', 'price', 'size', 'sold', 'town'$"),
-        ("town", r"target='town': 25 of 100 rows have no value .*\(first rows: 2, 6, 10, 14, 18,"),
     ],
 )
 def test_a_wrong_csv_target_is_explained(target, message, table):
@@ -95,9 +94,25 @@ def test_a_wrong_csv_target_is_explained(target, message, table):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (b"", datasets.DataFileError, "is incomplete or not a CSV file"),
-        (b"a,b\n1,2\n1,2,3,4\n", datasets.DataFileError, "is incomplete or not a CSV file"),
-        (b"a,b\n\xff\xfe,1\n", datasets.DataFileError, "is incomplete or not a CSV file"),
+        (b"", datasets.DataFileError, "bad.csv is empty"),
+        (b" \n\n", datasets.DataFileError, "bad.csv is empty"),
+        (
+            b"a,b\n1,2\n1,2,3,4\n",
+            datasets.DataFileError,
+            r"line 3 has 4 cells, but the header has 2 \(separated by commas\): write one cell",
+        ),
+        (b"a,b,c\n1,2,3\n1,2\n", datasets.DataFileError, "line 3 has 2 cells, but the header has"),
+        (b"a,b,c\n1,2,3\n1,2,3,4\n", datasets.DataFileError, "line 3 has 4 cells"),
+        (b"a;b;c\n1;2;3\n1;2\n", datasets.DataFileError, r"line 3 has 2 .*by semicolons"),
+        (b'a,b\n1,"2\n3,4\n', datasets.DataFileError, "bad.csv is incomplete or not a CSV file"),
+        (
+            b"a,b\n\xff\xfe,1\n",
+            datasets.DataFileError,
+            r"encoding of this file is unknown \(byte 0xff in line 2 is not UTF-8\); save it",
+        ),
+        (b"a,b\n\x89PNG\x00\x00\x01,1\n", datasets.DataFileError, "zero bytes, so it may not be"),
+        (b"\xff\xfea", datasets.DataFileError, "the encoding of this file is unknown"),
+        (b"a^b\n1^2\n3^4\n", ValueError, "its only column is 'a.b'; the cells .* separated by com"),
         (b"a,b\n", ValueError, "has no rows"),
         (b"b\n1\n2\n", ValueError, "no column other than the target 'b'"),
         (b"a,b\n1,1\n2,2\n", ValueError, "2 rows are too few to split: at least 5 are needed"),
@@ -142,3 +157,29 @@ def test_a_missing_file_among_thousands_is_not_answered_with_all_of_them(tmp_pat
     ) as caught:
         datasets.load(tmp_path / "houses.csv", target="price")
     assert len(str(caught.value)) < 1000
+
+
+def test_rows_without_a_target_are_left_out_with_a_warning_that_counts_them(table):
+    with pytest.warns(UserWarning, match=r"'town': 25 of 100 rows .*first rows: 2, 6, 10, 14, 18,"):
+        dataset = datasets.load(table, target="town")
+    assert rows_of(dataset) == [45, 15, 15]
+    assert dataset.class_names == ["Bath", "Ely", "York"]
+    with pytest.raises(
+        ValueError, match="25 of 100 rows of houses.csv have no value .*; remove th"
+    ):
+        datasets.load(table, target="town", missing_target="raise")
+
+
+def test_a_target_without_any_value_is_refused(tmp_path):
+    path = tmp_path / "blank.csv"
+    path.write_text("a,b\n" + "1,\n" * 6)
+    with pytest.raises(ValueError, match="6 of 6 rows .* none remains; choose another column"):
+        datasets.load(path, target="b")
+
+
+def test_whole_numbers_with_gaps_as_a_target_are_classes(tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("a,b\n" + "1,0\n2,1\n3,\n" * 10)
+    with pytest.warns(UserWarning, match="10 of 30 rows"):
+        dataset = datasets.load(path, target="b")
+    assert (dataset.task, dataset.class_names) == ("classification", ["0", "1"])

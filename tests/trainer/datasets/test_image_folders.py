@@ -57,7 +57,9 @@ def test_other_files_in_a_folder_are_counted_and_hidden_ones_ignored(folder):
 def test_two_sizes_of_images_are_named(folder):
     odd = folder / "dog" / "3.PNG"
     PIL.Image.new("L", (4, 4)).save(odd)
-    with pytest.raises(ValueError, match=r"8 x 5 pixels and .* has 4 x 4: .*resize") as caught:
+    with pytest.raises(
+        ValueError, match=r"8 x 5 pixels and .* has 4 x 4: write image_size=\(5, 8\)"
+    ) as caught:
         datasets.load(folder)
     assert str(odd) in str(caught.value)
     assert str(folder / "cat" / "0.png") in str(caught.value)
@@ -99,3 +101,70 @@ def test_a_folder_without_classes_is_explained(folder):
 def test_a_target_for_a_folder_is_refused(folder):
     with pytest.raises(ValueError, match="the classes are the subfolders"):
         datasets.load(folder, target="cat")
+
+
+def test_images_of_several_sizes_are_resized_to_the_given_height_and_width(folder):
+    PIL.Image.new("L", (31, 17), 55).save(folder / "cat" / "wide.jpg")
+    PIL.Image.new("L", (3, 9), 205).save(folder / "dog" / "tall.tiff")
+    dataset = datasets.load(folder, image_size=(6, 4))
+    for x, y in (dataset.train, dataset.valid, dataset.test):
+        assert (x.shape[1:], x.dtype) == ((6, 4), np.uint8)
+        np.testing.assert_array_equal(y, (x[:, 0, 0] >= 200).astype(int))
+    assert sum(rows_of(dataset)) == 14
+    assert "4 x 6 pixels, resized," in dataset.description
+
+
+def test_webp_images_are_read(folder):
+    PIL.Image.new("RGB", (8, 5), (1, 2, 3)).save(folder / "cat" / "red.webp", lossless=True)
+    assert sum(rows_of(datasets.load(folder))) == 13
+
+
+def test_an_image_made_smaller_is_averaged(folder):
+    stripes = np.tile(np.array([0, 200], np.uint8), (5, 4))
+    for name in ("cat", "dog"):
+        for number in range(6):
+            PIL.Image.fromarray(stripes).save(folder / name / f"striped_{number}.png")
+        for file in folder.glob(f"{name}/[0-9]*"):
+            file.unlink()
+    x = datasets.load(folder, image_size=(5, 2)).train.x.astype(int)
+    assert abs(x - 100).max() <= 25
+
+
+def test_broken_images_are_skipped_if_asked_with_a_warning_that_names_them(folder):
+    cut, text, empty = (folder / "cat" / name for name in ("4.png", "text.jpg", "empty.png"))
+    cut.write_bytes(cut.read_bytes()[:50])
+    text.write_text("not an image")
+    empty.touch()
+    with pytest.raises(datasets.DataFileError, match="is incomplete or not an image"):
+        datasets.load(folder)
+    with pytest.warns(
+        UserWarning, match="3 of 14 images cannot be read and are left out"
+    ) as caught:
+        dataset = datasets.load(folder, broken_images="skip")
+    assert all(str(file) in str(caught[0].message) for file in (cut, text, empty))
+    assert sum(rows_of(dataset)) == 11
+    assert "3 broken images were left out" in dataset.description
+    x, y = dataset.train
+    np.testing.assert_array_equal(y, (x[:, 0, 0] >= 200).astype(int))
+
+
+def test_a_class_of_broken_images_only_is_refused(folder):
+    for file in (folder / "dog").iterdir():
+        file.write_text("not an image")
+    with (
+        pytest.warns(UserWarning, match="6 of 12 images"),
+        pytest.raises(datasets.DataFileError, match="dog: no image of this class can be read"),
+    ):
+        datasets.load(folder, broken_images="skip")
+
+
+def test_a_folder_of_classes_and_of_images_without_a_class_is_refused(folder):
+    PIL.Image.new("L", (8, 5)).save(folder / "stray.jpg")
+    with pytest.raises(ValueError, match=r"both class folders and images without .*stray\.jpg"):
+        datasets.load(folder)
+
+
+def test_a_folder_of_tables_is_answered_with_its_files(tmp_path):
+    (tmp_path / "houses.csv").write_text("a,b\n")
+    with pytest.raises(ValueError, match=r"contains 0 folders and 1 files, such as houses\.csv"):
+        datasets.load(tmp_path)

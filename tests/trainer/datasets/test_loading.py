@@ -27,6 +27,17 @@ from trainer.datasets import loading
         ({"name_or_path": "iris", "seed": 2**32}, ValueError, "seed=4294967296: must be"),
         ({"name_or_path": "iris", "seed": True}, ValueError, "seed=True: must be"),
         ({"name_or_path": "iris", "seed": 0.5}, ValueError, "seed=0.5: must be"),
+        (
+            {"name_or_path": "iris", "image_size": (8, 8)},
+            ValueError,
+            "image_size: only for folders",
+        ),
+        ({"name_or_path": "iris", "broken_images": "skip"}, ValueError, "and iris is none"),
+        ({"name_or_path": "iris", "broken_images": "drop"}, ValueError, "one of 'raise', 'skip'"),
+        ({"name_or_path": "iris", "missing_target": "skip"}, ValueError, "one of 'drop', 'raise'"),
+        ({"name_or_path": ".", "image_size": 64}, ValueError, r"image_size=64: .*as \(64, 64\)"),
+        ({"name_or_path": ".", "image_size": (0, 8)}, ValueError, r"image_size=\(0, 8\): must be"),
+        ({"name_or_path": ".", "image_size": (8.5, 8)}, ValueError, "must be the height and width"),
     ],
 )
 def test_a_wrong_argument_is_explained(arguments, error, message):
@@ -35,7 +46,7 @@ def test_a_wrong_argument_is_explained(arguments, error, message):
 
 
 def test_an_unknown_kind_of_file_is_answered_with_the_known_kinds(tmp_path):
-    path = tmp_path / "data.xlsx"
+    path = tmp_path / "data.docx"
     path.write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"cannot read this kind of file; pass \.csv or \.csv\.gz"):
         datasets.load(path)

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from trainer.history import History
 from trainer.plots import plot_confusion_matrix, plot_history, plot_images, plot_residuals
+from trainer.utils.figures import shortened, width_of
 
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
@@ -73,6 +74,14 @@ def test_where_figures_are_shown_all_of_them_stay_until_they_are(
     finally:
         plt.close("all")
         plt.switch_backend("Agg")
+
+
+def test_chinese_text_is_cut_by_its_width() -> None:
+    assert shortened("猫" * 11, 22) == "猫" * 11
+    assert shortened("猫" * 12, 22) == "猫" * 10 + "…"
+    assert shortened("cats and dogs", 8) == "cats an…"
+    assert shortened("猫cat", 5) == "猫cat"
+    assert [width_of(text) for text in ("", "cat", "猫cat", "ﾈｺ", "고양이")] == [0, 3, 5, 2, 6]
 
 
 def test_nothing_is_shown(monkeypatch: pytest.MonkeyPatch, png_size: Callable[[Axes], int]) -> None:

@@ -1,0 +1,451 @@
+"""Tables as they come: encodings, separators, compression, other kinds of files, and DataFrames."""
+
+import bz2
+import csv
+import datetime
+import decimal
+import gzip
+import io
+import json
+import lzma
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainer import datasets
+
+ROWS = 20
+CHINESE = ["北京", "上海", "广州", "深圳，南山", "杭州（西湖）"]
+JAPANESE = ["東京のまち", "カメラ", "おおさか", "ねこ", "いぬ"]
+KOREAN = ["서울특별시", "부산광역시", "고양이", "강아지", "제주도"]
+WESTERN = ["Köln", "Zürich", "São Paulo", "Málaga", "Besançon"]
+
+
+def whole(dataset):
+    """All rows in their order in the file, with the target as a column."""
+    parts = [dataset.train, dataset.valid, dataset.test]
+    return pd.concat([part.x.assign(**{part.y.name: part.y}) for part in parts]).sort_index()
+
+
+def cities(words, header=("城市", "面积", "价格")):
+    frame = pd.DataFrame({header[0]: words * (ROWS // 5), header[1]: np.arange(ROWS) / 4})
+    return frame.assign(**{header[2]: np.arange(ROWS) * 1.5})
+
+
+LATIN = ("Größe", "area", "price")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words", "header", "named"),
+    [
+        ("utf-8", CHINESE, ("城市", "面积", "价格"), "utf-8"),
+        ("utf-8-sig", CHINESE, ("城市", "面积", "价格"), "utf-8-sig"),
+        ("gbk", CHINESE, ("城市", "面积", "价格"), "gb18030"),
+        ("gb2312", CHINESE[:1] * 5, ("city", "area", "price"), "gb18030"),
+        ("gb18030", [*CHINESE[:4], "𠮷林"], ("城市", "面积", "价格"), "gb18030"),
+        ("utf-16", CHINESE, ("城市", "面积", "价格"), "utf-16"),
+        ("utf-16-le", CHINESE, ("城市", "面积", "价格"), "utf-16-le"),
+        ("utf-16-be", CHINESE, ("城市", "面积", "价格"), "utf-16-be"),
+        ("utf-32", CHINESE, ("城市", "面积", "价格"), "utf-32"),
+        ("big5", ["臺北市", "高雄", "臺中", "新竹", "貓與狗"], ("縣市", "面積", "價格"), "cp950"),
+        ("shift_jis", JAPANESE, ("都市", "面積", "価格"), "cp932"),
+        ("euc_jp", JAPANESE, ("都市", "面積", "価格"), "euc_jp"),
+        ("euc_kr", KOREAN, ("도시", "면적", "가격"), "cp949"),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_the_encoding_of_a_table_is_found(encoding, words, header, named, separator, tmp_path):
+    frame = cities(words, header)
+    path = tmp_path / "cities.csv"
+    path.write_bytes(frame.to_csv(index=False, sep=separator).encode(encoding))
+    dataset = datasets.load(path, target=header[2])
+    pd.testing.assert_frame_equal(whole(dataset), frame)
+    assert f"Read as {named}, separated by" in dataset.description
+
+
+def test_western_text_that_is_not_utf_8_is_read_with_a_warning(tmp_path):
+    frame = cities(WESTERN, LATIN)
+    path = tmp_path / "cities.csv"
+    path.write_bytes(frame.to_csv(index=False, sep=";", decimal=",").encode("latin-1"))
+    with pytest.warns(UserWarning, match=r"cp1252.*a guess: save it as UTF-8") as caught:
+        dataset = datasets.load(path, target="price")
+    pd.testing.assert_frame_equal(whole(dataset), frame)
+    assert caught[0].filename == __file__
+
+
+def test_one_capital_with_an_umlaut_is_not_taken_as_chinese(tmp_path):
+    path = tmp_path / "countries.csv"
+    path.write_bytes(("land;y\n" + "Ägypten;1\nÄthiopien;0\n" * 5).encode("latin-1"))
+    with pytest.warns(UserWarning, match="cp1252"):
+        frame = whole(datasets.load(path, target="y"))
+    assert frame["land"][:2].tolist() == ["Ägypten", "Äthiopien"]
+
+
+def test_chinese_names_with_rare_characters_are_read(tmp_path):
+    path = tmp_path / "names.csv"
+    names = ["王淼", "李鑫", "赵喆", "陈睿", "孙昊然", "周垚", "吴婷婷", "郑琦"]
+    path.write_bytes(("name,y\n" + "".join(f"{n},1\n" for n in names)).encode("gbk"))
+    assert whole(datasets.load(path, target="y"))["name"].tolist() == names
+
+
+def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
+    path = tmp_path / "cut.csv"
+    path.write_bytes(cities(CHINESE).to_csv(index=False).encode() + "北".encode()[:2])
+    with pytest.raises(datasets.DataFileError, match="in line 22 is not UTF-8"):
+        datasets.load(path, target="价格")
+
+
+def test_text_of_another_encoding_is_refused(tmp_path):
+    frame = cities(["Москва", "Казань", "Тула", "Омск", "Пермь"], ("город", "площадь", "цена"))
+    path = tmp_path / "cities.csv"
+    for encoding in ("cp1251", "koi8-r"):
+        path.write_bytes(frame.to_csv(index=False).encode(encoding))
+        with pytest.raises(
+            datasets.DataFileError, match=r"encoding of this file is unknown \(byte"
+        ):
+            datasets.load(path, target="цена")
+
+
+def test_one_byte_of_another_encoding_far_from_the_start_is_noticed(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_bytes(b"a,b\n" + b"cat,1\n" * 400_000 + b"\x81,1\n")
+    with pytest.raises(datasets.DataFileError, match="unknown .byte 0x81 in line 400,002 is not"):
+        datasets.load(path, target="b")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt"])
+def test_the_separator_is_found_whatever_the_file_is_called(separator, suffix, tmp_path):
+    frame = pd.DataFrame(
+        {
+            "text": ["a, b; c", "one|two", 'say "no"', "two\nlines", "tab\there"] * 4,
+            "size": np.arange(ROWS) / 4,
+            "price": np.arange(ROWS) * 1.5,
+        }
+    )
+    path = tmp_path / f"table{suffix}"
+    frame.to_csv(path, index=False, sep=separator, quoting=csv.QUOTE_NONNUMERIC)
+    pd.testing.assert_frame_equal(whole(datasets.load(path, target="price")), frame)
+
+
+def test_decimal_commas_and_thousands_become_numbers_and_dates_stay(tmp_path):
+    rows = [
+        "1.234,5;12;01.02.2024;1.500;3,5;v1.2;10,5",
+        "-2,25;7;24.12.2023;999;;v1.3;2,5e3",
+        "12.345.678,125;0;03.04.2024;2.000.000;4;v1.4;0,5",
+    ]
+    path = tmp_path / "werte.csv"
+    header = "preis;anzahl;datum;miete;note;version;ziel\n"
+    path.write_text(header + "\n".join(rows * 4) + "\n")
+    dataset = datasets.load(path, target="ziel")
+    frame = whole(dataset)[:3]
+    assert frame["preis"].tolist() == [1234.5, -2.25, 12345678.125]
+    assert frame["anzahl"].tolist() == [12, 7, 0]
+    assert frame["datum"].tolist() == ["01.02.2024", "24.12.2023", "03.04.2024"]
+    assert frame["miete"].tolist() == [1500, 999, 2_000_000]
+    np.testing.assert_array_equal(frame["note"], [3.5, np.nan, 4])
+    assert frame["version"].tolist() == ["v1.2", "v1.3", "v1.4"]
+    assert frame["ziel"].tolist() == [10.5, 2500, 0.5]
+    assert "separated by semicolons, with decimal commas" in dataset.description
+    assert dataset.task == "regression"
+
+
+def test_decimal_commas_far_from_the_start_are_found(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_text("a;b\n" + "1;2\n" * 300 + "1,5;2\n")
+    assert whole(datasets.load(path, target="b"))["a"].tolist() == [1.0] * 300 + [1.5]
+
+
+def test_decimal_points_stay_numbers_where_text_has_commas(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("a;b;c\n" + "1.5;red, blue;2\n1.234;x;3\n" * 5)
+    frame = whole(datasets.load(path, target="c"))
+    assert frame["a"].tolist() == [1.5, 1.234] * 5
+
+
+def test_the_line_of_excel_that_names_the_separator_is_no_row(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("sep=;\na;b\n" + "1,5;2\n" * 6)
+    assert whole(datasets.load(path, target="b"))["a"].tolist() == [1.5] * 6
+
+
+def test_row_names_become_the_index_and_empty_cells_at_the_end_are_dropped(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"r{i},{i / 2},{i}\n" for i in range(6)))
+    frame = whole(datasets.load(path, target="b"))
+    assert frame.index.tolist() == [f"r{i}" for i in range(6)]
+    assert frame["a"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    for header in ("a,b", "a,b,"):
+        path.write_text(header + "\n" + "".join(f"{i / 2},{i},\n" for i in range(6)))
+        frame = whole(datasets.load(path, target="b"))
+        assert frame["a"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+        assert frame.columns.tolist() == ["a", "b"]
+
+
+def test_a_document_in_a_cell_is_read_whole(tmp_path):
+    path = tmp_path / "long.csv"
+    long = "word " * 60_000
+    limit = csv.field_size_limit()
+    path.write_text("text,y\n" + f'"{long}",1\n"short",0\n' * 4)
+    assert whole(datasets.load(path, target="y"))["text"][0] == long
+    assert csv.field_size_limit() == limit
+
+
+CONTENT = pd.DataFrame({"a": np.arange(ROWS), "b": np.arange(ROWS) * 1.5})
+
+
+def packed_zip(content, name="table.csv", extra=()):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("folder/", "")
+        archive.writestr(f"folder/{name}", content)
+        for other in extra:
+            archive.writestr(other, "x")
+    return stream.getvalue()
+
+
+def packed_tar(content, mode):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=f"w:{mode}") as archive:
+        info = tarfile.TarInfo("table.csv")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("table.csv.gz", gzip.compress),
+        ("table.CSV.GZ", gzip.compress),
+        ("table.tsv.bz2", bz2.compress),
+        ("table.csv.xz", lzma.compress),
+        ("table.csv.zip", packed_zip),
+        ("download.zip", lambda content: packed_zip(content, extra=["__MACOSX/._table.csv"])),
+        ("table.csv.tar", lambda content: packed_tar(content, "")),
+        ("table.tar.gz", lambda content: packed_tar(content, "gz")),
+        ("table.tgz", lambda content: packed_tar(content, "gz")),
+    ],
+)
+def test_compressed_tables_are_unpacked(name, pack, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(pack(CONTENT.to_csv(index=False).encode()))
+    if name == "table.tar.gz":
+        with pytest.raises(FileNotFoundError):
+            datasets.load(path.with_name("table.tar"), target="b")
+    pd.testing.assert_frame_equal(whole(datasets.load(path, target="b")), CONTENT)
+
+
+def test_tables_compressed_with_zstandard_are_unpacked(tmp_path):
+    zstandard = pytest.importorskip("zstandard", reason="needs the extra zstd")
+    path = tmp_path / "table.csv.zst"
+    path.write_bytes(zstandard.compress(CONTENT.to_csv(index=False).encode()))
+    pd.testing.assert_frame_equal(whole(datasets.load(path, target="b")), CONTENT)
+
+
+def test_parquet_is_read_from_a_file_and_from_a_folder(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    import pyarrow.dataset
+
+    frame = CONTENT.assign(
+        day=pd.date_range("2024-01-01", periods=ROWS), town=["York", None, "Bath", "Ely"] * 5
+    )
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path)
+    pd.testing.assert_frame_equal(
+        whole(datasets.load(path, target="b")), frame[[*"a", "day", "town", "b"]]
+    )
+    folder = tmp_path / "parts.parquet"
+    pyarrow.dataset.write_dataset(pyarrow.Table.from_pandas(frame), folder, format="parquet")
+    assert len(whole(datasets.load(folder, target="b"))) == ROWS
+
+
+def test_dates_and_decimals_of_parquet_become_those_of_pandas(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    frame = CONTENT.assign(
+        day=[datetime.date(2024, 1, 1 + i) for i in range(ROWS)],
+        price=[decimal.Decimal("1.50")] * ROWS,
+    )
+    path = tmp_path / "table.parquet"
+    frame.to_parquet(path)
+    dataset = datasets.load(path, target="price")
+    assert dataset.train.x["day"].dtype.kind == "M"
+    assert (dataset.train.y.dtype, dataset.task) == (np.float64, "regression")
+
+
+def test_excel_is_read_from_its_first_sheet(tmp_path):
+    pytest.importorskip("openpyxl", reason="needs the extra excel")
+    frame = CONTENT.rename(columns={"a": "城市", "b": "2024"})
+    path = tmp_path / "table.xlsx"
+    frame.rename(columns={"2024": 2024}).to_excel(path, index=False)
+    pd.testing.assert_frame_equal(
+        whole(datasets.load(path, target="2024")), frame, check_dtype=False
+    )
+    with pd.ExcelWriter(path) as writer:
+        frame.to_excel(writer, sheet_name="数据", index=False)
+        frame.to_excel(writer, sheet_name="notes", index=False)
+    with pytest.warns(
+        UserWarning, match=r"has 2 sheets, and the first, '数据', is loaded"
+    ) as caught:
+        datasets.load(path, target="2024")
+    assert caught[0].filename == __file__
+
+
+def test_an_old_or_locked_workbook_that_cannot_be_read_is_named(tmp_path):
+    pytest.importorskip("python_calamine", reason="needs the extra excel")
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1024))
+    with pytest.raises(datasets.DataFileError, match=r"table.xlsx .* not an Excel file .*password"):
+        datasets.load(path, target="b")
+
+
+@pytest.mark.parametrize("name", ["table.jsonl", "table.ndjson", "table.json", "table.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json_lines_become_columns(name, encoding, tmp_path):
+    lines = [{"城市": word, "n": i, "y": i / 2} for i, word in enumerate(CHINESE * 2)]
+    del lines[3]["n"]
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n\n"
+    content = text.encode(encoding)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    frame = whole(datasets.load(path, target="y"))
+    assert frame["城市"].tolist() == CHINESE * 2
+    assert np.flatnonzero(frame["n"].isna()).tolist() == [3]
+
+
+def test_a_list_of_objects_in_json_becomes_rows(tmp_path):
+    path = tmp_path / "table.json"
+    CONTENT.to_json(path, orient="records", indent=1)
+    pd.testing.assert_frame_equal(whole(datasets.load(path, target="b")), CONTENT)
+
+
+def test_a_data_frame_is_split_like_the_file_of_it(tmp_path):
+    path = tmp_path / "table.csv"
+    CONTENT.to_csv(path, index=False)
+    of_file, of_frame = (datasets.load(source, target="b", seed=3) for source in (path, CONTENT))
+    pd.testing.assert_frame_equal(of_file.test.x, of_frame.test.x)
+    pd.testing.assert_series_equal(of_file.test.y, of_frame.test.y)
+    assert repr(of_frame).startswith("Dataset('DataFrame', regression, train: x (12, 1)")
+
+
+def test_data_frames_of_other_libraries_and_types_are_taken():
+    polars = pytest.importorskip("polars", reason="polars is not a dependency")
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    with pytest.raises(TypeError, match=r"is a LazyFrame: .* write collect\(\)"):
+        datasets.load(polars.from_dict(CONTENT.to_dict("list")).lazy(), target="b")
+    frames = [
+        polars.from_dict(CONTENT.to_dict("list")),
+        pyarrow.Table.from_pandas(CONTENT),
+        CONTENT.convert_dtypes(),
+        CONTENT.convert_dtypes(dtype_backend="pyarrow"),
+    ]
+    for frame in frames:
+        dataset = datasets.load(frame, target="b")
+        assert (dataset.task, dataset.train.y.dtype) == ("regression", np.float64)
+        classes = datasets.load(CONTENT.assign(c=[0, 1] * 10).convert_dtypes(), target="c")
+        assert classes.class_names == ["0", "1"]
+
+
+def test_columns_of_a_data_frame_need_not_be_text_and_the_frame_stays_as_it_is():
+    frame = pd.DataFrame(np.arange(40.0).reshape(ROWS, 2))
+    before = frame.copy()
+    dataset = datasets.load(frame, target=1)
+    assert dataset.train.x.columns.tolist() == [0]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def bad(name, content):
+    def write(folder):
+        path = folder / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def two_levels(folder):
+    return pd.DataFrame(
+        np.ones((6, 2)), columns=pd.MultiIndex.from_tuples([("a", "x"), ("b", "y")])
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (bad("t.parquet", b"PAR1 not really"), datasets.DataFileError, "not a Parquet file"),
+        (bad("t.xlsx", b"not a workbook"), datasets.DataFileError, "not an Excel file"),
+        (bad("t.xls", b"<html><table>"), datasets.DataFileError, "not an Excel file"),
+        (bad("t.jsonl", b'{"b": 1}\n{"b": \n'), datasets.DataFileError, "line 2: Expecting"),
+        (bad("t.jsonl", b'{"b": 1}\n[1, 2]\n'), datasets.DataFileError, r"entry 2 is \[1, 2\]: ev"),
+        (bad("t.jsonl", '{"b": "猫狗"}'.encode("gbk")), datasets.DataFileError, "save it as UTF-8"),
+        (
+            bad("t.jsonl", b'{"a": [1], "b": 1}\n' * 6),
+            ValueError,
+            "column 'a' has cells of the type",
+        ),
+        (bad("t.csv.gz", b"a,b\n1,2\n"), datasets.DataFileError, "not a .gz file"),
+        (bad("t.csv.xz", b"a,b\n1,2\n"), datasets.DataFileError, "not a .xz file"),
+        (bad("t.zip", b"PK\x03\x04"), datasets.DataFileError, "not a .zip file"),
+        (
+            bad("t.zip", packed_zip("a", extra=["b.csv"])),
+            datasets.DataFileError,
+            "contains 2 files",
+        ),
+        (bad("t.zip", packed_zip("a", "a.docx")), ValueError, "t.zip contains folder/a.docx"),
+        (bad("t.csv.gz", gzip.compress(b"")), datasets.DataFileError, "t.csv.gz is empty"),
+        (bad("t.tsv", b"a\tb\n"), ValueError, "t.tsv has no rows"),
+        (two_levels, ValueError, "DataFrame has columns of 2 levels: write"),
+        (
+            lambda _: CONTENT[["a"]],
+            ValueError,
+            "'b': DataFrame has no such column; its only column",
+        ),
+        (lambda _: CONTENT[["a", "b", "a"]], ValueError, "several columns 'a': rename them"),
+        (lambda _: CONTENT[:0], ValueError, "DataFrame has no rows"),
+        (lambda _: pd.DataFrame(), ValueError, "no such column; there are none to choose from"),
+        (
+            lambda _: CONTENT.assign(b=[1, "x"] * 10),
+            ValueError,
+            "mixes values of the types int, str",
+        ),
+        (
+            lambda _: CONTENT["a"],
+            TypeError,
+            "is a Series: must be a data set's name, a path or a DataFrame",
+        ),
+    ],
+)
+def test_an_unusable_table_is_explained_in_one_line(source, error, message, tmp_path):
+    with pytest.raises(error, match=message) as caught:
+        datasets.load(source(tmp_path), target="b")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "package"),
+    [
+        ("t.parquet", b"PAR1PAR1", "pyarrow"),
+        ("t.xlsx", packed_zip("x"), "openpyxl"),
+        ("t.xls", b"\xd0\xcf\x11\xe0" * 9, "python-calamine"),
+        ("t.csv.zst", b"x", "zstandard"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(name, content, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(
+        ImportError, match=rf"{name}: reading .* needs {package}, .*'exact-trainer\["
+    ):
+        datasets.load(path, target="b")
+
+
+def test_a_target_that_cannot_be_a_label_is_refused():
+    with pytest.raises(TypeError, match=r"target=\['b'\]: must be the label of one column"):
+        datasets.load(CONTENT, target=["b"])
+    with pytest.raises(ValueError, match="target=None: must be the name of the column"):
+        datasets.load(CONTENT)
