@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.engine.feeds import MANY
+from trainer.engine import backend
+from trainer.engine.chunks import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.state import callback_state, plain
@@ -198,7 +199,7 @@ class Checkpointer:
         tensors: dict[str, np.ndarray] = {}
         found = variables(self._model)
         for i, variable in enumerate(found):
-            tensors[f"variable/{i}"] = plain.copied(variable)
+            tensors[f"variable/{i}"] = backend.variables.copied(variable)
         values = {
             "position": asdict(position),
             "history": [dict(record) for record in self._history.records],
