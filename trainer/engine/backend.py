@@ -6,19 +6,30 @@ backend is a folder beside `tensorflow/` with modules of the same names, and a c
 any backend.
 """
 
-from trainer.engine.tensorflow import generators, operations, plan, sharing, tensors, variables
+from trainer.engine.tensorflow import (
+    generators,
+    operations,
+    plan,
+    sharing,
+    strategy,
+    tensors,
+    variables,
+)
 from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
+from trainer.engine.tensorflow.strategy import agree
 from trainer.engine.tensorflow.variables import Held
 
 __all__ = [
     "Held",
     "Plan",
     "Program",
+    "agree",
     "generators",
     "operations",
     "plan",
     "sharing",
+    "strategy",
     "tensors",
     "variables",
 ]

@@ -396,7 +396,8 @@ def rebuild(
     optimizer = network.core.optimizer
     # without call the tried train_step has built it, or does not use it
     if optimizer is not None and not has_only_a_step(network.core):
-        optimizer.build(network.core.trainable_variables)  # its state is in the file
+        with network.ambient():
+            optimizer.build(network.core.trainable_variables)  # its state is in the file
     return network
 
 

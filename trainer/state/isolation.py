@@ -118,7 +118,8 @@ class Ambient:
                 else:
                     self._kept.install()
                 try:
-                    yield
+                    with backend.strategy.scope():
+                        yield
                 finally:
                     self._kept = _Globals.now()
             finally:
