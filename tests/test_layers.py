@@ -43,6 +43,37 @@ def test_the_root_of_trainer_stays_small():
     assert len(list((ROOT / "trainer").glob("*.py"))) <= 14
 
 
+def test_one_door_leads_to_the_backend():
+    graph = grimp.build_graph("trainer", "search", cache_dir=None)
+    inside = {"trainer.engine.tensorflow", *graph.find_descendants("trainer.engine.tensorflow")}
+    outside = {m for i in inside for m in graph.find_modules_that_directly_import(i)} - inside
+    # trainer/__init__ silences TensorFlow before anything imports it
+    assert outside == {"trainer.engine.backend", "trainer"}
+
+
+# files outside the backend that import TensorFlow: what they do needs it under any backend
+OF_TENSORFLOW = {
+    "data/endless.py": "tf.data",
+    "data/streams.py": "tf.data",
+    "data/targets.py": "labels encoded in a tf.data pipeline",
+    "data/preparation.py": "weights in a tf.data pipeline",
+    "data/inputs.py": "the encoder of a table, with StringLookup",
+    "callbacks/tensorboard.py": "the writer of TensorBoard's files",
+}
+
+
+def test_tensorflow_is_imported_by_the_backend_and_for_data_alone():
+    found = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "tensorflow" for name in names):
+                found.add(file)
+    outside = {f for f in found if "tensorflow" not in f.parts}
+    assert {str(f.relative_to(ROOT / "trainer")) for f in outside} == set(OF_TENSORFLOW)
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and name not in OF_LIBRARIES
 

@@ -24,7 +24,7 @@ from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
-from trainer.engine.tensorflow import plan
+from trainer.engine.backend import plan
 from trainer.fields import path_fields
 from trainer.fitting import Settings
 from trainer.history import History

@@ -26,8 +26,8 @@ from trainer.data.streams import Stream
 from trainer.data.targets import Classes
 from trainer.doctor import evidence
 from trainer.engine import hooks, loop
+from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.engine.tensorflow import plan
 from trainer.network import compile
 from trainer.network.build import Recipe, build
 from trainer.network.network import Network

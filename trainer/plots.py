@@ -330,6 +330,7 @@ def plot_forecast(
 def _single_step(moments: NDArray[Any]) -> Any:
     return np.timedelta64(1, "D") if moments.dtype.kind == "M" else 1
 
+
 @legible
 def plot_roc(
     y_true: ArrayLike,

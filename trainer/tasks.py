@@ -19,6 +19,7 @@ from trainer.data.labels import Labels
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
+from trainer.engine.backend import tensors
 from trainer.network import compile, probabilities
 from trainer.network.probabilities import Reading
 from trainer.utils import checks
@@ -566,8 +567,6 @@ def _tried(
     function: Callable[[Any, Any], Any], field: Any, label: Labels, width: int
 ) -> Mapping[str, float]:
     """Compute a loss for rows of the first class and rows of the last: see `centre`."""
-    import tensorflow as tf
-
     last = label.n_classes - 1
     y: np.ndarray = np.array([0, last], np.int32)
     if label.kind == "multilabel":
@@ -591,9 +590,9 @@ def _tried(
     for name, values in tries.items():
         z = np.repeat(outputs(*values), repeats, axis=0)
         try:
-            value = function(tf.constant(y), tf.constant(z))
+            value = function(tensors.constant(y), tensors.constant(z))
             found[name] = float(np.mean(np.asarray(value, np.float64)))
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        except tensors.errors() as error:
             raise compile.not_computed("loss", field, y, z, error) from error
     return found
 

@@ -15,8 +15,9 @@ from keras import layers, ops
 
 from trainer import Trainer
 from trainer.callbacks.callback import Callback
+from trainer.engine import backend
 from trainer.runs.directory import Run
-from trainer.state import plain, variables
+from trainer.state import variables
 
 BATCH, EPOCHS = 8, 3
 RNG = np.random.default_rng(0)
@@ -204,7 +205,7 @@ def train(kind: dict[str, Any], folder: Path, *stops: int) -> Any:
 
 
 def numbers(trainer: Any) -> tuple[list[np.ndarray], list[Any]]:
-    found = [plain.copied(v) for v in variables.variables(trainer._network.core)]
+    found = [backend.variables.copied(v) for v in variables.variables(trainer._network.core)]
     return found, [{k: v for k, v in r.items() if k != "seconds"} for r in trainer.history_.records]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import keras
 
+from trainer.engine import backend
 from trainer.engine.interrupts import Interrupts
 from trainer.fields import Fields
 from trainer.state import callback_state
@@ -103,10 +104,16 @@ class Session:
     def may_write(self, path: Path) -> bool:
         """Whether a plugin may write to a path now.
 
-        Returns False, after a warning, if the path is in the run's folder and that folder was
-        removed or taken by another process, or if the path has become a link.
+        Returns False for all workers but the chief; and, after a warning, if the path is in the
+        run's folder and that folder was removed or taken by another process, or if the path has
+        become a link.
         """
-        return self.run is None or self.run.may_write(path)
+        return self.is_chief and (self.run is None or self.run.may_write(path))
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker is the one whose plugins write files and logs."""
+        return backend.strategy.is_chief()
 
     def sample(self, *, validation: bool = False) -> tuple[Any, ...] | None:
         """The first batch of training or validation rows, unshuffled.

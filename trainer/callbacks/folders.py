@@ -83,6 +83,9 @@ class OwnFolder:
         self._patterns = patterns
         self._session = session
         self._lost = False
+        self._lock: FileLock | None = None
+        if not session.is_chief:
+            return
         if session.folder is not None and self.path.is_relative_to(session.folder):
             folders = {path / Path(pattern).parent for pattern in patterns}
             for inner in (*folders, path / ".lock", path / _OWNER, *self.files()):
@@ -137,7 +140,8 @@ class OwnFolder:
 
     def release(self) -> None:
         """Release the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _take(self, field: str, session: Session) -> None:
         owner = self.path / _OWNER

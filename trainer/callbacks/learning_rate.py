@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Choice, Float
@@ -111,7 +110,7 @@ class LearningRate(Callback):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         # a custom step may apply gradients twice and run past the table: use the last rate
         last = self._table.shape[0] - 1
-        step = tf.minimum(tf.cast(optimizer._iterations.value, tf.int32), last)
+        step = keras.ops.minimum(keras.ops.cast(optimizer._iterations.value, "int32"), last)
         rate = self._table.value[step] * self._scale.value
         optimizer.learning_rate.assign(rate)
         self._left.assign(rate)

@@ -68,6 +68,8 @@ class MLflow(Callback):
                 "callbacks=['mlflow']: MLflow is not installed; "
                 "write pip install 'exact-trainer[mlflow]'"
             ) from error
+        if not session.is_chief:
+            return
         try:
             self._client: Any = MlflowClient(tracking_uri=self.tracking_uri)
             found = self._client.get_experiment_by_name(self.experiment)
@@ -100,7 +102,7 @@ class MLflow(Callback):
         if found is not None and not re.fullmatch(r"[\w-]{1,64}", str(found)):
             raise ValueError(f"run: {found!r} is not an MLflow run id")
         self._run = found
-        if self._run is None or self.session.given_back:
+        if self._run is None or self.session.given_back or not self.session.is_chief:
             return
         steps = [
             metric.step
@@ -116,14 +118,14 @@ class MLflow(Callback):
 
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
         """Create the MLflow run, before the first saved state, which holds its id."""
-        if self._run is None:
+        if self._run is None and self.session.is_chief:
             self._begin()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the metrics of the epoch, the first as step 1."""
         from mlflow.entities import Metric
 
-        if epoch + 1 <= self._logged:
+        if epoch + 1 <= self._logged or not self.session.is_chief:
             return
         now = int(time.time() * 1000)
         metrics = [
@@ -141,7 +143,7 @@ class MLflow(Callback):
 
     def teardown(self) -> None:
         """Log the files of a finished training, and end the MLflow run."""
-        if self._run is None or self.session.given_back:
+        if self._run is None or self.session.given_back or not self.session.is_chief:
             return
         if self._status == "FINISHED":
             self._log_files()

@@ -16,6 +16,7 @@ import numpy as np
 
 from trainer.callbacks import monitored
 from trainer.callbacks.callback import Callback, Session
+from trainer.engine.backend import tensors
 from trainer.state import callback_state, variables
 
 
@@ -229,11 +230,7 @@ def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
 
 
 def _finite(value: Any) -> bool:
-    import tensorflow as tf
-
-    if not tf.is_tensor(value) and not isinstance(value, keras.Variable):
-        return True
-    if not tf.as_dtype(value.dtype).is_floating or isinstance(value, tf.SparseTensor):
+    if not tensors.is_dense(value) or not keras.backend.is_float_dtype(value.dtype):
         return True
     return bool(np.all(keras.ops.convert_to_numpy(keras.ops.isfinite(value))))
 

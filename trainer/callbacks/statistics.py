@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
+from trainer.engine.backend import tensors
 from trainer.state import callback_state
 from trainer.state.isolation import globals_kept, model_kept
 from trainer.utils import checks
@@ -158,21 +159,21 @@ class Statistics(Callback):
 
     def _step(self, model: keras.Model) -> dict[int, float]:
         """Train on the batch for one step; return the gradient norms by the weights' ids."""
-        import tensorflow as tf
-
         assert self._sample is not None
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self._sample)
-        with tf.GradientTape() as tape:
+
+        def scaled() -> Any:
             y_pred = model(x, training=True) if model._call_has_training_arg else model(x)
             loss = model._compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
-            scaled = model.optimizer.scale_loss(loss)
+            return model.optimizer.scale_loss(loss)
+
         weights = model.trainable_weights
-        found = zip(tape.gradient(scaled, weights), weights, strict=True)
+        found = zip(tensors.gradients(scaled, weights), weights, strict=True)
         pairs = [(gradient, weight) for gradient, weight in found if gradient is not None]
         # with mixed_float16, the optimizer expects gradients of the scaled loss
-        scale = float(model.optimizer.scale_loss(tf.constant(1.0)))
+        scale = float(model.optimizer.scale_loss(tensors.constant(1.0, "float32")))
         norms = {
             id(weight): float(np.linalg.norm(_elements(gradient))) / scale
             for gradient, weight in pairs
@@ -187,6 +188,4 @@ def _weights(model: keras.Model) -> list[keras.Variable]:
 
 
 def _elements(tensor: Any) -> np.ndarray:
-    import tensorflow as tf
-
-    return np.asarray(tf.convert_to_tensor(tensor)).astype(np.float64).ravel()
+    return tensors.to_numpy(tensor).astype(np.float64).ravel()

@@ -74,7 +74,7 @@ class TensorBoard(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the files, and write the graph."""
         self._before = self._steps = 0  # batches of earlier epochs and of this one
-        if self.session.given_back:
+        if self.session.given_back or not self._own.held():
             return
         self._keras = keras.callbacks.TensorBoard(
             self._own.path, histogram_freq=self.histogram_freq, write_graph=self.write_graph
@@ -89,7 +89,7 @@ class TensorBoard(Callback):
     def on_chunk_end(self, steps: int, logs: dict[str, float]) -> None:
         """Count batches, and flush their logs: the next saved state relies on them."""
         self._steps = steps
-        if self.every_n_batches:
+        if self.every_n_batches and self._writes():
             self._flush()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -97,23 +97,29 @@ class TensorBoard(Callback):
         import tensorflow as tf
 
         step = self._before + batch
-        if self.every_n_batches and (batch + 1) % self.every_n_batches == 0:
+        due = self.every_n_batches and (batch + 1) % self.every_n_batches == 0
+        if due and self._writes():
             with self._keras._train_writer.as_default():
                 for name, value in (logs or {}).items():
                     tf.summary.scalar(f"batch_{name}", value, step=step)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Write the validation results, indexed by the optimizer's iterations."""
-        self._keras.on_test_end(logs)
+        if self._writes():
+            self._keras.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the logs of the epoch and the learning rate."""
-        self._keras.on_epoch_end(epoch, logs)
-        self._flush()
+        if self._writes():
+            self._keras.on_epoch_end(epoch, logs)
+            self._flush()
 
     def state_dict(self) -> dict[str, Any]:
         """The count of batches."""
         return {"_before": self._before, "_steps": self._steps}
+
+    def _writes(self) -> bool:
+        return self._keras is not None and self._own.held()
 
     def _flush(self) -> None:
         # TensorFlow may buffer for two minutes, and a kill would leave a gap

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trainer.callbacks.callback import Callback
+from trainer.engine.backend import tensors
 from trainer.state import callback_state
 
 if TYPE_CHECKING:
@@ -157,11 +158,4 @@ def _completed(epoch: dict[str, float], feed: Any) -> dict[str, float]:
 
 
 def _devices() -> list[str]:
-    import tensorflow as tf
-
-    found = []
-    for device in tf.config.list_physical_devices():
-        kind = tf.config.experimental.get_device_details(device).get("device_name")
-        number = device.name.removeprefix("/physical_device:")
-        found.append(f"{number} ({kind})" if kind else number)
-    return found
+    return tensors.devices()

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from trainer.callbacks.callback import Callback, Session
+from trainer.engine.backend import agree
 from trainer.state import callback_state
 from trainer.utils.checks import positive
 
@@ -79,6 +80,6 @@ class TimeLimit(Callback):
 
     def _measure(self) -> None:
         self.elapsed = self._now()
-        if self.elapsed >= 60 * (self.minutes or 0) + (self.seconds or 0):
+        if agree(self.elapsed >= 60 * (self.minutes or 0) + (self.seconds or 0)):
             self.reached = True
             self.session.stop(self.name)

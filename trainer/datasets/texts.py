@@ -145,4 +145,4 @@ LOADERS: dict[str, Callable[..., Dataset]] = {"imdb": imdb, "reuters": reuters}
 
 def published() -> dict[str, list[PublishedFile]]:
     """Return the files of each data set that is downloaded."""
-    return {"imdb": [IMDB_FILE, IMDB_WORDS], "reuters": [REUTERS_FILE, REUTERS_WORDS]}
+    return {"imdb": [IMDB_FILE], "reuters": [REUTERS_FILE]}

@@ -20,6 +20,7 @@ from trainer.data.targets import Classes
 from trainer.doctor.evidence import MAX_ROWS, Evidence, Sample, draw_rows
 from trainer.doctor.skill import Result, compares_numbers, constant_loss, of_labels, of_numbers
 from trainer.doctor.watching import LayerStats, watch
+from trainer.engine.backend import tensors
 from trainer.engine.feeds import RowsFeed
 from trainer.engine.loop import run_chunks
 from trainer.history import History
@@ -160,20 +161,18 @@ class Examination:
         """
         if self.at_start is None or self.evidence.train.y is None or not self.can_predict:
             return None
-        import tensorflow as tf
-
         core = self.at_start.core
         matrices = [w for w in core.trainable_weights if len(w.shape) > 1]
         if len(matrices) < 2:
             return None
         x, y = self._few_tensors(self.at_start)
         with self.at_start.ambient(), compile.state_kept(core):
-            with tf.GradientTape() as tape:
-                loss = core.compute_loss(x=x, y=y, y_pred=core(x, training=False))
-            found = tape.gradient(loss, [w.value for w in matrices])
+            found = tensors.gradients(
+                lambda: core.compute_loss(x=x, y=y, y_pred=core(x, training=False)), matrices
+            )
         core.reset_metrics()
         sizes = [
-            math.sqrt(float(np.mean(np.square(np.asarray(tf.convert_to_tensor(g), np.float64)))))
+            math.sqrt(float(np.mean(np.square(tensors.to_numpy(g).astype(np.float64)))))
             for g in found
             if g is not None
         ]
@@ -245,19 +244,19 @@ class Examination:
         ends = [s for s in self.layers if s.gives_output]
         if not own or len(ends) != 1 or ends[0].width != 1 or getattr(y, "ndim", 0) != 1:
             return False
-        import tensorflow as tf
+        import keras
 
         core = network.core
         x, true = self._few_tensors(network)
         noise = np.random.default_rng(0).normal(size=(len(true), 1))
-        made_up = tf.constant(noise, network.float_dtype)
+        made_up = tensors.constant(noise, network.float_dtype)
 
         def loss(y: Any) -> float:
             return float(core.compute_loss(x=x, y=y, y_pred=made_up))
 
         with network.ambient(), compile.state_kept(core):
             order = np.random.default_rng(1).permutation(len(true))
-            shuffled = tf.gather(true, order)
+            shuffled = keras.ops.take(true, order, axis=0)
             found = [loss(true), loss(shuffled), loss(true[:, None]), loss(shuffled[:, None])]
         core.reset_metrics()
         return math.isclose(*found[:2], rel_tol=1e-5) and not math.isclose(*found[2:], rel_tol=1e-5)

@@ -6,55 +6,14 @@ tensors if they fit in memory. Not for running a chunk (`program`).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each a tree of tensors
-
-MANY = sys.maxsize  # steps in a dispatch without a limit
-
-
-@dataclass(frozen=True)
-class RowsChunk:
-    """Batches picked from tensors.
-
-    Attributes:
-        data: Tensors of rows, [n, ...] each.
-        indices: The rows of each batch, int32 [steps, batch].
-        even: Whether all batches of the epoch have this size; user code may need a static size.
-    """
-
-    data: Batch
-    indices: np.ndarray
-    even: bool
-
-    @property
-    def steps(self) -> int:
-        """The number of batches."""
-        return len(self.indices)
-
-
-@dataclass(frozen=True)
-class StreamChunk:
-    """Batches pulled from an iterator.
-
-    Attributes:
-        iterator: A tf.data iterator.
-        steps: The maximum number of batches to pull.
-        before: The number of batches pulled earlier in this pass.
-        explain: Called with an error from TensorFlow and the step of the pass at which it
-            occurred; raises the cause instead.
-    """
-
-    iterator: Any
-    steps: int
-    before: int
-    explain: Callable[[Exception, int], None]
+from trainer.engine.backend import tensors
+from trainer.engine.chunks import MANY, Batch, RowsChunk, StreamChunk
 
 
 class RowsFeed:
@@ -102,25 +61,21 @@ class RowsFeed:
 
     def _to_tensors(self, data: Batch) -> Batch:
         import keras
-        import tensorflow as tf
 
         def convert(array: Any) -> Any:
-            if array.dtype.kind in "fb":
-                return tf.constant(np.asarray(array), dtype=self._dtype)
-            return tf.constant(np.asarray(array))
+            return tensors.constant(array, self._dtype if array.dtype.kind in "fb" else None)
 
-        tensors: Batch = keras.tree.map_structure(convert, data)
-        return tensors
+        found: Batch = keras.tree.map_structure(convert, data)
+        return found
 
     @property
     def spec(self) -> Batch:
         """The spec of a batch: a tree of tf.TensorSpec with an unknown batch dimension."""
         import keras
-        import tensorflow as tf
 
         def one(array: Any) -> Any:
             dtype = self._dtype if array.dtype.kind in "fb" else array.dtype
-            return tf.TensorSpec([None, *array.shape[1:]], dtype)
+            return tensors.spec([None, *array.shape[1:]], dtype)
 
         spec: Batch = keras.tree.map_structure(one, self.data)
         return spec
@@ -254,9 +209,7 @@ class StreamFeed:
     def first(self) -> Batch:
         """Return the first batch, as tensors."""
         if self._first is not None:
-            import tensorflow as tf
-
-            found: Batch = tf.nest.map_structure(tf.constant, self._first())
+            found: Batch = tensors.copied(self._first())
             return found
         try:
             batch: Batch = next(iter(self._dataset.take(1)))

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from trainer.engine.feeds import MANY
+from trainer.engine.chunks import MANY, Logs
 from trainer.engine.hooks import BatchHooks
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.history import History
-
-Logs = dict[str, Any]
 
 
 @dataclass

@@ -116,12 +116,11 @@ def find_batch_size(
     rows = _rows(trainer, x, y, sample_weight)
     chosen = _checked_sizes(sizes, rows)
     import pandas as pd
-    import tensorflow as tf
 
-    from trainer.engine.tensorflow.plan import has_gpu
+    from trainer.engine.backend import plan, tensors
     from trainer.finders.probes import PeakMemory, SpeedTest
 
-    gpu = has_gpu()
+    gpu = plan.has_gpu()
     free = _free_bytes()
     table: list[tuple[int, float, float]] = []
     stopped = "all given sizes" if sizes is not None else "the largest size to test"
@@ -136,7 +135,7 @@ def find_batch_size(
             with PeakMemory(gpu=gpu) as peak:
                 # An epoch may consist of a single dispatch, so the number of epochs is no limit.
                 short_fit(trainer, test, x, y, sample_weight, batch_size=size, epochs=10**9)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        except tensors.out_of_memory() as error:
             if not table:
                 raise MemoryError(
                     f"batch_size={size}: not enough memory; write smaller sizes, such as "

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainer.callbacks.callback import Callback, Session
+from trainer.engine.backend import tensors
 from trainer.network import compile
 
 WORSE = 4.0  # a loss has diverged if it is this many times the first losses ...
@@ -111,9 +112,7 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         if self._gpu:
-            import tensorflow as tf
-
-            tf.config.experimental.reset_memory_stats("GPU:0")
+            tensors.reset_peak()
         else:
             self._watch = threading.Thread(target=self._look, daemon=True)
             self._watch.start()
@@ -121,9 +120,7 @@ class PeakMemory:
 
     def __exit__(self, *error: Any) -> None:
         if self._gpu:
-            import tensorflow as tf
-
-            self.bytes = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+            self.bytes = tensors.peak_bytes()
         else:
             self._ended.set()
             self._watch.join()

@@ -19,7 +19,8 @@ from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Classes, Numbers, Targets
-from trainer.engine.tensorflow.program import Program
+from trainer.engine.backend import Program
+from trainer.engine.backend import tensors as forms
 from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, compiled, outputs, vocabularies
 from trainer.network.compiled import Compiled
@@ -317,8 +318,6 @@ def _make_by_step(
         owner: The name of the estimator, for errors.
         run: Whether a step that runs in Python may change the weights.
     """
-    import tensorflow as tf
-
     program.model.built = True  # Keras saves and loads no other
     if program.eager and not run:
         return  # the first step creates them
@@ -327,10 +326,7 @@ def _make_by_step(
 
     def one(name: str, row: _Row) -> Any:
         dtype = np.dtype(dtypes[name])
-        return tf.TensorSpec(
-            [None, *row.shape],
-            floats if dtype.kind in "fb" else tf.string if dtype.kind == "O" else dtype,
-        )
+        return forms.spec([None, *row.shape], floats if dtype.kind in "fb" else dtype)
 
     x = map_named(one, map_shapes(_Row, inputs.shapes))
     y = targets_spec(targets, floats)
@@ -354,23 +350,21 @@ def _make_by_step(
 
 def targets_spec(targets: Targets, floats: str) -> Any:
     """Return the form of a batch of encoded targets: a tree of tf.TensorSpec."""
-    import tensorflow as tf
-
     if isinstance(targets, Classes):
 
         def label(each: Any) -> Any:
             if each.kind == "multilabel" or each.one_hot:
-                return tf.TensorSpec([None, each.n_classes], "float32")
-            return tf.TensorSpec([None], "int32")
+                return forms.spec([None, each.n_classes], "float32")
+            return forms.spec([None], "int32")
 
         return map_tree(label, targets.labels)
     if isinstance(targets, Numbers):
         return map_tree(
-            lambda width, flat: tf.TensorSpec([None] if flat else [None, width], floats),
+            lambda width, flat: forms.spec([None] if flat else [None, width], floats),
             targets.n_outputs,
             targets.flat,
         )
-    return map_tree(lambda width: tf.TensorSpec([None, width], floats), targets.n_outputs)
+    return map_tree(lambda width: forms.spec([None, width], floats), targets.n_outputs)
 
 
 def keras_float() -> str:
@@ -412,7 +406,8 @@ def rebuild(
     optimizer = network.core.optimizer
     # without call the tried train_step has built it, or does not use it
     if optimizer is not None and not has_only_a_step(network.core):
-        optimizer.build(network.core.trainable_variables)  # its state is in the file
+        with network.ambient():
+            optimizer.build(network.core.trainable_variables)  # its state is in the file
     return network
 
 
@@ -488,12 +483,12 @@ def _own_loss(
     if not compile.computes_loss(core):
         return None
 
-    import tensorflow as tf
+    import keras
 
     def compute(y: Any, y_pred: Any) -> Any:
         if not compiled_before:
             core.compile("sgd", loss=loss)  # it may use the compiled loss
-        same = map_tree(lambda a: tf.repeat(a[:1], len(y), axis=0), rows())
+        same = map_tree(lambda a: keras.ops.repeat(a[:1], len(y), axis=0), rows())
         return core.compute_loss(x=same, y=y, y_pred=y_pred, sample_weight=None)
 
     return compute

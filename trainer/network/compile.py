@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape
+from trainer.engine.backend import tensors
 from trainer.models import ModelSpec
 from trainer.network import outputs, probabilities
 from trainer.network.allowed import safe_mode
@@ -365,7 +366,6 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
         ValueError: One cannot be computed; the message has the field, its value and the shapes.
     """
     import keras
-    import tensorflow as tf
 
     own = computes_own_loss(model) or (
         type(model).compute_metrics is not keras.Model.compute_metrics
@@ -382,7 +382,7 @@ def try_out(model: keras.Model, fields: dict[str, Any], x: Tree, y: Tree) -> Non
             continue
         try:
             tries[field]()
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        except tensors.errors() as error:
             raise not_computed(field, value, y, y_pred, error) from error
     model.reset_metrics()
 

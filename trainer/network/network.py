@@ -20,11 +20,10 @@ from trainer.data.arrays import Tree, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.streams import Stream
 from trainer.data.targets import Targets
-from trainer.engine import loop
-from trainer.engine.feeds import Batch, RowsFeed
-from trainer.engine.tensorflow import plan, sharing
-from trainer.engine.tensorflow.plan import Plan
-from trainer.engine.tensorflow.program import Program
+from trainer.engine import backend, loop
+from trainer.engine.backend import Plan, Program, plan, sharing
+from trainer.engine.chunks import Batch
+from trainer.engine.feeds import RowsFeed
 from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.probabilities import Reading
@@ -178,7 +177,6 @@ class Network:
     def _make_eagerly(self, batch: Batch) -> None:
         """Build metrics and loss without calling them: eager code may look into its tensors."""
         import keras
-        import tensorflow as tf
 
         core, y = self.core, batch[1] if len(batch) > 1 else None
         parts = [core._compile_metrics, core._compile_loss]
@@ -187,7 +185,7 @@ class Network:
             return
 
         def zeros(leaf: Any) -> Any:
-            return tf.zeros([d or 2 for d in leaf.shape], leaf.dtype)
+            return backend.tensors.zeros([d or 2 for d in leaf.shape], leaf.dtype)
 
         with compile.state_kept(core):
             y_pred = core(keras.tree.map_structure(zeros, batch[0]), training=False)
@@ -227,7 +225,7 @@ class Network:
         if key is not None and not self.program.eager:
             scaling = [] if transform is None else transform.variables
             added = [v for extension in extensions for v in extension.traced_variables()]
-            found = [*sharing.variables(self.core), *scaling, *added, self.program.streamed]
+            found = [*backend.variables.listed(self.core), *scaling, *added, self.program.streamed]
             self.program.graphs.share(key, found)
 
     def weights(self, weight: Tree | None) -> Tree | None:
@@ -376,15 +374,13 @@ class Network:
 
     def largest_bytes(self, x: Tree) -> int:
         """Return the bytes per row of the largest tensor in a forward pass with prepared x."""
-        import tensorflow as tf
-
         size = 8 if self.precision == "float64" else 4
         known = plan.largest_layer(self.core)
         if known is None and not self.program.eager:
 
             def spec(array: Any) -> Any:
                 dtype = self.float_dtype if array.dtype.kind in "fb" else array.dtype
-                return tf.TensorSpec([None, *array.shape[1:]], dtype)
+                return backend.tensors.spec([None, *array.shape[1:]], dtype)
 
             known = self.program.largest(map_tree(spec, x))
         return max(row_bytes(x), size * (known or plan.MAX_BATCH_BYTES))
@@ -417,7 +413,6 @@ class Network:
             batch_size: Rows per step; None for as many as take little memory.
         """
         import keras
-        import tensorflow as tf
 
         own = type(self.core).predict_step is not keras.Model.predict_step
         if has_only_a_step(self.core) and not own:
@@ -428,7 +423,7 @@ class Network:
 
         def feed(array: np.ndarray) -> Any:
             dtype = self.float_dtype if array.dtype.kind in "fb" else None
-            return tf.constant(np.asarray(array), dtype=dtype)
+            return backend.tensors.constant(array, dtype)
 
         n = arrays.length(x, "x")
         if self.fixed_rows is not None:
@@ -520,10 +515,8 @@ def spec_bytes(spec: Batch) -> int:
 
 def tensors(probe: Tree, transform: Any, dtype: str) -> Tree:
     """Convert prepared rows to tensors for the core, normalised by `transform` if not None."""
-    import tensorflow as tf
-
     x = map_tree(
-        lambda a: tf.constant(np.asarray(a), dtype=dtype if a.dtype.kind in "fb" else None), probe
+        lambda a: backend.tensors.constant(a, dtype if a.dtype.kind in "fb" else None), probe
     )
     return x if transform is None else transform(x)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trainer.data.arrays import Tree, map_named
+from trainer.engine.backend import tensors
 from trainer.models import ModelSpec
 from trainer.network import outputs
 
@@ -242,8 +243,6 @@ def activations(
 
     By the last layer; if that has none, by the last operation of the graph.
     """
-    import tensorflow as tf
-
     known: dict[str, str | None] = dict.fromkeys(names)
     declared = outputs.symbolic(model)
     if declared is not None:
@@ -255,7 +254,7 @@ def activations(
             for name, tensor in outputs.named(model, spec, probe()).items():
                 traced[name] = _by_operation(tensor)
 
-        tf.function(trace).get_concrete_function()
+        tensors.trace(trace)
         known = {n: traced[n] if k is None else k for n, k in known.items()}
     return known
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.engine.feeds import MANY
+from trainer.engine import backend
+from trainer.engine.backend import agree
+from trainer.engine.chunks import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.state import callback_state, plain
@@ -100,7 +102,7 @@ class Checkpointer:
         self._step = self._here.step
         self._saved = time.perf_counter()
         self._took = 0.0
-        self._ending = False
+        self._ending = self._at_once = False
 
     def where(self) -> tuple[int, int]:
         """Return the epoch and step at which training starts."""
@@ -143,9 +145,10 @@ class Checkpointer:
     def passed(self, position: Position) -> None:
         """Save the state if it is time to."""
         interrupts = self._interrupts
-        self._ending = interrupts.received is not None or interrupts.asked is not None
+        self._at_once = agree(interrupts.received is not None)
+        self._ending = agree(self._at_once or interrupts.asked is not None)
         self._measure(position)
-        if self._folder is None or not self._due(position):
+        if self._folder is None or not agree(self._due(position)):
             return
         began = time.perf_counter()
         values, tensors = self._capture(position)
@@ -160,7 +163,7 @@ class Checkpointer:
 
     def at_once(self) -> bool:
         """Return whether a signal asked: its sender may not wait for a validation."""
-        return self._interrupts.received is not None
+        return self._at_once
 
     def most_steps(self) -> int:
         """Return the maximum number of steps to run before the next state is due.
@@ -171,7 +174,7 @@ class Checkpointer:
         if self._folder is None or self._minutes is None or not self._seconds_a_step:
             return MANY
         left = self._saved + 60 * self._minutes - time.perf_counter()
-        return max(1, int(left / self._seconds_a_step))
+        return agree(max(1, int(left / self._seconds_a_step)))
 
     def _measure(self, position: Position) -> None:
         now = time.perf_counter()
@@ -198,7 +201,7 @@ class Checkpointer:
         tensors: dict[str, np.ndarray] = {}
         found = variables(self._model)
         for i, variable in enumerate(found):
-            tensors[f"variable/{i}"] = plain.copied(variable)
+            tensors[f"variable/{i}"] = backend.variables.copied(variable)
         values = {
             "position": asdict(position),
             "history": [dict(record) for record in self._history.records],

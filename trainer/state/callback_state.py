@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.engine.backend import variables
 from trainer.state import plain
 
 # What Keras sets on every callback, and what describes a fit rather than its progress. CSVLogger
@@ -184,10 +185,7 @@ def _holds_text(value: Any) -> bool:
 
 
 def _merged(present: Any, value: Any) -> Any:
-    import keras
-    import tensorflow as tf
-
-    if isinstance(present, (keras.Variable, tf.Variable)):
+    if variables.is_one(present):
         present.assign(value)
         return present
     if isinstance(present, (list, tuple)) and isinstance(value, type(present)):

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.engine import backend
+from trainer.engine.backend import generators
+
 if TYPE_CHECKING:
     import keras
 
@@ -35,9 +38,7 @@ class _Globals:
 
     python: Any
     numpy: Any
-    seed: int | None  # TensorFlow's, in eager mode, with its generator and the generator's state
-    generator: random.Random | None
-    drawn: Any
+    backend: generators.Generators
     keras: dict[str, Any]
     count: np.ndarray | None  # how often Keras' global generator has drawn
     floatx: str
@@ -48,18 +49,13 @@ class _Globals:
     def now(cls) -> _Globals:
         import keras
         from keras.src.backend.common import global_state
-        from tensorflow.python.eager import context
 
-        eager = context.context()
-        generator = getattr(eager, "_rng", None)
         attributes = {name: global_state.get_global_attribute(name) for name in _RANDOM_OF_KERAS}
         held = attributes["global_seed_generator"]
         return cls(
             random.getstate(),
             np.random.get_state(),
-            eager._seed,
-            generator,
-            None if generator is None else generator.getstate(),
+            generators.Generators.now(),
             attributes,
             None if held is None else held.state.numpy(),
             keras.config.floatx(),
@@ -70,17 +66,10 @@ class _Globals:
     def install(self, *, drawn_by_keras: bool = False) -> None:
         import keras
         from keras.src.backend.common import global_state
-        from tensorflow.python.eager import context
 
-        eager = context.context()
         random.setstate(self.python)
         np.random.set_state(self.numpy)
-        eager._seed = self.seed
-        if self.generator is not None:
-            eager._rng = self.generator
-            self.generator.setstate(self.drawn)
-        elif hasattr(eager, "_rng"):
-            del eager._rng  # TensorFlow creates it at the first random operation
+        self.backend.install()
         for name, value in self.keras.items():
             global_state.set_global_attribute(name, value)
         held = self.keras["global_seed_generator"]
@@ -129,7 +118,8 @@ class Ambient:
                 else:
                     self._kept.install()
                 try:
-                    yield
+                    with backend.strategy.scope():
+                        yield
                 finally:
                     self._kept = _Globals.now()
             finally:
@@ -138,22 +128,16 @@ class Ambient:
 
 
 def _seed_all(seed: int) -> None:
-    """Do the same as keras.utils.set_random_seed, without disturbing a running training.
-
-    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which
-    tf.random.set_seed resets in all graphs of the process, including those of other fits.
-    """
+    """Do the same as keras.utils.set_random_seed, without disturbing a running training."""
     import keras
     from keras.src.backend.common import global_state
-    from tensorflow.python.eager import context
 
     if not _running:
         keras.utils.set_random_seed(seed)
         return
     random.seed(seed)
     np.random.seed(seed)
-    eager = context.context()
-    eager._seed, eager._rng = seed, random.Random(seed)
+    generators.seed(seed)
     for name, value in zip(_RANDOM_OF_KERAS, (seed, None), strict=True):
         global_state.set_global_attribute(name, value)
 
@@ -226,12 +210,10 @@ def model_kept(model: keras.Model, watch: Any = None) -> Iterator[None]:
         model: The model to restore.
         watch: The OwnState of a fit, whose variables and extra state are restored too, or None.
     """
-    import tensorflow as tf
-
     from trainer.state.variables import variables
 
     found = variables(model)
-    before = [tf.identity(variable.value) for variable in found]
+    before = [backend.variables.held_by(variable) for variable in found]
     try:
         with contextlib.nullcontext() if watch is None else watch.kept():
             yield

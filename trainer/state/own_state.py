@@ -21,88 +21,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trainer.engine.backend import Held, operations
+from trainer.engine.backend import variables as held_in
 from trainer.state import callback_state, plain, unsaved
 from trainer.state.state_file import BadState
-from trainer.state.walking import handle_of, is_variable, walk
+from trainer.state.walking import walk
 
 if TYPE_CHECKING:
     import keras
 
 Entry = list[Any]  # name, dtype, shape, and when it was found: "start", "train", "test" or "later"
-
-
-class Held:
-    """A variable, identified by its TensorFlow handle.
-
-    Attributes:
-        name: The same in every process that runs the same code.
-        since: When it was found; a variable may be created by the first step.
-        handle: The resource handle.
-        dtype: The dtype of the value.
-    """
-
-    def __init__(self, name: str, handle: Any, since: str, owner: Any = None) -> None:
-        import tensorflow as tf
-
-        (form,) = handle._handle_data.shape_and_type
-        self.name = name
-        self.since = since
-        self.handle = handle
-        self.dtype = tf.as_dtype(form.dtype)
-        self._owner = owner  # TensorFlow frees the value with the object that made it
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether it holds numbers rather than text."""
-        return str(self.dtype.name) != "string"
-
-    @property
-    def filled(self) -> bool:
-        """Whether it has a value: it is initialised and has not been deleted."""
-        from tensorflow.python.ops import gen_resource_variable_ops as operations
-
-        return bool(operations.var_is_initialized_op(self.handle))
-
-    @property
-    def value(self) -> Any:
-        """The value, as a tensor."""
-        from tensorflow.python.ops import gen_resource_variable_ops as operations
-
-        return operations.read_variable_op(self.handle, self.dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the current value."""
-        return tuple(self.value.shape)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        found: np.ndarray = np.array(self.value.numpy(), dtype=dtype)
-        return found
-
-    def assign(self, value: Any) -> None:
-        """Set the value."""
-        import tensorflow as tf
-        from tensorflow.python.ops import gen_resource_variable_ops as operations
-
-        tensor = tf.convert_to_tensor(value, self.dtype)
-        operations.assign_variable_op(self.handle, tensor)
-
-    def to_array(self) -> np.ndarray:
-        """Return the value as numbers; text as the bytes of a serialised tensor."""
-        import tensorflow as tf
-
-        if self.dtype != tf.string:
-            return np.asarray(self)
-        return np.frombuffer(tf.io.serialize_tensor(self.value).numpy(), np.uint8).copy()
-
-    def from_array(self, array: np.ndarray) -> None:
-        """Set the value from the result of `to_array`."""
-        import tensorflow as tf
-
-        if self.dtype == tf.string:
-            self.assign(tf.io.parse_tensor(array.tobytes(), tf.string))
-        else:
-            self.assign(array)
 
 
 class HasExtraState(Protocol):
@@ -165,7 +93,9 @@ class OwnState:
         Args:
             since: When new ones are recorded as found.
         """
-        known = {id(handle) for handle in map(handle_of, self._known()) if handle is not None}
+        known = {
+            id(handle) for handle in map(held_in.handle_of, self._known()) if handle is not None
+        }
         present: dict[int, Held] = {}
         names: set[str] = set()
 
@@ -177,7 +107,7 @@ class OwnState:
 
         found = list(self._walked())
         for path, value in found:
-            handle = handle_of(value)
+            handle = held_in.handle_of(value)
             if handle is None or id(handle) in known or id(handle) in present:
                 continue
             held = self._held.get(id(handle))
@@ -189,7 +119,7 @@ class OwnState:
                 add(held)
         self._held = present
         self._walks += 1
-        return [held for held in present.values() if held.filled and unsaved.storable(held.dtype)]
+        return [held for held in present.values() if held.filled and held_in.storable(held.dtype)]
 
     def last_found(self) -> list[Held]:
         """Return the variables of the last search; a new one takes milliseconds."""
@@ -200,10 +130,8 @@ class OwnState:
     def _walked(self) -> Iterator[tuple[str, Any]]:
         roots = list(self._roots)
         if self._eager:
-            from tensorflow.python.ops import stateful_random_ops
-
             # A traced step captures it if it is used.
-            roots.append(("tf.random.get_global_generator()", stateful_random_ops.global_generator))
+            roots += operations.global_generators()
         return walk(roots)
 
     def traced(self, phase: str, trace: Callable[[], Any]) -> Any:
@@ -217,7 +145,7 @@ class OwnState:
         concrete = trace()
         texts = []
         if self._reported:
-            texts = unsaved.of_graph(concrete.graph.as_graph_def(), phase.split()[0])
+            texts = operations.of_graph(concrete, phase.split()[0])
             texts += unsaved.drawn_since(drawn, phase.split()[0], "as it is compiled")
         self._seen[phase] = (list(concrete.captured_inputs), texts)
         return concrete
@@ -229,14 +157,14 @@ class OwnState:
             yield
             return
         self._looked_at.add(phase)
-        watched = unsaved.Operations()
+        watched = operations.Operations()
         before = unsaved.Attributes(self._walked())
         drawn = unsaved.python_generators()
         with watched:
             yield
-        texts = unsaved.of_operations(watched.types, phase)
+        texts = operations.warnings_of(watched.types, phase)
         texts += unsaved.drawn_since(drawn, phase, "in Python")
-        texts += self._changed(before, f"the {unsaved.NAMES[phase]} step")
+        texts += self._changed(before, f"the {operations.NAMES[phase]} step")
         if phase == "train":
             self._before = before
         self._seen[phase] = (watched.resources, texts)
@@ -251,10 +179,12 @@ class OwnState:
         """Process what the observed steps use, and warn about what cannot be saved."""
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
-            known = {id(handle) for handle in map(handle_of, self._known())}
+            known = {id(handle) for handle in map(held_in.handle_of, self._known())}
             added: list[str] = []
             for handle in captured:
-                if not is_variable(handle) or id(handle) in known | walked | set(self._captured):
+                if not held_in.is_handle(handle) or id(handle) in known | walked | set(
+                    self._captured
+                ):
                     continue
                 name = f"variable {len(added)} of the {phase} step"
                 held = Held(name, handle, phase.split()[0])
@@ -266,7 +196,7 @@ class OwnState:
             texts += [
                 f"{held.name} holds {held.dtype.name}, which cannot be saved"
                 for held in {**self._held, **self._captured}.values()
-                if not unsaved.storable(held.dtype)
+                if not held_in.storable(held.dtype)
             ]
             self._warn(texts)
         self._seen.clear()
@@ -350,7 +280,7 @@ class OwnState:
             if name in anew:
                 continue
             held = found[name]
-            if held.dtype.name != dtype or not _takes(held, shape):
+            if held.dtype.name != dtype or not held.takes(shape):
                 raise BadState(
                     f"the run's own variable {name!r} was {dtype} of shape {shape}, but now is "
                     f"{held.dtype.name} of shape {list(held.shape)}; was the code changed?"
@@ -421,28 +351,21 @@ def kept_variables(model: keras.Model) -> list[Held]:
     """Return the user-defined variables that are reachable from a model, built or not."""
     optimizer = getattr(model, "optimizer", None)
     listed = [*model.variables, *(() if optimizer is None else optimizer.variables)]
-    known = {id(handle_of(variable)) for variable in listed}
+    known = {id(held_in.handle_of(variable)) for variable in listed}
     found: dict[int, Held] = {}
     for path, value in walk([("model", model)]):
-        handle = handle_of(value)
+        handle = held_in.handle_of(value)
         if handle is not None and id(handle) not in known:
             found.setdefault(id(handle), Held(path, handle, "start", value))
-    return [held for held in found.values() if held.filled and unsaved.storable(held.dtype)]
+    return [held for held in found.values() if held.filled and held_in.storable(held.dtype)]
 
 
 def _saved_with(callback: Any) -> Iterator[Any]:
     """Yield the handles of the variables in a callback's own state."""
     for _, value in walk([("", callback_state.state_of(callback))]):
-        handle = handle_of(value)
+        handle = held_in.handle_of(value)
         if handle is not None:
             yield handle
-
-
-def _takes(held: Held, shape: list[int]) -> bool:
-    import tensorflow as tf
-
-    (form,) = held.handle._handle_data.shape_and_type
-    return bool(tf.TensorShape(form.shape).is_compatible_with(shape))
 
 
 def _odd(value: Any) -> tuple[str, Any] | None:

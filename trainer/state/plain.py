@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.engine.backend import variables
+
 _CONTAINERS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -50,7 +52,7 @@ def encode(value: Any, tensors: dict[str, np.ndarray], key: str) -> Any:
     if isinstance(value, (tuple, set, frozenset)):
         return {type(value).__name__: [encode(v, tensors, key) for v in value]}
     name = f"{key}/{len(tensors)}"
-    tensors[name] = copied(value)
+    tensors[name] = variables.copied(value)
     return {str(_kind(value)): name}
 
 
@@ -79,17 +81,9 @@ def decode(form: Any, tensors: dict[str, np.ndarray]) -> Any:
         raise ValueError(f"{str(form)[:80]} does not describe a value ({error})") from error
     if found is None:
         raise ValueError(f"{str(form)[:80]} does not describe a value")
-    import tensorflow as tf
+    import keras
 
-    return tf.constant(found)
-
-
-def copied(value: Any) -> np.ndarray:
-    """Return a NumPy copy of an array, a tensor or a variable; later steps do not change it."""
-    held = getattr(value, "value", None)
-    if held is not None and not callable(held):  # a Keras variable wraps one of TensorFlow's
-        value = held
-    return np.array(value.numpy() if hasattr(value, "numpy") else value)
+    return keras.ops.convert_to_tensor(found)
 
 
 def _kind(value: Any) -> str | None:
@@ -100,11 +94,4 @@ def _kind(value: Any) -> str | None:
         return "array" if value.dtype.kind in "biufc" else None
     if "keras" not in sys.modules:
         return None
-    import keras
-    import tensorflow as tf
-
-    if isinstance(value, (keras.Variable, tf.Variable)):
-        return "array" if value.dtype not in ("string", tf.string) else None
-    if tf.is_tensor(value) and hasattr(value, "numpy"):
-        return "tensor" if value.dtype not in (tf.string, tf.resource, tf.variant) else None
-    return None
+    return variables.numeric_kind(value)

@@ -1,7 +1,8 @@
 """Warnings about what a step changes and a state cannot hold.
 
-Responsible for finding operations with internal state, and for detecting which attributes and
-which of Python's random generators a step changes. Not for what can be saved (`own_state`).
+Responsible for detecting which attributes and which of Python's random generators a step changes.
+Not for operations with hidden state (the backend's `operations`), or for what can be saved
+(`own_state`).
 """
 
 from __future__ import annotations
@@ -18,133 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.engine.backend import operations, variables
 from trainer.state import walking
-
-# Random operations with a counter inside their kernel. Those of tf.random.Generator and
-# keras.random use a variable, or depend only on their arguments.
-_DRAWING = {
-    *("Multinomial", "ParameterizedTruncatedNormal", "RandomCrop", "RandomGamma"),
-    *("RandomPoisson", "RandomPoissonV2", "RandomShuffle", "RandomStandardNormal"),
-    *("RandomUniform", "RandomUniformInt", "SampleDistortedBoundingBox"),
-    *("SampleDistortedBoundingBoxV2", "TruncatedNormal"),
-}
-_PYTHON = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
-_CHANGING = {
-    *("BarrierInsertMany", "BarrierTakeMany", "IteratorGetNext", "IteratorGetNextAsOptional"),
-    *("IteratorGetNextSync", "LookupTableImportV2", "LookupTableInsertV2", "LookupTableRemoveV2"),
-    *("MapStage", "MapUnstage", "OrderedMapStage", "OrderedMapUnstage", "QueueDequeueManyV2"),
-    *("QueueDequeueUpToV2", "QueueDequeueV2", "QueueEnqueueManyV2", "QueueEnqueueV2"),
-    *("ResourceAccumulatorApplyGradient", "ResourceAccumulatorTakeGradient", "Stage"),
-    *("StackPopV2", "StackPushV2", "Unstage"),
-}
-NAMES = {"train": "training", "test": "test"}
-
-
-def storable(dtype: Any) -> bool:
-    """Return whether the value of a variable can be written to a file."""
-    plain = dtype.is_numpy_compatible and not dtype.is_quantized
-    return bool(plain and dtype.name not in ("resource", "variant"))
-
-
-# ---- operations --------------------------------------------------------------------------------
-
-
-def of_graph(graph: Any, phase: str) -> list[str]:
-    """Return the warnings about the operations of a traced step.
-
-    Args:
-        graph: A GraphDef.
-        phase: "train" or "test".
-    """
-    nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
-    return of_operations([(node.op, node.name) for node in nodes], phase)
-
-
-def of_operations(found: Iterable[tuple[str, str]], phase: str) -> list[str]:
-    """Return the warnings about operations, given as types and names."""
-    drawing: dict[str, str] = {}
-    python: dict[str, str] = {}
-    changing: dict[str, str] = {}
-    for kind, name in found:
-        if kind in _DRAWING or kind.endswith("CandidateSampler"):
-            drawing.setdefault(kind, name)
-        elif kind in _PYTHON:
-            python.setdefault(kind, name)
-        elif kind in _CHANGING:
-            changing.setdefault(kind, name)
-    step, texts = f"the {NAMES[phase]} step", []
-    if drawing:
-        texts.append(
-            f"{step} draws with {_shown(drawing)}, as tf.random.uniform and tf.nn.dropout do, but "
-            "TensorFlow does not expose their state; use keras.random with a "
-            "keras.random.SeedGenerator, or a tf.random.Generator"
-        )
-    if python:
-        texts.append(
-            f"{step} calls Python with {_shown(python)}, as tf.py_function and tf.numpy_function "
-            "do, and what it changes is not saved; return it from get_extra_state if it matters"
-        )
-    if changing:
-        texts.append(
-            f"{step} changes a table, queue or iterator with {_shown(changing)}, whose content is "
-            "not saved; hold it in a tf.Variable if it matters"
-        )
-    return texts
-
-
-def _shown(found: dict[str, str]) -> str:
-    return ", ".join(f"{kind} ({name})" if name else kind for kind, name in found.items())
-
-
-class Operations:
-    """Records the operations that run eagerly within a `with` block.
-
-    Attributes:
-        types: The types and names of the operations.
-        resources: The resource handles among their inputs, each once.
-    """
-
-    def __init__(self) -> None:
-        self.types: list[tuple[str, str]] = []
-        self._resources: dict[int, Any] = {}
-
-    @property
-    def resources(self) -> list[Any]:
-        """The resource handles among the inputs of the operations, each once."""
-        return list(self._resources.values())
-
-    def __enter__(self) -> Operations:
-        from tensorflow.python.framework import op_callbacks
-
-        op_callbacks.add_op_callback(self._ran)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        from tensorflow.python.framework import op_callbacks
-
-        op_callbacks.remove_op_callback(self._ran)
-
-    def _ran(
-        self,
-        op_type: str | bytes,
-        inputs: Any,
-        attrs: Any,
-        outputs: Any,
-        op_name: str | None = None,
-        graph: Any = None,
-    ) -> None:
-        import tensorflow as tf
-        from tensorflow.python.eager import context
-
-        for tensor in inputs:
-            if getattr(tensor, "dtype", None) == tf.resource and hasattr(tensor, "numpy"):
-                self._resources.setdefault(id(tensor), tensor)
-        op_type = op_type if isinstance(op_type, str) else op_type.decode()
-        self.types.append((op_type, op_name or ""))
-        if graph is None and context.context().has_function(op_type):
-            function = context.context().get_function_def(op_type)
-            self.types += [(node.op, node.name) for node in function.node_def]
-
 
 # ---- Python's generators -----------------------------------------------------------------------
 
@@ -158,8 +34,8 @@ def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:
     """Return the warnings if a step has drawn from them."""
     now = python_generators()
     return [
-        f"the {NAMES[phase]} step draws from {name} {how}, whose state is not saved; use "
-        "keras.random with a keras.random.SeedGenerator"
+        f"the {operations.NAMES[phase]} step draws from {name} {how}, whose state is not saved; "
+        "use keras.random with a keras.random.SeedGenerator"
         for name, state in before.items()
         if now[name] != state
     ]
@@ -283,6 +159,6 @@ def _image(value: Any) -> Any:
         return "generator", repr(value.getstate())
     if isinstance(value, itertools.count):
         return "count", repr(value)
-    if walking.handle_of(value) is None and hasattr(value, "numpy") and hasattr(value, "dtype"):
+    if variables.handle_of(value) is None and hasattr(value, "numpy") and hasattr(value, "dtype"):
         return "tensor", _image(value.numpy())
     return "object", id(value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.engine.tensorflow import sharing
+from trainer.engine import backend
 from trainer.state.state_file import BadState
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def variables(model: keras.Model) -> list[Any]:
     import keras
     from keras.src.random.seed_generator import global_seed_generator
 
-    found = list(sharing.variables(model))
+    found = list(backend.variables.listed(model))
     for layer in model._flatten_layers():
         held = [getattr(layer, "states", None)]
         if not type(layer).__module__.startswith("keras."):

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.engine.backend import variables
+
 # Packages whose objects and functions hold no user objects, with the exceptions in _may_hold.
 _LIBRARIES = (sys.stdlib_module_names - {"types", "argparse", "collections", "__main__"}) | {
     *("PIL", "absl", "google", "h5py", "jax", "joblib", "keras", "keras_tuner", "matplotlib"),
@@ -52,7 +54,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the objects that an object holds, each with the continuation of its path."""
     if type(value) in (weakref.ProxyType, weakref.CallableProxyType):
         return  # its referent may be gone
-    if handle_of(value) is not None or isinstance(value, types.ModuleType):
+    if variables.handle_of(value) is not None or isinstance(value, types.ModuleType):
         return
     if isinstance(value, (list, tuple, deque)):
         if len(value) <= _LONGEST:
@@ -173,45 +175,22 @@ def _installed(code: Any) -> bool:
 def _may_hold(value: Any) -> bool:
     """Return whether an object of a library's class may hold user objects."""
     import keras
-    import tensorflow as tf
     from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
     keras_own: Any = (
         *(keras.Layer, keras.Loss, keras.Metric, keras.Optimizer, keras.Initializer),
         *(keras.optimizers.schedules.LearningRateSchedule, keras.random.SeedGenerator),
         *(keras.regularizers.Regularizer, keras.constraints.Constraint, CompileLoss),
-        *(CompileMetrics, tf.Module, tf.train.ExponentialMovingAverage),
+        CompileMetrics,
     )
-    return isinstance(value, keras_own) or hasattr(type(value), NOT_STATE)
-
-
-def handle_of(value: Any) -> Any:
-    """Return the handle of a variable or of a generator's state; None for anything else."""
-    import keras
-    import tensorflow as tf
-
-    if isinstance(value, keras.Variable):
-        value = value._value  # under a mixed policy, .value may be a copy of another dtype
-    elif isinstance(value, tf.random.Generator):
-        value = value.state
-    if not isinstance(value, tf.Variable):
-        return None
-    handle = getattr(value, "handle", None)
-    return handle if is_variable(handle) else None
-
-
-def is_variable(handle: Any) -> bool:
-    """Return whether a resource handle belongs to a variable."""
-    data = getattr(handle, "_handle_data", None)
-    return bool(data is not None and data.is_set and len(data.shape_and_type) == 1) and hasattr(
-        handle, "numpy"
-    )
+    ours = isinstance(value, keras_own) or hasattr(type(value), NOT_STATE)
+    return ours or variables.holds_some(value)
 
 
 def is_saved(value: Any) -> bool:
     """Return whether only variables change in an object, which the walk finds."""
     import keras
-    import tensorflow as tf
 
-    made_of_them: Any = (keras.Layer, keras.Metric, keras.Optimizer, keras.random.SeedGenerator)
-    return handle_of(value) is not None or isinstance(value, (*made_of_them, tf.Module))
+    made_of_them = (keras.Layer, keras.Metric, keras.Optimizer, keras.random.SeedGenerator)
+    found = variables.handle_of(value) is not None or isinstance(value, made_of_them)
+    return found or variables.holds_some(value)

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from trainer.utils.forms import Malformed, shown
 
 ENTRY = "trainer.json"
@@ -155,9 +157,9 @@ class _Budget:
         self.count, self.size = count + _FREE_VARIABLES, size + _FREE_BYTES
 
     def take(self, shape: Any, dtype: str) -> None:
-        import tensorflow as tf
+        import ml_dtypes  # bfloat16 and float8
 
-        size = math.prod(shape) * tf.as_dtype(dtype).size
+        size = math.prod(shape) * np.dtype(getattr(ml_dtypes, dtype, dtype)).itemsize
         if not self.count or size > self.size:
             raise TooLarge(
                 "the network would be larger than the weights in the file: it asks for a variable "

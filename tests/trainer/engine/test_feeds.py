@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.engine.feeds import RowsChunk, RowsFeed, StreamFeed
+from trainer.engine.chunks import RowsChunk
+from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.engine.loop import run_chunks
 from trainer.engine.tensorflow.program import Program
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from own_states import BATCH, InLayer, Noise, Stepping, X, Y
 
 from trainer import Trainer
-from trainer.state import unsaved
+from trainer.engine.backend import variables
 
 CALLS = 0
 
@@ -253,6 +253,6 @@ def test_pythons_generators_are_named_where_a_step_in_python_draws_from_them(
 
 def test_variables_that_cannot_be_written_are_told_from_others() -> None:
     for dtype in (tf.float32, tf.bfloat16, tf.string, tf.bool, tf.complex128, tf.int8):
-        assert unsaved.storable(dtype)
+        assert variables.storable(dtype)
     for dtype in (tf.resource, tf.variant, tf.qint8):
-        assert not unsaved.storable(dtype)
+        assert not variables.storable(dtype)

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainer.engine.tensorflow import sharing
+from trainer.engine.tensorflow import sharing, strategy
 
 if TYPE_CHECKING:
     import keras
@@ -259,7 +259,7 @@ def resident_limit() -> int:
     """Return the maximum bytes of data to hold as tensors: a share of the available memory."""
     import psutil
 
-    return int(RESIDENT_SHARE * psutil.virtual_memory().available)
+    return strategy.agree(int(RESIDENT_SHARE * psutil.virtual_memory().available))
 
 
 def limit_threads() -> None:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from trainer.engine.feeds import Batch, RowsChunk, StreamChunk
-from trainer.engine.loop import Logs
+from trainer.engine.chunks import Batch, Logs, RowsChunk, StreamChunk
 from trainer.engine.tensorflow.graphs import Graphs, free_after_trace
 
 if TYPE_CHECKING:

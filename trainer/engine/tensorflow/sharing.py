@@ -1,7 +1,7 @@
 """Whether two models have the same structure, so that the graphs of one can train the other.
 
-Responsible for the key that only models of the same structure share, and for listing a model's
-variables. In doubt, models do not share: only models made of Keras' own parts have a key.
+Responsible for the key that only models of the same structure share. In doubt, models do not share:
+only models made of Keras' own parts have a key.
 
 A graph depends on every object that Keras' code used during tracing, so the key describes these
 objects completely. Their configs are not enough: some lack options (such as Huber's delta), and all
@@ -17,6 +17,8 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+
+from trainer.engine.tensorflow import variables
 
 # Attributes that do not affect a step: names, which are numbered across models, and bookkeeping.
 _NOTHING = {
@@ -75,7 +77,7 @@ def key(model: Any, *, extra: Any) -> Hashable | None:
 
     if not _is_stock_model(model) or type(model.optimizer).__name__ in _BY_NAME:
         return None
-    found = variables(model)
+    found = variables.listed(model)
     describe = _Description(found)
     several = len(model.outputs) > 1 or isinstance(model.loss, dict)
     counted = [] if model._compile_metrics is None else model._compile_metrics.metrics
@@ -103,28 +105,13 @@ def is_stock(model: Any) -> bool:
 
 
 def _without_optimizer(model: Any, describe: _Description | None) -> Hashable:
-    describe = describe or _Description(variables(model))
+    describe = describe or _Description(variables.listed(model))
     losses, metrics = model._compile_loss, model._compile_metrics
     return (
         describe(model),
         describe(losses and [losses._user_loss, losses._user_loss_weights]),
         describe(metrics and [metrics._user_metrics, metrics._user_weighted_metrics]),
     )
-
-
-def variables(model: Any) -> list[Any]:
-    """Return every variable that a step of the model uses, each once, in a fixed order."""
-    found: dict[int, Any] = {}
-    optimizer = model.optimizer
-    for variable in (
-        *model.variables,
-        *model.metrics_variables,
-        *(v for metric in model.metrics for v in metric.variables),
-        *optimizer.variables,
-        *getattr(getattr(optimizer, "inner_optimizer", None), "variables", ()),
-    ):
-        found.setdefault(id(variable), variable)
-    return list(found.values())
 
 
 class _Description:
