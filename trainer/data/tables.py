@@ -17,7 +17,16 @@ import numpy as np
 
 from trainer.data import columns as kinds
 from trainer.data import dates
-from trainer.data.columns import KINDS, LIMITS, UNITS, as_floats, as_seconds
+from trainer.data.columns import (
+    FEW,
+    KINDS,
+    LIMITS,
+    UNITS,
+    as_floats,
+    as_seconds,
+    as_text,
+    quick,
+)
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, warn
 
@@ -224,15 +233,12 @@ class Table:
         """
         self._check_names(frame, name)
         found = {}
+        few = len(frame) <= FEW
         for column in self._encoded:
             series = frame[column["name"]]
-            label = f"{name}[{column['name']!r}]"
-            if column["kind"] == "number":
-                values = as_floats(series, label, column.get("unit"))
-            elif column["kind"] == "date":
-                values = as_seconds(series, label, column, quiet=quiet)
-            else:
-                values = kinds.texts_of(kinds.plain(series, label))
+            values = quick(series, column) if few else None
+            if values is None:
+                values = _raw(series, column, f"{name}[{column['name']!r}]", quiet)
             found[column["input"]] = values.reshape(-1, 1)
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
@@ -258,6 +264,8 @@ class Table:
 
     def _check_names(self, frame: pd.DataFrame, name: str) -> None:
         known = self.names
+        if frame.columns.tolist() == known:
+            return
         missing = [c["name"] for c in self._encoded if c["name"] not in frame.columns]
         extra = [c for c in frame.columns if c not in known]
         if missing:
@@ -342,6 +350,16 @@ class Table:
     def width(self) -> int:
         """The number of columns of the encoded matrix."""
         return sum(_width(c) for c in self._encoded)
+
+
+def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> np.ndarray:
+    """Return what the encoder takes of a column, [n]."""
+    if column["kind"] == "number":
+        return as_floats(series, label, column.get("unit"))
+    if column["kind"] == "date":
+        return as_seconds(series, label, column, quiet=quiet)
+    text = as_text(kinds.plain(series, label))
+    return np.asarray(text.to_numpy(dtype=object).astype(str))
 
 
 def _width(column: dict[str, Any]) -> int:
@@ -550,7 +568,7 @@ def _ranks(levels: list[str], name: str) -> Any:
 
     def rank(text: Any) -> Any:
         index = ops.cast(lookup(text), "float64")  # 0 for what is not among the levels
-        return ops.where(index == 0, np.nan, index - 1.0)
+        return ops.where(ops.equal(index, 0.0), np.nan, index - 1.0)
 
     return rank
 
