@@ -58,6 +58,7 @@ OF_TENSORFLOW = {
     "data/targets.py": "labels encoded in a tf.data pipeline",
     "data/preparation.py": "weights in a tf.data pipeline",
     "data/inputs.py": "the encoder of a table, with StringLookup",
+    "models/tabular_layers.py": "the encoder of a table, with a lookup table of text",
     "callbacks/tensorboard.py": "the writer of TensorBoard's files",
 }
 

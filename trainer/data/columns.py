@@ -476,9 +476,6 @@ def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndar
     """
     import pandas as pd
 
-    if unit is None and isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiub":
-        # the usual columns, for which a single row need not wait for pandas
-        return _finite(series.to_numpy(np.float64), series, label)
     series = plain(series, label)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
@@ -500,10 +497,7 @@ def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndar
             f"{label} is a column of numbers, but has the text {series[wrong].iloc[0]!r} at row "
             f"{row}; correct it, or convert it with pd.to_numeric({label}, errors='coerce')"
         )
-    return _finite(numbers.to_numpy(dtype=np.float64, na_value=np.nan), series, label)
-
-
-def _finite(values: np.ndarray, series: pd.Series, label: str) -> np.ndarray:
+    values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(values).any():
         row = series.index[int(np.isinf(values).argmax())]
         raise ValueError(f"{label} contains infinity (inf) at row {row}; set it to NaN or drop it")
@@ -540,13 +534,6 @@ def _of_day(value: Any) -> float:
 def as_text(series: pd.Series) -> pd.Series:
     """Convert a column of categories to text, with MISSING for missing values."""
     return series.astype(object).where(series.notna(), MISSING).map(_category_text)
-
-
-def texts_of(series: pd.Series) -> np.ndarray:
-    """Return what `as_text` makes of a column as an array of str [n], in less time."""
-    missing = series.isna().to_numpy()
-    values = zip(series.tolist(), missing.tolist(), strict=True)
-    return np.array([MISSING if gone else _category_text(value) for value, gone in values], str)
 
 
 def _category_text(value: Any) -> str:

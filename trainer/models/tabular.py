@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RATES = {"classification": 0.04, "regression": 0.1}
 SMOOTHING = 0.1
+MANY_ROWS = 10_000
 BATCHES = ((1_000, 32), (4_000, 64), (10_000, 128))  # the most rows, and the rows of a batch
 
 
@@ -40,7 +41,7 @@ def tabular(
     *,
     width: int = 256,
     depth: int = 3,
-    dropout: float = 0.15,
+    dropout: float | None = None,
     frequencies: int = 16,
     deviation: float | None = None,
 ) -> keras.Model:
@@ -50,10 +51,10 @@ def tabular(
         spec: Inputs of one shape (d,), one output.
         width: The units of each hidden layer.
         depth: The number of hidden layers.
-        dropout: The dropout rate after each.
+        dropout: The dropout rate after each. None: 0.15, and 0.05 for numbers from 10,000 rows.
         frequencies: The frequencies of each number's periodic embedding; 0 for none.
         deviation: Their initial standard deviation. None: 0.1 up to 1,000 rows, for smooth
-            functions, 1 from 20,000, and between these in between.
+            functions, rising to 0.5 below 10,000, and 1 from there.
 
     Raises:
         ValueError: There are several inputs or outputs, or x has no vectors.
@@ -77,10 +78,13 @@ def tabular(
     integer("width", width, low=1, example=256)
     integer("depth", depth, low=1, example=3)
     integer("frequencies", frequencies, low=0, example=16)
-    fraction("dropout", dropout)
     learned = None if spec.chosen is None else spec.chosen.learned
     if deviation is None:
         deviation = 1.0 if learned is None else _deviation(learned.rows)
+    if dropout is None:
+        many = learned is not None and learned.rows >= MANY_ROWS
+        dropout = 0.05 if many and spec.task == "regression" else 0.15
+    fraction("dropout", dropout)
     finite("deviation", deviation, low=0, example=1.0)
     n_numbers = shape[0] if learned is None else learned.n_numbers
     levels = [] if learned is None else learned.levels
@@ -109,8 +113,9 @@ def tabular(
 
 
 def _deviation(rows: int) -> float:
-    share = math.log(max(rows, 1) / 1000) / math.log(20)
-    return float(0.1 ** (1 - min(max(share, 0.0), 1.0)))
+    if rows >= MANY_ROWS:
+        return 1.0
+    return float(0.1 * 5 ** max(math.log10(max(rows, 1) / 1000), 0.0))
 
 
 def _wide(x: Any) -> str:
@@ -148,7 +153,7 @@ class Tabular(Architecture):
         return Values(
             epochs=32,
             batch_size=next((size for most, size in BATCHES if 0 < rows <= most), 256),
-            validation_split=0.1 if rows > 10_000 else 0.2 if rows >= 50 else 0.0,
+            validation_split=0.1 if rows > MANY_ROWS else 0.2 if rows >= 50 else 0.0,
             optimizer=optimizer,
             schedule={"name": "learning_rate", "shape": "cosines"},
             early_stopping={"patience": 10_000},

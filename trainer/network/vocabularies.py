@@ -14,6 +14,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.inputs import Inputs
+from trainer.engine.backend import tensors
 
 if TYPE_CHECKING:
     import keras
@@ -80,7 +81,6 @@ def _has_weights(layer: Any) -> bool:
 
 
 def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, owner: str) -> None:
-    import tensorflow as tf
 
     config = layer.get_config()
     adapt = f"write layer.adapt(texts) in {owner}.build_model"
@@ -96,7 +96,7 @@ def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, owner: s
             f"{owner}.build_model: the layer {layer.name!r} has no vocabulary, and which input it "
             f"reads cannot be seen; {adapt}, or pass it vocabulary=[...]"
         )
-    layer.adapt(tf.constant(part, tf.string)[:, None] for part in texts(name))
+    layer.adapt(tensors.constant(part)[:, None] for part in texts(name))
     found = _words(layer)
     if not found:
         raise ValueError(
