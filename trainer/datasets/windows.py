@@ -558,8 +558,11 @@ def _offset_name(offset: Any) -> str:
     import pandas as pd
 
     if isinstance(offset, np.timedelta64):
+        days = offset / np.timedelta64(1, "D")
+        if days % 1 == 0:
+            return "D" if days == 1 else f"{days:.0f}D"
         return str(pd.tseries.frequencies.to_offset(pd.Timedelta(offset)).freqstr)
-    if isinstance(offset, pd.DateOffset):
+    if hasattr(offset, "freqstr"):
         months = getattr(offset, "months", None)
         if months is None:
             return str(offset.freqstr)
