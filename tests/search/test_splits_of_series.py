@@ -1,4 +1,4 @@
-"""Groups, time and gaps in searches: the splits are scikit-learn's, and nothing is watched across."""
+"""Groups, time and gaps in searches: splits are scikit-learn's; what is watched keeps to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sklearn.model_selection import (
 
 from search import SklearnSearch
 from search.study import stopping
-from search.study.data import Data, splits
+from search.study.data import Data, holdout, splits
 from trainer import Regressor
 from trainer.datasets import windows
 
@@ -118,26 +118,33 @@ def test_which_splits_are_in_order_of_time() -> None:
     assert stopping.in_order_of_time([(np.arange(40), np.arange(45, 60))])
 
 
+def test_without_cv_the_last_windows_are_held_out() -> None:
+    data = Data.of(X, Y, None, None)
+    train, test = holdout(data, 0.2, 0, classifier=False, last_rows=True)
+    np.testing.assert_array_equal(train, np.arange(48))
+    np.testing.assert_array_equal(test, np.arange(48, 60))
+    drawn = holdout(data, 0.2, 0, classifier=False)[1]
+    assert drawn.tolist() != test.tolist()
+
+
 def test_forecasts_are_searched_by_time_without_watching_later_rows() -> None:
     steps = np.arange(160.0)
     parts = windows(np.sin(steps * np.pi / 6) + 0.02 * steps, past=12, horizon=2)
+    x, y = parts.train
+    train, test = list(TimeSeriesSplit(2, gap=2).split(x))[-1]
+    fields = {"epochs": 1, "verbose": 0, "random_state": 0}
     made = SklearnSearch(
-        Regressor(model={"name": "sequence", "units": 4}, epochs=2, verbose=0, random_state=0),
+        Regressor(model={"name": "sequence", "units": 4}, **fields),
         {"model__dropout": [0.0]},
         method="grid",
-        cv=TimeSeriesSplit(2, gap=2),
+        cv=[(train, test)],
         executor="serial",
         verbose=0,
         seed=0,
-    ).fit(*parts.train)
-    assert np.isfinite(made.best_score_)
-    x, y = parts.train
-    train, test = list(TimeSeriesSplit(2, gap=2).split(x))[-1]
+        refit=False,
+    ).fit(x, y)
     held = int(np.ceil(0.15 * len(train)))
     watched, before = train[-held:], train[: -held - 2]
-    alone = Regressor(
-        model={"name": "sequence", "units": 4, "dropout": 0.0}, epochs=2, verbose=0, random_state=0
-    ).fit(x[before], y[before], validation_data=(x[watched], y[watched]))
-    fold = made.cv_results_["split1_test_score"][0]
-    assert fold == pytest.approx(alone.score(x[test], y[test]), rel=1e-6)
-    assert made.predict(parts.test.x).shape == parts.test.y.shape
+    alone = Regressor(model={"name": "sequence", "units": 4, "dropout": 0.0}, **fields)
+    alone.fit(x[before], y[before], validation_data=(x[watched], y[watched]))
+    assert made.best_score_ == pytest.approx(alone.score(x[test], y[test]), rel=1e-6)

@@ -383,8 +383,8 @@ def _numbers(column: Any, name: str) -> np.ndarray:
         )
     if pd.api.types.is_complex_dtype(column.dtype):
         raise ValueError(f"{name}: holds complex numbers; pass real and imaginary part as columns")
-    kind = np.float32 if column.dtype == np.float32 else np.float64
-    return np.asarray(column.to_numpy(kind, na_value=np.nan))
+    dtype = np.float32 if column.dtype == np.float32 else np.float64
+    return np.asarray(column.to_numpy(dtype, na_value=np.nan))
 
 
 def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
@@ -644,8 +644,8 @@ def _filled(table: _Table, steps: _Steps, rows: np.ndarray, fill: str | None) ->
         if len(known) == 0 or moment[known[0]] > 0:
             raise ValueError(
                 f"series[{table.columns[column]!r}]: has no value at {table.at(int(rows[0]))}, the "
-                f"first{of_group}, and none before to fill it with; drop the steps before the first "
-                "value"
+                f"first{of_group}, and none before to fill it with; drop the steps before the "
+                "first value"
             )
         at, found = moment[known], values[known, column]
         before = np.searchsorted(at, step, side="right") - 1

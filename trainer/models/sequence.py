@@ -39,7 +39,7 @@ RIDGE_ROWS = 8_192  # the last rows, to which the linear map is fitted ...
 RIDGE_SIZE = 2_048  # ... and the most rows or values of a window for which that is quick
 MOST_VALUES = 65_536  # of a window, for a linear map of all of them
 LONGEST_SEASON = 400
-WORTH = 0.98  # a longer season must have at most this share of the error of a shorter one
+WORTH = 0.9  # a longer season must have at most this share of the error of a shorter one
 PENALTIES = np.logspace(-2, 5, 29)
 FLOOR = 0.1  # of the changes in all windows: the least scale of one window
 
@@ -327,7 +327,9 @@ def is_sequence(shape: tuple[int | None, ...]) -> bool:
     if len(shape) != 2 or is_image(shape):
         return False
     steps, columns = shape
-    return bool(steps and columns) and steps >= 2 and (columns <= 8 or steps >= 2 * columns)
+    if not steps or not columns:
+        return False
+    return steps >= 2 and (columns <= 8 or steps >= 2 * columns)
 
 
 def overlaps(x: Any, y: Any, rows: int = 256) -> bool:
@@ -351,7 +353,9 @@ def overlaps(x: Any, y: Any, rows: int = 256) -> bool:
 def _rows(data: Rows | Stream, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the last rows of x and y, at most RIDGE_ROWS, those with a weight and finite y."""
     if isinstance(data, Stream):
-        xs, ys, n = [], [], 0
+        xs: list[np.ndarray] = []
+        ys: list[Any] = []
+        n = 0
         for x, y in data.part(0, 1):
             xs, ys, n = [*xs, np.asarray(x)], [*ys, y], n + len(x)
             while n - len(xs[0]) >= RIDGE_ROWS:

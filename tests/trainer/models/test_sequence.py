@@ -213,3 +213,16 @@ def test_a_constant_series_is_forecast_without_a_warning() -> None:
         warnings.simplefilter("error", RuntimeWarning)
         made = small(epochs=1).fit(*parts.train)
     np.testing.assert_allclose(made.predict(parts.test.x), 5.0, atol=1e-3)
+
+
+def test_a_forecast_is_plotted_of_its_row_and_column(fitted: Regressor) -> None:
+    x, y = PARTS.test
+    ax = fitted.plot_forecast(x, y, row=3, column=1, times=PARTS.times.test)
+    past, true, forecast = ax.lines
+    np.testing.assert_array_equal(past.get_ydata(), x[3, :, 1])
+    np.testing.assert_array_equal(true.get_ydata()[1:], y[3])
+    np.testing.assert_allclose(forecast.get_ydata()[1:], fitted.predict(x[3:4])[0])
+    with pytest.raises(ValueError, match=r"row=99: x has \d+; write row=0"):
+        fitted.plot_forecast(x, row=99)
+    with pytest.raises(ValueError, match=r"x has shape \(24, 2\): must be windows"):
+        fitted.plot_forecast(x[0])
