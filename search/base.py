@@ -94,7 +94,8 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         With early stopping the refit trains for as many epochs as the best trial's weights had
         (the mean over its fits, rounded), without stopping early. In a fold of a cross-validation,
         callbacks that watch a log see a tenth of its training rows (or validation_split of them;
-        complete groups, if there are groups), and its test rows only give the score.
+        complete groups, if there are groups; the last rows, with the same gap before them, if
+        every split tests on later rows), and its test rows only give the score.
 
         Args:
             x: rows, as the estimator takes them; sent to workers once, memory-mapped. A stream
@@ -222,7 +223,9 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         if data.validation is not None:
             return data, []
         share = self._share or HOLDOUT
-        return data.held(holdout(data, share, folder.seed, classifier=classifier)), []
+        last = self._chosen is not None and self._chosen.values.last_rows
+        cut = holdout(data, share, folder.seed, classifier=classifier, last_rows=last)
+        return data.held(cut), []
 
     def _splits(self, data: Data, groups: Any, store: Store) -> list[Split]:
         """Return the splits of cv; those of a splitter without a seed are kept in the study."""

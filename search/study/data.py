@@ -212,8 +212,17 @@ def _enough_of_each(y: Any, folds: int) -> None:
         )
 
 
-def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
+def holdout(
+    data: Data, share: float, seed: int, *, classifier: bool, last_rows: bool = False
+) -> Split:
     """Split into rows to train on and held-out rows; stratified if y are labels of one output.
+
+    Args:
+        data: all rows.
+        share: of the rows, to hold out.
+        seed: of the draw.
+        classifier: whether y are labels.
+        last_rows: whether to hold out the last rows, as for windows of a series.
 
     Raises:
         ValueError: a class has a single row, or a part would lack one of the classes.
@@ -221,6 +230,9 @@ def holdout(data: Data, share: float, seed: int, *, classifier: bool) -> Split:
     from sklearn.model_selection import train_test_split
     from sklearn.utils.multiclass import type_of_target
 
+    if last_rows and data.n > 1:
+        kept = max(data.n - math.ceil(share * data.n), 1)
+        return np.arange(kept), np.arange(kept, data.n)
     y = None if data.y is None or arrays.is_nested(data.y) else np.asarray(data.y)
     labels = classifier and y is not None and type_of_target(y) in ("binary", "multiclass")
     try:

@@ -139,6 +139,15 @@ def test_files_read_by_a_pipeline_train_as_well_as_arrays(run):
 
 
 @slow
+@slow
+def test_forecast_is_better_than_the_value_one_season_before(run):
+    done = run("forecast", "--epochs", "3")
+    maes = [float(value) for value in re.findall(r"MAE ([\d.]+)", done.text)]
+    assert len(maes) == 2 and maes[0] < maes[1]
+    assert "the difference from column 0" in done.text
+    assert (done.folder / "output/forecast/forecast.png").stat().st_size > 0
+
+
 @pytest.mark.parametrize("name", ["regression", "wide_and_deep"])
 def test_a_real_table_with_missing_values_and_text_is_taken_as_it_is(run, housing, name):
     options = ("--data", housing, "--target", "median_house_value", "--epochs", "3")

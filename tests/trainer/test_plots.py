@@ -22,6 +22,7 @@ from sklearn.metrics import (
 from trainer.plots import (
     plot_calibration,
     plot_confusion_matrix,
+    plot_forecast,
     plot_images,
     plot_precision_recall,
     plot_residuals,
@@ -427,3 +428,44 @@ def test_curves_are_drawn_into_given_axes() -> None:
 def test_curves_of_bad_numbers_are_refused(plot: Any, true: Any, given: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         plot(true, given)
+
+
+# Forecasts
+
+
+def test_a_forecast_follows_the_past_and_has_its_errors_as_title() -> None:
+    ax = plot_forecast([1.0, 2.0, 3.0], [4.0, 6.0], [4.0, 5.0])
+    past, true, forecast = ax.lines
+    np.testing.assert_array_equal(past.get_xydata(), [[-2, 1], [-1, 2], [0, 3]])
+    np.testing.assert_array_equal(true.get_xydata(), [[0, 3], [1, 4], [2, 6]])
+    np.testing.assert_array_equal(forecast.get_xydata(), [[0, 3], [1, 4], [2, 5]])
+    assert ax.get_title() == "RMSE 0.7071, MAE 0.5"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["past", "true", "forecast"]
+
+
+def test_a_forecast_of_unknown_steps_is_drawn_at_its_times(png_size: Callable[[Axes], int]) -> None:
+    times = np.array(["2024-01-03", "2024-01-04"], "datetime64[D]")
+    _, given = plt.subplots()
+    ax = plot_forecast([1.0, 2.0], None, [3.0, 4.0], times=times, ax=given)
+    assert ax is given and ax.get_title() == ""
+    assert ax.lines[0].get_xdata()[0] == np.datetime64("2024-01-01")
+    png_size(ax)
+    assert len(plot_forecast(None, None, [3.0]).lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("past", "true", "predicted", "times", "message"),
+    [
+        ([1.0], [1.0, 2.0], [1.0], None, "y_true has 2 rows and y_pred has 1"),
+        ([1.0], None, [1.0, np.nan], None, "y_pred contains NaN"),
+        ([[1.0, 2.0]], None, [1.0], None, r"past has shape \(1, 2\)"),
+        ([1.0], None, [1.0, 2.0], [1], r"times has shape \(1,\): must be one time for each"),
+        ([1.0], None, [], None, "y_pred is empty"),
+    ],
+)
+def test_forecasts_of_bad_numbers_are_refused(
+    past: Any, true: Any, predicted: Any, times: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        plot_forecast(past, true, predicted, times=times)
+    assert plt.get_fignums() == []

@@ -24,8 +24,8 @@ from trainer.data.columns import (
     UNITS,
     as_floats,
     as_seconds,
+    as_text,
     quick,
-    texts_of,
 )
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, warn
@@ -354,7 +354,8 @@ def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> 
         return as_floats(series, label, column.get("unit"))
     if column["kind"] == "date":
         return as_seconds(series, label, column, quiet=quiet)
-    return texts_of(kinds.plain(series, label))
+    text = as_text(kinds.plain(series, label))
+    return np.asarray(text.to_numpy(dtype=object).astype(str))
 
 
 def _width(column: dict[str, Any]) -> int:

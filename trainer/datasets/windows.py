@@ -383,8 +383,8 @@ def _numbers(column: Any, name: str) -> np.ndarray:
         )
     if pd.api.types.is_complex_dtype(column.dtype):
         raise ValueError(f"{name}: holds complex numbers; pass real and imaginary part as columns")
-    kind = np.float32 if column.dtype == np.float32 else np.float64
-    return np.asarray(column.to_numpy(kind, na_value=np.nan))
+    dtype = np.float32 if column.dtype == np.float32 else np.float64
+    return np.asarray(column.to_numpy(dtype, na_value=np.nan))
 
 
 def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
@@ -558,8 +558,11 @@ def _offset_name(offset: Any) -> str:
     import pandas as pd
 
     if isinstance(offset, np.timedelta64):
+        days = offset / np.timedelta64(1, "D")
+        if days % 1 == 0:
+            return "D" if days == 1 else f"{days:.0f}D"
         return str(pd.tseries.frequencies.to_offset(pd.Timedelta(offset)).freqstr)
-    if isinstance(offset, pd.DateOffset):
+    if hasattr(offset, "freqstr"):
         months = getattr(offset, "months", None)
         if months is None:
             return str(offset.freqstr)
@@ -641,8 +644,8 @@ def _filled(table: _Table, steps: _Steps, rows: np.ndarray, fill: str | None) ->
         if len(known) == 0 or moment[known[0]] > 0:
             raise ValueError(
                 f"series[{table.columns[column]!r}]: has no value at {table.at(int(rows[0]))}, the "
-                f"first{of_group}, and none before to fill it with; drop the steps before the first "
-                "value"
+                f"first{of_group}, and none before to fill it with; drop the steps before the "
+                "first value"
             )
         at, found = moment[known], values[known, column]
         before = np.searchsorted(at, step, side="right") - 1

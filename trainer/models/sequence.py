@@ -39,7 +39,7 @@ RIDGE_ROWS = 8_192  # the last rows, to which the linear map is fitted ...
 RIDGE_SIZE = 2_048  # ... and the most rows or values of a window for which that is quick
 MOST_VALUES = 65_536  # of a window, for a linear map of all of them
 LONGEST_SEASON = 400
-WORTH = 0.98  # a season must have at most this share of the error of the last value
+WORTH = 0.9  # a longer season must have at most this share of the error of a shorter one
 PENALTIES = np.logspace(-2, 5, 29)
 FLOOR = 0.1  # of the changes in all windows: the least scale of one window
 
@@ -97,7 +97,10 @@ class Sequences:
             where = f"{entry}: {name}"
             values = forms.items(where, form[name])
             if name in whole:
-                found[name] = [forms.whole(where, value) for value in values]
+                most = len(forms.items(entry, form["floor"])) - 1 if name == "columns" else 2**31
+                found[name] = [forms.whole(where, value, 0, most) for value in values]
+            elif name in ("floor", "variance"):
+                found[name] = [forms.number(where, value, above=0.0) for value in values]
             else:
                 found[name] = [forms.number(where, value) for value in values]
         width = int(np.prod(found["shape"])) if found["shape"] else 0
@@ -144,6 +147,7 @@ def sequence(
     integer("units", units, low=1, example=64)
     fraction("dropout", dropout)
     learned = _learned(spec)
+    _check_learned(learned, shape, spec.n_outputs)
     if network is None:
         network = "dense" if learned is not None and learned.places else "conv"
     steps, columns = shape
@@ -216,6 +220,17 @@ def _wide(x: Any) -> str:
 def _learned(spec: ModelSpec) -> Sequences | None:
     found = None if spec.chosen is None else spec.chosen.learned
     return found if isinstance(found, Sequences) else None
+
+
+def _check_learned(learned: Sequences | None, shape: tuple[int, ...], width: int) -> None:
+    """Refuse what a damaged file says was learnt of other data."""
+    if learned is None:
+        return
+    fits = len(learned.floor) == shape[1] and (not learned.shape or learned.shape[-1] == width)
+    if not fits or any(place >= shape[0] * shape[1] for place in learned.places):
+        raise forms.Malformed(
+            f"architecture: learned does not belong to rows of shape {shape} and {width} outputs"
+        )
 
 
 class SequenceArchitecture(Architecture):
@@ -312,7 +327,9 @@ def is_sequence(shape: tuple[int | None, ...]) -> bool:
     if len(shape) != 2 or is_image(shape):
         return False
     steps, columns = shape
-    return bool(steps and columns) and steps >= 2 and (columns <= 8 or steps >= 2 * columns)
+    if not steps or not columns:
+        return False
+    return steps >= 2 and (columns <= 8 or steps >= 2 * columns)
 
 
 def overlaps(x: Any, y: Any, rows: int = 256) -> bool:
@@ -336,7 +353,9 @@ def overlaps(x: Any, y: Any, rows: int = 256) -> bool:
 def _rows(data: Rows | Stream, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the last rows of x and y, at most RIDGE_ROWS, those with a weight and finite y."""
     if isinstance(data, Stream):
-        xs, ys, n = [], [], 0
+        xs: list[np.ndarray] = []
+        ys: list[Any] = []
+        n = 0
         for x, y in data.part(0, 1):
             xs, ys, n = [*xs, np.asarray(x)], [*ys, y], n + len(x)
             while n - len(xs[0]) >= RIDGE_ROWS:
@@ -402,16 +421,16 @@ def _continued(
                 off = own - recent[:, steps - s + leads % s, c]
                 # a trend, which the linear map follows, is not to look like another season
                 errors[s - 1, c] = np.abs(off - off.mean(axis=0)).mean() * scale[c]
-        season, column = np.unravel_index(errors.argmin(), errors.shape)
-        if errors[season, column] > WORTH * errors[0, column]:
-            season = 0
+        column = int(errors.min(axis=0).argmin())
+        # of a season and its multiples, and of the last value, the shortest that is as good
+        season = int(np.flatnonzero(errors[:, column] <= errors[:, column].min() / WORTH)[0])
         middle = np.abs(known - np.median(known, axis=0)).mean()
         if not errors[season, column] < middle:
             return None
-        s = int(season) + 1
+        s = season + 1
         places[:, k] = (steps - s + leads % s) * columns + column
         found_seasons.append(s)
-        found_columns.append(int(column))
+        found_columns.append(column)
     flat = places.reshape(-1)
     of_output = flat % columns
     change = np.square(np.diff(z, axis=1))

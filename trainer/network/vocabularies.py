@@ -81,7 +81,6 @@ def _has_weights(layer: Any) -> bool:
 
 
 def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, owner: str) -> None:
-
     config = layer.get_config()
     adapt = f"write layer.adapt(texts) in {owner}.build_model"
     if config["output_mode"] != "int":

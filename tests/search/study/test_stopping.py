@@ -14,6 +14,7 @@ from search import SklearnSearch, TunerSearch
 from search.study import stopping
 from trainer import Classifier, Regressor
 from trainer.callbacks import EarlyStopping
+from trainer.models import Chosen, Values
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 5)).astype("float32")
@@ -88,8 +89,8 @@ def test_groups_stay_together_when_callbacks_watch(monkeypatch) -> None:
     seen = []
     whole = stopping.with_watched_rows
 
-    def spied(data, of_rows, seed):
-        made = whole(data, of_rows, seed)
+    def spied(data, of_rows, seed, share):
+        made = whole(data, of_rows, seed, share)
         seen.append((set(of_rows), made.n, len(made.validation[1])))
         return made
 
@@ -99,11 +100,28 @@ def test_groups_stay_together_when_callbacks_watch(monkeypatch) -> None:
     assert all(len(of_rows) == 6 for of_rows, *_ in seen)
 
 
-def test_without_callbacks_that_watch_a_fold_trains_on_all_its_rows() -> None:
-    assert not stopping.watches(Wide(callbacks=()))
-    assert stopping.watches(Wide())
-    assert stopping.watches(Wide(callbacks=(keras.callbacks.EarlyStopping(),)))
-    assert not stopping.watches(Wide(validation_split=0.2))  # fit holds these out itself
+def test_groups_stay_together_in_a_share_that_is_held_out(monkeypatch) -> None:
+    shares = []
+    whole = stopping.with_watched_rows
+
+    def spied(data, of_rows, seed, share):
+        shares.append(share)
+        return whole(data, of_rows, seed, share)
+
+    monkeypatch.setattr(stopping, "with_watched_rows", spied)
+    estimator = Wide(random_state=0, epochs=1, validation_split=0.5)
+    search(estimator, cv=GroupKFold(3), n_iter=1, refit=False).fit(
+        X, Y, groups=np.repeat(np.arange(9), 10)
+    )
+    assert set(shares) == {0.5}
+
+
+def test_what_watches_a_log() -> None:
+    assert not stopping.watches(Wide(callbacks=()), None)
+    assert stopping.watches(Wide(), None)
+    assert stopping.watches(Wide(callbacks=(keras.callbacks.EarlyStopping(),)), None)
+    own = Chosen(values=Values(early_stopping={"patience": 3}))  # of an architecture
+    assert stopping.watches(Wide(callbacks=()), own)
 
 
 def test_keras_early_stopping_and_a_pipeline_are_refitted_the_same_way() -> None:
