@@ -207,4 +207,5 @@ def reading(path: Path, kind: str, *, cached: bool) -> Iterator[None]:
             if cached
             else "create or copy the file again"
         )
-        raise DataFileError(f"{path} is incomplete or not {kind} ({error}): {remedy}") from error
+        reason = " ".join(str(error).split())  # some have several lines
+        raise DataFileError(f"{path} is incomplete or not {kind} ({reason}): {remedy}") from error

@@ -17,6 +17,7 @@ from collections.abc import Callable
 _CHUNK = 1 << 20  # bytes that are decoded at a time, so that a large file is never held as text
 _SAMPLE = 1 << 20  # bytes whose characters are judged
 _EVERYDAY = 0.5  # the least share of everyday characters; names have many rare ones
+_ALL_BUT_FEW = 0.9  # the least share of Chinese characters, rare ones included
 # Korean bytes are always valid and common in GB 2312 too. Among this many different characters,
 # Chinese text almost surely has one that Korean does not use.
 _MANY = 12
@@ -37,7 +38,7 @@ def encoding_of(content: bytes) -> str | None:
     """Return the name of the encoding for bytes.decode, or None if it is unknown.
 
     An East Asian encoding is returned if at least half of the characters are everyday ones in it,
-    the Chinese one first if several are equally likely. "cp1252" (Western European) is returned for
+    the Chinese one first if several are equally likely; GB 18030 also if nearly all are Chinese. "cp1252" (Western European) is returned for
     text with a few accented letters among plain ones.
     """
     for mark, name in _MARKS:
@@ -55,8 +56,12 @@ def encoding_of(content: bytes) -> str | None:
     best = max(shares, key=lambda name: shares[name], default=None)
     if best is not None and shares[best] >= _EVERYDAY:
         return best
-    western = _is_valid(content, "cp1252") and _is_western(content[:_SAMPLE])
-    return "cp1252" if western else None
+    if _is_valid(content, "cp1252") and _is_western(content[:_SAMPLE]):
+        return "cp1252"
+    # Traditional characters in GBK: rare ones, but nothing else is as regular.
+    if "gb18030" in shares and _everyday_share(content, "gb18030", _rare_chinese) >= _ALL_BUT_FEW:
+        return "gb18030"
+    return None
 
 
 def _is_valid(content: bytes, encoding: str) -> bool:
@@ -105,6 +110,10 @@ def _chinese(code: bytes) -> bool:
     return _in_rows(code, (0xA1, 0xA3), (0xB0, 0xD7))
 
 
+def _rare_chinese(code: bytes) -> bool:
+    return "\u4e00" <= code.decode("gb18030") <= "\u9fff" or _chinese(code)
+
+
 def _traditional_chinese(code: bytes) -> bool:
     return len(code) == 2 and 0xA1 <= code[0] <= 0xC6
 
@@ -136,6 +145,9 @@ def _is_western(sample: bytes) -> bool:
     text = sample.decode("cp1252")
     accented = sum("À" <= character <= "ÿ" for character in text)
     plain = sum(character.isascii() and character.isalpha() for character in text)
+    # Ł, ą and ż of Polish, which other encodings have at the place of these symbols
+    if re.search(r"[£¥³¹](?=[a-zA-Z])|(?<=[a-zA-Z])¿", text):
+        return False
     known = all(
         character.isascii() or "À" <= character <= "ÿ" or character in _WESTERN
         for character in set(text)

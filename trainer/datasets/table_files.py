@@ -44,6 +44,7 @@ MissingTarget = Literal["drop", "raise"]
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NOTHING = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # marks of encodings, and white space
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"  # the first bytes of .xls
 _SNIFFED = 200  # lines in which the separator and decimal commas are looked for
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
@@ -92,7 +93,7 @@ def read_table(path: Path) -> Table:
             f"{path} contains {name}: cannot read this kind of file; pack one file that is one "
             f"of {', '.join(_READERS)}"
         )
-    if content is not None and not content.strip():
+    if content is not None and not content.strip(_NOTHING):
         raise DataFileError(f"{path} is empty: create or copy the file again")
     return reader(path, content)
 
@@ -356,7 +357,7 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         skipped = int(noted is not None)
     with reading(path, "a CSV file", cached=False), _long_cells():
         separator = noted[1] if noted else _separator(content, encoding)
-        layout = _check_lengths(path, content, encoding, separator, skipped)
+        layout, header = _check_lengths(path, content, encoding, separator, skipped)
         read = functools.partial(
             pd.read_csv,
             sep=separator,
@@ -364,6 +365,7 @@ def _read_text(path: Path, content: bytes | None) -> Table:
             skiprows=skipped,
             # Reading in chunks could infer mixed types for a column.
             low_memory=False,
+            skipinitialspace=True,
             # Otherwise an empty cell at the end of each line would shift the columns.
             index_col=False if layout == "empty cell at the end" else None,
         )
@@ -378,6 +380,13 @@ def _read_text(path: Path, content: bytes | None) -> Table:
                 commas = True
                 frame = read(io.BytesIO(content), decimal=",")
     notes = [f"Read as {encoding}, separated by {_SEPARATORS.get(separator, repr(separator))}"]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        # read_table, load, and the user
+        warnings.warn(
+            f"{path} has several columns {twice[0]!r}: the second is renamed {twice[0] + '.1'!r}, "
+            "and so on",
+            stacklevel=4,
+        )
     if commas:
         frame = _without_thousands(frame)
         notes.append("with decimal commas")
@@ -410,12 +419,16 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
+def _lines(stream: io.TextIOWrapper, separator: str) -> csv.Reader:
+    return csv.reader(stream, delimiter=separator, skipinitialspace=True)
+
+
 def _separator(content: bytes, encoding: str) -> str:
     """Return the separator by which the first lines have the same number of cells, at least two."""
     best, best_score = ",", (0.0, 1)
     for separator in _SEPARATORS:
         with _open_text(content, encoding) as stream:
-            lines = itertools.islice(csv.reader(stream, delimiter=separator), _SNIFFED)
+            lines = itertools.islice(_lines(stream, separator), _SNIFFED)
             lengths = [len(cells) for cells in lines if cells]
         if not lengths or lengths[0] < 2:
             continue
@@ -427,16 +440,18 @@ def _separator(content: bytes, encoding: str) -> str:
     return best
 
 
-def _check_lengths(path: Path, content: bytes, encoding: str, separator: str, skipped: int) -> str:
-    """Return how the lines differ from the header: "same", "row names" or "empty cell at the end".
+def _check_lengths(
+    path: Path, content: bytes, encoding: str, separator: str, skipped: int
+) -> tuple[str, list[str]]:
+    """Return how the lines differ from the header, and the header.
 
-    Row names are one more cell at the start of every line, which pandas takes as the index.
+    They are the "same", or have "row names" or an "empty cell at the end". Row names are one more cell at the start of every line, which pandas takes as the index.
 
     Raises:
         DataFileError: A line has more or fewer cells than the header.
     """
     with _open_text(content, encoding) as stream:
-        lines = csv.reader(stream, delimiter=separator)
+        lines = _lines(stream, separator)
         rows = ((lines.line_num, cells) for cells in lines if cells)
         for _ in range(skipped):
             next(rows, None)
@@ -456,8 +471,8 @@ def _check_lengths(path: Path, content: bytes, encoding: str, separator: str, sk
                     "one cell for each column, and quotes around cells that contain the separator"
                 )
     if not longer:
-        return "same"
-    return "empty cell at the end" if all_empty else "row names"
+        return "same", header
+    return "empty cell at the end" if all_empty else "row names", header
 
 
 def _texts(frame: pd.DataFrame) -> Iterator[tuple[Hashable, pd.Series]]:

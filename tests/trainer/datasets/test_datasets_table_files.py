@@ -92,6 +92,27 @@ def test_chinese_names_with_rare_characters_are_read(tmp_path):
     assert whole(datasets.load(path, target="y"))["name"].tolist() == names
 
 
+def test_traditional_characters_in_gbk_are_read(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_bytes(("姓名,y\n" + "陳龍華,1\n劉國強,0\n" * 5).encode("gbk"))
+    assert whole(datasets.load(path, target="y"))["姓名"][:2].tolist() == ["陳龍華", "劉國強"]
+
+
+def test_spaces_after_separators_are_no_part_of_cells(tmp_path):
+    path = tmp_path / "spaced.csv"
+    path.write_text('a, b, c\n1, "x, y", 2\n3, z, 4\n' + "5, z, 6\n" * 4)
+    frame = whole(datasets.load(path, target="c"))
+    assert frame.columns.tolist() == ["a", "b", "c"]
+    assert frame["b"][:2].tolist() == ["x, y", "z"]
+
+
+def test_columns_of_the_same_name_are_renamed_with_a_warning(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("a,a,b\n" + "1,2,3\n" * 6)
+    with pytest.warns(UserWarning, match=r"several columns 'a': the second is renamed 'a\.1'"):
+        assert whole(datasets.load(path, target="b")).columns.tolist() == ["a", "a.1", "b"]
+
+
 def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
     path = tmp_path / "cut.csv"
     path.write_bytes(cities(CHINESE).to_csv(index=False).encode() + "北".encode()[:2])
@@ -397,6 +418,9 @@ def two_levels(folder):
         ),
         (bad("t.zip", packed_zip("a", "a.docx")), ValueError, "t.zip contains folder/a.docx"),
         (bad("t.csv.gz", gzip.compress(b"")), datasets.DataFileError, "t.csv.gz is empty"),
+        (bad("t.csv", b"\xef\xbb\xbf"), datasets.DataFileError, "t.csv is empty"),
+        (bad("t.tar.gz", b"not packed"), datasets.DataFileError, "not a .tar file"),
+        (bad("t.csv", "miasto,b\nŁódź,1\n".encode("cp1250")), datasets.DataFileError, "is unknown"),
         (bad("t.tsv", b"a\tb\n"), ValueError, "t.tsv has no rows"),
         (two_levels, ValueError, "DataFrame has columns of 2 levels: write"),
         (
