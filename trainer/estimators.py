@@ -246,9 +246,9 @@ class Classifier(ClassifierMixin, Trainer):
             **self.task_options(),
         )
 
-    def _check_fields(self) -> list[Any]:
+    def _check_values(self) -> None:
         thresholds.check("decision_threshold", self.decision_threshold)
-        return super()._check_fields()
+        super()._check_values()
 
     def adopt(self, network: Network, history: Any, seed: int) -> None:
         """Become fitted with a network, and know its classes."""

@@ -354,8 +354,8 @@ def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> 
         return as_floats(series, label, column.get("unit"))
     if column["kind"] == "date":
         return as_seconds(series, label, column, quiet=quiet)
-    text = as_text(kinds.plain(series, label))
-    return np.asarray(text.to_numpy(dtype=object).astype(str))
+    words = as_text(kinds.plain(series, label))
+    return np.asarray(words.to_numpy(dtype=object).astype(str))
 
 
 def _width(column: dict[str, Any]) -> int:

@@ -38,8 +38,8 @@ def encoding_of(content: bytes) -> str | None:
     """Return the name of the encoding for bytes.decode, or None if it is unknown.
 
     An East Asian encoding is returned if at least half of the characters are everyday ones in it,
-    the Chinese one first if several are equally likely; GB 18030 also if nearly all are Chinese. "cp1252" (Western European) is returned for
-    text with a few accented letters among plain ones.
+    the Chinese one first if several are equally likely; GB 18030 also if nearly all are Chinese.
+    "cp1252" (Western European) is returned for text with a few accented letters among plain ones.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
