@@ -419,7 +419,7 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _lines(stream: io.TextIOWrapper, separator: str) -> Iterator[list[str]]:
+def _lines(stream: io.TextIOWrapper, separator: str) -> Any:
     return csv.reader(stream, delimiter=separator, skipinitialspace=True)
 
 
