@@ -16,7 +16,6 @@ import numpy as np
 
 from trainer.callbacks import monitored
 from trainer.callbacks.callback import Callback, Session
-from trainer.engine.backend import tensors
 from trainer.state import callback_state, variables
 
 
@@ -167,9 +166,9 @@ class NaNGuard(Callback):
         """The first layer with a weight that is not finite."""
         core = self.session.network.core
         for layer in core._flatten_layers(include_self=False):
-            if not all(map(_finite, layer._trainable_variables + layer._non_trainable_variables)):
+            if not all(map(is_finite, layer._trainable_variables + layer._non_trainable_variables)):
                 return _path(layer, core)
-        return None if all(map(_finite, core.weights)) else str(core.name)
+        return None if all(map(is_finite, core.weights)) else str(core.name)
 
     def _look(self) -> tuple[str, str | None]:
         """Find what is not finite for the first batch, with the current weights."""
@@ -177,7 +176,7 @@ class NaNGuard(Callback):
         sample = self.session.sample()
         assert sample is not None
         for name, part in zip(("x", "y", "sample_weight"), sample, strict=False):
-            if not all(map(_finite, keras.tree.flatten(part))):
+            if not all(map(is_finite, keras.tree.flatten(part))):
                 return name, None
         if type(core).call is keras.Model.call:  # it only has a custom train_step
             return "elsewhere", None
@@ -186,7 +185,7 @@ class NaNGuard(Callback):
             return "outputs", layer
         y, weight = (*sample[1:], None, None)[:2]
         loss = core.compute_loss(x=sample[0], y=y, y_pred=outputs, sample_weight=weight)
-        return ("elsewhere" if loss is None or _finite(loss) else "loss"), None
+        return ("elsewhere" if loss is None or is_finite(loss) else "loss"), None
 
 
 def _path(layer: Any, core: keras.Model) -> str:
@@ -207,7 +206,7 @@ def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
         def call_and_look(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             # a nested layer is checked before the one that contains it
-            if not all(map(_finite, keras.tree.flatten(outputs))):
+            if not all(map(is_finite, keras.tree.flatten(outputs))):
                 found.append(_path(layer, core))
             return outputs
 
@@ -224,14 +223,23 @@ def _first_bad_output(core: keras.Model, x: Any) -> tuple[str | None, Any]:
             vars(layer).pop("call", None)
             if call is not None:
                 vars(layer)["call"] = call
-    if not found and not all(map(_finite, keras.tree.flatten(outputs))):
+    if not found and not all(map(is_finite, keras.tree.flatten(outputs))):
         found.append(str(core.name))  # an operation outside any layer
     return (found[0] if found else None), outputs
 
 
-def _finite(value: Any) -> bool:
-    if not tensors.is_dense(value) or not keras.backend.is_float_dtype(value.dtype):
+def is_finite(value: Any) -> bool:
+    """Return whether numbers are finite, whichever library they are of; True for all else."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    dtype = getattr(value, "dtype", None)
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    if not name.startswith(("float", "bfloat")):
         return True
+    # of a sparse or ragged tensor, only the elements that it holds
+    for part in ("flat_values", "values"):
+        if keras.ops.is_tensor(value) and hasattr(value, part):
+            value = getattr(value, part)
     return bool(np.all(keras.ops.convert_to_numpy(keras.ops.isfinite(value))))
 
 

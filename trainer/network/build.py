@@ -19,8 +19,8 @@ from trainer.data.arrays import Tree, leaves, map_named, map_shapes, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS
 from trainer.data.targets import Classes, Numbers, Targets
+from trainer.engine import backend
 from trainer.engine.backend import Program
-from trainer.engine.backend import tensors as forms
 from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, compiled, outputs, vocabularies
 from trainer.network.compiled import Compiled
@@ -326,7 +326,7 @@ def _make_by_step(
 
     def one(name: str, row: _Row) -> Any:
         dtype = np.dtype(dtypes[name])
-        return forms.spec([None, *row.shape], floats if dtype.kind in "fb" else dtype)
+        return backend.tensors.spec([None, *row.shape], floats if dtype.kind in "fb" else dtype)
 
     x = map_named(one, map_shapes(_Row, inputs.shapes))
     y = targets_spec(targets, floats)
@@ -354,17 +354,17 @@ def targets_spec(targets: Targets, floats: str) -> Any:
 
         def label(each: Any) -> Any:
             if each.kind == "multilabel" or each.one_hot:
-                return forms.spec([None, each.n_classes], "float32")
-            return forms.spec([None], "int32")
+                return backend.tensors.spec([None, each.n_classes], "float32")
+            return backend.tensors.spec([None], "int32")
 
         return map_tree(label, targets.labels)
     if isinstance(targets, Numbers):
         return map_tree(
-            lambda width, flat: forms.spec([None] if flat else [None, width], floats),
+            lambda width, flat: backend.tensors.spec([None] if flat else [None, width], floats),
             targets.n_outputs,
             targets.flat,
         )
-    return map_tree(lambda width: forms.spec([None, width], floats), targets.n_outputs)
+    return map_tree(lambda width: backend.tensors.spec([None, width], floats), targets.n_outputs)
 
 
 def keras_float() -> str:

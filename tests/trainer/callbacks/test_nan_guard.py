@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import Regressor, Trainer
-from trainer.callbacks import NaNGuard
+from trainer.callbacks import NaNGuard, nan_guard
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 4)).astype("float32")
@@ -295,3 +295,26 @@ def test_a_run_interrupted_before_the_loss_breaks_down_within_an_epoch_goes_back
 def test_a_bad_monitor_is_named_before_training(monitor: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         Small(callbacks=(NaNGuard(monitor=monitor),)).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("value", "finite"),
+    [
+        (np.array([1.0, np.nan], "float32"), False),
+        (np.float64("inf"), False),
+        (float("nan"), False),
+        (np.array([1.0, 2.0]), True),
+        (tf.constant([1.0, np.inf]), False),
+        (tf.constant([1.0, np.nan], tf.bfloat16), False),
+        (tf.SparseTensor([[0, 0]], [np.nan], [2, 2]), False),
+        (tf.ragged.constant([[1.0], [2.0, np.nan]]), False),
+        (tf.ragged.constant([[1.0], [2.0, 3.0]]), True),
+        (tf.constant(["nan"]), True),
+        (np.array(["nan"], object), True),
+        (np.array([1, 2]), True),
+        ("nan", True),
+        (None, True),
+    ],
+)
+def test_numbers_of_any_library_are_looked_at(value: Any, finite: bool) -> None:
+    assert nan_guard.is_finite(value) is finite

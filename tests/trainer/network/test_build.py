@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from trainer import Classifier, Regressor, Trainer
+from trainer.network.build import rebuild
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3)).astype("float32")
@@ -259,3 +260,22 @@ def test_a_sequential_model_without_input_takes_batches_of_any_size() -> None:
     rows = RNG.normal(size=(13, 3)).astype("float32")
     fitted = Bare(epochs=1, batch_size=5, verbose=0).fit(rows, rows[:, 0])
     assert fitted.network_.fixed_rows is None and fitted.predict(rows).shape == (13,)
+
+
+class Watching(keras.optimizers.SGD):
+    """Records the float type in which its variables are made."""
+
+    floats: list[str] = []
+
+    def build(self, variables: Any) -> None:
+        if not self.built:
+            self.floats.append(keras.config.floatx())
+        super().build(variables)
+
+
+def test_a_network_that_is_built_again_makes_its_optimizer_in_its_own_precision() -> None:
+    made = Mine(make="dense", precision="float64", optimizer=Watching(0.1), loss="mse").fit(X, Y)
+    network = made.network_
+    Watching.floats.clear()
+    rebuild(made.recipe(), network.inputs, network.targets, precision="float64", seed=0)
+    assert Watching.floats == ["float64"]
