@@ -156,9 +156,9 @@ class TableEncoding:
 
         from trainer.models.tabular_layers import TableMatrix
 
-        if table is None:
-            raise ValueError("only a table has columns to encode")
-        features = table.features()
+        features = [] if table is None else table.features()
+        self._check(features)
+        assert table is not None
         raw = {
             name: keras.Input((1,), dtype=dtype, name=name)
             for name, dtype in table.input_dtypes().items()
@@ -208,6 +208,16 @@ class TableEncoding:
     @functools.cached_property
     def _fixed(self) -> _Fixed:
         return _Fixed.of(self.plan)
+
+    def _check(self, features: list[dict[str, Any]]) -> None:
+        """Check that the plan fits the columns of the table, which a file may say wrongly."""
+        for kind, expected in (("numbers", "number"), ("texts", "category")):
+            for column in self.plan[kind]:
+                place = column["feature"]
+                if place >= len(features) or features[place]["kind"] != expected:
+                    raise forms.wrong(
+                        f"architecture: learned: {kind}", place, f"the place of a {expected}"
+                    )
 
     def _places(self) -> list[int]:
         return [c["feature"] for kind in ("numbers", "texts") for c in self.plan[kind]]

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+from trainer.data.tables import Table
 from trainer.models.table_encoding import TableEncoding
 from trainer.models.tabular_layers import TableMatrix
 from trainer.utils.forms import Malformed
@@ -155,3 +157,10 @@ def test_whole_numbers_that_are_codes_are_encoded_by_the_mean_of_the_target() ->
     means = found[:, 2]
     assert np.sign(means[0] - means[1]) == np.sign(effect[0] - effect[1])
     assert means[2] == means[3]
+
+
+def test_a_plan_that_does_not_fit_the_table_is_refused() -> None:
+    table = Table.learn(pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), normalize=None)
+    for columns in ({"b": column(["x"]), "a": column([1.0])}, dict.fromkeys("abc", column([1.0]))):
+        with pytest.raises(Malformed, match="the place of a"):
+            learned(columns).encoder(table)
