@@ -308,3 +308,24 @@ def test_a_damaged_form_is_refused(name: str, key: str, value: Any, message: str
     next(c for c in form["columns"] if c["name"] == name)[key] = value
     with pytest.raises(forms.Malformed, match=message):
         Table.from_dict(form)
+
+
+def test_a_run_of_version_0_1_keeps_its_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    frame = pd.DataFrame({"code": [f"K{i}" for i in range(N)], "number": np.arange(N) / 7})
+    y = np.arange(N) / N
+    with monkeypatch.context() as earlier:
+        earlier.setattr(columns, "find", columns.find_as_0_1)
+        first = Linear(run_dir=tmp_path / "run").fit(frame, y)
+    assert first.network_.inputs.shapes == (N + 2,)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("tables") == 2
+    path.write_text(json.dumps(config))
+    again = Linear(run_dir=tmp_path / "run").fit(frame, y)
+    np.testing.assert_array_equal(again.predict(frame), first.predict(frame))
+    longer = Linear(epochs=2, run_dir=tmp_path / "run").fit(frame, y, resume=True)
+    assert longer.network_.inputs.shapes == (N + 2,)
+    assert json.loads(path.read_text())["tables"] == 1
+    assert [w for w in recwarn if "left out" in str(w.message)] == []
