@@ -303,9 +303,10 @@ def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
             return _text_dates(series, formats, label)
         if read >= LIMITS.some_dates:
             wrong = [v for v, m in zip(values, moments, strict=True) if np.isnan(m)]
+            missed = int(counts[np.isnan(moments)].sum())
             row = present.index[int((present == wrong[0]).argmax())]
             raise ValueError(
-                f"{label}: {read:.0%} of the values are dates, but {len(wrong)} others are not, "
+                f"{label}: {read:.0%} of the values are dates, but {missed} others are not, "
                 f"such as {wrong[0]!r} at row {row} (with {LIMITS.dates:.0%} dates, the others "
                 f"would count as missing); correct them, or write {label} = "
                 f"pd.to_datetime({label}, format={formats[0]!r}, errors='coerce')"
