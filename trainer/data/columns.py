@@ -116,10 +116,17 @@ def find(series: pd.Series, name: Any) -> Found:
         if not dtype.ordered:
             return Found("category", as_text(series), {})
         levels = [_category_text(level) for level in dtype.categories]
+        twice = next((level for level in levels if levels.count(level) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"{label} has two ordered categories that are {twice!r} as text; rename one of "
+                f"them with {label}.cat.rename_categories"
+            )
         return Found("ordered", ranks(series, levels), {"levels": levels})
     if isinstance(dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(dtype):
-        zone = None if getattr(dtype, "tz", None) is None else str(dtype.tz)
-        return Found("date", dates.seconds(_local(series)), {"zone": zone})
+        zone = _zone(series)
+        local = series if zone is None else series.dt.tz_convert(zone).dt.tz_localize(None)
+        return Found("date", dates.seconds(local), {"zone": zone})
     if pd.api.types.is_timedelta64_dtype(dtype):
         return Found("number", as_floats(series, label, "timedelta"), {"unit": "timedelta"})
     if pd.api.types.is_bool_dtype(dtype):
@@ -177,9 +184,15 @@ def plain(series: pd.Series, label: str) -> pd.Series:
     return series
 
 
-def _local(series: pd.Series) -> pd.Series:
-    """Return datetimes as the clock shows them in their own time zone."""
-    return series.dt.tz_localize(None) if series.dt.tz is not None else series
+def _zone(series: pd.Series) -> str | None:
+    """Return the time zone of datetimes by a name that pandas knows, or UTC; None without one."""
+    if series.dt.tz is None:
+        return None
+    try:
+        series[:0].dt.tz_convert(str(series.dt.tz))
+    except (KeyError, ValueError, TypeError):  # such as a file of dateutil
+        return "UTC"
+    return str(series.dt.tz)
 
 
 def _number(series: pd.Series, name: Any, label: str) -> Found:
@@ -290,9 +303,10 @@ def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
             return _text_dates(series, formats, label)
         if read >= LIMITS.some_dates:
             wrong = [v for v, m in zip(values, moments, strict=True) if np.isnan(m)]
+            missed = int(counts[np.isnan(moments)].sum())
             row = present.index[int((present == wrong[0]).argmax())]
             raise ValueError(
-                f"{label}: {read:.0%} of the values are dates, but {len(wrong)} others are not, "
+                f"{label}: {read:.0%} of the values are dates, but {missed} others are not, "
                 f"such as {wrong[0]!r} at row {row} (with {LIMITS.dates:.0%} dates, the others "
                 f"would count as missing); correct them, or write {label} = "
                 f"pd.to_datetime({label}, format={formats[0]!r}, errors='coerce')"
@@ -440,6 +454,12 @@ def _parsed(
             f"({others.iloc[0]!r} at row {others.index[0]}); write one form of dates"
         )
     formats = details.get("formats")
+    if formats is None and details["zone"] is not None:
+        zone = details["zone"]
+        raise ValueError(
+            f"{label} is text, but had datetimes of the time zone {zone} in training; write "
+            f"pd.to_datetime({label}, utc=True).dt.tz_convert({zone!r})"
+        )
     codes, levels = series.astype(object).where(text, None).factorize()
     values = [str(v) for v in levels]
     if formats is None:  # training had datetimes: text in the usual forms is taken too

@@ -169,7 +169,7 @@ def _lacks(y: Any) -> np.ndarray | None:
     else:
         # NumPy would make text of the NaN in a list of text
         array = np.asarray(y, dtype=object) if isinstance(y, list) else np.asarray(y)
-        if array.dtype.kind not in "fOmM":
+        if array.ndim == 0 or array.dtype.kind not in "fOmM":  # such as a sparse matrix
             return None
         found = np.empty(len(array), dtype=bool)
         for start in range(0, len(array), _ROWS_PER_CHECK):  # an array may be memory-mapped

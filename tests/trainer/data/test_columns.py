@@ -139,6 +139,11 @@ def test_dates_that_could_be_read_in_two_ways_are_told() -> None:
         (pd.interval_range(0, N), TypeError, r"contains intervals .*\.mid"),
         ([1.0, DAYS[0]] * 20, TypeError, "Timestamp and float objects"),
         ([datetime.timedelta(1), 1.0] * 20, TypeError, "float and timedelta objects"),
+        (
+            pd.Categorical([1, "1"] * 20, [1, "1"], ordered=True),
+            ValueError,
+            "two ordered categories that are '1' as text",
+        ),
         ([1.0, np.inf] * 20, ValueError, r"infinity \(inf\) at row 1"),
     ],
 )
@@ -166,6 +171,12 @@ def test_the_numbers_of_durations_and_times_are_seconds() -> None:
             DAYS,
             ValueError,
             r"had UTC in training; .*tz_localize\('UTC'",
+        ),
+        (
+            DAYS.dt.tz_localize("Asia/Tokyo"),
+            DAYS.astype(str),
+            ValueError,
+            r"is text, but .*time zone Asia/Tokyo in training; .*tz_convert\('Asia/Tokyo'\)",
         ),
         (DAYS, pd.Series(np.arange(N)), TypeError, "column of dates in training.*unit='s'"),
         (DAYS - DAYS[0], pd.Series(np.arange(N)), TypeError, "durations in training"),

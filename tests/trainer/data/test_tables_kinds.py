@@ -142,22 +142,19 @@ def test_an_interrupted_run_resumes_exactly_and_other_dates_are_another_table(
     frame, y = people(), np.arange(N) / N
 
     class Stopping(keras.callbacks.Callback):
+        armed = True
+
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            raise KeyboardInterrupt
+            if Stopping.armed:
+                raise KeyboardInterrupt
 
     whole = quietly(lambda: Linear(epochs=2).fit(frame, y))
-    run = Linear(epochs=2, run_dir=tmp_path / "run")
+    run = Linear(epochs=2, run_dir=tmp_path / "run", callbacks=[Stopping()])
     with pytest.raises(KeyboardInterrupt):
-        quietly(
-            lambda: Linear(epochs=2, run_dir=tmp_path / "run", callbacks=[Stopping()]).fit(frame, y)
-        )
-    (tmp_path / "run" / "config.json").write_text(
-        json.dumps(
-            (config := json.loads((tmp_path / "run" / "config.json").read_text()))
-            | {"fields": config["fields"] | {"callbacks": []}, "code": {}}
-        )
-    )
-    quietly(lambda: run.fit(frame, y, resume="force"))
+        quietly(lambda: run.fit(frame, y))
+    Stopping.armed = False
+    quietly(lambda: run.fit(frame, y))
+    assert run.history_.records[0]["epoch"] == 1 and len(run.history_) == 2
     np.testing.assert_array_equal(run.predict(frame), whole.predict(frame))
     later = frame.assign(since=frame["since"] + pd.Timedelta(1, "h"))
     with pytest.raises(ValueError, match="training x was 'table of 40 rows"):
@@ -308,3 +305,24 @@ def test_a_damaged_form_is_refused(name: str, key: str, value: Any, message: str
     next(c for c in form["columns"] if c["name"] == name)[key] = value
     with pytest.raises(forms.Malformed, match=message):
         Table.from_dict(form)
+
+
+def test_a_run_of_version_0_1_keeps_its_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    frame = pd.DataFrame({"code": [f"K{i}" for i in range(N)], "number": np.arange(N) / 7})
+    y = np.arange(N) / N
+    with monkeypatch.context() as earlier:
+        earlier.setattr(columns, "find", columns.find_as_0_1)
+        first = Linear(run_dir=tmp_path / "run").fit(frame, y)
+    assert first.network_.inputs.shapes == (N + 2,)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("tables") == 2
+    path.write_text(json.dumps(config))
+    again = Linear(run_dir=tmp_path / "run").fit(frame, y)
+    np.testing.assert_array_equal(again.predict(frame), first.predict(frame))
+    longer = Linear(epochs=2, run_dir=tmp_path / "run").fit(frame, y, resume=True)
+    assert longer.network_.inputs.shapes == (N + 2,)
+    assert json.loads(path.read_text())["tables"] == 1
+    assert [w for w in recwarn if "left out" in str(w.message)] == []
