@@ -118,12 +118,15 @@ def prepare(
     targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
     inputs = preparation.learn_inputs(train, normalize, as_0_1=tables_as_0_1)
+    chosen_one = recipe.architecture.architecture
+    if chosen_one is None or not chosen_one.reads_text:
+        named = f"model={recipe.architecture.name!r}"
+        reader = named if recipe.ready_made else f"{recipe.owner}.build_model"
+        inputs.check_text(reader, ready_made=recipe.ready_made)
     architecture = recipe.architecture.with_learned(train, inputs, targets, seed)
     recipe = replace(recipe, architecture=architecture)
     if architecture.encoding is not None:
         inputs = inputs.encoded_by(architecture.encoding)
-    reader = f"model={architecture.name!r}" if recipe.ready_made else f"{recipe.owner}.build_model"
-    inputs.check_text(reader, ready_made=recipe.ready_made)
     precision = settings.precision
     if precision == "auto":
         precision = _choose_precision(recipe.ready_made, train, inputs)

@@ -335,7 +335,7 @@ def has_text(frame: pd.DataFrame) -> bool:
     """Return whether a DataFrame has a column of text to read."""
     for i, name in enumerate(frame.columns):
         series = frame.iloc[:, i]
-        if getattr(series.dtype, "kind", "O") != "O":
+        if getattr(series.dtype, "kind", "O") in "biufcmM":
             continue
         present = series.dropna()
         if len(present) < LIMITS.rows or not all(isinstance(v, str) for v in present):

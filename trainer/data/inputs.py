@@ -359,7 +359,7 @@ class Inputs:
         return self._encoder
 
     def check_text(self, reader: str, *, ready_made: bool) -> None:
-        """Check that a network without an encoding of its own can do with the text in x.
+        """Check that a network that is no architecture for text can do with the text in x.
 
         A build_model of one's own receives text in arrays as it is. Columns of text are left out,
         with a warning.
@@ -371,8 +371,6 @@ class Inputs:
         Raises:
             ValueError: It cannot: there is nothing else, or it would take text for numbers.
         """
-        if self.reads_text:
-            return
         if self.table is None:
             found = [n for n, dtype in arrays.leaves(self.dtypes) if dtype == "object"]
             if found and ready_made:

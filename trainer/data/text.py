@@ -53,6 +53,8 @@ def is_text(value: Any) -> bool:
     """
     if isinstance(value, (list, tuple)):
         return any(isinstance(v, (str, bytes)) for v in value)
+    if hasattr(value, "to_pylist"):  # an array of pyarrow
+        return "string" in str(getattr(value, "type", ""))
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if dtype is None or shape is None or len(shape) != 1:
         return False
@@ -74,6 +76,8 @@ def _objects(value: Any) -> np.ndarray:
         found = np.empty(len(value), object)
         found[:] = value
         return found
+    if hasattr(value, "to_pylist"):
+        return _objects(value.to_pylist())
     if hasattr(value, "to_numpy"):  # of pandas or polars
         try:
             return np.asarray(value.to_numpy(dtype=object))

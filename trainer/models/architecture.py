@@ -134,9 +134,12 @@ class Architecture:
         build: Builds the network for a ModelSpec; its keyword arguments are options, which users
             write as model={"name": ..., option: value} and searches as model__option. What
             `learn` returned is in `spec.chosen.learned`.
+        reads_text: Whether it reads text in x; if not, columns of text are left out, with a
+            warning, and text alone is refused.
     """
 
     name: str
+    reads_text: bool = False
 
     def __init__(self, name: str, build: Callable[..., keras.Model]) -> None:
         self.name = name

@@ -159,6 +159,7 @@ class _OfText(Architecture):
         longest: The most tokens that it reads of a text by default; None for `text.LONGEST`.
     """
 
+    reads_text = True
     grams = False
     longest: int | None = SEQUENCE
 

@@ -546,6 +546,13 @@ def _check_symbolic(symbolic: Any, probe: Tree) -> None:
     expected = [tuple(s.shape[1:]) for s in symbolic]
     if len(found) != len(expected):
         raise ValueError(f"the model has {len(expected)} inputs, but x has {len(found)}")
+    texts = sum(a.dtype.kind == "O" for _, a in arrays.leaves(probe))
+    if texts != sum(s.dtype == "string" for s in symbolic):
+        kinds = ", ".join(str(s.dtype) for s in symbolic)
+        raise ValueError(
+            f"its inputs are {kinds}, but {texts} of the {len(found)} inputs of x are text; write "
+            "keras.Input((), dtype='string') and a TextVectorization layer for text"
+        )
     if len(found) == 1:
         want, got = expected[0], found[0]
         fits = len(want) == len(got) and all(
