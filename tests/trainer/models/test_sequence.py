@@ -68,7 +68,7 @@ def test_the_season_and_the_column_are_found_in_the_training_rows(fitted: Regres
     assert (learned.seasons, learned.columns) == ([12], [1])
     summary = fitted.summary()
     assert "the difference from column 1, its value 12 steps before (the season)" in summary
-    assert "(24, 2)" in summary
+    assert "rows of shape (24, 2) are taken for 24 steps of 2 columns" in summary
 
 
 def test_forecasts_are_better_than_the_value_one_season_before(fitted: Regressor) -> None:
