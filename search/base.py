@@ -124,6 +124,10 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         )
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
         data = Data.of(x, y, sample_weight, validation_data)
+        trainer = trainer_in(self.estimator)[1]
+        if trainer is not None:
+            data, kept = data.with_targets(trainer.missing_targets())
+            groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
         with self._folder(space) as folder:
             self._trained = self._as_in(folder, data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import itertools
 import re
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import tensorflow as tf
@@ -104,6 +107,26 @@ class Fixed(Own):
 sparse_tensor = tf.sparse.from_dense(X)
 ragged = tf.RaggedTensor.from_row_lengths(X.ravel(), [1, 5] * 4)
 
+DAYS = pd.date_range("2020-01-01", periods=40)
+Y40 = np.arange(40.0)
+ONE = {"a": [1.0, 2.0] * 20}
+
+
+def column(*values: Any) -> Any:
+    """A fit on a table with these columns."""
+    frame = pd.DataFrame({"c" * (i + 1): pd.Series(v) for i, v in enumerate(values)})
+    return own(frame, Y40, normalize="standard")
+
+
+def left_out(values: Any) -> Any:
+    with pytest.warns(UserWarning, match=r"x: left out \['c'\]"):
+        return own(pd.DataFrame({"c": values, **ONE}), Y40)
+
+
+def polars() -> Any:
+    return pytest.importorskip("polars", reason="polars is not a dependency; CI installs it")
+
+
 # What the lines of the table are tried with.
 TRIED: dict[str, Callable[[], Any]] = {
     "`sample_weight` of shape (n,)": lambda: own(X, Y, np.ones(N)),
@@ -119,7 +142,12 @@ TRIED: dict[str, Callable[[], Any]] = {
     "negative `sample_weight`": lambda: own(X, Y, -np.ones(N)),
     "negative `sample_weight` in a stream": lambda: own(from_slices((X, Y, -Y)).batch(8)),
     "sparse `sample_weight`": lambda: own(X, Y, scipy.sparse.csr_matrix(np.ones((1, N)))),
-    "NaN or infinity in y under a loss of Keras": lambda: own(X, GAPS, loss="mae"),
+    "rows without a target: NaN, None, NaT or pd.NA in y": lambda: own(X, GAPS, loss="mae"),
+    'rows without a target, with `missing_target="raise"`': lambda: own(
+        X, GAPS, loss="mae", missing_target="raise"
+    ),
+    "no row with a target": lambda: own(X, GAPS * np.nan),
+    "infinity in y under a loss of Keras": lambda: own(X, np.where(X[:, 0] < 0, np.inf, Y)),
     "NaN or infinity in y under a loss of your own": lambda: own(X, GAPS, loss=masked),
     "NaN in y of one of two outputs, whose loss is your own": lambda: own(
         X, {"a": GAPS, "b": Y}, loss={"a": masked, "b": "mse"}
@@ -129,6 +157,12 @@ TRIED: dict[str, Callable[[], Any]] = {
         from_slices((X, GAPS)).batch(4)
     ),
     "SciPy sparse x": lambda: own(scipy.sparse.csr_matrix(X), Y),
+    "SciPy sparse x among several inputs": lambda: Regressor(epochs=1, model="deep").fit(
+        {"a": scipy.sparse.csr_matrix(X), "b": X}, Y
+    ),
+    "SciPy sparse x with NaN or infinity": lambda: own(
+        scipy.sparse.csr_matrix(np.where(X > 0, np.nan, X)), Y
+    ),
     "SciPy sparse y": lambda: own(X, scipy.sparse.csr_matrix(X)),
     "`tf.SparseTensor`": lambda: own(sparse_tensor, Y),
     "`tf.RaggedTensor`": lambda: own(ragged, Y),
@@ -149,6 +183,52 @@ TRIED: dict[str, Callable[[], Any]] = {
         epochs=1
     ).fit(generated(counting).batch(4)),
     "rows left over by a model of a fixed batch size": lambda: own(X[:6], Y[:6], kind=Fixed),
+    "a column of numbers, flags or decimals, also nullable or of Arrow": lambda: column(
+        pd.array([1, None] * 20, "Int64"),
+        pd.array([True, None] * 20, "boolean"),
+        pd.array([1.5, None] * 20, "Float64"),
+        [decimal.Decimal(1), None] * 20,
+    ),
+    "a column of text or of an unordered category": lambda: column(
+        ["a", None] * 20, pd.Categorical(["a", "b"] * 20)
+    ),
+    "a column of an ordered category, such as by `pd.cut`": lambda: column(
+        pd.cut(np.arange(40), 3)
+    ),
+    "a column of datetimes, with or without a time zone, of days or of periods": lambda: column(
+        DAYS, DAYS.tz_localize("UTC"), DAYS.date, DAYS.to_period("D")
+    ),
+    "a column of text of which 99% are dates": lambda: column([*DAYS.strftime("%d.%m.%Y")]),
+    "a column of text of which half are dates, but not 99%": lambda: column(
+        [*DAYS.strftime("%d.%m.%Y")[:30], *"abcdefghij"]
+    ),
+    "a column of durations, or of times of the day": lambda: column(
+        DAYS - DAYS[0], [datetime.time(i % 24) for i in range(40)]
+    ),
+    "a column of text with more levels than half of its rows": lambda: left_out(
+        [f"K{i}" for i in range(40)]
+    ),
+    "a column of whole numbers that are called an id, or never repeat": lambda: left_out(
+        np.arange(40) + 1000
+    ),
+    "a column of long text, mostly different": lambda: left_out(
+        [f"a text of several words, number {i}" for i in range(40)]
+    ),
+    "a table of identifiers and text alone": lambda: own(
+        pd.DataFrame({"c": np.arange(40)}), np.ones(40)
+    ),
+    "a column of text and numbers": lambda: column(np.array(["a", 1.5] * 20, dtype=object)),
+    "a column of numbers that are written as text, mostly different": lambda: column(
+        [str(i / 8) for i in range(40)]
+    ),
+    "a column of intervals": lambda: column(pd.interval_range(0, 40)),
+    "a column of complex numbers": lambda: column(np.ones(40) * 1j),
+    "a column of lists, dicts or arrays": lambda: column([[1]] * 40),
+    "a column of bytes": lambda: column([b"a"] * 40),
+    "infinity in a column": lambda: column([np.inf] * 40),
+    "two columns of one name": lambda: own(pd.DataFrame(np.ones((40, 2)), columns=["c", "c"]), Y40),
+    "a polars DataFrame, an Arrow table or RecordBatch": lambda: own(polars().DataFrame(ONE), Y40),
+    "a polars LazyFrame": lambda: own(polars().LazyFrame(ONE), Y40),
     "batches of another size than the model's fixed one": lambda: own(
         X, Y, kind=Fixed, batch_size=2
     ),

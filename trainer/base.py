@@ -20,7 +20,7 @@ from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
 from trainer.data import preparation
 from trainer.data.arrays import Tree, is_shape
-from trainer.data.preparation import Rows
+from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
@@ -32,7 +32,7 @@ from trainer.models import Architecture, Chosen, Look, ModelSpec, Values
 from trainer.network import compile
 from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
-from trainer.network.network import Network
+from trainer.network.network import Network, own_loss
 from trainer.parameters import Parameters
 from trainer.runs import code
 from trainer.runs.directory import Run, described, earlier_architecture
@@ -93,6 +93,10 @@ class Trainer(Parameters):
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
         class_weight: {label: weight} or "balanced", for a Classifier.
+        missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
+            warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
+            function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model
+            compiles sees them with "raise". Streams have to leave them out themselves.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32, but
             float64 for a ready-made architecture on float64 vectors or tables without a GPU, the
             precision of scikit-learn's estimators.
@@ -127,6 +131,7 @@ class Trainer(Parameters):
     shuffle: bool = True
     callbacks: Sequence[Any] = ()
     class_weight: Any = None
+    missing_target: str = "drop"
     precision: str = "auto"
     jit: bool | str = "auto"
     resident_bytes: int | None = None
@@ -236,8 +241,9 @@ class Trainer(Parameters):
         restarted at any time.
 
         Args:
-            x: arrays [n, ...], a DataFrame, a dict or tuple of arrays (several inputs), a
-                tf.data.Dataset or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
+            x: arrays [n, ...], a table (a DataFrame of pandas or polars, an Arrow table), a SciPy
+                sparse matrix [n, d], a dict or tuple of arrays (several inputs), a tf.data.Dataset
+                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
             y: targets of n rows, nested for several outputs; None if x is a stream.
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
@@ -265,7 +271,10 @@ class Trainer(Parameters):
                 chosen = self._check_hooks()
                 owner = type(self).__name__ if self.configure_task().needs_y else None
             valid = preparation.collect_validation(
-                validation_data, batch_size=values.batch_size, needs_y=owner
+                validation_data,
+                batch_size=values.batch_size,
+                needs_y=owner,
+                missing=self.missing_targets(),
             )
             chosen += self._added(architecture, chosen, valid is not None)
             settings = self._settings(values)
@@ -286,6 +295,7 @@ class Trainer(Parameters):
                     train,
                     valid,
                     seed,
+                    tables_as_0_1=run is not None and run.tables_as_0_1,
                 )
                 self.adopt(network, History(), seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
@@ -328,7 +338,14 @@ class Trainer(Parameters):
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
         values = self.resolved_
-        data = preparation.collect(x, y, sample_weight, batch_size=values.batch_size, needs_y=owner)
+        data = preparation.collect(
+            x,
+            y,
+            sample_weight,
+            batch_size=values.batch_size,
+            needs_y=owner,
+            missing=self.missing_targets(),
+        )
         settings = self._settings(values)
         if batch_size is not None:
             settings = dataclasses.replace(settings, batch_size=batch_size)
@@ -451,6 +468,17 @@ class Trainer(Parameters):
             "ready_made": self._ready_made,
             "class_weight": self.class_weight,
         }
+
+    def missing_targets(self) -> MissingTargets:
+        """What is done with rows that have no target: see the field missing_target."""
+        if type(self).compute_loss is not Trainer.compute_loss:
+            return MissingTargets(self.missing_target, lambda part: True)
+        loss = self.configure_loss()
+        if loss is None:
+            # A build_model may compile its own loss; if not, an error says so once it is built.
+            unknown = self.missing_target == "raise" and not self._ready_made
+            return MissingTargets(self.missing_target, lambda part: unknown)
+        return MissingTargets(self.missing_target, lambda part: own_loss(loss, part))
 
     def _settings(self, values: Values) -> Settings:
         names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
@@ -678,6 +706,7 @@ class Trainer(Parameters):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.required = self.configure_task().needs_y
         return tags
 

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from trainer.base import Trainer
 from trainer.data import arrays, preparation
 from trainer.data.arrays import Tree
+from trainer.data.preparation import MissingTargets
 from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
 from trainer.network import probabilities
@@ -131,6 +132,10 @@ class Classifier(ClassifierMixin, Trainer):
         return np.array(names, dtype=str)[np.searchsorted(classes, labels)]
 
     # ---- the parts of a fit ------------------------------------------------------------------
+
+    def missing_targets(self) -> MissingTargets:
+        """What is done with rows that have no label: no loss sees one."""
+        return MissingTargets(self.missing_target)
 
     def configure_task(self) -> Classification:
         """Return the task."""
@@ -271,6 +276,13 @@ def _mean_score(
         predicted = arrays.concatenate([found for found, _ in pairs])
         y = arrays.concatenate([target for _, target in pairs])
     else:
+        missing = MissingTargets(trainer.missing_target)
+        if missing.rows(y) is not None:
+            owner = type(trainer).__name__
+            rows: Any = preparation.collect(
+                x, y, weight, batch_size=1, needs_y=owner, missing=missing
+            )
+            x, y, weight = rows.x, rows.y, rows.weight
         predicted = predict(x)
         y = preparation.several(y, len(next(iter(arrays.leaves(predicted, "y")))[1]))
     if isinstance(y, list) or not arrays.is_nested(y):

@@ -33,7 +33,7 @@ from trainer.network.build import Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
-from trainer.runs.directory import Run, described
+from trainer.runs.directory import TABLES, Run, described
 from trainer.state import variables
 from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
@@ -97,6 +97,8 @@ def prepare(
     train: Rows | Stream,
     valid: Rows | Stream | None,
     seed: int,
+    *,
+    tables_as_0_1: bool = False,
 ) -> tuple[Network, Any, Any]:
     """Fit the encoders of inputs and targets, build the network, and plan its training.
 
@@ -108,13 +110,14 @@ def prepare(
         train: the training data.
         valid: the validation data, or None.
         seed: for weights, dropout and the order of rows.
+        tables_as_0_1: whether to encode a table as version 0.1 did, to resume a run of it.
 
     Returns:
         The network, the feed of training batches, and the feed of validation batches or None.
     """
     targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
-    inputs = preparation.learn_inputs(train, normalize)
+    inputs = preparation.learn_inputs(train, normalize, as_0_1=tables_as_0_1)
     architecture = recipe.architecture.with_learned(train, inputs, targets, seed)
     recipe = replace(recipe, architecture=architecture)
     if architecture.encoding is not None:
@@ -126,7 +129,7 @@ def prepare(
     if isinstance(train, Stream):
         few = preparation.probe(train.first()[0])
     else:
-        few = inputs.prepare(preparation.probe(train.x), settings.owner)
+        few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
     network = build(
         recipe, inputs, targets, precision=precision, seed=seed, probe=few, callbacks=chosen
     )
@@ -208,7 +211,7 @@ def _training_feed(
             )
         )
     network.check_rows(data.n, settings.batch_size)
-    x = network.inputs.prepare(data.x, settings.owner, training=True)
+    x = network.inputs.prepare(data.x, settings.owner, quiet=True, training=True)
     y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
     return RowsFeed(
@@ -344,6 +347,7 @@ def run_of(
         "fields": {name: described(value) for name, value in fields.items()},
         "architecture": architecture,
         "code": written,
+        "tables": TABLES,
         "data": {"training": fingerprint.of(train), "validation": fingerprint.of(valid)},
     }
     own_seed = not isinstance(fields["random_state"], numbers.Integral)

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data import arrays
-from trainer.data.preparation import Rows
+from trainer.data import arrays, preparation
+from trainer.data.frames import as_frame
+from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import is_stream
 from trainer.runs import fingerprint
 
@@ -47,7 +48,10 @@ class Data:
 
     @classmethod
     def of(cls, x: Any, y: Any, weight: Any, validation: Any) -> Data:
-        """Take the data as they are; convert x that cannot be indexed to an array or csr."""
+        """Take the data as they are.
+
+        x that cannot be indexed becomes an array or csr; tables of polars or Arrow become pandas'.
+        """
         if isinstance(validation, (tuple, list)):
             validation = tuple(map(_indexable, validation))
         return cls(_indexable(x), _indexable(y), _indexable(weight), validation)
@@ -60,6 +64,31 @@ class Data:
     def take(self, index: np.ndarray) -> Data:
         """Return the given rows, without validation data."""
         return Data(_take(self.x, index), _take(self.y, index), _take(self.weight, index))
+
+    def with_targets(self, missing: MissingTargets) -> tuple[Data, np.ndarray | None]:
+        """Leave out the rows that have no target, also of the validation data.
+
+        Args:
+            missing: what to do with them.
+
+        Returns:
+            The data; the row numbers that are left, or None if all are.
+
+        Raises:
+            ValueError: there are such rows, and they are not to be left out; or no other is left.
+        """
+        data, kept = self, None
+        if not is_stream(self.x):
+            kept = missing.kept(preparation.several(self.y, self.n))
+            data = self if kept is None else replace(self.take(kept), validation=self.validation)
+        if isinstance(self.validation, (tuple, list)):
+            given = Data(*self.validation)
+            of_valid = missing.kept(preparation.several(given.y, given.n), "validation_data: y")
+            if of_valid is not None:
+                left = given.take(of_valid)
+                parts = (left.x, left.y, left.weight)[: len(self.validation)]
+                data = replace(data, validation=parts)
+        return data, kept
 
     def held(self, split: Split) -> Data:
         """Return the rows to train on, with the others as validation data."""
@@ -87,7 +116,7 @@ def _indexable(value: Any) -> Any:
         return value
     from sklearn.utils import indexable
 
-    return indexable(value)[0]
+    return indexable(as_frame(value))[0]
 
 
 def _take(value: Any, index: np.ndarray) -> Any:

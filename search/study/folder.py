@@ -273,7 +273,8 @@ DEFAULTS_OF_0_1 = {"epochs": 10, "batch_size": 32, "validation_split": 0.0}
 def description(estimator: Any) -> dict[str, Any]:
     """Describe an estimator for comparison: class and parameters, except harmless ones."""
     params = estimator.get_params(deep=False)
-    free = ("verbose", "run_dir", "save_minutes", "save_steps", "n_jobs")
+    # missing_target changes which rows there are, and these are compared by their fingerprint
+    free = ("verbose", "run_dir", "save_minutes", "save_steps", "n_jobs", "missing_target")
     return {
         "class": type(estimator).__name__,
         **{name: described(value) for name, value in params.items() if name not in free},

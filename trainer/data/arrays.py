@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.sparse import SparseRows, is_sparse
+
 Tree = Any  # an array, or a dict, tuple or list of trees
 SPARSE_TENSORS = ("SparseTensor", "SparseTensorValue", "SparseTensorSpec")
 RAGGED_TENSORS = ("RaggedTensor", "RaggedTensorValue", "RaggedTensorSpec")
@@ -76,12 +78,15 @@ def to_arrays(value: Any, name: str, *, finite: bool = True) -> Tree:
 
     Returns:
         The same structure (lists of arrays become tuples) of arrays with a native float, int,
-        unsigned or bool dtype. Memory-mapped arrays stay memory-mapped.
+        unsigned or bool dtype. Memory-mapped arrays stay memory-mapped, sparse matrices become
+        SparseRows.
 
     Raises:
-        TypeError, ValueError: Sparse, complex, text, empty, NaN or infinite values.
+        TypeError, ValueError: Complex, text, empty, NaN or infinite values.
     """
     check_is_data(value, name)
+    if isinstance(value, SparseRows) or is_sparse(value):
+        return _sparse(value, name, finite)
     check_dense(value, name)
     if is_nested(value):
         if isinstance(value, Mapping):
@@ -91,6 +96,35 @@ def to_arrays(value: Any, name: str, *, finite: bool = True) -> Tree:
     if finite:
         check_finite(array, name)
     return array
+
+
+def _sparse(value: Any, name: str, finite: bool) -> SparseRows:
+    if value.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {value.ndim}D array instead: {name} is sparse and has shape "
+            f"{value.shape}. Reshape your data: it must have shape (n, features)"
+        )
+    rows = value if isinstance(value, SparseRows) else SparseRows(value)
+    if rows.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {rows.dtype}; write abs({name})"
+        )
+    if rows.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} is sparse and has dtype {rows.dtype}, which is not numeric; convert it to "
+            "numbers first"
+        )
+    check_not_empty(rows.shape, name)
+    wrong = ~np.isfinite(rows.values) if finite and rows.dtype.kind == "f" else np.zeros(0, bool)
+    if wrong.any():
+        row, column = rows.first(wrong)
+        what = "NaN" if np.isnan(rows.values[wrong][0]) else "infinity (inf)"
+        place = name.rsplit(": ", 1)[-1]
+        raise ValueError(
+            f"{name} contains {what}, first at {place}[{row}, {column}]; drop such rows, or "
+            "replace these values"
+        )
+    return rows
 
 
 def numeric(value: Any, name: str) -> np.ndarray:

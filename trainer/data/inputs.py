@@ -15,6 +15,8 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.frames import as_frame
+from trainer.data.sparse import SparseRows
 from trainer.data.tables import Table, affine
 from trainer.utils import forms
 
@@ -28,6 +30,7 @@ _DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "bool", "object"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
+_SPARSE_PER_STATISTIC = 1 << 22  # numbers of sparse rows to make dense at a time
 _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computing statistics
 
 
@@ -35,7 +38,9 @@ _ROWS_PER_STATISTIC = 8_192  # rows to convert to float64 at a time when computi
 class Encoding(Protocol):
     """How an architecture encodes x in place of the default: once before training, then in graphs.
 
-    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`.
+    A DataFrame is converted by its Table (`Table.inputs`), everything else by `raw`. It may have a
+    method `encode(table, raw)`, which gives what the encoder's model gives, to the bit, without the
+    cost of a graph's call.
     """
 
     def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
@@ -112,16 +117,24 @@ class Inputs:
         return self.shapes[0] if is_shape(self.shapes) and len(self.shapes) == 1 else None
 
     @classmethod
-    def learn(cls, x: Any, *, normalize: str | None, weight: np.ndarray | None = None) -> Inputs:
+    def learn(
+        cls,
+        x: Any,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
+    ) -> Inputs:
         """Learn the structure and statistics of the training rows.
 
         Args:
             x: A DataFrame or a tree of arrays.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for the statistics, or None.
+            as_0_1: Whether to learn a table as version 0.1 did.
         """
         if hasattr(x, "iloc"):
-            table = Table.learn(x, normalize=normalize, weight=weight)
+            table = Table.learn(x, normalize=normalize, weight=weight, as_0_1=as_0_1)
             names = table.names if all(isinstance(n, str) for n in table.names) else None
             # A frame of only float64 columns is treated like a float64 array.
             dtype = "float64" if (x.dtypes == np.float64).all() else "float32"
@@ -184,13 +197,23 @@ class Inputs:
         made.dtypes = map_tree(lambda o: str(o.dtype), outputs)
         return made
 
-    def prepare(self, x: Any, owner: str, name: str = "x", *, training: bool = False) -> Tree:
+    def prepare(
+        self,
+        x: Any,
+        owner: str,
+        name: str = "x",
+        *,
+        quiet: bool = False,
+        training: bool = False,
+    ) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: The user's data: a DataFrame if training had one, or arrays.
+            x: The user's data: a table if training had one, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
+            quiet: Whether not to warn of dates that do not parse: for the training rows, of which
+                `learn` has warned.
             training: Whether these are the rows that the encoding has learnt, to be trained on.
 
         Returns:
@@ -200,13 +223,14 @@ class Inputs:
             TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
+            x = as_frame(x, name)
             if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
                 raise TypeError(
                     f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
                     f"DataFrame with the columns {self.table.names!r}"
                 )
             arrays.check_not_empty(x.shape, name)
-            encoded = self._encoded(self.table.inputs(x, name))
+            encoded = self._encoded(self.table.inputs(x, name, quiet=quiet))
             if training and self.encoding is not None:
                 return self.encoding.training_rows(encoded)
             return encoded
@@ -282,6 +306,10 @@ class Inputs:
         return self._encoder
 
     def _encoded(self, columns: dict[str, np.ndarray], piece: int = 16_384) -> Tree:
+        encode = getattr(self.encoding, "encode", None)
+        if encode is not None:
+            return encode(self.table, columns)
+
         import tensorflow as tf
 
         if self._encode is None:
@@ -384,11 +412,8 @@ class Inputs:
                 raise forms.wrong(
                     "inputs: shapes", state["shapes"], f"one vector of {table.width} numbers"
                 )
-            if (
-                encoding is None
-                and dtypes == "float64"
-                and any(c["kind"] != "number" for c in table.columns)
-            ):
+            numbers_only = all(f["kind"] == "number" for f in table.features())
+            if encoding is None and dtypes == "float64" and not numbers_only:
                 raise forms.wrong("inputs: dtypes", dtypes, "'float32' with categories")
         if names is not None:
             known = [] if table is None else table.names
@@ -472,8 +497,11 @@ def _statistics(
     total = 0.0
     first: Any = None
     for array, weight in parts:
-        for start in range(0, len(array), _ROWS_PER_STATISTIC):
-            piece = np.asarray(array[start : start + _ROWS_PER_STATISTIC], dtype=np.float64)
+        step = _ROWS_PER_STATISTIC
+        if isinstance(array, SparseRows):  # may have many columns
+            step = max(1, min(step, _SPARSE_PER_STATISTIC // array.shape[1]))
+        for start in range(0, len(array), step):
+            piece = np.asarray(array[start : start + step], dtype=np.float64)
             rows = piece.reshape(-1, 1) if overall else piece.reshape(-1, piece.shape[-1])
             repeats = len(rows) // len(piece)
             w = np.ones(len(piece)) if weight is None else weight[start : start + len(piece)]

@@ -6,7 +6,7 @@ learning inputs and targets from the training rows only. Not for building or tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,15 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, map_tree
+from trainer.data.frames import as_frame
 from trainer.data.inputs import Inputs
 from trainer.data.streams import NEGATIVE_WEIGHT, Stream, is_stream
 from trainer.data.targets import Classes, Targets
 from trainer.utils import checks
+from trainer.utils.checks import warn
 
 PROBE_ROWS = 8
+_ROWS_PER_CHECK = 65_536
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def collect(
     batch_size: int,
     needs_y: str | None,
     prefix: str = "",
+    missing: MissingTargets | None = None,
 ) -> Rows | Stream:
     """Check x, y and weights, also against each other.
 
@@ -72,6 +76,7 @@ def collect(
         batch_size: For streams of single rows.
         needs_y: The name of the estimator if it requires y, else None.
         prefix: A prefix of the argument names in errors.
+        missing: What to do with rows that lack a target; None leaves them.
 
     Raises:
         TypeError, ValueError: An argument is not valid; the message says what to write instead.
@@ -94,7 +99,88 @@ def collect(
     rows = replace(rows, y=several(y, rows.n))
     if y is not None:
         _check_targets(rows)
-    return replace(rows, weight=arrays.weights(weight, rows.n, y, f"{prefix}sample_weight"))
+    rows = replace(rows, weight=arrays.weights(weight, rows.n, y, f"{prefix}sample_weight"))
+    return rows if missing is None else missing.without(rows)
+
+
+@dataclass(frozen=True)
+class MissingTargets:
+    """What to do with rows that lack a target: y is NaN, None, NaT or pd.NA there.
+
+    A row with several targets lacks one if any of them is missing.
+
+    Attributes:
+        way: The field missing_target: "drop" or "raise".
+        seen: Whether the loss of a part of y sees missing targets: it is one of the user's own.
+    """
+
+    way: str
+    seen: Callable[[str], bool] = lambda part: False
+
+    def rows(self, y: Any) -> np.ndarray | None:
+        """Return which rows lack a target, bool [n], or None if none does."""
+        found: np.ndarray | None = None
+        for part, leaf in () if y is None else _targets(y, ""):
+            if not self.seen(part):
+                lacks = _lacks(leaf)
+                if lacks is not None:
+                    found = lacks if found is None else found | lacks
+        return found
+
+    def without(self, rows: Rows) -> Rows:
+        """Return the rows that have a target, with a warning that counts the others.
+
+        Raises:
+            ValueError: There are some and `way` is "raise", or no row has one.
+        """
+        kept = self.kept(rows.y, f"{rows.name}y")
+        return rows if kept is None else rows.take(kept)
+
+    def kept(self, y: Any, name: str = "y") -> np.ndarray | None:
+        """Return the row numbers that have a target, with a warning; None if all rows do.
+
+        Raises:
+            ValueError: As `without`.
+        """
+        lacks = self.rows(y)
+        if lacks is None:
+            return None
+        n, missing = len(lacks), int(lacks.sum())
+        what = f"{name}: {missing} of {n} rows have no target (NaN or None)"
+        if self.way == "raise":
+            raise ValueError(
+                f"{what}, the first is row {int(lacks.argmax())}; drop such rows, or write "
+                "missing_target='drop'"
+            )
+        if missing == n:
+            raise ValueError(f"{what}, so none remains; pass rows that have one")
+        warn(
+            f"{what} and are left out; write missing_target='raise' for an error instead",
+        )
+        return np.flatnonzero(~lacks)
+
+
+def _lacks(y: Any) -> np.ndarray | None:
+    """Return which rows of one part of y lack a value, bool [n], or None if none does."""
+    import pandas as pd
+
+    if hasattr(y, "iloc"):
+        found = pd.isna(y).to_numpy()
+    else:
+        # NumPy would make text of the NaN in a list of text
+        array = np.asarray(y, dtype=object) if isinstance(y, list) else np.asarray(y)
+        if array.dtype.kind not in "fOmM":
+            return None
+        found = np.empty(len(array), dtype=bool)
+        for start in range(0, len(array), _ROWS_PER_CHECK):  # an array may be memory-mapped
+            piece = slice(start, start + _ROWS_PER_CHECK)
+            found[piece] = _any_missing(pd.isna(np.asarray(array[piece])))
+    found = _any_missing(found)
+    return found if found.any() else None
+
+
+def _any_missing(found: np.ndarray) -> np.ndarray:
+    return np.asarray(found.reshape(len(found), -1).any(axis=1))
 
 
 def check_batch_size(value: int | None, x: Any) -> None:
@@ -140,7 +226,8 @@ def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -
 
 
 def _checked_inputs(x: Any, name: str) -> Any:
-    """A DataFrame unchanged, anything else as arrays with at least two dimensions."""
+    """A table as a pandas DataFrame, anything else as arrays with at least two dimensions."""
+    x = as_frame(x, name)
     if hasattr(x, "iloc"):
         if x.ndim == 1:
             raise ValueError(
@@ -172,7 +259,13 @@ def _check_targets(rows: Rows) -> None:
             )
 
 
-def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> Rows | Stream | None:
+def collect_validation(
+    value: Any,
+    *,
+    batch_size: int,
+    needs_y: str | None,
+    missing: MissingTargets | None = None,
+) -> Rows | Stream | None:
     """Check the argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
     prefix = "validation_data: "
     if value is None:
@@ -188,7 +281,13 @@ def collect_validation(value: Any, *, batch_size: int, needs_y: str | None) -> R
         )
     x, y, *weight = value
     return collect(
-        x, y, weight[0] if weight else None, batch_size=batch_size, needs_y=needs_y, prefix=prefix
+        x,
+        y,
+        weight[0] if weight else None,
+        batch_size=batch_size,
+        needs_y=needs_y,
+        prefix=prefix,
+        missing=missing,
     )
 
 
@@ -403,11 +502,11 @@ def probe(x: Any, rows: int = PROBE_ROWS) -> Any:
     return map_tree(lambda a: a[:rows], x)
 
 
-def learn_inputs(data: Rows | Stream, normalize: str | None) -> Inputs:
-    """Learn the inputs from the training data."""
+def learn_inputs(data: Rows | Stream, normalize: str | None, *, as_0_1: bool = False) -> Inputs:
+    """Learn the inputs from the training data; a table as version 0.1 did, if asked to."""
     if isinstance(data, Stream):
         return Inputs.learn_stream(data.part(0, 2), data.x_spec, normalize=normalize)
-    return Inputs.learn(data.x, normalize=normalize, weight=data.row_weight)
+    return Inputs.learn(data.x, normalize=normalize, weight=data.row_weight, as_0_1=as_0_1)
 
 
 def _targets(y: Any, name: str) -> list[tuple[str, Any]]:
@@ -437,6 +536,7 @@ def _short(value: Any) -> str:
 
 
 __all__ = [
+    "MissingTargets",
     "Rows",
     "class_weights",
     "collect",

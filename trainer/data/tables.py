@@ -2,7 +2,8 @@
 
 Responsible for learning the columns (medians, means, categories), for the Keras model that
 encodes a raw table with keras.utils.FeatureSpace, and for converting a DataFrame to its inputs.
-The encoder is part of the saved model, so serving never differs from training. Not for arrays.
+The encoder is part of the saved model, so serving never differs from training. Not for arrays, nor
+for what kind of data a column holds (`columns`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.data import columns as kinds
+from trainer.data import dates
+from trainer.data.columns import (
+    FEW,
+    KINDS,
+    LIMITS,
+    UNITS,
+    as_floats,
+    as_seconds,
+    as_text,
+    quick,
+)
 from trainer.utils import forms
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, warn
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-MISSING = "[missing]"
-MAX_CATEGORIES = 256  # the most common are kept; the others share the out-of-vocabulary column
+LEFT_OUT = ("identifier", "text")  # the kinds of columns that the default encoding leaves out
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Names that Keras generates for layers and models; names within a model must be unique.
@@ -33,9 +45,14 @@ class Table:
     """The columns of the training DataFrame.
 
     Attributes:
-        columns: For each column, in order, a dict with `name`, `kind` ("number" or "category"),
-            `input` (the name of its Keras input), and either `median`, `offset`, `scale` and
-            `indicator`, or `categories`.
+        columns: For each column, in order, a dict with `name`, `kind` (one of columns.KINDS) and
+            `input` (the name of its Keras input, which columns that are left out lack), and
+            "number": `median`, `offset`, `scale`, `indicator`, and `unit` of durations;
+            "category": `categories`;
+            "ordered": `levels`, in their order, and, of the ranks, what numbers have;
+            "date": `formats` or `zone`, `earliest`, `indicator`, and `parts`: of each part, by its
+            name, what numbers have but the indicator;
+            "text", "identifier": nothing more.
     """
 
     def __init__(self, columns: list[dict[str, Any]]) -> None:
@@ -43,25 +60,34 @@ class Table:
 
     @classmethod
     def learn(
-        cls, frame: pd.DataFrame, *, normalize: str | None, weight: np.ndarray | None = None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        normalize: str | None,
+        weight: np.ndarray | None = None,
+        as_0_1: bool = False,
     ) -> Table:
         """Learn the columns of the training rows.
 
         In columns of numbers and booleans, missing values are replaced by the median, with an
         added indicator column if any is missing here; then they are scaled according to
-        `normalize`. All other columns are categorical: missing is a separate category, and
-        categories not seen in training are out-of-vocabulary.
+        `normalize`. Ordered categories are numbers, their ranks. Of dates the parts are numbers,
+        and month and weekday have a column for each of their values. Of other categories missing
+        is a separate one, and categories not seen in training are out-of-vocabulary. Identifiers
+        and text are left out, with a warning.
 
         Args:
             frame: The training rows.
             normalize: None, "standard" or "minmax".
             weight: Row weights (n,) for means and deviations, or None.
+            as_0_1: Whether to take every column for numbers or categories, as version 0.1 did, to
+                resume a run of it.
 
         Raises:
-            TypeError: A column has dates or objects that are neither text nor numbers, or its
-                name is neither text nor a number.
-            ValueError: A column mixes text and numbers or has an infinite value, or a name is
-                repeated.
+            TypeError: A column has objects that are neither text, numbers nor dates, or its name
+                is neither text nor a number.
+            ValueError: A column mixes text with numbers or dates, or has an infinite value; a name
+                is repeated; or no column is left.
         """
         if frame.shape[1] == 0 or len(frame) == 0:
             raise ValueError(
@@ -74,50 +100,173 @@ class Table:
         names = [_checked_name(name) for name in frame.columns]
         columns = []
         for name, input_name in zip(names, _input_names(names), strict=True):
-            series = frame[name]
-            column: dict[str, Any] = {"name": name, "input": input_name}
-            if _is_number(series, name):
-                column |= _number_statistics(as_floats(series, f"x[{name!r}]"), normalize, weight)
-            else:
-                counts = as_text(series).value_counts()
-                column |= {
-                    "kind": "category",
-                    # By count, then by name, because value_counts leaves the order of ties open.
-                    "categories": sorted(counts.index, key=lambda c: (-counts[c], c))[
-                        : MAX_CATEGORIES - 1
-                    ],
-                }
-            columns.append(column)
-        return cls(columns)
+            find = kinds.find_as_0_1 if as_0_1 else kinds.find
+            found = find(frame[name], name)
+            column = {"name": name, "input": input_name, "kind": found.kind, **found.details}
+            columns.append(column | _statistics(found, normalize, weight))
+        made = cls(columns)
+        made._tell_what_is_left_out()
+        return made
+
+    def _tell_what_is_left_out(self) -> None:
+        left = {kind: [c["name"] for c in self.columns if c["kind"] == kind] for kind in LEFT_OUT}
+        if len(self._encoded) == 0:
+            raise ValueError(
+                f"x: every column is left out, as identifiers ({left['identifier']!r}) or text "
+                f"({left['text']!r}); pass columns of numbers, dates or categories, or write "
+                "x[name].astype('category') or x[name].astype(float) to use one of these"
+            )
+        if left["identifier"]:
+            warn(
+                f"x: left out {left['identifier']!r} as identifiers: more levels than "
+                f"{LIMITS.identifier:.0%} of the rows, of text, or of whole numbers that are "
+                "called an id or never repeat; to use one, write x[name].astype('category') or, "
+                "for numbers without missing ones, x[name].astype(float)",
+            )
+        if left["text"]:
+            warn(
+                f"x: left out {left['text']!r}, which is text to read; make numbers of it, for "
+                "example with sklearn.feature_extraction.text, or write "
+                "x[name].astype('category')",
+            )
+
+    @property
+    def _encoded(self) -> list[dict[str, Any]]:
+        """The columns that the encoder takes."""
+        return [c for c in self.columns if c["kind"] not in LEFT_OUT]
 
     @property
     def names(self) -> list[Any]:
         """The column names, in order."""
         return [c["name"] for c in self.columns]
 
-    def inputs(self, frame: pd.DataFrame, name: str = "x") -> dict[str, np.ndarray]:
-        """Convert a DataFrame to the inputs of the encoder.
+    def features(self) -> list[dict[str, Any]]:
+        """Return what a network can see of the columns: numbers and categories.
 
         Returns:
-            One array [n, 1] per column: float64 with NaN for missing values, or text.
+            Dicts with `name`, `input`, `kind` ("number" or "category"), and what columns of this
+            kind have. Numbers that are not a column as it is have a `part`: a part of a date (one
+            of dates.PARTS), or "rank" of an ordered category. `tensor` and `values` give their
+            values.
+        """
+        found: list[dict[str, Any]] = []
+        for column in self._encoded:
+            same = {"input": column["input"], "kind": "number"}
+            if column["kind"] == "date":
+                for part, learnt in column["parts"].items():
+                    named = {"name": f"{column['name']}:{part}", "part": part}
+                    of_date = {"earliest": column["earliest"], "indicator": column["indicator"]}
+                    found.append(same | named | of_date | learnt)
+            elif column["kind"] == "ordered":
+                found.append(column | same | {"part": "rank"})
+            else:
+                found.append(dict(column))
+        return found
+
+    def input_dtypes(self) -> dict[str, str]:
+        """Return the dtype of each Keras input of an encoder, sorted by name."""
+        found = {
+            c["input"]: "float64" if c["kind"] in ("number", "date") else "string"
+            for c in self._encoded
+        }
+        return dict(sorted(found.items()))
+
+    @staticmethod
+    def tensor(feature: dict[str, Any], raw: dict[str, Any]) -> Any:
+        """Return the values of a feature in a Keras model.
+
+        Args:
+            feature: One of `features`.
+            raw: The symbolic inputs [n, 1] by their names: float64 for numbers and dates, strings
+                for categories.
+
+        Returns:
+            [n, 1]; float64 with NaN for missing values, or strings with "[missing]".
+        """
+        from keras import ops
+
+        given, part = raw[feature["input"]], feature.get("part")
+        if part is None:
+            return given
+        if part == "rank":
+            return _ranks(feature["levels"], feature["input"])(given)
+        missing = ops.isnan(given)
+        moment = ops.where(missing, 0.0, given)
+        return ops.where(missing, np.nan, dates.parts(moment, feature["earliest"], ops)[part])
+
+    def values(self, frame: pd.DataFrame) -> list[np.ndarray]:
+        """Return the values of each of `features`, [n]: float64 with NaN, or text."""
+        return self.values_of(self.inputs(frame, quiet=True))
+
+    def values_of(self, raw: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the values of each of `features`, given what `inputs` returned."""
+        found = []
+        for feature in self.features():
+            given, part = raw[feature["input"]][:, 0], feature.get("part")
+            if part == "rank":
+                ranked = {level: float(i) for i, level in enumerate(feature["levels"])}
+                given = np.array([ranked.get(v, np.nan) for v in given.tolist()])
+            elif part is not None:
+                given = dates.parts(given, feature["earliest"])[part]
+            found.append(given)
+        return found
+
+    def inputs(
+        self, frame: pd.DataFrame, name: str = "x", *, quiet: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Convert a DataFrame to the inputs of the encoder.
+
+        Columns may be in another order, and those that are left out may be missing.
+
+        Args:
+            frame: The rows.
+            name: The name of the argument, for errors.
+            quiet: Whether not to warn of dates that do not parse.
+
+        Returns:
+            One array [n, 1] per column: float64 with NaN for missing values, of dates seconds
+            since 1970; or text.
 
         Raises:
+            TypeError: A column of dates or durations has something else.
             ValueError: A column is missing or unexpected, or has text instead of numbers.
         """
         self._check_names(frame, name)
         found = {}
-        for column in self.columns:
+        few = len(frame) <= FEW
+        for column in self._encoded:
             series = frame[column["name"]]
-            if column["kind"] == "number":
-                values = as_floats(series, f"{name}[{column['name']!r}]")
-            else:
-                values = as_text(series).to_numpy(dtype=object).astype(str)
+            values = quick(series, column) if few else None
+            if values is None:
+                values = _raw(series, column, f"{name}[{column['name']!r}]", quiet)
             found[column["input"]] = values.reshape(-1, 1)
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
+    def texts(self, frame: pd.DataFrame, name: str = "x") -> dict[str, np.ndarray]:
+        """Return the columns of kind "text", [n, 1] of str, by the names of their inputs.
+
+        Missing values are empty text. `inputs` and `encoder` leave these columns out: an
+        architecture that reads text asks for them here.
+
+        Raises:
+            ValueError: A column is missing.
+        """
+        self._check_names(frame, name)
+        found = {}
+        for column in self.columns:
+            if column["kind"] == "text":
+                if column["name"] not in frame.columns:
+                    raise ValueError(f"{name} lacks the column {column['name']!r}")
+                series = kinds.plain(frame[column["name"]], f"{name}[{column['name']!r}]")
+                text = series.astype(object).where(series.notna(), "").map(str)
+                found[column["input"]] = text.to_numpy(dtype=object).reshape(-1, 1)
+        return found
+
     def _check_names(self, frame: pd.DataFrame, name: str) -> None:
         known = self.names
-        missing = [c for c in known if c not in frame.columns]
+        if frame.columns.tolist() == known:
+            return
+        missing = [c["name"] for c in self._encoded if c["name"] not in frame.columns]
         extra = [c for c in frame.columns if c not in known]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -152,11 +301,11 @@ class Table:
         import keras
 
         features = {}
-        for column in self.columns:
-            if column["kind"] == "number":
-                preprocessor = _number_encoder(column, dtype)
+        for column in self._encoded:
+            if column["kind"] in _ENCODERS:
+                raw, make = _ENCODERS[column["kind"]]
                 features[column["input"]] = keras.utils.FeatureSpace.feature(
-                    "float64", preprocessor, output_mode="float"
+                    raw, make(column, dtype), output_mode="float"
                 )
             else:
                 unseen = "[UNK]"
@@ -200,10 +349,26 @@ class Table:
     @property
     def width(self) -> int:
         """The number of columns of the encoded matrix."""
-        return sum(
-            1 + c["indicator"] if c["kind"] == "number" else len(c["categories"]) + 1
-            for c in self.columns
-        )
+        return sum(_width(c) for c in self._encoded)
+
+
+def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> np.ndarray:
+    """Return what the encoder takes of a column, [n]."""
+    if column["kind"] == "number":
+        return as_floats(series, label, column.get("unit"))
+    if column["kind"] == "date":
+        return as_seconds(series, label, column, quiet=quiet)
+    text = as_text(kinds.plain(series, label))
+    return np.asarray(text.to_numpy(dtype=object).astype(str))
+
+
+def _width(column: dict[str, Any]) -> int:
+    if column["kind"] == "category":
+        return len(column["categories"]) + 1
+    width = int(column["indicator"])
+    if column["kind"] == "date":
+        return width + sum(dates.LEVELS[p][1] if p in dates.LEVELS else 1 for p in column["parts"])
+    return width + 1
 
 
 def _check_column(entry: str, column: Any) -> None:
@@ -213,22 +378,58 @@ def _check_column(entry: str, column: Any) -> None:
     except TypeError as error:
         raise forms.wrong(f"{entry}: name", column["name"], "text or a number") from error
     entry = f"{entry} ({forms.shown(name)})"
-    if forms.text(f"{entry}: kind", column["kind"], ("number", "category")) == "number":
-        forms.mapping(entry, column, ("median", "offset", "scale", "indicator"))
-        for key in ("median", "offset", "scale"):
-            above = 0.0 if key == "scale" else -math.inf
-            forms.number(f"{entry}: {key}", column[key], above=above)
-        forms.flag(f"{entry}: indicator", column["indicator"])
+    kind = forms.text(f"{entry}: kind", column["kind"], KINDS)
+    if kind in LEFT_OUT:
         return
-    forms.mapping(entry, column, ("categories",))
-    found = forms.items(f"{entry}: categories", column["categories"])
+    if kind == "category":
+        forms.mapping(entry, column, ("categories",))
+        _check_texts(f"{entry}: categories", column["categories"], LIMITS.categories - 1)
+        return
+    forms.mapping(entry, column, ("indicator",))
+    forms.flag(f"{entry}: indicator", column["indicator"])
+    if kind == "date":
+        _check_date(entry, column)
+        return
+    _check_number(entry, column)
+    if kind == "ordered":
+        forms.mapping(entry, column, ("levels",))
+        _check_texts(f"{entry}: levels", column["levels"], None)
+    elif column.get("unit") is not None:
+        forms.text(f"{entry}: unit", column["unit"], UNITS)
+
+
+def _check_number(entry: str, learnt: Any) -> None:
+    forms.mapping(entry, learnt, ("median", "offset", "scale"))
+    for key in ("median", "offset", "scale"):
+        above = 0.0 if key == "scale" else -math.inf
+        forms.number(f"{entry}: {key}", learnt[key], above=above)
+
+
+def _check_date(entry: str, column: Any) -> None:
+    forms.mapping(entry, column, ("earliest", "parts"))
+    forms.number(f"{entry}: earliest", column["earliest"])
+    parts = forms.mapping(f"{entry}: parts", column["parts"])
+    if not parts:
+        raise forms.wrong(f"{entry}: parts", parts, "at least one part")
+    forms.no_others(f"{entry}: parts", parts, dates.PARTS)
+    for part, learnt in parts.items():
+        _check_number(f"{entry}: parts: {part}", learnt)
+    if "formats" in column:
+        formats = forms.items(f"{entry}: formats", column["formats"])
+        for form in formats:
+            forms.text(f"{entry}: formats", form, dates.FORMATS)
+    elif forms.mapping(entry, column, ("zone",))["zone"] is not None:
+        forms.text(f"{entry}: zone", column["zone"])
+
+
+def _check_texts(entry: str, value: Any, most: int | None) -> None:
+    found = forms.items(entry, value)
     # Must be a list: Keras would treat a single string as a file to read the vocabulary from.
-    for value in found:
-        forms.text(f"{entry}: categories", value)
-    if len(set(found)) < len(found) or len(found) >= MAX_CATEGORIES:
-        raise forms.wrong(
-            f"{entry}: categories", found, f"fewer than {MAX_CATEGORIES} unique names"
-        )
+    for text in found:
+        forms.text(entry, text)
+    if len(set(found)) < len(found) or (most is not None and len(found) > most):
+        limit = "" if most is None else f"at most {most} "
+        raise forms.wrong(entry, found, f"{limit}unique names")
 
 
 def _checked_name(name: Any) -> str | int | float:
@@ -263,82 +464,27 @@ def _input_names(names: list[str | int | float]) -> list[str]:
     return found
 
 
-def _is_number(series: pd.Series, name: Any) -> bool:
-    import pandas as pd
-
-    dtype = series.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        return False
-    if pd.api.types.is_complex_dtype(dtype):
-        raise ValueError(f"Complex data not supported: x[{name!r}] has dtype {dtype}")
-    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
-        return True
-    if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
-        raise TypeError(
-            f"x[{name!r}] contains dates ({dtype}); convert them to numbers first, for example "
-            f"x[{name!r}].dt.dayofyear"
-        )
-    present = series.dropna()
-    if not len(present):
-        return False  # unknown type: later values will be out-of-vocabulary
-    is_text = present.map(lambda v: isinstance(v, str))
-    if is_text.all():
-        return False
-    if is_text.any():
-        row, value = next((i, v) for i, v in present.items() if isinstance(v, str))
-        raise ValueError(
-            f"x[{name!r}] contains both numbers and text ({value!r} at row {row}); correct the "
-            f"text, or write x[{name!r}].astype(str) to make every value a category"
-        )
-    if present.map(lambda v: isinstance(v, (bool, int, float, np.number, np.bool_))).all():
-        return True
-    raise TypeError(
-        f"x[{name!r}] contains {type(present.iloc[0]).__name__} objects, where each argument must "
-        "be a string or a number; convert the column first"
-    )
-
-
-def as_floats(series: pd.Series, name: str) -> np.ndarray:
-    """Convert a column of numbers to float64 [n], with NaN for missing values.
-
-    Args:
-        series: The column.
-        name: Its name in errors, such as `x['age']`.
-
-    Raises:
-        ValueError: There is text or an infinite value; the message names the row.
-    """
-    import pandas as pd
-
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(object)
-    numbers = pd.to_numeric(series, errors="coerce")
-    wrong = numbers.isna() & series.notna()
-    if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
-        # "12" could be converted, but the column had numbers in training, so refuse text.
-        wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
-    if wrong.any():
-        row = wrong.idxmax()
-        raise ValueError(
-            f"{name} is a column of numbers, but has the text {series[wrong].iloc[0]!r} at row "
-            f"{row}; correct it, or convert it with pd.to_numeric({name}, errors='coerce')"
-        )
-    values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isinf(values).any():
-        row = series.index[int(np.isinf(values).argmax())]
-        raise ValueError(f"{name} contains infinity (inf) at row {row}; set it to NaN or drop it")
-    return np.asarray(values)
-
-
-def as_text(series: pd.Series) -> pd.Series:
-    """Convert a column of categories to text, with MISSING for missing values."""
-    return series.astype(object).where(series.notna(), MISSING).map(_category_text)
-
-
-def _category_text(value: Any) -> str:
-    # pandas turns integers into floats if a value is missing: the category of 7.0 is still "7".
-    integral = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if integral else str(value)
+def _statistics(
+    found: kinds.Found, normalize: str | None, weight: np.ndarray | None
+) -> dict[str, Any]:
+    """Return what is learnt of a column besides its kind and details."""
+    if found.kind == "category":
+        counts = found.values.value_counts()
+        # By count, then by name, because value_counts leaves the order of ties open.
+        ordered = sorted(counts.index, key=lambda c: (-counts[c], c))
+        return {"categories": ordered[: LIMITS.categories - 1]}
+    if found.kind in LEFT_OUT:
+        return {}
+    indicator = {"indicator": bool(np.isnan(found.values).any())}
+    if found.kind != "date":
+        return _number_statistics(found.values, normalize, weight) | indicator
+    known = found.values[~np.isnan(found.values)]
+    earliest = float(known.min()) if len(known) else 0.0
+    parts = dates.parts(found.values, earliest)
+    # A part that never changes says nothing, such as the hour of days.
+    varied = [p for p in dates.PARTS if len(known) and np.ptp(parts[p][~np.isnan(parts[p])]) > 0]
+    learnt = {p: _number_statistics(parts[p], normalize, weight) for p in varied or ["elapsed"]}
+    return {"earliest": earliest, "parts": learnt, **indicator}
 
 
 def _number_statistics(
@@ -348,13 +494,7 @@ def _number_statistics(
     median = 0.0 if missing.all() else float(np.nanmedian(values))
     filled = np.where(missing, median, values)
     offset, scale = affine(filled[:, None], normalize, weight)
-    return {
-        "kind": "number",
-        "median": median,
-        "offset": float(offset[0]),
-        "scale": float(scale[0]),
-        "indicator": bool(missing.any()),
-    }
+    return {"median": median, "offset": float(offset[0]), "scale": float(scale[0])}
 
 
 def affine(
@@ -388,16 +528,83 @@ def _number_encoder(column: dict[str, Any], dtype: str) -> keras.Model:
     It uses only Keras operations, so that the saved model can be loaded without this package.
     """
     import keras
+
+    raw = keras.Input((1,), dtype="float64", name=f"{column['input']}.raw")
+    return keras.Model(raw, _scaled(raw, column, dtype), name=f"{column['input']}.encoder")
+
+
+def _scaled(values: Any, column: dict[str, Any], dtype: str) -> Any:
+    from keras import ops
+
+    missing = ops.isnan(values)
+    filled = ops.where(missing, column["median"], values)
+    # Scale in float64: float32 has too few digits for, say, a date in seconds.
+    scaled = ops.cast((filled - column["offset"]) / column["scale"], dtype)
+    if not column["indicator"]:
+        return scaled
+    return ops.concatenate([scaled, ops.cast(missing, dtype)], axis=-1)
+
+
+def _ordered_encoder(column: dict[str, Any], dtype: str) -> keras.Model:
+    """Build the encoder of an ordered category: its rank, encoded as a number."""
+    import keras
+
+    raw = keras.Input((1,), dtype="string", name=f"{column['input']}.raw")
+    ranks = _ranks(column["levels"], column["input"])(raw)
+    return keras.Model(raw, _scaled(ranks, column, dtype), name=f"{column['input']}.encoder")
+
+
+def _ranks(levels: list[str], name: str) -> Any:
+    """Return a function from text to ranks, float64; NaN for missing and unseen categories."""
+    import keras
+    from keras import ops
+
+    unseen = "[UNK]"
+    while unseen in levels:
+        unseen += "_"
+    lookup = keras.layers.StringLookup(
+        vocabulary=levels, oov_token=unseen, dtype="int64", name=f"{name}.lookup"
+    )
+
+    def rank(text: Any) -> Any:
+        index = ops.cast(lookup(text), "float64")  # 0 for what is not among the levels
+        return ops.where(ops.equal(index, 0.0), np.nan, index - 1.0)
+
+    return rank
+
+
+def _date_encoder(column: dict[str, Any], dtype: str) -> keras.Model:
+    """Build the encoder of a date: its parts, and its indicator.
+
+    Year, hour and elapsed time are encoded as numbers. Month and weekday have a column for each
+    of their values, which are all 0 for a missing date.
+    """
+    import keras
     from keras import ops
 
     raw = keras.Input((1,), dtype="float64", name=f"{column['input']}.raw")
     missing = ops.isnan(raw)
-    filled = ops.where(missing, column["median"], raw)
-    # Scale in float64: float32 has too few digits for, say, a date in seconds.
-    scaled = ops.cast((filled - column["offset"]) / column["scale"], dtype)
-    encoded = (
-        ops.concatenate([scaled, ops.cast(missing, dtype)], axis=-1)
-        if column["indicator"]
-        else scaled
-    )
+    moment = ops.where(missing, column["earliest"], raw)
+    parts = dates.parts(moment, column["earliest"], ops)
+    found = []
+    for part, learnt in column["parts"].items():
+        if part in dates.LEVELS:
+            first, count = dates.LEVELS[part]
+            index = ops.cast(parts[part][..., 0], "int32") - first
+            known = 1.0 - ops.cast(missing, dtype)
+            found.append(ops.one_hot(index, count, dtype=dtype) * known)
+        else:
+            values = ops.where(missing, np.nan, parts[part])
+            found.append(_scaled(values, learnt | {"indicator": False}, dtype))
+    if column["indicator"]:
+        found.append(ops.cast(missing, dtype))
+    encoded = ops.concatenate(found, axis=-1) if len(found) > 1 else found[0]
     return keras.Model(raw, encoded, name=f"{column['input']}.encoder")
+
+
+# The dtype of the raw input of each kind of column, and what builds its encoder.
+_ENCODERS = {
+    "number": ("float64", _number_encoder),
+    "ordered": ("string", _ordered_encoder),
+    "date": ("float64", _date_encoder),
+}

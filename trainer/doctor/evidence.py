@@ -16,6 +16,7 @@ import numpy as np
 from trainer.data import arrays
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import Rows
+from trainer.data.sparse import SparseRows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Targets
 from trainer.engine.feeds import RowsFeed
@@ -25,7 +26,7 @@ MAX_BYTES = 2**23  # of the sample of one data set
 MAX_QUERIES = 500  # rows to search for among the training rows
 MAX_CANDIDATES = 1_500  # training rows to compare completely, after a part of each matched
 MAX_SEARCHED_BYTES = 2**30  # of training rows to search in
-MAX_READ_BYTES = 2**24  # the same if they are on disk
+MAX_READ_BYTES = 2**24  # the same if they are on disk, or sparse
 WINDOW = 64  # bytes of each row to compare first
 
 
@@ -147,10 +148,11 @@ def _overlap(valid: Tree, train: Tree, rows: Tree) -> Overlap | None:
     if any(a.dtype.kind not in "fiub" for a in all_rows):
         return None
     n = len(all_rows[0])
-    on_disk = any(isinstance(a, np.memmap) for a in all_rows)
+    on_disk = any(isinstance(a, (np.memmap, SparseRows)) for a in all_rows)
     total = sum(a.nbytes for a in all_rows)
     step = max(1, math.ceil(total / (MAX_READ_BYTES if on_disk else MAX_SEARCHED_BYTES)))
     searched = [a[::step] for a in all_rows]
+    searched = [np.asarray(a) if isinstance(a, SparseRows) else a for a in searched]
     queries = []
     counted = []
     for tree in (valid, train):

@@ -156,7 +156,9 @@ def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
     from trainer.data.preparation import Rows
 
     owner = type(trainer).__name__ if trainer.configure_task().needs_y else None
-    data = preparation.collect(x, y, weight, batch_size=1, needs_y=owner)
+    data = preparation.collect(
+        x, y, weight, batch_size=1, needs_y=owner, missing=trainer.missing_targets()
+    )
     if not isinstance(data, Rows):
         raise TypeError(
             f"x is a {type(x).__name__}, which already comes in batches; pass some of its rows as "

@@ -9,6 +9,7 @@ by held-out rows. Not for the encoding of columns (`table_encoding`) or the laye
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RATES = {"classification": 0.04, "regression": 0.1}
 SMOOTHING = 0.1
+MANY_ROWS = 10_000
+BATCHES = ((1_000, 32), (4_000, 64), (10_000, 128))  # the most rows, and the rows of a batch
 
 
 def tabular(
@@ -38,9 +41,9 @@ def tabular(
     *,
     width: int = 256,
     depth: int = 3,
-    dropout: float = 0.15,
+    dropout: float | None = None,
     frequencies: int = 16,
-    deviation: float = 1.0,
+    deviation: float | None = None,
 ) -> keras.Model:
     """Build the network for a table, or for vectors, whose values it takes for numbers.
 
@@ -48,9 +51,10 @@ def tabular(
         spec: Inputs of one shape (d,), one output.
         width: The units of each hidden layer.
         depth: The number of hidden layers.
-        dropout: The dropout rate after each.
+        dropout: The dropout rate after each. None: 0.15, and 0.05 for numbers from 10,000 rows.
         frequencies: The frequencies of each number's periodic embedding; 0 for none.
-        deviation: Their initial standard deviation.
+        deviation: Their initial standard deviation. None: 0.1 up to 1,000 rows, for smooth
+            functions, rising to 0.5 below 10,000, and 1 from there.
 
     Raises:
         ValueError: There are several inputs or outputs, or x has no vectors.
@@ -74,9 +78,14 @@ def tabular(
     integer("width", width, low=1, example=256)
     integer("depth", depth, low=1, example=3)
     integer("frequencies", frequencies, low=0, example=16)
+    learned = None if spec.chosen is None else spec.chosen.learned
+    if deviation is None:
+        deviation = 1.0 if learned is None else _deviation(learned.rows)
+    if dropout is None:
+        many = learned is not None and learned.rows >= MANY_ROWS
+        dropout = 0.05 if many and spec.task == "regression" else 0.15
     fraction("dropout", dropout)
     finite("deviation", deviation, low=0, example=1.0)
-    learned = None if spec.chosen is None else spec.chosen.learned
     n_numbers = shape[0] if learned is None else learned.n_numbers
     levels = [] if learned is None else learned.levels
     inputs = layers.Input(shape)
@@ -103,6 +112,12 @@ def tabular(
     return stacks.keras_model(inputs, outputs)
 
 
+def _deviation(rows: int) -> float:
+    if rows >= MANY_ROWS:
+        return 1.0
+    return float(0.1 * 5 ** max(math.log10(max(rows, 1) / 1000), 0.0))
+
+
 def _wide(x: Any) -> str:
     """Return the dtype of outputs: float32 also in mixed precision."""
     return "float64" if x.dtype == "float64" else "float32"
@@ -124,7 +139,7 @@ class Tabular(Architecture):
         )
 
     def values(self, look: Look) -> Values:
-        """Return its values: more epochs for fewer rows."""
+        """Return its values: smaller batches, and a larger share held out, for fewer rows."""
         rate = RATES.get(look.task, RATES["regression"])
 
         def optimizer() -> keras.optimizers.Optimizer:
@@ -136,9 +151,9 @@ class Tabular(Architecture):
 
         rows = look.rows or 0
         return Values(
-            epochs=min(256, max(32, 32 * 8192 // max(rows, 1))) if rows else 32,
-            batch_size=256 if rows >= 2048 or not rows else 64,
-            validation_split=0.2 if rows >= 50 else 0.0,
+            epochs=32,
+            batch_size=next((size for most, size in BATCHES if 0 < rows <= most), 256),
+            validation_split=0.1 if rows > MANY_ROWS else 0.2 if rows >= 50 else 0.0,
             optimizer=optimizer,
             schedule={"name": "learning_rate", "shape": "cosines"},
             early_stopping={"patience": 10_000},
@@ -160,7 +175,7 @@ class Tabular(Architecture):
         """Learn the encoding of a table; vectors have none."""
         if inputs.table is None or isinstance(data, Stream):
             return None
-        columns = inputs.table.inputs(data.x)
+        columns = dict(enumerate(inputs.table.values(data.x)))
         values, classes = _numbers(targets, data)
         return TableEncoding.learn(columns, values, data.row_weight, classes=classes, seed=seed)
 
@@ -172,7 +187,7 @@ class Tabular(Architecture):
         """Return the crossentropy with smoothed labels for classes."""
         if spec.task != "classification" or _one_hot(targets):
             return None
-        from trainer.network.losses import SmoothedCrossentropy
+        from trainer.models.tabular_layers import SmoothedCrossentropy
 
         return SmoothedCrossentropy(SMOOTHING)
 
@@ -187,7 +202,7 @@ class Tabular(Architecture):
             "pairs": kinds.count("pair"),
             "one-hot": kinds.count("one_hot"),
             "embedded": kinds.count("embedding"),
-            "by mean of y": kinds.count("target"),
+            "by mean of y": kinds.count("target") + len(plan["whole"]),
         }
         return ", ".join(f"{n} {what}" for what, n in said.items() if n)
 

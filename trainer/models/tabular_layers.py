@@ -1,4 +1,4 @@
-"""The layers of `tabular`. Imports Keras: import this module only where a model is built.
+"""The layers and the loss of `tabular`. Imports Keras: import it only where a model is built.
 
 After RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, Better by default: strong pre-tuned MLPs
 and boosted trees on tabular data). Its learning rates per parameter are built into the layers: Adam
@@ -59,12 +59,15 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         """Return the matrix, float32 [n, width].
 
         Args:
-            columns: Raw columns by input name, [n, 1] each: float64 with NaN, or text.
+            columns: Columns by their places in Table.features, [n, 1] each: float64 with NaN, or
+                text.
         """
         plan = self.plan
-        numbers, plain, ids = [], [], []
+        numbers: list[Any] = []
+        plain: list[Any] = []
+        ids: list[Any] = []
         if plan["numbers"]:
-            raw = ops.concatenate([columns[c["input"]] for c in plan["numbers"]], axis=1)
+            raw = ops.concatenate([columns[str(c["feature"])] for c in plan["numbers"]], axis=1)
             missing = ops.isnan(raw)
             center = tf.constant([c["center"] for c in plan["numbers"]], tf.float64)
             scale = tf.constant([c["scale"] for c in plan["numbers"]], tf.float64)
@@ -76,6 +79,13 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
             flagged = [i for i, c in enumerate(plan["numbers"]) if c["indicator"]]
             if flagged:
                 plain.append(tf.cast(_columns(missing, flagged), tf.float32))
+        for column in plan["whole"]:
+            known = tf.constant(column["levels"], tf.float64)
+            given = columns[str(column["feature"])][:, 0]
+            place = tf.searchsorted(known, given)
+            there = tf.gather(known, tf.minimum(place, len(column["levels"]) - 1)) == given
+            place = tf.where(there, place, len(column["levels"]))
+            numbers.append(tf.gather(tf.transpose(tf.constant(column["values"])), place))
         if plan["texts"]:
             local = self._local_ids(columns)
             for kind, found in (("target", numbers), ("pair", plain), ("embedding", ids)):
@@ -96,7 +106,10 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def _local_ids(self, columns: Mapping[str, Any]) -> Any:
         """Return the level of each text in its column, int64 [n, columns]; the last is unseen."""
         texts = self.plan["texts"]
-        keys = [tf.strings.join([f"{i}{_SEPARATOR}", columns[c["input"]]]) for i, c in enumerate(texts)]
+        keys = [
+            tf.strings.join([f"{i}{_SEPARATOR}", columns[str(c["feature"])]])
+            for i, c in enumerate(texts)
+        ]
         found = self._table.lookup(tf.concat(keys, axis=1))
         offsets = tf.constant(self._offsets[:-1], tf.int64)
         counts = tf.constant([len(c["levels"]) for c in texts], tf.int64)
@@ -119,6 +132,7 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def compute_output_spec(self, columns: Mapping[str, Any]) -> Any:
         """Return the form of the matrix."""
         width = sum(c["varies"] + c["indicator"] for c in self.plan["numbers"])
+        width += sum(len(column["values"]) for column in self.plan["whole"])
         for column in self.plan["texts"]:
             hot = column["kind"] == "one_hot"
             width += len(column["levels"]) if hot else len(column["values"])
@@ -307,3 +321,36 @@ class Within(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+@keras.saving.register_keras_serializable("trainer")
+class SmoothedCrossentropy(keras.losses.Loss):  # type: ignore[misc, unused-ignore]
+    """Crossentropy of class indices and probabilities, with smoothed labels.
+
+    The true class counts for 1 - smoothing, and all classes share the rest (Szegedy and others
+    2016, Rethinking the Inception architecture).
+
+    Args:
+        smoothing: From 0 to 1.
+
+    Attributes:
+        plain: The name of the loss that a saved model gets instead, which plain Keras can load.
+    """
+
+    plain = "sparse_categorical_crossentropy"
+
+    def __init__(self, smoothing: float, name: str = "smoothed_crossentropy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.smoothing = float(smoothing)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each row, [n], for class indices [n] and probabilities [n, k]."""
+        index = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        own = ops.sparse_categorical_crossentropy(index, y_pred)
+        floor = keras.config.epsilon()
+        every = -ops.mean(ops.log(ops.maximum(y_pred, floor)), axis=-1)
+        return (1 - self.smoothing) * own + self.smoothing * every
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "smoothing": self.smoothing}

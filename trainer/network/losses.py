@@ -35,36 +35,3 @@ class ScaledSquaredError(keras.losses.Loss):  # type: ignore[misc, unused-ignore
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), "deviation": self.deviation}
-
-
-@keras.saving.register_keras_serializable("trainer")
-class SmoothedCrossentropy(keras.losses.Loss):  # type: ignore[misc, unused-ignore]
-    """Crossentropy of class indices and probabilities, with smoothed labels.
-
-    The true class counts for 1 - smoothing, and all classes share the rest (Szegedy and others
-    2016, Rethinking the Inception architecture).
-
-    Args:
-        smoothing: From 0 to 1.
-
-    Attributes:
-        plain: The name of the loss that a saved model gets instead, which plain Keras can load.
-    """
-
-    plain = "sparse_categorical_crossentropy"
-
-    def __init__(self, smoothing: float, name: str = "smoothed_crossentropy", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-        self.smoothing = float(smoothing)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each row, [n], for class indices [n] and probabilities [n, k]."""
-        index = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        own = ops.sparse_categorical_crossentropy(index, y_pred)
-        floor = keras.config.epsilon()
-        every = -ops.mean(ops.log(ops.maximum(y_pred, floor)), axis=-1)
-        return (1 - self.smoothing) * own + self.smoothing * every
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "smoothing": self.smoothing}

@@ -293,7 +293,7 @@ class Network:
         if compile.computes_own_loss(self.core):
             return
         for part, leaf in arrays.leaves(encoded, ""):
-            if not _own_loss(self.core.loss, part):
+            if not own_loss(self.core.loss, part):
                 arrays.check_finite(leaf, f"{name}{part}")
 
     def batch(self, x: Tree, y: Tree | None = None, weight: Tree | None = None) -> Batch:
@@ -455,8 +455,13 @@ class Network:
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
 
-def _own_loss(loss: Any, part: str) -> bool:
-    """Return whether the loss of a part of y is the user's code, or there is none."""
+def own_loss(loss: Any, part: str) -> bool:
+    """Return whether the loss of a part of y is the user's code, or there is none.
+
+    Args:
+        loss: A loss, or a structure of losses for several outputs.
+        part: The part of y, such as "['a']"; "" for all of it.
+    """
     by_part = dict(arrays.leaves(loss, ""))
     # Otherwise there is one loss for all parts, or the losses have other names.
     losses = [by_part[part]] if part in by_part else list(by_part.values())

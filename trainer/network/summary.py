@@ -90,9 +90,17 @@ def _inputs_text(network: Network) -> str:
     inputs = network.inputs
     if inputs.table is not None:
         kinds = [c["kind"] for c in inputs.table.columns]
+        others = {
+            "ordered": "ordered",
+            "date": "date",
+            "text": "text (left out)",
+            "identifier": "identifier (left out)",
+        }
+        said = [f"{kinds.count(kind)} {text}" for kind, text in others.items() if kind in kinds]
+        also = f" (also {', '.join(said)})" if said else ""
         return (
             f"table of {kinds.count('number')} numeric and {kinds.count('category')} categorical "
-            f"columns, encoded as {inputs.shapes[0]} values"
+            f"columns{also}, encoded as {inputs.shapes[0]} values"
         )
     shapes: list[Any] = []
     map_shapes(lambda s: shapes.append(s), inputs.shapes)

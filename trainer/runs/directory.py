@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 # Fields that a resumed run may change, because they do not affect the results.
-FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes")
+# missing_target changes which rows there are, and these are compared by their fingerprint.
+FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target")
+TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
 FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
@@ -83,6 +85,7 @@ class Run:
         seed: The seed of the run.
         states: Where states are saved.
         model: The content of model.keras if a finished run is returned unchanged, else None.
+        tables_as_0_1: Whether an earlier run encoded its table as version 0.1 did.
     """
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -91,6 +94,7 @@ class Run:
         self.found: State | None = None
         self.states: StateFolder
         self.model: bytes | None = None
+        self.tables_as_0_1 = False
         self._lock: Hold | None = None
         self._lost = False
         self._checking = threading.Lock()
@@ -110,8 +114,8 @@ class Run:
         Args:
             run_dir: The folder.
             description: The name of the estimator's class ("class"), its fields ("fields"), the
-                digests of its code ("code"), and the fingerprints of training and validation data
-                ("data"), as JSON.
+                digests of its code ("code"), how tables are encoded ("tables"), and the
+                fingerprints of training and validation data ("data"), as JSON.
             resume: As in Trainer.fit.
             seed: The seed of a new run.
             own_seed: Whether an earlier run keeps its own seed: random_state is not a number.
@@ -168,6 +172,8 @@ class Run:
             # nothing to lose and may differ. It keeps its identity: plugins may have files already.
             if earlier["status"] == "finished" or has_trained(self.path):
                 self._check(earlier, config, resume)
+                config["tables"] = earlier.get("tables", 1)
+                self.tables_as_0_1 = config["tables"] == 1
             for folder in (self.path, self.path / "checkpoints", self.path / "plots"):
                 for left in folder.glob(f".{'[0-9a-f]' * 16}.tmp"):  # of a killed write
                     with contextlib.suppress(OSError):  # harmless if it stays

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.preparation import Rows
+from trainer.data.sparse import SparseRows, is_sparse
 from trainer.data.streams import Stream
 
 MOST_BYTES = 2**28  # read from one array; in a larger one, pieces spread over its rows
@@ -41,6 +42,9 @@ def of(data: Rows | Stream | None) -> dict[str, str] | None:
         for leaf, array in arrays.leaves(value, name):
             if hasattr(array, "iloc"):
                 found[leaf] = f"table of {len(array)} rows, {_table(array)}"
+            elif isinstance(array, SparseRows) or is_sparse(array):
+                rows = array if isinstance(array, SparseRows) else SparseRows(array)
+                found[leaf] = f"sparse {rows.dtype} {list(rows.shape)}, {rows.digest()}"
             else:
                 array = np.asanyarray(array)
                 found[leaf] = f"{array.dtype} {list(array.shape)}, {_array(array)}"

@@ -10,12 +10,23 @@ import difflib
 import math
 import numbers
 import os
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 _MAX_NAMES = 40  # to list in an error: a folder may contain thousands of files
+
+
+def warn(message: str) -> None:
+    """Warn, at the line outside of trainer and search that led here."""
+    level, frame = 2, sys._getframe(1)
+    own = ("trainer", "search")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in own:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
@@ -144,6 +155,7 @@ def field_values(fields: Mapping[str, Any]) -> None:
         integer("batch_size", fields["batch_size"], low=1, example=32)
     if fields["validation_split"] is not None:
         fraction("validation_split", fields["validation_split"])
+    one_of("missing_target", fields["missing_target"], ("drop", "raise"))
     boolean("shuffle", fields["shuffle"])
     boolean("run_eagerly", fields["run_eagerly"])
     if fields["resident_bytes"] is not None:

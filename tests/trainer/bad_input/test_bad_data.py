@@ -78,19 +78,23 @@ DATA: dict[str, Row] = {
         ("x['age'] contains infinity", "row 3", "set it to NaN"),
     ),
     "NaN in numeric y": (
-        lambda g: g.regressor().fit(g.x, with_value(g.r, 3, np.nan)),
+        lambda g: g.regressor(missing_target="raise").fit(g.x, with_value(g.r, 3, np.nan)),
         ValueError,
-        ("y contains NaN", "y[3]", "drop such rows"),
+        ("y: 1 of 30 rows have no target", "row 3", "drop such rows", "missing_target='drop'"),
     ),
     "NaN among labels": (
-        lambda g: g.classifier().fit(g.x, with_value(g.y.astype(float), 3, np.nan)),
+        lambda g: g.classifier(missing_target="raise").fit(
+            g.x, with_value(g.y.astype(float), 3, np.nan)
+        ),
         ValueError,
-        ("y contains NaN", "drop the rows without a label"),
+        ("y: 1 of 30 rows have no target", "row 3", "drop such rows"),
     ),
     "None among labels": (
-        lambda g: g.classifier().fit(g.x, with_value(g.y.astype(object), 3, None)),
+        lambda g: g.classifier(missing_target="raise").fit(
+            g.x, with_value(g.y.astype(object), 3, None)
+        ),
         ValueError,
-        ("y contains NaN or None", "drop the rows without a label"),
+        ("y: 1 of 30 rows have no target", "row 3", "drop such rows"),
     ),
     "one class": (
         lambda g: g.classifier().fit(g.x, g.y * 0),
@@ -133,15 +137,15 @@ DATA: dict[str, Row] = {
         ValueError,
         ("column 'age' occurs twice", "rename"),
     ),
-    "dates": (
-        lambda g: g.classifier().fit(g.frame.assign(age=pd.Timestamp("2020-01-01")), g.y),
+    "dates where training had numbers": (
+        lambda g: g.on_frame.predict(g.frame.assign(age=pd.Timestamp("2020-01-01"))),
         TypeError,
-        ("x['age'] contains dates", "dt.dayofyear"),
+        ("x['age'] is a column of numbers", "datetime64"),
     ),
-    "sparse x": (
-        lambda g: g.classifier().fit(scipy.sparse.csr_matrix(g.x), g.y),
-        TypeError,
-        ("x is a sparse matrix", "x.toarray()"),
+    "sparse x of complex numbers": (
+        lambda g: g.classifier().fit(scipy.sparse.csr_matrix(g.x * 1j), g.y),
+        ValueError,
+        ("Complex data not supported: x", "abs(x)"),
     ),
     "sparse y": (
         lambda g: g.classifier().fit(g.x, scipy.sparse.csr_matrix(g.x > 0)),

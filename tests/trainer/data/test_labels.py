@@ -327,18 +327,28 @@ def test_the_activation_of_a_model_within_the_model_counts() -> None:
     ("y", "message"),
     [
         (np.linspace(0, 1, ROWS), "continuous numbers such as .*use a Regressor"),
-        (np.array(["a", None] * 30, dtype=object), "y contains NaN or None; drop the rows"),
-        (np.where(TWO, np.nan, 1.0), r"y contains NaN or infinity \(inf\)"),
+        (np.array(["a", None] * 30, dtype=object), "30 of 60 rows have no target .*drop such rows"),
+        (np.where(TWO, np.nan, 1.0), "29 of 60 rows have no target .*drop such rows"),
+        (np.where(TWO, np.inf, 1.0), r"y contains NaN or infinity \(inf\)"),
         (np.array(["a", 1] * 30, dtype=object), r"mixes text and numbers; write y\.astype\(str\)"),
         (np.zeros(ROWS, int), r"y has only one class \(.*0.*\)"),
         (np.zeros((ROWS, 2, 2)), r"y has shape \(60, 2, 2\): must be one label per row"),
         (THREE[:, None] * np.ones((1, 2), int), "must be one label per row"),
     ],
-    ids=["continuous", "None", "NaN", "mixed", "one class", "three axes", "no 0/1 matrix"],
+    ids=[
+        "continuous",
+        "None",
+        "NaN",
+        "infinity",
+        "mixed",
+        "one class",
+        "three axes",
+        "no 0/1 matrix",
+    ],
 )
 def test_labels_that_are_none_are_refused(y: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Linear().fit(X, y)
+        Linear(missing_target="raise").fit(X, y)
 
 
 def test_labels_that_training_lacks_are_named() -> None:

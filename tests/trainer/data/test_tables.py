@@ -131,12 +131,12 @@ def test_any_text_may_be_a_category(word: str) -> None:
 
 
 def test_of_very_many_categories_the_rare_ones_share_a_column() -> None:
-    common = [f"c{i}" for i in range(255)] * 2
+    common = [f"c{i}" for i in range(255)] * 3  # with fewer rows it would be an identifier
     train = pd.DataFrame({"c": [*common, *(f"rare{i}" for i in range(50))]})
     matrix = encoded(train)
-    assert matrix.shape == (560, 256)
-    np.testing.assert_array_equal(matrix[510:, 0], 1)
-    np.testing.assert_array_equal(matrix[:, 1:].sum(axis=0), 2)
+    assert matrix.shape == (815, 256)
+    np.testing.assert_array_equal(matrix[765:, 0], 1)
+    np.testing.assert_array_equal(matrix[:, 1:].sum(axis=0), 3)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_every_unseen_category_gives_one_prediction_that_is_not_a_known_ones() -
 
 
 def test_validation_rows_are_not_used_for_statistics() -> None:
-    frame = mixed()[["string"]].assign(level=np.r_[np.nan, np.arange(1, ROWS)])
+    frame = mixed()[["string"]].assign(level=np.r_[np.nan, np.arange(1, ROWS) / 2])
     held = frame.assign(level=1e6, string="only in validation")
     alone = Linear(normalize="standard").fit(frame, Y)
     beside = Linear(normalize="standard").fit(frame, Y, validation_data=(held, Y))
@@ -277,7 +277,7 @@ def test_the_model_serves_raw_columns() -> None:
     [
         ([1.0, np.inf, 2.0], ValueError, r"x\['c'\] contains infinity \(inf\) at row 1"),
         (["a", 1, 2], ValueError, r"x\['c'\] contains both numbers and text \('a' at row 0\)"),
-        (pd.to_datetime(["2020-01-01"] * 3), TypeError, r"x\['c'\] contains dates .*dayofyear"),
+        (pd.interval_range(0, 3), TypeError, r"x\['c'\] contains intervals .*\.mid"),
         ([[1], [2], [3]], TypeError, r"x\['c'\] contains list objects"),
         ([1j, 2j, 3j], ValueError, r"Complex data not supported: x\['c'\]"),
     ],

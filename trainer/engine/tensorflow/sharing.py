@@ -11,6 +11,7 @@ lack what was set after construction.
 from __future__ import annotations
 
 import hashlib
+import re
 import types
 from collections.abc import Hashable
 from typing import Any
@@ -160,7 +161,7 @@ class _Description:
             return "set", *sorted(repr(self(item)) for item in value)
         if isinstance(value, dict):
             return "dict", *((self(k), self(v)) for k, v in value.items())
-        if isinstance(value, (tf.DType, tf.TensorShape)):
+        if isinstance(value, (tf.DType, tf.TensorShape, re.Pattern, range, type(...))):
             return repr(value)
         if isinstance(value, types.ModuleType):
             return value.__name__
@@ -179,7 +180,11 @@ class _Description:
             return "again", self._seen[id(thing)]
         self._seen[id(thing)] = len(self._seen)
         name = _code(type(thing))
-        held = vars(thing) if hasattr(thing, "__dict__") else {}
+        if isinstance(thing, slice):
+            return "slice", self([thing.start, thing.stop, thing.step])
+        if not hasattr(thing, "__dict__"):
+            raise _Unknown  # nothing tells two of them apart
+        held = vars(thing)
         if any(hasattr(thing, slot) for slot in getattr(type(thing), "__slots__", ())):
             raise _Unknown
         if _is_stock_model(thing):

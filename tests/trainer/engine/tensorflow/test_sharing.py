@@ -139,6 +139,14 @@ def _nested(activation: str) -> Build:
     return build
 
 
+def _sliced(columns: slice) -> Build:
+    def build() -> keras.Model:
+        x = keras.Input((6,))
+        return keras.Model(x, layers.Dense(1)(x[:, columns]))
+
+    return build
+
+
 def _scaled(factor: float) -> Build:
     def build() -> keras.Model:
         x = keras.Input((6,))
@@ -267,6 +275,7 @@ PAIRS: dict[str, tuple[Build, Build]] = {
     "shared weights": (_tied(0), _tied(1)),
     "model within a model": (_nested("relu"), _nested("tanh")),
     "model of one's own": (_own_model(1.0), _own_model(3.0)),
+    "slices of the same size": (_sliced(slice(0, 2)), _sliced(slice(1, 3))),
 }
 
 
@@ -305,6 +314,7 @@ SAME: dict[str, tuple[Build, Build]] = {
     ),
     "a model within a model": (_nested("relu"), _nested("relu")),
     "constants of operations": (_scaled(2.0), _scaled(2.0)),
+    "slices": (_sliced(slice(1, 3)), _sliced(slice(1, 3))),
 }
 
 

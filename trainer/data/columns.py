@@ -1,0 +1,578 @@
+"""What a column of a table holds: numbers, categories, dates, text or identifiers.
+
+Responsible for the rules by which the kind of a column is found, for their limits, and for
+converting a column to numbers or text. Not for what a network sees of it (`tables`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.data import dates
+from trainer.utils.checks import warn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = "[missing]"
+KINDS = ("number", "category", "ordered", "date", "text", "identifier")
+UNITS = ("timedelta", "time")  # of numbers that were durations or times of the day
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits by which the kinds of columns are found: all of them are here.
+
+    Attributes:
+        categories: The most common categories have a column of their own in the default encoding;
+            there are fewer of them than this, and the others share one column.
+        dates: The share of the values of a text column that must be dates, for a column of dates.
+            The others count as missing. As a split may by chance leave more of the others among
+            the training rows, 1.5 deviations of their number are allowed on top.
+        some_dates: From this share on, up to `dates`, a column is refused: it was meant to be one
+            of dates.
+        rows: In columns with fewer values no identifiers or text are looked for: there text that
+            is not dates is categories.
+        identifier: A column of text, or of whole numbers, with more levels than this share of its
+            values may be an identifier.
+        coincidences: A column of whole numbers, all different, is an identifier if as many random
+            numbers from its range would have this many pairs of equal ones, n (n - 1) / (2 range):
+            a measured value would have repeated itself.
+        words: Columns of text with as many levels as identifiers, and on average at least this
+            many words in a value, are text to read.
+        characters: The same for languages without spaces: at least this many characters, of which
+            a third are of such a script.
+    """
+
+    categories: int = 256
+    dates: float = 0.99
+    some_dates: float = 0.5
+    rows: int = 20
+    identifier: float = 0.5
+    coincidences: float = 5.0
+    words: float = 3.0
+    characters: float = 8.0
+
+
+LIMITS = Limits()
+
+# Names of columns of whole numbers that are identifiers: id, user_id, userId, PassengerID, 编号
+_ID_NAME = re.compile(
+    r"(|.*[\W_])(?i:id|ids|uid|uuid|guid|pk|idx|index|rowid|row_?number|unnamed: 0)"
+    r"|.*[a-z0-9]I[dD]|.*[\u4e00-\u9fff](ID|Id|id)|.*(编号|序号|編號|序號|番号)"
+)
+# Names of columns that count time: in a series none repeats, and they say something.
+_TIME_NAME = re.compile(
+    r"(|.*[\W_])(?i:years?|months?|weeks?|days?|hours?|minutes?|seconds?|time|timestamp|dates?"
+    r"|steps?|t|epoch|period|quarter)([\W_].*|)|.*(年|月|日|周|时间|時間|日期)"
+)
+# Scripts that are written without spaces: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+_NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A column of the training rows.
+
+    Attributes:
+        kind: One of KINDS.
+        values: Numbers and dates (seconds since 1970) as float64 [n] with NaN for missing ones,
+            the ranks of ordered categories likewise; categories as a Series of text with MISSING;
+            None for text and identifiers.
+        details: What is saved with the column, besides its kind: `unit`, `levels`, `formats` or
+            `zone`.
+    """
+
+    kind: str
+    values: Any
+    details: dict[str, Any]
+
+
+def find(series: pd.Series, name: Any) -> Found:
+    """Find out what a column of the training rows holds.
+
+    Args:
+        series: The column.
+        name: Its name.
+
+    Raises:
+        TypeError: It has values that are neither numbers, text nor dates.
+        ValueError: It mixes text with numbers or dates, has dates of which several do not parse,
+            or an infinite value.
+    """
+    import pandas as pd
+
+    label = f"x[{name!r}]"
+    series = plain(series, label)
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        if not dtype.ordered:
+            return Found("category", as_text(series), {})
+        levels = [_category_text(level) for level in dtype.categories]
+        return Found("ordered", ranks(series, levels), {"levels": levels})
+    if isinstance(dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(dtype):
+        zone = None if getattr(dtype, "tz", None) is None else str(dtype.tz)
+        return Found("date", dates.seconds(_local(series)), {"zone": zone})
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return Found("number", as_floats(series, label, "timedelta"), {"unit": "timedelta"})
+    if pd.api.types.is_bool_dtype(dtype):
+        return Found("number", as_floats(series, label), {})
+    if pd.api.types.is_numeric_dtype(dtype):
+        return _number(series, name, label)
+    return _objects(series, name, label)
+
+
+def find_as_0_1(series: pd.Series, name: Any) -> Found:
+    """Find out what a column holds by the rules of version 0.1: numbers, or else categories."""
+    import pandas as pd
+
+    series = plain(series, f"x[{name!r}]")
+    present = series.dropna()
+    numbers = not isinstance(series.dtype, pd.CategoricalDtype) and (
+        pd.api.types.is_numeric_dtype(series.dtype)
+        or pd.api.types.is_bool_dtype(series.dtype)
+        or (len(present) > 0 and all(isinstance(value, _NUMBER) for value in present))
+    )
+    if numbers:
+        return Found("number", as_floats(series, f"x[{name!r}]"), {})
+    return Found("category", as_text(series), {})
+
+
+def plain(series: pd.Series, label: str) -> pd.Series:
+    """Return a column of an extension dtype as one of NumPy or of pandas' own nullable dtypes.
+
+    Sparse columns are filled, periods become the time of their start.
+
+    Raises:
+        TypeError, ValueError: The dtype is one of complex numbers or intervals.
+    """
+    import pandas as pd
+
+    dtype = series.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        found = series.array.__arrow_array__().to_pandas()
+        found.index = series.index
+        return plain(found, label)
+    if isinstance(dtype, pd.SparseDtype):
+        return series.sparse.to_dense()
+    if isinstance(dtype, pd.PeriodDtype):
+        return series.dt.to_timestamp()
+    if isinstance(dtype, pd.IntervalDtype):
+        raise TypeError(
+            f"{label} contains intervals ({dtype}); write pd.IntervalIndex({label}).mid for numbers"
+            f", or {label}.astype(str) for categories"
+        )
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(
+            f"Complex data not supported: {label} has dtype {dtype}; write its real and imaginary "
+            f"parts in two columns, {label}.to_numpy().real and .imag"
+        )
+    return series
+
+
+def _local(series: pd.Series) -> pd.Series:
+    """Return datetimes as the clock shows them in their own time zone."""
+    return series.dt.tz_localize(None) if series.dt.tz is not None else series
+
+
+def _number(series: pd.Series, name: Any, label: str) -> Found:
+    import pandas as pd
+
+    values = as_floats(series, label)
+    present = values[~np.isnan(values)]
+    whole = pd.api.types.is_integer_dtype(series.dtype) or (
+        # pandas turns whole numbers into floats if one is missing
+        series.dtype.kind in "fO" and len(present) < len(values)
+    )
+    if whole and _is_identifier(present, name):
+        return Found("identifier", None, {})
+    return Found("number", values, {})
+
+
+def _is_identifier(present: np.ndarray, name: Any) -> bool:
+    """Return whether whole numbers are identifiers: by their name, or because none repeats."""
+    n = len(present)
+    if n < LIMITS.rows or (present != np.floor(present)).any():
+        return False
+    levels = len(np.unique(present))
+    if levels <= LIMITS.identifier * n:
+        return False
+    if isinstance(name, str) and _ID_NAME.fullmatch(name.strip()):
+        return True
+    if isinstance(name, str) and _TIME_NAME.fullmatch(name.strip()):
+        return False
+    spread = present.max() - present.min() + 1
+    return levels == n and n * (n - 1) / (2 * spread) >= LIMITS.coincidences
+
+
+_Kind = tuple[type, ...]
+_TEXT: _Kind = (str,)
+_NUMBER: _Kind = (bool, int, float, np.number, np.bool_, decimal.Decimal)
+_DATE: _Kind = (datetime.date, np.datetime64)  # datetime and Timestamp are dates too
+_DURATION: _Kind = (datetime.timedelta, np.timedelta64)
+_TIME: _Kind = (datetime.time,)
+
+
+def _objects(series: pd.Series, name: Any, label: str) -> Found:
+    """Find out what a column of text or objects holds."""
+    import pandas as pd
+
+    present = series[series.notna()]
+    if not len(present):
+        return Found("category", as_text(series), {})  # later values will be out-of-vocabulary
+    types = set(map(type, present))
+
+    def all_of(kind: _Kind) -> bool:
+        return all(issubclass(t, kind) for t in types)
+
+    if all_of(_TEXT):
+        return _text(series, present, label)
+    if any(issubclass(t, complex) for t in types):
+        raise ValueError(
+            f"Complex data not supported: {label} contains complex numbers; write their real and "
+            "imaginary parts in two columns"
+        )
+    if all_of(_DATE):
+        moments = pd.to_datetime(series.astype(object), utc=True, errors="coerce")
+        aware = any(getattr(value, "tzinfo", None) is not None for value in present)
+        zone = "UTC" if aware else None
+        return Found("date", dates.seconds(moments.dt.tz_localize(None)), {"zone": zone})
+    if all_of(_DURATION):
+        return Found("number", as_floats(series, label, "timedelta"), {"unit": "timedelta"})
+    if all_of(_TIME):
+        return Found("number", as_floats(series, label, "time"), {"unit": "time"})
+    if all_of(_NUMBER):
+        if all(issubclass(t, (bool, np.bool_)) for t in types):
+            return Found("number", as_floats(series, label), {})
+        return _number(series, name, label)
+    if any(issubclass(t, str) for t in types):
+        row, value = next((i, v) for i, v in present.items() if isinstance(v, str))
+        other = next(t for t in types if not issubclass(t, str))
+        what = "numbers" if issubclass(other, _NUMBER) else f"{other.__name__} objects"
+        raise ValueError(
+            f"{label} contains both {what} and text ({value!r} at row {row}); correct the "
+            f"text, or write {label}.astype(str) to make every value a category"
+        )
+    raise _odd(present, types, label)
+
+
+def _odd(present: pd.Series, types: set[type], label: str) -> TypeError:
+    odd = next((t for t in types if not issubclass(t, _NUMBER + _DATE)), next(iter(types)))
+    instead = "convert the column first"
+    if issubclass(odd, bytes):
+        instead = f"write {label}.str.decode('utf-8')"
+    elif issubclass(odd, (list, tuple, dict, set, np.ndarray)):
+        instead = "put their elements into columns of their own"
+    found = " and ".join(sorted(t.__name__ for t in types))
+    return TypeError(
+        f"{label} contains {found} objects, where each argument must be a string or a number "
+        f"({present.iloc[0]!r:.60} at row {present.index[0]}); {instead}"
+    )
+
+
+def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
+    levels = present.value_counts()
+    values, counts = [str(v) for v in levels.index], levels.to_numpy()
+    if float(counts[[dates.looks_like_date(v) for v in values]].sum()) >= (
+        LIMITS.some_dates * len(present)
+    ):
+        formats, moments = dates.formats_of(values, counts)
+        read = float(counts[~np.isnan(moments)].sum()) / len(present)
+        others = (1 - LIMITS.dates) * len(present)
+        if (1 - read) * len(present) <= others + 1.5 * others**0.5:
+            return _text_dates(series, formats, label)
+        if read >= LIMITS.some_dates:
+            wrong = [v for v, m in zip(values, moments, strict=True) if np.isnan(m)]
+            row = present.index[int((present == wrong[0]).argmax())]
+            raise ValueError(
+                f"{label}: {read:.0%} of the values are dates, but {len(wrong)} others are not, "
+                f"such as {wrong[0]!r} at row {row} (with {LIMITS.dates:.0%} dates, the others "
+                f"would count as missing); correct them, or write {label} = "
+                f"pd.to_datetime({label}, format={formats[0]!r}, errors='coerce')"
+            )
+    if len(present) < LIMITS.rows or len(levels) <= LIMITS.identifier * len(present):
+        return Found("category", as_text(series), {})
+    if _is_prose(values):
+        return Found("text", None, {})
+    _refuse_written_numbers(present, values, counts, label)
+    return Found("identifier", None, {})
+
+
+def _text_dates(series: pd.Series, formats: Sequence[str], label: str) -> Found:
+    details = {"formats": list(formats)}
+    moments = as_seconds(series, label, details)
+    values = sorted({str(v) for v in series.dropna()})
+    if dates.is_ambiguous(values, formats):
+        warn(
+            f"{label}: dates such as {values[0]!r} are read with the month first; if the day is "
+            f"first, write {label} = pd.to_datetime({label}, dayfirst=True)",
+        )
+    return Found("date", moments, details)
+
+
+def _is_prose(values: Sequence[str]) -> bool:
+    """Return whether distinct values are text to read, not codes."""
+    if float(np.mean([len(v.split()) for v in values])) >= LIMITS.words:
+        return True
+    characters = "".join(values)
+    without = len(_NO_SPACES.findall(characters))
+    return len(characters) / len(values) >= LIMITS.characters and 3 * without >= len(characters)
+
+
+def _refuse_written_numbers(
+    present: pd.Series, values: Sequence[str], counts: np.ndarray, label: str
+) -> None:
+    """Raise an error for numbers in the form of text: as an identifier they would be left out."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
+    wrong = np.isnan(numbers)
+    share = float(counts[~wrong].sum()) / len(present)
+    whole = not (numbers[~wrong] != np.floor(numbers[~wrong])).any()
+    if share < LIMITS.some_dates or (whole and not wrong.any()):
+        return
+    but = ""
+    if wrong.any():
+        value = values[int(wrong.argmax())]
+        row = present.index[int((present == value).argmax())]
+        but = f" and other text ({value!r} at row {row})"
+    raise ValueError(
+        f"{label} contains numbers as text{but}; write {label} = pd.to_numeric({label}, "
+        f"errors='coerce'), or {label}.astype('category') to make every value a category"
+    )
+
+
+# ---- conversions ---------------------------------------------------------------------------------
+
+
+def as_seconds(
+    series: pd.Series, label: str, details: dict[str, Any], *, quiet: bool = False
+) -> np.ndarray:
+    """Convert a column of dates to seconds since 1970, float64 [n]; NaN for missing ones.
+
+    Datetimes with a time zone are shown by the clock of the training rows' zone. Text that does
+    not parse counts as missing.
+
+    Args:
+        series: The column.
+        label: Its name in errors, such as `x['day']`.
+        details: `formats` of text, or the `zone` of datetimes, which may be None.
+        quiet: Whether not to warn of text that does not parse.
+
+    Raises:
+        TypeError: It has no dates.
+        ValueError: It has a time zone and training had none, or the reverse.
+    """
+    import pandas as pd
+
+    series = plain(series, label)
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    text = series.map(lambda v: isinstance(v, str)).astype(bool) & series.notna()
+    if text.any():
+        return _parsed(series, text, label, details, quiet)
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return dates.seconds(_in_zone(series, label, details))
+    present = series[series.notna()]
+    if not len(present):
+        return np.full(len(series), np.nan)
+    if not all(isinstance(value, _DATE) for value in present):
+        raise TypeError(
+            f"{label} was a column of dates in training, and now has {present.iloc[0]!r}; convert "
+            f"it with pd.to_datetime({label}), with unit='s' for seconds since 1970"
+        )
+    aware = any(getattr(value, "tzinfo", None) is not None for value in present)
+    moments = pd.to_datetime(series.astype(object), utc=True, errors="coerce")
+    if not aware:
+        moments = moments.dt.tz_localize(None)
+    return dates.seconds(_in_zone(moments, label, details))
+
+
+def _in_zone(moments: pd.Series, label: str, details: dict[str, Any]) -> pd.Series:
+    zone = "UTC" if "formats" in details else details["zone"]
+    if moments.dt.tz is None:
+        if zone is not None and "formats" not in details:
+            raise ValueError(
+                f"{label} has no time zone, but had {zone} in training; write "
+                f"{label}.dt.tz_localize({zone!r})"
+            )
+        return moments
+    if zone is None:
+        raise ValueError(
+            f"{label} has the time zone {moments.dt.tz}, but had none in training; write "
+            f"{label}.dt.tz_localize(None)"
+        )
+    return moments.dt.tz_convert(zone).dt.tz_localize(None)
+
+
+def _parsed(
+    series: pd.Series, text: pd.Series, label: str, details: dict[str, Any], quiet: bool
+) -> np.ndarray:
+    """Convert a column with text; of other values only missing ones are taken."""
+    others = series[~text & series.notna()]
+    if len(others):
+        raise ValueError(
+            f"{label} contains both text and {type(others.iloc[0]).__name__} objects "
+            f"({others.iloc[0]!r} at row {others.index[0]}); write one form of dates"
+        )
+    formats = details.get("formats")
+    codes, levels = series.astype(object).where(text, None).factorize()
+    values = [str(v) for v in levels]
+    if formats is None:  # training had datetimes: text in the usual forms is taken too
+        formats, _ = dates.formats_of(values, np.ones(len(values)))
+    moments = np.append(dates.parse(values, formats), np.nan)[codes]
+    wrong = np.isnan(moments) & text.to_numpy()
+    if wrong.any() and not quiet:
+        at = int(wrong.argmax())
+        warn(
+            f"{label}: {wrong.sum()} of {len(series)} values are not dates and count as missing, "
+            f"the first {series.iloc[at]!r} at row {series.index[at]}",
+        )
+    return np.asarray(moments)
+
+
+def ranks(series: pd.Series, levels: Sequence[str]) -> np.ndarray:
+    """Return the ranks of ordered categories, float64 [n]; NaN for missing and unseen ones."""
+    positions = {level: float(i) for i, level in enumerate(levels)}
+    found = as_text(series).map(lambda v: positions.get(v, np.nan))
+    return np.asarray(found, dtype=np.float64)
+
+
+def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndarray:
+    """Convert a column of numbers to float64 [n], with NaN for missing values.
+
+    Args:
+        series: The column.
+        label: Its name in errors, such as `x['age']`.
+        unit: None; "timedelta" or "time" for durations and times of the day, in seconds.
+
+    Raises:
+        TypeError: There are durations where training had none, or the reverse.
+        ValueError: There is text or an infinite value; the message names the row.
+    """
+    import pandas as pd
+
+    series = plain(series, label)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    if unit is not None:
+        return _durations(series, label, unit)
+    if series.dtype.kind in "mM" or isinstance(series.dtype, pd.DatetimeTZDtype):
+        raise TypeError(
+            f"{label} is a column of numbers, but now has dtype {series.dtype}; convert it to "
+            "numbers as in training"
+        )
+    numbers = pd.to_numeric(series, errors="coerce")
+    wrong = numbers.isna() & series.notna()
+    if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
+        # "12" could be converted, but the column had numbers in training, so refuse text.
+        wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
+    if wrong.any():
+        row = wrong.idxmax()
+        raise ValueError(
+            f"{label} is a column of numbers, but has the text {series[wrong].iloc[0]!r} at row "
+            f"{row}; correct it, or convert it with pd.to_numeric({label}, errors='coerce')"
+        )
+    values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isinf(values).any():
+        row = series.index[int(np.isinf(values).argmax())]
+        raise ValueError(f"{label} contains infinity (inf) at row {row}; set it to NaN or drop it")
+    return np.asarray(values)
+
+
+def _durations(series: pd.Series, label: str, unit: str) -> np.ndarray:
+    import pandas as pd
+
+    kind = _DURATION if unit == "timedelta" else _TIME
+    if not pd.api.types.is_timedelta64_dtype(series.dtype):
+        present = series[series.notna()]
+        if not all(isinstance(value, kind) for value in present):
+            what = "durations" if unit == "timedelta" else "times of the day"
+            raise TypeError(
+                f"{label} was a column of {what} in training, and now has {present.iloc[0]!r}; "
+                f"convert it to datetime.{unit}"
+            )
+    if unit == "timedelta":
+        return np.asarray(pd.to_timedelta(series).dt.total_seconds(), dtype=np.float64)
+    if pd.api.types.is_timedelta64_dtype(series.dtype):
+        raise TypeError(
+            f"{label} was a column of times of the day in training, and now has durations"
+        )
+    return np.array([_of_day(value) for value in series])
+
+
+def _of_day(value: Any) -> float:
+    if not isinstance(value, datetime.time):
+        return float("nan")
+    return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+
+
+def as_text(series: pd.Series) -> pd.Series:
+    """Convert a column of categories to text, with MISSING for missing values."""
+    return series.astype(object).where(series.notna(), MISSING).map(_category_text)
+
+
+def _category_text(value: Any) -> str:
+    # pandas turns integers into floats if a value is missing: the category of 7.0 is still "7".
+    integral = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if integral else str(value)
+
+
+# ---- a few rows ----------------------------------------------------------------------------------
+
+FEW = 64  # rows; pandas' methods take longer than the network for so few
+
+
+def quick(series: pd.Series, column: dict[str, Any]) -> np.ndarray | None:
+    """Convert the usual forms of a few values as the functions above do, only faster.
+
+    Args:
+        series: The column.
+        column: What was learnt of it.
+
+    Returns:
+        What the encoder takes, [n]; None for other forms, and for what is an error or a warning.
+    """
+    if column["kind"] == "number":
+        if column.get("unit") is not None or not isinstance(series.dtype, np.dtype):
+            return None
+        if series.dtype.kind not in "fiub":
+            return None
+        numbers = series.to_numpy().astype(np.float64)
+        return None if np.isinf(numbers).any() else numbers
+    if column["kind"] == "date":
+        if isinstance(series.dtype, np.dtype) and series.dtype.kind == "M":
+            no_zone = "formats" in column or column["zone"] is None
+            return dates.seconds(series) if no_zone else None
+        formats = column.get("formats")
+        return None if formats is None else _quick_dates(list(series), formats)
+    found = []
+    for value in list(series):
+        if isinstance(value, str):
+            found.append(value)
+        elif value is None or (isinstance(value, float) and value != value):
+            found.append(MISSING)
+        else:
+            return None
+    return np.array(found, dtype=str)
+
+
+def _quick_dates(values: list[Any], formats: Sequence[str]) -> np.ndarray | None:
+    found = []
+    for value in values:
+        if value is None or (isinstance(value, float) and value != value):
+            found.append(np.nan)
+            continue
+        moment = dates.quick(value, formats) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        found.append(moment)
+    return np.array(found, dtype=np.float64)
