@@ -64,8 +64,8 @@ def _architecture(network: Network) -> dict[str, str]:
         about = chosen.architecture.describe(chosen)
         options = [f"{name}={value!r}" for name, value in chosen.options.items()]
         taken = _taken_for(chosen.name, network.spec.input_shape)
-        said = filter(None, [chosen.name, *options, about, taken])
-        found = {"architecture": "; ".join(said), **found}
+        parts = filter(None, [chosen.name, *options, about, taken])
+        found = {"architecture": "; ".join(parts), **found}
     return found
 
 
