@@ -120,8 +120,8 @@ def main() -> None:
             missed.append(name)
         errors = " | ".join(f"{found[side]:.4g}" for side in ("naive", "ridge", "default", "worst"))
         print(
-            f"| {name} | {found['windows']:.0f} | {errors} | {ratio:.2f} | "
-            f"{found['seconds']:.0f} |",
+            f"| {name} | {found['windows']:.0f} | {errors} | {ratio:.2f} "
+            f"| {found['seconds']:.0f} |",
             flush=True,
         )
     if missed:

@@ -40,8 +40,9 @@ class Windows(Dataset):
         times: For each split the times of y, [n, horizon]: datetime64, or the values of the time
             column, or the numbers of the rows if there are no times.
         groups: For each split the group of each window, [n]; None for a single series.
-        latest: The last `past` steps of each series, [series, past, f]: what to predict the steps
-            after the end from.
+        latest: The last `past` steps of each series, [series, past, f], in the order in which the
+            groups first occur, without series of fewer steps: what to predict the steps after the
+            end from.
         step: The regular step, as text.
     """
 

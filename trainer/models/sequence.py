@@ -309,7 +309,7 @@ class SequenceArchitecture(Architecture):
         """Return what a forecast is the difference from."""
         learned = chosen.learned
         if not isinstance(learned, Sequences) or not learned.places:
-            return "rows of x are taken for steps"
+            return ""
         said = dict.fromkeys(
             f"column {column}, "
             + ("its last value" if season == 1 else f"its value {season} steps before (the season)")

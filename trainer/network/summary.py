@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer.data import arrays
-from trainer.data.arrays import map_shapes
+from trainer.data.arrays import is_shape, map_shapes
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -63,8 +63,20 @@ def _architecture(network: Network) -> dict[str, str]:
     if chosen.architecture is not None:
         about = chosen.architecture.describe(chosen)
         options = [f"{name}={value!r}" for name, value in chosen.options.items()]
-        found = {"architecture": "; ".join(filter(None, [chosen.name, *options, about])), **found}
+        taken = _taken_for(chosen.name, network.spec.input_shape)
+        parts = filter(None, [chosen.name, *options, about, taken])
+        found = {"architecture": "; ".join(parts), **found}
     return found
+
+
+def _taken_for(name: str | None, shape: Any) -> str:
+    """Return what rows with two axes are taken for, which may be images or steps of a series."""
+    if not is_shape(shape) or len(shape) != 2:
+        return ""
+    if name == "sequence":
+        return f"rows of shape {shape} are taken for {shape[0]} steps of {shape[1]} columns"
+    kind = "images" if name == "cnn" else "vectors"
+    return f"rows of shape {shape} are taken for {kind}; for a series write model='sequence'"
 
 
 def _optimizer(network: Network) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from sklearn.linear_model import Ridge
 
 from trainer import Classifier, Regressor
@@ -68,7 +71,7 @@ def test_the_season_and_the_column_are_found_in_the_training_rows(fitted: Regres
     assert (learned.seasons, learned.columns) == ([12], [1])
     summary = fitted.summary()
     assert "the difference from column 1, its value 12 steps before (the season)" in summary
-    assert "(24, 2)" in summary
+    assert "rows of shape (24, 2) are taken for 24 steps of 2 columns" in summary
 
 
 def test_forecasts_are_better_than_the_value_one_season_before(fitted: Regressor) -> None:
@@ -226,3 +229,33 @@ def test_a_forecast_is_plotted_of_its_row_and_column(fitted: Regressor) -> None:
         fitted.plot_forecast(x, row=99)
     with pytest.raises(ValueError, match=r"x has shape \(24, 2\): must be windows"):
         fitted.plot_forecast(x[0])
+
+
+KILLED = """
+import os, signal, sys
+import keras, numpy as np
+from trainer import Regressor
+from trainer.datasets import windows
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2 and "DIE" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+series = np.random.default_rng(0).normal(size=(80, 2)).cumsum(axis=0)
+x, y = windows(series, past=6, horizon=2, target=0).train
+made = Regressor(
+    random_state=0, epochs=4, verbose=0, run_dir=sys.argv[1], save_steps=1, callbacks=(Kill(),)
+).fit(x, y)
+np.save(sys.argv[2], made.predict(x))
+"""
+
+
+def test_a_killed_training_ends_with_the_same_forecasts(tmp_path: Path) -> None:
+    alive = {k: v for k, v in os.environ.items() if k != "DIE"}
+    done = warm.run(KILLED, "killed", "a.npy", cwd=tmp_path, env=alive | {"DIE": "1"})
+    assert done.returncode == -signal.SIGKILL and not (tmp_path / "a.npy").exists()
+    for run, file in (("killed", "a.npy"), ("whole", "b.npy")):
+        done = warm.run(KILLED, run, file, cwd=tmp_path, env=alive)
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
