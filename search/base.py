@@ -121,6 +121,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
         )
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
+        checking.threshold(self, space, validation_data)
         data = Data.of(x, y, sample_weight, validation_data)
         with self._folder(space) as folder:
             whole, cuts = self._cut(data, groups, folder)

@@ -84,7 +84,8 @@ class Trainer(Parameters):
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
-        class_weight: {label: weight} or "balanced", for a Classifier.
+        class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
+            for a Classifier with one output and one label a row; otherwise pass sample_weight.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32, but
             float64 for a ready-made architecture on float64 vectors or tables without a GPU, the
             precision of scikit-learn's estimators.
