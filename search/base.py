@@ -129,6 +129,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             data, kept = data.with_targets(trainer.missing_targets())
             groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
+        checking.threshold(self, space, validation_data, self._share)
         with self._folder(space) as folder:
             self._trained = self._as_in(folder, data)
             whole, cuts = self._cut(data, groups, folder)

@@ -246,6 +246,33 @@ def _check_lengths(x: Any, prefix: str, **others: Any) -> None:
             )
 
 
+def threshold(search: Arguments, space: Space, validation_data: Any, share: float) -> None:
+    """Check that the refit has rows to tune a threshold on, if the space has names of metrics.
+
+    Args:
+        search: the search, with checked arguments.
+        space: the space of the search.
+        validation_data: as passed to fit.
+        share: the share of the rows that the estimator holds out by itself.
+
+    Raises:
+        ValueError: it has none.
+    """
+    prefix, trainer = trainer_in(search.estimator)
+    if trainer is None or share or validation_data is not None:
+        return
+    domains = {
+        name: domain for part in space.parts or (space,) for name, domain in part.domains.items()
+    }
+    values = getattr(domains.get(f"{prefix}decision_threshold"), "values", ())
+    metric = next((value for value in values if isinstance(value, str)), None)
+    if metric is not None and search.refit and f"{prefix}validation_split" not in domains:
+        raise ValueError(
+            f"decision_threshold={metric!r}: the threshold is tuned on validation rows, and a "
+            "refit has none; write validation_split=0.2 in the estimator, or pass validation_data"
+        )
+
+
 def epochs(search: Arguments, space: Space, fits: int, own: int | None, *, rungs: bool) -> None:
     """Check that one trial fits in max_epochs, if all trials take the same number of epochs.
 

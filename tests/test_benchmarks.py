@@ -230,3 +230,26 @@ def test_a_target_is_met_or_missed(benchmark, bound, ours, peer, met):
     (line,) = table.lines(replace(benchmark, comparisons=(comparison,)), figures)
     assert line["met"] is met
     assert table.row(line).endswith(": yes |" if met else ": **no** |")
+
+
+def test_rare_classes_of_a_csv_file_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from benchmarks import imbalance
+
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"size": rng.normal(size=300), "town": rng.choice(["a", "b"], size=300)})
+    table["left"] = np.where(table["size"] + 0.5 * rng.normal(size=300) > 1.5, "yes", "no")
+    table.to_csv(tmp_path / "rare.csv", index=False)
+    x, y = imbalance.read(tmp_path / "rare.csv", "left")
+    assert list(x) == ["size", "town"]
+    assert y.sum() == (table["left"] == "yes").sum()  # the less frequent is positive
+    assert imbalance.main([str(tmp_path / "rare.csv"), "--target", "left", "--seeds", "1"]) in (
+        0,
+        1,
+    )
+    printed = capsys.readouterr().out
+    assert "| mean |" in printed and "The area is" in printed

@@ -92,7 +92,8 @@ class Trainer(Parameters):
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects; trainer.callbacks.names() lists the names.
-        class_weight: {label: weight} or "balanced", for a Classifier.
+        class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
+            for a Classifier with one output and one label a row; otherwise pass sample_weight.
         missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
             warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
             function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model

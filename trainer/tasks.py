@@ -443,7 +443,10 @@ class Classification(Task):
             ValueError: y has several outputs, or more than two classes.
         """
         label = learned.labels
-        several = None if isinstance(label, Labels) else f"{len(learned.kinds)} outputs"
+        several = None
+        if not isinstance(label, Labels):
+            n = len(learned.kinds)
+            several = f"{n} outputs" if n > 1 else "its one output in a dict or tuple"
         if several is None and label.kind != "multilabel" and label.n_classes != 2:
             several = f"{label.n_classes} classes"
         if several is not None:

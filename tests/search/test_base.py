@@ -354,10 +354,13 @@ RARE = (X[:, 0] > 0.8).astype(int)
 
 
 def test_a_tuned_threshold_needs_validation_rows_in_the_refit_too_and_says_so_first() -> None:
-    search = tuner_search(Tiny(decision_threshold="f1"))
-    with pytest.raises(ValueError, match=r"decision_threshold='f1'.*write validation_split=0\.2"):
-        search.fit(X, RARE)
-    assert not hasattr(search, "best_estimator_")
+    for search in (
+        tuner_search(Tiny(decision_threshold="f1")),
+        tuner_search(Tiny(), {"decision_threshold": Choice(0.5, "f1")}),
+    ):
+        with pytest.raises(ValueError, match=r"='f1'.*write validation_split=0\.2"):
+            search.fit(X, RARE)
+        assert not hasattr(search, "results_")
 
 
 def test_trials_are_scored_with_their_threshold_and_the_best_one_has_one() -> None:
