@@ -38,8 +38,8 @@ def encoding_of(content: bytes) -> str | None:
     """Return the name of the encoding for bytes.decode, or None if it is unknown.
 
     An East Asian encoding is returned if at least half of the characters are everyday ones in it,
-    the Chinese one first if several are equally likely; GB 18030 also if nearly all are Chinese. "cp1252" (Western European) is returned for
-    text with a few accented letters among plain ones.
+    the Chinese one first if several are equally likely, or if nearly all are Chinese. "cp1252"
+    (Western European) is returned for text with a few accented letters among plain ones.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -146,7 +146,7 @@ def _is_western(sample: bytes) -> bool:
     accented = sum("À" <= character <= "ÿ" for character in text)
     plain = sum(character.isascii() and character.isalpha() for character in text)
     # Ł, ą and ż of Polish, which other encodings have at the place of these symbols
-    if re.search(r"[£¥³¹](?=[a-zA-Z])|(?<=[a-zA-Z])¿", text):
+    if re.search(r"[£¥³¹](?=[^\W\d_])|(?<=[^\W\d_])¿", text):
         return False
     known = all(
         character.isascii() or "À" <= character <= "ÿ" or character in _WESTERN

@@ -419,7 +419,7 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _lines(stream: io.TextIOWrapper, separator: str) -> csv.Reader:
+def _lines(stream: io.TextIOWrapper, separator: str) -> Any:
     return csv.reader(stream, delimiter=separator, skipinitialspace=True)
 
 
@@ -445,7 +445,8 @@ def _check_lengths(
 ) -> tuple[str, list[str]]:
     """Return how the lines differ from the header, and the header.
 
-    They are the "same", or have "row names" or an "empty cell at the end". Row names are one more cell at the start of every line, which pandas takes as the index.
+    They are the "same", or have "row names" (one more cell at the start of every line, which pandas
+    takes as the index) or an "empty cell at the end".
 
     Raises:
         DataFileError: A line has more or fewer cells than the header.
