@@ -30,6 +30,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Text has none of these, but binary files have.
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1c-\x1f]")
 # What Western text has besides letters.
 _WESTERN = set("€‚„…‘’“”•–—™ §©«»®°±²³µ·¹º¼½¾¿¡£¥ªŠšŽžŒœŸ×÷\xa0")
 
@@ -48,6 +50,8 @@ def encoding_of(content: bytes) -> str | None:
         return _utf_16(content)
     if _is_valid(content, "utf-8"):
         return "utf-8"
+    if _CONTROLS.search(content[:_SAMPLE].decode("latin-1")):
+        return None
     shares = {
         name: _everyday_share(content, name, everyday)
         for name, everyday in _EAST_ASIAN.items()
@@ -81,7 +85,8 @@ def _utf_16(content: bytes) -> str | None:
     zeros = [sample[start::2].count(0) for start in (0, 1)]
     name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     one_sided = min(zeros) <= 0.05 * max(zeros)
-    return name if one_sided and _is_valid(content, name) else None
+    plain = not _CONTROLS.search(sample.decode(name, "ignore"))
+    return name if one_sided and plain and _is_valid(content, name) else None
 
 
 def _everyday_share(content: bytes, encoding: str, everyday: Callable[[bytes], bool]) -> float:
