@@ -469,8 +469,8 @@ def _check_lengths(
                 raise DataFileError(
                     f"{path}: line {number} has {len(cells)} cells, but the header has "
                     f"{len(header)} (separated by {_SEPARATORS.get(separator, separator)}): write "
-                    "one cell for each column, quotes around cells that contain the separator, and no "
-                    "lines above the header"
+                    "one cell for each column, quotes around cells that contain the separator, "
+                    "and no lines above the header"
                 )
     if not longer:
         return "same", header
