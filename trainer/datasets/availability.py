@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainer.datasets import images, tables, texts
 from trainer.datasets.cache import MIRROR, PublishedFile, cached, keras_home, unreachable
+from trainer.utils.checks import positive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ def check(*, timeout: float = 5.0) -> pd.DataFrame:
         why they cannot be had, and what to do.
 
     Raises:
+        TypeError, ValueError: The timeout is not a number above 0.
         ValueError: The environment variable TRAINER_DATASETS_MIRROR is neither an address nor a
             folder.
 
@@ -46,6 +48,7 @@ def check(*, timeout: float = 5.0) -> pd.DataFrame:
     """
     import pandas as pd
 
+    timeout = positive("timeout", timeout)
     found: dict[str, tuple[str, str]] = {}
     files = images.published() | texts.published() | tables.published()
     missing = {

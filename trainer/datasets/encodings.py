@@ -30,6 +30,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Text has none of these, but binary files have.
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1c-\x1f]")
 # What Western text has besides letters.
 _WESTERN = set("€‚„…‘’“”•–—™ §©«»®°±²³µ·¹º¼½¾¿¡£¥ªŠšŽžŒœŸ×÷\xa0")
 
@@ -38,8 +40,8 @@ def encoding_of(content: bytes) -> str | None:
     """Return the name of the encoding for bytes.decode, or None if it is unknown.
 
     An East Asian encoding is returned if at least half of the characters are everyday ones in it,
-    the Chinese one first if several are equally likely; GB 18030 also if nearly all are Chinese.
-    "cp1252" (Western European) is returned for text with a few accented letters among plain ones.
+    the Chinese one first if several are equally likely, or if nearly all are Chinese. "cp1252"
+    (Western European) is returned for text with a few accented letters among plain ones.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -48,6 +50,8 @@ def encoding_of(content: bytes) -> str | None:
         return _utf_16(content)
     if _is_valid(content, "utf-8"):
         return "utf-8"
+    if _CONTROLS.search(content[:_SAMPLE].decode("latin-1")):
+        return None
     shares = {
         name: _everyday_share(content, name, everyday)
         for name, everyday in _EAST_ASIAN.items()
@@ -81,7 +85,8 @@ def _utf_16(content: bytes) -> str | None:
     zeros = [sample[start::2].count(0) for start in (0, 1)]
     name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     one_sided = min(zeros) <= 0.05 * max(zeros)
-    return name if one_sided and _is_valid(content, name) else None
+    plain = not _CONTROLS.search(sample.decode(name, "ignore"))
+    return name if one_sided and plain and _is_valid(content, name) else None
 
 
 def _everyday_share(content: bytes, encoding: str, everyday: Callable[[bytes], bool]) -> float:
@@ -146,7 +151,7 @@ def _is_western(sample: bytes) -> bool:
     accented = sum("À" <= character <= "ÿ" for character in text)
     plain = sum(character.isascii() and character.isalpha() for character in text)
     # Ł, ą and ż of Polish, which other encodings have at the place of these symbols
-    if re.search(r"[£¥³¹](?=[a-zA-Z])|(?<=[a-zA-Z])¿", text):
+    if re.search(r"[£¥³¹](?=[^\W\d_])|(?<=[^\W\d_])¿", text):
         return False
     known = all(
         character.isascii() or "À" <= character <= "ÿ" or character in _WESTERN

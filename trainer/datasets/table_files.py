@@ -445,8 +445,8 @@ def _check_lengths(
 ) -> tuple[str, list[str]]:
     """Return how the lines differ from the header, and the header.
 
-    They are the "same", or have "row names" or an "empty cell at the end". Row names are one more
-    cell at the start of every line, which pandas takes as the index.
+    They are the "same", or have "row names" (one more cell at the start of every line, which pandas
+    takes as the index) or an "empty cell at the end".
 
     Raises:
         DataFileError: A line has more or fewer cells than the header.
@@ -469,7 +469,8 @@ def _check_lengths(
                 raise DataFileError(
                     f"{path}: line {number} has {len(cells)} cells, but the header has "
                     f"{len(header)} (separated by {_SEPARATORS.get(separator, separator)}): write "
-                    "one cell for each column, and quotes around cells that contain the separator"
+                    "one cell for each column, quotes around cells that contain the separator, "
+                    "and no lines above the header"
                 )
     if not longer:
         return "same", header

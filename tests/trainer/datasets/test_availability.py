@@ -83,6 +83,11 @@ def test_an_address_that_is_none_is_refused(published, monkeypatch):
             call()
 
 
+def test_a_timeout_that_is_none_is_refused(published):
+    with pytest.raises(ValueError, match="timeout=0: must be a finite number above 0"):
+        datasets.check(timeout=0)
+
+
 def test_a_mirror_that_does_not_answer_is_named(published, monkeypatch):
     monkeypatch.setenv("TRAINER_DATASETS_MIRROR", "http://127.0.0.1:1/data/")
     note = datasets.check().loc["mnist", "note"]

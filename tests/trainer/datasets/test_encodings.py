@@ -1,0 +1,141 @@
+"""Text in the encodings that people's files are in."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainer import datasets
+from trainer.datasets.encodings import encoding_of
+
+ROWS = 20
+CHINESE = ["北京", "上海", "广州", "深圳，南山", "杭州（西湖）"]
+JAPANESE = ["東京のまち", "カメラ", "おおさか", "ねこ", "いぬ"]
+KOREAN = ["서울특별시", "부산광역시", "고양이", "강아지", "제주도"]
+WESTERN = ["Köln", "Zürich", "São Paulo", "Málaga", "Besançon"]
+
+
+def whole(dataset):
+    """All rows in their order in the file, with the target as a column."""
+    parts = [dataset.train, dataset.valid, dataset.test]
+    return pd.concat([part.x.assign(**{part.y.name: part.y}) for part in parts]).sort_index()
+
+
+def cities(words, header=("城市", "面积", "价格")):
+    frame = pd.DataFrame({header[0]: words * (ROWS // 5), header[1]: np.arange(ROWS) / 4})
+    return frame.assign(**{header[2]: np.arange(ROWS) * 1.5})
+
+
+LATIN = ("Größe", "area", "price")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words", "header", "named"),
+    [
+        ("utf-8", CHINESE, ("城市", "面积", "价格"), "utf-8"),
+        ("utf-8-sig", CHINESE, ("城市", "面积", "价格"), "utf-8-sig"),
+        ("gbk", CHINESE, ("城市", "面积", "价格"), "gb18030"),
+        ("gb2312", CHINESE[:1] * 5, ("city", "area", "price"), "gb18030"),
+        ("gb18030", [*CHINESE[:4], "𠮷林"], ("城市", "面积", "价格"), "gb18030"),
+        ("utf-16", CHINESE, ("城市", "面积", "价格"), "utf-16"),
+        ("utf-16-le", CHINESE, ("城市", "面积", "价格"), "utf-16-le"),
+        ("utf-16-be", CHINESE, ("城市", "面积", "价格"), "utf-16-be"),
+        ("utf-32", CHINESE, ("城市", "面积", "价格"), "utf-32"),
+        ("big5", ["臺北市", "高雄", "臺中", "新竹", "貓與狗"], ("縣市", "面積", "價格"), "cp950"),
+        ("shift_jis", JAPANESE, ("都市", "面積", "価格"), "cp932"),
+        ("euc_jp", JAPANESE, ("都市", "面積", "価格"), "euc_jp"),
+        ("euc_kr", KOREAN, ("도시", "면적", "가격"), "cp949"),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_the_encoding_of_a_table_is_found(encoding, words, header, named, separator, tmp_path):
+    frame = cities(words, header)
+    path = tmp_path / "cities.csv"
+    path.write_bytes(frame.to_csv(index=False, sep=separator).encode(encoding))
+    dataset = datasets.load(path, target=header[2])
+    pd.testing.assert_frame_equal(whole(dataset), frame)
+    assert f"Read as {named}, separated by" in dataset.description
+
+
+def test_western_text_that_is_not_utf_8_is_read_with_a_warning(tmp_path):
+    frame = cities(WESTERN, LATIN)
+    path = tmp_path / "cities.csv"
+    path.write_bytes(frame.to_csv(index=False, sep=";", decimal=",").encode("latin-1"))
+    with pytest.warns(UserWarning, match=r"cp1252.*a guess: save it as UTF-8") as caught:
+        dataset = datasets.load(path, target="price")
+    pd.testing.assert_frame_equal(whole(dataset), frame)
+    assert caught[0].filename == __file__
+
+
+def test_one_capital_with_an_umlaut_is_not_taken_as_chinese(tmp_path):
+    path = tmp_path / "countries.csv"
+    path.write_bytes(("land;y\n" + "Ägypten;1\nÄthiopien;0\n" * 5).encode("latin-1"))
+    with pytest.warns(UserWarning, match="cp1252"):
+        frame = whole(datasets.load(path, target="y"))
+    assert frame["land"][:2].tolist() == ["Ägypten", "Äthiopien"]
+
+
+def test_chinese_names_with_rare_characters_are_read(tmp_path):
+    path = tmp_path / "names.csv"
+    names = ["王淼", "李鑫", "赵喆", "陈睿", "孙昊然", "周垚", "吴婷婷", "郑琦"]
+    path.write_bytes(("name,y\n" + "".join(f"{n},1\n" for n in names)).encode("gbk"))
+    assert whole(datasets.load(path, target="y"))["name"].tolist() == names
+
+
+def test_traditional_characters_in_gbk_are_read(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_bytes(("姓名,y\n" + "陳龍華,1\n劉國強,0\n" * 5).encode("gbk"))
+    assert whole(datasets.load(path, target="y"))["姓名"][:2].tolist() == ["陳龍華", "劉國強"]
+
+
+def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
+    path = tmp_path / "cut.csv"
+    path.write_bytes(cities(CHINESE).to_csv(index=False).encode() + "北".encode()[:2])
+    with pytest.raises(datasets.DataFileError, match="in line 22 is not UTF-8"):
+        datasets.load(path, target="价格")
+
+
+def test_text_of_another_encoding_is_refused(tmp_path):
+    frame = cities(["Москва", "Казань", "Тула", "Омск", "Пермь"], ("город", "площадь", "цена"))
+    path = tmp_path / "cities.csv"
+    for encoding in ("cp1251", "koi8-r"):
+        path.write_bytes(frame.to_csv(index=False).encode(encoding))
+        with pytest.raises(
+            datasets.DataFileError, match=r"encoding of this file is unknown \(byte"
+        ):
+            datasets.load(path, target="цена")
+
+
+def test_one_byte_of_another_encoding_far_from_the_start_is_noticed(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_bytes(b"a,b\n" + b"cat,1\n" * 400_000 + b"\x81,1\n")
+    with pytest.raises(datasets.DataFileError, match="unknown .byte 0x81 in line 400,002 is not"):
+        datasets.load(path, target="b")
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-8", "utf-16-le", "utf-16-be"])
+def test_chinese_prose_with_much_english_in_it_is_recognised(encoding):
+    pages = list(Path(__file__).parents[3].glob("docs/*.zh-CN.md"))
+    assert pages
+    for page in pages:
+        assert encoding_of(page.read_text("utf-8").encode(encoding)) == encoding
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\x01\x02\x03",
+        b"\xff\xfe\x00\xd8\x00\x00",  # the mark of UTF-16, and half of a character
+        bytes(range(256)),
+        gzip.compress(b"a,b\n1,2\n", mtime=0x5F5F5F5F).replace(b"\0", b"1"),
+        "αβγ,δεζη\n".encode("iso8859-7"),
+    ],
+)
+def test_bytes_that_are_no_known_text_have_no_encoding(content):
+    assert encoding_of(content) is None
+
+
+def test_plain_and_empty_text_is_utf_8():
+    assert encoding_of(b"") == encoding_of(b"a,b\n1,2\n") == "utf-8"
