@@ -22,6 +22,7 @@ from search.study.data import Data, holdout
 from search.study.scoring import measure
 from trainer import Choice, Float, Int, Regressor
 from trainer.callbacks import EarlyStopping, Plateau
+from trainer.data import arrays
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(96, 4)).astype("float32")
@@ -258,6 +259,31 @@ def test_several_inputs_are_cut_together(cv: Any) -> None:
     search = sklearn_search(Pair(), {"units": [2, 3]}, method="grid", cv=cv).fit(x, X[:, 0])
     assert (search.results_.state == "completed").all()
     assert search.predict(x).shape == (96,)
+
+
+class TwoOutputs(Regressor):
+    units: int = 2
+    epochs = 1
+    batch_size = 16
+    verbose = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        inputs = keras.Input(spec.input_shape)
+        hidden = keras.layers.Dense(self.units)(inputs)
+        heads = {name: keras.layers.Dense(1, name=name)(hidden) for name in spec.n_outputs}
+        return keras.Model(inputs, heads)
+
+
+def test_weights_of_each_output_are_cut_with_their_rows() -> None:
+    y = {"first": X[:, 0], "second": X[:, 1]}
+    weight = {"first": np.ones(96), "second": np.linspace(0.1, 5, 96)}
+    search = tuner_search(TwoOutputs(), {"units": [2, 3]}, max_trials=1, refit=False)
+    search.fit(X, y, sample_weight=weight)
+    rows = holdout(Data(X, y), 0.2, 0, classifier=False)
+    (train, test) = ([arrays.take(part, i) for part in (X, y, weight)] for i in rows)
+    again = TwoOutputs(**search.best_params_, random_state=seed_of_best(search))
+    again.fit(*train[:2], sample_weight=train[2], validation_data=tuple(test))
+    assert search.best_score_ == again.history_["val_loss"][-1]
 
 
 def test_a_frame_with_text_is_searched_on() -> None:
