@@ -602,11 +602,13 @@ class Trainer(Parameters):
         """Check the training data; return them with the architecture chosen for them."""
         owner = type(self).__name__ if self.configure_task().needs_y else None
         first = self._with_fields(Values()).batch_size
-        data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner)
+        missing = self.missing_targets()
+        data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner, missing=missing)
         chosen = self._choose(data)
         if isinstance(data, Stream) and chosen.values.batch_size != first:
+            size = chosen.values.batch_size
             data = preparation.collect(
-                x, y, weight, batch_size=chosen.values.batch_size, needs_y=owner
+                x, y, weight, batch_size=size, needs_y=owner, missing=missing
             )
         return data, chosen
 

@@ -380,6 +380,8 @@ def _mean_score(
         y = arrays.concatenate([target for _, target in pairs])
     else:
         missing = MissingTargets(trainer.missing_target)
+        if isinstance(y, list) and y and hasattr(y[0], "shape") and y[0].shape:
+            y = preparation.several(y, len(y[0]))
         if missing.rows(y) is not None:
             owner = type(trainer).__name__
             rows: Any = preparation.collect(

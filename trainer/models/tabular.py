@@ -29,6 +29,7 @@ from trainer.utils.checks import finite, fraction, integer
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 RATES = {"classification": 0.04, "regression": 0.1}
 SMOOTHING = 0.1
@@ -123,6 +124,13 @@ def _wide(x: Any) -> str:
     return "float64" if x.dtype == "float64" else "float32"
 
 
+def _is_an_array(frame: pd.DataFrame) -> bool:
+    import pandas as pd
+
+    unnamed = isinstance(frame.columns, pd.RangeIndex)
+    return unnamed and all(isinstance(d, np.dtype) and d.kind in "fiub" for d in frame.dtypes)
+
+
 class Tabular(Architecture):
     """The architecture for DataFrames."""
 
@@ -130,9 +138,14 @@ class Tabular(Architecture):
         super().__init__("tabular", tabular)
 
     def suits(self, look: Look) -> bool:
-        """Return whether x is a DataFrame, and y one output of classes or numbers."""
+        """Return whether x is a DataFrame, and y one output of classes or numbers.
+
+        A DataFrame of numbers whose columns have no names is an array in another form, and gets
+        the network that the array would get; scikit-learn's checks want that.
+        """
         return (
             look.is_frame
+            and not _is_an_array(look.x)
             and look.one_output
             and look.normalize is None
             and look.task in ("classification", "regression")

@@ -102,7 +102,7 @@ class Checkpointer:
         self._step = self._here.step
         self._saved = time.perf_counter()
         self._took = 0.0
-        self._ending = self._at_once = False
+        self._ending = False
 
     def where(self) -> tuple[int, int]:
         """Return the epoch and step at which training starts."""
@@ -145,8 +145,7 @@ class Checkpointer:
     def passed(self, position: Position) -> None:
         """Save the state if it is time to."""
         interrupts = self._interrupts
-        self._at_once = agree(interrupts.received is not None)
-        self._ending = agree(self._at_once or interrupts.asked is not None)
+        self._ending = agree(interrupts.received is not None or interrupts.asked is not None)
         self._measure(position)
         if self._folder is None or not agree(self._due(position)):
             return
@@ -163,7 +162,7 @@ class Checkpointer:
 
     def at_once(self) -> bool:
         """Return whether a signal asked: its sender may not wait for a validation."""
-        return self._at_once
+        return agree(self._interrupts.received is not None)
 
     def most_steps(self) -> int:
         """Return the maximum number of steps to run before the next state is due.

@@ -524,11 +524,19 @@ def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
 
 
 def has_trained(folder: Path) -> bool:
-    """Return whether a folder holds states, or the history of at least one epoch."""
-    kept = (folder / "checkpoints").glob("*.*")
-    return (folder / "history.csv").exists() or any(
-        path.suffix in (".safetensors", ".keras") for path in kept
-    )
+    """Return whether a folder holds states, or the history of at least one epoch.
+
+    True also if it cannot be read: opening the run will report that.
+    """
+    if (folder / "history.csv").exists():
+        return True
+    try:
+        kept = os.listdir(folder / "checkpoints")  # not glob, to which it would seem empty
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(Path(name).suffix in (".safetensors", ".keras") for name in kept)
 
 
 def _longer(earlier: dict[str, Any], now: dict[str, Any]) -> bool:

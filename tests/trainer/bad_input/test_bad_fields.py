@@ -24,10 +24,10 @@ FIELDS: dict[str, Row] = {
     "epochs=1.5": (fitting(epochs=1.5), TypeError, ("epochs=1.5", "whole number", "epochs=10")),
     "epochs='3'": (fitting(epochs="3"), TypeError, ("epochs='3'", "whole number", "epochs=10")),
     "batch_size=0": (fitting(batch_size=0), ValueError, ("batch_size=0", "write batch_size=32")),
-    "batch_size=None": (
-        fitting(batch_size=None),
+    "batch_size='all'": (
+        fitting(batch_size="all"),
         TypeError,
-        ("batch_size=None", "whole number", "batch_size=32"),
+        ("batch_size='all'", "whole number", "batch_size=32"),
     ),
     "learning_rate<0": (
         fitting(learning_rate=-0.1),
@@ -233,7 +233,7 @@ NAMES: dict[str, Row] = {
     "an unknown model": (
         fitting(model="mpl"),
         ValueError,
-        ("model='mpl'", "'deep', 'cnn'", "did you mean 'mlp'?"),
+        ("model='mpl'", "no such architecture", "did you mean 'mlp'?"),
     ),
     "a model's object": (
         fitting(model=keras.Sequential()),

@@ -150,10 +150,6 @@ TOLD: dict[str, tuple[dict[str, Any], str]] = {
         {"id": np.arange(N) + 1000, "code": [f"K{i}" for i in range(N)]},
         r"x: left out \['id', 'code'\] as identifiers.*astype\('category'\)",
     ),
-    "text": (
-        {"note": [f"a note of several words, number {i}" for i in range(N)]},
-        r"x: left out \['note'\], which is text to read",
-    ),
     "a date that does not parse": (
         {"day": ["no day", *DAYS.dt.strftime("%Y-%m-%d")[1:]]},
         r"x\['day'\]: 1 of 30 values are not dates and count as missing.*'no day' at row 0",

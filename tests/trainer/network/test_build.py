@@ -277,5 +277,11 @@ def test_a_network_that_is_built_again_makes_its_optimizer_in_its_own_precision(
     made = Mine(make="dense", precision="float64", optimizer=Watching(0.1), loss="mse").fit(X, Y)
     network = made.network_
     Watching.floats.clear()
-    rebuild(made.recipe(), network.inputs, network.targets, precision="float64", seed=0)
+    rebuild(
+        made.recipe(network.architecture),
+        network.inputs,
+        network.targets,
+        precision="float64",
+        seed=0,
+    )
     assert Watching.floats == ["float64"]
