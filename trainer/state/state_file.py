@@ -232,7 +232,10 @@ class StateFolder:
         except OSError:  # replaced by a link just now: the files there are not ours
             return
         with place:
-            files = _states(self._folder, place.names())
+            try:
+                files = _states(self._folder, place.names())
+            except OSError:  # the next time, perhaps
+                return
             usable = [file for file in files if file not in self._unusable]
             newest = _number(usable[0]) if usable else 0
             unusable = (file for file in self._unusable if _number(file) < newest)

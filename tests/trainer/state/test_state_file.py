@@ -223,6 +223,26 @@ def test_a_failed_write_is_warned_of_and_leaves_the_earlier_state(
     folder.close()
 
 
+def test_a_folder_that_cannot_be_listed_for_a_moment_keeps_its_old_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    folder = StateFolder(tmp_path, "run")
+
+    def unreadable(place: Any) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state_file.Folder, "names", unreadable)
+        for n in range(4):
+            _save(folder, n)
+        folder.tidy()
+    assert len(list(tmp_path.glob("state-*"))) == 4
+    folder.tidy()
+    assert len(list(tmp_path.glob("state-*"))) == state_file.KEPT
+    folder.close()
+    assert not recwarn.list
+
+
 def test_the_cost_is_infinite_while_a_state_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
