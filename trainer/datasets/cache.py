@@ -131,7 +131,17 @@ def fetch(dataset: str, files: Sequence[PublishedFile]) -> list[Path]:
             raise _cannot_download(dataset, missing, problem)
         try:
             _download(file)
-        except Exception as error:  # get_file reports failures as plain Exception
+        except ValueError as error:  # get_file's word for a wrong checksum
+            remedy = (
+                f"choose another mirror, or unset {MIRROR}"
+                if _mirror()
+                else f"try again later, or set {MIRROR} to the address of a mirror"
+            )
+            raise DataFileError(
+                f"{dataset}: {file.address} is incomplete or another file than the published one "
+                f"(its hash is wrong), and was not kept; {remedy}"
+            ) from error
+        except Exception as error:  # get_file reports other failures as plain Exception
             raise _cannot_download(dataset, missing, str(error)) from error
     return [path or _folder(file) / file.name for file, path in zip(files, found, strict=True)]
 

@@ -1,26 +1,23 @@
 """Finds the encoding of a text file from its bytes.
 
 Unicode is certain: by its mark at the start, by the pattern of zero bytes (UTF-16), or because the
-bytes are valid UTF-8. Everything else is judged by its characters: bytes of one East Asian
-encoding are often valid in another one, but there they stand for rare characters. The everyday
-ones are the first level of each national standard (GB 2312, Big5, JIS X 0208, KS X 1001). Not for
-parsing what the text says.
+bytes are valid UTF-8. Any other encoding is a guess of the package chardet. Not for parsing what
+the text says.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
-from collections.abc import Callable
+from typing import NamedTuple
 
 _CHUNK = 1 << 20  # bytes that are decoded at a time, so that a large file is never held as text
-_SAMPLE = 1 << 20  # bytes whose characters are judged
-_EVERYDAY = 0.5  # the least share of everyday characters; names have many rare ones
-_ALL_BUT_FEW = 0.9  # the least share of Chinese characters, rare ones included
-# Korean bytes are always valid and common in GB 2312 too. Among this many different characters,
-# Chinese text almost surely has one that Korean does not use.
-_MANY = 12
+_SAMPLE = 1 << 20  # bytes that an encoding is guessed from
+_CLEAR = 2.0  # a guess is clear if the best encoding is this many times as likely as the next
+_LIKELY = 0.01  # the least confidence of chardet that counts as clear
+_UNLIKELY = 0.05  # the confidence of chardet in a language that it only guesses
+_DAMAGED = 0.8  # a file in which this share of the cells with other characters is UTF-8 is damaged
+_HANJA = 0.1  # more Chinese characters than this among the Korean ones: it is Chinese
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -30,42 +27,43 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# By chardet's names, which are also Python's, in the order of preference where the text is the
+# same in several. Each includes the older standards of its languages: gb18030 has GBK and GB 2312,
+# cp1252 has Latin-1, big5hkscs Big5, cp932 Shift JIS, cp949 EUC-KR, euc_jis_2004 EUC-JP.
+_EAST_ASIAN = ("gb18030", "big5hkscs", "cp932", "cp949", "euc_jis_2004")
+_OTHERS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874")
+_CANDIDATES = (*_EAST_ASIAN, *_OTHERS, "koi8-r")
 # Text has none of these, but binary files have.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1c-\x1f]")
-# What Western text has besides letters.
-_WESTERN = set("€‚„…‘’“”•–—™ §©«»®°±²³µ·¹º¼½¾¿¡£¥ªŠšŽžŒœŸ×÷\xa0")
+# What Western text has besides letters: "20 °C", "£5".
+# Two of them side by side are rather one character of another encoding.
+_SYMBOLS = re.compile("(?:[\x00-\x7f‚„…‘’“”•–—«»\xa0]|[€™§©®°±²³µ·¹º¼½¾¿¡£¥ª×÷](?![^\x00-\x7f]))*")
 
 
-def encoding_of(content: bytes) -> str | None:
-    """Return the name of the encoding for bytes.decode, or None if it is unknown.
+class Encoding(NamedTuple):
+    """An encoding.
 
-    An East Asian encoding is returned if at least half of the characters are everyday ones in it,
-    the Chinese one first if several are equally likely, or if nearly all are Chinese. "cp1252"
-    (Western European) is returned for text with a few accented letters among plain ones.
+    Attributes:
+        name: For bytes.decode.
+        doubt: Why the encoding may be another one, or None if it is certain or clear.
     """
+
+    name: str
+    doubt: str | None = None
+
+
+def encoding_of(content: bytes) -> Encoding | None:
+    """Return the encoding of a text, or None if it is none of the known ones, or no text."""
     for mark, name in _MARKS:
         if content.startswith(mark):
-            return name if _is_valid(content, name) else None
+            return Encoding(name) if _is_valid(content, name) else None
     if b"\0" in content:
         return _utf_16(content)
     if _is_valid(content, "utf-8"):
-        return "utf-8"
+        return Encoding("utf-8")
     if _CONTROLS.search(content[:_SAMPLE].decode("latin-1")):
         return None
-    shares = {
-        name: _everyday_share(content, name, everyday)
-        for name, everyday in _EAST_ASIAN.items()
-        if _is_valid(content, name)
-    }
-    best = max(shares, key=lambda name: shares[name], default=None)
-    if best is not None and shares[best] >= _EVERYDAY:
-        return best
-    if _is_valid(content, "cp1252") and _is_western(content[:_SAMPLE]):
-        return "cp1252"
-    # Traditional characters in GBK: rare ones, but nothing else is as regular.
-    if "gb18030" in shares and _everyday_share(content, "gb18030", _rare_chinese) >= _ALL_BUT_FEW:
-        return "gb18030"
-    return None
+    return _guess(content)
 
 
 def _is_valid(content: bytes, encoding: str) -> bool:
@@ -79,82 +77,99 @@ def _is_valid(content: bytes, encoding: str) -> bool:
     return True
 
 
-def _utf_16(content: bytes) -> str | None:
+def _utf_16(content: bytes) -> Encoding | None:
     """Return the byte order of UTF-16 without a mark, where separators and digits have zeros."""
     sample = content[:_SAMPLE]
     zeros = [sample[start::2].count(0) for start in (0, 1)]
     name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     one_sided = min(zeros) <= 0.05 * max(zeros)
     plain = not _CONTROLS.search(sample.decode(name, "ignore"))
-    return name if one_sided and plain and _is_valid(content, name) else None
+    return Encoding(name) if one_sided and plain and _is_valid(content, name) else None
 
 
-def _everyday_share(content: bytes, encoding: str, everyday: Callable[[bytes], bool]) -> float:
-    # The sample may end inside a character.
-    text = content[:_SAMPLE].decode(encoding, "ignore")
-    # Each character that is not ASCII, with the plain letter after it, if there is one.
-    counts = Counter(re.findall(r"([^\x00-\x7f])([a-zA-Z]?)", text))
-    common = 0
-    for (character, letter), count in counts.items():
-        code = character.encode(encoding, "replace")
-        # Among letters, a code that ends in one is rather an accented letter: Ä of "Ägypten".
-        if everyday(code) and not (letter and code[-1:].isalpha()):
-            common += count
-    share = common / max(counts.total(), 1)
-    # See _MANY: with fewer characters, Chinese is the better guess.
-    many = len({character for character, _ in counts}) >= _MANY
-    return share + (0.001 if encoding == "cp949" and many else 0)
-
-
-def _in_rows(code: bytes, *rows: tuple[int, int]) -> bool:
-    """Return whether a character of two bytes is in these rows of a national standard."""
-    return len(code) == 2 and code[1] >= 0xA1 and any(low <= code[0] <= high for low, high in rows)
-
-
-def _chinese(code: bytes) -> bool:
-    return _in_rows(code, (0xA1, 0xA3), (0xB0, 0xD7))
-
-
-def _rare_chinese(code: bytes) -> bool:
-    return "\u4e00" <= code.decode("gb18030") <= "\u9fff" or _chinese(code)
-
-
-def _traditional_chinese(code: bytes) -> bool:
-    return len(code) == 2 and 0xA1 <= code[0] <= 0xC6
-
-
-def _korean(code: bytes) -> bool:
-    return _in_rows(code, (0xA1, 0xA3), (0xB0, 0xC8))
-
-
-def _japanese(code: bytes) -> bool:
-    return _in_rows(code, (0xA1, 0xA5), (0xB0, 0xCF))
-
-
-def _japanese_shifted(code: bytes) -> bool:
-    return len(code) == 2 and (0x81 <= code[0] <= 0x83 or 0x88 <= code[0] <= 0x97)
-
-
-# In the order of preference.
-_EAST_ASIAN: dict[str, Callable[[bytes], bool]] = {
-    "gb18030": _chinese,  # includes GBK and GB 2312
-    "cp950": _traditional_chinese,  # Big5
-    "cp932": _japanese_shifted,  # Shift JIS
-    "euc_jp": _japanese,
-    "cp949": _korean,  # includes EUC-KR
-}
-
-
-def _is_western(sample: bytes) -> bool:
-    """Return whether this may be Western European text: mostly plain letters, some accented."""
-    text = sample.decode("cp1252")
-    accented = sum("À" <= character <= "ÿ" for character in text)
-    plain = sum(character.isascii() and character.isalpha() for character in text)
-    # Ł, ą and ż of Polish, which other encodings have at the place of these symbols
-    if re.search(r"[£¥³¹](?=[^\W\d_])|(?<=[^\W\d_])¿", text):
-        return False
-    known = all(
-        character.isascii() or "À" <= character <= "ÿ" or character in _WESTERN
-        for character in set(text)
+def _guess(content: bytes) -> Encoding | None:
+    # Only cells with other characters than ASCII, each once: chardet would take a table with few
+    # words among many numbers for plain text.
+    cells = [c for c in dict.fromkeys(re.split(rb'[,;\t\r\n"]', content)) if not c.isascii()]
+    if sum(map(_is_utf_8, cells)) >= _DAMAGED * len(cells):
+        return None
+    valid = [name for name in _CANDIDATES if _is_valid(content, name)]
+    sample = _up_to(_SAMPLE, cells)
+    if "cp1252" in valid and _SYMBOLS.fullmatch(sample.decode("cp1252", "replace")):
+        return _named("cp1252", (), cells, sure=False)
+    scores = _scores(sample, valid)
+    if not scores:
+        return None
+    # Bytes of Chinese text may be Korean ones too, and seem more likely where many are rare, as in
+    # names; but some then stand for Chinese characters, which Korean text hardly has.
+    if "gb18030" in valid and _share_of_hanja(sample) > _HANJA:
+        scores["gb18030"] = max(scores.get("gb18030", 0.0), scores.pop("cp949", 0.0))
+    best = max(scores, key=lambda name: scores[name])
+    unlikely = best not in _EAST_ASIAN and scores[best] < _UNLIKELY
+    if unlikely and "gb18030" in valid and _seems_chinese(sample):
+        best = "gb18030"  # traditional characters in GBK, which chardet does not expect
+        scores[best] = 0.0
+    text = sample.decode(best, "ignore")
+    alike = [name for name in valid if sample.decode(name, "ignore") == text]
+    others = tuple(
+        name
+        for name in scores
+        if name not in (best, *alike) and scores[name] * _CLEAR > scores[best]
     )
-    return known and accented <= 0.3 * (accented + plain)
+    sure = scores[best] >= _LIKELY
+    return _named(min(alike, key=_CANDIDATES.index), others, cells, sure=sure)
+
+
+def _is_utf_8(cell: bytes) -> bool:
+    return _is_valid(cell, "utf-8")
+
+
+def _up_to(size: int, cells: list[bytes]) -> bytes:
+    """Return as many whole cells as fit, at least the first one."""
+    joined = b" ".join(cells)
+    return joined if len(joined) <= size else joined[: joined.rfind(b" ", 1, size)]
+
+
+def _scores(sample: bytes, names: list[str]) -> dict[str, float]:
+    """Return how likely each encoding is, without those that are out of the question."""
+    import chardet
+
+    if not names:
+        return {}
+    found = chardet.detect_all(
+        sample,
+        ignore_threshold=True,
+        include_encodings=names,
+        no_match_encoding=names[0],
+        max_bytes=len(sample),
+        compat_names=False,
+    )
+    return {
+        result["encoding"]: result["confidence"]
+        for result in found
+        if result["encoding"] is not None and result["confidence"] > 0
+    }
+
+
+def _share_of_hanja(sample: bytes) -> float:
+    letters = [character for character in sample.decode("cp949", "ignore") if character > "\x7f"]
+    return sum("\u4e00" <= character <= "\u9fff" for character in letters) / max(len(letters), 1)
+
+
+def _seems_chinese(sample: bytes) -> bool:
+    """Return whether bytes in GB 18030 are nearly all Chinese characters.
+
+    Accented letters before plain ones are such characters, too; but the second bytes of these are
+    letters, which they seldom are in Chinese.
+    """
+    letters = [character for character in sample.decode("gb18030", "ignore") if character > "\x7f"]
+    chinese = [character for character in letters if "\u3000" <= character <= "\u9fff"]
+    high = sum(character.encode("gb18030")[1] >= 0x80 for character in chinese)
+    return len(chinese) >= 0.95 * len(letters) and high >= 0.7 * len(letters)
+
+
+def _named(name: str, others: tuple[str, ...], cells: list[bytes], *, sure: bool) -> Encoding:
+    if name in _EAST_ASIAN and sure and not others:
+        return Encoding(name)
+    also = f", or else {', '.join(others[:3])}" if others else ""
+    return Encoding(name, f"{name}{also}; one of its cells is then {cells[0].decode(name):.40}")

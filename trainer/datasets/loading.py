@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMED: dict[str, Callable[[int], Dataset]] = images.LOADERS | texts.LOADERS | tables.LOADERS
+_LARGEST_SIDE = 10_000  # pixels
 _KINDS = (
     ".csv or .csv.gz, .tsv, .txt, .xlsx, .parquet, .jsonl, .npz, .npy, an IDX images file "
     "(train-images-idx3-ubyte.gz), or a folder with one folder of images per class"
@@ -65,9 +66,10 @@ def load(
     Args:
         name_or_path: One of `names()`, a DataFrame, or a path to
             .csv, .tsv, .tab, .txt: x is a DataFrame, y the column `target`. The separator (comma,
-                semicolon, tab or bar), decimal commas and the encoding (UTF-8, UTF-16, GB 18030
-                with GBK, Big5, Shift JIS, EUC-JP, EUC-KR, Western European) are found from the
-                content, and the description names them;
+                semicolon, tab or bar), decimal commas and the encoding (UTF-8, UTF-16, and by
+                chardet's guess the common ones of East Asia and Europe) are found from the
+                content, and the description names them. There is a warning where the encoding is
+                not clear;
             .xlsx, .xls: the first sheet, likewise; needs openpyxl, .xls python-calamine;
             .parquet: likewise; needs pyarrow;
             .jsonl, .ndjson, .json: one object per line, or a list of objects, likewise;
@@ -188,12 +190,13 @@ def _checked_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
     try:
-        height, width = (operator.index(side) for side in image_size)
+        height, width = (0 if isinstance(s, bool) else operator.index(s) for s in image_size)
     except (TypeError, ValueError):
         height = width = 0
-    if height < 1 or width < 1:
+    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
         raise ValueError(
-            f"image_size={image_size!r}: must be the height and width in pixels, such as (64, 64)"
+            f"image_size={image_size!r}: must be the height and width in pixels, such as (64, 64), "
+            f"each from 1 to {_LARGEST_SIDE:,}"
         )
     return height, width
 

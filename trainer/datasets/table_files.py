@@ -49,6 +49,7 @@ _OLD_EXCEL = b"\xd0\xcf\x11\xe0"  # the first bytes of .xls
 _SNIFFED = 200  # lines in which the separator and decimal commas are looked for
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
 _THOUSANDS = r"\s*[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?\s*"
+_WITH_GROUPS = r"\s*[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\s*"
 _SAVE_OR_READ = (
     "save it as UTF-8, or read it yourself and pass the DataFrame: "
     "datasets.load(pandas.read_csv(path, encoding=...), target=...)"
@@ -338,18 +339,8 @@ def _read_text(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     assert content is not None
-    encoding = encoding_of(content)
-    if encoding is None:
-        raise DataFileError(
-            f"{path}: the encoding of this file is unknown ({_not_utf_8(content)}); {_SAVE_OR_READ}"
-        )
-    if encoding == "cp1252":
-        # read_table, load, and the user
-        warnings.warn(
-            f"{path} is not UTF-8 and is read as Western European text (cp1252), which is a guess: "
-            "save it as UTF-8 to be sure",
-            stacklevel=4,
-        )
+    encoding = _known_encoding(path, content)
+    _check_is_table(path, content, encoding)
     with _open_text(content, encoding) as stream:
         first = stream.readline()
         # Excel's note on the separator; the table begins in the next line
@@ -372,12 +363,9 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         with warnings.catch_warnings():
             # "Length of header or names does not match length of data": the empty cells
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            may = separator != ","
-            # Most files show it in their first lines, and need not be read twice.
-            commas = may and _has_decimal_commas(read(io.BytesIO(content), nrows=_SNIFFED))
-            frame = read(io.BytesIO(content), decimal="," if commas else ".")
-            if may and not commas and _has_decimal_commas(frame):
-                commas = True
+            frame = read(io.BytesIO(content))
+            commas, unclear = _meaning_of_commas(frame, separator)
+            if commas == "decimal":
                 frame = read(io.BytesIO(content), decimal=",")
     notes = [f"Read as {encoding}, separated by {_SEPARATORS.get(separator, repr(separator))}"]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
@@ -387,10 +375,54 @@ def _read_text(path: Path, content: bytes | None) -> Table:
             "and so on",
             stacklevel=4,
         )
-    if commas:
+    if unclear is not None:
+        column, cell = unclear
+        # read_table, load, and the user
+        warnings.warn(
+            f"{path}: the commas in the column {column!r}, such as {cell!r}, are taken as decimal "
+            "commas, since the separator is no comma; if they separate thousands, read the file "
+            'yourself and pass the DataFrame: datasets.load(pandas.read_csv(path, thousands=","), '
+            "target=...)",
+            stacklevel=4,
+        )
+    if commas == "decimal":
         frame = _without_thousands(frame)
         notes.append("with decimal commas")
+    elif commas == "thousands":
+        frame = _without_commas(frame)
+        notes.append("with commas between thousands")
     return Table(_named_only(frame), (", ".join(notes) + ".",))
+
+
+def _known_encoding(path: Path, content: bytes) -> str:
+    """Return the encoding of a text file; warn if it is not clear.
+
+    Raises:
+        DataFileError: It is unknown.
+    """
+    found = encoding_of(content)
+    if found is None:
+        raise DataFileError(
+            f"{path}: the encoding of this file is unknown ({_not_utf_8(content)}); {_SAVE_OR_READ}"
+        )
+    if found.doubt is not None:
+        # a reader, read_table, load, and the user
+        warnings.warn(
+            f"{path} is not in UTF-8, and its encoding is a guess: {printable(found.doubt)}; if "
+            f"this is wrong, {_SAVE_OR_READ}",
+            stacklevel=5,
+        )
+    return found.name
+
+
+def _check_is_table(path: Path, content: bytes, encoding: str) -> None:
+    """Raise a DataFileError for a web page, which is often what a download link returns."""
+    start = content[:1000].decode(encoding, "ignore").lstrip("\ufeff \t\r\n").lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
+        raise DataFileError(
+            f"{path} is a web page or XML, not a table: download the file itself (the link to the "
+            '"raw" file), or read it with pandas.read_html or read_xml and pass the DataFrame'
+        )
 
 
 def _not_utf_8(content: bytes) -> str:
@@ -486,13 +518,43 @@ def _texts(frame: pd.DataFrame) -> Iterator[tuple[Hashable, pd.Series]]:
             yield column, frame[column].dropna().astype(str)
 
 
-def _has_decimal_commas(frame: pd.DataFrame) -> bool:
-    """Return whether all cells of a column are numbers, some of them with a decimal comma."""
-    number = f"{_NUMBER}|{_THOUSANDS}"
-    return any(
-        cells.str.contains(",", regex=False).any() and cells.str.fullmatch(number).all()
-        for _, cells in _texts(frame)
-    )
+def _meaning_of_commas(
+    frame: pd.DataFrame, separator: str
+) -> tuple[Literal["decimal", "thousands"] | None, tuple[Hashable, str] | None]:
+    """Return what commas in columns of numbers are, and a column and cell that leave it unclear.
+
+    All cells of such a column are numbers. In files separated by commas they are never decimal
+    commas, since "1,5" is then more likely two things.
+    """
+    unclear = None
+    thousands = False
+    for column, cells in _texts(frame):
+        if not cells.str.contains(",", regex=False).any():
+            continue
+        groups = bool(cells.str.fullmatch(_WITH_GROUPS).all())
+        if separator == ",":
+            thousands = thousands or groups
+        elif cells.str.fullmatch(f"{_NUMBER}|{_THOUSANDS}").all():
+            if not groups:
+                return "decimal", None
+            shown = cells[cells.str.contains(",", regex=False)]
+            unclear = unclear or (column, str(shown.iloc[0]))
+        else:
+            thousands = thousands or groups
+    if thousands:
+        return "thousands", None
+    return ("decimal" if unclear else None), unclear
+
+
+def _without_commas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Convert columns of numbers such as 1,234.5."""
+    import pandas as pd
+
+    for column, cells in list(_texts(frame)):
+        if cells.str.fullmatch(_WITH_GROUPS).all():
+            plain = cells.str.replace(",", "", regex=False)
+            frame[column] = pd.to_numeric(plain).reindex(frame.index)
+    return frame
 
 
 def _without_thousands(frame: pd.DataFrame) -> pd.DataFrame:
@@ -578,7 +640,8 @@ def _read_json(path: Path, content: bytes | None) -> Table:
     import pandas as pd
 
     assert content is not None
-    encoding = encoding_of(content)
+    found = encoding_of(content)
+    encoding = None if found is None else found.name
     if encoding not in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"):
         raise DataFileError(f"{path}: is not in UTF-8, which JSON must be; save it as UTF-8")
     records = []

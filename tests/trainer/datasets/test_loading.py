@@ -37,6 +37,8 @@ from trainer.datasets import loading
         ({"name_or_path": "iris", "missing_target": "skip"}, ValueError, "one of 'drop', 'raise'"),
         ({"name_or_path": ".", "image_size": 64}, ValueError, r"image_size=64: .*as \(64, 64\)"),
         ({"name_or_path": ".", "image_size": (0, 8)}, ValueError, r"image_size=\(0, 8\): must be"),
+        ({"name_or_path": ".", "image_size": (True, 8)}, ValueError, r"\(True, 8\): must be"),
+        ({"name_or_path": ".", "image_size": (8, 10**6)}, ValueError, "each from 1 to 10,000"),
         ({"name_or_path": ".", "image_size": (8.5, 8)}, ValueError, "must be the height and width"),
     ],
 )
