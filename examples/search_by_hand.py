@@ -1,4 +1,4 @@
-"""Finding a learning rate: first by hand, in a loop, then with a search, two trials at once.
+"""Finding a learning rate: first by hand, in a loop, then with a search on all cores.
 
     python examples/search_by_hand.py
     python examples/search_by_hand.py --data fashion_mnist      clothes; downloaded once
@@ -46,7 +46,6 @@ def searched(data, args, trials):
         tuner="random",
         max_trials=trials,
         objective="val_accuracy",
-        workers=2,  # trials at once, each in its own process
         directory=args.out / "study",
         seed=args.seed,
     )

@@ -153,7 +153,7 @@ class Processes:
         self._scratch.remove()
 
     def _end_pool(self) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.stop()  # type: ignore[no-untyped-call] # pebble gives it no types
         self._seats.end()  # all at once: pebble ends them one by one
         self._pool.join()
         self._seats.sweep()
@@ -351,6 +351,7 @@ class _Context(SpawnContext):
 
     def __init__(self, seats: _Seats) -> None:
         super().__init__()
+        # in the place of the class that multiprocessing calls to make a process
         self.Process = seats.process  # type: ignore[misc, assignment]
 
 

@@ -113,8 +113,8 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
         ticks = [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
     else:
         locator = LogLocator() if domain.log else MaxNLocator(5)
-        ticks = locator.tick_values(domain.low, domain.high)
-        inner = [float(v) for v in ticks if domain.low < v < domain.high]
+        around = locator.tick_values(domain.low, domain.high)
+        inner = [float(v) for v in around if domain.low < v < domain.high]
         ticks = [domain.low, *inner, domain.high]
     texts = [str(v) if isinstance(v, int) else f"{v:.4g}" for v in ticks]
     return _apart([(to_unit(domain, v), v, t) for v, t in zip(ticks, texts, strict=True)], apart)

@@ -543,6 +543,7 @@ def _damaged(
             if version == 1:
                 why = table.damage(row)
             else:
+                # its type is that of a row as stored, with the checksum at its end
                 *row, written = row  # type: ignore[assignment]
                 if written != checksum(name, row):
                     why = "its checksum does not match"

@@ -128,8 +128,6 @@ class Hold:
     def _changed(self) -> str | None:
         present = identity(self._path)
         if present is None or present != self._file:
-            if not self._folder.is_dir():
-                return "it is missing"
             if not self._marked:
                 return "its lock file was deleted"
             if not os.path.lexists(self._holder):  # perhaps the folder is being deleted just now

@@ -644,6 +644,29 @@ def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(
     assert weights(trainer) == weights(make(tmp_path / "b", callbacks=[*plugins]).fit(X, Y))
 
 
+DESCRIBED = {
+    "class": "Small",
+    "fields": {"epochs": 1},
+    "code": {},
+    "data": {"training": None, "validation": None},
+}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_plugin_writes_even_if_the_disk_did_not_answer_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(tmp_path / "run", DESCRIBED, "auto", 0, own_seed=False)
+
+    def fails(path: Path) -> bool:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_symlink", fails)
+        assert run.may_write(run.path / "checkpoints")
+    run.close()
+
+
 def test_threads_that_notice_a_removed_folder_together_tell_of_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,13 +680,7 @@ def test_threads_that_notice_a_removed_folder_together_tell_of_it_once(
             both.wait(timeout=1)  # where only one gets here at a time, this is over in a second
         check(hold)
 
-    described = {
-        "class": "Small",
-        "fields": {"epochs": 1},
-        "code": {},
-        "data": {"training": None, "validation": None},
-    }
-    run = Run.open(folder, described, "auto", 0, own_seed=False)
+    run = Run.open(folder, DESCRIBED, "auto", 0, own_seed=False)
     shutil.rmtree(folder)
     monkeypatch.setattr(Hold, "check", together)
     monkeypatch.setattr(warnings, "warn", lambda text, **_: told.append(text))
