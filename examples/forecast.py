@@ -67,4 +67,8 @@ for name, predicted in (("default", model.predict(data.test.x)), ("seasonal naiv
 ax = model.plot_forecast(*data.test, column=column, times=data.times.test)
 ax.figure.savefig(args.out / "forecast.png")
 print("the next steps:", np.round(model.predict(data.latest)[0], 1))
-print(f"saved {model.save(args.out / 'forecast.keras')}")
+model.save(args.out / "forecast.keras")
+
+print("\nfiles written:")
+for name in ("forecast.png", "forecast.keras"):
+    print(f"  {args.out / name}")

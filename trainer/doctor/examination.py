@@ -157,7 +157,9 @@ class Examination:
     def flow(self) -> float | None:
         """Gradient of the first layer's weights relative to the last layer's, at the start.
 
-        The ratio of the root mean squares before the first step; None if unknown.
+        The ratio of the root mean squares before the first step; None if unknown. It is unknown
+        if some of the weights start at 0, as those of a last layer may: they let no gradient
+        through in the first step, but in later ones.
         """
         if self.at_start is None or self.evidence.train.y is None or not self.can_predict:
             return None
@@ -176,7 +178,12 @@ class Examination:
             for g in found
             if g is not None
         ]
-        return sizes[0] / sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else None
+        if not sizes or sizes[-1] == 0 or len(sizes) < 2:
+            return None
+        zero = [not tensors.to_numpy(w).any() for w in matrices]
+        if sizes[0] == 0 and any(zero) and not all(zero):
+            return None
+        return sizes[0] / sizes[-1]
 
     @functools.cached_property
     def loss_at_start(self) -> float:

@@ -174,6 +174,19 @@ def unscaled():
         return raw_pixels()
 
 
+def test_a_last_layer_that_starts_at_zero_is_no_vanishing_gradient():
+    class Zero(Regressor):
+        def build_model(self, spec):
+            hidden = [layers.Dense(8, "relu"), layers.Dense(8, "relu")]
+            last = layers.Dense(spec.n_outputs, kernel_initializer="zeros")
+            return keras.Sequential([keras.Input(spec.input_shape), *hidden, last])
+
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(200, 4)), rng.normal(size=200)
+    found = Zero(epochs=8, learning_rate=0.02, random_state=0, verbose=0).fit(x, noise).diagnose()
+    assert "vanishing gradients" not in [finding.name for finding in found]
+
+
 def test_the_lesson_without_normalisation_is_told_to_normalise(unscaled):
     first = unscaled.diagnose()[0]
     assert 'normalize="standard"' in first.change
