@@ -11,6 +11,7 @@ building, tracing and running steps in Python; compiled steps use none of it and
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import keras
 
 _turn = threading.RLock()
-_running: list[None] = []  # one entry per training
+_running: list[int] = []  # the thread of each training
+_drawn: set[int] = set()  # those whose training has TensorFlow's old random operations
 _RANDOM_OF_KERAS = ("global_random_seed", "global_seed_generator")
 _NAMES = "object_name_uids"
 _SAFE_MODE = "safe_mode_saving"
@@ -129,29 +131,38 @@ class Ambient:
 
 def _seed_all(seed: int) -> None:
     """Do the same as keras.utils.set_random_seed, without disturbing a running training."""
-    import keras
     from keras.src.backend.common import global_state
 
-    if not _running:
-        keras.utils.set_random_seed(seed)
-        return
     random.seed(seed)
     np.random.seed(seed)
-    generators.seed(seed)
+    thread = threading.get_ident()
+    if thread not in _running:  # else it is a fit within a fit
+        _drawn.discard(thread)
+    generators.seed(seed, alone=functools.partial(_draws_alone, thread))
     for name, value in zip(_RANDOM_OF_KERAS, (seed, None), strict=True):
         global_state.set_global_attribute(name, value)
+
+
+def _draws_alone(thread: int) -> bool:
+    """Return whether no running training has random operations; note that this one has some."""
+    alone = not any(each in _drawn for each in _running)
+    _drawn.add(thread)
+    return alone
 
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
     """Record that a training is running, in this or another thread."""
+    thread = threading.get_ident()
     with _turn:
-        _running.append(None)
+        _running.append(thread)
     try:
         yield
     finally:
         with _turn:
-            _running.pop()
+            _running.remove(thread)
+            if thread not in _running:
+                _drawn.discard(thread)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ Responsible for reading, setting and seeding them. Not for those of Python, NumP
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +44,40 @@ class Generators:
             del eager._rng  # TensorFlow creates it at the first random operation
 
 
-def seed(value: int) -> None:
-    """Seed them, without disturbing a training that runs.
+class _Seed(int):
+    """A seed that forgets the states of random operations when the first of them needs it.
 
-    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which
-    tf.random.set_seed resets in all graphs of the process, including those of other fits.
+    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which begin
+    anew only if TensorFlow forgets all its compiled operations. tf.random.set_seed makes it do
+    that, and the next step of every model is then compiled again, although Keras' own layers have
+    no such operations.
+    """
+
+    _alone: Callable[[], bool] | None
+
+    def __new__(cls, value: int, alone: Callable[[], bool]) -> _Seed:
+        made = super().__new__(cls, value)
+        made._alone = alone
+        return made
+
+    def __mod__(self, other: int) -> int:
+        # TensorFlow takes the remainder of its seed for every operation that depends on it.
+        alone, self._alone = self._alone, None
+        if alone is not None and alone():
+            _eager().clear_kernel_cache()
+        return int(self) % other
+
+
+def seed(value: int, *, alone: Callable[[], bool]) -> None:
+    """Seed them as tf.random.set_seed does, but without making models compile again.
+
+    Args:
+        value: The seed.
+        alone: Called before the first random operation; whether no other training runs that has
+            some, which would begin anew with ours.
     """
     eager = _eager()
-    eager._seed, eager._rng = value, random.Random(value)
+    eager._seed, eager._rng = _Seed(value, alone), random.Random(value)
 
 
 def _eager() -> Any:
