@@ -582,7 +582,7 @@ class Trainer(Parameters):
             TypeError, ValueError: bad arguments or fields.
         """
         self._check_values()
-        return self._collect(x, y, None)[1]
+        return self._collect(x, y, None, warns=False)[1]  # fit will warn
 
     @property
     def resolved_(self) -> Values:
@@ -598,11 +598,13 @@ class Trainer(Parameters):
         own = {name: getattr(self, name) for name in _shared(values)}
         return dataclasses.replace(values, **{k: v for k, v in own.items() if v is not None})
 
-    def _collect(self, x: Any, y: Any, weight: Any) -> tuple[Rows | Stream, Chosen]:
+    def _collect(
+        self, x: Any, y: Any, weight: Any, *, warns: bool = True
+    ) -> tuple[Rows | Stream, Chosen]:
         """Check the training data; return them with the architecture chosen for them."""
         owner = type(self).__name__ if self.configure_task().needs_y else None
         first = self._with_fields(Values()).batch_size
-        missing = self.missing_targets()
+        missing = dataclasses.replace(self.missing_targets(), warns=warns)
         data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner, missing=missing)
         chosen = self._choose(data)
         if isinstance(data, Stream) and chosen.values.batch_size != first:

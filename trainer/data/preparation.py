@@ -112,10 +112,12 @@ class MissingTargets:
     Attributes:
         way: The field missing_target: "drop" or "raise".
         seen: Whether the loss of a part of y sees missing targets: it is one of the user's own.
+        warns: Whether to warn of rows that are left out.
     """
 
     way: str
     seen: Callable[[str], bool] = lambda part: False
+    warns: bool = True
 
     def rows(self, y: Any) -> np.ndarray | None:
         """Return which rows lack a target, bool [n], or None if none does."""
@@ -154,9 +156,8 @@ class MissingTargets:
             )
         if missing == n:
             raise ValueError(f"{what}, so none remains; pass rows that have one")
-        warn(
-            f"{what} and are left out; write missing_target='raise' for an error instead",
-        )
+        if self.warns:
+            warn(f"{what} and are left out; write missing_target='raise' for an error instead")
         return np.flatnonzero(~lacks)
 
 
