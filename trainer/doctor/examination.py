@@ -178,7 +178,7 @@ class Examination:
             for g in found
             if g is not None
         ]
-        if not sizes or sizes[-1] == 0 or len(sizes) < 2:
+        if len(sizes) < 2 or not sizes[-1] > 0:  # or NaN
             return None
         zero = [not tensors.to_numpy(w).any() for w in matrices]
         if sizes[0] == 0 and any(zero) and not all(zero):

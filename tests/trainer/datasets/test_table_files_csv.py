@@ -106,7 +106,7 @@ def test_a_wrong_csv_target_is_explained(target, message, table):
         (b"a;b;c\n1;2;3\n1;2\n", datasets.DataFileError, r"line 3 has 2 .*by semicolons"),
         (b'a,b\n1,"2\n3,4\n', datasets.DataFileError, "bad.csv is incomplete or not a CSV file"),
         (
-            b"a,b\n\xff\xfe,1\n",
+            b"a,b\n\xff\xfe\x1b,1\n",
             datasets.DataFileError,
             r"encoding of this file is unknown \(byte 0xff in line 2 is not UTF-8\); save it",
         ),
