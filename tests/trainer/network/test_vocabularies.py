@@ -125,7 +125,7 @@ class Narrow(Classifier):
     def build_model(self, spec: Any) -> keras.Model:
         x = keras.Input((), dtype="string")
         words = layers.TextVectorization(output_sequence_length=4)(x)
-        y = layers.Flatten()(layers.Embedding(3, 2)(words))
+        y = layers.Flatten()(layers.Embedding(3, 2, name="narrow")(words))
         return keras.Model(x, layers.Dense(2, "softmax")(y))
 
 
@@ -153,7 +153,7 @@ class Hidden(Classifier):
 @pytest.mark.parametrize(
     ("kind", "x", "parts"),
     [
-        (Narrow, TEXTS, ("8 words", "'embedding' only 3", "max_tokens=n")),
+        (Narrow, TEXTS, ("8 words", "'narrow' only 3", "max_tokens=n")),
         (Counts, TEXTS, ("no vocabulary", "output_mode='multi_hot'", "layer.adapt(texts)")),
         (Hidden, {"a": TEXTS, "b": TEXTS}, ("no vocabulary", "which input", "layer.adapt(texts)")),
         (Own, ["!", "?"] * 12, ("x has no words", "text_vectorization")),
