@@ -45,7 +45,6 @@ def report(lines, **other):
     }
 
 
-@pytest.mark.slow
 def test_a_quick_run_writes_one_table_as_markdown_and_as_json(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "stream", "--quick", "--rounds", "2"]

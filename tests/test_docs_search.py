@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from few_cores import on_few
 
 ROOT = Path(__file__).parents[1]
@@ -19,8 +18,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.S)
 
 
-@pytest.mark.slow
 def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
+    """Takes a minute: every block of docs/search.md is a search, some with worker processes."""
     (watch,) = blocks("bash")
     env = {
         **os.environ,

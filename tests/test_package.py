@@ -6,7 +6,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
 import warm
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +40,6 @@ def test_an_unknown_name_is_an_attribute_error():
     )
 
 
-@pytest.mark.slow
 def test_a_wheel_works_outside_the_checkout(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT],

@@ -17,8 +17,6 @@ from trainer import datasets
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-slow = pytest.mark.slow  # trains in a process of its own
-
 
 def number(text: str) -> float:
     """The number that a text starts with."""
@@ -32,7 +30,6 @@ def test_an_example_is_short_enough_to_be_read_at_once(path):
     )
 
 
-@slow
 def test_the_quickstart_trains_a_classifier_that_plain_keras_can_use(run):
     done = run("quickstart", cold=True)
     assert number(done.line("held-out accuracy ")) >= 0.96
@@ -49,7 +46,6 @@ def test_the_quickstart_trains_a_classifier_that_plain_keras_can_use(run):
     assert np.mean(found.argmax(axis=1) == test.y) >= 0.96
 
 
-@slow
 def test_the_quickstart_takes_a_table_whose_classes_do_not_count_from_0(run, tmp_path):
     frame = load_wine(as_frame=True).frame
     frame["target"] = 10 * frame["target"] - 5  # -5, 5 and 15
@@ -59,14 +55,12 @@ def test_the_quickstart_takes_a_table_whose_classes_do_not_count_from_0(run, tmp
     assert "images.png" not in done.files
 
 
-@slow
 def test_the_quickstart_takes_numbers_to_predict(run):
     done = run("quickstart", "--data", "diabetes")
     assert number(done.line("held-out R2 ")) > 0.3
     assert "residuals.png" in done.files
 
 
-@slow
 def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
     done = run("classification", "--epochs", "15")
     assert number(done.line("raw pixels: held-out accuracy ")) < 0.3
@@ -82,7 +76,6 @@ def test_the_lesson_fails_on_raw_pixels_and_succeeds_on_normalised_ones(run):
     assert done.line("test: images ").startswith("(360, 8, 8) uint8 from 0 to 255")
 
 
-@slow
 def test_wrong_targets_hurt_the_squared_loss_more_than_the_absolute(run):
     done = run("regression")
     table = pd.read_csv(done.files["scores.csv"]).set_index(["trained on", "loss"])
@@ -92,7 +85,6 @@ def test_wrong_targets_hurt_the_squared_loss_more_than_the_absolute(run):
     assert slipped["squared"] > 1.2 * table.loc["correct targets", "MAE"]["squared"]
 
 
-@slow
 def test_twenty_layers_train_with_normalised_layers_only(run):
     done = run("deep_network", "--epochs", "20")
     table = pd.read_csv(done.files["results.csv"], index_col="network")
@@ -104,7 +96,6 @@ def test_twenty_layers_train_with_normalised_layers_only(run):
     assert (helped["gradient ratio"] > 0.1).all()
 
 
-@slow
 def test_a_training_that_was_killed_goes_on_to_the_bit(run):
     done = run("callbacks", "--epochs", "12")
     assert done.line("the second process ended with ") == "-9"
@@ -113,13 +104,11 @@ def test_a_training_that_was_killed_goes_on_to_the_bit(run):
     assert number(done.line("held-out accuracy ")) > 0.8
 
 
-@slow
 def test_a_plugin_of_ones_own_keeps_what_it_saw(run):
     done = run("custom_callback", "--epochs", "4")
     assert pd.read_csv(done.files["worst_class.csv"])["epoch"].tolist() == [1, 3]
 
 
-@slow
 def test_both_ways_of_writing_a_wide_and_deep_network_give_the_same_predictions(run):
     done = run("wide_and_deep")
     assert number(done.line("the predictions of the two ways differ by at most ")) < 1e-5
@@ -127,7 +116,6 @@ def test_both_ways_of_writing_a_wide_and_deep_network_give_the_same_predictions(
         assert number(done.line(f"{name}: held-out R2 ")) > 0.2
 
 
-@slow
 def test_files_read_by_a_pipeline_train_as_well_as_arrays(run):
     done = run("tf_data", "--epochs", "10")
     files = number(done.line("from files: held-out accuracy "))
@@ -138,7 +126,6 @@ def test_files_read_by_a_pipeline_train_as_well_as_arrays(run):
     assert pd.concat(shards).shape == (1077, 65)
 
 
-@slow
 def test_forecast_is_better_than_the_value_one_season_before(run):
     done = run("forecast", "--epochs", "3")
     maes = [float(value) for value in re.findall(r"MAE ([\d.]+)", done.text)]
@@ -159,7 +146,6 @@ def test_a_real_table_with_missing_values_and_text_is_taken_as_it_is(run, housin
         assert number(done.line("Functional: held-out R2 ")) > 0.5
 
 
-@slow
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
@@ -182,7 +168,6 @@ def test_an_unknown_data_set_is_answered_with_near_names(start):
     assert "did you mean 'digits'?" in done.stderr
 
 
-@slow
 def test_text_in_two_languages_and_in_a_table_is_classified(start):
     done = start("text_classification")
     assert done.returncode == 0, done.stderr
@@ -193,7 +178,6 @@ def test_text_in_two_languages_and_in_a_table_is_classified(start):
     assert "cut into characters" in done.stdout
 
 
-@slow
 def test_a_task_of_ones_own_learns_the_order_of_labels_in_under_40_lines(start):
     done = start("custom_task")
     assert done.returncode == 0, done.stderr

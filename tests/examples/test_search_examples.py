@@ -7,9 +7,6 @@ every second one.
 import sqlite3
 
 import pandas as pd
-import pytest
-
-pytestmark = pytest.mark.slow  # each starts worker processes, which import TensorFlow
 
 
 def number(text: str) -> float:
@@ -18,6 +15,7 @@ def number(text: str) -> float:
 
 
 def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
+    """Takes 23 s: two searches with two new workers each, which import TensorFlow."""
     done = run("search_by_hand", "--epochs", "4", "--trials", "6", cold=True, cores=2)
     assert number(done.line("rate 1: validation accuracy ")) < 0.5  # too large
     assert "2 workers" in done.text and "resuming after 3 completed" in done.text
@@ -30,6 +28,7 @@ def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
 
 
 def test_scikit_learns_ways_of_searching_all_find_a_model(run):
+    """Takes up to a minute: three searches with new workers, which import TensorFlow."""
     done = run("search_sklearn", "--trials", "10", cold=True, cores=1)
     for name in ("random", "halving", "GridSearchCV"):
         assert number(done.line(f"{name}: held-out accuracy ")) > 0.85
@@ -45,6 +44,7 @@ def test_scikit_learns_ways_of_searching_all_find_a_model(run):
 
 
 def test_a_search_that_was_killed_goes_on_with_what_had_ended(run):
+    """Takes 35 s: two processes in turn, and their workers, import TensorFlow."""
     done = run(
         "search_keras_tuner",
         *("--trials", "6", "--epochs", "3"),

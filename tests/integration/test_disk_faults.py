@@ -497,7 +497,6 @@ def _told(scenario: Scenario, outcome: Outcome) -> Outcome:
 _proven: dict[str, tuple[Proof, list[Outcome]]] = {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", _wanted(), ids=str)
 def test_a_fault_or_a_kill_at_any_operation_on_disk_loses_nothing(
     scenario: Scenario, servers: list[Server], folder: Path
@@ -515,7 +514,6 @@ def test_a_fault_or_a_kill_at_any_operation_on_disk_loses_nothing(
     assert not bad, "\n".join(_line(scenario, outcome) for outcome in bad)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(WANTED not in ("", *WHOLE), reason="only some scenarios were asked for")
 def test_the_table_of_operations_on_disk_names_every_file(servers: list[Server]) -> None:
     assert _proven, "the test before this one makes what is compared"

@@ -115,7 +115,6 @@ def assert_whole(folder: Path, how: str, expected: dict[str, Any]) -> None:
     assert not list(folder.rglob("*.tmp"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["epochs", "early_stopping"])
 def test_a_kill_before_any_operation_of_finishing_changes_nothing(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +134,6 @@ def test_a_kill_before_any_operation_of_finishing_changes_nothing(
         assert_whole(folder, how, expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("before", ["model.keras", "config.json"])
 def test_a_killed_process_that_had_almost_finished_is_given_back(
     before: str, tmp_path: Path

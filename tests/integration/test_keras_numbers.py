@@ -48,7 +48,6 @@ class Perceptron(Classifier):
         return perceptron()
 
 
-@pytest.mark.slow
 def test_the_losses_of_every_epoch_are_those_of_keras() -> None:
     with np.load(data("mnist_10k.npz")) as arrays:
         x, y = arrays["x"].astype(np.float32) / 255, arrays["y"].astype(np.int64)
@@ -76,7 +75,6 @@ def test_the_losses_of_every_epoch_are_those_of_keras() -> None:
     assert ours.history_["loss"][-1] < 0.5  # it learnt, and the losses are not three times the same
 
 
-@pytest.mark.slow
 def test_the_raw_table_of_houses_is_learnt_without_preparation() -> None:
     frame = pd.read_csv(data("california_housing.csv.gz"))
     x, y = frame.drop(columns="median_house_value"), frame["median_house_value"]

@@ -37,7 +37,6 @@ def _run(kind: str, folder: Path, place: str) -> list[str] | None:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_with_state_of_its_own_ends_byte_equal_to_one_that_was_not(
     kind: str, tmp_path: Path

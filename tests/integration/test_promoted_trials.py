@@ -40,7 +40,6 @@ def _state(run: Path) -> list[np.ndarray]:
     return [tensors[f"variable/{i}"] for i in range(len(paths))]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["hyperband", "halving"])
 def test_a_promoted_trial_equals_one_without_interruption(tmp_path: Path, method: str) -> None:
     shared: dict[str, Any] = {

@@ -141,7 +141,6 @@ def test_predictions_out_of_fold_are_labels() -> None:
     assert (predicted == NAMES).mean() > 0.8
 
 
-@pytest.mark.slow
 def test_a_search_in_two_processes_finds_the_better_value_and_scores_as_one_in_this() -> None:
     grid = {"learning_rate": [1e-7, 0.02]}
     here, there = (
@@ -268,8 +267,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_a_class_of_a_script_is_trained_in_other_processes_to_the_same_bits(tmp_path: Path) -> None:
+    """Takes 27 s: joblib starts workers, and each imports TensorFlow."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, "utf-8")
     run = subprocess.run([sys.executable, script], capture_output=True, text=True)

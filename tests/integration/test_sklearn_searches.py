@@ -153,9 +153,9 @@ def test_a_halving_search_over_drawn_values_gives_the_best_more_epochs() -> None
 # ---- in other processes ----------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux has them")
 def test_worker_processes_share_the_cores_whatever_a_trainer_holds() -> None:
+    """Takes 23 s: three searches, each with two new workers, which import TensorFlow."""
     share = max(1, (os.cpu_count() or 1) // 2)
     # an optimizer, and a fitted model, start TensorFlow while a worker unpickles them
     holding = Net(optimizer=keras.optimizers.Adam(0.02))
@@ -169,7 +169,6 @@ def test_worker_processes_share_the_cores_whatever_a_trainer_holds() -> None:
     assert counted == [share, share]
 
 
-@pytest.mark.slow
 def test_a_search_of_a_pipeline_in_two_processes_equals_one_in_this_process() -> None:
     pipeline = make_pipeline(StandardScaler(), Net(normalize=None))
     space = {"net__units": Int(2, 64, log=True), "net__learning_rate": [1e-7, 0.02]}

@@ -232,7 +232,6 @@ class Wait(Callback):
     """Stands where the Wait of another process stood."""
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_told_of_and_leaves_a_whole_state(tmp_path: Path) -> None:
     process = start(FULL, tmp_path / "full")
     code, output = process.wait(), process.output() + process.error()
@@ -258,7 +257,6 @@ Classifier(epochs=4, batch_size=16, random_state=1, verbose=0, model="mlp", run_
 """
 
 
-@pytest.mark.slow
 def test_a_second_process_is_told_who_holds_the_folder_until_that_is_killed(tmp_path: Path) -> None:
     process = start(HOLDS, tmp_path / "run")
     process.wait_for("holding")
@@ -299,7 +297,6 @@ Classifier(epochs=4, batch_size=16, random_state=1, verbose=0, model="mlp", run_
 """
 
 
-@pytest.mark.slow
 def test_orphaned_workers_do_not_hold_the_folder(tmp_path: Path) -> None:
     process = start("import keras, multiprocessing" + FORKED, tmp_path / "run")
     workers: list[int] = []

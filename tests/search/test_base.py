@@ -192,7 +192,6 @@ def test_the_epochs_of_all_fits_stay_within_max_epochs() -> None:
     assert search.results_.epochs.sum() <= 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options"),
     [
@@ -306,7 +305,6 @@ def test_a_stream_is_searched_on_in_this_process() -> None:
 # ---- processes -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_processes_give_what_this_process_gives(tmp_path: Path) -> None:
     space = {"units": Int(2, 4), "learning_rate": Choice(0.01, 0.1), "batch_size": [16, 32]}
     here = tuner_search(Tiny(), space, max_trials=4).fit(X, Y, validation_data=VALID)
@@ -318,7 +316,6 @@ def test_processes_give_what_this_process_gives(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "trials").iterdir()] == [str(there.best_index_)]
 
 
-@pytest.mark.slow
 def test_hyperband_in_processes_goes_on_from_exact_states(tmp_path: Path) -> None:
     search = tuner_search(
         Tiny(epochs=3),

@@ -50,7 +50,6 @@ def test_a_seed_in_the_estimator_stays(fits: list[dict[str, Any]]) -> None:
     assert {fit["seed"] for fit in fits} == {3}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [sklearn_search, tuner_search])
 def test_trials_do_not_depend_on_the_number_of_workers(make: Any) -> None:
     estimator = DecisionTreeClassifier(max_features=1)
@@ -200,7 +199,7 @@ def test_the_values_of_a_space_are_not_fitted_themselves() -> None:
     assert hasattr(search.best_estimator_[0], "mean_")
 
 
-@pytest.mark.parametrize("executor", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ["serial", "processes"])
 def test_without_a_directory_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:

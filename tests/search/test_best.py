@@ -135,7 +135,6 @@ def test_it_is_a_step_of_a_pipeline_and_a_part_of_a_search() -> None:
     assert outer.best_estimator_.best_estimator_.power == outer.best_params_["estimator__power"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "estimator", "space"),
     [

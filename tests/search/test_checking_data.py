@@ -272,7 +272,6 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "study.sqlite").read_bytes().startswith(b"something else")
 
 
-@pytest.mark.slow
 def test_what_a_worker_says_reads_the_same(tmp_path: Path) -> None:
     search, rows, more = DATA["a metric that nothing bears"][0]()
     search.set_params(executor="processes", workers=1, directory=tmp_path)

@@ -76,7 +76,6 @@ def digests() -> dict[str, str]:
     return {name: digest(model) for name, model in fits().items()}
 
 
-@pytest.mark.slow
 def test_two_fits_in_two_processes_are_equal_to_the_bit() -> None:
     script = f"import json, runpy; print(json.dumps(runpy.run_path({__file__!r})['digests']()))"
     # as many threads as here: they divide the sums of a convolution among them

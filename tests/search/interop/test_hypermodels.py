@@ -252,7 +252,6 @@ def test_callbacks_of_the_search_and_hooks_of_the_tuner_are_called(tmp_path: Pat
 # ---- hyperband -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_promoted_trial_equals_one_trained_without_a_break(tmp_path: Path) -> None:
     tuner = _hyperband(Net(random_state=0, drop=0.2, callbacks=["ema"]), tmp_path)
     _search(tuner)
@@ -277,7 +276,6 @@ class StopsAtOnce(keras.callbacks.Callback):
         self.model.stop_training = True
 
 
-@pytest.mark.slow
 def test_a_training_that_has_stopped_stays_stopped_when_it_is_promoted(tmp_path: Path) -> None:
     tuner = _hyperband(Net(), tmp_path)
     _search(tuner, callbacks=[StopsAtOnce()])

@@ -250,7 +250,6 @@ def _coordinator(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
 def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = _coordinator(tmp_path / "whole").communicate()[0]
     rng = np.random.default_rng(0)

@@ -221,7 +221,6 @@ def _run(arguments: str, terminal: bool) -> str:
     return written.decode()
 
 
-@pytest.mark.slow
 def test_a_fit_on_a_terminal_shows_a_bar_and_leaves_its_lines() -> None:
     written = _run("[{}]", terminal=True)
     assert "\x1b[2K" in written, "the bar is drawn anew in its place"
@@ -231,7 +230,6 @@ def test_a_fit_on_a_terminal_shows_a_bar_and_leaves_its_lines() -> None:
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l"), "the cursor is back"
 
 
-@pytest.mark.slow
 def test_a_fit_in_a_pipe_writes_plain_lines_or_nothing() -> None:
     written = _run("[{}, {'verbose': 1}, {'verbose': 2}]", terminal=False)
     assert "\x1b" not in written

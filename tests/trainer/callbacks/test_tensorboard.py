@@ -106,7 +106,6 @@ def scalars() -> Iterator[Callable[..., list[tuple[int, float]]]]:
             process.wait(10)
 
 
-@pytest.mark.slow
 def test_tensorboard_shows_a_resumed_run_as_one_line(
     interrupted_run: Callable[..., Any], scalars: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -129,7 +128,6 @@ def test_tensorboard_shows_a_resumed_run_as_one_line(
     np.testing.assert_allclose(last, history["loss"], 1e-6)
 
 
-@pytest.mark.slow
 def test_epochs_that_are_trained_again_are_shown_once(
     short_dispatches: None,
     scalars: Callable[..., Any],

@@ -258,7 +258,6 @@ print("never reached")
 """
 
 
-@pytest.mark.slow
 def test_a_terminated_process_ends_in_order_with_143(tmp_path: Path) -> None:
     found = warm.run(TERMINATED, tmp_path)
     assert found.returncode == 143, found.stderr

@@ -68,7 +68,6 @@ def fitted_bytes(trainer: Trainer) -> list[bytes]:
 # ---- learning rate ---------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not MNIST.exists(), reason="mnist_10k.npz is not on this machine")
 @pytest.mark.parametrize(("optimizer", "seed"), [("sgd", 0), ("adam", 1)])
 def test_the_suggested_rate_is_nearly_as_good_as_the_best_of_a_grid(

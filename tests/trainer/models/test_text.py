@@ -120,7 +120,6 @@ print(hashlib.sha256(weights).hexdigest(), made.history_.records[-1]["val_loss"]
 """
 
 
-@pytest.mark.slow
 def test_a_killed_training_on_text_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

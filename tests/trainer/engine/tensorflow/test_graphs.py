@@ -243,7 +243,6 @@ print((min(sizes[2:]) - min(sizes[:2])) / 8)  # the least, because the allocator
 """
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_fits() -> None:
     # in a process of its own: what other tests leave to the allocator is no measure
     found = warm.run(GROWTH)
