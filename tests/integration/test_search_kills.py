@@ -186,7 +186,7 @@ def _one_study(kind: str, folder: Path, seed: int, unbroken: dict[str, Any]) -> 
 
 
 def test_killed_studies_end_with_the_trials_of_one_that_was_not(tmp_path: Path) -> None:
-    """Takes a minute: each kind of study runs once unbroken and once killed, each in new processes."""
+    """Takes a minute: each kind of study runs unbroken and killed, in new processes."""
     kinds = (*TRAINED, *LIGHT)  # the long ones first
     with ThreadPoolExecutor(AT_ONCE) as pool:
         unbroken = pool.map(lambda kind: _study(_finish(kind, tmp_path / kind)), kinds)

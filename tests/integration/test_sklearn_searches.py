@@ -155,7 +155,7 @@ def test_a_halving_search_over_drawn_values_gives_the_best_more_epochs() -> None
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux has them")
 def test_worker_processes_share_the_cores_whatever_a_trainer_holds() -> None:
-    """Takes 23 s: three searches, each with two new workers, which import TensorFlow."""
+    """Takes 23 s: two pools of new workers, which import TensorFlow."""
     share = max(1, (os.cpu_count() or 1) // 2)
     # an optimizer, and a fitted model, start TensorFlow while a worker unpickles them
     holding = Net(optimizer=keras.optimizers.Adam(0.02))
