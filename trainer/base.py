@@ -100,7 +100,8 @@ class Trainer(Parameters):
             compiles sees them with "raise". Streams have to leave them out themselves.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". "auto": float32, but
             float64 for a ready-made architecture on float64 vectors or tables without a GPU, the
-            precision of scikit-learn's estimators.
+            precision of scikit-learn's estimators, or where the mean of y is so large that float32
+            has too few digits for the deviations from it.
         jit: whether to compile the training steps with XLA; "auto" decides by model and machine.
         resident_bytes: the most memory that data may take as tensors; larger arrays, such as
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.

@@ -23,7 +23,7 @@ from trainer.data.arrays import Tree, map_tree
 from trainer.data.inputs import Inputs
 from trainer.data.preparation import PROBE_ROWS, Rows
 from trainer.data.streams import Stream
-from trainer.data.targets import Classes
+from trainer.data.targets import Classes, Numbers, Targets
 from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
@@ -42,6 +42,8 @@ from trainer.tasks import Task
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
+
+MOST_DEVIATIONS = 1e4  # of y's mean from 0 in float32: its last digit is then 0.1% of a deviation
 
 
 def draw_seed(state: Any) -> int:
@@ -129,7 +131,7 @@ def prepare(
         inputs = inputs.encoded_by(architecture.encoding)
     precision = settings.precision
     if precision == "auto":
-        precision = _choose_precision(recipe.ready_made, train, inputs)
+        precision = _choose_precision(recipe.ready_made, train, inputs, targets)
     few: Any
     if isinstance(train, Stream):
         few = preparation.probe(inputs.encode_stream(train).first()[0])
@@ -203,7 +205,14 @@ def _try_out(
     network.try_out(fields, preparation.probe(few, rows), y)
 
 
-def _choose_precision(ready_made: bool, data: Rows | Stream, inputs: Inputs) -> str:
+def _choose_precision(
+    ready_made: bool, data: Rows | Stream, inputs: Inputs, targets: Targets
+) -> str:
+    if ready_made and isinstance(targets, Numbers) and targets.scale is not None:
+        # float32 has 7 digits, of which a large mean leaves too few for the deviations from it
+        pairs = zip(*targets.scale, strict=True)
+        if any(abs(mean) > MOST_DEVIATIONS * deviation for mean, deviation in pairs):
+            return "float64"
     doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
     vectors = doubles and len(inputs.shapes) == 1
     return "float64" if vectors and ready_made and not plan.has_gpu() else "float32"

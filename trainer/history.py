@@ -327,7 +327,7 @@ def _number(name: str, value: Any) -> float:
         )
     # float() would accept text and dates, and drop the imaginary part of complex numbers.
     if array.dtype.kind not in "SUcmM":
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             return float(array.reshape(-1)[0])
     raise TypeError(f"{name}={value!r}: must be a number")
 

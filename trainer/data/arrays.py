@@ -19,6 +19,7 @@ from trainer.data.sparse import SparseRows, is_sparse
 Tree = Any  # an array, or a dict, tuple or list of trees
 SPARSE_TENSORS = ("SparseTensor", "SparseTensorValue", "SparseTensorSpec")
 RAGGED_TENSORS = ("RaggedTensor", "RaggedTensorValue", "RaggedTensorSpec")
+_LARGEST_X, _LARGEST_Y = 1e18, 1e37  # float32 holds 3.4e38
 _ROWS_PER_CHECK = 65_536  # check in chunks, so that a memory-mapped array stays on disk
 
 
@@ -287,23 +288,32 @@ def check_not_empty(shape: tuple[int, ...], name: str) -> None:
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinity.
+    """Refuse NaN, infinity, and numbers that are too large to compute with in float32.
 
     Raises:
-        ValueError: There is a value that is not finite; the message has the first index.
+        ValueError: There is such a value; the message has the first index.
     """
     if array.dtype.kind != "f":
         return
+    # x is squared, to scale it; y is scaled before that
+    most = _LARGEST_X if _role(name) == "x" else _LARGEST_Y
     for start in range(0, len(array) if array.ndim else 0, _ROWS_PER_CHECK):
         piece = np.asarray(array[start : start + _ROWS_PER_CHECK])
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(piece.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore"):
+            if not piece.size or (float(piece.max()) <= most and float(piece.min()) >= -most):
                 continue  # the common case, without a temporary array of the same size
-        bad = np.argwhere(~np.isfinite(piece))
+            bad = np.argwhere(~(np.abs(piece.astype(np.float64)) <= most))
         if len(bad):
             at = tuple(int(i) for i in bad[0])
-            what = "NaN" if np.isnan(piece[at]) else "infinity (inf)"
             index = ", ".join(str(i) for i in (at[0] + start, *at[1:]))
+            place = name.rsplit(": ", 1)[-1]
+            if np.isfinite(piece[at]):
+                raise ValueError(
+                    f"{name} contains {piece[at]:.3g}, first at {place}[{index}], and the limit is "
+                    f"{most:g}: numbers in float32 would overflow; choose a larger unit, or "
+                    "replace the number if it stands for a missing one"
+                )
+            what = "NaN" if np.isnan(piece[at]) else "infinity (inf)"
             instead = "drop such rows, or replace these values"
             if what == "NaN" and _role(name) == "x":
                 instead = (
@@ -312,7 +322,6 @@ def check_finite(array: np.ndarray, name: str) -> None:
                 )
             if _role(name) == "y":
                 instead += ", or write a loss of your own that leaves them out"
-            place = name.rsplit(": ", 1)[-1]
             raise ValueError(f"{name} contains {what}, first at {place}[{index}]; {instead}")
 
 

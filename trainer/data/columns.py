@@ -62,6 +62,7 @@ class Limits:
 
 
 LIMITS = Limits()
+LARGEST = 1e150  # of a number in a column: its square must be finite
 
 # Names of columns of whole numbers that are identifiers: id, user_id, userId, PassengerID, 编号
 _ID_NAME = re.compile(
@@ -512,15 +513,24 @@ def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndar
         # "12" could be converted, but the column had numbers in training, so refuse text.
         wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
     if wrong.any():
-        row = wrong.idxmax()
+        row, cell = wrong.idxmax(), series[wrong].iloc[0]
+        convert = f"convert it with pd.to_numeric({label}, errors='coerce')"
+        if str(cell).lower() in ("true", "false"):
+            convert = f"convert it with {label}.map({{'True': True, 'False': False}})"
         raise ValueError(
-            f"{label} is a column of numbers, but has the text {series[wrong].iloc[0]!r} at row "
-            f"{row}; correct it, or convert it with pd.to_numeric({label}, errors='coerce')"
+            f"{label} is a column of numbers, but has the text {cell!r} at row {row}; correct it, "
+            f"or {convert}"
         )
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(values).any():
         row = series.index[int(np.isinf(values).argmax())]
         raise ValueError(f"{label} contains infinity (inf) at row {row}; set it to NaN or drop it")
+    if (large := np.abs(values) > LARGEST).any():
+        row = series.index[int(large.argmax())]
+        raise ValueError(
+            f"{label} contains {values[large][0]:.3g} at row {row}, and the limit is {LARGEST:g}; "
+            "set it to NaN if it stands for a missing number, or choose a larger unit"
+        )
     return np.asarray(values)
 
 
@@ -583,7 +593,7 @@ def quick(series: pd.Series, column: dict[str, Any]) -> np.ndarray | None:
         if series.dtype.kind not in "fiub":
             return None
         numbers = series.to_numpy().astype(np.float64)
-        return None if np.isinf(numbers).any() else numbers
+        return None if (np.abs(numbers) > LARGEST).any() else numbers
     if column["kind"] == "date":
         if isinstance(series.dtype, np.dtype) and series.dtype.kind == "M":
             no_zone = "formats" in column or column["zone"] is None

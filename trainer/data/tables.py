@@ -260,8 +260,15 @@ class Table:
 
     def _check_names(self, frame: pd.DataFrame, name: str) -> None:
         known = self.names
-        if frame.columns.tolist() == known:
+        given = frame.columns.tolist()
+        if given == known:
             return
+        if len(set(given)) < len(given):
+            twice = next(column for column in given if given.count(column) > 1)
+            raise ValueError(
+                f"{name} has several columns {twice!r}; write x.loc[:, ~x.columns.duplicated()] "
+                "to keep the first of each"
+            )
         missing = [c["name"] for c in self._encoded if c["name"] not in frame.columns]
         extra = [c for c in frame.columns if c not in known]
         if missing:
@@ -354,7 +361,23 @@ def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> 
         return as_floats(series, label, column.get("unit"))
     if column["kind"] == "date":
         return as_seconds(series, label, column, quiet=quiet)
-    words = as_text(kinds.plain(series, label))
+    series = kinds.plain(series, label)
+    nested = (bytes, list, tuple, dict, set, np.ndarray)
+    if series.dtype == object and (wrong := series.map(lambda v: isinstance(v, nested))).any():
+        cell = series[wrong].iloc[0]
+        raise ValueError(
+            f"{label} has categories, but {cell!r:.40} at row {wrong.idxmax()} is a "
+            f"{type(cell).__name__}; write text, numbers or booleans, as in training"
+        )
+    words = as_text(series)
+    known = series.notna()
+    levels = column.get("categories") or column.get("levels")  # of many levels there is no list
+    if not quiet and levels and known.sum() >= FEW and not words[known].isin(levels).any():
+        warn(
+            f"{label}: no value is one of the categories of training, such as {levels[0]!r}; for "
+            f"example {words[known].iloc[0]!r} is not, so all "
+            "rows are treated alike; write the values as in training"
+        )
     return np.asarray(words.to_numpy(dtype=object).astype(str))
 
 

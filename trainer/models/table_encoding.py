@@ -122,6 +122,8 @@ class TableEncoding:
             texts.append({"feature": place, **found})
             if fitted is not None:
                 of_texts.append(fitted)
+        if not texts and not whole and numbers and not any(c["varies"] for c in numbers):
+            numbers[0]["varies"] = True  # all are constant: the network needs an input, 0 here
         parts = [*of_whole, *of_texts]
         rows = len(next(iter(columns.values())))
         low: list[float] = []
@@ -306,6 +308,7 @@ def _number(values: np.ndarray) -> dict[str, Any]:
     known = values[~missing]
     found = {"center": 0.0, "scale": 1.0, "varies": False, "indicator": bool(missing.any())}
     if not len(known) or known.min() == known.max():
+        found["center"] = float(known[0]) if len(known) else 0.0
         found["indicator"] = bool(missing.any() and len(known))
         return found
     low, median, high = np.quantile(known, (0.25, 0.5, 0.75))

@@ -53,13 +53,17 @@ def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
 
     Raises:
         TypeError: It is not a whole number.
-        ValueError: It is below `low`.
+        ValueError: It is below `low`, or too large for an int64.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}={value!r}: must be a whole number, such as {name}={example}")
     if value < low:
         raise ValueError(
             f"{name}={value!r}: must be {low} or more; write {name}={example}, for example"
+        )
+    if value >= 2**63:
+        raise ValueError(
+            f"{name} has {len(str(value))} digits: is too large; write {name}={example}, for example"
         )
     return int(value)
 

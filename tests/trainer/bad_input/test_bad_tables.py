@@ -85,6 +85,16 @@ TABLES: dict[str, Row] = {
         ValueError,
         ("x['c'] contains infinity", "row 4", "set it to NaN"),
     ),
+    "a number whose square is no number": (
+        fit(c=np.where(np.arange(N) == 4, 1.7e308, 1.0)),
+        ValueError,
+        ("x['c'] contains 1.7e+308 at row 4", "the limit is 1e+150", "set it to NaN"),
+    ),
+    "a number too large for float32 in an array": (
+        lambda g: g.classifier().fit(np.where(np.arange(N)[:, None] == 4, 9.97e36, g.x), g.y),
+        ValueError,
+        ("x contains 9.97e+36, first at x[4, 0]", "the limit is 1e+18", "larger unit"),
+    ),
     "identifiers alone": (
         lambda g: g.classifier().fit(pd.DataFrame({"id": np.arange(N)}), g.y),
         ValueError,

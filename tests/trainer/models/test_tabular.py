@@ -35,6 +35,40 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 
+@pytest.mark.parametrize("value", [1, np.nan, pd.NaT, pd.Timestamp("2020-01-01")])
+def test_a_table_of_constant_columns_predicts_the_same_for_every_row(
+    value: Any, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"a": [value] * N, "b": [value] * N})
+    fitted = Regressor(**SHORT).fit(frame, NUMBERS)
+    found = fitted.predict(frame)
+    assert len(np.unique(found)) == 1
+    loaded = Regressor.load(fitted.save(tmp_path / "constant.keras"))
+    assert same(loaded.predict(frame), found)
+
+
+def test_a_large_mean_of_y_costs_no_digits() -> None:
+    fields = {**SHORT, "epochs": 30}
+    score, far = (
+        Regressor(**fields).fit(FRAME, NUMBERS + offset).score(FRAME, NUMBERS + offset)
+        for offset in (0, 1e9)
+    )
+    assert score > 0.8 and far > score - 0.02
+
+
+def test_at_predict_a_column_has_what_it_had_in_training() -> None:
+    fitted = Regressor(**SHORT).fit(FRAME, NUMBERS)
+    with pytest.raises(
+        ValueError, match=r"x\['few'\] has categories, but \[1\] at row 0 is a list"
+    ):
+        fitted.predict(FRAME.assign(few=[[1]] * N))
+    with pytest.raises(ValueError, match=r"x has several columns 'a'; write x.loc"):
+        fitted.predict(pd.concat([FRAME, FRAME[["a"]]], axis=1))
+    with pytest.warns(UserWarning, match=r"x\['few'\]: no value is one of the categories") as told:
+        fitted.predict(FRAME.assign(few=FRAME["few"].str.upper()))
+    assert len(told) == 1
+
+
 def test_it_learns_classes_and_numbers_of_mixed_columns() -> None:
     classes = Classifier(epochs=20, verbose=0, random_state=0).fit(FRAME[:220], LABELS[:220])
     assert classes.score(FRAME[220:], LABELS[220:]) > 0.85
