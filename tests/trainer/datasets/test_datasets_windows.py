@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -160,9 +161,29 @@ def test_scores_are_in_units_of_the_series_and_of_the_naive_forecast() -> None:
         parts.scores(parts.test.y, season=6)
 
 
-def test_square_windows_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"past=8: with 8 columns.*model='sequence'"):
-        windows(np.random.default_rng(0).normal(size=(90, 8)), past=8, target=0)
+@pytest.mark.parametrize(
+    ("past", "columns", "message"),
+    [
+        (8, 8, r"past=8: with 8 columns the windows are square.*model='sequence'.*past=16"),
+        (9, 9, "square"),
+        (12, 9, "with 9 columns the windows are shorter than past=18.*model='sequence'.*past=18"),
+        (17, 9, "shorter than past=18"),
+        (2, 9, "shorter than past=18"),
+    ],
+)
+def test_windows_that_are_not_taken_for_a_series_are_warned_of(
+    past: int, columns: int, message: str
+) -> None:
+    with pytest.warns(UserWarning, match=message) as found:
+        windows(np.random.default_rng(0).normal(size=(90, columns)), past=past, target=0)
+    assert [warning.filename for warning in found] == [__file__]
+
+
+@pytest.mark.parametrize(("past", "columns"), [(18, 9), (2, 8), (16, 8), (7, 7), (1, 9)])
+def test_windows_that_are_taken_for_a_series_are_not_warned_of(past: int, columns: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        windows(np.random.default_rng(0).normal(size=(90, columns)), past=past, target=0)
 
 
 def with_nan() -> pd.DataFrame:
