@@ -22,6 +22,8 @@ from trainer.utils.checks import did_you_mean, integer, one_of, warn
 
 # A grid of steps with more missing than this many for each one that is there is no grid.
 MAX_MISSING = 10
+# The square of a value, which a variance has, is to be a number in float32; so is its inverse.
+LARGEST = 1e18
 SHARES = (0.6, 0.8)  # where validation and test begin, as shares of the windows in order of time
 
 
@@ -151,8 +153,8 @@ def windows(
         A Dataset with x [n, past, f] and y [n, horizon] or [n, horizon, k].
 
     Raises:
-        TypeError, ValueError: An argument is not usable, or a step is missing, irregular or there
-            twice; the message names it.
+        TypeError, ValueError: An argument is not usable, a step is missing, irregular or there
+            twice, or a value is beyond 1e18 in size; the message names it.
 
     >>> parts = windows(np.arange(100.0), past=8, horizon=2)
     >>> parts.train.x.shape, parts.train.y.shape
@@ -243,10 +245,10 @@ class _Table:
                 f"series: has the column {twice[0]!r} twice; columns need different names"
             )
         for name, column in (("time", time), ("group", group)):
-            if column is not None and column not in series.columns:
+            if column is not None and column not in list(series.columns):
                 raise ValueError(
                     f"{name}={column!r}: series has no such column; "
-                    f"{did_you_mean(column, map(str, series.columns))}"
+                    f"{_which(column, list(series.columns))}"
                 )
         times, time = _times(series, time, group)
         groups = None
@@ -304,6 +306,26 @@ class _Table:
                 f"series[{self.columns[column]!r}]: is infinite at {self.at(row)}; drop the step, "
                 "or set it to NaN and write fill='previous'"
             )
+        size = np.abs(np.where(np.isnan(self.values), 0.0, self.values))
+        bad = np.argwhere(size > LARGEST)
+        if len(bad):
+            row, column = bad[0]
+            name, value = self.columns[column], self.values[row, column]
+            power = int(np.floor(np.log10(float(size[:, column].max()))))
+            raise ValueError(
+                f"series[{name!r}]: is {value:g} at {self.at(row)}, and a network in float32 "
+                f"takes values up to {LARGEST:g}; use other units: divide the column by "
+                f"1e{power}, for example"
+            )
+        most = size.max(axis=0)
+        small = np.flatnonzero((most > 0) & (most < 1 / LARGEST))
+        if len(small):
+            name, value = self.columns[small[0]], most[small[0]]
+            raise ValueError(
+                f"series[{name!r}]: has no value above {value:g} in size, and to a network in "
+                f"float32 values below {1 / LARGEST:g} are all the same; use other units: divide "
+                f"the column by 1e{int(np.floor(np.log10(value)))}, for example"
+            )
 
     def at(self, row: int) -> str:
         """Return how errors name a row: by its time, or by its number."""
@@ -358,7 +380,7 @@ def _of_column(column: Any, group: Any, time: Any) -> np.ndarray:
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise ValueError(f"{name}: has no time in row {row}; drop such rows")
-        return numbers.astype(np.int64) if (numbers % 1 == 0).all() else numbers
+        return np.asarray(numbers.astype(np.int64) if (numbers % 1 == 0).all() else numbers)
     if pd.api.types.is_datetime64_any_dtype(column):
         return _dates(pd.DatetimeIndex(column), name)
     if pd.api.types.is_timedelta64_dtype(column):
@@ -437,13 +459,13 @@ def _of_text(texts: list[str], group: Any, time: Any) -> np.ndarray:
         )
     bare = [_OFFSET.sub("", value) if ":" in value else value for value in values]
     if bare == values:
-        return _moments(seconds)[codes]
+        return np.asarray(_moments(seconds)[codes])
     clock = _moments(dates.parse(bare, formats))[codes]
     return _on_clock(pd.DatetimeIndex(clock), pd.DatetimeIndex(_moments(seconds)[codes]))
 
 
 def _moments(seconds: np.ndarray) -> np.ndarray:
-    return np.round(seconds * 1e6).astype("datetime64[us]")
+    return np.asarray(np.round(seconds * 1e6).astype("datetime64[us]"))
 
 
 def _months(values: list[str]) -> np.ndarray | None:
@@ -456,7 +478,7 @@ def _months(values: list[str]) -> np.ndarray | None:
     for form in MONTHS:
         found = pd.to_datetime(pd.Series(values, dtype=object), format=form, errors="coerce")
         if found.notna().all():
-            return found.to_numpy("datetime64[us]")
+            return np.asarray(found.to_numpy("datetime64[us]"))
     return None
 
 
@@ -542,6 +564,17 @@ def _numbers(column: Any, name: str) -> np.ndarray:
     return np.asarray(column.to_numpy(dtype, na_value=np.nan))
 
 
+def _which(name: Any, columns: Sequence[Any]) -> str:
+    """Return which columns there are, or which one a name may be a typo of."""
+    if isinstance(name, str) and all(isinstance(column, str) for column in columns):
+        return did_you_mean(name, columns)
+    if len(columns) > 10 and list(columns) == list(range(len(columns))):
+        return f"its columns are 0 to {len(columns) - 1}"
+    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
+    only = "its only column is" if len(columns) == 1 else "its columns are"
+    return f"{only} {', '.join(map(repr, columns[:10]))}{more}"
+
+
 def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
     """Return the positions of the target columns, and whether y has no axis for them."""
     if target is None:
@@ -551,8 +584,7 @@ def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
     for name in [target] if single else target:
         if name not in columns or isinstance(name, bool):
             raise ValueError(
-                f"target={target!r}: series has no column {name!r}; "
-                f"{did_you_mean(name, map(str, columns))}"
+                f"target={target!r}: series has no column {name!r}; {_which(name, columns)}"
             )
         chosen.append(list(columns).index(name))
     if not chosen or len(set(chosen)) < len(chosen):
