@@ -24,6 +24,7 @@ from trainer.utils.checks import did_you_mean, integer, one_of, warn
 MAX_MISSING = 10
 # The square of a value, which a variance has, is to be a number in float32; so is its inverse.
 LARGEST = 1e18
+ROUNDING = 1e-6  # of a step: by so little a time may be off it
 SHARES = (0.6, 0.8)  # where validation and test begin, as shares of the windows in order of time
 
 
@@ -250,7 +251,6 @@ class _Table:
                     f"{name}={column!r}: series has no such column; "
                     f"{_which(column, list(series.columns))}"
                 )
-        times, time = _times(series, time, group)
         groups = None
         if group is not None:
             if series[group].isna().any():
@@ -260,6 +260,11 @@ class _Table:
                     "group"
                 )
             groups = series[group].to_numpy()
+        if not len(series):
+            raise ValueError(
+                f"series is empty: it has shape {series.shape}; pass at least one step"
+            )
+        times, time = _times(series, time, group)
         rest = series.drop(columns=[c for c in (time, group) if c is not None])
         if rest.shape[1] == 0:
             raise ValueError("series: has no column of values besides time and group")
@@ -380,7 +385,8 @@ def _of_column(column: Any, group: Any, time: Any) -> np.ndarray:
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise ValueError(f"{name}: has no time in row {row}; drop such rows")
-        return np.asarray(numbers.astype(np.int64) if (numbers % 1 == 0).all() else numbers)
+        whole = (numbers % 1 == 0).all() and (np.abs(numbers) < 2**53).all()
+        return np.asarray(numbers.astype(np.int64) if whole else numbers)
     if pd.api.types.is_datetime64_any_dtype(column):
         return _dates(pd.DatetimeIndex(column), name)
     if pd.api.types.is_timedelta64_dtype(column):
@@ -682,7 +688,16 @@ class _Steps:
 
     def grid(self, times: np.ndarray) -> np.ndarray:
         """Return the regular times from the first to the last of sorted `times`."""
-        return times if self.offset is None else _grid(times, self.offset)
+        if self.offset is None:
+            return times
+        grid = _grid(times, self.offset)
+        if times.dtype.kind != "f":
+            return grid
+        # 0.3 is not 3 * 0.1: a step that a time differs from by rounding alone is that time
+        at = np.searchsorted(times, grid)
+        before, after = times[np.maximum(at - 1, 0)], times[np.minimum(at, len(times) - 1)]
+        near = np.where(grid - before < after - grid, before, after)
+        return np.where(np.abs(near - grid) <= ROUNDING * self.offset, near, grid)
 
 
 def _best(parts: Sequence[np.ndarray]) -> tuple[Any, float]:
@@ -726,7 +741,7 @@ def _missing(parts: Sequence[np.ndarray], offset: Any) -> int | None:
     for times in parts:
         if isinstance(offset, (np.timedelta64, np.number)):
             ratio = (times - times[0]) / offset
-            if np.abs(ratio - np.round(ratio)).max() > 1e-6:
+            if np.abs(ratio - np.round(ratio)).max() > ROUNDING:
                 return None
             missing += round(float(ratio[-1])) + 1 - len(times)
             continue
@@ -774,7 +789,7 @@ def _irregular_row(
     common = distances[counts.argmax()]
     for rows in parts:
         ratio = np.diff(times[rows]) / common
-        odd = np.flatnonzero(np.abs(ratio - np.round(ratio)) > 1e-6)
+        odd = np.flatnonzero(np.abs(ratio - np.round(ratio)) > ROUNDING)
         if len(odd):
             return int(rows[odd[0] + 1]), _offset_name(common)
     return int(parts[0][min(1, len(parts[0]) - 1)]), _offset_name(common)

@@ -152,3 +152,28 @@ def test_dates_durations_and_periods_may_be_objects() -> None:
 def test_times_that_are_none_are_refused(times: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cut(pd.Series(times, dtype=object))
+
+
+def test_a_row_without_a_group_and_a_series_without_rows_are_named_before_its_times() -> None:
+    times = text("2000-01-01", 30, "MS", "%d/%m/%Y")
+    frame = pd.DataFrame({"t": times, "g": ["a"] * 29 + [None], "v": np.arange(30.0)})
+    with pytest.raises(ValueError, match="group='g': has no value in row 29"):
+        windows(frame, past=3, time="t", group="g")
+    with pytest.raises(ValueError, match="series is empty"):
+        windows(frame[["t", "v"]][:0], past=3, time="t")
+
+
+def test_times_may_be_numbers_of_any_size() -> None:
+    assert cut(np.arange(30) * 1e300).step == "1e+300"
+    assert cut(np.arange(30) * 0.5).step == "0.5"
+    assert cut(np.arange(30.0)).times.train.dtype == np.int64
+
+
+def test_times_off_their_step_by_rounding_alone_are_regular() -> None:
+    tenths = np.round(np.arange(30) * 0.1, 1)  # 0.3 is not 3 * 0.1
+    np.testing.assert_array_equal(all_times(cut(tenths)), tenths[3:])
+    filled = cut(np.delete(tenths, 7), fill="previous")
+    np.testing.assert_allclose(all_times(filled), tenths[3:])
+    assert filled.train.x[5, :, 0].tolist() == [5.0, 6.0, 6.0]
+    with pytest.raises(ValueError, match="the times are irregular: the step 0.44"):
+        cut(np.append(tenths[:20], 0.44))
