@@ -7,18 +7,24 @@ scaling: the values stay as they are.
 
 from __future__ import annotations
 
-import warnings
+import datetime
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainer.data import dates
+from trainer.data.columns import plain
 from trainer.datasets.dataset import Dataset, Split
-from trainer.utils.checks import did_you_mean, integer, one_of
+from trainer.utils.checks import did_you_mean, integer, one_of, warn
 
 # A grid of steps with more missing than this many for each one that is there is no grid.
 MAX_MISSING = 10
+# The square of a value, which a variance has, is to be a number in float32; so is its inverse.
+LARGEST = 1e18
+ROUNDING = 1e-6  # of a step: by so little a time may be off it
 SHARES = (0.6, 0.8)  # where validation and test begin, as shares of the windows in order of time
 
 
@@ -133,7 +139,10 @@ def windows(
         target: The column of y by name (DataFrame) or position (array), or a list of them. None:
             the only column, or all.
         time: The column of times (numbers, dates or text) of a DataFrame. None: its index if that
-            has times, or its only column of dates; otherwise the order of the rows.
+            has times, or its only column of dates; otherwise the order of the rows. Text is read
+            as dates in tables are; where day and month could be either way round, in the order in
+            which the steps are regular, or else with a warning with the month first. Times of
+            several zones become UTC, or stay on their clock if they are days or months.
         group: The column of a DataFrame that says which series a row belongs to. No window spans
             two series; the splits have the same borders in time for all.
         step: The step, such as "1h", "D", "MS" or a number, where it cannot be found: for times
@@ -145,8 +154,8 @@ def windows(
         A Dataset with x [n, past, f] and y [n, horizon] or [n, horizon, k].
 
     Raises:
-        TypeError, ValueError: An argument is not usable, or a step is missing, irregular or there
-            twice; the message names it.
+        TypeError, ValueError: An argument is not usable, a step is missing, irregular or there
+            twice, or a value is beyond 1e18 in size; the message names it.
 
     >>> parts = windows(np.arange(100.0), past=8, horizon=2)
     >>> parts.train.x.shape, parts.train.y.shape
@@ -183,7 +192,7 @@ def windows(
     y = np.concatenate([cut.y for cut in cuts])
     times = np.concatenate([cut.times for cut in cuts])
     names = np.repeat(np.asarray([part.name for part in parts]), [len(cut.x) for cut in cuts])
-    _warn_of_square(past, x.shape[2])
+    _warn_unless_sequence(past, x.shape[2])
     return Windows(
         name="windows",
         train=Split(x[rows[0]], y[rows[0]][..., 0] if single else y[rows[0]]),
@@ -237,12 +246,11 @@ class _Table:
                 f"series: has the column {twice[0]!r} twice; columns need different names"
             )
         for name, column in (("time", time), ("group", group)):
-            if column is not None and column not in series.columns:
+            if column is not None and column not in list(series.columns):
                 raise ValueError(
                     f"{name}={column!r}: series has no such column; "
-                    f"{did_you_mean(column, map(str, series.columns))}"
+                    f"{_which(column, list(series.columns))}"
                 )
-        times, time = _times(series, time)
         groups = None
         if group is not None:
             if series[group].isna().any():
@@ -252,6 +260,11 @@ class _Table:
                     "group"
                 )
             groups = series[group].to_numpy()
+        if not len(series):
+            raise ValueError(
+                f"series is empty: it has shape {series.shape}; pass at least one step"
+            )
+        times, time = _times(series, time, group)
         rest = series.drop(columns=[c for c in (time, group) if c is not None])
         if rest.shape[1] == 0:
             raise ValueError("series: has no column of values besides time and group")
@@ -298,6 +311,26 @@ class _Table:
                 f"series[{self.columns[column]!r}]: is infinite at {self.at(row)}; drop the step, "
                 "or set it to NaN and write fill='previous'"
             )
+        size = np.abs(np.where(np.isnan(self.values), 0.0, self.values))
+        bad = np.argwhere(size > LARGEST)
+        if len(bad):
+            row, column = bad[0]
+            name, value = self.columns[column], self.values[row, column]
+            power = int(np.floor(np.log10(float(size[:, column].max()))))
+            raise ValueError(
+                f"series[{name!r}]: is {value:g} at {self.at(row)}, and a network in float32 "
+                f"takes values up to {LARGEST:g}; use other units: divide the column by "
+                f"1e{power}, for example"
+            )
+        most = size.max(axis=0)
+        small = np.flatnonzero((most > 0) & (most < 1 / LARGEST))
+        if len(small):
+            name, value = self.columns[small[0]], most[small[0]]
+            raise ValueError(
+                f"series[{name!r}]: has no value above {value:g} in size, and to a network in "
+                f"float32 values below {1 / LARGEST:g} are all the same; use other units: divide "
+                f"the column by 1e{int(np.floor(np.log10(value)))}, for example"
+            )
 
     def at(self, row: int) -> str:
         """Return how errors name a row: by its time, or by its number."""
@@ -315,7 +348,7 @@ class _Table:
             yield part if self.times is None else part[np.argsort(self.times[part], kind="stable")]
 
 
-def _times(frame: Any, time: Any) -> tuple[np.ndarray | None, Any]:
+def _times(frame: Any, time: Any, group: Any) -> tuple[np.ndarray | None, Any]:
     """Return the time of each row, and the column that it is from (None: the index, or none)."""
     import pandas as pd
 
@@ -324,37 +357,190 @@ def _times(frame: Any, time: Any) -> tuple[np.ndarray | None, Any]:
             return _dates(frame.index.to_timestamp(), "series.index"), None
         if isinstance(frame.index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
             return _dates(frame.index, "series.index"), None
-        dates = [c for c in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[c])]
-        if len(dates) > 1:
+        found = [c for c in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[c])]
+        if len(found) > 1:
             raise ValueError(
-                f"time=None: series has several columns of dates, {dates!r}; write "
-                f"time={dates[0]!r}, and drop the others"
+                f"time=None: series has several columns of dates, {found!r}; write "
+                f"time={found[0]!r}, and drop the others"
             )
-        if not dates:
+        if not found:
             return None, None
-        time = dates[0]
-    column = frame[time]
+        time = found[0]
+    return _of_column(frame[time], None if group is None else frame[group], time), time
+
+
+def _of_column(column: Any, group: Any, time: Any) -> np.ndarray:
+    """Return the times in a column of numbers, dates, durations or text."""
+    import pandas as pd
+
     name = f"time={time!r}"
-    if isinstance(column.dtype, pd.PeriodDtype):
-        column = column.dt.to_timestamp()
+    missing = np.flatnonzero(column.isna())
+    if len(missing):
+        raise ValueError(f"{name}: has no time in row {missing[0]}; drop such rows")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    column = plain(plain(column, f"series[{time!r}]").infer_objects(), f"series[{time!r}]")
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        numbers = column.to_numpy(np.float64, na_value=np.nan)
+        numbers = column.to_numpy(np.float64)
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise ValueError(f"{name}: has no time in row {row}; drop such rows")
-        return (numbers.astype(np.int64) if (numbers % 1 == 0).all() else numbers), time
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        if pd.api.types.is_timedelta64_dtype(column):
-            return _dates(pd.TimedeltaIndex(column), name), time
-        parsed = pd.to_datetime(column.astype(str).where(column.notna()), errors="coerce")
-        bad = np.flatnonzero(parsed.isna() & column.notna())
-        if len(bad):
-            raise ValueError(
-                f"{name}: {column.iloc[bad[0]]!r} in row {bad[0]} is no date; correct it, or "
-                "convert the column with pandas.to_datetime(..., format=...)"
-            )
-        column = parsed
-    return _dates(pd.DatetimeIndex(column), name), time
+        whole = (numbers % 1 == 0).all() and (np.abs(numbers) < 2**53).all()
+        return np.asarray(numbers.astype(np.int64) if whole else numbers)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return _dates(pd.DatetimeIndex(column), name)
+    if pd.api.types.is_timedelta64_dtype(column):
+        return _dates(pd.TimedeltaIndex(column), name)
+    values = list(column)
+    if all(isinstance(value, str) for value in values):
+        return _of_text([str(value) for value in values], group, time)
+    if all(isinstance(value, (datetime.date, np.datetime64)) for value in values):
+        clock = pd.to_datetime(pd.Series([_without_zone(value) for value in values]))
+        if not any(getattr(value, "tzinfo", None) is not None for value in values):
+            return _dates(pd.DatetimeIndex(clock), name)
+        moments = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
+        return _on_clock(pd.DatetimeIndex(clock), pd.DatetimeIndex(moments.dt.tz_localize(None)))
+    if all(isinstance(value, datetime.time) for value in values):
+        raise _no_day(values[0], time)
+    held = " and ".join(sorted({type(value).__name__ for value in values}))
+    raise ValueError(
+        f"{name}: holds {held} objects, such as {values[0]!r} in row 0; times are numbers, dates "
+        "or text: convert the column with pandas.to_datetime or pandas.to_numeric"
+    )
+
+
+def _without_zone(value: Any) -> Any:
+    return value.replace(tzinfo=None) if isinstance(value, datetime.datetime) else value
+
+
+def _no_day(value: Any, time: Any) -> ValueError:
+    return ValueError(
+        f"time={time!r}: holds times of the day, such as {value!r}, without a date; combine them "
+        f"with one, as in pandas.to_datetime(date + ' ' + series[{time!r}].astype(str)), where "
+        "date is text such as '2021-03-05', or a column of it"
+    )
+
+
+# Months and years, which tables do not take for dates: there they may be codes or numbers.
+MONTHS = (
+    "%Y-%m",
+    "%Y/%m",
+    "%Y年%m月",
+    "%m/%Y",
+    "%m.%Y",
+    "%b %Y",
+    "%B %Y",
+    "%b-%Y",
+    "%b-%y",
+    "%Y",
+)
+_QUARTER = re.compile(r"\d{4}-?[qQ][1-4]")
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?")
+_OFFSET = re.compile(r"(?<=\d) ?(Z|[+-]\d\d(:?\d\d)?)$")  # of the time zone, after a time
+
+
+def _of_text(texts: list[str], group: Any, time: Any) -> np.ndarray:
+    """Return the times that text says, read by the rules of tables (`trainer.data.dates`)."""
+    import pandas as pd
+
+    codes, levels = pd.factorize(np.asarray(texts, dtype=object))
+    values = [str(level).strip() for level in levels]
+    if all(_TIME_OF_DAY.fullmatch(value) for value in values):
+        raise _no_day(texts[0], time)
+    moments = _months(values)
+    if moments is not None:
+        return np.asarray(moments[codes])
+    formats, seconds = dates.formats_of(values, np.bincount(codes))
+    swapped = [_SWAPPED.get(form, form) for form in formats]
+    if swapped != formats:
+        formats = _day_or_month(values, codes, group, time, formats, swapped)
+        seconds = dates.parse(values, formats)
+    if np.isnan(seconds).any():
+        row = int(np.isnan(seconds)[codes].argmax())
+        form = f" as {formats[0]!r}" if formats and formats[0] != dates.ISO else ""
+        raise ValueError(
+            f"time={time!r}: {texts[row]!r} in row {row} is no date{form}; correct it, or convert "
+            "the column with pandas.to_datetime(..., format=...), or, if its values are numbers, "
+            "with pandas.to_numeric"
+        )
+    bare = [_OFFSET.sub("", value) if ":" in value else value for value in values]
+    if bare == values:
+        return np.asarray(_moments(seconds)[codes])
+    clock = _moments(dates.parse(bare, formats))[codes]
+    return _on_clock(pd.DatetimeIndex(clock), pd.DatetimeIndex(_moments(seconds)[codes]))
+
+
+def _moments(seconds: np.ndarray) -> np.ndarray:
+    return np.asarray(np.round(seconds * 1e6).astype("datetime64[us]"))
+
+
+def _months(values: list[str]) -> np.ndarray | None:
+    """Return the starts of the months, quarters or years that all values are, or None."""
+    import pandas as pd
+
+    if all(_QUARTER.fullmatch(value) for value in values):
+        quarters = [f"{value[:4]}-{3 * int(value[-1]) - 2:02}" for value in values]
+        return np.asarray(quarters, "datetime64[us]")
+    for form in MONTHS:
+        found = pd.to_datetime(pd.Series(values, dtype=object), format=form, errors="coerce")
+        if found.notna().all():
+            return np.asarray(found.to_numpy("datetime64[us]"))
+    return None
+
+
+_SWAPPED = dates.SWAPPED | {then: first for first, then in dates.SWAPPED.items()}
+
+
+def _day_or_month(
+    values: list[str],
+    codes: np.ndarray,
+    group: Any,
+    time: Any,
+    formats: list[str],
+    swapped: list[str],
+) -> list[str]:
+    """Return the formats of the right order of day and month, month first if nothing decides.
+
+    A value that is no date in one order decides for the other. Where all are dates in both, the
+    right order is that in which the rows follow each other and the steps are regular.
+    """
+    read = [dates.parse(values, form) for form in (formats, swapped)]
+    unread = [int(np.isnan(found)[codes].sum()) for found in read]
+    if unread[0] != unread[1]:
+        return formats if unread[0] < unread[1] else swapped
+    if unread[0] or (read[0] == read[1]).all():
+        return formats
+    of_groups = [np.arange(len(codes))]
+    if group is not None:
+        of_groups = [np.flatnonzero(group == value) for value in group.unique()]
+    disorder = [_disorder([_moments(found)[codes][rows] for rows in of_groups]) for found in read]
+    if disorder[0] != disorder[1]:
+        return formats if disorder[0] < disorder[1] else swapped
+    warn(
+        f"series[{time!r}]: dates such as {values[0]!r} are read with the month first; if the day "
+        f"is first, write series[{time!r}] = pd.to_datetime(series[{time!r}], dayfirst=True)"
+    )
+    month_first = any(form in dates.SWAPPED for form in formats)
+    return formats if month_first else swapped
+
+
+def _disorder(parts: list[np.ndarray]) -> tuple[bool, float]:
+    """Return whether rows are neither sorted nor reversed, and how many regular steps are missing.
+
+    Args:
+        parts: The times of each series, in the order of its rows.
+    """
+    rises = [np.diff(part) for part in parts]
+    zero = np.timedelta64(0, "us")
+    sorted_ = all((d >= zero).all() for d in rises) or all((d <= zero).all() for d in rises)
+    return not sorted_, _best([np.unique(part) for part in parts])[1]
+
+
+def _on_clock(clock: Any, moments: Any) -> np.ndarray:
+    """Return times by the clock of their zone if these are days or months, otherwise in UTC."""
+    if clock.is_unique and (clock - clock.normalize()).nunique() == 1:
+        return np.asarray(clock.to_numpy())
+    return np.asarray(moments.to_numpy())
 
 
 def _dates(index: Any, name: str) -> np.ndarray:
@@ -364,11 +550,7 @@ def _dates(index: Any, name: str) -> np.ndarray:
     if getattr(index, "tz", None) is None:
         return np.asarray(index.to_numpy())
     # Days and months are regular on the clock of the zone, hours in UTC.
-    clock = index.tz_localize(None)
-    regular = clock.normalize() if hasattr(clock, "normalize") else clock
-    if clock.is_unique and (clock - regular).nunique() == 1:
-        return np.asarray(clock.to_numpy())
-    return np.asarray(index.tz_convert("UTC").tz_localize(None).to_numpy())
+    return _on_clock(index.tz_localize(None), index.tz_convert("UTC").tz_localize(None))
 
 
 def _numbers(column: Any, name: str) -> np.ndarray:
@@ -388,6 +570,17 @@ def _numbers(column: Any, name: str) -> np.ndarray:
     return np.asarray(column.to_numpy(dtype, na_value=np.nan))
 
 
+def _which(name: Any, columns: Sequence[Any]) -> str:
+    """Return which columns there are, or which one a name may be a typo of."""
+    if isinstance(name, str) and all(isinstance(column, str) for column in columns):
+        return did_you_mean(name, columns)
+    if len(columns) > 10 and list(columns) == list(range(len(columns))):
+        return f"its columns are 0 to {len(columns) - 1}"
+    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
+    only = "its only column is" if len(columns) == 1 else "its columns are"
+    return f"{only} {', '.join(map(repr, columns[:10]))}{more}"
+
+
 def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
     """Return the positions of the target columns, and whether y has no axis for them."""
     if target is None:
@@ -397,8 +590,7 @@ def _targets(columns: Sequence[Any], target: Any) -> tuple[list[int], bool]:
     for name in [target] if single else target:
         if name not in columns or isinstance(name, bool):
             raise ValueError(
-                f"target={target!r}: series has no column {name!r}; "
-                f"{did_you_mean(name, map(str, columns))}"
+                f"target={target!r}: series has no column {name!r}; {_which(name, columns)}"
             )
         chosen.append(list(columns).index(name))
     if not chosen or len(set(chosen)) < len(chosen):
@@ -458,12 +650,8 @@ class _Steps:
         gaps = np.concatenate([np.diff(part) for part in sorted_times])
         if len(gaps) == 0:
             return cls(1 if times.dtype.kind in "if" else np.timedelta64(1, "D"), "1")
-        best, fewest = None, np.inf
-        for offset in _candidates(sorted_times, gaps):
-            missing = _missing(sorted_times, offset)
-            if missing is not None and missing < fewest:
-                best, fewest = offset, missing
-        if best is None or fewest > MAX_MISSING * len(times):
+        best, _ = _best(sorted_times)
+        if best is None:
             row, common = _irregular_row(parts, times, gaps)
             remedy = (
                 "write step= beside fill, such as step='1h', for values at regular steps"
@@ -500,7 +688,29 @@ class _Steps:
 
     def grid(self, times: np.ndarray) -> np.ndarray:
         """Return the regular times from the first to the last of sorted `times`."""
-        return times if self.offset is None else _grid(times, self.offset)
+        if self.offset is None:
+            return times
+        grid = _grid(times, self.offset)
+        if times.dtype.kind != "f":
+            return grid
+        # 0.3 is not 3 * 0.1: a step that a time differs from by rounding alone is that time
+        at = np.searchsorted(times, grid)
+        before, after = times[np.maximum(at - 1, 0)], times[np.minimum(at, len(times) - 1)]
+        near = np.where(grid - before < after - grid, before, after)
+        return np.where(np.abs(near - grid) <= ROUNDING * self.offset, near, grid)
+
+
+def _best(parts: Sequence[np.ndarray]) -> tuple[Any, float]:
+    """Return the step of sorted times, and how many are missing; None and infinity without one."""
+    gaps = np.concatenate([np.diff(part) for part in parts])
+    best, fewest = None, np.inf
+    if not len(gaps):
+        return best, 0.0
+    for offset in _candidates(parts, gaps):
+        missing = _missing(parts, offset)
+        if missing is not None and missing < fewest:
+            best, fewest = offset, float(missing)
+    return (best, fewest) if fewest <= MAX_MISSING * sum(map(len, parts)) else (None, np.inf)
 
 
 def _candidates(parts: Sequence[np.ndarray], gaps: np.ndarray) -> Iterator[Any]:
@@ -531,7 +741,7 @@ def _missing(parts: Sequence[np.ndarray], offset: Any) -> int | None:
     for times in parts:
         if isinstance(offset, (np.timedelta64, np.number)):
             ratio = (times - times[0]) / offset
-            if np.abs(ratio - np.round(ratio)).max() > 1e-6:
+            if np.abs(ratio - np.round(ratio)).max() > ROUNDING:
                 return None
             missing += round(float(ratio[-1])) + 1 - len(times)
             continue
@@ -579,7 +789,7 @@ def _irregular_row(
     common = distances[counts.argmax()]
     for rows in parts:
         ratio = np.diff(times[rows]) / common
-        odd = np.flatnonzero(np.abs(ratio - np.round(ratio)) > 1e-6)
+        odd = np.flatnonzero(np.abs(ratio - np.round(ratio)) > ROUNDING)
         if len(odd):
             return int(rows[odd[0] + 1]), _offset_name(common)
     return int(parts[0][min(1, len(parts[0]) - 1)]), _offset_name(common)
@@ -735,13 +945,21 @@ def _too_few(steps: int, past: int, horizon: int) -> ValueError:
     )
 
 
-def _warn_of_square(past: int, columns: int) -> None:
-    if past == columns and past >= 8:
-        warnings.warn(
-            f"past={past}: with {columns} columns the windows are square, and square arrays are "
-            "taken for images; write model='sequence' in the estimator, or another past",
-            stacklevel=3,
-        )
+def _warn_unless_sequence(past: int, columns: int) -> None:
+    """Warn where an estimator would by default not take the windows for a series."""
+    from trainer.models.sequence import is_sequence
+    from trainer.models.spec import is_image
+
+    if past < 2 or is_sequence((past, columns)):  # of a single step there is no sequence
+        return
+    if is_image((past, columns)):
+        why = "the windows are square, and square arrays are taken for images"
+    else:
+        why = f"the windows are shorter than past={2 * columns}, and are taken for plain vectors"
+    warn(
+        f"past={past}: with {columns} columns {why}; write model='sequence' in the estimator, or "
+        f"past={2 * columns} or more"
+    )
 
 
 def _described(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -160,9 +161,29 @@ def test_scores_are_in_units_of_the_series_and_of_the_naive_forecast() -> None:
         parts.scores(parts.test.y, season=6)
 
 
-def test_square_windows_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"past=8: with 8 columns.*model='sequence'"):
-        windows(np.random.default_rng(0).normal(size=(90, 8)), past=8, target=0)
+@pytest.mark.parametrize(
+    ("past", "columns", "message"),
+    [
+        (8, 8, r"past=8: with 8 columns the windows are square.*model='sequence'.*past=16"),
+        (9, 9, "square"),
+        (12, 9, "with 9 columns the windows are shorter than past=18.*model='sequence'.*past=18"),
+        (17, 9, "shorter than past=18"),
+        (2, 9, "shorter than past=18"),
+    ],
+)
+def test_windows_that_are_not_taken_for_a_series_are_warned_of(
+    past: int, columns: int, message: str
+) -> None:
+    with pytest.warns(UserWarning, match=message) as found:
+        windows(np.random.default_rng(0).normal(size=(90, columns)), past=past, target=0)
+    assert [warning.filename for warning in found] == [__file__]
+
+
+@pytest.mark.parametrize(("past", "columns"), [(18, 9), (2, 8), (16, 8), (7, 7), (1, 9)])
+def test_windows_that_are_taken_for_a_series_are_not_warned_of(past: int, columns: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        windows(np.random.default_rng(0).normal(size=(90, columns)), past=past, target=0)
 
 
 def with_nan() -> pd.DataFrame:
@@ -227,6 +248,51 @@ BAD: dict[str, tuple[Callable[[], Windows], type[Exception], str]] = {
         lambda: windows(daily(), past=7, target="c"),
         ValueError,
         "target='c': series has no column",
+    ),
+    "a target counted from the end": (
+        lambda: windows(np.zeros((30, 3)), past=7, target=-1),
+        ValueError,
+        "target=-1: series has no column -1; its columns are 0, 1, 2$",
+    ),
+    "a target counted from the end of many": (
+        lambda: windows(np.zeros((30, 40)), past=7, target=[0, -1]),
+        ValueError,
+        r"target=\[0, -1\]: series has no column -1; its columns are 0 to 39$",
+    ),
+    "a position in a single column": (
+        lambda: windows(np.arange(30.0), past=7, target="0"),
+        ValueError,
+        "target='0': series has no column '0'; its only column is 0$",
+    ),
+    "a position among names": (
+        lambda: windows(daily(), past=7, target=-1),
+        ValueError,
+        "target=-1: series has no column -1; its columns are 'a', 'b'$",
+    ),
+    "a group counted from the end": (
+        lambda: windows(pd.DataFrame(np.zeros((30, 2))), past=7, group=-1),
+        ValueError,
+        "group=-1: series has no such column; its columns are 0, 1$",
+    ),
+    "a list of times": (
+        lambda: windows(daily(), past=7, time=["a"]),
+        ValueError,
+        r"time=\['a'\]: series has no such column; its columns are 'a', 'b'$",
+    ),
+    "values beyond float32": (
+        lambda: windows(daily(c=1e300 * np.linspace(0, 3, 120)), past=7),
+        ValueError,
+        r"series\['c'\]: is 2.52101e\+298 at the step 2020-01-02,.* to 1e\+18; .*by 1e300",
+    ),
+    "a value beyond float32": (
+        lambda: windows([1.0, -2e30, np.nan] * 9, past=2, fill="previous"),
+        ValueError,
+        r"series\[0\]: is -2e\+30 at step 1,.*divide the column by 1e30",
+    ),
+    "values that float32 cannot tell apart": (
+        lambda: windows(np.arange(30) * 1e-40, past=2),
+        ValueError,
+        r"series\[0\]: has no value above 2.9e-39 in size,.*divide the column by 1e-39",
     ),
     "no such time": (
         lambda: windows(daily(), past=7, time="when"),
