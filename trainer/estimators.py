@@ -323,7 +323,8 @@ class Regressor(RegressorMixin, Trainer):
             **options: As for plots.plot_forecast.
 
         Raises:
-            ValueError: x are no windows, or there is no such row or column.
+            ValueError: x are no windows, there is no such row or column, or y or times have not
+                as many rows as x.
         """
         from trainer import plots
 
@@ -335,6 +336,13 @@ class Regressor(RegressorMixin, Trainer):
         for name, value, n in (("row", row, shape[0]), ("column", column, shape[2])):
             if not 0 <= value < n:
                 raise ValueError(f"{name}={value!r}: x has {n}; write {name}=0, for example")
+        for name, values in (("y", y), ("times", times)):
+            if values is not None and np.shape(values)[:1] != shape[:1]:
+                n = len(values) if np.ndim(values) else "no"
+                raise ValueError(
+                    f"{name} has {n} rows and x has {shape[0]}: write the {name} of the same "
+                    "windows, such as *data.test with times=data.times.test"
+                )
         one = np.asarray(x)[row : row + 1]
         found = np.asarray(self.predict(one))[0]
         target = min(column, found.shape[-1] - 1) if found.ndim == 2 else None

@@ -229,6 +229,13 @@ def test_a_forecast_is_plotted_of_its_row_and_column(fitted: Regressor) -> None:
         fitted.plot_forecast(x, row=99)
     with pytest.raises(ValueError, match=r"x has shape \(24, 2\): must be windows"):
         fitted.plot_forecast(x[0])
+    n, more = len(x), len(PARTS.times.train)
+    with pytest.raises(ValueError, match=f"times has {more} rows and x has {n}: write the times"):
+        fitted.plot_forecast(x, y, times=PARTS.times.train)
+    with pytest.raises(ValueError, match=f"times has no rows and x has {n}"):
+        fitted.plot_forecast(x, y, times=3)
+    with pytest.raises(ValueError, match=f"y has {n - 1} rows and x has {n}"):
+        fitted.plot_forecast(x, y[1:])
 
 
 KILLED = """
