@@ -127,8 +127,8 @@ def test_a_learning_rate_among_the_logs_counts_where_none_is_given() -> None:
     ("change", "error", "message"),
     [
         ({"epoch": 0}, ValueError, "epoch=0: must be 1 or more"),
-        ({"epoch": 2**63}, ValueError, "epoch has 19 digits: is too large"),
-        ({"epoch": 10**400}, ValueError, "epoch has 401 digits: is too large"),
+        ({"epoch": 2**63}, ValueError, "epoch is larger than 9223372036854775807"),
+        ({"epoch": 10**400}, ValueError, "epoch is larger than 9223372036854775807"),
         ({"seconds": 10**400}, TypeError, "seconds=1.*must be a number"),
         ({"epoch": 3}, ValueError, "epochs up to 3 are already recorded; write epoch=4"),
         ({"epoch": 4.5}, TypeError, "epoch=4.5: must be a whole number"),

@@ -61,10 +61,8 @@ def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
         raise ValueError(
             f"{name}={value!r}: must be {low} or more; write {name}={example}, for example"
         )
-    if value >= 2**63:
-        raise ValueError(
-            f"{name} has {len(str(value))} digits: is too large; write {name}={example}, for example"
-        )
+    if int(value) >= 2**63:
+        raise ValueError(f"{name} is larger than {2**63 - 1}; write {name}={example}, for example")
     return int(value)
 
 
