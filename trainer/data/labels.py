@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainer.utils import forms
+from trainer.utils.checks import warn
 
 _MAX_PADDING = 16 << 20  # bytes by which an array of labels from a file may exceed their text
 
@@ -65,6 +66,13 @@ class Labels:
             kept = array.dtype
             return cls("multiclass", np.arange(array.shape[1]), kept, one_hot=True, rows=True)
         if array.ndim == 2:
+            if array.shape[1] > 1 and len(array) > 1 and _is_one_hot(array):
+                warn(
+                    f"{name}: every row has a single 1, as one-hot classes have, but rows of 0 and "
+                    "1 are taken as several labels, any number of which may be true; for classes "
+                    f"write {name}.argmax(axis=1), or loss='categorical_crossentropy' with a "
+                    "build_model that ends in a softmax"
+                )
             return cls("multilabel", np.arange(array.shape[1]), array.dtype)
         classes = np.unique(array)
         if len(classes) < 2:

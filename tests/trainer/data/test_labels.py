@@ -419,3 +419,18 @@ def test_thresholds_are_read_back() -> None:
 def test_bad_thresholds_in_a_file_are_refused(state: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match="targets: labels: (thresholds|positive)"):
         Labels.from_dict(state)
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_one_hot_rows_that_are_taken_as_several_labels_are_warned_of(columns: int) -> None:
+    rows = np.eye(columns, dtype=int)[np.arange(12) % columns]
+    with pytest.warns(UserWarning, match=r"y: every row has a single 1.*write y.argmax\(axis=1\)"):
+        assert Labels.learn(rows, "y").kind == "multilabel"
+
+
+def test_rows_with_any_number_of_labels_are_not_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    rows = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
+    assert Labels.learn(rows, "y").kind == "multilabel"
+    one_hot = np.eye(3, dtype=int)
+    assert Labels.learn(one_hot, "y", one_hot=True).kind == "multiclass"
+    assert not recwarn.list
