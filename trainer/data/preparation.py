@@ -335,13 +335,13 @@ def split_rows(
             raise ValueError(
                 f"validation_split={share}: the class {_short(classes[counts.argmin()].item())} "
                 "has a single row, which cannot be in both splits; add rows of this class, drop "
-                "it, or pass validation_data"
+                "it, pass validation_data, or write validation_split=0 to hold out none"
             )
         if held < len(classes) or n - held < len(classes):
             raise ValueError(
                 f"validation_split={share}: with {held} of {n} rows held out, a split has fewer "
-                f"rows than there are classes ({len(classes)}); pass validation_data, or another "
-                "fraction"
+                f"rows than there are classes ({len(classes)}); pass validation_data, another "
+                "fraction, or 0 to hold out none"
             )
     train, valid = train_test_split(
         np.arange(n), test_size=held, stratify=stratify, random_state=seed % 2**32
