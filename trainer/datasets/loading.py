@@ -76,7 +76,8 @@ def load(
             .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;
             .npy: x, with y in the .npy file `target`;
             IDX (train-images-idx3-ubyte.gz): images, with the labels file next to it;
-            a folder: one folder of images per class.
+            a folder: one folder of images per class; photos are turned upright as their EXIF data
+                say.
             Tables may be compressed: .gz, .bz2, .xz, .zst, or the only file of a .zip or .tar.
             A name takes precedence over a file of the same name: write "./iris" for the file.
         target: For files and DataFrames only: the column, array or file with y, where needed (see
