@@ -112,7 +112,8 @@ def as_table(
     """Split the rows of a DataFrame into x and the column `target`.
 
     Args:
-        frame: A pandas DataFrame, or a table with a method `to_pandas` (polars, Arrow).
+        frame: A pandas DataFrame, or a table with a method `to_pandas` (polars, Arrow). The named
+            levels of its index become columns, except for the numbers of the rows.
         target: The label of the column to predict.
         seed: Of the random split.
         missing_target: "drop" to leave out rows without a target with a warning, or "raise".
@@ -134,6 +135,7 @@ def as_table(
             )
         with _needed("pyarrow", f"{name}: converting a {type(frame).__name__} to pandas"):
             frame = frame.to_pandas()
+    frame, restored = _with_named_index(name, frame)
     _check_columns(name, frame, target)
     frame = _with_plain_cells(name, frame)
     x, y = frame.drop(columns=target), _plain_target(frame[target])
@@ -155,9 +157,44 @@ def as_table(
         split_in_three(x, y, task, seed),
         name=name,
         task=task,
-        description=" ".join((description, *notes)),
+        description=" ".join((description, *notes, *restored)),
         source=source,
     )
+
+
+def _with_named_index(name: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the frame with the named levels of its index as columns, and a sentence on them.
+
+    `set_index` made them of columns. Numbers of rows from 0, and levels without a name, are none.
+
+    Raises:
+        ValueError: A column with other values has the same name.
+    """
+    import pandas as pd
+
+    index = frame.index
+    if isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1):
+        return frame, ()
+    levels = [i for i, level in enumerate(index.names) if level is not None]
+    added = []
+    for i in levels:
+        level = index.names[i]
+        if level not in frame.columns:
+            added.append(i)
+        elif not index.get_level_values(i).equals(pd.Index(frame[level])):
+            raise ValueError(
+                f"{name} has an index {level!r}, and a column of this name with other values: "
+                f'write frame.rename_axis(index="another name"), or drop one of them'
+            )
+    if not added:
+        return frame, ()
+    if isinstance(frame.columns, pd.CategoricalIndex):  # takes no other names
+        frame = frame.set_axis(frame.columns.astype(object), axis=1)
+    names = ", ".join(printable(index.names[i]) for i in added)
+    dropped = [i for i in range(index.nlevels) if i not in added]
+    plain = frame.reset_index(level=dropped, drop=True) if dropped else frame
+    made = "a column" if len(added) == 1 else "columns"
+    return plain.reset_index(), (f"The index {names} became {made}.",)
 
 
 def _check_columns(name: str, frame: pd.DataFrame, target: Hashable) -> None:

@@ -418,3 +418,59 @@ def test_a_target_that_cannot_be_a_label_is_refused():
         datasets.load(CONTENT, target=["b"])
     with pytest.raises(ValueError, match="target=None: must be the name of the column"):
         datasets.load(CONTENT)
+
+
+def test_a_named_index_becomes_a_column_again(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    frame = CONTENT.assign(town=["York", "Bath"] * 10)
+    path = tmp_path / "table.parquet"
+    for named in (["town"], ["a", "town"]):
+        indexed = frame.set_index(named)
+        indexed.to_parquet(path)
+        before = indexed.copy()
+        for source in (path, indexed):
+            dataset = datasets.load(source, target="b")
+            pd.testing.assert_frame_equal(
+                whole(dataset), frame[[*named, *frame.columns.difference([*named, "b"]), "b"]]
+            )
+            assert f"The index {', '.join(named)} became" in dataset.description
+        pd.testing.assert_frame_equal(indexed, before)
+    assert datasets.load(frame.set_index("town"), target="town").class_names == ["Bath", "York"]
+
+
+def test_the_numbers_and_names_of_rows_are_no_column():
+    for index in (
+        pd.RangeIndex(ROWS, name="row"),
+        pd.Index([f"r{i}" for i in range(ROWS)]),
+        pd.MultiIndex.from_product([range(4), range(5)]),
+    ):
+        frame = CONTENT.set_axis(index)
+        dataset = datasets.load(frame, target="b")
+        assert dataset.train.x.columns.tolist() == ["a"]
+        assert "became" not in dataset.description
+    some = pd.MultiIndex.from_product([range(4), range(5)], names=["group", None])
+    x = datasets.load(CONTENT.set_axis(some), target="b").train.x
+    assert x.columns.tolist() == ["group", "a"]
+    years = CONTENT.set_axis(pd.RangeIndex(2001, 2001 + ROWS, name="year"))
+    assert datasets.load(years, target="b").train.x.columns.tolist() == ["year", "a"]
+
+
+def test_an_index_that_is_a_column_too_stays_one_column():
+    kept = datasets.load(CONTENT.set_index("a", drop=False), target="b")
+    assert kept.train.x.columns.tolist() == ["a"]
+    other = CONTENT.set_axis(pd.Index(np.arange(ROWS) + 7, name="a"))
+    with pytest.raises(ValueError, match=r"index 'a', and a column of this name .*rename_axis"):
+        datasets.load(other, target="b")
+
+
+def test_the_named_index_of_a_pivoted_table_becomes_a_column():
+    long = pd.DataFrame(
+        {
+            "day": np.repeat(np.arange(ROWS) * 2, 2),
+            "kind": pd.Categorical(["low", "high"] * ROWS),
+            "value": np.arange(ROWS * 2) / 2,
+        }
+    )
+    wide = long.pivot(index="day", columns="kind", values="value")
+    x = datasets.load(wide, target="high").train.x
+    assert sorted(map(str, x.columns)) == ["day", "low"]
