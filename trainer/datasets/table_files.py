@@ -385,11 +385,12 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         skipped = int(noted is not None)
     with reading(path, "a CSV file", cached=False), _long_cells():
         separator = noted[1] if noted else _separator(content, encoding)
-        layout, header = _check_lengths(path, content, encoding, separator, skipped)
+        content, decoded_by = _without_padding(content, encoding, separator)
+        layout, header = _check_lengths(path, content, decoded_by, separator, skipped)
         read = functools.partial(
             pd.read_csv,
             sep=separator,
-            encoding=encoding,
+            encoding=decoded_by,
             skiprows=skipped,
             # Reading in chunks could infer mixed types for a column.
             low_memory=False,
@@ -404,6 +405,7 @@ def _read_text(path: Path, content: bytes | None) -> Table:
             commas, unclear = _meaning_of_commas(frame, separator)
             if commas == "decimal":
                 frame = read(io.BytesIO(content), decimal=",")
+    frame.columns = frame.columns.str.strip()  # those in quotes too
     notes = [f"Read as {encoding}, separated by {_SEPARATORS.get(separator, repr(separator))}"]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         # read_table, load, and the user
@@ -490,6 +492,29 @@ def _long_cells() -> Iterator[None]:
 
 def _lines(stream: io.TextIOWrapper, separator: str) -> Any:
     return csv.reader(stream, delimiter=separator, skipinitialspace=True)
+
+
+def _without_padding(content: bytes, encoding: str, separator: str) -> tuple[bytes, str]:
+    """Return the text without blanks at the end of its cells, and the encoding that it is then in.
+
+    pandas skips only those at the start. Blanks inside quotes are part of a cell.
+    """
+    blanks = "[ ]" if separator == "\t" else r"[ \t]"
+    after = rf"(?=[{re.escape(separator)}\r\n]|\Z)"
+    padding = rf"(?<!{blanks}){blanks}++{after}"
+    if separator == " ":
+        return content, encoding
+    # All encodings but these have the bytes of ASCII for it, so that most files need not be held
+    # as text.
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    if not wide and not re.search(padding.encode(), content):
+        return content, encoding
+    with _open_text(content, encoding) as stream:
+        text = stream.read()
+    # A quoted cell is kept whole: it begins at the start of a cell, and may contain separators.
+    quoted = rf'(?:\A|[{re.escape(separator)}\r\n]){blanks}*+"(?:[^"]|"")*+"'
+    text = re.sub(f"({quoted})|{padding}", lambda match: match[1] or "", text)
+    return text.encode("utf-8"), "utf-8"
 
 
 def _separator(content: bytes, encoding: str) -> str:

@@ -10,6 +10,7 @@ import json
 import lzma
 import sys
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -34,6 +35,59 @@ def test_spaces_after_separators_are_no_part_of_cells(tmp_path):
     frame = whole(datasets.load(path, target="c"))
     assert frame.columns.tolist() == ["a", "b", "c"]
     assert frame["b"][:2].tolist() == ["x, y", "z"]
+
+
+def test_blanks_before_separators_are_no_part_of_cells_either(tmp_path):
+    path = tmp_path / "spaced.csv"
+    for separator in (",", ";", "|", "\t"):
+        for end in ("\n", "\r\n"):
+            lines = [" a , b , flag , y ", " 1.5 , red wine , True , 7 ", "NA ,  , False,8 "]
+            text = end.join(lines[:1] + lines[1:] * 10).replace(",", separator)
+            path.write_bytes(text.encode("utf-8-sig"))
+            dataset = datasets.load(path, target="y")
+            frame = whole(dataset)
+            assert frame.columns.tolist() == ["a", "b", "flag", "y"]
+            np.testing.assert_array_equal(frame["a"][:2], [1.5, np.nan])
+            assert frame["b"][0] == "red wine" and pd.isna(frame["b"][1])
+            assert (frame["flag"].dtype, frame["y"].tolist()) == (bool, [7, 8] * 10)
+            assert "Read as utf-8-sig" in dataset.description
+
+
+def test_blanks_inside_quotes_are_part_of_a_cell_but_not_of_a_name(tmp_path):
+    path = tmp_path / "quoted.csv"
+    path.write_text(
+        '"a " , " b", y\n' + '"one , ""two"" " , 5" disk  ,1 \n' + '"x \n y" ,z "q" ,2\n' * 5
+    )
+    frame = whole(datasets.load(path, target="y"))
+    assert frame.columns.tolist() == ["a", "b", "y"]
+    assert frame["a"][:2].tolist() == ['one , "two" ', "x \n y"]
+    assert frame["b"][:2].tolist() == ['5" disk', 'z "q"']
+    assert frame["y"].tolist() == [1, 2, 2, 2, 2, 2]
+
+
+def test_blanks_are_stripped_in_encodings_whose_characters_contain_separators(tmp_path):
+    path = tmp_path / "cities.csv"
+    for encoding in ("gb18030", "cp932", "utf-16", "big5hkscs"):
+        text = " 城市 | 価 \n" + "ソ連表| 1 \n 東京 |2\n" * 10
+        if encoding == "gb18030":
+            text = text.replace("ソ連表", "北京蘾")  # its last byte is a bar
+        if encoding == "big5hkscs":
+            text = text.replace("ソ連表", "育許").replace("価", "價")
+        path.write_bytes(text.encode(encoding))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a guess of the encoding
+            frame = whole(datasets.load(path, target=text.split("|")[1].split("\n")[0].strip()))
+        assert frame["城市"][:2].tolist() == [text.split("\n")[1].split("|")[0], "東京"]
+
+
+def test_columns_that_differ_only_in_blanks_are_two_of_the_same_name(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("a , a,b\n" + "1,2,3\n" * 6)
+    with pytest.warns(UserWarning, match=r"several columns 'a': the second is renamed 'a\.1'"):
+        assert whole(datasets.load(path, target="b")).columns.tolist() == ["a", "a.1", "b"]
+    path.write_text('"a ","a","b"\n' + "1,2,3\n" * 6)
+    with pytest.raises(ValueError, match="has several columns 'a': rename them"):
+        datasets.load(path, target="b")
 
 
 def test_columns_of_the_same_name_are_renamed_with_a_warning(tmp_path):
