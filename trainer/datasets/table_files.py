@@ -36,6 +36,7 @@ from trainer.datasets.encodings import encoding_of
 from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
 from trainer.utils.checks import did_you_mean
 from trainer.utils.text import printable
+from trainer.utils.written_numbers import find_written_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ _SNIFFED = 200  # lines in which the separator and decimal commas are looked for
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
 _THOUSANDS = r"\s*[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?\s*"
 _WITH_GROUPS = r"\s*[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\s*"
+_FRACTION = re.compile(r"\s*[-+]?[0-9]*\.?[0-9]+\s*")
+_NUMBERS = 0.95  # a text target of which this share are numbers was probably meant to be numbers
 _SAVE_OR_READ = (
     "save it as UTF-8, or read it yourself and pass the DataFrame: "
     "datasets.load(pandas.read_csv(path, encoding=...), target=...)"
@@ -149,6 +152,7 @@ def as_table(
         )
     check_rows(x, y, x_name=name, y_name=f"the column {target!r}")
     task = infer_task(y)
+    _warn_of_written_numbers(name, target, y)
     description = (
         f"{len(x):,} rows of {x.shape[1]} columns to predict {target} from, with "
         f"{int(x.isna().sum().sum()):,} missing values."
@@ -256,6 +260,34 @@ def _plain_target(y: pd.Series) -> pd.Series:
         return y
     kind = "bool" if types.is_bool_dtype(y.dtype) else "int64"
     return y.astype("float64" if types.is_float_dtype(y.dtype) else kind)
+
+
+def _warn_of_written_numbers(name: str, target: Hashable, y: pd.Series) -> None:
+    """Warn if the target is text that holds numbers, since every number is a class then."""
+    from pandas.api import types
+
+    if not (types.is_object_dtype(y.dtype) or types.is_string_dtype(y.dtype)):
+        return
+    if not all(isinstance(value, str) for value in y):
+        return
+    levels = y.value_counts()
+    values, label = list(map(str, levels.index)), f"frame[{target!r}]"
+    others = (1 - _NUMBERS) * len(y)
+    found = find_written_numbers(values, levels.tolist(), label, others)
+    if found is not None:
+        example, code, note = found.example, found.code, found.note
+    elif all(map(_FRACTION.fullmatch, values)) and any("." in value for value in values):
+        example, code, note = values[0], f"pd.to_numeric({label})", ""
+    else:
+        return
+    # as_table, load, and the user
+    warnings.warn(
+        f"target={target!r}: the column of {name} is text that holds numbers, such as {example!r}, "
+        f"so each of its {len(values):,} values is a class; to predict a number, pass a DataFrame "
+        f"with {label} = {code}{note}; if they are classes, convert the column to a category: "
+        f"{label}.astype('category')",
+        stacklevel=4,
+    )
 
 
 def _without_missing(

@@ -528,3 +528,53 @@ def test_the_named_index_of_a_pivoted_table_becomes_a_column():
     wide = long.pivot(index="day", columns="kind", values="value")
     x = datasets.load(wide, target="high").train.x
     assert sorted(map(str, x.columns)) == ["day", "low"]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([f"{i + 20}%" for i in range(ROWS)], np.arange(ROWS) + 20),
+        ([f"{i + 20} 000" for i in range(ROWS)], np.arange(20, 20 + ROWS) * 1000),
+        ([f"{i + 20}'000" for i in range(ROWS)], np.arange(20, 20 + ROWS) * 1000),
+        ([f"€{i}.5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i},5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i}.5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i} kg" for i in range(ROWS)], np.arange(ROWS)),
+        ([*(f"{i}%" for i in range(ROWS - 1)), "?"], [*range(ROWS - 1), np.nan]),
+    ],
+)
+def test_a_target_of_numbers_as_text_is_classes_with_a_warning_that_converts_it(values, numbers):
+    frame = CONTENT.assign(y=values)
+    with pytest.warns(UserWarning, match=r"target='y': the column of DataFrame is text") as caught:
+        dataset = datasets.load(frame, target="y")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    message = str(caught[0].message)
+    assert f"each of its {ROWS} values is a class" in message
+    assert any(f"such as {value!r}," in message for value in values)
+    assert dataset.task == "classification"
+    code = message.split("with frame['y'] = ")[1].split("; if they are")[0].split(" (with ")[0]
+    frame["y"] = eval(code, {"pd": pd, "frame": frame})
+    np.testing.assert_array_equal(frame["y"], numbers)
+
+
+def test_a_target_of_numbers_as_text_in_a_file_is_named_with_the_file(tmp_path):
+    path = tmp_path / "rates.csv"
+    path.write_text("a,rate\n" + "".join(f"{i},{i + 0.5}%\n" for i in range(ROWS)))
+    with pytest.warns(UserWarning, match=r"target='rate': the column of rates\.csv .*\.5%'"):
+        datasets.load(path, target="rate")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1", "2"] * 10,
+        ["no", "yes"] * 10,
+        [f"A{i}" for i in range(ROWS)],
+        pd.Categorical(["10 kg", "20 kg"] * 10),
+        ["10:30", "11:45"] * 10,
+        ["<10%", "10-20%"] * 10,
+    ],
+)
+def test_a_target_of_classes_with_digits_is_taken_without_a_warning(values, recwarn):
+    assert datasets.load(CONTENT.assign(y=values), target="y").task == "classification"
+    assert not [str(warning.message) for warning in recwarn]
