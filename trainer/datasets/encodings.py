@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import collections
 import re
+import unicodedata
 from typing import NamedTuple
 
 _CHUNK = 1 << 20  # bytes that are decoded at a time, so that a large file is never held as text
@@ -133,11 +134,18 @@ def _is_utf_8(cell: bytes) -> bool:
 
 
 def _is_clearly_utf_8(cell: bytes) -> bool:
-    """Return whether a cell is valid UTF-8, and not by chance, as single Chinese characters are.
+    """Return whether a cell is valid UTF-8, and not by chance, as short words of Asia may be.
 
-    The two bytes of such a character, without anything else, may be one letter in UTF-8.
+    By chance it has one or two letters of two bytes each, of scripts that are not written together.
     """
-    return _is_utf_8(cell) and len(cell.decode("utf-8").strip()) > 1
+    if not _is_utf_8(cell):
+        return False
+    text = cell.decode("utf-8")
+    letters = [character for character in text if not character.isascii()]
+    if any(c.isascii() and c.isalpha() for c in text) or max(letters) >= "\u0800":
+        return True
+    scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in letters}
+    return len(letters) > 1 and len(scripts) == 1
 
 
 def _up_to(size: int, cells: list[bytes]) -> bytes:

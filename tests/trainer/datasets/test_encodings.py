@@ -117,6 +117,7 @@ def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
         ("cp1255", ["ירושלים", "חיפה"]),
         ("cp1256", ["القاهرة", "الرياض", "دمشق"]),
         ("cp874", ["กรุงเทพ", "เชียงใหม่"]),
+        ("cp874", ["หญิง", "ชาย"]),  # the first is valid UTF-8, too
     ],
 )
 def test_encodings_of_one_byte_are_guessed_with_a_warning_that_shows_a_cell(
@@ -160,7 +161,7 @@ def test_a_damaged_byte_in_utf_8_far_from_the_start_is_refused(tmp_path):
         datasets.load(path, target="b")
 
 
-@pytest.mark.parametrize("words", [["né"], ["né", "Zoë"], ["São Paulo", "x", "y"], ["东京"]])
+@pytest.mark.parametrize("words", [["né"], ["né", "Zoë"], ["São Paulo", "x", "y"], ["东京"], ["да"]])
 @pytest.mark.parametrize("damaged", [b"n\xe9", b"\xe9", b"n\xc3\xa9\xe9", b"n\xc3"])
 def test_a_damaged_cell_in_utf_8_with_few_different_words_is_refused(words, damaged, tmp_path):
     path = tmp_path / "stray.csv"
