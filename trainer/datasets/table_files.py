@@ -725,7 +725,7 @@ def _read_excel(path: Path, content: bytes | None) -> Table:
             "another one, pass pandas.read_excel(path, sheet_name=...) instead of the path",
             stacklevel=4,
         )
-    frame.columns = frame.columns.map(str)
+    frame.columns = frame.columns.map(lambda column: str(column).strip())
     return Table(_named_only(frame), (f"Sheet {sheets[0]!r}.",))
 
 

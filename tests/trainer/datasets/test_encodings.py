@@ -161,7 +161,9 @@ def test_a_damaged_byte_in_utf_8_far_from_the_start_is_refused(tmp_path):
         datasets.load(path, target="b")
 
 
-@pytest.mark.parametrize("words", [["né"], ["né", "Zoë"], ["São Paulo", "x", "y"], ["东京"], ["да"]])
+@pytest.mark.parametrize(
+    "words", [["né"], ["né", "Zoë"], ["São Paulo", "x", "y"], ["东京"], ["да"]]
+)
 @pytest.mark.parametrize("damaged", [b"n\xe9", b"\xe9", b"n\xc3\xa9\xe9", b"n\xc3"])
 def test_a_damaged_cell_in_utf_8_with_few_different_words_is_refused(words, damaged, tmp_path):
     path = tmp_path / "stray.csv"

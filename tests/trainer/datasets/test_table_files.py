@@ -315,6 +315,14 @@ def test_excel_is_read_from_its_first_sheet(tmp_path):
     assert caught[0].filename == __file__
 
 
+def test_blanks_around_the_names_of_columns_in_excel_are_no_part_of_them(tmp_path):
+    pytest.importorskip("openpyxl", reason="needs the extra excel")
+    path = tmp_path / "table.xlsx"
+    CONTENT.rename(columns={"a": " a ", "b": "b "}).to_excel(path, index=False)
+    frame = whole(datasets.load(path, target="b"))
+    pd.testing.assert_frame_equal(frame, CONTENT, check_dtype=False)
+
+
 def test_an_old_or_locked_workbook_that_cannot_be_read_is_named(tmp_path):
     pytest.importorskip("python_calamine", reason="needs the extra excel")
     path = tmp_path / "table.xlsx"
