@@ -71,7 +71,8 @@ def load(
                 content, and the description names them. There is a warning where the encoding is
                 not clear. Blanks around names and cells are stripped, but not inside quotes;
             .xlsx, .xls: the first sheet, likewise; needs openpyxl, .xls python-calamine;
-            .parquet: likewise; needs pyarrow. A named index becomes a column, as a DataFrame's does;
+            .parquet: likewise; needs pyarrow. A named index becomes a column, also that of a
+                DataFrame;
             .jsonl, .ndjson, .json: one object per line, or a list of objects, likewise;
             .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;
             .npy: x, with y in the .npy file `target`;
