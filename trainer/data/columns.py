@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.data import dates
 from trainer.utils.checks import warn
+from trainer.utils.written_numbers import find_written_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,8 @@ class Limits:
     Attributes:
         categories: The most common categories have a column of their own in the default encoding;
             there are fewer of them than this, and the others share one column.
-        dates: The share of the values of a text column that must be dates, for a column of dates.
+        dates: The share of the values of a text column that must be dates, for a column of dates;
+            and numbers with a unit or other marks, for a column of these, which is refused.
             The others count as missing. As a split may by chance leave more of the others among
             the training rows, 1.5 deviations of their number are allowed on top.
         some_dates: From this share on, up to `dates`, a column is refused: it was meant to be one
@@ -299,8 +301,7 @@ def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
     ):
         formats, moments = dates.formats_of(values, counts)
         read = float(counts[~np.isnan(moments)].sum()) / len(present)
-        others = (1 - LIMITS.dates) * len(present)
-        if (1 - read) * len(present) <= others + 1.5 * others**0.5:
+        if (1 - read) * len(present) <= _others(len(present)):
             return _text_dates(series, formats, label)
         if read >= LIMITS.some_dates:
             wrong = [v for v, m in zip(values, moments, strict=True) if np.isnan(m)]
@@ -314,10 +315,18 @@ def _text(series: pd.Series, present: pd.Series, label: str) -> Found:
             )
     if len(present) < LIMITS.rows or len(levels) <= LIMITS.identifier * len(present):
         return Found("category", as_text(series), {})
+    # before prose: 12 500 000 kg has as many words
+    _refuse_numbers_with_marks(present, values, counts, label, _others(len(present)))
     if _is_prose(values):
         return Found("text", None, {})
     _refuse_written_numbers(present, values, counts, label)
     return Found("identifier", None, {})
+
+
+def _others(n: int) -> float:
+    """Return how many of n values may be something else in a column of dates or of numbers."""
+    others = (1 - LIMITS.dates) * n
+    return float(others + 1.5 * others**0.5)
 
 
 def _text_dates(series: pd.Series, formats: Sequence[str], label: str) -> Found:
@@ -357,6 +366,23 @@ def _is_prose(values: Sequence[str]) -> bool:
     return len(characters) / len(values) >= LIMITS.characters and 3 * without >= len(characters)
 
 
+def _refuse_numbers_with_marks(
+    present: pd.Series, values: Sequence[str], counts: np.ndarray, label: str, others: float
+) -> None:
+    """Raise an error for numbers that pandas cannot read, such as "3,5", "$1,000" and "15 kg"."""
+    found = find_written_numbers(values, counts.tolist(), label, others)
+    if found is None:
+        return
+    but = ""
+    if found.other is not None:
+        row = present.index[int((present == found.other).argmax())]
+        but = f" and other text ({found.other!r} at row {row})"
+    raise ValueError(
+        f"{label} contains numbers as text, such as {found.example!r}{but}; write {label} = "
+        f"{found.code}{found.note}, or {label}.astype('category') to make every value a category"
+    )
+
+
 def _refuse_written_numbers(
     present: pd.Series, values: Sequence[str], counts: np.ndarray, label: str
 ) -> None:
@@ -371,6 +397,9 @@ def _refuse_written_numbers(
         return
     but = ""
     if wrong.any():
+        # errors='coerce' would lose 1,234 where the others are below a thousand
+        most = (1 - LIMITS.some_dates) * len(present)
+        _refuse_numbers_with_marks(present, values, counts, label, most)
         value = values[int(wrong.argmax())]
         row = present.index[int((present == value).argmax())]
         but = f" and other text ({value!r} at row {row})"

@@ -8,7 +8,9 @@ the text says.
 from __future__ import annotations
 
 import codecs
+import collections
 import re
+import unicodedata
 from typing import NamedTuple
 
 _CHUNK = 1 << 20  # bytes that are decoded at a time, so that a large file is never held as text
@@ -17,6 +19,7 @@ _CLEAR = 2.0  # a guess is clear if the best encoding is this many times as like
 _LIKELY = 0.01  # the least confidence of chardet that counts as clear
 _UNLIKELY = 0.05  # the confidence of chardet in a language that it only guesses
 _DAMAGED = 0.8  # a file in which this share of the cells with other characters is UTF-8 is damaged
+_DAMAGED_ROWS = 0.5  # the same for all cells, counting only those that are UTF-8 not by chance
 _HANJA = 0.1  # more Chinese characters than this among the Korean ones: it is Chinese
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -90,8 +93,14 @@ def _utf_16(content: bytes) -> Encoding | None:
 def _guess(content: bytes) -> Encoding | None:
     # Only cells with other characters than ASCII, each once: chardet would take a table with few
     # words among many numbers for plain text.
-    cells = [c for c in dict.fromkeys(re.split(rb'[,;\t\r\n"]', content)) if not c.isascii()]
+    pieces = (c for c in re.split(rb'[,;\t\r\n"]', content) if not c.isascii())
+    counts = collections.Counter(pieces)
+    cells = list(counts)
     if sum(map(_is_utf_8, cells)) >= _DAMAGED * len(cells):
+        return None
+    # Where few words repeat, one damaged cell is a large share of the different ones.
+    clear = sum(count for cell, count in counts.items() if _is_clearly_utf_8(cell))
+    if clear >= _DAMAGED_ROWS * counts.total():
         return None
     valid = [name for name in _CANDIDATES if _is_valid(content, name)]
     sample = _up_to(_SAMPLE, cells)
@@ -122,6 +131,21 @@ def _guess(content: bytes) -> Encoding | None:
 
 def _is_utf_8(cell: bytes) -> bool:
     return _is_valid(cell, "utf-8")
+
+
+def _is_clearly_utf_8(cell: bytes) -> bool:
+    """Return whether a cell is valid UTF-8, and not by chance, as short words of Asia may be.
+
+    By chance it has one or two letters of two bytes each, of scripts that are not written together.
+    """
+    if not _is_utf_8(cell):
+        return False
+    text = cell.decode("utf-8")
+    letters = [character for character in text if not character.isascii()]
+    if any(c.isascii() and c.isalpha() for c in text) or max(letters) >= "\u0800":
+        return True
+    scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in letters}
+    return len(letters) > 1 and len(scripts) == 1
 
 
 def _up_to(size: int, cells: list[bytes]) -> bytes:

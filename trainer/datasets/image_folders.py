@@ -1,7 +1,8 @@
 """Reads a folder with one subfolder of images per class, named after the class.
 
-All images must have the same size, unless a size to resize them to is given. They become uint8
-arrays of shape (n, height, width) if all are greyscale, else (n, height, width, 3).
+All images must have the same size, unless a size to resize them to is given. Photos are turned
+upright first if their EXIF data say how the camera was held. They become uint8 arrays of shape
+(n, height, width) if all are greyscale, else (n, height, width, 3).
 """
 
 from __future__ import annotations
@@ -118,7 +119,13 @@ def _opened(file: Path) -> Iterator[Image]:
     import PIL.Image
 
     try:
-        with reading(file, "an image", cached=False), PIL.Image.open(file) as image:
+        # Not by its path: Pillow then maps some .tiff files into memory by the wrong width, where
+        # their orientation is to swap width and height.
+        with (
+            reading(file, "an image", cached=False),
+            file.open("rb") as stream,
+            PIL.Image.open(stream) as image,
+        ):
             yield image
     # What Pillow raises for broken files besides the errors that `reading` knows.
     except (SyntaxError, struct.error, PIL.Image.DecompressionBombError) as error:
@@ -143,12 +150,36 @@ class _Header(NamedTuple):
     colour: bool
 
 
-def _header(file: Path) -> _Header:
+def _upright(image: Image) -> Image:
+    """Return the image as its EXIF data say it is to be shown."""
+    import PIL.ImageOps
+
+    image.load()  # an error in the pixels is one of the image, not of its EXIF data
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    except (SyntaxError, struct.error, ValueError, TypeError, KeyError):
+        # Damaged EXIF data name no orientation. Viewers show such images as they are stored.
+        return image
+
+
+def _header(file: Path, *, with_size: bool) -> _Header:
+    """Return what `_check_headers` needs; the size before resizing only if that matters.
+
+    Pixels are decoded for the size of images with an orientation, and of .png files, whose
+    orientation may come after them.
+    """
     with _opened(file) as image:
         # A phone's .jpg file may contain previews as further frames; the first is the photo.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         colour = image.mode in _COLOUR and not _has_grey_palette(image)
-        return _Header(image.size, image.mode, frames, colour)
+        mode = image.mode
+        size = _upright(image).size if with_size and _may_be_turned(image) else image.size
+        return _Header(size, mode, frames, colour)
+
+
+def _may_be_turned(image: Image) -> bool:
+    metadata = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"} & set(image.info)
+    return bool(metadata) or image.format in ("PNG", "TIFF")
 
 
 def _check_headers(
@@ -165,7 +196,7 @@ def _check_headers(
     for file in files:
         header = None
         with _noting(file, broken):
-            header = _header(file)
+            header = _header(file, with_size=size is None)
         if header is None:
             continue
         (width, height), mode, frames, in_colour = header
@@ -219,7 +250,8 @@ def _read_pixels(
 def _pixels(file: Path, colour: bool, size: tuple[int, int] | None) -> np.ndarray:
     import PIL.Image
 
-    with _opened(file) as image:
+    with _opened(file) as stored:
+        image = _upright(stored)
         has_alpha = image.has_transparency_data
         opaque = not has_alpha or image.convert("RGBA").getchannel("A").getextrema()[0] == 255
         plain = image.convert("RGB" if colour else "L")

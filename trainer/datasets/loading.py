@@ -69,18 +69,20 @@ def load(
                 semicolon, tab or bar), decimal commas and the encoding (UTF-8, UTF-16, and by
                 chardet's guess the common ones of East Asia and Europe) are found from the
                 content, and the description names them. There is a warning where the encoding is
-                not clear;
+                not clear. Blanks around names and cells are stripped, but not inside quotes;
             .xlsx, .xls: the first sheet, likewise; needs openpyxl, .xls python-calamine;
-            .parquet: likewise; needs pyarrow;
+            .parquet: likewise; needs pyarrow. A named index becomes a column, also that of a
+                DataFrame;
             .jsonl, .ndjson, .json: one object per line, or a list of objects, likewise;
             .npz: arrays x and y, or images and labels, or x_train, y_train, x_test and y_test;
             .npy: x, with y in the .npy file `target`;
             IDX (train-images-idx3-ubyte.gz): images, with the labels file next to it;
-            a folder: one folder of images per class.
+            a folder: one folder of images per class; photos are turned upright as their EXIF data
+                say.
             Tables may be compressed: .gz, .bz2, .xz, .zst, or the only file of a .zip or .tar.
             A name takes precedence over a file of the same name: write "./iris" for the file.
         target: For files and DataFrames only: the column, array or file with y, where needed (see
-            above).
+            above). There is a warning for text that holds numbers, such as "27%": it is classes.
         seed: An integer from 0 to 2**32 - 1 that determines the random split.
         as_text: For "imdb" and "reuters": whether x is an array of str, the whole texts, instead of
             word indices. It needs one more file, the word index.

@@ -36,6 +36,7 @@ from trainer.datasets.encodings import encoding_of
 from trainer.datasets.splits import as_dataset, check_rows, infer_task, split_in_three
 from trainer.utils.checks import did_you_mean
 from trainer.utils.text import printable
+from trainer.utils.written_numbers import find_written_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ _SNIFFED = 200  # lines in which the separator and decimal commas are looked for
 _NUMBER = r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*"
 _THOUSANDS = r"\s*[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?\s*"
 _WITH_GROUPS = r"\s*[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\s*"
+_FRACTION = re.compile(r"\s*[-+]?[0-9]*\.?[0-9]+\s*")
+_NUMBERS = 0.95  # a text target of which this share are numbers was probably meant to be numbers
 _SAVE_OR_READ = (
     "save it as UTF-8, or read it yourself and pass the DataFrame: "
     "datasets.load(pandas.read_csv(path, encoding=...), target=...)"
@@ -112,7 +115,8 @@ def as_table(
     """Split the rows of a DataFrame into x and the column `target`.
 
     Args:
-        frame: A pandas DataFrame, or a table with a method `to_pandas` (polars, Arrow).
+        frame: A pandas DataFrame, or a table with a method `to_pandas` (polars, Arrow). The named
+            levels of its index become columns, except for the numbers of the rows.
         target: The label of the column to predict.
         seed: Of the random split.
         missing_target: "drop" to leave out rows without a target with a warning, or "raise".
@@ -134,6 +138,7 @@ def as_table(
             )
         with _needed("pyarrow", f"{name}: converting a {type(frame).__name__} to pandas"):
             frame = frame.to_pandas()
+    frame, restored = _with_named_index(name, frame)
     _check_columns(name, frame, target)
     frame = _with_plain_cells(name, frame)
     x, y = frame.drop(columns=target), _plain_target(frame[target])
@@ -147,6 +152,7 @@ def as_table(
         )
     check_rows(x, y, x_name=name, y_name=f"the column {target!r}")
     task = infer_task(y)
+    _warn_of_written_numbers(name, target, y)
     description = (
         f"{len(x):,} rows of {x.shape[1]} columns to predict {target} from, with "
         f"{int(x.isna().sum().sum()):,} missing values."
@@ -155,9 +161,44 @@ def as_table(
         split_in_three(x, y, task, seed),
         name=name,
         task=task,
-        description=" ".join((description, *notes)),
+        description=" ".join((description, *notes, *restored)),
         source=source,
     )
+
+
+def _with_named_index(name: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the frame with the named levels of its index as columns, and a sentence on them.
+
+    `set_index` made them of columns. Numbers of rows from 0, and levels without a name, are none.
+
+    Raises:
+        ValueError: A column with other values has the same name.
+    """
+    import pandas as pd
+
+    index = frame.index
+    if isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1):
+        return frame, ()
+    levels = [i for i, level in enumerate(index.names) if level is not None]
+    added = []
+    for i in levels:
+        level = index.names[i]
+        if level not in frame.columns:
+            added.append(i)
+        elif not index.get_level_values(i).equals(pd.Index(frame[level])):
+            raise ValueError(
+                f"{name} has an index {level!r}, and a column of this name with other values: "
+                f'write frame.rename_axis(index="another name"), or drop one of them'
+            )
+    if not added:
+        return frame, ()
+    if isinstance(frame.columns, pd.CategoricalIndex):  # takes no other names
+        frame = frame.set_axis(frame.columns.astype(object), axis=1)
+    names = ", ".join(printable(index.names[i]) for i in added)
+    dropped = [i for i in range(index.nlevels) if i not in added]
+    plain = frame.reset_index(level=dropped, drop=True) if dropped else frame
+    made = "a column" if len(added) == 1 else "columns"
+    return plain.reset_index(), (f"The index {names} became {made}.",)
 
 
 def _check_columns(name: str, frame: pd.DataFrame, target: Hashable) -> None:
@@ -219,6 +260,34 @@ def _plain_target(y: pd.Series) -> pd.Series:
         return y
     kind = "bool" if types.is_bool_dtype(y.dtype) else "int64"
     return y.astype("float64" if types.is_float_dtype(y.dtype) else kind)
+
+
+def _warn_of_written_numbers(name: str, target: Hashable, y: pd.Series) -> None:
+    """Warn if the target is text that holds numbers, since every number is a class then."""
+    from pandas.api import types
+
+    if not (types.is_object_dtype(y.dtype) or types.is_string_dtype(y.dtype)):
+        return
+    if not all(isinstance(value, str) for value in y):
+        return
+    levels = y.value_counts()
+    values, label = list(map(str, levels.index)), f"frame[{target!r}]"
+    others = (1 - _NUMBERS) * len(y)
+    found = find_written_numbers(values, levels.tolist(), label, others)
+    if found is not None:
+        example, code, note = found.example, found.code, found.note
+    elif all(map(_FRACTION.fullmatch, values)) and any("." in value for value in values):
+        example, code, note = values[0], f"pd.to_numeric({label})", ""
+    else:
+        return
+    # as_table, load, and the user
+    warnings.warn(
+        f"target={target!r}: the column of {name} is text that holds numbers, such as {example!r}, "
+        f"so each of its {len(values):,} values is a class; to predict a number, pass a DataFrame "
+        f"with {label} = {code}{note}; if they are classes, convert the column to a category: "
+        f"{label}.astype('category')",
+        stacklevel=4,
+    )
 
 
 def _without_missing(
@@ -348,11 +417,12 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         skipped = int(noted is not None)
     with reading(path, "a CSV file", cached=False), _long_cells():
         separator = noted[1] if noted else _separator(content, encoding)
-        layout, header = _check_lengths(path, content, encoding, separator, skipped)
+        content, decoded_by = _without_padding(content, encoding, separator)
+        layout, header = _check_lengths(path, content, decoded_by, separator, skipped)
         read = functools.partial(
             pd.read_csv,
             sep=separator,
-            encoding=encoding,
+            encoding=decoded_by,
             skiprows=skipped,
             # Reading in chunks could infer mixed types for a column.
             low_memory=False,
@@ -367,6 +437,7 @@ def _read_text(path: Path, content: bytes | None) -> Table:
             commas, unclear = _meaning_of_commas(frame, separator)
             if commas == "decimal":
                 frame = read(io.BytesIO(content), decimal=",")
+    frame.columns = frame.columns.str.strip()  # those in quotes too
     notes = [f"Read as {encoding}, separated by {_SEPARATORS.get(separator, repr(separator))}"]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         # read_table, load, and the user
@@ -453,6 +524,29 @@ def _long_cells() -> Iterator[None]:
 
 def _lines(stream: io.TextIOWrapper, separator: str) -> Any:
     return csv.reader(stream, delimiter=separator, skipinitialspace=True)
+
+
+def _without_padding(content: bytes, encoding: str, separator: str) -> tuple[bytes, str]:
+    """Return the text without blanks at the end of its cells, and the encoding that it is then in.
+
+    pandas skips only those at the start. Blanks inside quotes are part of a cell.
+    """
+    blanks = "[ ]" if separator == "\t" else r"[ \t]"
+    after = rf"(?=[{re.escape(separator)}\r\n]|\Z)"
+    padding = rf"(?<!{blanks}){blanks}++{after}"
+    if separator == " ":
+        return content, encoding
+    # All encodings but these have the bytes of ASCII for it, so that most files need not be held
+    # as text.
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    if not wide and not re.search(padding.encode(), content):
+        return content, encoding
+    with _open_text(content, encoding) as stream:
+        text = stream.read()
+    # A quoted cell is kept whole: it begins at the start of a cell, and may contain separators.
+    quoted = rf'(?:\A|[{re.escape(separator)}\r\n]){blanks}*+"(?:[^"]|"")*+"'
+    text = re.sub(f"({quoted})|{padding}", lambda match: match[1] or "", text)
+    return text.encode("utf-8"), "utf-8"
 
 
 def _separator(content: bytes, encoding: str) -> str:
@@ -631,7 +725,7 @@ def _read_excel(path: Path, content: bytes | None) -> Table:
             "another one, pass pandas.read_excel(path, sheet_name=...) instead of the path",
             stacklevel=4,
         )
-    frame.columns = frame.columns.map(str)
+    frame.columns = frame.columns.map(lambda column: str(column).strip())
     return Table(_named_only(frame), (f"Sheet {sheets[0]!r}.",))
 
 

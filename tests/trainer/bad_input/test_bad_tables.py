@@ -59,6 +59,11 @@ TABLES: dict[str, Row] = {
         ValueError,
         ("x['c'] contains numbers as text and other text ('unknown' at row 29)",),
     ),
+    "numbers with a unit": (
+        fit(c=[f"{i / 8} kg" for i in range(N)]),
+        ValueError,
+        ("x['c'] contains numbers as text, such as '", "x['c'].str.replace('kg', '')"),
+    ),
     "a column twice": (
         lambda g: g.classifier().fit(pd.concat([g.frame, g.frame], axis=1), g.y),
         ValueError,

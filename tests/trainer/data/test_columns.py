@@ -209,3 +209,98 @@ def test_a_time_zone_is_that_of_the_training_rows() -> None:
     np.testing.assert_array_equal(
         columns.as_seconds(elsewhere, "x['c']", found.details), found.values
     )
+
+
+U = RNG.uniform(1, 5000, N)
+BLANK, THIN = "\u00a0", "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    {
+        "decimal commas": ([f"{v:.2f}".replace(".", ",") for v in U], U.round(2)),
+        "with gaps": (gaps([f"{v:.2f}".replace(".", ",") for v in U]), U.round(2)),
+        "exponents": ([f"{v:.3e}".replace(".", ",") for v in U], [float(f"{v:.3e}") for v in U]),
+        "thousands": ([f"{v:,.2f}" for v in U], U.round(2)),
+        "points": ([f"{v * 1e4:,.0f}".replace(",", ".") for v in U], (U * 1e4).round()),
+        "lakhs": ([f"{i + 1},{i + 10},500" for i in range(N)], 1e5 + np.arange(N) * 101e3 + 10500),
+        "blanks": ([f"{v * 1e3:,.0f}".replace(",", " ") for v in U], (U * 1e3).round()),
+        "two blanks": ([f"{v:,.0f} 000 kg".replace(",", " ") for v in U], U.round() * 1000),
+        "thin blanks": ([f"{v * 100:,.0f} €".replace(",", THIN) for v in U], (U * 100).round()),
+        "apostrophes": ([f"{v * 100:,.1f}".replace(",", "'") for v in U], (U * 100).round(1)),
+        "typographic ones": ([f"{v * 100:,.1f}".replace(",", "’") for v in U], (U * 100).round(1)),
+        "euros": ([f"€{v:.2f}" for v in U], U.round(2)),
+        "dollars": ([f"-${v:,.2f}" for v in U], -U.round(2)),
+        "euros at the end": ([f"{v:.2f}{BLANK}€".replace(".", ",") for v in U], U.round(2)),
+        "codes of currencies": ([f"USD {v:,.2f}" for v in U], U.round(2)),
+        "yen": ([f"¥{v * 1e3:,.0f}" for v in U], (U * 1e3).round()),
+        "yuan": ([f"{v:.1f}元" for v in U], U.round(1)),
+        "percent": ([f"{v:.1f}%" for v in U], U.round(1)),
+        "whole percent": ([f"{i + 20} %" for i in range(N)], np.arange(N) + 20),
+        "kilograms": ([f"{v:.1f} kg" for v in U], U.round(1)),
+        "without a blank": ([f"{v:.1f}kg" for v in U], U.round(1)),
+        "degrees": ([f"{v - 2500:.1f} °C" for v in U], (U - 2500).round(1)),
+        "speeds": ([f"{v:.0f} km/h" for v in U], U.round()),
+        "areas": ([f"{v:.1f} m2" for v in U], U.round(1)),
+        "square feet": ([f"{v:,.1f} sq ft" for v in U], U.round(1)),
+        "Unicode minus": ([f"\u2212{v:.1f}" for v in U], -U.round(1)),
+        "the same, whole": ([f"\u2212{i}" for i in range(N)], -np.arange(N)),
+    }.values(),
+)
+def test_numbers_with_marks_are_refused_with_the_line_that_converts_them(
+    values: Any, numbers: Any
+) -> None:
+    series = pd.Series(values)
+    with pytest.raises(ValueError, match=r"x\['c'\] contains numbers as text, such as") as caught:
+        kind(series)
+    line = str(caught.value).split("; write x['c'] = ")[1].split(", or x['c'].astype('category')")
+    code = line[0].split(" (with ")[0]
+    converted = eval(code, {"pd": pd, "x": {"c": series}})
+    present = series.notna()
+    np.testing.assert_allclose(converted[present], np.asarray(numbers, float)[present])
+    assert converted.notna().equals(present)
+    assert kind(converted.where(converted != converted[0], 0.5)) == "number"
+
+
+def test_commas_that_may_be_decimal_ones_are_mentioned() -> None:
+    with pytest.raises(ValueError, match=r"replace\(',', ''\)\) \(with .* if the commas are dec"):
+        kind([f"{i + 1},{i + 100}" for i in range(N)])
+
+
+def test_few_other_values_among_numbers_with_marks_are_named() -> None:
+    with pytest.raises(ValueError, match=r"'3.5 kg' and other text \('\?' at row 39\); .*coerce"):
+        kind(["3.5 kg", *(f"{i}.5 kg" for i in range(10, 48)), "?"])
+    # pd.to_numeric(..., errors="coerce") alone would lose the numbers above a thousand
+    values = [*map(str, range(30)), *(f"1,{i}" for i in range(100, 106)), "a", "b", "c", "d"]
+    with pytest.raises(
+        ValueError, match=r"'1,100' and other text \('a' at row 36\); .*',', ''\), e"
+    ):
+        kind(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    {
+        "a letter before": ([f"A{i}" for i in range(N)], "identifier"),
+        "letters between": ([f"{i}A3" for i in range(N)], "identifier"),
+        "a letter after": ([f"{i}A" for i in range(N)], "identifier"),
+        "ordinals": ([f"{i}th" for i in range(N)], "identifier"),
+        "versions": ([f"1.{i}.3" for i in range(N)], "identifier"),
+        "times": ([f"{i % 24}:{i:02}" for i in range(N)], "identifier"),
+        "days": ([f"2021-03-{i % 28 + 1:02}" for i in range(N)], "date"),
+        "network addresses": ([f"192.168.100.{i + 100}" for i in range(N)], "identifier"),
+        "telephones": ([f"+49 170 123 {i + 456}" for i in range(N)], "text"),
+        "leading zeros": ([f"{i:04} kg" for i in range(N)], "identifier"),
+        "several units": ([f"{i} {'kg' if i % 2 else 'g'}" for i in range(N)], "identifier"),
+        "several currencies": ([f"{'$' if i % 2 else '€'}{i}" for i in range(N)], "identifier"),
+        "codes like currencies": ([f"CAD{i + 100}" for i in range(N)], "identifier"),
+        "house numbers": ([f"{i}号" for i in range(N)], "identifier"),
+        "ranges": ([f"{i}-{i + 1}" for i in range(N)], "identifier"),
+        "coordinates": ([f"{i}.5,{i}.7" for i in range(N)], "identifier"),
+        "lists": ([f"{i},{i},{i}" for i in range(N)], "identifier"),
+        "few weights": ([f"{i % 4 * 10} kg" for i in range(N)], "category"),
+        "few decimal commas": ([f"{i % 4},5" for i in range(N)], "category"),
+    }.values(),
+)
+def test_codes_and_categories_with_digits_are_no_numbers(values: Any, expected: str) -> None:
+    assert kind(values) == expected

@@ -117,6 +117,7 @@ def test_a_file_in_utf_8_that_is_cut_inside_a_character_is_refused(tmp_path):
         ("cp1255", ["ירושלים", "חיפה"]),
         ("cp1256", ["القاهرة", "الرياض", "دمشق"]),
         ("cp874", ["กรุงเทพ", "เชียงใหม่"]),
+        ("cp874", ["หญิง", "ชาย"]),  # the first is valid UTF-8, too
     ],
 )
 def test_encodings_of_one_byte_are_guessed_with_a_warning_that_shows_a_cell(
@@ -158,6 +159,29 @@ def test_a_damaged_byte_in_utf_8_far_from_the_start_is_refused(tmp_path):
     )
     with pytest.raises(datasets.DataFileError, match="encoding of this file is unknown .byte 0x"):
         datasets.load(path, target="b")
+
+
+@pytest.mark.parametrize(
+    "words", [["né"], ["né", "Zoë"], ["São Paulo", "x", "y"], ["东京"], ["да"]]
+)
+@pytest.mark.parametrize("damaged", [b"n\xe9", b"\xe9", b"n\xc3\xa9\xe9", b"n\xc3"])
+def test_a_damaged_cell_in_utf_8_with_few_different_words_is_refused(words, damaged, tmp_path):
+    path = tmp_path / "stray.csv"
+    rows = [f"{words[i % len(words)]},{i},{i % 2}\n".encode() for i in range(100)]
+    rows[50] = damaged + b",50,0\n"
+    path.write_bytes(b"word,a,y\n" + b"".join(rows))
+    with pytest.raises(datasets.DataFileError, match="unknown .byte 0x.. in line 52 is not UTF-8"):
+        datasets.load(path, target="y")
+
+
+@pytest.mark.parametrize("rare", [1, 10, 30])
+def test_a_short_word_that_happens_to_be_utf_8_may_be_the_common_one(rare, tmp_path):
+    path = tmp_path / "people.csv"
+    sexes = ["男" if i < rare else "女" for i in range(100)]  # 女 in GBK is the letter Ů in UTF-8
+    path.write_bytes(
+        ("sex,y\n" + "".join(f"{sex},{i % 2}\n" for i, sex in enumerate(sexes))).encode("gbk")
+    )
+    assert whole(datasets.load(path, target="y"))["sex"].tolist() == sexes
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-8", "utf-16-le", "utf-16-be"])

@@ -168,3 +168,68 @@ def test_a_folder_of_tables_is_answered_with_its_files(tmp_path):
     (tmp_path / "houses.csv").write_text("a,b\n")
     with pytest.raises(ValueError, match=r"contains 0 folders and 1 files, such as houses\.csv"):
         datasets.load(tmp_path)
+
+
+ORIENTATION = 0x0112
+
+
+def turned(shape, orientation):
+    """Exif data with an orientation, and the pixels as a camera held that way stores them.
+
+    The upright picture is dark at the left and light at the right, with a black top row.
+    """
+    upright = np.tile(np.linspace(80, 240, shape[1]).astype(np.uint8), (shape[0], 1))
+    upright[: shape[0] // 2, : shape[1] // 2] = 0
+    # The stored pixels are those that the transformation of the orientation makes upright.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = PIL.Image.Exif()
+    exif[ORIENTATION] = orientation
+    return upright, PIL.Image.fromarray(np.ascontiguousarray(stored)), exif
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("image_size", [None, (16, 24)])
+def test_photos_are_turned_upright_as_their_exif_data_say(tmp_path, suffix, image_size):
+    for orientation in range(1, 9):
+        upright, stored, exif = turned((16, 24), orientation)
+        folder = tmp_path / "ab"[orientation % 2]
+        folder.mkdir(exist_ok=True)
+        lossless = {"lossless": True} if suffix == "webp" else {"quality": 95}
+        stored.save(folder / f"{orientation}.{suffix}", exif=exif, **lossless)
+    dataset = datasets.load(tmp_path, image_size=image_size)
+    x = np.concatenate([part.x for part in (dataset.train, dataset.valid, dataset.test)])
+    x = x if x.ndim == 3 else x[..., 0]
+    assert x.shape == (8, 16, 24)
+    assert abs(x.astype(int) - upright).max() <= 12
+
+
+def test_sizes_are_compared_after_photos_are_turned_upright(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            turned((16, 24), 1)[1].save(tmp_path / name / f"{number}.jpg")
+    _, stored, exif = turned((24, 16), 6)
+    assert stored.size == (24, 16)  # as the others, but it is shown 16 pixels wide
+    stored.save(tmp_path / "b" / "odd.jpg", exif=exif)
+    with pytest.raises(ValueError, match=r"has 24 x 16 pixels and .*odd\.jpg has 16 x 24: write"):
+        datasets.load(tmp_path)
+
+
+def test_a_photo_with_damaged_exif_data_is_read_as_it_is_stored(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            turned((16, 24), 1)[1].save(
+                tmp_path / name / f"{number}.jpg", exif=b"Exif\0\0XX*\0broken"
+            )
+    dataset = datasets.load(tmp_path)
+    assert dataset.train.x.shape[1:] == (16, 24)

@@ -10,6 +10,7 @@ import json
 import lzma
 import sys
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -34,6 +35,59 @@ def test_spaces_after_separators_are_no_part_of_cells(tmp_path):
     frame = whole(datasets.load(path, target="c"))
     assert frame.columns.tolist() == ["a", "b", "c"]
     assert frame["b"][:2].tolist() == ["x, y", "z"]
+
+
+def test_blanks_before_separators_are_no_part_of_cells_either(tmp_path):
+    path = tmp_path / "spaced.csv"
+    for separator in (",", ";", "|", "\t"):
+        for end in ("\n", "\r\n"):
+            lines = [" a , b , flag , y ", " 1.5 , red wine , True , 7 ", "NA ,  , False,8 "]
+            text = end.join(lines[:1] + lines[1:] * 10).replace(",", separator)
+            path.write_bytes(text.encode("utf-8-sig"))
+            dataset = datasets.load(path, target="y")
+            frame = whole(dataset)
+            assert frame.columns.tolist() == ["a", "b", "flag", "y"]
+            np.testing.assert_array_equal(frame["a"][:2], [1.5, np.nan])
+            assert frame["b"][0] == "red wine" and pd.isna(frame["b"][1])
+            assert (frame["flag"].dtype, frame["y"].tolist()) == (bool, [7, 8] * 10)
+            assert "Read as utf-8-sig" in dataset.description
+
+
+def test_blanks_inside_quotes_are_part_of_a_cell_but_not_of_a_name(tmp_path):
+    path = tmp_path / "quoted.csv"
+    path.write_text(
+        '"a " , " b", y\n' + '"one , ""two"" " , 5" disk  ,1 \n' + '"x \n y" ,z "q" ,2\n' * 5
+    )
+    frame = whole(datasets.load(path, target="y"))
+    assert frame.columns.tolist() == ["a", "b", "y"]
+    assert frame["a"][:2].tolist() == ['one , "two" ', "x \n y"]
+    assert frame["b"][:2].tolist() == ['5" disk', 'z "q"']
+    assert frame["y"].tolist() == [1, 2, 2, 2, 2, 2]
+
+
+def test_blanks_are_stripped_in_encodings_whose_characters_contain_separators(tmp_path):
+    path = tmp_path / "cities.csv"
+    for encoding in ("gb18030", "cp932", "utf-16", "big5hkscs"):
+        text = " 城市 | 価 \n" + "ソ連表| 1 \n 東京 |2\n" * 10
+        if encoding == "gb18030":
+            text = text.replace("ソ連表", "北京蘾")  # its last byte is a bar
+        if encoding == "big5hkscs":
+            text = text.replace("ソ連表", "育許").replace("価", "價")
+        path.write_bytes(text.encode(encoding))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a guess of the encoding
+            frame = whole(datasets.load(path, target=text.split("|")[1].split("\n")[0].strip()))
+        assert frame["城市"][:2].tolist() == [text.split("\n")[1].split("|")[0], "東京"]
+
+
+def test_columns_that_differ_only_in_blanks_are_two_of_the_same_name(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("a , a,b\n" + "1,2,3\n" * 6)
+    with pytest.warns(UserWarning, match=r"several columns 'a': the second is renamed 'a\.1'"):
+        assert whole(datasets.load(path, target="b")).columns.tolist() == ["a", "a.1", "b"]
+    path.write_text('"a ","a","b"\n' + "1,2,3\n" * 6)
+    with pytest.raises(ValueError, match="has several columns 'a': rename them"):
+        datasets.load(path, target="b")
 
 
 def test_columns_of_the_same_name_are_renamed_with_a_warning(tmp_path):
@@ -261,6 +315,14 @@ def test_excel_is_read_from_its_first_sheet(tmp_path):
     assert caught[0].filename == __file__
 
 
+def test_blanks_around_the_names_of_columns_in_excel_are_no_part_of_them(tmp_path):
+    pytest.importorskip("openpyxl", reason="needs the extra excel")
+    path = tmp_path / "table.xlsx"
+    CONTENT.rename(columns={"a": " a ", "b": "b "}).to_excel(path, index=False)
+    frame = whole(datasets.load(path, target="b"))
+    pd.testing.assert_frame_equal(frame, CONTENT, check_dtype=False)
+
+
 def test_an_old_or_locked_workbook_that_cannot_be_read_is_named(tmp_path):
     pytest.importorskip("python_calamine", reason="needs the extra excel")
     path = tmp_path / "table.xlsx"
@@ -418,3 +480,109 @@ def test_a_target_that_cannot_be_a_label_is_refused():
         datasets.load(CONTENT, target=["b"])
     with pytest.raises(ValueError, match="target=None: must be the name of the column"):
         datasets.load(CONTENT)
+
+
+def test_a_named_index_becomes_a_column_again(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    frame = CONTENT.assign(town=["York", "Bath"] * 10)
+    path = tmp_path / "table.parquet"
+    for named in (["town"], ["a", "town"]):
+        indexed = frame.set_index(named)
+        indexed.to_parquet(path)
+        before = indexed.copy()
+        for source in (path, indexed):
+            dataset = datasets.load(source, target="b")
+            pd.testing.assert_frame_equal(
+                whole(dataset), frame[[*named, *frame.columns.difference([*named, "b"]), "b"]]
+            )
+            assert f"The index {', '.join(named)} became" in dataset.description
+        pd.testing.assert_frame_equal(indexed, before)
+    assert datasets.load(frame.set_index("town"), target="town").class_names == ["Bath", "York"]
+
+
+def test_the_numbers_and_names_of_rows_are_no_column():
+    for index in (
+        pd.RangeIndex(ROWS, name="row"),
+        pd.Index([f"r{i}" for i in range(ROWS)]),
+        pd.MultiIndex.from_product([range(4), range(5)]),
+    ):
+        frame = CONTENT.set_axis(index)
+        dataset = datasets.load(frame, target="b")
+        assert dataset.train.x.columns.tolist() == ["a"]
+        assert "became" not in dataset.description
+    some = pd.MultiIndex.from_product([range(4), range(5)], names=["group", None])
+    x = datasets.load(CONTENT.set_axis(some), target="b").train.x
+    assert x.columns.tolist() == ["group", "a"]
+    years = CONTENT.set_axis(pd.RangeIndex(2001, 2001 + ROWS, name="year"))
+    assert datasets.load(years, target="b").train.x.columns.tolist() == ["year", "a"]
+
+
+def test_an_index_that_is_a_column_too_stays_one_column():
+    kept = datasets.load(CONTENT.set_index("a", drop=False), target="b")
+    assert kept.train.x.columns.tolist() == ["a"]
+    other = CONTENT.set_axis(pd.Index(np.arange(ROWS) + 7, name="a"))
+    with pytest.raises(ValueError, match=r"index 'a', and a column of this name .*rename_axis"):
+        datasets.load(other, target="b")
+
+
+def test_the_named_index_of_a_pivoted_table_becomes_a_column():
+    long = pd.DataFrame(
+        {
+            "day": np.repeat(np.arange(ROWS) * 2, 2),
+            "kind": pd.Categorical(["low", "high"] * ROWS),
+            "value": np.arange(ROWS * 2) / 2,
+        }
+    )
+    wide = long.pivot(index="day", columns="kind", values="value")
+    x = datasets.load(wide, target="high").train.x
+    assert sorted(map(str, x.columns)) == ["day", "low"]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([f"{i + 20}%" for i in range(ROWS)], np.arange(ROWS) + 20),
+        ([f"{i + 20} 000" for i in range(ROWS)], np.arange(20, 20 + ROWS) * 1000),
+        ([f"{i + 20}'000" for i in range(ROWS)], np.arange(20, 20 + ROWS) * 1000),
+        ([f"€{i}.5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i},5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i}.5" for i in range(ROWS)], np.arange(ROWS) + 0.5),
+        ([f"{i} kg" for i in range(ROWS)], np.arange(ROWS)),
+        ([*(f"{i}%" for i in range(ROWS - 1)), "?"], [*range(ROWS - 1), np.nan]),
+    ],
+)
+def test_a_target_of_numbers_as_text_is_classes_with_a_warning_that_converts_it(values, numbers):
+    frame = CONTENT.assign(y=values)
+    with pytest.warns(UserWarning, match=r"target='y': the column of DataFrame is text") as caught:
+        dataset = datasets.load(frame, target="y")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    message = str(caught[0].message)
+    assert f"each of its {ROWS} values is a class" in message
+    assert any(f"such as {value!r}," in message for value in values)
+    assert dataset.task == "classification"
+    code = message.split("with frame['y'] = ")[1].split("; if they are")[0].split(" (with ")[0]
+    frame["y"] = eval(code, {"pd": pd, "frame": frame})
+    np.testing.assert_array_equal(frame["y"], numbers)
+
+
+def test_a_target_of_numbers_as_text_in_a_file_is_named_with_the_file(tmp_path):
+    path = tmp_path / "rates.csv"
+    path.write_text("a,rate\n" + "".join(f"{i},{i + 0.5}%\n" for i in range(ROWS)))
+    with pytest.warns(UserWarning, match=r"target='rate': the column of rates\.csv .*\.5%'"):
+        datasets.load(path, target="rate")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1", "2"] * 10,
+        ["no", "yes"] * 10,
+        [f"A{i}" for i in range(ROWS)],
+        pd.Categorical(["10 kg", "20 kg"] * 10),
+        ["10:30", "11:45"] * 10,
+        ["<10%", "10-20%"] * 10,
+    ],
+)
+def test_a_target_of_classes_with_digits_is_taken_without_a_warning(values, recwarn):
+    assert datasets.load(CONTENT.assign(y=values), target="y").task == "classification"
+    assert not [str(warning.message) for warning in recwarn]
