@@ -285,7 +285,14 @@ class OwnState:
                     f"the run's own variable {name!r} was {dtype} of shape {shape}, but now is "
                     f"{held.dtype.name} of shape {list(held.shape)}; was the code changed?"
                 )
-            held.from_array(tensors[f"own/{i}"])
+            if f"own/{i}" not in tensors:
+                raise BadState(f"it lacks the value of the run's own variable {name!r}")
+            try:
+                held.from_array(tensors[f"own/{i}"])
+            except Exception as error:  # TensorFlow has its own classes for what does not fit
+                raise BadState(
+                    f"the value of the run's own variable {name!r} does not fit it"
+                ) from error
 
     # ---- extra state -------------------------------------------------------------------------
 
@@ -315,7 +322,7 @@ class OwnState:
         """Restore the Trainer's extra state.
 
         Raises:
-            BadState: It no longer has a set_extra_state.
+            BadState: It no longer has a set_extra_state, or the form is none.
         """
         if form is None:
             return
@@ -324,7 +331,11 @@ class OwnState:
                 f"the run has an extra state, but {type(self._owner).__name__} has no "
                 "set_extra_state to restore it; was the code changed since?"
             )
-        self._owner.set_extra_state(plain.decode(form, tensors))
+        try:
+            state = plain.decode(form, tensors)
+        except ValueError as error:
+            raise BadState(f"its extra state: {error}") from error
+        self._owner.set_extra_state(state)
 
     @contextmanager
     def kept(self) -> Iterator[None]:

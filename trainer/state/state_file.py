@@ -131,6 +131,13 @@ def _check_values(values: dict[str, Any]) -> None:
                 forms.whole("variables", size)
         for entry in forms.items("callbacks", values["callbacks"]):
             forms.text("callbacks", forms.mapping("callbacks", entry, ("class", "state"))["class"])
+        for entry in [] if values.get("own") is None else forms.items("own", values["own"]):
+            name, dtype, shape, since = forms.items("own", entry, 4)
+            forms.text("own", name)
+            forms.text("own", dtype)
+            for size in forms.items("own", shape):
+                forms.whole("own", size)
+            forms.text("own", since, ("start", "train", "test", "later"))
 
 
 def _check_numbers(entry: str, logs: Any) -> None:

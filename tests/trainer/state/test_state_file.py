@@ -75,6 +75,21 @@ def test_a_newer_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         from_bytes(content)
 
 
+POSITION = {"epoch": 1, "step": 0, "logs": {}, "seconds": 1.0, "stopped": False}
+TRAINING = {"position": POSITION, "history": [], "variables": [], "callbacks": []}
+ENTRY = ["path", "float32", [2], "start"]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{}, [[]], ["path"], [ENTRY[:3]], [["path", 1, [2], "start"]], [["path", "f", [-1], "start"]]],
+)
+def test_variables_of_ones_own_that_are_described_in_another_form_are_refused(own: Any) -> None:
+    assert from_bytes(to_bytes(TRAINING | {"own": [ENTRY]}, TENSORS))[0]["own"] == [ENTRY]
+    with pytest.raises(BadState, match="it was not written by a training: own"):
+        from_bytes(to_bytes(TRAINING | {"own": own}, TENSORS))
+
+
 def _save(folder: StateFolder, *numbers: int) -> None:
     for number in numbers:
         folder.save({"n": number}, {"w": np.full(4, number)})
