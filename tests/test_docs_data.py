@@ -246,6 +246,12 @@ TRIED: dict[str, Callable[[], Any]] = {
     "a column of lists, dicts or arrays": lambda: column([[1]] * 40),
     "a column of bytes": lambda: column([b"a"] * 40),
     "infinity in a column": lambda: column([np.inf] * 40),
+    "a number above 1e150 in a column": lambda: column([1e160, 1.0] * 20),
+    "a number above 1e18 in an array": lambda: own(
+        np.where(np.arange(N)[:, None] == 3, 1e19, X).astype(np.float32), Y
+    ),
+    "a column of numbers with a currency sign, a unit, a percent sign or a decimal comma, "
+    "mostly different": lambda: column([f"€{i}.50" for i in range(40)]),
     "two columns of one name": lambda: own(pd.DataFrame(np.ones((40, 2)), columns=["c", "c"]), Y40),
     "a polars DataFrame, an Arrow table or RecordBatch": lambda: own(polars().DataFrame(ONE), Y40),
     "a polars LazyFrame": lambda: own(polars().LazyFrame(ONE), Y40),
