@@ -19,7 +19,7 @@ from trainer.data.sparse import SparseRows, is_sparse
 Tree = Any  # an array, or a dict, tuple or list of trees
 SPARSE_TENSORS = ("SparseTensor", "SparseTensorValue", "SparseTensorSpec")
 RAGGED_TENSORS = ("RaggedTensor", "RaggedTensorValue", "RaggedTensorSpec")
-_LARGEST_X, _LARGEST_Y = 1e18, 1e37  # float32 holds 3.4e38
+_LARGEST_X, _LARGEST_Y = 1e18, 3.4e38  # the latter is what float32 holds
 _ROWS_PER_CHECK = 65_536  # check in chunks, so that a memory-mapped array stays on disk
 
 

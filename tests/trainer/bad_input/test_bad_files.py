@@ -21,7 +21,7 @@ from trainer import Classifier, Regressor
 Row = tuple[Callable[[Any], Any], type[Exception], tuple[str, ...]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # as its folder: a module may be entered twice in a process
 def files(given: SimpleNamespace) -> SimpleNamespace:
     """A folder of files good and bad, beside what is given."""
     folder = given.folder
