@@ -2,8 +2,8 @@
 
 Responsible for the choice of the folder, and for what the rest of the package uses of it. Another
 backend is a folder beside `tensorflow/` with modules of the same names, and a choice here. Streams
-(tf.data) and the encoders of tables are not part of it: they are data, and need TensorFlow under
-any backend.
+(tf.data) and the encoders of tables are not part of it: see docs/architecture.md for what these would
+need under another backend.
 """
 
 from trainer.engine.tensorflow import (
