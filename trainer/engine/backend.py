@@ -2,7 +2,7 @@
 
 Responsible for the choice of the folder, and for what the rest of the package uses of it. Another
 backend is a folder beside `tensorflow/` with modules of the same names, and a choice here. Streams
-(tf.data) and the encoders of tables are not part of it: see docs/architecture.md for what these would
+(tf.data) and the encoders of tables are not part of it: docs/architecture.md says what these would
 need under another backend.
 """
 
