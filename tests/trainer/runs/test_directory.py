@@ -25,6 +25,7 @@ from trainer.runs import directory
 from trainer.runs.directory import Run, RunError
 from trainer.runs.lock import Hold
 from trainer.state import variables
+from trainer.state.state_file import StateFolder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype("float32")
@@ -693,11 +694,22 @@ def test_threads_that_notice_a_removed_folder_together_tell_of_it_once(
     assert len(told) == 1 and "it was removed" in told[0]
 
 
-def test_who_took_the_folder_is_left_alone(tmp_path: Path) -> None:
+def test_who_took_the_folder_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
+    states: list[StateFolder] = []
     taken: list[Any] = []
 
+    class Noted(StateFolder):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            states.append(self)
+
+    monkeypatch.setattr(directory, "StateFolder", Noted)
+
     def take() -> None:
+        states[0].wait()  # the thread that writes them would lock the folder again before us
         (folder / ".lock").unlink()
         taken.append(Hold(folder))
         taken.append(contents(folder))
