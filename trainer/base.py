@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -26,10 +27,10 @@ from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
 from trainer.fields import path_fields
-from trainer.fitting import Settings
+from trainer.fitting import Passes, Settings
 from trainer.history import History
 from trainer.models import Architecture, Chosen, Look, ModelSpec, Values
-from trainer.network import compile
+from trainer.network import compile, given
 from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
 from trainer.network.network import Network, own_loss
@@ -69,8 +70,9 @@ class Trainer(Parameters):
 
     Attributes:
         model: a ready-made architecture by its name (trainer.models.ARCHITECTURES lists them), or
-            a dict with its name and options, such as {"name": "mlp", "hidden": (64,)}. None: one
-            that suits the data. Ignored if build_model is overridden.
+            a dict with its name and options, such as {"name": "mlp", "hidden": (64,)}; or a Keras
+            model of your own, compiled or not, of which each fit trains a copy: see from_keras.
+            None: one that suits the data. Ignored if build_model is overridden.
         epochs: number of passes over the training data. None: the architecture's own number; 10
             for "mlp", "deep", "cnn", "wide_and_deep" and a build_model of your own.
         batch_size: rows per step. None: the architecture's own, or 32.
@@ -106,6 +108,10 @@ class Trainer(Parameters):
         resident_bytes: the most memory that data may take as tensors; larger arrays, such as
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
+        warm_start: whether fit trains the fitted model further, with its encoders and classes, its
+            optimizer's state and its history; also one that was loaded. epochs is then the number
+            of further ones. Fields that make or compile the model must be as before, but for a
+            number as learning_rate.
         random_state: an integer makes fits repeat bit for bit; with a numpy RandomState or None
             the seed is drawn and stored in seed_.
         run_dir: a folder for this run, from which an interrupted fit resumes exactly: see fit.
@@ -121,7 +127,7 @@ class Trainer(Parameters):
     vectors and tables n_features_in_ (feature_names_in_ if the columns have names).
     """
 
-    model: str | Mapping[str, Any] | None = None
+    model: str | Mapping[str, Any] | keras.Model | None = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: Any = None
@@ -138,6 +144,7 @@ class Trainer(Parameters):
     jit: bool | str = "auto"
     resident_bytes: int | None = None
     run_eagerly: bool = False
+    warm_start: bool = False
     random_state: Any = None
     run_dir: str | Path | None = None
     save_minutes: float | None = 10.0
@@ -163,6 +170,8 @@ class Trainer(Parameters):
             A Keras model: Sequential, functional or subclassed, optionally with a custom
             train_step.
         """
+        if given.is_model(self.model):
+            return given.copied(self.model)
         return models.build(self.model, spec)
 
     def configure_optimizer(self) -> keras.optimizers.Optimizer:
@@ -229,10 +238,16 @@ class Trainer(Parameters):
         self,
         x: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         validation_data: Any = None,
-        sample_weight: Any = None,
+        initial_epoch: int | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
         resume: bool | str = "auto",
+        **misplaced: Any,
     ) -> Self:
         """Train a new model, or resume the run in the folder run_dir.
 
@@ -245,15 +260,28 @@ class Trainer(Parameters):
         Args:
             x: arrays [n, ...], a table (a DataFrame of pandas or polars, an Arrow table), a SciPy
                 sparse matrix [n, d], a dict or tuple of arrays (several inputs), a tf.data.Dataset
-                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
+                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight), or a Python
+                generator of these.
             y: targets of n rows, nested for several outputs; None if x is a stream.
-            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
+            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
+            initial_epoch: the epoch to start at, counted from 0; the field epochs is then the one
+                before which training ends, as in Keras. None: 0, or with warm_start after the
+                epochs of the fits before.
+            steps_per_epoch: the most steps of an epoch; the next epoch goes on in the same pass
+                over the data, as in Keras. Needed for endless streams, and for generators that are
+                to be read for more than one epoch. None: an epoch is a pass.
+            validation_steps: the most steps of a validation, from the first row. None: all.
+            validation_batch_size: rows per step of a validation. None: the field batch_size; more
+                where that changes no result.
+            validation_freq: every how many epochs to validate, or the epochs to validate after,
+                counted from 1.
             resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
                 return it if it is finished; raise an error that lists the differences if they, or
                 the code of the Trainer's class or arguments, changed. True: the same, but fail if
                 there is no run; a larger epochs trains a finished run further. "force": as "auto",
                 but resume a run although the code has changed. False: start a new run.
+            **misplaced: refused; the error says where such an argument belongs.
 
         Returns:
             self.
@@ -262,26 +290,81 @@ class Trainer(Parameters):
             TypeError, ValueError: bad arguments or fields, before any training starts.
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
+        fields = type(self).__dataclass_fields__
+        checks.misplaced(misplaced, type(self), "fit", fields, _arguments(Trainer.fit))
+        passes = Passes(
+            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq
+        )
+        before = self._network if self.warm_start and hasattr(self, "_network") else None
+        return self._fit(
+            x, y, sample_weight, validation_data, passes=passes, resume=resume, before=before
+        )
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        validation_data: Any = None,
+        *,
+        passes: Passes,
+        resume: bool | str = "auto",
+        before: Network | None = None,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> Self:
+        """Fit; see `fit` and `partial_fit`.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            weight: as for fit.
+            validation_data: as for fit.
+            passes: the arguments of fit that limit its steps.
+            resume: as for fit.
+            before: the network to train further, or None for a new one.
+            classes: all labels, if y need not have them all.
+            partial: whether this is one epoch of `partial_fit`.
+        """
         plan.limit_threads()
         with thread_kept():
             self._check_values()
+            passes.check()
             checks.one_of("resume", resume, ("auto", True, False, "force"))
-            seed = fitting.draw_seed(self.random_state)
-            train, architecture = self._collect(x, y, sample_weight)
+            if before is not None:
+                self._check_unchanged()
+            seed = fitting.draw_seed(self.random_state) if before is None else self.seed_
+            train, architecture = self._collect(
+                x, y, weight, before=before, most=passes.steps_per_epoch
+            )
+            if partial:
+                values = dataclasses.replace(architecture.values, epochs=1, validation_split=0.0)
+                architecture = dataclasses.replace(architecture, values=values)
             values = architecture.values
             with self._resolved(architecture):
                 chosen = self._check_hooks()
                 owner = type(self).__name__ if self.configure_task().needs_y else None
             valid = preparation.collect_validation(
                 validation_data,
-                batch_size=values.batch_size,
+                batch_size=passes.validation_batch_size or values.batch_size,
                 needs_y=owner,
                 missing=self.missing_targets(),
+                most=passes.validation_steps,
             )
-            chosen += self._added(architecture, chosen, valid is not None)
-            settings = self._settings(values)
-            epochs = fitting.limited_epochs(settings)
-            fields = self.get_params(deep=False) | _shared(values)
+            if not partial:
+                chosen += self._added(architecture, chosen, valid is not None)
+            done = 0 if before is None else _epochs_of(self.history_)
+            settings = dataclasses.replace(
+                self._settings(values),
+                passes=passes,
+                first_epoch=done if passes.initial_epoch is None else passes.initial_epoch,
+            )
+            end = settings.epochs + (done if passes.initial_epoch is None else 0)
+            fitting.check_range(settings, end, done, train)
+            epochs = fitting.limited_epochs(settings, end)
+            fields = self.get_params(deep=False) | _shared(values) | passes.described()
+            if before is not None:
+                fields["weights at the start"] = given.described(before.core)
             written = {} if self.run_dir is None else code.of(self)
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
@@ -289,20 +372,23 @@ class Trainer(Parameters):
                 seed = seed if run is None else run.seed
                 if valid is None and values.validation_split:
                     train, valid = self._split(train, values, seed)
+                task = self.configure_task()
+                task.known = classes
                 network, feed, validation_feed = fitting.prepare(
                     self.recipe(architecture),
-                    self.configure_task(),
+                    task,
                     settings,
                     chosen,
                     train,
                     valid,
                     seed,
                     tables_as_0_1=run is not None and run.tables_as_0_1,
+                    network=before,
                 )
-                task = self.configure_task()
                 task.check_validation(network.targets, valid)
                 tune = functools.partial(task.tune, network, valid)
-                self.adopt(network, History(), seed)
+                history = History() if before is None else self.history_.copy()
+                self.adopt(network, history, seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
                 session = self._session(feed, validation_feed, run, epochs, tune)
                 own = fitting.own_state(
@@ -317,7 +403,72 @@ class Trainer(Parameters):
                 else:
                     fitting.train(session, settings, own, run, tune)
             memory.fit_ended()
-            doctor.warn_of_failure(self._training())
+            if not partial:
+                doctor.warn_of_failure(self._training())
+        return self
+
+    def partial_fit(
+        self, x: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train one epoch on the given rows: a new model at first, then the same one further.
+
+        Encoders, classes and normalisation are those of the first call. Each call equals one epoch
+        of a fit on the same rows without validation; all its rows are trained on.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            classes: of a classifier, all labels that later calls may have; needed in the first
+                call if its y lacks some. A Trainer and a Regressor have none.
+            sample_weight: as for fit.
+
+        Returns:
+            self.
+
+        Raises:
+            TypeError, ValueError: as for fit; or run_dir is set, which belongs to one fit.
+        """
+        if self.run_dir is not None:
+            raise ValueError(
+                f"run_dir={str(self.run_dir)!r}: a run is one fit, and partial_fit is a part of "
+                "one; write run_dir=None, and save the estimator with save('model.keras')"
+            )
+        before = getattr(self, "_network", None)
+        return self._fit(
+            x, y, sample_weight, passes=Passes(), before=before, classes=classes, partial=True
+        )
+
+    def initialize(self, x: Any, y: Any = None) -> Self:
+        """Build the network for the given data without training it.
+
+        The estimator is then fitted with untrained weights, or with those of the model that was
+        given: it predicts, evaluates, saves and, with warm_start, is trained further.
+
+        Args:
+            x: as for fit; a few rows are enough if they have all classes and categories.
+            y: as for fit.
+
+        Returns:
+            self.
+        """
+        with thread_kept():
+            self._check_values()
+            seed = fitting.draw_seed(self.random_state)
+            train, architecture = self._collect(x, y, None)
+            with self._resolved(architecture):
+                chosen = self._check_hooks()
+            settings = dataclasses.replace(self._settings(architecture.values), run_dir=None)
+            network, _, _ = fitting.prepare(
+                self.recipe(architecture),
+                self.configure_task(),
+                settings,
+                chosen,
+                train,
+                None,
+                seed,
+            )
+            self.adopt(network, History(), seed)
+            self.run_, self.callbacks_ = None, chosen
         return self
 
     def evaluate(
@@ -462,18 +613,60 @@ class Trainer(Parameters):
         loaded.adopt(network, history, seed)
         return loaded
 
+    @classmethod
+    def from_keras(cls, model: keras.Model, **fields: Any) -> Self:
+        """A Trainer for a Keras model that you have already, trained or not.
+
+        The model is copied with its weights, its optimizer's state and what it was compiled with,
+        and is not changed. Each fit without warm_start starts from this copy; clones and
+        cross-validation too. Not compiled, it is compiled with the fields optimizer, loss and
+        metrics, or their defaults. `evaluate` and `predict` work before the first fit.
+
+        A Classifier takes labels from 0 to n - 1 for a model with n outputs as the numbers of
+        these outputs, also where y lacks some.
+
+            model.compile("sgd", "sparse_categorical_crossentropy")
+            Classifier.from_keras(model, epochs=5).fit(x, y)
+
+        Args:
+            model: a Sequential, functional or subclassed keras.Model.
+            **fields: fields of this class.
+
+        Raises:
+            TypeError: it is not a Keras model, or a field is unknown.
+            ValueError: it cannot be copied; the message says why.
+        """
+        if cls.build_model is not Trainer.build_model:
+            raise TypeError(
+                f"{cls.__name__}.from_keras: {cls.__name__} has a build_model of its own, which "
+                "makes the model; call from_keras of Trainer, Classifier or Regressor"
+            )
+        if not given.is_model(model):
+            raise TypeError(
+                f"model={model!r}: must be a keras.Model, such as keras.Sequential([...])"
+            )
+        return cls(model=given.copied(model), **fields)
+
     # ---- the parts of a fit ------------------------------------------------------------------
 
     @property
     def _ready_made(self) -> bool:
-        return type(self).build_model is Trainer.build_model
+        own = type(self).build_model is not Trainer.build_model
+        return not own and not given.is_model(self.model)
+
+    @property
+    def _given(self) -> keras.Model | None:
+        """The Keras model that was given as the field model, or None."""
+        own = type(self).build_model is not Trainer.build_model
+        return self.model if given.is_model(self.model) and not own else None
 
     def task_options(self) -> dict[str, Any]:
-        """The arguments for a Task: owner, ready_made and class_weight."""
+        """The arguments for a Task: owner, ready_made, class_weight and columns."""
         return {
             "owner": type(self).__name__,
             "ready_made": self._ready_made,
             "class_weight": self.class_weight,
+            "columns": None if self._given is None else given.columns(self._given),
         }
 
     def missing_targets(self) -> MissingTargets:
@@ -488,8 +681,8 @@ class Trainer(Parameters):
         return MissingTargets(self.missing_target, lambda part: own_loss(loss, part))
 
     def _settings(self, values: Values) -> Settings:
-        names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
-        found = {name: getattr(self, name) for name in names}
+        names = (field.name for field in dataclasses.fields(Settings))
+        found = {name: getattr(self, name) for name in names if name in self.__dataclass_fields__}
         found |= {name: value for name, value in _shared(values).items() if name in found}
         return Settings(type(self).__name__, **found)
 
@@ -600,20 +793,73 @@ class Trainer(Parameters):
         return dataclasses.replace(values, **{k: v for k, v in own.items() if v is not None})
 
     def _collect(
-        self, x: Any, y: Any, weight: Any, *, warns: bool = True
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        *,
+        warns: bool = True,
+        before: Network | None = None,
+        most: int | None = None,
     ) -> tuple[Rows | Stream, Chosen]:
-        """Check the training data; return them with the architecture chosen for them."""
+        """Check the training data; return them with the architecture chosen for them.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            weight: as for fit.
+            warns: whether to warn of rows that are left out.
+            before: the network to train further, or None.
+            most: the steps of an epoch, if fit limits them.
+        """
         owner = type(self).__name__ if self.configure_task().needs_y else None
         first = self._with_fields(Values()).batch_size
         missing = dataclasses.replace(self.missing_targets(), warns=warns)
-        data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner, missing=missing)
-        chosen = self._choose(data)
-        if isinstance(data, Stream) and chosen.values.batch_size != first:
-            size = chosen.values.batch_size
-            data = preparation.collect(
-                x, y, weight, batch_size=size, needs_y=owner, missing=missing
-            )
+        collect = functools.partial(
+            preparation.collect, x, y, weight, needs_y=owner, missing=missing, most=most
+        )
+        data = collect(batch_size=first)
+        chosen = self._choose(data) if before is None else self._chosen_before(before, data)
+        if isinstance(data, Stream) and not data.read_once and chosen.values.batch_size != first:
+            data = collect(batch_size=chosen.values.batch_size)
+        if isinstance(data, Stream) and data.most is not None and most is not None:
+            data.most = most * chosen.values.epochs  # what training reads of it
         return data, chosen
+
+    def _chosen_before(self, before: Network, data: Rows | Stream) -> Chosen:
+        """The architecture of a network that is trained further, with the values of fields."""
+        values = before.architecture.values
+        if isinstance(data, Stream):
+            values = dataclasses.replace(values, validation_split=0.0)
+        return dataclasses.replace(before.architecture, values=self._with_fields(values))
+
+    def _check_unchanged(self) -> None:
+        """Check that the fields that make or compile the model are as in the fits before.
+
+        A number as learning_rate is set in the optimizer.
+
+        Raises:
+            ValueError: One has changed.
+        """
+        before = vars(self)["_built_with"]
+        for name, value in self._built_by().items():
+            was = before[name]
+            if value == was:
+                continue
+            optimizer = self._network.core.optimizer
+            if name == "learning_rate" and isinstance(value, (int, float)) and optimizer:
+                optimizer.learning_rate = value
+                continue
+            raise ValueError(
+                f"{name}: was {was!r} when the model was trained, and is {value!r}, but training "
+                f"it further cannot change it; set {name} back, or write warm_start=False (a "
+                "clone, for partial_fit) to train a new model"
+            )
+
+    def _built_by(self) -> dict[str, Any]:
+        """The fields that make or compile the model, by name, in JSON form."""
+        fields = self.get_params(deep=False)
+        return {n: described(value) for n, value in fields.items() if n not in _CHANGEABLE}
 
     def _choose(self, data: Rows | Stream) -> Chosen:
         look = models.Look.at(data, self.configure_task().name, self.normalize)
@@ -712,6 +958,7 @@ class Trainer(Parameters):
             run_eagerly=self.run_eagerly,
             chosen=self._compiled_by(),
             architecture=architecture,
+            given=self._given,
         )
 
     def _compiled_by(self) -> tuple[str, ...]:
@@ -766,9 +1013,10 @@ class Trainer(Parameters):
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._network = network
+        self._built_with: dict[str, Any] = self._built_by()
         self.model_ = network.whole
-        self.history_ = history
-        self.seed_ = seed
+        self.history_: History = history
+        self.seed_: int = seed
         if network.inputs.n_features is not None:
             self.n_features_in_ = network.inputs.n_features
         if network.inputs.names is not None:
@@ -794,6 +1042,25 @@ class Trainer(Parameters):
         """
         check_is_fitted(self, "model_")
         return self._network
+
+
+# Fields that a fitted model can be trained further with, whatever they were before.
+_CHANGEABLE = (
+    *("epochs", "batch_size", "validation_split", "shuffle", "callbacks", "class_weight"),
+    *("missing_target", "jit", "resident_bytes", "warm_start", "run_dir", "save_minutes"),
+    *("save_steps", "verbose", "decision_threshold"),
+)
+
+
+def _epochs_of(history: History) -> int:
+    """The number of the last epoch that was trained, counted from 1; 0 before the first."""
+    return int(history.records[-1]["epoch"]) if history.records else 0
+
+
+def _arguments(method: Callable[..., Any]) -> list[str]:
+    return [
+        p.name for p in inspect.signature(method).parameters.values() if p.kind != p.VAR_KEYWORD
+    ]
 
 
 def _shared(values: Values) -> dict[str, Any]:
@@ -833,5 +1100,14 @@ setattr(
     Trainer,
     NOT_STATE,
     frozenset(Trainer.__dataclass_fields__)
-    | {"_network", "added_callbacks_", "callbacks_", "history_", "model_", "run_", "seed_"},
+    | {
+        "_built_with",
+        "_network",
+        "added_callbacks_",
+        "callbacks_",
+        "history_",
+        "model_",
+        "run_",
+        "seed_",
+    },
 )

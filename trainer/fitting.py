@@ -11,7 +11,7 @@ import numbers
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
@@ -73,8 +74,77 @@ def draw_seed(state: Any) -> int:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The arguments of fit that say how many steps and validations there are, as in Keras.
+
+    Attributes:
+        initial_epoch: The epoch to start at, counted from 0. None: 0, or after the epochs of the
+            fits before, with warm_start.
+        steps_per_epoch: The most steps of an epoch; the next epoch goes on in the same pass over
+            the data. None: an epoch is a pass.
+        validation_steps: The most steps of a validation. None: all.
+        validation_batch_size: Rows per step of a validation. None: the field batch_size.
+        validation_freq: Every how many epochs to validate, or a list of the epochs to validate
+            after, counted from 1.
+    """
+
+    initial_epoch: int | None = None
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    validation_batch_size: int | None = None
+    validation_freq: int | Sequence[int] = 1
+
+    def check(self) -> None:
+        """Check the types and limits of all values.
+
+        Raises:
+            TypeError, ValueError: One is not valid; the message names it.
+        """
+        if self.initial_epoch is not None:
+            checks.integer("initial_epoch", self.initial_epoch, low=0, example=2)
+        for name in ("steps_per_epoch", "validation_steps", "validation_batch_size"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), low=1, example=100)
+        often = self.validation_freq
+        if isinstance(often, (list, tuple, set, np.ndarray, range)):
+            for epoch in often:
+                checks.integer("validation_freq", epoch, low=1, example=[1, 2, 10])
+        else:
+            checks.integer("validation_freq", often, low=1, example=2)
+
+    @property
+    def _listed(self) -> set[int]:
+        often: Any = self.validation_freq
+        return {int(epoch) for epoch in often}
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether to validate after an epoch, counted from 0."""
+        if isinstance(self.validation_freq, numbers.Integral):
+            return (epoch + 1) % int(self.validation_freq) == 0
+        return epoch + 1 in self._listed
+
+    def described(self) -> dict[str, Any]:
+        """Return the values that differ from the defaults, as a run records them."""
+        found = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if getattr(self, f.name) is not f.default and getattr(self, f.name) != f.default
+        }
+        if "validation_freq" in found and not isinstance(self.validation_freq, numbers.Integral):
+            found["validation_freq"] = sorted(self._listed)
+        return found
+
+
+@dataclass(frozen=True)
 class Settings:
-    """The fields of a Trainer that control fitting and evaluation: see Trainer."""
+    """The fields of a Trainer, and arguments of fit, that control fitting and evaluation.
+
+    See Trainer, and:
+
+    Attributes:
+        passes: The arguments of fit that limit its steps.
+        first_epoch: The epoch at which training starts, counted from 0.
+    """
 
     owner: str
     epochs: int
@@ -89,6 +159,8 @@ class Settings:
     save_steps: int | None
     loss: Any
     metrics: Any
+    passes: Passes = field(default_factory=Passes)
+    first_epoch: int = 0
 
 
 def prepare(
@@ -101,6 +173,7 @@ def prepare(
     seed: int,
     *,
     tables_as_0_1: bool = False,
+    network: Network | None = None,
 ) -> tuple[Network, Any, Any]:
     """Fit the encoders of inputs and targets, build the network, and plan its training.
 
@@ -113,40 +186,18 @@ def prepare(
         valid: the validation data, or None.
         seed: for weights, dropout and the order of rows.
         tables_as_0_1: whether to encode a table as version 0.1 did, to resume a run of it.
+        network: one that was trained before, to train further with its encoders; None to learn
+            and build them.
 
     Returns:
         The network, the feed of training batches, and the feed of validation batches or None.
     """
-    targets = task.learn(train)
-    normalize = settings.normalize or ("standard" if recipe.ready_made else None)
-    inputs = preparation.learn_inputs(train, normalize, as_0_1=tables_as_0_1)
-    chosen_one = recipe.architecture.architecture
-    if chosen_one is None or not chosen_one.reads_text:
-        named = f"model={recipe.architecture.name!r}"
-        reader = named if recipe.ready_made else f"{recipe.owner}.build_model"
-        inputs.check_text(reader, ready_made=recipe.ready_made)
-    architecture = recipe.architecture.with_learned(train, inputs, targets, seed)
-    recipe = replace(recipe, architecture=architecture)
-    if architecture.encoding is not None:
-        inputs = inputs.encoded_by(architecture.encoding)
-    precision = settings.precision
-    if precision == "auto":
-        precision = _choose_precision(recipe.ready_made, train, inputs, targets)
-    few: Any
-    if isinstance(train, Stream):
-        few = preparation.probe(inputs.encode_stream(train).first()[0])
+    if network is None:
+        network, few = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1)
     else:
-        few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
-    network = build(
-        recipe,
-        inputs,
-        targets,
-        precision=precision,
-        seed=seed,
-        probe=few,
-        callbacks=chosen,
-        texts=lambda name: preparation.TextOf(train, name),
-    )
+        if isinstance(train, Stream):
+            network.inputs.check_stream(train.x_spec, settings.owner)
+        few = _few(network.inputs, settings, train)
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
     if compile.ignores_weights(network.core) and _is_weighted(train):
@@ -154,7 +205,6 @@ def prepare(
             "sample_weight: the model's only loss is what its layers add with add_loss, which no "
             "weight changes; leave the weights out, or write a loss"
         )
-    _limited_steps(settings)
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
@@ -173,9 +223,85 @@ def prepare(
     validation = None
     if valid is not None:
         every = hooks.interval(chosen, "test") is not None
-        validation = evaluation_feed(settings, network, valid, validation=True, exact=every)
-    network.evidence = evidence.collect(train, feed, validation, targets)
+        size = settings.passes.validation_batch_size
+        validation = evaluation_feed(
+            settings if size is None else replace(settings, batch_size=size),
+            network,
+            valid,
+            validation=True,
+            exact=every or size is not None,
+            steps=settings.passes.validation_steps,
+        )
+    network.evidence = evidence.collect(train, feed, validation, network.targets)
     return network, feed, validation
+
+
+def _build(
+    recipe: Recipe,
+    task: Task,
+    settings: Settings,
+    chosen: Sequence[Any],
+    train: Rows | Stream,
+    seed: int,
+    tables_as_0_1: bool,
+) -> tuple[Network, Tree]:
+    """Learn the encoders from the training rows, and build the network; return it and a few rows.
+
+    The arguments are those of `prepare`.
+    """
+    targets = task.learn(train)
+    normalize = settings.normalize or ("standard" if recipe.ready_made else None)
+    inputs = preparation.learn_inputs(train, normalize, as_0_1=tables_as_0_1)
+    chosen_one = recipe.architecture.architecture
+    if chosen_one is None or not chosen_one.reads_text:
+        named = f"model={recipe.architecture.name!r}"
+        reader = named if recipe.ready_made else f"{recipe.owner}.build_model"
+        inputs.check_text(reader, ready_made=recipe.ready_made)
+    architecture = recipe.architecture.with_learned(train, inputs, targets, seed)
+    recipe = replace(recipe, architecture=architecture)
+    if architecture.encoding is not None:
+        inputs = inputs.encoded_by(architecture.encoding)
+    precision = _precision(recipe, settings, train, inputs, targets)
+    few = _few(inputs, settings, train)
+    network = build(
+        recipe,
+        inputs,
+        targets,
+        precision=precision,
+        seed=seed,
+        probe=few,
+        callbacks=chosen,
+        texts=lambda name: preparation.TextOf(train, name),
+    )
+    return network, few
+
+
+def _few(inputs: Inputs, settings: Settings, train: Rows | Stream) -> Tree:
+    """Return a few training rows as the network receives them."""
+    if isinstance(train, Stream):
+        return preparation.probe(inputs.encode_stream(train).first()[0])
+    return inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
+
+
+def _precision(
+    recipe: Recipe, settings: Settings, train: Rows | Stream, inputs: Inputs, targets: Targets
+) -> str:
+    """Return the precision of the field, of the model that was given, or one that suits the data.
+
+    Raises:
+        ValueError: The field and the model that was given differ.
+    """
+    wanted, own = settings.precision, recipe.precision
+    if own is not None:
+        if wanted not in ("auto", own):
+            raise ValueError(
+                f"precision={wanted!r}: the model that was given computes in {own}; leave "
+                "precision out, or make the model with another dtype"
+            )
+        return own
+    if wanted != "auto":
+        return wanted
+    return _choose_precision(recipe.ready_made, train, inputs, targets)
 
 
 def _is_weighted(data: Rows | Stream) -> bool:
@@ -230,9 +356,11 @@ def _training_feed(
         return _stream_feed(
             preparation.encode_stream(
                 data, network.targets, weights, mean_weight=network.default_loss
-            )
+            ),
+            _steps_per_epoch(settings, data.steps),
         )
     network.check_rows(data.n, settings.batch_size)
+    steps = -(-data.n // settings.batch_size)
     x = network.inputs.prepare(data.x, settings.owner, quiet=True, training=True)
     y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
@@ -242,11 +370,65 @@ def _training_feed(
         float_dtype=network.float_dtype,
         shuffle=settings.shuffle,
         seed=seed,
+        steps_per_epoch=_steps_per_epoch(settings, steps),
+        first_epoch=settings.first_epoch,
     )
 
 
-def limited_epochs(settings: Settings) -> int:
-    """The epochs of a fit: the field, or keras.config.max_epochs(), for debugging, if less.
+def _steps_per_epoch(settings: Settings, steps: int | None) -> int | None:
+    """Return the most steps of an epoch, or None if an epoch is a pass.
+
+    Args:
+        settings: The estimator's fields.
+        steps: The steps of a pass, or None if unknown.
+    """
+    limits = [n for n in (_limited_steps(settings), settings.passes.steps_per_epoch) if n]
+    if not limits:
+        return None
+    found = min(limits)
+    if steps is not None and steps % found:
+        left = steps % found if found < steps else steps
+        warnings.warn(
+            f"steps_per_epoch={found}: a pass over the data has {steps} steps, and an epoch in "
+            f"which it ends has only {left}, as in Keras",
+            stacklevel=4,
+        )
+    return found
+
+
+def check_range(settings: Settings, end: int, done: int, train: Rows | Stream) -> None:
+    """Check that there are epochs to train, and batches for them.
+
+    Args:
+        settings: The fields that control fitting.
+        end: The epoch before which training ends, counted from 0.
+        done: The epochs of the fits before.
+        train: The training data.
+
+    Raises:
+        ValueError: There are none; the message says what to write.
+    """
+    first, steps = settings.first_epoch, settings.passes.steps_per_epoch
+    if first >= end:
+        raise ValueError(
+            f"initial_epoch={first}: training ends before epoch {end}, counted from 0, as epochs="
+            f"{end}; write a smaller initial_epoch, or epochs={first + 1} for one more"
+        )
+    if first < done:
+        raise ValueError(
+            f"initial_epoch={first}: the model was trained for {done} epochs already; leave it "
+            f"out, or write initial_epoch={done}"
+        )
+    if isinstance(train, Stream) and train.read_once and steps is None and end - first > 1:
+        raise ValueError(
+            f"x is a Python iterator, which gives its batches only once, and epochs={end - first}: "
+            "pass steps_per_epoch to fit if it has batches for all of them; or a "
+            "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
+        )
+
+
+def limited_epochs(settings: Settings, epochs: int) -> int:
+    """The epoch before which a fit ends: `epochs`, or keras.config.max_epochs(), if less.
 
     Raises:
         ValueError: There is a run_dir: its run would be taken for one of all epochs.
@@ -254,11 +436,11 @@ def limited_epochs(settings: Settings) -> int:
     import keras
 
     limit = keras.config.max_epochs()
-    if not limit or limit >= settings.epochs:
-        return settings.epochs
+    if not limit or limit >= epochs:
+        return epochs
     _refuse_run(settings, "max_epochs", limit)
     warnings.warn(
-        f"epochs={settings.epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
+        f"epochs={epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
         stacklevel=3,
     )
     return int(limit)
@@ -296,6 +478,7 @@ def evaluation_feed(
     *,
     validation: bool = False,
     exact: bool = False,
+    steps: int | None = None,
 ) -> Any:
     """The feed of batches to evaluate.
 
@@ -306,14 +489,18 @@ def evaluation_feed(
         validation: whether these are the validation data of a fit; used in error messages.
         exact: whether each step has settings.batch_size rows, as a callback that sees every batch
             needs.
+        steps: the most steps; None for all.
     """
     network.check_evaluates(settings.owner)
-    limit = _limited_steps(settings)
+    limits = [n for n in (_limited_steps(settings), steps) if n]
+    limit = min(limits) if limits else None
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec, f"{name}x")
+        if limit is not None:
+            data = data.first_batches(limit)
         if validation and isinstance(network.targets, Classes):
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
@@ -479,7 +666,9 @@ def train(
             chunk=chunk,
         )
 
-        def validate() -> dict[str, float]:
+        def validate(epoch: int) -> dict[str, float]:
+            if not settings.passes.validates(epoch):
+                return {}
             every = hooks.interval(listed.callbacks, "test") is not None
             return loop.evaluate(
                 network.program, session.validation, chunk=1 if every else chunk, callbacks=listed
@@ -500,8 +689,11 @@ def train(
                     validate=None if session.validation is None else validate,
                     history=session.history,
                     checkpointer=checkpointer,
+                    first_epoch=settings.first_epoch,
                 )
         finally:
+            if isinstance(feed, StreamFeed):
+                feed.close()
             network.program.watch = None
             _let_go(plugins, listed)
     if interrupts.received != signal.SIGTERM:  # after which there may be little time left
@@ -543,14 +735,24 @@ def _checkpointer(
         if of_phase is not None:
             network.program.look(phase, of_phase.spec, settings.batch_size)
 
+    def replay(epochs: int) -> None:
+        if session.given_back:
+            return  # restoring a finished run reads no batches
+        feed.replay(epochs)
+        if session.validation is not None:
+            first = settings.first_epoch
+            passes = map(settings.passes.validates, range(first, first + epochs))
+            session.validation.replay(sum(passes))
+
     return Checkpointer(
         network.core,
         session.callbacks,
         session.history,
-        # restoring a finished run reads no batches
-        [] if session.given_back else [feed, session.validation],
+        None if session.given_back else feed,
+        replay,
         session.interrupts,
         epochs=session.epochs,
+        first_epoch=settings.first_epoch,
         folder=folder,
         minutes=settings.save_minutes,
         steps=settings.save_steps,
@@ -611,7 +813,7 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     return [*variables.variables(network.core), *scaling, *added, program.streamed]
 
 
-def _stream_feed(stream: Stream) -> StreamFeed:
+def _stream_feed(stream: Stream, steps_per_epoch: int | None = None) -> StreamFeed:
     return StreamFeed(
         stream.dataset,
         steps=stream.steps,
@@ -619,4 +821,5 @@ def _stream_feed(stream: Stream) -> StreamFeed:
         reraise=stream.reraise,
         leave=stream.stop_workers,
         first=stream.first,
+        steps_per_epoch=steps_per_epoch,
     )

@@ -143,6 +143,20 @@ class History:
         self.records.append(record)
 
     @property
+    def history(self) -> dict[str, list[float]]:
+        """The logs by name, as in the History of keras.Model.fit: only values that were logged."""
+        return {
+            name: [record[name] for record in self.records if name in record]
+            for name in self.metrics
+        }
+
+    def copy(self) -> History:
+        """Return a history with the same records, to which epochs can be added."""
+        made = History()
+        made.records = [dict(record) for record in self.records]
+        return made
+
+    @property
     def metrics(self) -> list[str]:
         """The names of the logs in order of first appearance, without learning_rate and seconds."""
         names = dict.fromkeys(name for record in self.records for name in record)

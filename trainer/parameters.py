@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from trainer import callbacks, models
 from trainer.fields import Fields
+from trainer.network import given
 from trainer.utils.checks import did_you_mean
 
 _NESTED = "callbacks__"
@@ -120,6 +121,20 @@ class Parameters(Fields, BaseEstimator):
             )
         models.check_options(architecture, options)
         return {"name": architecture.name, **before, **options}
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted estimator with the same fields; a Keras model among them is shared.
+
+        Fits train copies of it.
+        """
+        if not given.is_model(self.model):
+            cloned: Self = super().__sklearn_clone__()
+            return cloned
+        rest = object.__new__(type(self))
+        rest.__dict__.update(self.__dict__ | {"model": None})
+        cloned = BaseEstimator.__sklearn_clone__(rest)
+        cloned.model = self.model
+        return cloned
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

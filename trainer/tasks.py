@@ -50,9 +50,14 @@ class Task:
         owner: The name of the estimator, for errors.
         ready_made: Whether the network is one of the ready-made architectures.
         class_weight: As the field of Trainer; only Classification accepts it.
+        columns: The number of outputs of the Keras model that the user gave; None without one.
+
+    Attributes:
+        known: All labels, where the rows need not have them all; see Trainer.partial_fit.
     """
 
     needs_y: ClassVar[bool] = False
+    known: Any = None
 
     def __init__(
         self,
@@ -61,8 +66,10 @@ class Task:
         owner: str = "Trainer",
         ready_made: bool = False,
         class_weight: Any = None,
+        columns: int | None = None,
     ) -> None:
         self.name = name
+        self.columns = columns
         self.owner = owner
         self.ready_made = ready_made
         self.class_weight = class_weight
@@ -230,10 +237,8 @@ class Classification(Task):
         """Learn the classes of each output."""
         if self.from_logits is not None:
             checks.boolean("from_logits", self.from_logits)
-        if isinstance(data, Stream):
-            learned = Classes.learn_stream(data.part(1), one_hot=self.one_hot)
-        else:
-            learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.row_weight)
+        weight = None if isinstance(data, Stream) else data.row_weight
+        learned = self._learn(data, weight)
         positive = self._positive(learned)
         if self.decision_threshold is not None:
             label = self._thresholded(learned)
@@ -243,9 +248,17 @@ class Classification(Task):
                 label.thresholds = (float(self.decision_threshold),) * count
         return learned
 
+    def _learn(self, data: Rows | Stream, weight: np.ndarray | None = None) -> Classes:
+        options = {"one_hot": self.one_hot, "known": self.known, "columns": self.columns}
+        if not isinstance(data, Stream):
+            return Classes.learn(data.y, "y", weight=weight, **options)
+        if data.read_once and (self.known is not None or self.columns is not None):
+            return Classes.learn(arrays.concatenate([data.first()[1]]), "y", **options)
+        return Classes.learn_stream(data.part(1), **options)
+
     def strata(self, data: Rows) -> np.ndarray | None:
         """Return the labels of a single output that is not multi-label, else None."""
-        labels = Classes.learn(data.y, "y", one_hot=self.one_hot).labels
+        labels = self._learn(data).labels
         if not isinstance(labels, Labels) or labels.kind == "multilabel":
             return None
         encoded = labels.encode(data.y, "y")

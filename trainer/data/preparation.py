@@ -66,6 +66,7 @@ def collect(
     needs_y: str | None,
     prefix: str = "",
     missing: MissingTargets | None = None,
+    most: int | None = None,
 ) -> Rows | Stream:
     """Check x, y and weights, also against each other.
 
@@ -77,6 +78,7 @@ def collect(
         needs_y: The name of the estimator if it requires y, else None.
         prefix: A prefix of the argument names in errors.
         missing: What to do with rows that lack a target; None leaves them.
+        most: How many batches of a stream are read at most; None if nothing limits them.
 
     Raises:
         TypeError, ValueError: An argument is not valid; the message says what to write instead.
@@ -88,7 +90,7 @@ def collect(
                     f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
                     f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
                 )
-        return _checked_stream(x, batch_size, needs_y, prefix)
+        return _checked_stream(x, batch_size, needs_y, prefix, most)
     x = _checked_inputs(x, f"{prefix}x")
     if y is None and needs_y:
         raise ValueError(
@@ -217,8 +219,10 @@ def several(y: Any, n: int) -> Any:
     return tuple(y) if len(y) != n or max(ranks) > 1 else y
 
 
-def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -> Stream:
-    stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
+def _checked_stream(
+    x: Any, batch_size: int, needs_y: str | None, prefix: str, most: int | None
+) -> Stream:
+    stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x", most=most)
     if stream.steps is None:
         stream.first()  # raises if the stream is empty
     if needs_y and stream.y_spec is None:
@@ -267,13 +271,23 @@ def collect_validation(
     batch_size: int,
     needs_y: str | None,
     missing: MissingTargets | None = None,
+    most: int | None = None,
 ) -> Rows | Stream | None:
     """Check the argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
     prefix = "validation_data: "
     if value is None:
         return None
     if is_stream(value):
-        return collect(value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix)
+        stream = collect(
+            value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix, most=most
+        )
+        if isinstance(stream, Stream) and stream.read_once:
+            raise TypeError(
+                f"validation_data={_described(value)}: is a Python iterator, which gives its "
+                "batches only once, and each epoch is validated on all of them; pass (x, y), a "
+                "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
+            )
+        return stream
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         share = isinstance(value, float) and 0 < value < 1
         instead = f"validation_split={value}" if share else "validation_data=(x_valid, y_valid)"

@@ -82,6 +82,7 @@ class Recipe:
         architecture: The architecture that it builds, with the resolved values of fields.
         run_eagerly: Whether to run steps in Python.
         chosen: The fields and hooks that set optimizer, loss or metrics, for errors.
+        given: The Keras model that build_model copies, or None.
     """
 
     owner: str
@@ -95,6 +96,19 @@ class Recipe:
     run_eagerly: bool
     chosen: tuple[str, ...] = ()
     architecture: Chosen = field(default_factory=Chosen)
+    given: keras.Model | None = None
+
+    @property
+    def maker(self) -> str:
+        """What the model comes from, for errors."""
+        if self.given is not None:
+            return f"model=<{type(self.given).__name__}>"
+        return f"{self.owner}.build_model"
+
+    @property
+    def precision(self) -> str | None:
+        """The precision that a given model computes in; None if the estimator chooses it."""
+        return None if self.given is None else str(self.given.dtype_policy.name)
 
 
 def build(
@@ -141,17 +155,17 @@ def build(
         # Keras creates this generator when a layer without a seed first draws. Create it now, so
         # that it depends on our seed.
         generator = seed_generator.global_seed_generator()
-        compile.check_model(core, recipe.owner)
-        vocabularies.fill(core, inputs, texts, recipe.owner)
+        compile.check_model(core, recipe.maker)
+        vocabularies.fill(core, inputs, texts, recipe.maker)
         found_compiled = compiled.find(core)
         if found_compiled is not None and recipe.chosen:
             if not again:
-                compiled.refuse_both(recipe.owner, recipe.chosen)
+                compiled.refuse_both(recipe.owner, recipe.maker, recipe.chosen)
             found_compiled = None
         eager = recipe.run_eagerly or (found_compiled is not None and found_compiled.eager)
         transform = inputs.transform(dtype)
         with compile.state_kept(core):
-            found = _outputs(core, transform, probe, dtype, recipe.owner, spec)
+            found = _outputs(core, transform, probe, dtype, recipe.maker, spec)
         if found is not None:
             outputs.check(core, spec, found)
 
@@ -178,8 +192,8 @@ def build(
         )
         program = Program(core, transform, eager=eager, ambient=ambient)
         if has_only_a_step(core):
-            _check_without_call(core, inputs, recipe.owner)
-            _make_by_step(program, inputs, targets, recipe.owner, run=again)
+            _check_without_call(core, inputs, recipe.maker)
+            _make_by_step(program, inputs, targets, recipe.maker, run=again)
         whole = inputs.whole_model(core, dtype)
         plain_loss = getattr(core.loss, "plain", None)
         if whole is core and plain_loss is not None:
@@ -282,7 +296,7 @@ def _compile(
         if not compiled.overrides_compile(core):
             raise
         raise TypeError(
-            f"{recipe.owner}.build_model: {type(core).__name__}.compile has arguments of its own "
+            f"{recipe.maker}: {type(core).__name__}.compile has arguments of its own "
             f"({error}); call model.compile(...) in build_model, and super().compile() in it"
         ) from error
     if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
@@ -291,20 +305,20 @@ def _compile(
     return default, readings
 
 
-def _check_without_call(core: keras.Model, inputs: Inputs, owner: str) -> None:
+def _check_without_call(core: keras.Model, inputs: Inputs, maker: str) -> None:
     """Refuse preprocessing in front of a model that cannot be called."""
     if inputs.table is None and not inputs.scaling:
         return
     what = "x is a DataFrame" if inputs.table is not None else "normalize is set"
     write = "pass arrays" if inputs.table is not None else "write normalize=None"
     raise ValueError(
-        f"{owner}.build_model: {what}, but {type(core).__name__} has train_step and no call, so "
+        f"{maker}: {what}, but {type(core).__name__} has train_step and no call, so "
         f"that nothing can be put in front of it; {write}, or define call"
     )
 
 
 def _make_by_step(
-    program: Program, inputs: Inputs, targets: Targets, owner: str, *, run: bool
+    program: Program, inputs: Inputs, targets: Targets, maker: str, *, run: bool
 ) -> None:
     """Create the variables of a model that only its train_step calls.
 
@@ -315,7 +329,7 @@ def _make_by_step(
         program: Runs the steps of the model.
         inputs: The learned preprocessing of x.
         targets: The learned encoding of y.
-        owner: The name of the estimator, for errors.
+        maker: What the model comes from, for errors.
         run: Whether a step that runs in Python may change the weights.
     """
     program.model.built = True  # Keras saves and loads no other
@@ -342,7 +356,7 @@ def _make_by_step(
         else:
             return
     raise ValueError(
-        f"{owner}.build_model: {type(program.model).__name__} has train_step and no call, and its "
+        f"{maker}: {type(program.model).__name__} has train_step and no call, and its "
         f"train_step cannot be tried before training ({compile.reason(errors[0])}), which loading "
         "needs; define call, and use it in train_step"
     ) from errors[0]
@@ -514,7 +528,7 @@ def _noise_like(probe: Tree, scale: float = 1.0) -> Tree:
 
 
 def _outputs(
-    core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
+    core: keras.Model, transform: Any, probe: Tree, dtype: str, maker: str, spec: ModelSpec
 ) -> Any:
     """Return the model's outputs, calling it on the probe if it is not built yet.
 
@@ -534,10 +548,10 @@ def _outputs(
             return declared
         return core(tensors(probe, transform, dtype))
     except (ValueError, TypeError) as error:
-        raise compile.misfit(error, owner, spec) from error
+        raise compile.misfit(error, maker, spec) from error
     except Exception as error:
         if type(error).__module__.startswith(("tensorflow", "keras")):
-            raise compile.misfit(error, owner, spec) from error
+            raise compile.misfit(error, maker, spec) from error
         raise
 
 

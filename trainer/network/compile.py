@@ -411,7 +411,7 @@ def reason(error: Exception) -> str:
     return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
-def check_model(model: Any, owner: str) -> None:
+def check_model(model: Any, maker: str) -> None:
     """Check that build_model returned a Keras model.
 
     Raises:
@@ -421,19 +421,17 @@ def check_model(model: Any, owner: str) -> None:
 
     if model is None:
         raise TypeError(
-            f"{owner}.build_model returned None: it must return a keras.Model; is `return` missing?"
+            f"{maker} returned None: it must return a keras.Model; is `return` missing?"
         )
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"{owner}.build_model returned a {type(model).__name__}: it must return a keras.Model"
-        )
+        raise TypeError(f"{maker} returned a {type(model).__name__}: it must return a keras.Model")
 
 
-def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
+def misfit(error: Exception, maker: str, spec: ModelSpec) -> ValueError:
     """Return the error for a model that does not accept its inputs."""
     shape = spec.input_shape
     shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
     return ValueError(
-        f"{owner}.build_model: the model does not accept x of shape {shown}; start it with "
+        f"{maker}: the model does not accept x of shape {shown}; start it with "
         f"keras.Input(spec.input_shape) ({reason(error)})"
     )
