@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
 from trainer.data import preparation
-from trainer.data.arrays import Tree
+from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
 from trainer.doctor import Diagnosis, Training
@@ -93,7 +93,9 @@ class Trainer(Parameters):
             if validation_data are given.
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
-            objects; trainer.callbacks.names() lists the names.
+            objects or classes; one of these, a sequence of them, or a dict {"name": callback}, of
+            which a nested parameter is callbacks__name__patience. trainer.callbacks.names() lists
+            the names of plugins.
         class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
             for a Classifier with one output and one label a row; otherwise pass sample_weight.
         missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
@@ -137,7 +139,7 @@ class Trainer(Parameters):
     normalize: str | None = None
     validation_split: float | None = None
     shuffle: bool = True
-    callbacks: Sequence[Any] = ()
+    callbacks: Any = ()
     class_weight: Any = None
     missing_target: str = "drop"
     precision: str = "auto"
@@ -188,7 +190,7 @@ class Trainer(Parameters):
 
     def configure_callbacks(self) -> list[Any]:
         """The callbacks of a fit, given as in the field callbacks; by default that field."""
-        return list(self.callbacks)
+        return plugins.listed(self.callbacks)
 
     def configure_task(self) -> Task:
         """The kind of task: how y is encoded, the default loss and metrics, class weights.
@@ -457,14 +459,12 @@ class Trainer(Parameters):
             train, architecture = self._collect(x, y, None)
             with self._resolved(architecture):
                 chosen = self._check_hooks()
-            settings = dataclasses.replace(self._settings(architecture.values), run_dir=None)
-            network, _, _ = fitting.prepare(
+            network = fitting.untrained(
                 self.recipe(architecture),
                 self.configure_task(),
-                settings,
+                self._settings(architecture.values),
                 chosen,
                 train,
-                None,
                 seed,
             )
             self.adopt(network, History(), seed)
@@ -478,6 +478,8 @@ class Trainer(Parameters):
         *,
         sample_weight: Any = None,
         batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
     ) -> dict[str, float]:
         """The loss and every metric on the given data, by name.
 
@@ -487,11 +489,17 @@ class Trainer(Parameters):
             sample_weight: as for fit.
             batch_size: rows per step. None: the field batch_size; more where that changes no
                 result and takes little memory. A stream has batches of its own.
+            steps: the most steps, from the first row. None: all.
+            callbacks: as the field, but only of this evaluation.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: the data do not match the training data.
         """
+        hooks = plugins.make_all(callbacks)
+        if steps is not None:
+            checks.integer("steps", steps, low=1, example=100)
+        self._initialize_given(x, y)
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
@@ -503,13 +511,14 @@ class Trainer(Parameters):
             batch_size=values.batch_size,
             needs_y=owner,
             missing=self.missing_targets(),
+            most=steps,
         )
         settings = self._settings(values)
         if batch_size is not None:
             settings = dataclasses.replace(settings, batch_size=batch_size)
-        return network.evaluate(
-            fitting.evaluation_feed(settings, network, data, exact=batch_size is not None)
-        )
+        exact = batch_size is not None or steps is not None or bool(hooks)
+        feed = fitting.evaluation_feed(settings, network, data, exact=exact, steps=steps)
+        return fitting.evaluate(network, feed, hooks)
 
     def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
         """Predictions for the rows of x.
@@ -527,7 +536,8 @@ class Trainer(Parameters):
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: x does not match the training data.
         """
-        return self.network_.targets.decode(self._outputs(x, batch_size))
+        outputs = self._outputs(x, batch_size)
+        return self.network_.targets.decode(outputs)
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -578,8 +588,10 @@ class Trainer(Parameters):
         """Load a Trainer written by `save` of the same class.
 
         Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
-        enabled. build_model makes the network, and the file may name only classes and plugins of
-        Keras, of this package, of the module that defines this class, and of custom_objects.
+        enabled. build_model makes the network, or the file's config of a Keras model that was
+        given as the field model; that field is then the trained model. The file may name only
+        classes and plugins of Keras, of this package, of the module that defines this class, and
+        of custom_objects, and no Keras layer that runs code or reads files.
 
         Args:
             path: the file.
@@ -610,6 +622,8 @@ class Trainer(Parameters):
                 allowed=Allowed(cls, custom_objects),
                 make=make,
             )
+            if loaded._given is not None:
+                given.take_state(loaded._given, network.core)
         loaded.adopt(network, history, seed)
         return loaded
 
@@ -1010,7 +1024,7 @@ class Trainer(Parameters):
             history: the history of its training.
             seed: the seed of its training.
         """
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "_y_guessed"):
             self.__dict__.pop(name, None)
         self._network = network
         self._built_with: dict[str, Any] = self._built_by()
@@ -1022,7 +1036,30 @@ class Trainer(Parameters):
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
+    def _initialize_given(self, x: Any, y: Any = None) -> None:
+        """Make an estimator that is not fitted, but was given a model, ready to use it.
+
+        Args:
+            x: the rows to evaluate or predict.
+            y: their targets; None if there are none, as for predict.
+        """
+        model, guessed = self._given, self.__dict__.get("_y_guessed", False)
+        if model is None or (hasattr(self, "_network") and (y is None or not guessed)):
+            return
+        guess = y is None and not is_stream(x)
+        if guess:
+            few = map_tree(lambda a: np.asarray(a)[:2], x) if not hasattr(x, "iloc") else x[:2]
+            y = self._y_like(map_tree(np.asarray, model(few)))
+            x = few
+        self.initialize(x, y)
+        self._y_guessed = guess
+
+    def _y_like(self, outputs: Tree) -> Any:
+        """Targets of the form that outputs of a given model have, to predict before a fit."""
+        return outputs
+
     def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
+        self._initialize_given(x)
         network = self.network_
         preparation.check_batch_size(batch_size, x)
         if is_stream(x):

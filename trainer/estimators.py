@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from trainer.base import Trainer
 from trainer.data import arrays, preparation, thresholds
-from trainer.data.arrays import Tree
+from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets
 from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
@@ -101,6 +101,10 @@ class Classifier(ClassifierMixin, Trainer):
         self._warn_if_untuned()
         return super().predict(x, batch_size=batch_size)
 
+    def _y_like(self, outputs: Tree) -> Any:
+        """Labels from 0 to n - 1 for an output of n columns: see Trainer."""
+        return map_tree(lambda a: np.resize(np.arange(max(2, a.shape[-1])), len(a)), outputs)
+
     def _warn_if_untuned(self) -> None:
         if isinstance(self.decision_threshold, str) and self.decision_threshold_ is None:
             warnings.warn(
@@ -120,8 +124,8 @@ class Classifier(ClassifierMixin, Trainer):
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
-        targets = self.network_.targets
-        return self._classes(targets).probabilities(self._outputs(x, batch_size))
+        outputs = self._outputs(x, batch_size)
+        return self._classes(self.network_.targets).probabilities(outputs)
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, averaged over the outputs if there are several.
@@ -135,9 +139,9 @@ class Classifier(ClassifierMixin, Trainer):
 
     def _chosen(self, x: Any) -> Any:
         """Predict labels, also where y has one-hot rows."""
+        outputs = self._outputs(x)
         self._warn_if_untuned()
-        targets = self.network_.targets
-        return self._classes(targets).choose(self._outputs(x))
+        return self._classes(self.network_.targets).choose(outputs)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot a confusion matrix; see trainer.plots.plot_confusion_matrix.
@@ -262,8 +266,8 @@ class Classifier(ClassifierMixin, Trainer):
         return targets
 
     def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
-        network = self.network_
-        return probabilities.as_probabilities(super()._outputs(x, batch_size), network.readings)
+        outputs = super()._outputs(x, batch_size)
+        return probabilities.as_probabilities(outputs, self.network_.readings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

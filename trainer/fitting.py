@@ -236,6 +236,19 @@ def prepare(
     return network, feed, validation
 
 
+def untrained(
+    recipe: Recipe,
+    task: Task,
+    settings: Settings,
+    chosen: Sequence[Any],
+    train: Rows | Stream,
+    seed: int,
+) -> Network:
+    """Learn the encoders from some rows, and build the network; see `prepare`."""
+    network, _ = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1=False)
+    return network
+
+
 def _build(
     recipe: Recipe,
     task: Task,
@@ -521,6 +534,28 @@ def evaluation_feed(
     )
 
 
+def evaluate(network: Network, feed: Any, callbacks: Sequence[Any] = ()) -> dict[str, float]:
+    """The loss and every metric over a feed, by name.
+
+    Args:
+        network: the network to evaluate.
+        feed: the batches.
+        callbacks: those that see this evaluation.
+    """
+    if not callbacks:
+        return network.evaluate(feed)
+    import keras
+
+    listed = keras.callbacks.CallbackList(
+        list(callbacks), model=network.whole, epochs=1, steps=feed.steps, verbose=0
+    )
+    try:
+        every = hooks.interval(listed.callbacks, "test")
+        return network.evaluate(feed, chunk=every or 64, callbacks=listed)
+    finally:
+        _detach(listed)
+
+
 @contextlib.contextmanager
 def run_of(
     settings: Settings,
@@ -770,6 +805,10 @@ def _let_go(plugins: Sequence[Any], listed: Any) -> None:
         if plugin.session is not None:
             plugin.teardown()
             plugin.session = None
+    _detach(listed)
+
+
+def _detach(listed: Any) -> None:
     for callback in listed.callbacks:
         # Otherwise clone and pickle would copy the model along with the callback. Not by set_model:
         # callbacks override it to look at the model.

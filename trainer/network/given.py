@@ -108,6 +108,26 @@ def _take_assets(made: Any, layer: Any) -> None:
         made.finalize_state()
 
 
+def take_state(model: keras.Model, trained: keras.Model) -> None:
+    """Give a model the weights of an equal one that was trained, and its optimizer's state.
+
+    Args:
+        model: The model, compiled or not.
+        trained: The trained one.
+
+    Raises:
+        CannotCopy: They are not equal.
+    """
+    copy = _Copy(model)
+    copy.assign(model.variables, trained.variables, "weights")
+    for made, original in zip(model._flatten_layers(), trained._flatten_layers(), strict=True):
+        _take_assets(made, original)
+    if model.compiled and trained.optimizer is not None and trained.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+        states = trained.optimizer.variables
+        copy.assign(model.optimizer.variables, states, "states of the optimizer")
+
+
 class _Copy:
     """One copy of a model; a layer that is used several times is copied once.
 

@@ -222,10 +222,3 @@ def field_values(fields: Mapping[str, Any]) -> None:
     rate = fields["learning_rate"]
     if rate is not None and not callable(rate) and not isinstance(rate, Mapping):
         positive("learning_rate", rate)
-    callbacks = fields["callbacks"]
-    if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
-        instead = "callbacks=()" if callbacks is None else "callbacks=(callback,)"
-        raise TypeError(
-            f"callbacks={callbacks!r}: must be a sequence of plugin names or "
-            f"keras.callbacks.Callback objects; write {instead}"
-        )
