@@ -147,8 +147,14 @@ def run(folder: Path, *, ours: bool) -> dict[str, str]:
         report = Path(place) / "report.xml"
         environment = dict(os.environ) | ({_OURS: "1"} if ours else {})
         environment["PYTHONPATH"] = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        command += ["-p", "benchmarks.keras_tests", f"--junitxml={report}", str(copies)]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+        command += [
+            "--continue-on-collection-errors",
+            "-p",
+            "benchmarks.keras_tests",
+            f"--junitxml={report}",
+            str(copies),
+        ]
         subprocess.run(command, cwd=place, env=environment, check=False, stdout=subprocess.DEVNULL)
         return _outcomes(report)
 

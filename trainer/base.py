@@ -84,6 +84,9 @@ class Trainer(Parameters):
             only the ratios of the sample weights matter. A custom loss uses them unscaled, as in
             Keras.
         metrics: a list of names, functions or keras.metrics.Metric. None: the task's defaults.
+        loss_weights: numbers to multiply the losses of several outputs by, in the structure of
+            loss, as in Keras. None: 1 for each.
+        weighted_metrics: metrics that count each row by its sample weight, given as metrics.
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes,
@@ -97,7 +100,8 @@ class Trainer(Parameters):
             which a nested parameter is callbacks__name__patience. trainer.callbacks.names() lists
             the names of plugins.
         class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
-            for a Classifier with one output and one label a row; otherwise pass sample_weight.
+            for a Classifier with one label a row; with several outputs a dict of these by output.
+            Of a Trainer {number: weight} for y of whole numbers from 0, as in Keras.
         missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
             warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
             function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model
@@ -110,6 +114,9 @@ class Trainer(Parameters):
         resident_bytes: the most memory that data may take as tensors; larger arrays, such as
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
+        steps_per_execution: how many steps a callback sees as one, as in Keras: its batch hooks are
+            called at every so many. It changes no result, nor the speed, as steps are run many
+            at a time anyway. None: 1, or what a compiled model says.
         warm_start: whether fit trains the fitted model further, with its encoders and classes, its
             optimizer's state and its history; also one that was loaded. epochs is then the number
             of further ones. Fields that make or compile the model must be as before, but for a
@@ -136,6 +143,8 @@ class Trainer(Parameters):
     learning_rate: Any = None
     loss: Any = None
     metrics: Any = None
+    loss_weights: Any = None
+    weighted_metrics: Any = None
     normalize: str | None = None
     validation_split: float | None = None
     shuffle: bool = True
@@ -146,6 +155,7 @@ class Trainer(Parameters):
     jit: bool | str = "auto"
     resident_bytes: int | None = None
     run_eagerly: bool = False
+    steps_per_execution: int | None = None
     warm_start: bool = False
     random_state: Any = None
     run_dir: str | Path | None = None
@@ -973,11 +983,17 @@ class Trainer(Parameters):
             chosen=self._compiled_by(),
             architecture=architecture,
             given=self._given,
+            loss_weights=self.loss_weights,
+            weighted_metrics=lambda: compile.metrics(self.weighted_metrics, "weighted_metrics"),
+            steps_per_execution=self.steps_per_execution,
         )
 
     def _compiled_by(self) -> tuple[str, ...]:
         """The fields and hooks that say how to compile the model."""
-        fields = ("optimizer", "learning_rate", "loss", "metrics")
+        fields = (
+            *("optimizer", "learning_rate", "loss", "metrics"),
+            *("loss_weights", "weighted_metrics"),
+        )
         hooks = ("configure_optimizer", "configure_loss", "configure_metrics", "compute_loss")
         return (
             *(f"{n}={getattr(self, n)!r}" for n in fields if getattr(self, n) is not None),
@@ -1001,6 +1017,7 @@ class Trainer(Parameters):
         self.configure_optimizer()
         self.configure_loss()
         self.configure_metrics()
+        compile.metrics(self.weighted_metrics, "weighted_metrics")
         return plugins.make_all(self.configure_callbacks())
 
     def _split(self, data: Rows | Stream, values: Values, seed: int) -> tuple[Rows, Rows]:

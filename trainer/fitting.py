@@ -212,7 +212,7 @@ def prepare(
         feed.spec,
         feed.rows if isinstance(feed, RowsFeed) else None,
         feed.steps,
-        hooks.interval(chosen, "train"),
+        hooks.interval(chosen, "train", network.core.steps_per_execution),
         batch_size=settings.batch_size,
         resident_bytes=settings.resident_bytes,
         jit=settings.jit,
@@ -512,13 +512,17 @@ def evaluation_feed(
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec, f"{name}x")
-        if limit is not None:
+        goes_on = validation and data.read_once  # each validation reads the next batches
+        if limit is not None and not goes_on:
             data = data.first_batches(limit)
-        if validation and isinstance(network.targets, Classes):
+        if validation and isinstance(network.targets, Classes) and not data.read_once:
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
         return _stream_feed(
-            preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
+            preparation.encode_stream(
+                data, network.targets, None, mean_weight=network.default_loss
+            ),
+            limit if goes_on else None,
         )
     if limit is not None and limit * settings.batch_size < data.n:
         data = data.take(np.arange(limit * settings.batch_size))
@@ -550,7 +554,7 @@ def evaluate(network: Network, feed: Any, callbacks: Sequence[Any] = ()) -> dict
         list(callbacks), model=network.whole, epochs=1, steps=feed.steps, verbose=0
     )
     try:
-        every = hooks.interval(listed.callbacks, "test")
+        every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
         return network.evaluate(feed, chunk=every or 64, callbacks=listed)
     finally:
         _detach(listed)
@@ -704,9 +708,9 @@ def train(
         def validate(epoch: int) -> dict[str, float]:
             if not settings.passes.validates(epoch):
                 return {}
-            every = hooks.interval(listed.callbacks, "test") is not None
+            every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
             return loop.evaluate(
-                network.program, session.validation, chunk=1 if every else chunk, callbacks=listed
+                network.program, session.validation, chunk=every or chunk, callbacks=listed
             )
 
         try:
@@ -727,8 +731,9 @@ def train(
                     first_epoch=settings.first_epoch,
                 )
         finally:
-            if isinstance(feed, StreamFeed):
-                feed.close()
+            for each in (feed, session.validation):
+                if isinstance(each, StreamFeed):
+                    each.close()
             network.program.watch = None
             _let_go(plugins, listed)
     if interrupts.received != signal.SIGTERM:  # after which there may be little time left

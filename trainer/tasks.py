@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -49,7 +50,7 @@ class Task:
         name: The `spec.task` that build_model receives.
         owner: The name of the estimator, for errors.
         ready_made: Whether the network is one of the ready-made architectures.
-        class_weight: As the field of Trainer; only Classification accepts it.
+        class_weight: As the field of Trainer.
         columns: The number of outputs of the Keras model that the user gave; None without one.
 
     Attributes:
@@ -106,17 +107,16 @@ class Task:
             y: The encoded targets.
             weight: Sample weights, [n], [n, steps] or in the structure of y; or None.
         """
-        if self.class_weight is not None:
-            raise ValueError(
-                f"class_weight={self.class_weight!r}: {self.owner} has no classes; pass "
-                "sample_weight to fit"
-            )
-        return weight
+        if self.class_weight is None:
+            return weight
+        by_number = preparation.weights_of_numbers(self.class_weight, self.owner, y)
+        return by_number if weight is None else np.asarray(by_number * weight)
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
-        """Return the weight of each class index in a stream, or None."""
-        self.row_weights(learned, None, None)
-        return None
+        """Return the weight of each class index in a stream, or None; later ones have the last."""
+        if self.class_weight is None:
+            return None
+        return preparation.table_of_numbers(self.class_weight, self.owner)
 
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
@@ -198,6 +198,13 @@ class Task:
         """
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """A dict that is one value of a tree."""
+
+    value: Any
+
+
 class Classification(Task):
     """Classification: binary, multiclass or multi-label.
 
@@ -268,6 +275,9 @@ class Classification(Task):
         """Return sample weights times class weights."""
         if self.class_weight is None:
             return weight
+        classes = _classes(learned)
+        if not isinstance(classes.labels, Labels):
+            return self._weights_of_outputs(classes, y, weight)
         per_row = weight if isinstance(weight, np.ndarray) and weight.ndim == 1 else None
         table = preparation.class_weights(self.class_weight, _classes(learned), y, per_row)
         values = np.array([table[i] for i in sorted(table)])
@@ -279,6 +289,37 @@ class Classification(Task):
                 "one class in y must have a weight above 0"
             )
         return by_class if weight is None else np.asarray(by_class * weight)
+
+    def _weights_of_outputs(self, classes: Classes, y: Tree, weight: Tree | None) -> Tree:
+        """Return sample weights times class weights, which are given for each output by name."""
+        names = [name for name, _ in arrays.leaves(classes.labels, "")]
+        given = self.class_weight
+        by_name = (
+            dict(arrays.leaves({k: _Whole(v) for k, v in given.items()}, ""))
+            if isinstance(given, Mapping)
+            else {}
+        )
+        if not by_name or not set(by_name) <= set(names):
+            raise ValueError(
+                f"class_weight={given!r}: y has the outputs {', '.join(names)}; write a dict with "
+                "the weights of each, such as {'kind': {'rare': 5.0}} or {'kind': 'balanced'}, or "
+                "pass sample_weight to fit"
+            )
+
+        def one(name: str, label: Labels) -> np.ndarray:
+            encoded = dict(arrays.leaves(y, ""))[name]
+            own = (
+                weight
+                if weight is None or hasattr(weight, "shape")
+                else (dict(arrays.leaves(weight, "")).get(name))
+            )
+            if name not in by_name:
+                return np.ones(len(encoded)) if own is None else own
+            options = {"class_weight": by_name[name].value, "owner": self.owner}
+            found = Classification(self.loss, **options).row_weights(Classes(label), encoded, own)
+            return np.asarray(found)
+
+        return arrays.map_named(one, classes.labels, "")
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
         """Return the weight of each class; takes one pass over the targets."""

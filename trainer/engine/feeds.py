@@ -347,7 +347,9 @@ class StreamFeed:
             raise
 
     def test(self, chunk: int) -> Generator[StreamChunk]:
-        """Yield the chunks of one pass."""
+        """Yield the chunks of one pass, or of the next `steps_per_epoch` batches."""
+        if self._per_epoch is not None:
+            return self._go_on(chunk, 0, lambda: MANY)
         return self._chunks(chunk)
 
     def _chunks(

@@ -237,7 +237,8 @@ class _Epochs:
     model: keras.Model
 
     def __post_init__(self) -> None:
-        self.batches = BatchHooks(self.callbacks, "train")
+        steps = self.program.model.steps_per_execution
+        self.batches = BatchHooks(self.callbacks, "train", steps)
         self.chunked = [c for c in self.callbacks.callbacks if hasattr(c, "on_chunk_end")]
 
     def train(self, epoch: int, here: Position, started: float) -> tuple[int, dict[str, float]]:
@@ -296,7 +297,8 @@ def evaluate(
     """
     program.model.reset_metrics()
     logs: dict[str, float] = {}
-    batches = None if callbacks is None else BatchHooks(callbacks, "test")
+    steps = program.model.steps_per_execution
+    batches = None if callbacks is None else BatchHooks(callbacks, "test", steps)
     if callbacks is not None and batches is not None:
         callbacks.model.stop_evaluating = False
         callbacks.on_test_begin()

@@ -83,6 +83,9 @@ class Recipe:
         run_eagerly: Whether to run steps in Python.
         chosen: The fields and hooks that set optimizer, loss or metrics, for errors.
         given: The Keras model that build_model copies, or None.
+        loss_weights: As the field of Trainer.
+        weighted_metrics: Creates the metrics that use the sample weights, or returns None.
+        steps_per_execution: As the field of Trainer.
     """
 
     owner: str
@@ -97,6 +100,9 @@ class Recipe:
     chosen: tuple[str, ...] = ()
     architecture: Chosen = field(default_factory=Chosen)
     given: keras.Model | None = None
+    loss_weights: Any = None
+    weighted_metrics: Callable[[], Any] = lambda: None
+    steps_per_execution: int | None = None
 
     @property
     def maker(self) -> str:
@@ -267,6 +273,7 @@ def _compile(
         with compile.state_kept(core):
             loss = recipe.defaults.default_loss(core, spec, targets, few)
         loss = loss if own_default is None else own_default
+    weighted = recipe.weighted_metrics() if found is None else found.weighted_metrics
     if metrics is None and not own:
         metrics = recipe.defaults.default_metrics(spec, targets, loss)
     readings: Mapping[str, Reading] = {}
@@ -274,7 +281,10 @@ def _compile(
         own_loss = _own_loss(core, loss, rows, compiled_before=own)
         readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
         if not own:
-            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
+            metrics, weighted = (
+                recipe.defaults.read_metrics(each, core, spec, targets, readings)
+                for each in (metrics, weighted)
+            )
     for callback in callbacks:
         if hasattr(callback, "configure_optimizer"):
             optimizer = callback.configure_optimizer(optimizer)
@@ -285,10 +295,11 @@ def _compile(
         core.compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=None if found is None else found.loss_weights,
+            loss_weights=recipe.loss_weights if found is None else found.loss_weights,
             metrics=metrics,
-            weighted_metrics=None if found is None else found.weighted_metrics,
+            weighted_metrics=weighted,
             run_eagerly=eager,
+            steps_per_execution=recipe.steps_per_execution or core.steps_per_execution,
             jit_compile=False,  # the engine compiles whole chunks, not steps
             auto_scale_loss=found is None or found.scales,
         )

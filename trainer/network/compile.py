@@ -30,8 +30,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     """Create a new optimizer.
 
     Args:
-        value: A name such as "adam", a Keras config, or an optimizer, which is copied because an
-            optimizer belongs to one model. None: "adam".
+        value: A name such as "adam", a Keras config, a class, or an optimizer, which is copied
+            because an optimizer belongs to one model. None: "adam".
         learning_rate: A number or schedule to replace the optimizer's learning rate, or None.
 
     Raises:
@@ -46,11 +46,12 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
         made = _from_config(value, value.get_config())
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
+    elif isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer):
+        made = value()
     else:
-        hint = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
         raise TypeError(
-            f"optimizer={value!r}: must be a name such as 'adam' or a keras.optimizers.Optimizer"
-            + hint
+            f"optimizer={value!r}: must be a name such as 'adam', or a keras.optimizers.Optimizer "
+            "or class of one"
         )
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
@@ -92,13 +93,19 @@ def loss(value: Any) -> Any:
     if isinstance(value, str):
         found = _named("loss", value, keras.losses.get, keras.losses.Loss)
         return value if _in_the_list_of_keras(keras.losses.get, value) else found
+    if isinstance(value, type) and issubclass(value, keras.losses.Loss):
+        return value()
     if value is None or callable(value):
         return value
     raise TypeError(f"loss={value!r}: must be a name such as 'mse', a Keras loss or a function")
 
 
-def metrics(value: Any) -> Any:
+def metrics(value: Any, field: str = "metrics") -> Any:
     """Check metrics; metric objects are copied, because their state belongs to one model.
+
+    Args:
+        value: As the field of Trainer.
+        field: Its name, for errors.
 
     Raises:
         ValueError: A name is unknown; the message suggests similar ones.
@@ -121,15 +128,17 @@ def metrics(value: Any) -> Any:
             return [one(m) for m in metric]
         if isinstance(metric, dict):
             return {k: one(m) for k, m in metric.items()}
+        if isinstance(metric, type) and issubclass(metric, keras.metrics.Metric):
+            return metric()
         if callable(metric):
             return metric
         raise TypeError(
-            f"metrics=[{metric!r}]: must be names such as 'accuracy', functions or "
+            f"{field}=[{metric!r}]: must be names such as 'accuracy', functions or "
             "keras.metrics.Metric objects"
         )
 
     if isinstance(value, str):
-        raise TypeError(f"metrics={value!r}: must be a list; write metrics=[{value!r}]")
+        raise TypeError(f"{field}={value!r}: must be a list; write {field}=[{value!r}]")
     return None if value is None else one(value)
 
 

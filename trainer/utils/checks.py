@@ -202,6 +202,9 @@ def field_values(fields: Mapping[str, Any]) -> None:
     one_of("missing_target", fields["missing_target"], ("drop", "raise"))
     boolean("shuffle", fields["shuffle"])
     boolean("run_eagerly", fields["run_eagerly"])
+    boolean("warm_start", fields["warm_start"])
+    if fields["steps_per_execution"] is not None:
+        integer("steps_per_execution", fields["steps_per_execution"], low=1)
     if fields["resident_bytes"] is not None:
         integer("resident_bytes", fields["resident_bytes"], low=0)
     one_of("normalize", fields["normalize"], (None, "standard", "minmax"))
