@@ -792,7 +792,8 @@ class Trainer(Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        check_is_fitted(self, "model_")
+        if "model_" not in vars(self):
+            check_is_fitted(self, "model_")
         return self._network
 
 

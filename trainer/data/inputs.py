@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.data import arrays
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.columns import FEW
 from trainer.data.frames import as_frame
 from trainer.data.sparse import SparseRows
 from trainer.data.streams import Stream
@@ -396,12 +397,14 @@ class Inputs:
         encode = getattr(self.encoding, "encode", None)
         if encode is not None:
             return encode(self.table, columns)
+        n = arrays.length(columns, "x")
+        if self.table is not None and self.encoding is None and n <= FEW:
+            return self.table.encoded(columns, self.dtypes)
 
         import tensorflow as tf
 
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        n = arrays.length(columns, "x")
         if isinstance(self.encoder.input, dict) and self.table is not None:
             columns = {key: columns[key] for key in self.encoder.input}  # those that it reads
         parts = []
