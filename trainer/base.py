@@ -18,10 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
-from trainer.data import preparation
+from trainer.data import preparation, records, writing
 from trainer.data.arrays import Tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
+from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.callbacks.callback import Session
+
+_ROWS_TO_LOOK_AT = 32  # to find out how many rows to predict at once
+_ROWS_PER_PART = 1_024  # of x, at least, to predict between two writes to `out`
 
 
 class Trainer(Parameters):
@@ -346,7 +350,7 @@ class Trainer(Parameters):
         preparation.check_batch_size(batch_size, x)
         values = self.resolved_
         data = preparation.collect(
-            x,
+            network.inputs.as_table(x),
             y,
             sample_weight,
             batch_size=values.batch_size,
@@ -360,23 +364,42 @@ class Trainer(Parameters):
             fitting.evaluation_feed(settings, network, data, exact=batch_size is not None)
         )
 
-    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
         """Predictions for the rows of x.
 
         Args:
-            x: as for fit; a stream's targets and weights are ignored.
+            x: as for fit; a stream's targets and weights are ignored. If training had a table,
+                also a row as a dict, {"age": 31, "city": "Rome"}, or a list of such dicts; None
+                stands for a missing value.
             batch_size: rows per step. None: 32, as in Keras; more where they take little memory. A
                 stream has batches of its own.
+            extra_columns: "ignore" to ignore columns that training did not have; "raise" for an
+                error.
+            out: where to write the predictions, batch by batch, so that they need not fit in
+                memory: an array of their shape and dtype, such as an np.memmap; or the path of a
+                .npy file, which appears once it is complete. For a stream, whose number of rows is
+                not known before its end, a path.
 
         Returns:
             The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
-            y; labels [n] for a Classifier; nested for several outputs.
+            y; labels [n] for a Classifier; nested for several outputs. With out, that array; for a
+            path the file as a read-only np.memmap.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
-            TypeError, ValueError: x does not match the training data.
+            TypeError, ValueError: x does not match the training data, or out the predictions;
+                nothing has been written then.
+            OSError: the file cannot be written.
         """
-        return self.network_.targets.decode(self._outputs(x, batch_size))
+        decode = self.network_.targets.decode
+        return self._answered(x, decode, batch_size, extra_columns, out)
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -774,16 +797,80 @@ class Trainer(Parameters):
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
-    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
+    def _answered(
+        self,
+        x: Any,
+        decode: Callable[[Tree], Tree],
+        batch_size: int | None,
+        extra_columns: str,
+        out: Out | None,
+    ) -> Any:
+        """Return what `decode` makes of the outputs for x, or write it to `out`."""
+        if out is None:
+            return decode(self._outputs(x, batch_size, extra_columns))
+        preparation.check_batch_size(batch_size, x)
+        if is_stream(x):
+            return writing.write(out, None, map(decode, self._outputs_of_stream(x)))
+        if self.network_.inputs.table is not None and records.of(x) is not None:
+            x = [x] if isinstance(x, Mapping) else x
+        else:
+            x = writing.sliceable(x)
+        n = writing.count(x)
+        writing.check(out, n)
+        return writing.write(
+            out, n, map(decode, self._outputs_by_part(x, n, batch_size, extra_columns))
+        )
+
+    def _outputs(
+        self, x: Any, batch_size: int | None = None, extra_columns: str = "raise", name: str = "x"
+    ) -> Tree:
         network = self.network_
         preparation.check_batch_size(batch_size, x)
         if is_stream(x):
-            rank = network.inputs.row_rank
-            size = self.resolved_.batch_size
-            stream = Stream.of(x, batch_size=size, name="x", row_rank=rank)
-            network.inputs.check_stream(stream.x_spec, type(self).__name__)
-            return network.predict_stream(network.inputs.encode_stream(stream))
-        return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
+            self._ignores_extra(extra_columns)
+            return self._read(network.predict_stream(self._encoded_stream(x)))
+        return self._read(network.predict(self._prepared(x, extra_columns, name), batch_size))
+
+    def _prepared(self, x: Any, extra_columns: str, name: str = "x") -> Tree:
+        ignore = self._ignores_extra(extra_columns)
+        return self.network_.inputs.prepare(x, type(self).__name__, name, ignore_extra=ignore)
+
+    def _ignores_extra(self, extra_columns: str) -> bool:
+        checks.one_of("extra_columns", extra_columns, ("raise", "ignore"))
+        if extra_columns == "ignore" and self.network_.inputs.table is None:
+            raise ValueError(
+                "extra_columns='ignore': training had no table, so that columns have no names; "
+                "leave extra_columns out"
+            )
+        return extra_columns == "ignore"
+
+    def _outputs_by_part(
+        self, x: Any, n: int, batch_size: int | None, extra_columns: str
+    ) -> Iterator[Tree]:
+        """Yield the outputs of part after part of x, equal to those of all rows at once."""
+        few = self._prepared(writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT)), extra_columns)
+        piece = self.network_.predicted_rows(few, n, batch_size)
+        step = piece * max(1, _ROWS_PER_PART // piece)
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+            name = "x" if stop - start == n else f"x[{start}:{stop}]"
+            yield self._outputs(writing.part(x, start, stop), batch_size, extra_columns, name)
+
+    def _encoded_stream(self, x: Any) -> Stream:
+        inputs = self.network_.inputs
+        size = self.resolved_.batch_size
+        stream = Stream.of(x, batch_size=size, name="x", row_rank=inputs.row_rank)
+        inputs.check_stream(stream.x_spec, type(self).__name__)
+        return inputs.encode_stream(stream)
+
+    def _outputs_of_stream(self, x: Any) -> Iterator[Tree]:
+        """Yield the outputs of batch after batch of a stream."""
+        for batch in self._encoded_stream(x).part(0):
+            yield self._read(self.network_.predict(batch))
+
+    def _read(self, outputs: Tree) -> Tree:
+        """Return outputs in the form in which `predict` decodes them."""
+        return outputs
 
     @property
     def network_(self) -> Network:

@@ -620,13 +620,11 @@ def few(columns: Sequence[dict[str, Any]], values: Sequence[list[Any]]) -> list[
         What `quick` returns for each column, as [n, 1].
     """
     found: list[np.ndarray | None] = [None] * len(columns)
-    numbers = [
-        i for i, c in enumerate(columns) if c["kind"] == "number" and c.get("unit") is None
-    ]
+    numbers = [i for i, c in enumerate(columns) if c["kind"] == "number" and c.get("unit") is None]
     together = quick_numbers(list(itertools.chain.from_iterable(values[i] for i in numbers)))
     if numbers and together is not None:
-        for i, one in zip(numbers, together.reshape(len(numbers), -1, 1), strict=True):
-            found[i] = one
+        for i, block in zip(numbers, together.reshape(len(numbers), -1, 1), strict=True):
+            found[i] = block
     for i, column in enumerate(columns):
         if found[i] is None:
             one = quick(values[i], column)
