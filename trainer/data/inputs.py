@@ -242,8 +242,8 @@ class Inputs:
             return encoded
         if records.is_row(x[0] if isinstance(x, list) and x else x):
             raise TypeError(
-                f"{name} has rows as dicts: {owner} was trained on arrays, not on a DataFrame, whose "
-                "columns have names; pass arrays as in training"
+                f"{name} has rows as dicts: {owner} was trained on arrays, not on a DataFrame, "
+                "whose columns have names; pass arrays as in training"
             )
         if self.encoding is not None:
             encoded = self._encoded(self.encoding.raw(x, owner, name))
