@@ -183,6 +183,7 @@ def _bound(host: str, port: int) -> socket.socket:
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(address)
+            found.listen(2_048)  # who connects from now on waits until the service has started
         except BaseException:
             found.close()
             raise
@@ -202,9 +203,12 @@ def _server(trainer: Trainer, limits: Limits) -> Any:
     import uvicorn
 
     class Server(uvicorn.Server):
+        should_exit: bool
+
         def handle_exit(self, sig: int, frame: Any) -> None:
             # uvicorn's own would raise the signal again at the end, and kill the process
-            self.force_exit = bool(self.should_exit) and sig == signal.SIGINT
+            if self.should_exit and sig == signal.SIGINT:
+                self.force_exit = True
             self.should_exit = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -229,7 +233,7 @@ def _server(trainer: Trainer, limits: Limits) -> Any:
             timeout_graceful_shutdown=int(_SECONDS_TO_END),
         )
     )
-    application.ends = lambda: bool(server.should_exit)
+    application.ends = lambda: server.should_exit
     return server
 
 
