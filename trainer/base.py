@@ -398,8 +398,13 @@ class Trainer(Parameters):
                 nothing has been written then.
             OSError: the file cannot be written.
         """
-        decode = self.network_.targets.decode
-        return self._answered(x, decode, batch_size, extra_columns, out)
+        return self.predict_with(
+            self.network_.targets.decode,
+            x,
+            batch_size=batch_size,
+            extra_columns=extra_columns,
+            out=out,
+        )
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -797,15 +802,24 @@ class Trainer(Parameters):
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
-    def _answered(
+    def predict_with(
         self,
-        x: Any,
         decode: Callable[[Tree], Tree],
-        batch_size: int | None,
-        extra_columns: str,
-        out: Out | None,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        extra_columns: str = "raise",
+        out: Out | None = None,
     ) -> Any:
-        """Return what `decode` makes of the outputs for x, or write it to `out`."""
+        """What `decode` makes of the outputs for x; for methods such as predict.
+
+        Args:
+            decode: called with the outputs of some rows; a Classifier's are probabilities.
+            x: as for predict.
+            batch_size: as for predict.
+            extra_columns: as for predict.
+            out: as for predict.
+        """
         if out is None:
             return decode(self._outputs(x, batch_size, extra_columns))
         preparation.check_batch_size(batch_size, x)

@@ -139,8 +139,13 @@ class Classifier(ClassifierMixin, Trainer):
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
-        decode = self._classes(self.network_.targets).probabilities
-        return self._answered(x, decode, batch_size, extra_columns, out)
+        return self.predict_with(
+            self._classes(self.network_.targets).probabilities,
+            x,
+            batch_size=batch_size,
+            extra_columns=extra_columns,
+            out=out,
+        )
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, averaged over the outputs if there are several.
@@ -155,8 +160,7 @@ class Classifier(ClassifierMixin, Trainer):
     def _chosen(self, x: Any) -> Any:
         """Predict labels, also where y has one-hot rows."""
         self._warn_if_untuned()
-        targets = self.network_.targets
-        return self._classes(targets).choose(self._outputs(x))
+        return self.predict_with(self._classes(self.network_.targets).choose, x)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot a confusion matrix; see trainer.plots.plot_confusion_matrix.
