@@ -225,6 +225,7 @@ def _server(trainer: Trainer, limits: Limits) -> Any:
             http="h11",
             ws="none",
             lifespan="on",
+            log_config=None,  # uvicorn's would close the handlers of everybody else
             log_level="warning",
             access_log=False,
             server_header=False,
