@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _replace() -> None:
         **_: Any,
     ) -> Any:
         model._assert_compile_called("evaluate")
-        trainer = _trainer(_as_model(model), verbose=verbose)
+        x, trainer = _ready(_as_model(model), x, y)
         logs = trainer.evaluate(
             x,
             y,
@@ -75,7 +76,7 @@ def _replace() -> None:
         steps: Any = None,
         callbacks: Any = None,
     ) -> Any:
-        trainer = _trainer(_as_model(model), verbose=verbose)
+        x, trainer = _ready(_as_model(model), x)
         return trainer.predict(x, batch_size=batch_size, steps=steps, callbacks=callbacks)
 
     assert keras_fit is not fit
@@ -91,7 +92,8 @@ def _as_model(model: Any) -> Any:
 
     if not isinstance(model, keras.Model):
         cls = type(model)
-        model.__class__ = type(cls.__name__, (cls, keras.Model), {"__module__": cls.__module__})
+        own = {name: getattr(cls, name) for name in ("call", "build", "compute_output_shape")}
+        model.__class__ = type(cls.__name__, (cls, keras.Model), own)
     return model
 
 
@@ -103,29 +105,28 @@ def _trainer(model: Any, **fields: Any) -> Any:
         def build_model(self, spec: Any) -> Any:
             return model
 
-    made = Own(**fields)
-    made.run_eagerly = bool(model.run_eagerly)
-    return made
+    return Own(run_eagerly=bool(model.run_eagerly), **fields)
+
+
+def _ready(model: Any, x: Any, y: Any = None) -> tuple[Any, Any]:
+    """Return x, and a Trainer of a model that is evaluated or predicts without a fit."""
+    first = x
+    if isinstance(x, Iterator):
+        batch = next(x)
+        first, x = iter([batch]), itertools.chain([batch], x)
+    return x, _trainer(model, verbose=0).initialize(first, y)
 
 
 def _fit(model: Any, x: Any, y: Any, **given: Any) -> Any:
-    fields = {
-        name: given.pop(name)
-        for name in (
-            "batch_size",
-            "epochs",
-            "verbose",
-            "callbacks",
-            "validation_split",
-            "shuffle",
-            "class_weight",
-        )
-        if name in given
-    }
-    fields.setdefault("epochs", 1)
-    history = _trainer(model, **fields).fit(x, y, **given).history_
+    names = ["batch_size", "epochs", "verbose", "callbacks", "validation_split"]
+    names += ["shuffle", "class_weight"]
+    fields = {"epochs": 1} | {name: given.pop(name) for name in names if name in given}
+    if "callbacks" in fields and fields["callbacks"] is None:
+        fields["callbacks"] = ()
+    trainer = _trainer(model, **fields).fit(x, y, **given)
     found = importlib.import_module("keras").callbacks.History()
-    found.history, found.epoch = history.history, [int(e) - 1 for e in history["epoch"]]
+    found.history = trainer.history_.history
+    found.epoch = [int(epoch) - 1 for epoch in trainer.history_["epoch"]]
     model.history = found
     return found
 

@@ -18,6 +18,8 @@ TESTED = {
     "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
     "resuming.md": "test_docs_resuming.py",
     "search.md": "test_docs_search.py",
+    "serving.md": "test_docs_serving.py",
+    "serving.zh-CN.md": "test_readme.py",  # has the same code as serving.md
 }
 
 

@@ -19,10 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving
-from trainer.data import preparation
+from trainer.data import arrays, preparation, records, writing
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
+from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.callbacks.callback import Session
+
+_ROWS_TO_LOOK_AT = 32  # to find out how many rows to predict at once
+_ROWS_PER_PART = 1_024  # of x, at least, to predict between two writes to `out`
 
 
 class Trainer(Parameters):
@@ -307,7 +311,7 @@ class Trainer(Parameters):
         passes = Passes(
             initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq
         )
-        before = self._network if self.warm_start and hasattr(self, "_network") else None
+        before = self._trained_before() if self.warm_start else None
         return self._fit(
             x, y, sample_weight, validation_data, passes=passes, resume=resume, before=before
         )
@@ -445,10 +449,20 @@ class Trainer(Parameters):
                 f"run_dir={str(self.run_dir)!r}: a run is one fit, and partial_fit is a part of "
                 "one; write run_dir=None, and save the estimator with save('model.keras')"
             )
-        before = getattr(self, "_network", None)
         return self._fit(
-            x, y, sample_weight, passes=Passes(), before=before, classes=classes, partial=True
+            x,
+            y,
+            sample_weight,
+            passes=Passes(),
+            before=self._trained_before(),
+            classes=classes,
+            partial=True,
         )
+
+    def _trained_before(self) -> Network | None:
+        """The network to train further; None before the first fit, or if it was made without y."""
+        guessed = self.__dict__.get("_y_guessed", False)
+        return None if guessed else getattr(self, "_network", None)
 
     def initialize(self, x: Any, y: Any = None) -> Self:
         """Build the network for the given data without training it.
@@ -479,6 +493,7 @@ class Trainer(Parameters):
             )
             self.adopt(network, History(), seed)
             self.run_, self.callbacks_ = None, chosen
+            self._y_guessed = y is None and not is_stream(x)
         return self
 
     def evaluate(
@@ -509,13 +524,15 @@ class Trainer(Parameters):
         hooks = plugins.make_all(callbacks)
         if steps is not None:
             checks.integer("steps", steps, low=1, example=100)
+        if isinstance(x, Iterator) and is_stream(x):
+            x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
         self._initialize_given(x, y)
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
         values = self.resolved_
         data = preparation.collect(
-            x,
+            network.inputs.as_table(x),
             y,
             sample_weight,
             batch_size=values.batch_size,
@@ -530,24 +547,53 @@ class Trainer(Parameters):
         feed = fitting.evaluation_feed(settings, network, data, exact=exact, steps=steps)
         return fitting.evaluate(network, feed, hooks)
 
-    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
         """Predictions for the rows of x.
 
         Args:
-            x: as for fit; a stream's targets and weights are ignored.
+            x: as for fit; a stream's targets and weights are ignored. If training had a table,
+                also a row as a dict, {"age": 31, "city": "Rome"}, or a list of such dicts; None
+                stands for a missing value.
             batch_size: rows per step. None: 32, as in Keras; more where they take little memory. A
                 stream has batches of its own.
+            steps: the most steps, from the first row. None: all.
+            callbacks: as the field, but only of this prediction.
+            extra_columns: "ignore" to ignore columns that training did not have; "raise" for an
+                error.
+            out: where to write the predictions, batch by batch, so that they need not fit in
+                memory: an array of their shape and dtype, such as an np.memmap; or the path of a
+                .npy file, which appears once it is complete. For a stream, whose number of rows is
+                not known before its end, a path.
 
         Returns:
             The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
-            y; labels [n] for a Classifier; nested for several outputs.
+            y; labels [n] for a Classifier; nested for several outputs. With out, that array; for a
+            path the file as a read-only np.memmap.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
-            TypeError, ValueError: x does not match the training data.
+            TypeError, ValueError: x does not match the training data, or out the predictions;
+                nothing has been written then.
+            OSError: the file cannot be written.
         """
-        outputs = self._outputs(x, batch_size)
-        return self.network_.targets.decode(outputs)
+        return self.predict_with(
+            lambda outputs: self.network_.targets.decode(outputs),
+            x,
+            batch_size=batch_size,
+            steps=steps,
+            callbacks=callbacks,
+            extra_columns=extra_columns,
+            out=out,
+        )
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -1075,17 +1121,137 @@ class Trainer(Parameters):
         """Targets of the form that outputs of a given model have, to predict before a fit."""
         return outputs
 
-    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
-        self._initialize_given(x)
+    def predict_with(
+        self,
+        decode: Callable[[Tree], Tree],
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
+        """What `decode` makes of the outputs for x; for methods such as predict.
+
+        Args:
+            decode: called with the outputs of some rows; a Classifier's are probabilities.
+            x: as for predict.
+            batch_size: as for predict.
+            steps: as for predict.
+            callbacks: as for predict.
+            extra_columns: as for predict.
+            out: as for predict.
+        """
+        hooks = plugins.make_all(callbacks)
+        x = self._ready_for(x)
+        if hooks or steps is not None:
+            found = self._outputs_by_step(x, batch_size, steps, hooks, extra_columns)
+            if out is None:
+                return decode(arrays.concatenate(list(found)))
+            return writing.write(out, None, map(decode, found))
+        if out is None:
+            return decode(self._outputs(x, batch_size, extra_columns))
+        preparation.check_batch_size(batch_size, x)
+        if is_stream(x):
+            return writing.write(out, None, map(decode, self._outputs_of_stream(x)))
+        if self.network_.inputs.table is not None and records.of(x) is not None:
+            x = [x] if isinstance(x, Mapping) else x
+        else:
+            x = writing.sliceable(x)
+        n = writing.count(x)
+        writing.check(out, n)
+        return writing.write(
+            out, n, map(decode, self._outputs_by_part(x, n, batch_size, extra_columns))
+        )
+
+    def _outputs(
+        self, x: Any, batch_size: int | None = None, extra_columns: str = "raise", name: str = "x"
+    ) -> Tree:
         network = self.network_
         preparation.check_batch_size(batch_size, x)
         if is_stream(x):
-            rank = network.inputs.row_rank
-            size = self.resolved_.batch_size
-            stream = Stream.of(x, batch_size=size, name="x", row_rank=rank)
-            network.inputs.check_stream(stream.x_spec, type(self).__name__)
-            return network.predict_stream(network.inputs.encode_stream(stream))
-        return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
+            self._ignores_extra(extra_columns)
+            return self._read(network.predict_stream(self._encoded_stream(x)))
+        return self._read(network.predict(self._prepared(x, extra_columns, name), batch_size))
+
+    def _prepared(self, x: Any, extra_columns: str, name: str = "x") -> Tree:
+        ignore = self._ignores_extra(extra_columns)
+        return self.network_.inputs.prepare(x, type(self).__name__, name, ignore_extra=ignore)
+
+    def _ignores_extra(self, extra_columns: str) -> bool:
+        checks.one_of("extra_columns", extra_columns, ("raise", "ignore"))
+        if extra_columns == "ignore" and self.network_.inputs.table is None:
+            raise ValueError(
+                "extra_columns='ignore': training had no table, so that columns have no names; "
+                "leave extra_columns out"
+            )
+        return extra_columns == "ignore"
+
+    def _outputs_by_part(
+        self, x: Any, n: int, batch_size: int | None, extra_columns: str
+    ) -> Iterator[Tree]:
+        """Yield the outputs of part after part of x, equal to those of all rows at once."""
+        few = self._prepared(writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT)), extra_columns)
+        piece = self.network_.predicted_rows(few, n, batch_size)
+        step = piece * max(1, _ROWS_PER_PART // piece)
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+            name = "x" if stop - start == n else f"x[{start}:{stop}]"
+            yield self._outputs(writing.part(x, start, stop), batch_size, extra_columns, name)
+
+    def _outputs_by_step(
+        self,
+        x: Any,
+        batch_size: int | None,
+        steps: int | None,
+        callbacks: Sequence[Any],
+        extra_columns: str,
+    ) -> Iterator[Tree]:
+        """Yield the outputs of step after step, up to `steps`, and call the callbacks."""
+        preparation.check_batch_size(batch_size, x)
+        if steps is not None:
+            checks.integer("steps", steps, low=1, example=100)
+        if is_stream(x):
+            total, found = None, self._outputs_of_stream(x, steps)
+        else:
+            records_given = self.network_.inputs.table is not None and records.of(x) is not None
+            x = ([x] if isinstance(x, Mapping) else x) if records_given else writing.sliceable(x)
+            size, n = batch_size or plan.BATCH_ROWS, writing.count(x)
+            starts = range(0, n, size)[:steps]
+            total = len(starts)
+            found = (
+                self._outputs(writing.part(x, i, min(n, i + size)), size, extra_columns)
+                for i in starts
+            )
+        return fitting.predicted_by_step(self.network_, found, total, callbacks)
+
+    def _ready_for(self, x: Any) -> Any:
+        """Make an estimator that was given a model ready to predict x; return x.
+
+        An iterator becomes a Stream, as its first batches are read to look at them.
+        """
+        if isinstance(x, Iterator) and is_stream(x):
+            x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
+        self._initialize_given(x)
+        return x
+
+    def _encoded_stream(self, x: Any, steps: int | None = None) -> Stream:
+        inputs = self.network_.inputs
+        size = self.resolved_.batch_size
+        stream = Stream.of(x, batch_size=size, name="x", row_rank=inputs.row_rank, most=steps)
+        inputs.check_stream(stream.x_spec, type(self).__name__)
+        return inputs.encode_stream(stream)
+
+    def _outputs_of_stream(self, x: Any, steps: int | None = None) -> Iterator[Tree]:
+        """Yield the outputs of batch after batch of a stream, up to `steps`."""
+        stream = self._encoded_stream(x, steps)
+        for batch in (stream if steps is None else stream.first_batches(steps)).once(0):
+            yield self._read(self.network_.predict(batch))
+
+    def _read(self, outputs: Tree) -> Tree:
+        """Return outputs in the form in which `predict` decodes them."""
+        return outputs
 
     @property
     def network_(self) -> Network:
@@ -1094,7 +1260,8 @@ class Trainer(Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        check_is_fitted(self, "model_")
+        if "model_" not in vars(self):
+            check_is_fitted(self, "model_")
         return self._network
 
 

@@ -7,6 +7,7 @@ nor for the individual steps, which have their own modules.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import numbers
 import signal
 import warnings
@@ -29,7 +30,7 @@ from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.network import compile
-from trainer.network.build import Recipe, build
+from trainer.network.build import Defaults, Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
@@ -244,9 +245,27 @@ def untrained(
     train: Rows | Stream,
     seed: int,
 ) -> Network:
-    """Learn the encoders from some rows, and build the network; see `prepare`."""
+    """Learn the encoders from some rows, and build the network; see `prepare`.
+
+    Without targets it needs no loss, as it only predicts.
+    """
+    if isinstance(train, Rows) and train.y is None:
+        recipe = replace(recipe, defaults=_WithoutLoss(recipe.defaults))
     network, _ = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1=False)
     return network
+
+
+class _WithoutLoss:
+    """The defaults of a task, where there are no targets for a loss."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+
+    def default_loss(self, *_: Any) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._defaults, name)
 
 
 def _build(
@@ -556,6 +575,53 @@ def evaluate(network: Network, feed: Any, callbacks: Sequence[Any] = ()) -> dict
     try:
         every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
         return network.evaluate(feed, chunk=every or 64, callbacks=listed)
+    finally:
+        _detach(listed)
+
+
+def predicted_by_step(
+    network: Network, outputs: Iterator[Tree], steps: int | None, callbacks: Sequence[Any]
+) -> Iterator[Tree]:
+    """Yield the outputs of step after step, and call the hooks of callbacks around them.
+
+    Args:
+        network: the network that predicts.
+        outputs: those of each step.
+        steps: their number, or None if it is unknown.
+        callbacks: those that see this prediction; they can set `model.stop_predicting`.
+    """
+    if not callbacks:
+        yield from outputs
+        return
+    import keras
+
+    model = network.whole
+    listed = keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=1, steps=steps, verbose=0
+    )
+    size = network.core.steps_per_execution
+    try:
+        model.stop_predicting = False
+        listed.on_predict_begin()
+        for number in itertools.count(0, size):
+            part: list[Tree] = []
+            while len(part) < size:
+                if not part:  # begins before its first step, as in Keras
+                    if steps is not None and number >= steps:
+                        break
+                    listed.on_predict_batch_begin(number)
+                found = next(outputs, None)
+                if found is None:
+                    break
+                part.append(found)
+            if not part:
+                break
+            joined = arrays.concatenate(part)
+            listed.on_predict_batch_end(number + size - 1, {"outputs": joined})
+            yield joined
+            if model.stop_predicting or len(part) < size:
+                break
+        listed.on_predict_end()
     finally:
         _detach(listed)
 

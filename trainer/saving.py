@@ -135,22 +135,7 @@ def load(
     _check_is_file(path)
     content = read_whole(path)
     where = f"path={str(path)!r}: "
-    try:
-        parts = archive.members(content)
-    except archive.NotOurs as error:
-        raise ValueError(
-            f"{where}was not written by {owner}.save: it is an archive without {error}; "
-            "load a plain Keras model with keras.models.load_model"
-        ) from error
-    except Malformed as error:
-        if content[:2] == b"PK":
-            raise ValueError(
-                f"{where}is truncated or damaged ({error}); save it again, or copy it again from "
-                "an intact file"
-            ) from error
-        raise ValueError(
-            f"{where}is not a file written by {owner}.save ({error}); write the name of one"
-        ) from error
+    parts = _members(content, where, owner)
     try:
         meta = _meta(parts[0], len(content))
         with archive.variables_within(*archive.weights_size(parts[1])):
@@ -174,6 +159,46 @@ def load(
     except _Misfit as error:
         raise ValueError(f"{where}{_in_a_line(error)}") from error
     return made, network, history, meta["seed"]
+
+
+def owner_of(path: str | Path) -> str:
+    """Return the name of the class whose `save` wrote a file.
+
+    Raises:
+        FileNotFoundError, ValueError: As Trainer.load.
+    """
+    path = _as_path(path)
+    _check_is_file(path)
+    content = read_whole(path)
+    where = f"path={str(path)!r}: "
+    parts = _members(content, where, "Trainer")
+    try:
+        owner = _meta(parts[0], len(content))["class"]
+    except ValueError as error:
+        raise ValueError(
+            f"{where}{_in_a_line(error)}. Copy it again from an intact file"
+        ) from error
+    return str(owner if owner.isidentifier() else forms.shown(owner))
+
+
+def _members(content: bytes, where: str, owner: str) -> tuple[bytes, bytes]:
+    """Return the members of the file, or raise an error that says why there are none."""
+    try:
+        return archive.members(content)
+    except archive.NotOurs as error:
+        raise ValueError(
+            f"{where}was not written by {owner}.save: it is an archive without {error}; "
+            "load a plain Keras model with keras.models.load_model"
+        ) from error
+    except Malformed as error:
+        if content[:2] == b"PK":
+            raise ValueError(
+                f"{where}is truncated or damaged ({error}); save it again, or copy it again from "
+                "an intact file"
+            ) from error
+        raise ValueError(
+            f"{where}is not a file written by {owner}.save ({error}); write the name of one"
+        ) from error
 
 
 def _check_is_file(path: Path) -> None:

@@ -24,7 +24,7 @@ UNKNOWN_LABEL = "y has a label that was not in training"  # asserted in the tf.d
 
 def is_stream(value: Any) -> bool:
     """Return whether `value` gives batches: a tf.data.Dataset, a PyDataset, or an iterator."""
-    if _is_iterator(value):
+    if isinstance(value, Stream) or _is_iterator(value):
         return True
     if "tensorflow" not in sys.modules and "keras" not in sys.modules:
         return False
@@ -96,6 +96,8 @@ class Stream:
         """
         import tensorflow as tf
 
+        if isinstance(value, Stream):
+            return value
         if _is_iterator(value):
             iterated = _Iterated(value, name)
             made = cls(iterated.dataset(), steps=None, name=name, source=iterated, most=most)
@@ -196,6 +198,10 @@ class Stream:
         """
         return _Part(self, which)
 
+    def once(self, *which: int) -> Iterator[Any]:
+        """Read the parts as `part` does, but only once, as a Python generator allows."""
+        return _Part(self, which).read()
+
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Stream:
         """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
@@ -260,7 +266,6 @@ class _Part:
         self._which = which
 
     def __iter__(self) -> Iterator[Any]:
-        read, most = 0, self._stream.most
         if self._stream.read_once:
             name = self._stream.name
             raise TypeError(
@@ -269,6 +274,11 @@ class _Part:
                 "weights, words); pass a keras.utils.PyDataset, or "
                 "tf.data.Dataset.from_generator(function, ...)"
             )
+        return self.read()
+
+    def read(self) -> Iterator[Any]:
+        """Yield the batches of one pass."""
+        read, most = 0, self._stream.most
         dataset = self._stream.dataset if most is None else self._stream.dataset.take(most)
         try:
             for batch in dataset.as_numpy_iterator():
@@ -415,6 +425,8 @@ class _Iterated:
                     "(x,), (x, y) or (x, y, sample_weight)"
                 )
             self._read += 1
+            while len(batch) > 1 and batch[-1] is None:  # as of Keras' own adapters
+                batch = batch[:-1]
             for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
                 for where, leaf in leaves(map_tree(_dense, part), role):
                     check_dense(leaf, f"the elements of {self.name}: {where}")
@@ -431,6 +443,8 @@ def _dense(leaf: Any) -> Any:
     """Return a sparse matrix or tensor of a batch as a dense array; anything else unchanged."""
     if hasattr(leaf, "nnz") and hasattr(leaf, "toarray"):
         return leaf.toarray()
+    if hasattr(leaf, "nse") and hasattr(leaf, "todense"):  # of JAX
+        return np.asarray(leaf.todense())
     if type(leaf).__name__ == "SparseTensor":
         import tensorflow as tf
 
