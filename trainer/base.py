@@ -140,7 +140,7 @@ class Trainer(Parameters):
     vectors and tables n_features_in_ (feature_names_in_ if the columns have names).
     """
 
-    model: str | Mapping[str, Any] | keras.Model | None = None
+    model: Any = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: Any = None

@@ -577,6 +577,24 @@ class Regression(Task):
     def __init__(self, **options: Any) -> None:
         super().__init__("regression", **options)
 
+    def row_weights(self, learned: Targets, y: Tree | None, weight: Tree | None) -> Tree | None:
+        """Return the sample weights.
+
+        Raises:
+            ValueError: There are class weights.
+        """
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: {self.owner} has no classes; pass "
+                "sample_weight to fit"
+            )
+        return weight
+
+    def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
+        """Return None; class weights are refused."""
+        self.row_weights(learned, None, None)
+        return None
+
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
