@@ -483,7 +483,7 @@ def _read_seeds(network: Network, found: Any) -> None:
     try:
         for state, numbers in zip(states, forms.items("seeds", found, len(states)), strict=True):
             pair = forms.items("seeds", numbers, 2)
-            state.assign([forms.whole("seeds", number, 0, 2**32 - 1) for number in pair])
+            state.assign([forms.whole("seeds", number, 0, 2**63 - 1) for number in pair])
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error
 
