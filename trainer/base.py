@@ -335,7 +335,7 @@ class Trainer(Parameters):
         """The loss and every metric on the given data, by name.
 
         Args:
-            x: as for fit.
+            x: as for fit; or rows as dicts, as for predict.
             y: as for fit.
             sample_weight: as for fit.
             batch_size: rows per step. None: the field batch_size; more where that changes no
