@@ -509,7 +509,7 @@ class Trainer(Parameters):
         """The loss and every metric on the given data, by name.
 
         Args:
-            x: as for fit.
+            x: as for fit; or rows as dicts, as for predict.
             y: as for fit.
             sample_weight: as for fit.
             batch_size: rows per step. None: the field batch_size; more where that changes no
@@ -1175,9 +1175,13 @@ class Trainer(Parameters):
             return self._read(network.predict_stream(self._encoded_stream(x)))
         return self._read(network.predict(self._prepared(x, extra_columns, name), batch_size))
 
-    def _prepared(self, x: Any, extra_columns: str, name: str = "x") -> Tree:
+    def _prepared(
+        self, x: Any, extra_columns: str, name: str = "x", *, quiet: bool = False
+    ) -> Tree:
         ignore = self._ignores_extra(extra_columns)
-        return self.network_.inputs.prepare(x, type(self).__name__, name, ignore_extra=ignore)
+        return self.network_.inputs.prepare(
+            x, type(self).__name__, name, quiet=quiet, ignore_extra=ignore
+        )
 
     def _ignores_extra(self, extra_columns: str) -> bool:
         checks.one_of("extra_columns", extra_columns, ("raise", "ignore"))
@@ -1192,7 +1196,8 @@ class Trainer(Parameters):
         self, x: Any, n: int, batch_size: int | None, extra_columns: str
     ) -> Iterator[Tree]:
         """Yield the outputs of part after part of x, equal to those of all rows at once."""
-        few = self._prepared(writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT)), extra_columns)
+        few = writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT))
+        few = self._prepared(few, extra_columns, quiet=True)
         piece = self.network_.predicted_rows(few, n, batch_size)
         step = piece * max(1, _ROWS_PER_PART // piece)
         for start in range(0, n, step):
