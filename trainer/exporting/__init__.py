@@ -128,6 +128,11 @@ def export(
                 chosen.write(served, made, {"class": owner, **about})
             except graphs.Refused as error:
                 raise ValueError(_refusal(owner, format, chosen.called, served, error)) from error
+            except Exception as error:  # of the converter, which may raise anything
+                raise ValueError(
+                    f"format={format!r}: the converter fails ({graphs.in_a_line(error)}); nothing "
+                    f"was written. {_hint(network, format)}"
+                ) from error
             given, expected = [served.flat_rows], [served.results]
             if single.fixed_rows is None:  # another number of rows must do too
                 given.append({name: leaf[:1] for name, leaf in served.flat_rows.items()})
@@ -145,8 +150,7 @@ def export(
             raise ValueError(
                 f"format={format!r}: {chosen.version} computes something else than predict in "
                 f"float32: the outputs differ by {difference:.1e} of the largest, and at most "
-                f"{TOLERANCE:g} is accepted; nothing was written. "
-                + _hint(network, format)
+                f"{TOLERANCE:g} is accepted; nothing was written. " + _hint(network, format)
             )
         original = served.results if single is network else served.reference(network)
         places.move(made, path, chosen.ending, formats.MARK)
@@ -176,23 +180,24 @@ def _checked(path: Any, format: Any) -> Path:
         raise ValueError(f"format={format!r}: {did_you_mean(format, NAMES)}")
     if not isinstance(path, (str, Path)):
         raise TypeError(f"path={path!r}: must be the name of a file or folder, such as 'model'")
-    path = Path(path)
+    place = Path(path)
     from trainer.exporting import formats
 
     chosen = formats.FORMATS[format]
-    other = _OTHER_ENDINGS.get(path.suffix, "")
-    if chosen.ending and path.suffix != chosen.ending:
-        instead = f"write {str(path.with_suffix(chosen.ending))!r}"
+    other = _OTHER_ENDINGS.get(place.suffix, "")
+    if chosen.ending and place.suffix != chosen.ending:
+        bare = str(place.with_suffix("") if place.suffix in _OTHER_ENDINGS else place)
+        instead = f"write {bare + chosen.ending!r}"
         raise ValueError(
-            f"path={str(path)!r}: must end in {chosen.ending} with format={format!r}; {instead}"
+            f"path={str(place)!r}: must end in {chosen.ending} with format={format!r}; {instead}"
             + (f", or format={other!r}" if other else "")
         )
     if not chosen.ending and other != "":
         instead = f", or format={other!r}" if other not in (None, format) else ""
-        keras_too = "; save writes a .keras file" if path.suffix == ".keras" else ""
+        keras_too = "; save writes a .keras file" if place.suffix == ".keras" else ""
         raise ValueError(
-            f"path={str(path)!r}: with format={format!r} it is a folder; write "
-            f"{str(path.with_suffix(''))!r}{instead}{keras_too}"
+            f"path={str(place)!r}: with format={format!r} it is a folder; write "
+            f"{str(place.with_suffix(''))!r}{instead}{keras_too}"
         )
     missing = [name for name in chosen.packages if importlib.util.find_spec(name) is None]
     if missing:
@@ -200,7 +205,7 @@ def _checked(path: Any, format: Any) -> Path:
             f"format={format!r} needs {', '.join(missing)}; "
             f'pip install "exact-trainer[{chosen.extra}]"'
         )
-    return path
+    return place
 
 
 def _check_finite(results: Mapping[str, np.ndarray], owner: str) -> None:

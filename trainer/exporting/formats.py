@@ -8,7 +8,6 @@ end up (`places`).
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.exporting.graphs import Flat, Frozen, Refused, Served, in_a_line, listed
+from trainer.exporting import onnx_operations
+from trainer.exporting.graphs import Flat, Refused, Served, in_a_line, listed
 
 OPSET = 17  # of ONNX: since 2022, read by every runtime in use
 MARK = "exact_trainer.json"  # with the metadata; in a SavedModel it also says that we wrote it
@@ -43,7 +43,7 @@ class Format:
         extra: the extra of this package that installs them; "" if it needs none.
         runtime: the distribution that runs it.
         write: converts, and writes to a path; the last argument is the metadata.
-        run: reads the path with the format's own runtime, and runs it on each of several sets of rows.
+        run: reads the path with the format's own runtime; runs it on each of several sets of rows.
     """
 
     called: str
@@ -83,6 +83,7 @@ def _write_onnx(served: Served, path: Path, about: Mapping[str, Any]) -> None:
     import tf2onnx
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
+    served.check_size()
     frozen = served.frozen()
     patch_tf2onnx()  # tf2onnx uses names that NumPy 2 has dropped
     renamed = {tensor: name for name, tensor in frozen.inputs.items()}
@@ -94,22 +95,17 @@ def _write_onnx(served: Served, path: Path, about: Mapping[str, Any]) -> None:
         opset=OPSET,
         shape_override=frozen.shapes,
         tensors_to_rename=renamed,
-        custom_op_handlers={
-            "LookupTableFindV2": (functools.partial(_category_mapper, frozen), []),
-            "Erfc": (_complement_of_erf, []),
-            "LowerBound": (_lower_bound, []),
-            "DenseBincount": (_one_hot, []),
-        },
+        custom_op_handlers=onnx_operations.handlers(frozen.lookups),
         extra_opset=[onnx.helper.make_opsetid("ai.onnx.ml", 3)],
     )
-    unknown = {
-        node.op_type: node.name
-        for node in _onnx_nodes(model.graph)
-        if not onnx.defs.has(node.op_type, node.domain)
-    }
+    unknown = [
+        node for node in _onnx_nodes(model.graph) if not onnx.defs.has(node.op_type, node.domain)
+    ]
     if unknown:
-        layers = map(served.layer_of, unknown.values())
-        raise Refused(f"operation {listed(unknown)}", layers)
+        raise Refused(
+            f"operation {listed(sorted(node.op_type for node in unknown))}",
+            (served.layer_of(node.name) for node in unknown),
+        )
     onnx.helper.set_model_props(model, {k: json.dumps(v) for k, v in about.items()})
     path.write_bytes(model.SerializeToString())
 
@@ -122,103 +118,7 @@ def _onnx_nodes(graph: Any) -> Iterator[Any]:
                 yield from _onnx_nodes(attribute.g)
 
 
-def _category_mapper(
-    frozen: Frozen, context: Any, node: Any, name: str, args: list[Any]
-) -> None:
-    """Convert a lookup of text: ONNX has one that contains the table."""
-    handle, keys = node.inputs[0], node.input[1]
-    while handle.type == "Identity":
-        handle = handle.inputs[0]
-    table = frozen.lookups.get(handle.name)
-    default = node.inputs[2].get_tensor_value()
-    kinds = (context.get_dtype(keys), context.get_dtype(node.output[0]))
-    if table is None or kinds != (8, 7):  # TensorProto.STRING and INT64
-        return  # it stays, and is found to be unknown
-    shape = context.get_shape(keys)
-    outputs = node.output
-    context.remove_node(node.name)
-    context.make_node(
-        "CategoryMapper",
-        [keys],
-        name=node.name,
-        outputs=outputs,
-        domain="ai.onnx.ml",
-        attr={
-            "cats_strings": list(table.keys),
-            "cats_int64s": table.values.tolist(),
-            "default_int64": int(default),
-        },
-        shapes=[shape],
-        dtypes=[kinds[1]],
-    )
-
-
-def _complement_of_erf(context: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Convert Erfc(x) to 1 - Erf(x)."""
-    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
-    given, outputs = node.input[0], node.output
-    context.remove_node(node.name)
-    erf = context.make_node("Erf", [given], shapes=[shape], dtypes=[dtype])
-    one = context.make_const(f"{node.name}_one", np.ones((), np.float32))
-    context.make_node(
-        "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=[shape], dtypes=[dtype]
-    )
-
-
-def _lower_bound(context: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Convert a search in sorted numbers, [1, k], to how many of them are smaller."""
-    known, given, outputs = node.input[0], node.input[1], node.output
-    shape = context.get_shape(outputs[0])
-    context.remove_node(node.name)
-    last = context.make_const(f"{node.name}_axis", np.array([-1]))
-    column = context.make_node("Unsqueeze", [given, last.output[0]])
-    smaller = context.make_node("Less", [known, column.output[0]])
-    ones = context.make_node("Cast", [smaller.output[0]], attr={"to": 6})  # TensorProto.INT32
-    context.make_node(
-        "ReduceSum",
-        [ones.output[0], last.output[0]],
-        attr={"keepdims": 0},
-        outputs=outputs,
-        shapes=[shape],
-        dtypes=[6],
-    )
-
-
-def _one_hot(context: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Convert counts of the numbers in each row, [n, k] to [n, size], as CategoryEncoding has."""
-    given, size, outputs = node.input[0], node.input[1], node.output
-    shape, dtype = context.get_shape(outputs[0]), context.get_dtype(outputs[0])
-    once = bool(node.get_attr_value("binary_output", 0))
-    weighted = context.get_shape(node.input[2]) not in ([0], None)
-    if weighted or len(context.get_shape(given) or ()) != 2:
-        return  # it stays, and is found to be unknown
-    context.remove_node(node.name)
-    index = context.make_node("Cast", [given], attr={"to": 7})  # TensorProto.INT64
-    width = context.make_node("Cast", [size], attr={"to": 7})
-    depth = context.make_node(
-        "Reshape",
-        [width.output[0], context.make_const(f"{node.name}_flat", np.array([1])).output[0]],
-    )
-    values = context.make_const(f"{node.name}_values", np.array([0, 1], np.float32))
-    hot = context.make_node("OneHot", [index.output[0], depth.output[0], values.output[0]])
-    if once:
-        found = context.make_node("ReduceMax", [hot.output[0]], attr={"axes": [1], "keepdims": 0})
-    else:
-        axis = context.make_const(f"{node.name}_axis", np.array([1]))
-        found = context.make_node(
-            "ReduceSum", [hot.output[0], axis.output[0]], attr={"keepdims": 0}
-        )
-    context.make_node(
-        "Cast",
-        [found.output[0]],
-        attr={"to": dtype},
-        outputs=outputs,
-        shapes=[shape],
-        dtypes=[dtype],
-    )
-
-
-def _run_onnx(served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
+def _run_onnx(_served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -233,7 +133,8 @@ def _run_onnx(served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
 # ---- LiteRT ----------------------------------------------------------------------------------
 
 
-def _write_litert(served: Served, path: Path, about: Mapping[str, Any]) -> None:
+def _write_litert(served: Served, path: Path, _about: Mapping[str, Any]) -> None:
+    served.check_size()
     _check_litert(served)
     folder = path.with_suffix(".saved_model")
     served.write_flat_saved_model(str(folder))
@@ -248,7 +149,7 @@ def _write_litert(served: Served, path: Path, about: Mapping[str, Any]) -> None:
         found = re.findall(r"'tf\.(\w+)' op", said)
         places = re.findall(r'"([\w./-]+)@__inference', said)
         if not found:
-            raise Refused(f"form for it: {in_a_line(said)}") from error
+            raise Refused(f"form of it: {in_a_line(said)}") from error
         raise Refused(
             f"operation {listed(found)} of this kind", map(served.layer_of, places)
         ) from error
@@ -272,7 +173,7 @@ def _check_litert(served: Served) -> None:
         raise Refused(f"operation {', '.join(each)}", layers)
 
 
-def _run_litert(served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
+def _run_litert(_served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_path=str(path)).get_signature_runner()
@@ -288,8 +189,11 @@ def _write_openvino(served: Served, path: Path, about: Mapping[str, Any]) -> Non
     text = [
         (node.op, served.layer_of(node.name))
         for node in served.frozen().nodes()
-        if any(node.attr[key].type == tf.string.as_datatype_enum for key in ("T", "Tin", "dtype")
-               if key in node.attr)
+        if any(
+            node.attr[key].type == tf.string.as_datatype_enum
+            for key in ("T", "Tin", "dtype")
+            if key in node.attr
+        )
         or node.op.startswith("String")
     ]
     if text:
@@ -301,7 +205,7 @@ def _write_openvino(served: Served, path: Path, about: Mapping[str, Any]) -> Non
         said = str(error)
         ops = re.findall(r"(?:operations|failed for): ([\w, ]+)", said)
         if not ops:
-            raise Refused(f"form for it: {in_a_line(said)}") from error
+            raise Refused(f"form of it: {in_a_line(said)}") from error
         raise Refused(f"operation {', '.join(ops)}") from error
     for given in model.inputs:
         called = next(n for n in served.specs if n in (s.split(":")[0] for s in given.names))
@@ -330,23 +234,30 @@ def _run_openvino(served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
 def _write_torch(served: Served, path: Path, about: Mapping[str, Any]) -> None:
     whole = served.network.whole
     foreign = {
-        layer.name: f"{type(layer).__name__}"
+        layer.name: type(layer).__name__
         for layer in (whole, *whole._flatten_layers())
         if not type(layer).__module__.startswith("keras.")
     }
-    if foreign or any(spec.dtype == tf.string for spec in served.specs.values()):
-        text = [] if foreign else ["text"]
+    if foreign:
         raise Refused(
-            f"form for {listed(sorted({*foreign.values(), *text}))}: the model is made again "
-            "from Keras' own layers on PyTorch",
+            f"form of {listed(sorted(foreign.values()))} (only Keras' own layers are made again "
+            "on PyTorch)",
             foreign,
         )
+    if any(spec.dtype == tf.string for spec in served.specs.values()):
+        raise Refused("text")
+    served.frozen()  # refuses what a call changes
     folder = path.with_suffix(".work")
     folder.mkdir()
     whole.save(folder / "model.keras")
-    names = {"inputs": list(served.specs), "outputs": list(served.results)}
-    (folder / "about.json").write_text(json.dumps({**names, "about": about}), encoding="utf-8")
-    np.savez(folder / "rows.npz", **served.flat_rows)
+    wanted = {
+        "inputs": list(served.specs),
+        "keys": list(served.rows) if isinstance(served.rows, Mapping) else None,
+        "order": served.order_of_outputs(),
+        "about": about,
+    }
+    (folder / "wanted.json").write_text(json.dumps(wanted), encoding="utf-8")
+    _save(folder / "rows.npz", served.flat_rows)
     _torch_worker("write", str(folder), str(path))
 
 
@@ -354,13 +265,18 @@ def _run_torch(served: Served, path: Path, rows: list[Flat]) -> list[Flat]:
     folder = path.with_suffix(".run")
     folder.mkdir()
     for i, each in enumerate(rows):
-        np.savez(folder / f"rows_{i}.npz", **each)
+        _save(folder / f"rows_{i}.npz", each)
     _torch_worker("run", str(folder), str(path))
     found = []
     for i in range(len(rows)):
         with np.load(folder / f"results_{i}.npz") as results:
             found.append({name: results[name] for name in served.results})
     return found
+
+
+def _save(path: Path, rows: Flat) -> None:
+    held: dict[str, Any] = dict(rows)
+    np.savez(path, **held)
 
 
 def _torch_worker(*arguments: str) -> None:
@@ -372,8 +288,8 @@ def _torch_worker(*arguments: str) -> None:
         text=True,
     )
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Refused(f"form for it: {in_a_line(lines[-1])}")
+        errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", done.stderr, re.M)
+        raise Refused(f"form of it: {in_a_line(errors[-1] if errors else done.stderr)}")
 
 
 FORMATS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import keras
 
 Flat = dict[str, np.ndarray]
+
+LARGEST = 2**31 - 2**24  # bytes of weights: 2 GB, less what describes them
 
 
 class Refused(Exception):
@@ -156,10 +158,9 @@ class Served:
         each = dict(zip(self._names, given, strict=True))
         return self.named(self.call(map_named(lambda name, _: each[name], self._specs)))
 
-    @staticmethod
-    def named(found: Tree) -> dict[str, Any]:
-        """Return outputs, in the structure of y, by their names."""
-        names = _names(found, "output")
+    def named(self, found: Tree) -> dict[str, Any]:
+        """Return outputs, in the structure of y, by their names, of which no input has one."""
+        names = _names(found, "output", self.specs)
         return {names[f"x{name}"]: leaf for name, leaf in arrays.leaves(found, "")}
 
     def concrete(self) -> Any:
@@ -186,7 +187,11 @@ class Served:
         return made
 
     def frozen(self) -> Frozen:
-        """Return the graph with everything inside."""
+        """Return the graph with everything inside.
+
+        Raises:
+            Refused: a call changes a variable.
+        """
         from tensorflow.python.framework.convert_to_constants import (
             convert_variables_to_constants_v2,
         )
@@ -195,7 +200,8 @@ class Served:
         changing = [op for op in concrete.graph.get_operations() if op.type.startswith("Assign")]
         if changing:
             raise Refused(
-                "variable that a call changes", (self.layer_of(op.name) for op in changing)
+                "variable that a call changes, as stateful layers have",
+                (self.layer_of(op.name) for op in changing),
             )
         constant = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -214,6 +220,16 @@ class Served:
         results = {name: tensor.name for name, tensor in given}
         return Frozen(graph, inside, results, lookups, shapes)
 
+    def check_size(self) -> None:
+        """Refuse a model that is too large for a file of Google's Protocol Buffers or FlatBuffers.
+
+        Raises:
+            Refused: it is.
+        """
+        size = sum(4 * int(np.prod(v.shape)) for v in self.network.whole.variables)
+        if size > LARGEST:
+            raise Refused(f"room for {size / 2**30:.1f} GB of weights (a file holds 2 GB)")
+
     def check_python(self) -> None:
         """Refuse a model that calls Python: it would only run in this process.
 
@@ -230,6 +246,14 @@ class Served:
                 layers,
                 instead="write it with keras.ops or TensorFlow's operations",
             )
+
+    def order_of_outputs(self) -> list[int]:
+        """Return the places of the named outputs among those that the whole model returns."""
+        raw = self.network.whole.output
+        places = iter(range(len(list(arrays.leaves(raw)))))
+        numbered = map_tree(lambda _: next(places), raw)
+        arranged = outputs.arranged(self.network.core, self.network.spec, numbered)
+        return list(self.named(arranged).values())
 
     def layer_of(self, node: str) -> str | None:
         """Return the name of the layer that a node of the graph belongs to, or None."""
@@ -250,8 +274,14 @@ def _inlined(graph: Any, captures: Iterable[tuple[Any, Any]]) -> dict[str, Looku
         if node is None or node.op != "Placeholder":
             continue  # a variable, which is a constant already
         if outside.dtype == tf.resource:
-            user = next((n for n in graph.node if n.op == "LookupTableFindV2"
-                         and _source(n.input[0], nodes) == node.name), None)
+            user = next(
+                (
+                    n
+                    for n in graph.node
+                    if n.op == "LookupTableFindV2" and _source(n.input[0], nodes) == node.name
+                ),
+                None,
+            )
             if user is None:
                 continue
             keys, values = tf.raw_ops.LookupTableExportV2(
@@ -278,11 +308,11 @@ def _source(tensor: str, nodes: Mapping[str, Any]) -> str:
     return name
 
 
-def _names(tree: Tree, alone: str) -> dict[str, str]:
+def _names(tree: Tree, alone: str, taken: Container[str] = ()) -> dict[str, str]:
     """Return a name for each leaf, by its name in `arrays.leaves`.
 
     A single one is called `alone`, those of a dict like their keys, those of a tuple `alone_0` and
-    so on; other characters than letters, digits, `_` and `.` become `_`.
+    so on; other characters than letters, digits, `_` and `.` become `_`. None is one of `taken`.
     """
     found: dict[str, str] = {}
     for name, _ in arrays.leaves(tree, ""):
@@ -291,8 +321,8 @@ def _names(tree: Tree, alone: str) -> dict[str, str]:
         if not parts or not re.match("[A-Za-z]", said):
             said = "_".join([alone, said]) if parts else alone
         called = re.sub(r"[^A-Za-z0-9_.]", "_", said)
-        while called in found.values():
-            called += "_"
+        while called in found.values() or called in taken:
+            called += f"_{alone[0]}"
         found[f"x{name}"] = called
     return found
 
@@ -323,7 +353,7 @@ def _declared(
 def _dtype(rows: np.ndarray) -> Any:
     if rows.dtype.kind == "O":
         return tf.string
-    return "float32" if rows.dtype.kind == "f" else rows.dtype.name
+    return "float32" if rows.dtype.kind in "fb" else rows.dtype.name
 
 
 def _row_shapes(network: Network) -> dict[str, tuple[int | None, ...]]:

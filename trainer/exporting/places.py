@@ -60,9 +60,20 @@ def check(path: Path, ending: str, mark: str) -> None:
 
 
 def workspace(path: Path) -> Path:
-    """Create a hidden folder beside a path, on the same disk, to prepare the model in."""
+    """Create a hidden folder beside a path, on the same disk, to prepare the model in.
+
+    Raises:
+        OSError: it cannot be created; the message names the path.
+    """
     made = Path(os.path.realpath(path)).parent / f".{secrets.token_hex(8)}.tmp"
-    made.mkdir()
+    try:
+        made.mkdir()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"path={str(path)!r}: could not be written ({error.strerror}); write a path in a "
+            "folder with free space, where you may write",
+        ) from error
     return made
 
 

@@ -1,7 +1,7 @@
 """Rows to compare an exported model with ours on.
 
-Responsible for rows as the saved model takes them, raw: made up from what was learnt of x, and a few
-rows of the training data where the network has kept some. A loaded network has none. Not for
+Responsible for rows as the saved model takes them, raw: made up from what was learnt of x, and a
+few rows of the training data where the network has kept some. A loaded network has none. Not for
 running anything (`formats`).
 """
 
@@ -147,6 +147,3 @@ class _Row:
     # Wraps a shape so that the tree functions treat it as a leaf.
     def __init__(self, shape: tuple[int | None, ...]) -> None:
         self.shape = shape
-
-
-__all__ = ["for_comparison"]

@@ -18,15 +18,21 @@ MOST_ROWS = 1 << 20  # of a batch: torch.export wants a bound
 
 
 def write(folder: Path, path: str) -> None:
-    """Export `model.keras` of a folder, with the names and the metadata in its `about.json`."""
+    """Export `model.keras` of a folder.
+
+    Args:
+        folder: it has `rows.npz` too, a few rows by the names of the inputs, and `wanted.json`:
+            `inputs`, their names; `keys` of the dict that the model takes, or None; `order`, the
+            places of the outputs among those of the model; and `about`, the metadata.
+        path: where to write the program.
+    """
     import keras
     import torch
 
-    found = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    wanted = json.loads((folder / "wanted.json").read_text(encoding="utf-8"))
     model = keras.models.load_model(folder / "model.keras", compile=False)
     with np.load(folder / "rows.npz") as rows:
-        given = tuple(torch.from_numpy(rows[name][:2]) for name in found["inputs"])
-    structure = model.input if hasattr(model, "input") else given[0]
+        given = tuple(torch.from_numpy(rows[name][:2]) for name in wanted["inputs"])
 
     class Whole(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         """The model as a function of tensors in a row, to tensors in a row."""
@@ -36,19 +42,17 @@ def write(folder: Path, path: str) -> None:
             self.model = model
 
         def forward(self, *flat: Any) -> Any:
-            by_name = dict(zip(found["inputs"], flat, strict=True))
-            if isinstance(structure, dict):
-                x: Any = {key: by_name[key] for key in structure}
-            else:
-                x = flat[0] if len(flat) == 1 else list(flat)
-            return tuple(_leaves(model(x, training=False)))
+            x: Any = flat[0] if len(flat) == 1 else list(flat)
+            if wanted["keys"] is not None:
+                x = dict(zip(wanted["keys"], flat, strict=True))
+            found = _leaves(model(x, training=False))
+            return tuple(found[place] for place in wanted["order"])
 
-    whole = Whole().eval()
     rows_of_a_batch = torch.export.Dim("rows", min=1, max=MOST_ROWS)
     # all arguments are one, of forward(*flat)
     shapes = [tuple({0: rows_of_a_batch} for _ in given)]
-    program = torch.export.export(whole, given, dynamic_shapes=shapes, strict=False)
-    about = {key: json.dumps(value) for key, value in found["about"].items()}
+    program = torch.export.export(Whole().eval(), given, dynamic_shapes=shapes, strict=False)
+    about = {key: json.dumps(value) for key, value in wanted["about"].items()}
     torch.export.save(program, path, extra_files=about)
 
 
