@@ -325,7 +325,7 @@ def test_pytorch_runs_the_program_on_any_number_of_rows(tmp_path: Path) -> None:
     program = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
     assert json.loads(extra["classes"])["colour"] == ["blue", "green", "red"]
     for n in (1, 5):
-        ids = torch.arange(n, dtype=torch.int32)
+        ids = torch.arange(n)
         colour, _ = program(torch.from_numpy(VECTORS[:n].astype(np.float32)), ids)
         expected = model.predict_proba({"amount": VECTORS[:n], "id": np.arange(n)})["colour"]
         close(torch.softmax(colour, 1).detach().numpy(), expected)
