@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data import arrays
 from trainer.data.targets import Classes
 from trainer.exporting import places
 from trainer.network.network import Network, has_only_a_step
+from trainer.state.isolation import turn
 from trainer.utils.checks import did_you_mean, warn
 
 TOLERANCE = 1e-5  # relative to the largest value of an output
@@ -47,6 +50,10 @@ class Exported:
             or numbers in the units of y.
         classes: for a classifier, the labels in the order of the values of each output, by its
             name. A single value for two classes belongs to the second.
+        meanings: for a classifier, what the values of each output are: "probabilities", "logits",
+            or "scores" from -1 to 1.
+        thresholds: the probability above which a label is predicted, by output and label; empty
+            for the most probable class, and 0.5 for each of several labels.
         columns: for a DataFrame, the name of the column that each input takes, [rows, 1]: numbers
             as float64 with NaN for missing ones, dates as seconds since 1970, and categories as
             text, with "[missing]" for missing ones.
@@ -63,6 +70,8 @@ class Exported:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     classes: Mapping[str, list[Any]] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, Mapping[Any, float]] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     runtime: str = ""
     rows: int = 0
@@ -80,7 +89,7 @@ class Exported:
         for kind, found in (("input", self.inputs), ("output", self.outputs)):
             lines += [f"  {kind} {name}: {form}" for name, form in found.items()]
         lines += [
-            f"  classes of {name}: {', '.join(map(str, labels[:10]))}"
+            f"  {self.meanings.get(name, 'values')} of {name}: {', '.join(map(str, labels[:10]))}"
             + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
             for name, labels in self.classes.items()
         ]
@@ -114,7 +123,7 @@ def export(
             f"{owner}: {type(network.core).__name__} has train_step and no call, so that there is "
             "nothing to export; define call"
         )
-    single = network if network.precision == "float32" else in_float32()
+    single = network if network.precision == "float32" else _rebuilt(in_float32)
     single.evidence = network.evidence
     folder = places.workspace(path)
     try:
@@ -174,6 +183,14 @@ def export(
     return report
 
 
+def _rebuilt(in_float32: Callable[[], Network]) -> Network:
+    # the filters of warnings belong to the process: one thread at a time changes them
+    with turn(), warnings.catch_warnings():
+        # that of mixed_float16 scales the loss; an export has none
+        warnings.filterwarnings("ignore", "the file's optimizer state does not fit")
+        return in_float32()
+
+
 def _checked(path: Any, format: Any) -> Path:
     """Return the path; refuse a bad format, ending, or place, and missing packages."""
     if format not in NAMES:
@@ -224,16 +241,27 @@ def _described(served: Any) -> dict[str, Any]:
         inner = "".join(f", {'any' if d is None else d}" for d in tuple(shape)[1:])
         return f"{dtype} [{network.fixed_rows or 'rows'}{inner}]"
 
-    classes = {}
-    if isinstance(network.targets, Classes):
-        named = served.named(network.targets.classes)
-        classes = {name: np.asarray(labels).tolist() for name, labels in named.items()}
+    labels = served.named(network.targets.labels) if isinstance(network.targets, Classes) else {}
+    classes = {name: list(map(_plain, each.classes.tolist())) for name, each in labels.items()}
+    thresholds = {}
+    for name, each in labels.items():
+        if each.thresholds is not None:
+            several = each.kind == "multilabel"
+            of = classes[name] if several else [classes[name][each.positive]]
+            thresholds[name] = dict(zip(of, each.thresholds, strict=True))
+    readings = network.readings
+    parts = dict(
+        zip(labels, (n for n, _ in arrays.leaves(network.spec.n_outputs, "")), strict=False)
+    )
+    meanings = {name: readings[part].meaning for name, part in parts.items() if part in readings}
     table = network.inputs.table
     columns = {} if table is None else {c["input"]: c["name"] for c in table.columns}
     return {
         "inputs": {name: form(s.dtype.name, s.shape) for name, s in served.specs.items()},
         "outputs": {name: form(a.dtype.name, a.shape) for name, a in served.results.items()},
-        "classes": {name: list(map(_plain, labels)) for name, labels in classes.items()},
+        "classes": classes,
+        "meanings": meanings,
+        "thresholds": thresholds,
         "columns": {name: columns[name] for name in served.specs if name in columns},
     }
 

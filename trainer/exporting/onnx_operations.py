@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.exporting.graphs import Lookup
 
-INT32, INT64, STRING = 6, 7, 8  # of onnx.TensorProto
+INT32, INT64, STRING, DOUBLE = 6, 7, 8, 11  # of onnx.TensorProto
 
 
 def handlers(lookups: Mapping[str, Lookup]) -> dict[str, tuple[Callable[..., None], list[Any]]]:
@@ -26,6 +26,7 @@ def handlers(lookups: Mapping[str, Lookup]) -> dict[str, tuple[Callable[..., Non
     return {
         "LookupTableFindV2": (functools.partial(_category_mapper, lookups), []),
         "Erfc": (_complement_of_erf, []),
+        "Log1p": (_log_of_more, []),
         "LowerBound": (_lower_bound, []),
         "DenseBincount": (_one_hot, []),
     }
@@ -66,10 +67,24 @@ def _complement_of_erf(context: Any, node: Any, *_: Any) -> None:
     given, outputs = node.input[0], node.output
     context.remove_node(node.name)
     erf = context.make_node("Erf", [given], shapes=[shape], dtypes=[dtype])
-    one = context.make_const(f"{node.name}_one", np.ones((), np.float32))
+    one = context.make_const(f"{node.name}_one", _one_as(dtype))
     context.make_node(
         "Sub", [one.output[0], erf.output[0]], outputs=outputs, shapes=[shape], dtypes=[dtype]
     )
+
+
+def _log_of_more(context: Any, node: Any, *_: Any) -> None:
+    """Convert Log1p(x) to Log(1 + x)."""
+    shape, dtype = context.get_shape(node.output[0]), context.get_dtype(node.output[0])
+    given, outputs = node.input[0], node.output
+    context.remove_node(node.name)
+    one = context.make_const(f"{node.name}_one", _one_as(dtype))
+    more = context.make_node("Add", [given, one.output[0]], shapes=[shape], dtypes=[dtype])
+    context.make_node("Log", [more.output[0]], outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def _one_as(dtype: int) -> np.ndarray:
+    return np.ones((), np.float64 if dtype == DOUBLE else np.float32)
 
 
 def _lower_bound(context: Any, node: Any, *_: Any) -> None:

@@ -112,7 +112,7 @@ def _move_folder(made: Path, path: Path, mark: str) -> None:
     target = Path(os.path.realpath(path))
     for folder, _, names in os.walk(made):
         for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open(os.path.join(folder, name), "r+b") as file:
                 os.fsync(file.fileno())
     aside = made.with_suffix(".old")
     try:
