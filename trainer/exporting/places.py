@@ -52,10 +52,13 @@ def check(path: Path, ending: str, mark: str) -> None:
         raise FileExistsError(
             f"path={str(path)!r}: is a folder with {_some(found)} in it, {instead}"
         )
-    if found - SAVED_MODEL:
+    added = found - SAVED_MODEL
+    added |= {f"assets.extra/{each.name}" for each in (path / "assets.extra").iterdir()}
+    added.remove(f"assets.extra/{mark}")
+    if added:
         raise FileExistsError(
-            f"path={str(path)!r}: has {_some(found - SAVED_MODEL)} beside the SavedModel, "
-            f"{instead}, or move that away"
+            f"path={str(path)!r}: has {_some(added)} beside the SavedModel, {instead}, or move "
+            "that away"
         )
 
 
