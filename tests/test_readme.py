@@ -10,6 +10,7 @@ import warm
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "README.zh-CN.md",
+    "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",
     "docs/guide.md": "docs/guide.zh-CN.md",
     "docs/benchmarks.md": "docs/benchmarks.zh-CN.md",

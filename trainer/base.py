@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import doctor, fitting, models, saving
+from trainer import doctor, exporting, fitting, models, saving
 from trainer.data import arrays, preparation, records, writing
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
@@ -27,6 +27,7 @@ from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
+from trainer.exporting import Exported
 from trainer.fields import path_fields
 from trainer.fitting import Passes, Settings
 from trainer.history import History
@@ -638,6 +639,52 @@ class Trainer(Parameters):
         network = self.network_
         with thread_kept():
             return saving.save(self._as_fitted(), network, path)
+
+    def export(self, path: str | Path, *, format: str = "tf_saved_model") -> Exported:
+        """Write the fitted network, with its encoder or normalisation, for another runtime.
+
+        What is written takes x as `model_` does, a DataFrame as one input [n, 1] per column, and
+        returns the outputs of the network: probabilities, logits, or numbers in the units of y.
+        It is float32, also if training was not. Before it is moved into place, it is run by its
+        own runtime on a few rows, and compared with predict in float32.
+
+        Args:
+            path: a folder for "tf_saved_model"; else a file that ends in .onnx, .tflite (litert),
+                .xml (openvino; the weights are in a .bin file beside it) or .pt2 (torch). A file,
+                or a folder that export wrote, is replaced by a complete one.
+            format: "tf_saved_model" holds every model. The others, which come with the extra of
+                the same name, hold what docs/exporting.md lists.
+
+        Returns:
+            The names and forms of inputs and outputs, the classes, and how far its outputs are
+            from predict. Print it.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            ImportError: a package for the format is missing; the message has the extra.
+            ValueError: a bad format or ending; the format cannot hold a layer of the model; or the
+                outputs differ by more than 1e-5, relative to the largest.
+            OSError: the path cannot be written to, or holds something that export did not write.
+        """
+        network = self.network_
+        with thread_kept():
+            return exporting.export(
+                network,
+                path,
+                format=format,
+                owner=type(self).__name__,
+                in_float32=self._in_float32,
+            )
+
+    def _in_float32(self) -> Network:
+        """The fitted network once more, in float32."""
+        network = self._network
+        return saving.network_from_bytes(
+            self.recipe,
+            self.configure_task(),
+            plugins.make_all(self.configure_callbacks()),
+            saving.to_bytes(self._as_fitted(), network, precision="float32"),
+        )
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:

@@ -348,6 +348,7 @@ def to_bytes(
     *,
     fields: dict[str, Any] | None = None,
     weights_only: bool = True,
+    precision: str | None = None,
 ) -> bytes:
     """The file's content.
 
@@ -356,13 +357,14 @@ def to_bytes(
         network: its network.
         fields: its fields in JSON form; None if they are pickled separately.
         weights_only: leave out the architecture, which only plain Keras needs.
+        precision: in which the network is to be built again; None for its own.
     """
     meta = {
         "format": FORMAT,
         "class": fitted.owner,
         "fields": fields or {},
         "seed": fitted.seed,
-        "precision": network.precision,
+        "precision": precision or network.precision,
         "inputs": network.inputs.to_dict(),
         "targets": network.targets.to_dict(),
         "architecture": network.architecture.to_dict(),
