@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import doctor, fitting, models, saving
-from trainer.data import preparation
+from trainer import doctor, fitting, models, saving, sklearn_callbacks
+from trainer.data import preparation, sparse
 from trainer.data.arrays import Tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
@@ -37,6 +37,7 @@ from trainer.parameters import Parameters
 from trainer.runs import code
 from trainer.runs.directory import Run, described, earlier_architecture
 from trainer.saving import Fitted
+from trainer.sklearn_callbacks import SupportsCallbacks
 from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
 
 
-class Trainer(Parameters):
+class Trainer(SupportsCallbacks, Parameters):
     """A Keras model with everything needed to train it; a scikit-learn estimator.
 
     Subclass it, annotate hyperparameters as fields, and override the hooks you need:
@@ -225,6 +226,7 @@ class Trainer(Parameters):
 
     # ---- public methods ----------------------------------------------------------------------
 
+    @sklearn_callbacks.managed
     def fit(
         self,
         x: Any,
@@ -312,10 +314,11 @@ class Trainer(Parameters):
                     takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
                     reported=run is not None,
                 )
-                if fitting.give_back(session, settings, own, run):
-                    tune()
-                else:
-                    fitting.train(session, settings, own, run, tune)
+                with self._watched(x, y, train, session, tune) as watched:
+                    if fitting.give_back(session, settings, own, run):
+                        tune()
+                    else:
+                        fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
             doctor.warn_of_failure(self._training())
         return self
@@ -527,6 +530,31 @@ class Trainer(Parameters):
             run=run,
             deprecated_trainer=self,
         )
+
+    @contextlib.contextmanager
+    def _watched(
+        self,
+        x: Any,
+        y: Any,
+        train: Rows | Stream,
+        session: Session,
+        tune: Callable[[], None],
+    ) -> Iterator[sklearn_callbacks.Epochs | None]:
+        """Report this context to scikit-learn's callbacks as the fit; yield its epochs."""
+        weight = None
+        if isinstance(train, Rows):  # without those that are held out, or have no target
+            x, y, weight = sparse.given(train.x), train.y, train.weight
+        task = sklearn_callbacks.root(self, session.epochs, x=x, y=y, sample_weight=weight)
+        if task is None:
+            yield None
+            return
+
+        def fitted(history: History) -> dict[str, Any]:
+            tune()  # for the weights as they are now, as for a checkpoint
+            return {"history_": history}
+
+        yield sklearn_callbacks.Epochs(task, fitted)
+        task.end(lambda: {"history_": self.history_})
 
     def _training(self) -> Training:
         return Training(
@@ -833,5 +861,6 @@ setattr(
     Trainer,
     NOT_STATE,
     frozenset(Trainer.__dataclass_fields__)
-    | {"_network", "added_callbacks_", "callbacks_", "history_", "model_", "run_", "seed_"},
+    | {"_network", "added_callbacks_", "callbacks_", "history_", "model_", "run_", "seed_"}
+    | {sklearn_callbacks.CALLBACKS, *sklearn_callbacks.OF_A_FIT},
 )

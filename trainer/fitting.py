@@ -42,6 +42,7 @@ from trainer.tasks import Task
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
+    from trainer.callbacks.epoch_tasks import Watched
 
 MOST_DEVIATIONS = 1e4  # of y's mean from 0 in float32: its last digit is then 0.1% of a deviation
 
@@ -443,6 +444,7 @@ def train(
     own: OwnState,
     run: Run | None,
     tune: Callable[[], None],
+    watched: Watched | None = None,
 ) -> None:
     """Train a prepared network, with its callbacks, history, progress display and run.
 
@@ -452,8 +454,10 @@ def train(
         own: the user-defined state.
         run: the run directory, or None.
         tune: called when training has ended: see Task.tune.
+        watched: notified of the epochs, and may end the training; or None.
     """
     from trainer.callbacks.callback import Callback
+    from trainer.callbacks.epoch_tasks import EpochTasks
     from trainer.callbacks.progress import Progress
     from trainer.runs.run_log import RunLog
 
@@ -466,6 +470,9 @@ def train(
         run.decided(str(network.plan))
         warn_of_forgotten(session.callbacks)
         shown.append(RunLog(run=run))
+    reporting = EpochTasks(watched=watched)
+    if watched is not None:
+        shown.append(reporting)
     listed = _listed(session, [*session.callbacks, *shown])
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
     interrupts = session.interrupts
@@ -478,6 +485,7 @@ def train(
             folder=None if run is None else run.states,
             chunk=chunk,
         )
+        reporting.resumes = checkpointer.where()[1] > 0
 
         def validate() -> dict[str, float]:
             every = hooks.interval(listed.callbacks, "test") is not None
