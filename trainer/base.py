@@ -404,7 +404,7 @@ class Trainer(SupportsCallbacks, Parameters):
         with thread_kept():
             return doctor.diagnose(self._training())
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, adapters_only: bool = False) -> Path:
         """Write the fitted Trainer to one .keras file, which plain Keras can load too.
 
         The file is written atomically: an existing one is replaced only by a complete one.
@@ -413,17 +413,20 @@ class Trainer(SupportsCallbacks, Parameters):
 
         Args:
             path: a path that ends in .keras.
+            adapters_only: leave out the frozen weights, the optimizer's state and the architecture
+                for plain Keras: the file is small, and `load` checks that build_model makes the
+                same frozen weights again, by their digest. For LoRA and for a frozen backbone.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: the path does not end in .keras.
+            ValueError: the path does not end in .keras; or adapters_only, and no weight is frozen.
             OSError: the folder cannot be written to, or the disk is full.
         """
         network = self.network_
         with thread_kept():
-            return saving.save(self._as_fitted(), network, path)
+            return saving.save(self._as_fitted(), network, path, adapters_only=adapters_only)
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:

@@ -28,7 +28,7 @@ from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.network import compile
+from trainer.network import adapters, compile
 from trainer.network.build import Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
@@ -148,6 +148,7 @@ def prepare(
         callbacks=chosen,
         texts=lambda name: preparation.TextOf(train, name),
     )
+    _check_lora(network, chosen)
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
     if compile.ignores_weights(network.core) and _is_weighted(train):
@@ -177,6 +178,17 @@ def prepare(
         validation = evaluation_feed(settings, network, valid, validation=True, exact=every)
     network.evidence = evidence.collect(train, feed, validation, targets)
     return network, feed, validation
+
+
+def _check_lora(network: Network, callbacks: Sequence[Any]) -> None:
+    import keras
+
+    restoring = (c for c in callbacks if isinstance(c, keras.callbacks.BackupAndRestore))
+    if adapters.has_lora(network.core) and any(restoring):
+        raise ValueError(
+            "callbacks: Keras' BackupAndRestore adds LoRA's adapters to the kernels, and a resumed "
+            "training would not train them further; write run_dir='runs/first' instead"
+        )
 
 
 def _is_weighted(data: Rows | Stream) -> bool:

@@ -89,7 +89,7 @@ class SupportsCallbacks(CallbackSupportMixin):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a fit in progress."""
-        state = super().__getstate__()  # type: ignore[misc] # of BaseEstimator
+        state = super().__getstate__()
         return {name: value for name, value in state.items() if name not in OF_A_FIT}
 
 

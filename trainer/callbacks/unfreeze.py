@@ -6,7 +6,8 @@ them, once per stage, and the layers' `trainable` flags are cleared only while i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import keras
@@ -25,6 +26,11 @@ class Unfreeze(Callback):
     in inference mode; dropout stays on. Outside training steps all layers keep the `trainable`
     flags set by build_model, so the optimizer is built for all of them and saved files show no
     trace of this plugin. Each stage is compiled once.
+
+    A nested model that build_model calls with `training=False` stays in inference mode when it is
+    unfrozen: batch normalization keeps its statistics, and dropout is off in it, as Keras' guide to
+    transfer learning says. (In Keras 3 itself the mode of the outer model wins, so that a plain fit
+    does update the statistics.)
 
     Only layers with trainable weights count, in the order of `model.layers`. The layers of a nested
     model count individually; any other layer counts as one, with the layers inside it. Layers
@@ -64,6 +70,7 @@ class Unfreeze(Callback):
                 + (f"write start={count - 1} or less" if count > 1 else "leave 'unfreeze' out")
             )
         self._flags: list[tuple[Any, bool]] = []
+        self._inference = [layer for layer in _called_for_inference(core) if layer.built]
         self._frozen = count - self.start
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -82,6 +89,9 @@ class Unfreeze(Callback):
         self._flags = [(part, part.trainable) for part in held]
         for layer in self._layers[: self._frozen]:
             layer.trainable = False
+        for layer in self._inference:
+            # not by assignment, which Keras would track
+            vars(layer)["call"] = _for_inference(layer)
 
     def after_step(self, model: keras.Model) -> None:
         """Restore the flags."""
@@ -89,6 +99,8 @@ class Unfreeze(Callback):
         for part, flag in self._flags:
             part.trainable = flag
         self._flags = []
+        for layer in self._inference:
+            vars(layer).pop("call", None)
 
     def traced_key(self) -> str:
         """How many layers are frozen."""
@@ -96,7 +108,7 @@ class Unfreeze(Callback):
 
     def teardown(self) -> None:
         """Release the model's layers."""
-        self._layers = []
+        self._layers, self._inference = [], []
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the stage follows from the epoch."""
@@ -110,3 +122,37 @@ def _weighted(model: keras.Model) -> Iterator[Any]:
             yield from _weighted(layer)
         elif layer.trainable_weights:
             yield layer
+
+
+def _called_for_inference(model: keras.Model) -> list[Any]:
+    """The layers that a functional model calls with training=False, in all places."""
+    functional = getattr(model, "_functional", None) or model
+    by_depth = getattr(functional, "_nodes_by_depth", {})
+    always: dict[int, bool] = {}
+    layers: dict[int, Any] = {}
+    for node in (node for nodes in by_depth.values() for node in nodes):
+        layer = node.operation
+        if isinstance(layer, keras.layers.Layer) and node.arguments is not None:
+            off = node.arguments.kwargs.get("training") is False
+            always[id(layer)] = always.get(id(layer), True) and off
+            layers[id(layer)] = layer
+    found = [layers[key] for key, off in always.items() if off]
+    nested = (layer for layer in layers.values() if isinstance(layer, keras.Model))
+    return found + [inner for layer in nested for inner in _called_for_inference(layer)]
+
+
+def _for_inference(layer: Any) -> Callable[..., Any]:
+    """The layer's call with training=False, for itself and for what it calls."""
+    own = layer.call
+    takes = "training" in inspect.signature(own).parameters
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        context = layer._get_call_context()
+        outer = context.get_value("training")
+        context.set_value("training", False)
+        try:
+            return own(*args, **(kwargs | {"training": False} if takes else kwargs))
+        finally:
+            context.set_value("training", outer)
+
+    return call

@@ -58,6 +58,28 @@ def find(model: keras.Model) -> Compiled | None:
     )
 
 
+def check_optimizer(owner: str, model: keras.Model) -> None:
+    """Refuse an optimizer that was built for other variables than the model trains now.
+
+    Args:
+        owner: The name of the estimator.
+        model: The model, as build_model returned it.
+
+    Raises:
+        ValueError: `trainable` or enable_lora changed them after compile.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not getattr(optimizer, "built", False) or hasattr(optimizer, "optimizers"):
+        return
+    built = {id(v) for v in optimizer._trainable_variables}
+    if built != {id(v) for v in model.trainable_variables}:
+        raise ValueError(
+            f"{owner}.build_model: the model's optimizer was built for other variables than the "
+            "model trains now: `trainable` or enable_lora changed them; compile the model again, "
+            "or return keras.Model(model.inputs, model.outputs), which is not compiled"
+        )
+
+
 def overrides_compile(model: keras.Model) -> bool:
     """Return whether the model's class has a `compile` of its own."""
     import keras
