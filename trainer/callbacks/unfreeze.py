@@ -133,7 +133,10 @@ def _called_for_inference(model: keras.Model) -> list[Any]:
     for node in (node for nodes in by_depth.values() for node in nodes):
         layer = node.operation
         if isinstance(layer, keras.layers.Layer) and node.arguments is not None:
-            off = node.arguments.kwargs.get("training") is False
+            # Keras writes a default of False (of Dropout, say) as if it had been given
+            given = inspect.signature(layer.call).parameters.get("training")
+            off = given is not None and given.default is not False
+            off = off and node.arguments.kwargs.get("training") is False
             always[id(layer)] = always.get(id(layer), True) and off
             layers[id(layer)] = layer
     found = [layers[key] for key, off in always.items() if off]
@@ -144,14 +147,13 @@ def _called_for_inference(model: keras.Model) -> list[Any]:
 def _for_inference(layer: Any) -> Callable[..., Any]:
     """The layer's call with training=False, for itself and for what it calls."""
     own = layer.call
-    takes = "training" in inspect.signature(own).parameters
 
     def call(*args: Any, **kwargs: Any) -> Any:
         context = layer._get_call_context()
         outer = context.get_value("training")
         context.set_value("training", False)
         try:
-            return own(*args, **(kwargs | {"training": False} if takes else kwargs))
+            return own(*args, **(kwargs | {"training": False}))
         finally:
             context.set_value("training", outer)
 
