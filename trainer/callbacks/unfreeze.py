@@ -134,9 +134,9 @@ def _called_for_inference(model: keras.Model) -> list[Any]:
         layer = node.operation
         if isinstance(layer, keras.layers.Layer) and node.arguments is not None:
             # Keras writes a default of False (of Dropout, say) as if it had been given
-            given = inspect.signature(layer.call).parameters.get("training")
-            off = given is not None and given.default is not False
-            off = off and node.arguments.kwargs.get("training") is False
+            takes = inspect.signature(layer.call).parameters.get("training")
+            tells = takes is not None and takes.default is not False
+            off = tells and node.arguments.kwargs.get("training") is False
             always[id(layer)] = always.get(id(layer), True) and off
             layers[id(layer)] = layer
     found = [layers[key] for key, off in always.items() if off]
