@@ -83,7 +83,6 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
 
     # ---- what people call --------------------------------------------------------------------
 
-    @sklearn_callbacks.managed
     def fit(
         self,
         x: Any,
@@ -135,27 +134,28 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
         checking.threshold(self, space, validation_data, self._share)
-        with self._folder(space) as folder:
-            self._trained = self._as_in(folder, data)
-            whole, cuts = self._cut(data, groups, folder)
-            grouped = None if groups is None else np.asarray(groups)
-            fits = max(1, len(cuts)) * self.executions_per_trial
-            checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
-            proposer = self._proposer(space, points, folder.seed, wanted.maximize)
-            folder.describe(self._description(space, points, wanted, data, cuts))
-            with self._executor(folder, whole, cuts, grouped, wanted) as executor:
-                if folder.store.empty:
-                    self._dry_run(executor, space, folder.seed, alone=validation_data is None)
-                self._delete_results()
-                self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
-                self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
-                task = self._task(x, y, sample_weight)
-                self._run(folder, proposer, executor, space, fits, task)
-        self._choose_best()
-        if self.refit:
-            self._refit(data, task)
-        if task is not None:
-            task.end()
+        with sklearn_callbacks.managed(self):
+            with self._folder(space) as folder:
+                self._trained = self._as_in(folder, data)
+                whole, cuts = self._cut(data, groups, folder)
+                grouped = None if groups is None else np.asarray(groups)
+                fits = max(1, len(cuts)) * self.executions_per_trial
+                checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
+                proposer = self._proposer(space, points, folder.seed, wanted.maximize)
+                folder.describe(self._description(space, points, wanted, data, cuts))
+                with self._executor(folder, whole, cuts, grouped, wanted) as executor:
+                    if folder.store.empty:
+                        self._dry_run(executor, space, folder.seed, alone=validation_data is None)
+                    self._delete_results()
+                    self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
+                    self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
+                    task = self._task(x, y, sample_weight)
+                    self._run(folder, proposer, executor, space, fits, task)
+            self._choose_best()
+            if self.refit:
+                self._refit(data, task)
+            if task is not None:
+                task.end()
         return self
 
     def top(self, n: int = 5) -> Any:

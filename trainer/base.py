@@ -226,7 +226,6 @@ class Trainer(SupportsCallbacks, Parameters):
 
     # ---- public methods ----------------------------------------------------------------------
 
-    @sklearn_callbacks.managed
     def fit(
         self,
         x: Any,
@@ -547,17 +546,16 @@ class Trainer(SupportsCallbacks, Parameters):
         weight = None
         if isinstance(train, Rows):  # without those that are held out, or have no target
             x, y, weight = sparse.given(train.x), train.y, train.weight
-        task = sklearn_callbacks.root(self, session.epochs, x=x, y=y, sample_weight=weight)
-        if task is None:
-            yield None
-            return
 
         def fitted(history: History) -> dict[str, Any]:
             tune()  # for the weights as they are now, as for a checkpoint
             return {"history_": history}
 
-        yield sklearn_callbacks.Epochs(task, fitted)
-        task.end(lambda: {"history_": self.history_})
+        with sklearn_callbacks.managed(self):
+            task = sklearn_callbacks.root(self, session.epochs, x=x, y=y, sample_weight=weight)
+            yield None if task is None else sklearn_callbacks.Epochs(task, fitted)
+            if task is not None:
+                task.end(lambda: {"history_": self.history_})
 
     def _training(self) -> Training:
         return Training(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.metaestimators import available_if
 
@@ -19,8 +19,8 @@ try:
         AutoPropagatedCallback,
         CallbackSupportMixin,
         FitCallback,
-        with_callbacks,
     )
+    from sklearn.callback._callback_support import callback_management_context
 except ImportError:  # before 1.9, or the experimental API has moved
     CallbackSupportMixin = object
     SUPPORTED = False
@@ -29,8 +29,6 @@ else:
 
 if TYPE_CHECKING:
     from trainer.history import History
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Attributes that scikit-learn sets on an estimator: its callbacks, and those of a fit in progress.
 CALLBACKS = "_skl_callbacks"
@@ -51,7 +49,7 @@ def _supported(_estimator: Any) -> bool:
 
 
 class SupportsCallbacks(CallbackSupportMixin):
-    """An estimator that takes scikit-learn's callbacks; its fit is decorated with `managed`."""
+    """An estimator that takes scikit-learn's callbacks; its fit is `managed`."""
 
     @available_if(_supported)
     def set_callbacks(self, *callbacks: Any) -> Self:
@@ -93,10 +91,19 @@ class SupportsCallbacks(CallbackSupportMixin):
         return {name: value for name, value in state.items() if name not in OF_A_FIT}
 
 
-def managed(fit: Method) -> Method:
-    """Decorate a fit: callbacks that were set up in it are torn down, also if it fails."""
-    decorated: Method = with_callbacks(fit) if SUPPORTED else fit
-    return decorated
+def managed(estimator: Any) -> contextlib.AbstractContextManager[None]:
+    """Return a context for a fit: callbacks that are set up in it are torn down at its end.
+
+    A context, and not scikit-learn's decorator `with_callbacks`: a decorator has a frame of its own,
+    and warnings would name scikit-learn's file instead of the line that calls fit.
+
+    Args:
+        estimator: the estimator that is fitted.
+    """
+    context: contextlib.AbstractContextManager[None] = (
+        callback_management_context(estimator) if SUPPORTED else contextlib.nullcontext()
+    )
+    return context
 
 
 class Task:

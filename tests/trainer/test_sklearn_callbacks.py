@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trainer import Classifier, sklearn_callbacks
+from trainer.finders.short_fits import short_fit
 
 try:
     from sklearn.callback import FitCallback, ProgressBar, ScoringMonitor
@@ -272,8 +273,18 @@ def test_without_the_api_there_is_no_method_and_the_error_says_why(
         estimator.set_callbacks(Record())
     assert "scikit-learn 1.9" in str(raised.value) + str(raised.value.__cause__)
     assert module.root(estimator, 3) is None and not module.has_callbacks(estimator)
+    with module.managed(estimator):
+        pass
 
-    def fit(self: Any) -> int:
-        return 3
 
-    assert module.managed(fit) is fit
+def test_a_warning_of_a_fit_names_the_line_that_calls_it() -> None:
+    with pytest.warns(UserWarning, match="without validation data") as caught:
+        Dropped(epochs=1, callbacks=["early_stopping"]).set_callbacks(Record()).fit(X, Y)
+    assert all("sklearn" not in warning.filename for warning in caught)
+
+
+def test_a_finder_does_not_call_them() -> None:
+    record = Record()
+    trainer = Dropped(epochs=1).set_callbacks(record)
+    short_fit(trainer, keras.callbacks.Callback(), X, Y, None)
+    assert record.calls == []

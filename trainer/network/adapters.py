@@ -182,7 +182,8 @@ def _learned(model: keras.Model) -> set[int]:
     """Return the ids of the weights that training changes: also the statistics of layers."""
     found = {id(v) for v in model.trainable_weights}
     for layer in model._flatten_layers():
-        if layer.trainable:
+        # those of a layer with LoRA are its kernel, quantized perhaps
+        if layer.trainable and not getattr(layer, "lora_enabled", False):
             found |= {id(v) for v in layer._non_trainable_variables}
     return found & {id(v) for v in model.weights}
 

@@ -52,12 +52,15 @@ class Tuned(Regressor):
     alpha: float | None = None
     base_seed: int = 1
     head: bool = True
+    quantized: str | None = None
 
     def build_model(self, spec: Any) -> keras.Model:
         keras.utils.set_random_seed(self.base_seed)  # in place of a file with the base
         base = keras.Sequential([keras.Input(spec.input_shape), *FORMS[self.form][1]()])
         if self.rank is not None:
             wide = base.get_layer("wide")
+            if self.quantized is not None:
+                wide.quantize(self.quantized)
             wide.enable_lora(self.rank, lora_alpha=self.alpha)
             if getattr(wide, "bias", None) is not None:
                 wide.bias.trainable = False
@@ -110,6 +113,19 @@ def test_only_the_adapters_train_and_a_file_restores_both_parts_to_the_bit(
         loaded = Tuned.load(after.save(tmp_path / "model.keras", adapters_only=only))
         assert weights(loaded) == weights(after)
         np.testing.assert_array_equal(loaded.predict(rows(form)), after.predict(rows(form)))
+
+
+@pytest.mark.parametrize("only", [False, True], ids=["whole", "apart"])
+def test_a_quantized_base_stays_apart_from_its_adapters(only: bool, tmp_path: Path) -> None:
+    trained = fitted(quantized="int8")
+    path = trained.save(tmp_path / "model.keras", adapters_only=only)
+    loaded = Tuned.load(path)
+    assert weights(loaded) == weights(trained)
+    if only:
+        _, tensors = state_file.from_bytes(
+            mutated.members(path.read_bytes())["adapters.safetensors"]
+        )
+        assert all(array.dtype == np.float32 for array in tensors.values())
 
 
 def test_under_5_percent_of_the_parameters_train_and_the_file_is_as_small(
