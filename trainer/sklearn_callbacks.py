@@ -94,8 +94,8 @@ class SupportsCallbacks(CallbackSupportMixin):
 def managed(estimator: Any) -> contextlib.AbstractContextManager[None]:
     """Return a context for a fit: callbacks that are set up in it are torn down at its end.
 
-    A context, and not scikit-learn's decorator `with_callbacks`: a decorator has a frame of its own,
-    and warnings would name scikit-learn's file instead of the line that calls fit.
+    A context, and not scikit-learn's decorator `with_callbacks`, which has a frame of its own:
+    warnings would name scikit-learn's file instead of the line that calls fit.
 
     Args:
         estimator: the estimator that is fitted.
