@@ -46,7 +46,7 @@ def small() -> keras.Model:
 
 
 class Images(Classifier):
-    """A backbone that is unfrozen in two stages, with its preprocessing in the model."""
+    """A backbone that is unfrozen in two stages, its preprocessing, and a layer with LoRA."""
 
     def build_model(self, spec: Any) -> keras.Model:
         app = keras.applications.mobilenet
@@ -56,24 +56,15 @@ class Images(Classifier):
         hidden = keras.layers.Resizing(32, 32)(inputs)
         hidden = app.preprocess_input(keras.layers.Concatenate()([hidden] * 3))
         hidden = backbone(hidden, training=False)
-        return keras.Model(inputs, keras.layers.Dense(spec.n_outputs, name="head")(hidden))
-
-
-class Adapted(Classifier):
-    """A dense base with LoRA."""
-
-    def build_model(self, spec: Any) -> keras.Model:
-        inputs = keras.Input(spec.input_shape)
-        hidden = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
-        wide = keras.layers.Dense(32, "relu", name="wide")
-        hidden = keras.layers.Dropout(0.2)(wide(hidden))
-        wide.enable_lora(2)
+        adapted = keras.layers.Dense(16, "relu", name="adapted")
+        hidden = keras.layers.Dropout(0.2)(adapted(hidden))
+        adapted.enable_lora(2)
         return keras.Model(inputs, keras.layers.Dense(spec.n_outputs, name="head")(hidden))
 
 
 if __name__ == "__main__":
-    stages = {"name": "unfreeze", "layers": 30 if KIND == "mobilenet" else 2}
-    trainer = (Adapted if KIND == "lora" else Images)(
+    layers = 30 if KIND == "mobilenet" else 2
+    trainer = Images(
         epochs=3,
         batch_size=12,
         learning_rate=0.01,
@@ -81,7 +72,7 @@ if __name__ == "__main__":
         verbose=0,
         run_dir=FOLDER,
         save_steps=1,
-        callbacks=[*([] if KIND == "lora" else [stages]), Paced()],
+        callbacks=[{"name": "unfreeze", "start": 2, "layers": layers}, Paced()],
     )
     trainer.fit(X, Y)
     digest = hashlib.sha256()
