@@ -34,23 +34,20 @@ class TrialTasks(SearchCallback):
         self._all = search.inner("search", 0, most, ordered=False)
         self._fits = fits
         self._tasks: dict[int, Task] = {}
-        self._begun: set[int] = set()
 
     def of(self, trial: int) -> Task:
-        """Return the task of a trial, by its number."""
+        """Return the task of a trial, by its number; it begins when it is first asked for.
+
+        That is before a worker gets the trial: what callbacks see of its fits, they see within it.
+        """
         if trial not in self._tasks:
-            self._tasks[trial] = self._all.inner("trial", trial, self._fits, ordered=False)
+            made = self._all.inner("trial", trial, self._fits, ordered=False)
+            self._tasks[trial] = made.begin()
         return self._tasks[trial]
 
     def on_search_begin(self, study: Study) -> None:
         """Begin the task of all trials."""
         self._all.begin()
-
-    def on_trial_begin(self, study: Study, trial: Trial) -> None:
-        """Begin the task of a trial, once: it may start again after its process died."""
-        if trial.id not in self._begun:
-            self._begun.add(trial.id)
-            self.of(trial.id).begin()
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         """End the task of a trial, and stop the search if a callback asks for that."""
