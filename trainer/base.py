@@ -549,6 +549,7 @@ class Trainer(SupportsCallbacks, Parameters):
 
         def fitted(history: History) -> dict[str, Any]:
             tune()  # for the weights as they are now, as for a checkpoint
+            memory.fit_ended()  # the copies before have networks of their own, as fits have
             return {"history_": history}
 
         with sklearn_callbacks.managed(self):

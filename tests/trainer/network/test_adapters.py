@@ -186,6 +186,12 @@ def test_restoring_the_best_epoch_restores_its_adapters(
     assert weights(restored) == weights(first)
 
 
+def test_a_finished_run_is_returned_with_both_parts(tuned: Tuned, tmp_path: Path) -> None:
+    first = fitted(run_dir=tmp_path / "run")
+    again = fitted(run_dir=tmp_path / "run")
+    assert weights(first) == weights(again) == weights(tuned)
+
+
 def test_a_file_without_the_parts_loads_merged_with_adapters_that_learn(
     tuned: Tuned, tmp_path: Path
 ) -> None:
