@@ -28,7 +28,7 @@ from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.network import adapters, compile
+from trainer.network import adapters, compile, inference
 from trainer.network.build import Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
@@ -149,6 +149,8 @@ def prepare(
         texts=lambda name: preparation.TextOf(train, name),
     )
     _check_lora(network, chosen)
+    if not any(getattr(c, "keeps_inference", False) for c in chosen):
+        inference.warn_if_ignored(recipe.owner, network.core)
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
     if compile.ignores_weights(network.core) and _is_weighted(train):

@@ -6,14 +6,14 @@ them, once per stage, and the layers' `trainable` flags are cleared only while i
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
 
 import keras
 
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Int
+from trainer.network import inference
 from trainer.utils import checks
 
 
@@ -30,7 +30,7 @@ class Unfreeze(Callback):
     A nested model that build_model calls with `training=False` stays in inference mode when it is
     unfrozen: batch normalization keeps its statistics, and dropout is off in it, as Keras' guide to
     transfer learning says. (In Keras 3 itself the mode of the outer model wins, so that a plain fit
-    does update the statistics.)
+    does update the statistics, with a warning.)
 
     Only layers with trainable weights count, in the order of `model.layers`. The layers of a nested
     model count individually; any other layer counts as one, with the layers inside it. Layers
@@ -41,6 +41,8 @@ class Unfreeze(Callback):
         layers: how many more are trained in each further stage.
         epochs: the number of epochs per stage.
     """
+
+    keeps_inference: ClassVar[bool] = True  # of layers that are called with training=False
 
     start: Annotated[int, Int(1, 4)] = 1
     layers: Annotated[int, Int(1, 4)] = 1
@@ -70,7 +72,7 @@ class Unfreeze(Callback):
                 + (f"write start={count - 1} or less" if count > 1 else "leave 'unfreeze' out")
             )
         self._flags: list[tuple[Any, bool]] = []
-        self._inference = [layer for layer in _called_for_inference(core) if layer.built]
+        self._inference = [layer for layer in inference.called(core) if layer.built]
         self._frozen = count - self.start
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -91,7 +93,7 @@ class Unfreeze(Callback):
             layer.trainable = False
         for layer in self._inference:
             # not by assignment, which Keras would track
-            vars(layer)["call"] = _for_inference(layer)
+            vars(layer)["call"] = inference.kept(layer)
 
     def after_step(self, model: keras.Model) -> None:
         """Restore the flags."""
@@ -122,39 +124,3 @@ def _weighted(model: keras.Model) -> Iterator[Any]:
             yield from _weighted(layer)
         elif layer.trainable_weights:
             yield layer
-
-
-def _called_for_inference(model: keras.Model) -> list[Any]:
-    """The layers that a functional model calls with training=False, in all places."""
-    functional = getattr(model, "_functional", None) or model
-    by_depth = getattr(functional, "_nodes_by_depth", {})
-    always: dict[int, bool] = {}
-    layers: dict[int, Any] = {}
-    for node in (node for nodes in by_depth.values() for node in nodes):
-        layer = node.operation
-        if isinstance(layer, keras.layers.Layer) and node.arguments is not None:
-            # Keras writes a default of False (of Dropout, say) as if it had been given
-            takes = inspect.signature(layer.call).parameters.get("training")
-            tells = takes is not None and takes.default is not False
-            off = tells and node.arguments.kwargs.get("training") is False
-            always[id(layer)] = always.get(id(layer), True) and off
-            layers[id(layer)] = layer
-    found = [layers[key] for key, off in always.items() if off]
-    nested = (layer for layer in layers.values() if isinstance(layer, keras.Model))
-    return found + [inner for layer in nested for inner in _called_for_inference(layer)]
-
-
-def _for_inference(layer: Any) -> Callable[..., Any]:
-    """The layer's call with training=False, for itself and for what it calls."""
-    own = layer.call
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        context = layer._get_call_context()
-        outer = context.get_value("training")
-        context.set_value("training", False)
-        try:
-            return own(*args, **(kwargs | {"training": False}))
-        finally:
-            context.set_value("training", outer)
-
-    return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -343,3 +344,23 @@ def test_a_layer_that_is_called_both_ways_does_as_in_keras() -> None:
     start = Shared(epochs=1, callbacks=[Unfreeze()]).fit(X, Y).model_.get_layer("norm")
     trained = Shared(epochs=2, callbacks=[Unfreeze()]).fit(X, Y).model_.get_layer("norm")
     assert differ([np.asarray(start.moving_mean)], [np.asarray(trained.moving_mean)])
+
+
+def test_a_plain_fit_does_as_keras_and_warns_that_the_mode_is_ignored() -> None:
+    with pytest.warns(UserWarning, match="'backbone' is called with training=False") as caught:
+        FineTuned(epochs=1).fit(X, Y)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "not called so"])
+def test_there_is_no_warning_where_the_statistics_are_kept_or_meant_to_move(frozen: bool) -> None:
+    class Plain(FineTuned):
+        def build_model(self, spec: Any) -> keras.Model:
+            model = super().build_model(spec)
+            for layer in model._flatten_layers():
+                layer.trainable = not (frozen and layer.name == "norm")
+            return model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        Plain(epochs=1, inference=False if frozen else None).fit(X, Y)
