@@ -1,9 +1,9 @@
 """Layers that a functional model calls with training=False.
 
-Keras' guide to transfer learning wants batch normalization in a backbone to keep its statistics, and
-calls it so. In Keras 3 that has no effect in training: when a functional model runs, the mode of the
-model replaces the argument (keras.src.models.functional.operation_fn). The plugin `unfreeze` puts it into effect; a plain fit
-does as Keras does, and warns.
+Keras' guide to transfer learning calls a backbone so, for its batch normalization to keep its
+statistics. In Keras 3 that has no effect in training: when a functional model runs, its mode
+replaces the argument (keras.src.models.functional.operation_fn). The plugin `unfreeze` puts it into
+effect; a plain fit does as Keras does, and warns.
 
 Responsible for finding these layers, and for the call that keeps to the argument.
 """
