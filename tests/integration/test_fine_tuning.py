@@ -58,7 +58,7 @@ class MobileNet(Classifier):
     random_state = 0
     verbose = 0
     learning_rate = 0.01
-    callbacks = ({"name": "unfreeze", "start": 1, "layers": 20},)
+    callbacks = ({"name": "unfreeze", "start": 1, "layers": 8},)
 
     def build_model(self, spec: Any) -> keras.Model:
         app = keras.applications.mobilenet
@@ -88,7 +88,7 @@ def test_mobilenet_on_the_digits_is_frozen_then_unfrozen_in_two_stages(tmp_path:
     core = trainer.network_.core
     backbone = next(layer for layer in core.layers if isinstance(layer, keras.Model))
     weighted = [layer for layer in backbone.layers if layer.trainable_weights]
-    for epoch, unfrozen in enumerate((0, 20, 40)):
+    for epoch, unfrozen in enumerate((0, 8, 16)):
         before, after = seen[epoch], seen[epoch + 1]
         changed = {path for path in before if before[path] != after[path]}
         allowed = {v.path for layer in weighted[len(weighted) - unfrozen :] for v in layer.weights}
