@@ -25,7 +25,7 @@ from search.pictures import Pictures
 from search.proposers import Proposer
 from search.reports import results
 from search.space import Point, Space, described_domain, values
-from search.study import evaluation, stopping
+from search.study import evaluation, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
 from search.study.data import (
@@ -44,16 +44,19 @@ from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
+from search.study.trial_tasks import TrialTasks
+from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.runs import code
 from trainer.runs.directory import described
+from trainer.sklearn_callbacks import SupportsCallbacks, Task
 from trainer.utils.scratch import Scratch, sweep
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
 
-class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
+class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     """A search over the hyperparameters of an estimator: see TunerSearch and SklearnSearch."""
 
     _by_log: ClassVar[bool]
@@ -117,6 +120,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
                 the same call resumes.
         """
         checking.arguments(self)
+        trial_tasks.checked(self)
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
         wanted = measure(
@@ -130,24 +134,28 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
             groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
         checking.threshold(self, space, validation_data, self._share)
-        with self._folder(space) as folder:
-            self._trained = self._as_in(folder, data)
-            whole, cuts = self._cut(data, groups, folder)
-            grouped = None if groups is None else np.asarray(groups)
-            fits = max(1, len(cuts)) * self.executions_per_trial
-            checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
-            proposer = self._proposer(space, points, folder.seed, wanted.maximize)
-            folder.describe(self._description(space, points, wanted, data, cuts))
-            with self._executor(folder, whole, cuts, grouped, wanted) as executor:
-                if folder.store.empty:
-                    self._dry_run(executor, space, folder.seed, alone=validation_data is None)
-                self._delete_results()
-                self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
-                self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
-                self._run(folder, proposer, executor, space, fits)
-        self._choose_best()
-        if self.refit:
-            self._refit(data)
+        with sklearn_callbacks.managed(self):
+            with self._folder(space) as folder:
+                self._trained = self._as_in(folder, data)
+                whole, cuts = self._cut(data, groups, folder)
+                grouped = None if groups is None else np.asarray(groups)
+                fits = max(1, len(cuts)) * self.executions_per_trial
+                checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
+                proposer = self._proposer(space, points, folder.seed, wanted.maximize)
+                folder.describe(self._description(space, points, wanted, data, cuts))
+                with self._executor(folder, whole, cuts, grouped, wanted) as executor:
+                    if folder.store.empty:
+                        self._dry_run(executor, space, folder.seed, alone=validation_data is None)
+                    self._delete_results()
+                    self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
+                    self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
+                    task = self._task(x, y, sample_weight)
+                    self._run(folder, proposer, executor, space, fits, task)
+            self._choose_best()
+            if self.refit:
+                self._refit(data, task)
+            if task is not None:
+                task.end()
         return self
 
     def top(self, n: int = 5) -> Any:
@@ -347,10 +355,12 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         executor: Executor,
         space: Space,
         fits: int,
+        task: Task | None,
     ) -> None:
         from search.reports.display import Display
 
         wanted = self._measure
+        tasks = None if task is None else TrialTasks(task, self._most_trials, fits)
         coordinator = Coordinator(
             folder.store,
             proposer,
@@ -369,12 +379,16 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
                 Tidy(folder.trials, rungs=self._has_rungs),
                 *self.callbacks,
                 Display(self.verbose),
+                *([] if tasks is None else [tasks]),
             ],
+            task=tasks.of if tasks is not None else lambda trial: None,
         )
         self._space, self._maximize, self._objective = space, wanted.maximize, wanted.name
         self.seed_, self.directory_ = folder.seed, self.directory and str(folder.path)
         try:
             coordinator.run()
+            if tasks is not None:
+                tasks.end()
         finally:
             self._trials, self._best = coordinator.trials, coordinator.best
             self._seconds = coordinator.seconds
@@ -418,7 +432,15 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
         self.best_index_ = ended.index(best)
         self.best_params_, self.best_score_ = dict(best.params), best.score
 
-    def _refit(self, data: Data) -> None:
+    def _task(self, x: Any, y: Any, sample_weight: Any) -> Task | None:
+        """Begin the search as a task of scikit-learn's callbacks, if some watch it."""
+        own = sklearn_callbacks.is_watched(trainer_in(self.estimator)[1] or self.estimator)
+        most = 1 + bool(self.refit)
+        return sklearn_callbacks.root(
+            self, most, x=x, y=y, sample_weight=sample_weight, watched=own
+        )
+
+    def _refit(self, data: Data, task: Task | None) -> None:
         began = time.perf_counter()
         assert self._best is not None
         made = evaluation.fresh(self._trained, self.best_params_, self._best.seed)
@@ -433,6 +455,7 @@ class Search(Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
                 epochs = self.refit_epochs_ or self._best.epochs
                 if epochs is not None:
                     made.set_params(**{f"{prefix}epochs": epochs})
+            ends.enter_context(trial_tasks.refit_of(task, made))
             evaluation.fit(made, data)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began

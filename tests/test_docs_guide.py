@@ -16,12 +16,16 @@ TESTED = {
     "extending.md": "test_docs_extending.py",
     "files.md": "test_docs_files.py",
     "files.zh-CN.md": "test_readme.py",  # has the same code as files.md
+    "fine_tuning.md": "test_docs_fine_tuning.py",
+    "fine_tuning.zh-CN.md": "test_readme.py",  # has the same code as fine_tuning.md
     "guide.md": "test_docs_guide.py",
     "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
     "resuming.md": "test_docs_resuming.py",
     "search.md": "test_docs_search.py",
     "serving.md": "test_docs_serving.py",
     "serving.zh-CN.md": "test_readme.py",  # has the same code as serving.md
+    "sklearn_callbacks.md": "test_docs_fine_tuning.py",
+    "sklearn_callbacks.zh-CN.md": "test_readme.py",  # has the same code as sklearn_callbacks.md
 }
 
 

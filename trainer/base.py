@@ -18,8 +18,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import doctor, exporting, fitting, models, saving
-from trainer.data import arrays, preparation, records, writing
+from trainer import doctor, exporting, fitting, models, saving, sklearn_callbacks
+from trainer.data import arrays, preparation, records, sparse, writing
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
@@ -40,6 +40,7 @@ from trainer.parameters import Parameters
 from trainer.runs import code
 from trainer.runs.directory import Run, described, earlier_architecture
 from trainer.saving import Fitted
+from trainer.sklearn_callbacks import SupportsCallbacks
 from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
@@ -54,7 +55,7 @@ _ROWS_TO_LOOK_AT = 32  # to find out how many rows to predict at once
 _ROWS_PER_PART = 1_024  # of x, at least, to predict between two writes to `out`
 
 
-class Trainer(Parameters):
+class Trainer(SupportsCallbacks, Parameters):
     """A Keras model with everything needed to train it; a scikit-learn estimator.
 
     Subclass it, annotate hyperparameters as fields, and override the hooks you need:
@@ -415,10 +416,11 @@ class Trainer(Parameters):
                     takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
                     reported=run is not None,
                 )
-                if fitting.give_back(session, settings, own, run):
-                    tune()
-                else:
-                    fitting.train(session, settings, own, run, tune)
+                with self._watched(x, y, train, session, tune) as watched:
+                    if fitting.give_back(session, settings, own, run):
+                        tune()
+                    else:
+                        fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
             if not partial:
                 doctor.warn_of_failure(self._training())
@@ -619,7 +621,7 @@ class Trainer(Parameters):
         with thread_kept():
             return doctor.diagnose(self._training())
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, adapters_only: bool = False) -> Path:
         """Write the fitted Trainer to one .keras file, which plain Keras can load too.
 
         The file is written atomically: an existing one is replaced only by a complete one.
@@ -628,17 +630,20 @@ class Trainer(Parameters):
 
         Args:
             path: a path that ends in .keras.
+            adapters_only: leave out the frozen weights, the optimizer's state and the architecture
+                for plain Keras: the file is small, and `load` checks that build_model makes the
+                same frozen weights again, by their digest. For LoRA and for a frozen backbone.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: the path does not end in .keras.
+            ValueError: the path does not end in .keras; or adapters_only, and no weight is frozen.
             OSError: the folder cannot be written to, or the disk is full.
         """
         network = self.network_
         with thread_kept():
-            return saving.save(self._as_fitted(), network, path)
+            return saving.save(self._as_fitted(), network, path, adapters_only=adapters_only)
 
     def export(self, path: str | Path, *, format: str = "tf_saved_model") -> Exported:
         """Write the fitted network, with its encoder or normalisation, for another runtime.
@@ -837,6 +842,31 @@ class Trainer(Parameters):
             run=run,
             deprecated_trainer=self,
         )
+
+    @contextlib.contextmanager
+    def _watched(
+        self,
+        x: Any,
+        y: Any,
+        train: Rows | Stream,
+        session: Session,
+        tune: Callable[[], None],
+    ) -> Iterator[sklearn_callbacks.Epochs | None]:
+        """Report this context to scikit-learn's callbacks as the fit; yield its epochs."""
+        weight = None
+        if isinstance(train, Rows):  # without those that are held out, or have no target
+            x, y, weight = sparse.given(train.x), train.y, train.weight
+
+        def fitted(history: History) -> dict[str, Any]:
+            tune()  # for the weights as they are now, as for a checkpoint
+            memory.fit_ended()  # the copies before have networks of their own, as fits have
+            return {"history_": history}
+
+        with sklearn_callbacks.managed(self):
+            task = sklearn_callbacks.root(self, session.epochs, x=x, y=y, sample_weight=weight)
+            yield None if task is None else sklearn_callbacks.Epochs(task, fitted)
+            if task is not None:
+                task.end(lambda: {"history_": self.history_})
 
     def _training(self) -> Training:
         return Training(
@@ -1376,11 +1406,13 @@ setattr(
     | {
         "_built_with",
         "_network",
+        "_y_guessed",
         "added_callbacks_",
         "callbacks_",
         "history_",
         "model_",
         "run_",
         "seed_",
-    },
+    }
+    | {sklearn_callbacks.CALLBACKS, *sklearn_callbacks.OF_A_FIT},
 )

@@ -29,7 +29,7 @@ from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.network import compile
+from trainer.network import adapters, compile, inference
 from trainer.network.build import Defaults, Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
@@ -44,6 +44,7 @@ from trainer.utils import checks
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
+    from trainer.callbacks.epoch_tasks import Watched
 
 MOST_DEVIATIONS = 1e4  # of y's mean from 0 in float32: its last digit is then 0.1% of a deviation
 
@@ -199,6 +200,9 @@ def prepare(
         if isinstance(train, Stream):
             network.inputs.check_stream(train.x_spec, settings.owner)
         few = _few(network.inputs, settings, train)
+    _check_lora(network, chosen)
+    if not any(getattr(c, "keeps_inference", False) for c in chosen):
+        inference.warn_if_ignored(recipe.owner, network.core)
     if isinstance(train, Rows):
         network.check_weights(train.weight, few)
     if compile.ignores_weights(network.core) and _is_weighted(train):
@@ -334,6 +338,17 @@ def _precision(
     if wanted != "auto":
         return wanted
     return _choose_precision(recipe.ready_made, train, inputs, targets)
+
+
+def _check_lora(network: Network, callbacks: Sequence[Any]) -> None:
+    import keras
+
+    restoring = (c for c in callbacks if isinstance(c, keras.callbacks.BackupAndRestore))
+    if adapters.has_lora(network.core) and any(restoring):
+        raise ValueError(
+            "callbacks: Keras' BackupAndRestore adds LoRA's adapters to the kernels, and a resumed "
+            "training would not train them further; write run_dir='runs/first' instead"
+        )
 
 
 def _is_weighted(data: Rows | Stream) -> bool:
@@ -735,6 +750,7 @@ def train(
     own: OwnState,
     run: Run | None,
     tune: Callable[[], None],
+    watched: Watched | None = None,
 ) -> None:
     """Train a prepared network, with its callbacks, history, progress display and run.
 
@@ -744,8 +760,10 @@ def train(
         own: the user-defined state.
         run: the run directory, or None.
         tune: called when training has ended: see Task.tune.
+        watched: notified of the epochs, and may end the training; or None.
     """
     from trainer.callbacks.callback import Callback
+    from trainer.callbacks.epoch_tasks import EpochTasks
     from trainer.callbacks.progress import Progress
     from trainer.runs.run_log import RunLog
 
@@ -758,6 +776,9 @@ def train(
         run.decided(str(network.plan))
         warn_of_forgotten(session.callbacks)
         shown.append(RunLog(run=run))
+    reporting = EpochTasks(watched=watched)
+    if watched is not None:
+        shown.append(reporting)
     listed = _listed(session, [*session.callbacks, *shown])
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
     interrupts = session.interrupts
@@ -770,6 +791,7 @@ def train(
             folder=None if run is None else run.states,
             chunk=chunk,
         )
+        reporting.resumes = checkpointer.where()[1] > 0
 
         def validate(epoch: int) -> dict[str, float]:
             if not settings.passes.validates(epoch):

@@ -28,14 +28,14 @@ from trainer.data.inputs import Inputs
 from trainer.fields import path_fields
 from trainer.history import History
 from trainer.models import Chosen
-from trainer.network import given
+from trainer.network import adapters, given
 from trainer.network.allowed import Allowed, safe_mode
 from trainer.network.build import Recipe, blank_rows, rebuild
 from trainer.network.network import Network
 from trainer.state.variables import seed_states
 from trainer.tasks import Task
 from trainer.utils import archive, forms
-from trainer.utils.archive import ENTRY, WEIGHTS
+from trainer.utils.archive import ADAPTERS, ENTRY, WEIGHTS
 from trainer.utils.checks import near_names
 from trainer.utils.files import read_whole, write_whole
 from trainer.utils.forms import Malformed
@@ -70,7 +70,9 @@ class Fitted:
     history: History
 
 
-def save(fitted: Fitted, network: Network, path: str | Path) -> Path:
+def save(
+    fitted: Fitted, network: Network, path: str | Path, *, adapters_only: bool = False
+) -> Path:
     """Write the file: see Trainer.save."""
     path = _as_path(path)
     if path.suffix != ".keras":
@@ -96,7 +98,9 @@ def save(fitted: Fitted, network: Network, path: str | Path) -> Path:
                 stacklevel=3,
             )
     try:
-        content = to_bytes(fitted, network, fields=kept, weights_only=False)
+        content = to_bytes(
+            fitted, network, fields=kept, weights_only=False, adapters_only=adapters_only
+        )
     except OSError as error:
         raise OSError(
             error.errno,
@@ -138,7 +142,8 @@ def load(
     parts = _members(content, where, owner)
     try:
         meta = _meta(parts[0], len(content))
-        with archive.variables_within(*archive.weights_size(parts[1])):
+        apart = archive.adapters(content)
+        with archive.variables_within(*_size(parts[1], apart, len(content))):
             values = _fields(meta, path, owner, names, paths, allowed)
             try:
                 history = History.from_dict(meta["history"])
@@ -150,7 +155,7 @@ def load(
                     made, recipe, task, chosen = make(values, architecture)
             except Exception as error:  # user-defined hooks and Keras use these values here
                 raise Malformed(f"{ENTRY}: fields: {error}") from error
-            network = _network(recipe, task, chosen, meta, parts[1])
+            network = _network(recipe, task, chosen, meta, parts[1], apart)
     except Malformed as error:
         raise ValueError(
             f"{where}{_in_a_line(error)}. {owner}.save does not write that: save it again, "
@@ -349,6 +354,7 @@ def to_bytes(
     fields: dict[str, Any] | None = None,
     weights_only: bool = True,
     precision: str | None = None,
+    adapters_only: bool = False,
 ) -> bytes:
     """The file's content.
 
@@ -358,6 +364,10 @@ def to_bytes(
         fields: its fields in JSON form; None if they are pickled separately.
         weights_only: leave out the architecture, which only plain Keras needs.
         precision: in which the network is to be built again; None for its own.
+        adapters_only: leave out the frozen weights and the optimizer's state as well.
+
+    Raises:
+        ValueError: adapters_only, and no weight is frozen, or all are.
     """
     meta = {
         "format": FORMAT,
@@ -372,20 +382,29 @@ def to_bytes(
         "seeds": [np.asarray(state).tolist() for state in seed_states(network.core)],
     }
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
         # In memory from here on: zipfile's mode "a" takes an unreadable file for one that is not
         # an archive, and the weights would be lost.
         content = io.BytesIO()
-        if weights_only or not _save_model(network.whole, file):
-            weights = Path(folder) / WEIGHTS
-            network.whole.save_weights(weights)
-            with zipfile.ZipFile(content, "w") as archive:
-                archive.writestr(WEIGHTS, weights.read_bytes())
-        else:
-            content.write(file.read_bytes())
+        apart = (adapters.to_bytes if adapters_only else adapters.lora_to_bytes)(network.core)
+        if not adapters_only:
+            content.write(_model_to_bytes(network, Path(folder), weights_only=weights_only))
         with zipfile.ZipFile(content, "a") as archive:
+            if apart is not None:
+                archive.writestr(ADAPTERS, apart)
             archive.writestr(ENTRY, json.dumps(meta))
         return content.getvalue()
+
+
+def _model_to_bytes(network: Network, folder: Path, *, weights_only: bool) -> bytes:
+    """An archive with what Keras saves of the model: all of it, or its weights."""
+    file, weights = folder / "model.keras", folder / WEIGHTS
+    if not weights_only and _save_model(network.whole, file):
+        return file.read_bytes()
+    network.whole.save_weights(weights)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(WEIGHTS, weights.read_bytes())
+    return content.getvalue()
 
 
 def _save_model(model: keras.Model, file: Path) -> bool:
@@ -418,9 +437,21 @@ def network_from_bytes(
         ValueError: the content is damaged, or the weights do not fit build_model's network.
     """
     text, weights = archive.members(content)
-    with archive.variables_within(*archive.weights_size(weights)):
+    apart = archive.adapters(content)
+    with archive.variables_within(*_size(weights, apart, len(content))):
         meta = _meta(text, len(content))
-        return _network(recipe(_architecture(meta)), task, callbacks, meta, weights)
+        return _network(recipe(_architecture(meta)), task, callbacks, meta, weights, apart)
+
+
+def _size(weights: bytes, apart: bytes | None, length: int) -> tuple[int, int]:
+    """The number of variables, and bytes in them, that a network from a file may have."""
+    if weights:
+        return archive.weights_size(weights)
+    assert apart is not None  # one of both is in every file
+    try:
+        return adapters.size(apart, length)
+    except Malformed as error:
+        raise Malformed(f"{ADAPTERS}: {error}") from error
 
 
 def _architecture(meta: dict[str, Any]) -> Chosen:
@@ -431,7 +462,12 @@ def _architecture(meta: dict[str, Any]) -> Chosen:
 
 
 def _network(
-    recipe: Recipe, task: Task, callbacks: Sequence[Any], meta: dict[str, Any], weights: bytes
+    recipe: Recipe,
+    task: Task,
+    callbacks: Sequence[Any],
+    meta: dict[str, Any],
+    weights: bytes,
+    apart: bytes | None,
 ) -> Network:
     owner = recipe.owner
     try:
@@ -463,7 +499,11 @@ def _network(
             f"({_first_line(error)}); has {owner} or the file been changed since?"
         ) from error
     try:
-        _read_weights(network, weights)
+        _read_weights(network, weights, apart)
+    except Malformed as error:
+        raise Malformed(f"{ADAPTERS}: {error}") from error
+    except adapters.OtherBase as error:
+        raise _Misfit(str(error)) from error
     except ValueError as error:
         raise _Misfit(
             f"the weights in the file do not fit the model that {owner}.build_model makes now; "
@@ -497,11 +537,30 @@ def load_weights(network: Network, content: bytes) -> None:
         ValueError: they do not fit, or the content is damaged.
     """
     _, weights = archive.members(content)
-    archive.weights_size(weights)
-    _read_weights(network, weights)
+    if weights:
+        archive.weights_size(weights)
+    _read_weights(network, weights, archive.adapters(content))
 
 
-def _read_weights(network: Network, weights: bytes) -> None:
+def _read_weights(network: Network, weights: bytes, apart: bytes | None) -> None:
+    if not weights:
+        assert apart is not None  # one of both is in every file
+        with network.ambient():
+            adapters.load(network.core, apart)
+        return
+    factors = adapters.first_factors(network.core)
+    _read_by_keras(network, weights)
+    with network.ambient():
+        if apart is not None:
+            adapters.load_lora(network.core, apart)
+        else:
+            # Of 0.1, or a network saved before it had LoRA: its kernels are right, and adapters
+            # learn only if one of their factors is not zero.
+            for variable, value in factors:
+                variable.assign(value)
+
+
+def _read_by_keras(network: Network, weights: bytes) -> None:
     # the filters of warnings belong to the process: one thread at a time changes them
     with tempfile.TemporaryDirectory() as folder, network.ambient(), safe_mode():
         file = Path(folder) / WEIGHTS

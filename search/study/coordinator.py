@@ -31,6 +31,7 @@ from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
 from search.study.callbacks import SearchCallback
 from search.study.storage import Store, Trial
 from search.study.trial import Job, Result
+from trainer.sklearn_callbacks import Task
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
@@ -60,6 +61,7 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
+        task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
         ValueError: the store holds a study with another seed, or a proposer state that this
@@ -83,6 +85,7 @@ class Coordinator:
         max_epochs: int | None = None,
         cost: Callable[[Trial, Trial | None], int] = lambda trial, parent: 0,
         callbacks: Sequence[SearchCallback] = (),
+        task: Callable[[int], Task | None] = lambda trial: None,
     ) -> None:
         self.directory = directory
         self.objective = objective
@@ -98,6 +101,7 @@ class Coordinator:
         self._by_rung = by_rung
         self._retries = retries
         self._cost = cost
+        self._task = task
         self._callbacks = callbacks
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], Trial] = {}
@@ -256,6 +260,7 @@ class Coordinator:
             trial.epochs,
             trial.parent,
             None if parent is None else parent.epochs,
+            self._task(trial.id),
         )
         if len(self._submitted) < self._executor.workers:
             self._begin(trial)  # there is a worker for it

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from search.space import Point
-from search.study import scoring, stopping
+from search.study import scoring, stopping, trial_tasks
 from search.study.data import Data, Split, load
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -139,24 +139,12 @@ class Evaluation:
     def _fit_and_score(self, job: Job, fold: int, execution: int) -> Fold:
         data = self._load()
         estimator = fresh(self._estimator, job.params, _seed(job.seed, execution))
-        prefix, trainer = trainer_in(estimator)
+        trainer = trainer_in(estimator)[1]
         train, test, fields = self._parts(data, fold, estimator)
         began = time.perf_counter()
-        if trainer is None:
-            test_parts = fit(estimator, train)
-        else:
-            # the estimator's own folder is for a single training: the refit on all rows
-            changed: dict[str, Any] = {"verbose": 0, "run_dir": None, **fields}
-            if job.epochs is not None:
-                changed["epochs"] = job.epochs
-            resume: bool | str = "auto"
-            if self._folders is not None:
-                name = f"{fold}-{execution}"
-                changed["run_dir"] = self._folders.make(job.trial) / name
-                resume = self._prepare_run(job, changed["run_dir"], name)
-            estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
-            with directory.state_alone():
-                test_parts = fit(estimator, train, resume=resume)
+        number = execution * max(1, len(self._splits)) + fold
+        with trial_tasks.fit_of(job.task, number, estimator):
+            test_parts = self._fit(job, fold, execution, estimator, train, fields)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
         if trainer is not None:
@@ -171,6 +159,32 @@ class Evaluation:
             time.perf_counter() - fitted,
             [] if trainer is None else _records(trainer_in(estimator)[1]),
         )
+
+    def _fit(
+        self,
+        job: Job,
+        fold: int,
+        execution: int,
+        estimator: Any,
+        train: Data,
+        fields: dict[str, Any],
+    ) -> Any:
+        """Fit the estimator, as `fit` does, with the trial's epochs and its folder."""
+        prefix, trainer = trainer_in(estimator)
+        if trainer is None:
+            return fit(estimator, train)
+        # the estimator's own folder is for a single training: the refit on all rows
+        changed: dict[str, Any] = {"verbose": 0, "run_dir": None, **fields}
+        if job.epochs is not None:
+            changed["epochs"] = job.epochs
+        resume: bool | str = "auto"
+        if self._folders is not None:
+            name = f"{fold}-{execution}"
+            changed["run_dir"] = self._folders.make(job.trial) / name
+            resume = self._prepare_run(job, changed["run_dir"], name)
+        estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
+        with directory.state_alone():
+            return fit(estimator, train, resume=resume)
 
     def _parts(
         self, data: Data, fold: int, estimator: Any
@@ -268,6 +282,7 @@ class Evaluation:
         as_refit = [replace(train, validation=None)] if job.refit else []
         for part in (*as_refit, train):
             estimator = fresh(self._estimator, job.params, 0)
+            trial_tasks.unwatched(estimator)
             prefix, trainer = trainer_in(estimator)
             if trainer is not None:
                 short = {"epochs": 1, "verbose": 0, "run_dir": None}

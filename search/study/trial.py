@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from search.space import Point
+from trainer.sklearn_callbacks import Task
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Job:
         epochs: the epoch at which it ends, if the proposer decides that, or None.
         parent: the trial whose last state it resumes from, or None.
         parent_epochs: the number of epochs of that state.
+        task: the trial as scikit-learn's callbacks see it, or None if there are none.
     """
 
     trial: int
@@ -29,6 +31,7 @@ class Job:
     epochs: int | None = None
     parent: int | None = None
     parent_epochs: int | None = None
+    task: Task | None = None
 
 
 @dataclass(frozen=True)

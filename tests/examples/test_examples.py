@@ -178,6 +178,21 @@ def test_text_in_two_languages_and_in_a_table_is_classified(start):
     assert "cut into characters" in done.stdout
 
 
+def test_a_base_helps_where_there_are_few_images_and_adapters_take_little_room(run):
+    done = run("fine_tuning")
+    scores = {
+        name: number(done.line(f"{name}: accuracy "))
+        for name in ("from scratch", "unfrozen", "LoRA")
+    }
+    assert scores["unfrozen"] > scores["from scratch"] > 0.8
+    assert scores["LoRA"] > 0.8
+    assert float(re.search(r"trains ([\d.]+)%", done.line("LoRA: "))[1]) < 5
+    sizes = [
+        file.stat().st_size for file in (done.files["adapters.keras"], done.files["base.keras"])
+    ]
+    assert sizes[0] < 0.05 * sizes[1]
+
+
 def test_a_task_of_ones_own_learns_the_order_of_labels_in_under_40_lines(start):
     done = start("custom_task")
     assert done.returncode == 0, done.stderr

@@ -7,12 +7,13 @@ them, once per stage, and the layers' `trainable` flags are cleared only while i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import keras
 
 from trainer.callbacks.callback import Callback, Session
 from trainer.hyperparameters import Int
+from trainer.network import inference
 from trainer.utils import checks
 
 
@@ -26,6 +27,11 @@ class Unfreeze(Callback):
     flags set by build_model, so the optimizer is built for all of them and saved files show no
     trace of this plugin. Each stage is compiled once.
 
+    A nested model that build_model calls with `training=False` stays in inference mode when it is
+    unfrozen: batch normalization keeps its statistics, and dropout is off in it, as Keras' guide to
+    transfer learning says. (In Keras 3 itself the mode of the outer model wins, so that a plain fit
+    does update the statistics, with a warning.)
+
     Only layers with trainable weights count, in the order of `model.layers`. The layers of a nested
     model count individually; any other layer counts as one, with the layers inside it. Layers
     frozen by build_model stay frozen.
@@ -35,6 +41,8 @@ class Unfreeze(Callback):
         layers: how many more are trained in each further stage.
         epochs: the number of epochs per stage.
     """
+
+    keeps_inference: ClassVar[bool] = True  # of layers that are called with training=False
 
     start: Annotated[int, Int(1, 4)] = 1
     layers: Annotated[int, Int(1, 4)] = 1
@@ -64,6 +72,7 @@ class Unfreeze(Callback):
                 + (f"write start={count - 1} or less" if count > 1 else "leave 'unfreeze' out")
             )
         self._flags: list[tuple[Any, bool]] = []
+        self._inference = [layer for layer in inference.called(core) if layer.built]
         self._frozen = count - self.start
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -82,6 +91,9 @@ class Unfreeze(Callback):
         self._flags = [(part, part.trainable) for part in held]
         for layer in self._layers[: self._frozen]:
             layer.trainable = False
+        for layer in self._inference:
+            # not by assignment, which Keras would track
+            vars(layer)["call"] = inference.kept(layer)
 
     def after_step(self, model: keras.Model) -> None:
         """Restore the flags."""
@@ -89,6 +101,8 @@ class Unfreeze(Callback):
         for part, flag in self._flags:
             part.trainable = flag
         self._flags = []
+        for layer in self._inference:
+            vars(layer).pop("call", None)
 
     def traced_key(self) -> str:
         """How many layers are frozen."""
@@ -96,7 +110,7 @@ class Unfreeze(Callback):
 
     def teardown(self) -> None:
         """Release the model's layers."""
-        self._layers = []
+        self._layers, self._inference = [], []
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the stage follows from the epoch."""

@@ -17,6 +17,11 @@ def is_sparse(value: Any) -> bool:
     return hasattr(value, "nnz") and hasattr(value, "tocsr")
 
 
+def given(x: Any) -> Any:
+    """Return rows as people pass them: a matrix of SciPy for SparseRows, the rest as it is."""
+    return x.matrix if isinstance(x, SparseRows) else x
+
+
 class SparseRows:
     """The rows of a sparse matrix; an index gives other SparseRows, np.asarray a dense array.
 

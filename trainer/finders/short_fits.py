@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer import doctor
+from trainer import doctor, sklearn_callbacks
 from trainer.state.isolation import globals_kept
 
 
@@ -47,4 +47,5 @@ def short_fit(trainer: Any, plugin: Any, x: Any, y: Any, weight: Any, **fields: 
             fields["decision_threshold"] = None  # a search for a rate has no rows to tune it on
         copy.set_params(validation_split=0.0, run_dir=None, verbose=0, **fields)
         copy.configure_callbacks = lambda: [plugin]
+        sklearn_callbacks.without_callbacks(copy)
         copy.fit(x, y, sample_weight=weight)

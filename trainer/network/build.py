@@ -164,6 +164,8 @@ def build(
         compile.check_model(core, recipe.maker)
         vocabularies.fill(core, inputs, texts, recipe.maker)
         found_compiled = compiled.find(core)
+        if found_compiled is not None:
+            compiled.check_optimizer(recipe.owner, core)
         if found_compiled is not None and recipe.chosen:
             if not again:
                 compiled.refuse_both(recipe.owner, recipe.maker, recipe.chosen)

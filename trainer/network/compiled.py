@@ -58,6 +58,31 @@ def find(model: keras.Model) -> Compiled | None:
     )
 
 
+def check_optimizer(owner: str, model: keras.Model) -> None:
+    """Refuse an optimizer that was built without some of the variables that the model trains now.
+
+    Args:
+        owner: The name of the estimator.
+        model: The model, as build_model returned it.
+
+    Raises:
+        ValueError: `trainable` or enable_lora changed them after compile.
+    """
+    import keras
+
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    own = overrides_compile(model) or type(model).train_step is not keras.Model.train_step
+    if own or not getattr(optimizer, "built", False) or hasattr(optimizer, "optimizers"):
+        return
+    built = {id(v) for v in optimizer._trainable_variables}
+    if not built.issuperset(id(v) for v in model.trainable_variables):
+        raise ValueError(
+            f"{owner}.build_model: the model's optimizer was built for other variables than the "
+            "model trains now: `trainable` or enable_lora changed them; compile the model again, "
+            "or return keras.Model(model.inputs, model.outputs), which is not compiled"
+        )
+
+
 def overrides_compile(model: keras.Model) -> bool:
     """Return whether the model's class has a `compile` of its own."""
     import keras

@@ -23,6 +23,7 @@ from trainer.utils.forms import Malformed, shown
 
 ENTRY = "trainer.json"
 WEIGHTS = "model.weights.h5"  # Keras' name
+ADAPTERS = "adapters.safetensors"  # see trainer.network.adapters
 _MOST_MEMBERS = 10_000
 # Neither Keras nor we compress; a repacked file is at most a few times smaller.
 _MOST_EXPANSION = 20
@@ -37,7 +38,7 @@ class NotOurs(Malformed):
 
 
 def members(content: bytes) -> tuple[bytes, bytes]:
-    """Return the text of trainer.json, and the weights.
+    """Return the text of trainer.json, and the weights; b"" in a file of adapters alone.
 
     Args:
         content: The content of the complete file.
@@ -50,19 +51,27 @@ def members(content: bytes) -> tuple[bytes, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(archive.infolist(), len(content))
-            for name in (ENTRY, WEIGHTS):
-                if name not in archive.namelist():
-                    raise NotOurs(name)
+            found = archive.namelist()
+            if ENTRY not in found:
+                raise NotOurs(ENTRY)
+            if WEIGHTS not in found and ADAPTERS not in found:
+                raise NotOurs(WEIGHTS)
             broken = archive.testzip()
             if broken is not None:
                 raise Malformed(f"{shown(broken)} is damaged")
-            return archive.read(ENTRY), archive.read(WEIGHTS)
+            return archive.read(ENTRY), archive.read(WEIGHTS) if WEIGHTS in found else b""
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise Malformed(str(error)) from error
     except (NotImplementedError, UnicodeError, ValueError, OverflowError) as error:
         if isinstance(error, Malformed):
             raise
         raise Malformed(str(error)) from error
+
+
+def adapters(content: bytes) -> bytes | None:
+    """Return the adapters in a file that `members` has checked, or None."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(ADAPTERS) if ADAPTERS in archive.namelist() else None
 
 
 def _check_members(found: list[zipfile.ZipInfo], length: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -231,3 +232,135 @@ def test_a_resumed_run_is_exact(interrupted_run: Callable[..., Any]) -> None:
         return Deep(run_dir=run_dir, epochs=3, batch_size=8, callbacks=["unfreeze"])
 
     interrupted_run(make, X, Y, at=[(0, 4), (1, 0), (2, 2)])
+
+
+def backbone_of(kind: str) -> keras.Model:
+    inner = [
+        keras.layers.Dense(6, "tanh", name="inner"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.Dropout(0.5),
+    ]
+    if kind == "functional":
+        inputs = keras.Input((4,))
+        hidden = inputs
+        for layer in inner:
+            hidden = layer(hidden)
+        return keras.Model(inputs, hidden, name="backbone")
+    if kind == "sequential":
+        return keras.Sequential([keras.Input((4,)), *inner], name="backbone")
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="backbone")
+            self.parts = inner
+
+        def call(self, inputs: Any, training: bool | None = None) -> Any:  # Keras passes it on
+            for layer in self.parts:
+                inputs = layer(inputs)
+            return inputs
+
+    return Own()
+
+
+class FineTuned(Deep):
+    kind: str = "functional"
+    inference: bool | None = False  # of the call's argument `training`; None: not given
+
+    def build_model(self, spec: Any) -> keras.Model:
+        backbone = backbone_of(self.kind)
+        inputs = keras.Input(spec.input_shape)
+        given = {} if self.inference is None else {"training": self.inference}
+        hidden = backbone(inputs, **given)
+        return keras.Model(inputs, keras.layers.Dense(1, name="head")(hidden))
+
+
+def of_epochs(trainer: FineTuned) -> list[dict[str, list[np.ndarray]]]:
+    """The weights of the layers of the backbone, before the fit and after each epoch."""
+    found: list[dict[str, list[np.ndarray]]] = []
+
+    def note(*_: Any) -> None:
+        layers = {layer.name: layer for layer in trainer.callbacks[-1].model._flatten_layers()}
+        found.append({name: layers[name].get_weights() for name in ("inner", "norm")})
+
+    noting = keras.callbacks.LambdaCallback(on_train_begin=note, on_epoch_end=note)
+    trainer.set_params(callbacks=[*trainer.callbacks, noting]).fit(X, Y)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed"])
+def test_a_backbone_called_for_inference_keeps_its_statistics_when_it_is_unfrozen(
+    kind: str,
+) -> None:
+    trainer = FineTuned(kind=kind, callbacks=[Unfreeze(layers=2)])
+    before, frozen, unfrozen = of_epochs(trainer)
+    assert not any(differ(before[name], frozen[name]) for name in before)
+    assert differ(frozen["inner"], unfrozen["inner"])
+    gamma, beta, *statistics = zip(frozen["norm"], unfrozen["norm"], strict=True)
+    assert all((one != other).any() for one, other in (gamma, beta))
+    assert not any(differ([one], [other]) for one, other in statistics)
+    assert all("call" not in vars(layer) for layer in trainer.model_._flatten_layers())
+
+
+@pytest.mark.parametrize("inference", [None, True])
+def test_another_backbone_updates_its_statistics_when_it_is_unfrozen(inference: Any) -> None:
+    before, frozen, unfrozen = of_epochs(
+        FineTuned(inference=inference, callbacks=[Unfreeze(layers=2)])
+    )
+    assert not any(differ(before[name], frozen[name]) for name in before)
+    assert all(differ([a], [b]) for a, b in zip(frozen["norm"], unfrozen["norm"], strict=True))
+
+
+def test_an_unfrozen_backbone_in_inference_mode_is_keras_own_with_its_norm_frozen() -> None:
+    class Guide(FineTuned):
+        """As Keras' guide does it in a plain fit: batch normalization is frozen by itself."""
+
+        def build_model(self, spec: Any) -> keras.Model:
+            model = super().build_model(spec)
+            for layer in model._flatten_layers():
+                if layer.name == "norm":
+                    layer.call = lambda inputs, own=layer.call, **_: own(inputs, training=False)
+            return model
+
+    fields: dict[str, Any] = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.01}
+    ours = FineTuned(callbacks=[Unfreeze(start=1, layers=2)], **fields).fit(X, Y)
+    theirs = Guide(callbacks=[Unfreeze(start=1, layers=2)], inference=None, **fields)
+    backbone = keras.layers.Dropout.call
+    try:
+        keras.layers.Dropout.call = lambda self, inputs, training=False: inputs
+        theirs.fit(X, Y)
+    finally:
+        keras.layers.Dropout.call = backbone
+    assert not differ(ours.model_.get_weights(), theirs.model_.get_weights())
+
+
+def test_a_layer_that_is_called_both_ways_does_as_in_keras() -> None:
+    class Shared(Deep):
+        def build_model(self, spec: Any) -> keras.Model:
+            inputs = keras.Input(spec.input_shape)
+            norm = keras.layers.BatchNormalization(name="norm")
+            both = keras.layers.Add()([norm(inputs, training=False), norm(inputs)])
+            return keras.Model(inputs, keras.layers.Dense(1, name="last")(both))
+
+    start = Shared(epochs=1, callbacks=[Unfreeze()]).fit(X, Y).model_.get_layer("norm")
+    trained = Shared(epochs=2, callbacks=[Unfreeze()]).fit(X, Y).model_.get_layer("norm")
+    assert differ([np.asarray(start.moving_mean)], [np.asarray(trained.moving_mean)])
+
+
+def test_a_plain_fit_does_as_keras_and_warns_that_the_mode_is_ignored() -> None:
+    with pytest.warns(UserWarning, match="'backbone' is called with training=False") as caught:
+        FineTuned(epochs=1).fit(X, Y)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "not called so"])
+def test_there_is_no_warning_where_the_statistics_are_kept_or_meant_to_move(frozen: bool) -> None:
+    class Plain(FineTuned):
+        def build_model(self, spec: Any) -> keras.Model:
+            model = super().build_model(spec)
+            for layer in model._flatten_layers():
+                layer.trainable = not (frozen and layer.name == "norm")
+            return model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        Plain(epochs=1, inference=False if frozen else None).fit(X, Y)

@@ -186,3 +186,19 @@ def test_a_file_of_0_1_0_keeps_its_fields_beside_a_compiled_model(tmp_path: Any)
     loaded = Old.load(tmp_path / "old.keras")
     assert loaded.model_.loss == "mse" and loaded.model_.optimizer.name.startswith("adam")
     np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+
+
+def test_an_optimizer_that_knows_more_variables_than_are_trained_is_taken() -> None:
+    class Frozen(Regressor):
+        def build_model(self, spec: Any) -> keras.Model:
+            model = keras.Sequential(
+                [keras.Input(spec.input_shape), *map(keras.layers.Dense, (3, 1))]
+            )
+            model.compile("adam", "mse")
+            model.optimizer.build(model.trainable_variables)
+            model.layers[0].trainable = False  # after compile, which Keras allows
+            return model
+
+    x = np.ones((8, 2), "float32")
+    trained = Frozen(epochs=1, verbose=0).fit(x, x[:, 0])
+    assert len(trained.model_.trainable_weights) == 2

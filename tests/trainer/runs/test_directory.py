@@ -145,7 +145,7 @@ def test_a_run_that_was_killed_before_its_model_was_written_is_finished(
     assert (tmp_path / "run" / "model.keras").exists()
 
 
-def _raises(*arguments: Any) -> None:
+def _raises(*arguments: Any, **options: Any) -> None:
     raise Ended
 
 
