@@ -37,7 +37,7 @@ from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
 from trainer.network.network import Network, own_loss
 from trainer.parameters import Parameters
-from trainer.runs import code
+from trainer.runs import code, reading
 from trainer.runs.directory import Run, described, earlier_architecture
 from trainer.saving import Fitted
 from trainer.sklearn_callbacks import SupportsCallbacks
@@ -420,6 +420,8 @@ class Trainer(SupportsCallbacks, Parameters):
                     if fitting.give_back(session, settings, own, run):
                         tune()
                     else:
+                        if run is not None:
+                            run.start(self._save_start)
                         fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
             if not partial:
@@ -461,6 +463,11 @@ class Trainer(SupportsCallbacks, Parameters):
             classes=classes,
             partial=True,
         )
+
+    def _save_start(self, path: Path) -> None:
+        """Write the model before its training: see Run.start."""
+        fitted = self._as_fitted(History())
+        saving.save(fitted, self._network, path, weights_only=True)
 
     def _trained_before(self) -> Network | None:
         """The network to train further; None before the first fit, or if it was made without y."""
@@ -529,7 +536,7 @@ class Trainer(SupportsCallbacks, Parameters):
             checks.integer("steps", steps, low=1, example=100)
         if isinstance(x, Iterator) and is_stream(x):
             x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
-        self._initialize_given(x, y)
+        self.initialize_given(x, y)
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
@@ -693,7 +700,7 @@ class Trainer(SupportsCallbacks, Parameters):
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Load a Trainer written by `save` of the same class.
+        """Load a Trainer written by `save` of the same class, or that of a run.
 
         Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
         enabled. build_model makes the network, or the file's config of a Keras model that was
@@ -702,11 +709,13 @@ class Trainer(SupportsCallbacks, Parameters):
         of custom_objects, and no Keras layer that runs code or reads files.
 
         Args:
-            path: the file.
+            path: the file; or the run_dir of a fit: of a finished run its model, else the model
+                as of the last saved state. The run itself is not changed.
             custom_objects: more classes, functions and plugins that the file may use, by name.
 
         Raises:
             FileNotFoundError: there is no such file.
+            RunError, BadState: the folder has no run, or none of its states can be used.
             ValueError: it is damaged, not written by `save`, names something that is not allowed,
                 or was saved by another class.
         """
@@ -722,6 +731,10 @@ class Trainer(SupportsCallbacks, Parameters):
 
         loaded: Self
         with thread_kept():
+            run = None
+            if isinstance(path, (str, Path)) and Path(path).is_dir():
+                run = reading.find(Path(path))
+                path = run.file
             loaded, network, history, seed = saving.load(
                 path,
                 owner=cls.__name__,
@@ -730,6 +743,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 allowed=Allowed(cls, custom_objects),
                 make=make,
             )
+            if run is not None and run.state is not None:
+                history = reading.restore(network, run.state)
             if loaded._given is not None:
                 given.take_state(loaded._given, network.core)
         loaded.adopt(network, history, seed)
@@ -1176,7 +1191,7 @@ class Trainer(SupportsCallbacks, Parameters):
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
-    def _initialize_given(self, x: Any, y: Any = None) -> None:
+    def initialize_given(self, x: Any, y: Any = None) -> None:
         """Make an estimator that is not fitted, but was given a model, ready to use it.
 
         Args:
@@ -1315,7 +1330,7 @@ class Trainer(SupportsCallbacks, Parameters):
         """
         if isinstance(x, Iterator) and is_stream(x):
             x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
-        self._initialize_given(x)
+        self.initialize_given(x)
         return x
 
     def _encoded_stream(self, x: Any, steps: int | None = None) -> Stream:

@@ -71,9 +71,14 @@ class Fitted:
 
 
 def save(
-    fitted: Fitted, network: Network, path: str | Path, *, adapters_only: bool = False
+    fitted: Fitted,
+    network: Network,
+    path: str | Path,
+    *,
+    adapters_only: bool = False,
+    weights_only: bool = False,
 ) -> Path:
-    """Write the file: see Trainer.save."""
+    """Write the file: see Trainer.save; with weights_only without warnings, and not for Keras."""
     path = _as_path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path={str(path)!r}: must end in .keras; write {str(path) + '.keras'!r}")
@@ -86,20 +91,23 @@ def save(
             kept[name] = _without_paths(form)[0] if name == "callbacks" else form
         except _NoConfig as error:
             kept[name] = {"model": None}
-            warnings.warn(
-                f"{fitted.owner}.load will not be able to open the file, as {name}={error}; plain "
-                "Keras opens it if it can: keras.models.load_model(path, safe_mode=False)",
-                stacklevel=3,
-            )
+            if not weights_only:
+                warnings.warn(
+                    f"{fitted.owner}.load will not be able to open the file, as {name}={error}; "
+                    "plain Keras opens it if it can: "
+                    "keras.models.load_model(path, safe_mode=False)",
+                    stacklevel=3,
+                )
         except TypeError:
-            warnings.warn(
-                f"{name}={value!r} cannot be written to a file; the loaded {fitted.owner} will "
-                "have the default instead",
-                stacklevel=3,
-            )
+            if not weights_only:
+                warnings.warn(
+                    f"{name}={value!r} cannot be written to a file; the loaded {fitted.owner} will "
+                    "have the default instead",
+                    stacklevel=3,
+                )
     try:
         content = to_bytes(
-            fitted, network, fields=kept, weights_only=False, adapters_only=adapters_only
+            fitted, network, fields=kept, weights_only=weights_only, adapters_only=adapters_only
         )
     except OSError as error:
         raise OSError(

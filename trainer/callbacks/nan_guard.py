@@ -98,7 +98,7 @@ class NaNGuard(Callback):
             if value is not None and not math.isfinite(value):
                 self._fail(self._log, value)
             elif self._bad_layer() is not None:
-                self._fail(None, value)
+                self._fail(None, math.nan if value is None else value)
         self._within = False
 
     def teardown(self) -> None:

@@ -77,7 +77,7 @@ class Allowed:
                 "write custom_objects={'MyLoss': MyLoss}"
             )
         self._named = dict(custom)
-        self._layers = False  # whether layers may be named now
+        self._of_model = False  # whether layers may be named now
         module = sys.modules.get(owner.__module__)
         self._own = {
             name: value
@@ -116,11 +116,11 @@ class Allowed:
         """
         import keras
 
-        self._layers = True
+        self._of_model = True
         try:
             made = self.make(config)
         finally:
-            self._layers = False
+            self._of_model = False
         if not isinstance(made, keras.Model):
             raise Malformed(f"its model is a {type(made).__name__}; it must be a Keras model")
         return made
@@ -160,7 +160,7 @@ class Allowed:
             value = config.get(key)
             if value is not None and not isinstance(value, str):
                 raise Malformed(f"{key} of {shown(name)} is {shown(value)}; it must be text")
-        more = [key for key in config if key not in (_MODEL_KEYS if self._layers else _KEYS)]
+        more = [key for key in config if key not in (_MODEL_KEYS if self._of_model else _KEYS)]
         if more:
             raise Malformed(
                 f"the config of {shown(name)} has {shown(more[0])}, which we do not write"
@@ -176,7 +176,7 @@ class Allowed:
         if name == "function":
             self._check_function(module, inner, registered)
             return
-        if self._layers:
+        if self._of_model:
             for key in ("build_config", "compile_config", "inbound_nodes"):
                 self.check(config.get(key))
             if name in _STRUCTURES and module in (None, "builtins"):
@@ -201,12 +201,12 @@ class Allowed:
     def _may_make(self, found: Any) -> bool:
         import keras
 
-        layer = self._layers and isinstance(found, type) and issubclass(found, keras.Layer)
+        layer = self._of_model and isinstance(found, type) and issubclass(found, keras.Layer)
         return layer or _is_made_from_config(found)
 
     def _is_of_keras(self, module: Any, name: str) -> bool:
         layer = name in _keras_layers().get(module, ()) or _is_operation(module, name)
-        return (self._layers and layer) or _is_keras_class(module, name)
+        return (self._of_model and layer) or _is_keras_class(module, name)
 
     def _check_function(self, module: Any, name: Any, registered: Any) -> None:
         if not isinstance(name, str):

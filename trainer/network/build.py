@@ -348,15 +348,7 @@ def _make_by_step(
     program.model.built = True  # Keras saves and loads no other
     if program.eager and not run:
         return  # the first step creates them
-    dtypes = {"x": inputs.dtypes} if isinstance(inputs.dtypes, str) else dict(leaves(inputs.dtypes))
-    floats = keras_float()
-
-    def one(name: str, row: _Row) -> Any:
-        dtype = np.dtype(dtypes[name])
-        return backend.tensors.spec([None, *row.shape], floats if dtype.kind in "fb" else dtype)
-
-    x = map_named(one, map_shapes(_Row, inputs.shapes))
-    y = targets_spec(targets, floats)
+    x, y = batch_spec(inputs, targets, keras_float())
     # Of targets with more than two axes only the last is known; most often they are x itself.
     like_x = getattr(targets, "scale", ()) is None and hasattr(x, "shape") and hasattr(y, "shape")
     forms = [(x, x)] if like_x and x.shape.rank > 2 and x.shape[-1] == y.shape[-1] else []
@@ -373,6 +365,23 @@ def _make_by_step(
         f"train_step cannot be tried before training ({compile.reason(errors[0])}), which loading "
         "needs; define call, and use it in train_step"
     ) from errors[0]
+
+
+def batch_spec(inputs: Inputs, targets: Targets, floats: str) -> tuple[Any, Any]:
+    """Return the form of a batch of x and y: trees of tf.TensorSpec.
+
+    Args:
+        inputs: The learned preprocessing of x.
+        targets: The learned encoding of y.
+        floats: The dtype of floats.
+    """
+    dtypes = {"x": inputs.dtypes} if isinstance(inputs.dtypes, str) else dict(leaves(inputs.dtypes))
+
+    def one(name: str, row: _Row) -> Any:
+        dtype = np.dtype(dtypes[name])
+        return backend.tensors.spec([None, *row.shape], floats if dtype.kind in "fb" else dtype)
+
+    return map_named(one, map_shapes(_Row, inputs.shapes)), targets_spec(targets, floats)
 
 
 def targets_spec(targets: Targets, floats: str) -> Any:

@@ -8,6 +8,7 @@ one or is refused, and for the files in it. Not for the state of a training (`ch
     history.csv       one row per epoch
     run.log           what happened when
     checkpoints/      the states to resume from, and the files of the checkpoint plugin
+    start.keras       the model before its training, until the run is finished
     model.keras       the trained model, once the run is finished
     plots/            learning curves
 """
@@ -60,6 +61,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-tra
 FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
 _CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
+START = "start.keras"  # the untrained model with its encoders, until the run is finished
 # What a run writes to its folder besides the states: none of these may be a link.
 _WRITTEN = (
     "config.json",
@@ -67,6 +69,7 @@ _WRITTEN = (
     "history.csv",
     "run.log",
     "model.keras",
+    START,
     "checkpoints",
     "plots",
     "plots/curves.png",
@@ -382,6 +385,19 @@ class Run:
             return False
         return True
 
+    def start(self, save: Callable[[Path], Any]) -> None:
+        """Write the untrained model, from which the run can be loaded before it is finished.
+
+        Args:
+            save: Writes it to a file.
+        """
+        path = self.path / START
+        if _state_alone.get() or path.exists() or not self.held():
+            return
+        with self._tried(START):
+            no_link(path)
+            save(path)
+
     def finish(
         self, history: History, save: Callable[[Path], Any], stopped_by: str | None = None
     ) -> None:
@@ -404,6 +420,8 @@ class Run:
                 if len(history):
                     self._draw(history)
             self._mark("finished" if stopped_by is None else "stopped", stopped_by)
+            if self.held() and not _state_alone.get():
+                (self.path / START).unlink(missing_ok=True)
         except OSError:
             if self.held():
                 raise
@@ -504,6 +522,21 @@ def finished_epochs(path: Path) -> int | None:
     if config["status"] != "finished" and not by_plugin:
         return None
     return int(config["fields"]["epochs"])
+
+
+def status(folder: Path) -> tuple[str, bool]:
+    """Return the identity of the run in a folder, and whether it has ended with a model.
+
+    Raises:
+        RunError: There is no run, or its config.json cannot be read.
+    """
+    config = _read_config(folder)
+    if config is None:
+        raise RunError(
+            f"path={str(folder)!r}: is a folder without a run; write the name of a .keras file, or "
+            "the run_dir of a fit"
+        )
+    return config["run"], finished_epochs(folder) is not None
 
 
 def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
