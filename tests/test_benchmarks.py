@@ -252,3 +252,20 @@ def test_rare_classes_of_a_csv_file_are_compared(
     )
     printed = capsys.readouterr().out
     assert "| mean |" in printed and "The area is" in printed
+
+
+def test_single_rows_are_measured_on_every_side(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import single_rows
+
+    assert single_rows.main(["--quick"]) == 0
+    header, _, table, image = capsys.readouterr().out.splitlines()
+    assert header.count("|") == table.count("|") == image.count("|")
+    assert table.startswith("| table, 5 columns") and image.startswith("| image 28 x 28")
+
+
+def test_the_service_under_load_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import serving
+
+    assert serving.main(["--quick"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("| ours |") and line.endswith("| 0 | 0 | 0 |")

@@ -20,6 +20,8 @@ TESTED = {
     "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
     "resuming.md": "test_docs_resuming.py",
     "search.md": "test_docs_search.py",
+    "serving.md": "test_docs_serving.py",
+    "serving.zh-CN.md": "test_readme.py",  # has the same code as serving.md
     "sklearn_callbacks.md": "test_docs_fine_tuning.py",
     "sklearn_callbacks.zh-CN.md": "test_readme.py",  # has the same code as sklearn_callbacks.md
 }

@@ -15,6 +15,7 @@ PAGES = {
     "docs/sklearn_callbacks.md": "docs/sklearn_callbacks.zh-CN.md",
     "docs/guide.md": "docs/guide.zh-CN.md",
     "docs/benchmarks.md": "docs/benchmarks.zh-CN.md",
+    "docs/serving.md": "docs/serving.zh-CN.md",
 }
 DOCS = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))
 ALL = ["README.md", "README.zh-CN.md", *DOCS]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainer.history import History
     from trainer.hyperparameters import Bool, Choice, Float, Int
     from trainer.models import ModelSpec
+    from trainer.serving import serve
     from trainer.tasks import Task
 
 _quiet.install()
@@ -48,6 +49,7 @@ __all__ = [
     "find_learning_rate",
     "models",
     "plots",
+    "serve",
 ]
 
 _HOMES = {
@@ -63,6 +65,7 @@ _HOMES = {
     "Trainer": "trainer.base",
     "find_batch_size": "trainer.finders",
     "find_learning_rate": "trainer.finders",
+    "serve": "trainer.serving",
 }
 
 

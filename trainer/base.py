@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,18 +19,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
 from trainer import doctor, fitting, models, saving, sklearn_callbacks
-from trainer.data import preparation, sparse
-from trainer.data.arrays import Tree
+from trainer.data import arrays, preparation, records, sparse, writing
+from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
 from trainer.data.streams import Stream, is_stream
+from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
 from trainer.fields import path_fields
-from trainer.fitting import Settings
+from trainer.fitting import Passes, Settings
 from trainer.history import History
 from trainer.models import Architecture, Chosen, Look, ModelSpec, Values
-from trainer.network import compile
+from trainer.network import compile, given
 from trainer.network.allowed import Allowed
 from trainer.network.build import Recipe
 from trainer.network.network import Network, own_loss
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     import keras
 
     from trainer.callbacks.callback import Session
+
+_ROWS_TO_LOOK_AT = 32  # to find out how many rows to predict at once
+_ROWS_PER_PART = 1_024  # of x, at least, to predict between two writes to `out`
 
 
 class Trainer(SupportsCallbacks, Parameters):
@@ -70,8 +75,9 @@ class Trainer(SupportsCallbacks, Parameters):
 
     Attributes:
         model: a ready-made architecture by its name (trainer.models.ARCHITECTURES lists them), or
-            a dict with its name and options, such as {"name": "mlp", "hidden": (64,)}. None: one
-            that suits the data. Ignored if build_model is overridden.
+            a dict with its name and options, such as {"name": "mlp", "hidden": (64,)}; or a Keras
+            model of your own, compiled or not, of which each fit trains a copy: see from_keras.
+            None: one that suits the data. Ignored if build_model is overridden.
         epochs: number of passes over the training data. None: the architecture's own number; 10
             for "mlp", "deep", "cnn", "wide_and_deep" and a build_model of your own.
         batch_size: rows per step. None: the architecture's own, or 32.
@@ -83,6 +89,9 @@ class Trainer(SupportsCallbacks, Parameters):
             only the ratios of the sample weights matter. A custom loss uses them unscaled, as in
             Keras.
         metrics: a list of names, functions or keras.metrics.Metric. None: the task's defaults.
+        loss_weights: numbers to multiply the losses of several outputs by, in the structure of
+            loss, as in Keras. None: 1 for each.
+        weighted_metrics: metrics that count each row by its sample weight, given as metrics.
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes,
@@ -92,9 +101,12 @@ class Trainer(SupportsCallbacks, Parameters):
             if validation_data are given.
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
-            objects; trainer.callbacks.names() lists the names.
+            objects or classes; one of these, a sequence of them, or a dict {"name": callback}, of
+            which a nested parameter is callbacks__name__patience. trainer.callbacks.names() lists
+            the names of plugins.
         class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
-            for a Classifier with one output and one label a row; otherwise pass sample_weight.
+            for a Classifier with one label a row; with several outputs a dict of these by output.
+            Of a Trainer {number: weight} for y of whole numbers from 0, as in Keras.
         missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
             warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
             function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model
@@ -107,6 +119,13 @@ class Trainer(SupportsCallbacks, Parameters):
         resident_bytes: the most memory that data may take as tensors; larger arrays, such as
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
+        steps_per_execution: how many steps a callback sees as one, as in Keras: its batch hooks are
+            called at every so many. It changes no result, nor the speed, as steps are run many
+            at a time anyway. None: 1, or what a compiled model says.
+        warm_start: whether fit trains the fitted model further, with its encoders and classes, its
+            optimizer's state and its history; also one that was loaded. epochs is then the number
+            of further ones. Fields that make or compile the model must be as before, but for a
+            number as learning_rate.
         random_state: an integer makes fits repeat bit for bit; with a numpy RandomState or None
             the seed is drawn and stored in seed_.
         run_dir: a folder for this run, from which an interrupted fit resumes exactly: see fit.
@@ -122,23 +141,27 @@ class Trainer(SupportsCallbacks, Parameters):
     vectors and tables n_features_in_ (feature_names_in_ if the columns have names).
     """
 
-    model: str | Mapping[str, Any] | None = None
+    model: Any = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: Any = None
     learning_rate: Any = None
     loss: Any = None
     metrics: Any = None
+    loss_weights: Any = None
+    weighted_metrics: Any = None
     normalize: str | None = None
     validation_split: float | None = None
     shuffle: bool = True
-    callbacks: Sequence[Any] = ()
+    callbacks: Any = ()
     class_weight: Any = None
     missing_target: str = "drop"
     precision: str = "auto"
     jit: bool | str = "auto"
     resident_bytes: int | None = None
     run_eagerly: bool = False
+    steps_per_execution: int | None = None
+    warm_start: bool = False
     random_state: Any = None
     run_dir: str | Path | None = None
     save_minutes: float | None = 10.0
@@ -164,6 +187,8 @@ class Trainer(SupportsCallbacks, Parameters):
             A Keras model: Sequential, functional or subclassed, optionally with a custom
             train_step.
         """
+        if given.is_model(self.model):
+            return given.copied(self.model)
         return models.build(self.model, spec)
 
     def configure_optimizer(self) -> keras.optimizers.Optimizer:
@@ -180,7 +205,7 @@ class Trainer(SupportsCallbacks, Parameters):
 
     def configure_callbacks(self) -> list[Any]:
         """The callbacks of a fit, given as in the field callbacks; by default that field."""
-        return list(self.callbacks)
+        return plugins.listed(self.callbacks)
 
     def configure_task(self) -> Task:
         """The kind of task: how y is encoded, the default loss and metrics, class weights.
@@ -230,10 +255,16 @@ class Trainer(SupportsCallbacks, Parameters):
         self,
         x: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         validation_data: Any = None,
-        sample_weight: Any = None,
+        initial_epoch: int | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
         resume: bool | str = "auto",
+        **misplaced: Any,
     ) -> Self:
         """Train a new model, or resume the run in the folder run_dir.
 
@@ -246,15 +277,28 @@ class Trainer(SupportsCallbacks, Parameters):
         Args:
             x: arrays [n, ...], a table (a DataFrame of pandas or polars, an Arrow table), a SciPy
                 sparse matrix [n, d], a dict or tuple of arrays (several inputs), a tf.data.Dataset
-                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight).
+                or a keras.utils.PyDataset of (x, y) or (x, y, sample_weight), or a Python
+                generator of these.
             y: targets of n rows, nested for several outputs; None if x is a stream.
-            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
             sample_weight: weights of the rows, [n].
+            validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
+            initial_epoch: the epoch to start at, counted from 0; the field epochs is then the one
+                before which training ends, as in Keras. None: 0, or with warm_start after the
+                epochs of the fits before.
+            steps_per_epoch: the most steps of an epoch; the next epoch goes on in the same pass
+                over the data, as in Keras. Needed for endless streams, and for generators that are
+                to be read for more than one epoch. None: an epoch is a pass.
+            validation_steps: the most steps of a validation, from the first row. None: all.
+            validation_batch_size: rows per step of a validation. None: the field batch_size; more
+                where that changes no result.
+            validation_freq: every how many epochs to validate, or the epochs to validate after,
+                counted from 1.
             resume: "auto": if run_dir holds a run with the same fields and data, resume it, or
                 return it if it is finished; raise an error that lists the differences if they, or
                 the code of the Trainer's class or arguments, changed. True: the same, but fail if
                 there is no run; a larger epochs trains a finished run further. "force": as "auto",
                 but resume a run although the code has changed. False: start a new run.
+            **misplaced: refused; the error says where such an argument belongs.
 
         Returns:
             self.
@@ -263,26 +307,81 @@ class Trainer(SupportsCallbacks, Parameters):
             TypeError, ValueError: bad arguments or fields, before any training starts.
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
+        fields = type(self).__dataclass_fields__
+        checks.misplaced(misplaced, type(self), "fit", fields, _arguments(Trainer.fit))
+        passes = Passes(
+            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq
+        )
+        before = self._trained_before() if self.warm_start else None
+        return self._fit(
+            x, y, sample_weight, validation_data, passes=passes, resume=resume, before=before
+        )
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        validation_data: Any = None,
+        *,
+        passes: Passes,
+        resume: bool | str = "auto",
+        before: Network | None = None,
+        classes: Any = None,
+        partial: bool = False,
+    ) -> Self:
+        """Fit; see `fit` and `partial_fit`.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            weight: as for fit.
+            validation_data: as for fit.
+            passes: the arguments of fit that limit its steps.
+            resume: as for fit.
+            before: the network to train further, or None for a new one.
+            classes: all labels, if y need not have them all.
+            partial: whether this is one epoch of `partial_fit`.
+        """
         plan.limit_threads()
         with thread_kept():
             self._check_values()
+            passes.check()
             checks.one_of("resume", resume, ("auto", True, False, "force"))
-            seed = fitting.draw_seed(self.random_state)
-            train, architecture = self._collect(x, y, sample_weight)
+            if before is not None:
+                self._check_unchanged()
+            seed = fitting.draw_seed(self.random_state) if before is None else self.seed_
+            train, architecture = self._collect(
+                x, y, weight, before=before, most=passes.steps_per_epoch
+            )
+            if partial:
+                values = dataclasses.replace(architecture.values, epochs=1, validation_split=0.0)
+                architecture = dataclasses.replace(architecture, values=values)
             values = architecture.values
             with self._resolved(architecture):
                 chosen = self._check_hooks()
                 owner = type(self).__name__ if self.configure_task().needs_y else None
             valid = preparation.collect_validation(
                 validation_data,
-                batch_size=values.batch_size,
+                batch_size=passes.validation_batch_size or values.batch_size,
                 needs_y=owner,
                 missing=self.missing_targets(),
+                most=passes.validation_steps,
             )
-            chosen += self._added(architecture, chosen, valid is not None)
-            settings = self._settings(values)
-            epochs = fitting.limited_epochs(settings)
-            fields = self.get_params(deep=False) | _shared(values)
+            if not partial:
+                chosen += self._added(architecture, chosen, valid is not None)
+            done = 0 if before is None else _epochs_of(self.history_)
+            settings = dataclasses.replace(
+                self._settings(values),
+                passes=passes,
+                first_epoch=done if passes.initial_epoch is None else passes.initial_epoch,
+            )
+            end = settings.epochs + (done if passes.initial_epoch is None else 0)
+            fitting.check_range(settings, end, done, train)
+            epochs = fitting.limited_epochs(settings, end)
+            fields = self.get_params(deep=False) | _shared(values) | passes.described()
+            if before is not None:
+                fields["weights at the start"] = given.described(before.core)
             written = {} if self.run_dir is None else code.of(self)
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
@@ -290,20 +389,23 @@ class Trainer(SupportsCallbacks, Parameters):
                 seed = seed if run is None else run.seed
                 if valid is None and values.validation_split:
                     train, valid = self._split(train, values, seed)
+                task = self.configure_task()
+                task.known = classes
                 network, feed, validation_feed = fitting.prepare(
                     self.recipe(architecture),
-                    self.configure_task(),
+                    task,
                     settings,
                     chosen,
                     train,
                     valid,
                     seed,
                     tables_as_0_1=run is not None and run.tables_as_0_1,
+                    network=before,
                 )
-                task = self.configure_task()
                 task.check_validation(network.targets, valid)
                 tune = functools.partial(task.tune, network, valid)
-                self.adopt(network, History(), seed)
+                history = History() if before is None else self.history_.copy()
+                self.adopt(network, history, seed)
                 self.run_, self.callbacks_ = None if run is None else run.path, chosen
                 session = self._session(feed, validation_feed, run, epochs, tune)
                 own = fitting.own_state(
@@ -319,7 +421,81 @@ class Trainer(SupportsCallbacks, Parameters):
                     else:
                         fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
-            doctor.warn_of_failure(self._training())
+            if not partial:
+                doctor.warn_of_failure(self._training())
+        return self
+
+    def partial_fit(
+        self, x: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train one epoch on the given rows: a new model at first, then the same one further.
+
+        Encoders, classes and normalisation are those of the first call. Each call equals one epoch
+        of a fit on the same rows without validation; all its rows are trained on.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            classes: of a classifier, all labels that later calls may have; needed in the first
+                call if its y lacks some. A Trainer and a Regressor have none.
+            sample_weight: as for fit.
+
+        Returns:
+            self.
+
+        Raises:
+            TypeError, ValueError: as for fit; or run_dir is set, which belongs to one fit.
+        """
+        if self.run_dir is not None:
+            raise ValueError(
+                f"run_dir={str(self.run_dir)!r}: a run is one fit, and partial_fit is a part of "
+                "one; write run_dir=None, and save the estimator with save('model.keras')"
+            )
+        return self._fit(
+            x,
+            y,
+            sample_weight,
+            passes=Passes(),
+            before=self._trained_before(),
+            classes=classes,
+            partial=True,
+        )
+
+    def _trained_before(self) -> Network | None:
+        """The network to train further; None before the first fit, or if it was made without y."""
+        guessed = self.__dict__.get("_y_guessed", False)
+        return None if guessed else getattr(self, "_network", None)
+
+    def initialize(self, x: Any, y: Any = None) -> Self:
+        """Build the network for the given data without training it.
+
+        The estimator is then fitted with untrained weights, or with those of the model that was
+        given: it predicts, evaluates, saves and, with warm_start, is trained further.
+
+        Args:
+            x: as for fit; a few rows are enough if they have all classes and categories.
+            y: as for fit.
+
+        Returns:
+            self.
+        """
+        with thread_kept():
+            self._check_values()
+            seed = fitting.draw_seed(self.random_state)
+            train, architecture = self._collect(x, y, None)
+            with self._resolved(architecture):
+                chosen = self._check_hooks()
+            network = fitting.untrained(
+                self.recipe(architecture),
+                self.configure_task(),
+                self._settings(architecture.values),
+                chosen,
+                train,
+                seed,
+            )
+            self.adopt(network, History(), seed)
+            self.run_, self.callbacks_ = None, chosen
+            self._y_guessed = y is None and not is_stream(x)
         return self
 
     def evaluate(
@@ -329,6 +505,8 @@ class Trainer(SupportsCallbacks, Parameters):
         *,
         sample_weight: Any = None,
         batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
     ) -> dict[str, float]:
         """The loss and every metric on the given data, by name.
 
@@ -338,47 +516,86 @@ class Trainer(SupportsCallbacks, Parameters):
             sample_weight: as for fit.
             batch_size: rows per step. None: the field batch_size; more where that changes no
                 result and takes little memory. A stream has batches of its own.
+            steps: the most steps, from the first row. None: all.
+            callbacks: as the field, but only of this evaluation.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
             TypeError, ValueError: the data do not match the training data.
         """
+        hooks = plugins.make_all(callbacks)
+        if steps is not None:
+            checks.integer("steps", steps, low=1, example=100)
+        if isinstance(x, Iterator) and is_stream(x):
+            x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
+        self._initialize_given(x, y)
         network = self.network_
         owner = type(self).__name__ if self.configure_task().needs_y else None
         preparation.check_batch_size(batch_size, x)
         values = self.resolved_
         data = preparation.collect(
-            x,
+            network.inputs.as_table(x),
             y,
             sample_weight,
             batch_size=values.batch_size,
             needs_y=owner,
             missing=self.missing_targets(),
+            most=steps,
         )
         settings = self._settings(values)
         if batch_size is not None:
             settings = dataclasses.replace(settings, batch_size=batch_size)
-        return network.evaluate(
-            fitting.evaluation_feed(settings, network, data, exact=batch_size is not None)
-        )
+        exact = batch_size is not None or steps is not None or bool(hooks)
+        feed = fitting.evaluation_feed(settings, network, data, exact=exact, steps=steps)
+        return fitting.evaluate(network, feed, hooks)
 
-    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
         """Predictions for the rows of x.
 
         Args:
-            x: as for fit; a stream's targets and weights are ignored.
+            x: as for fit; a stream's targets and weights are ignored. If training had a table,
+                also a row as a dict, {"age": 31, "city": "Rome"}, or a list of such dicts; None
+                stands for a missing value.
             batch_size: rows per step. None: 32, as in Keras; more where they take little memory. A
                 stream has batches of its own.
+            steps: the most steps, from the first row. None: all.
+            callbacks: as the field, but only of this prediction.
+            extra_columns: "ignore" to ignore columns that training did not have; "raise" for an
+                error.
+            out: where to write the predictions, batch by batch, so that they need not fit in
+                memory: an array of their shape and dtype, such as an np.memmap; or the path of a
+                .npy file, which appears once it is complete. For a stream, whose number of rows is
+                not known before its end, a path.
 
         Returns:
             The network's outputs [n, ...]: numbers for a Regressor, in the shape of the training
-            y; labels [n] for a Classifier; nested for several outputs.
+            y; labels [n] for a Classifier; nested for several outputs. With out, that array; for a
+            path the file as a read-only np.memmap.
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
-            TypeError, ValueError: x does not match the training data.
+            TypeError, ValueError: x does not match the training data, or out the predictions;
+                nothing has been written then.
+            OSError: the file cannot be written.
         """
-        return self.network_.targets.decode(self._outputs(x, batch_size))
+        return self.predict_with(
+            lambda outputs: self.network_.targets.decode(outputs),
+            x,
+            batch_size=batch_size,
+            steps=steps,
+            callbacks=callbacks,
+            extra_columns=extra_columns,
+            out=out,
+        )
 
     def summary(self) -> str:
         """Describe the model and its training as text.
@@ -432,8 +649,10 @@ class Trainer(SupportsCallbacks, Parameters):
         """Load a Trainer written by `save` of the same class.
 
         Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
-        enabled. build_model makes the network, and the file may name only classes and plugins of
-        Keras, of this package, of the module that defines this class, and of custom_objects.
+        enabled. build_model makes the network, or the file's config of a Keras model that was
+        given as the field model; that field is then the trained model. The file may name only
+        classes and plugins of Keras, of this package, of the module that defines this class, and
+        of custom_objects, and no Keras layer that runs code or reads files.
 
         Args:
             path: the file.
@@ -464,21 +683,65 @@ class Trainer(SupportsCallbacks, Parameters):
                 allowed=Allowed(cls, custom_objects),
                 make=make,
             )
+            if loaded._given is not None:
+                given.take_state(loaded._given, network.core)
         loaded.adopt(network, history, seed)
         return loaded
+
+    @classmethod
+    def from_keras(cls, model: keras.Model, **fields: Any) -> Self:
+        """A Trainer for a Keras model that you have already, trained or not.
+
+        The model is copied with its weights, its optimizer's state and what it was compiled with,
+        and is not changed. Each fit without warm_start starts from this copy; clones and
+        cross-validation too. Not compiled, it is compiled with the fields optimizer, loss and
+        metrics, or their defaults. `evaluate` and `predict` work before the first fit.
+
+        A Classifier takes labels from 0 to n - 1 for a model with n outputs as the numbers of
+        these outputs, also where y lacks some.
+
+            model.compile("sgd", "sparse_categorical_crossentropy")
+            Classifier.from_keras(model, epochs=5).fit(x, y)
+
+        Args:
+            model: a Sequential, functional or subclassed keras.Model.
+            **fields: fields of this class.
+
+        Raises:
+            TypeError: it is not a Keras model, or a field is unknown.
+            ValueError: it cannot be copied; the message says why.
+        """
+        if cls.build_model is not Trainer.build_model:
+            raise TypeError(
+                f"{cls.__name__}.from_keras: {cls.__name__} has a build_model of its own, which "
+                "makes the model; call from_keras of Trainer, Classifier or Regressor"
+            )
+        if not given.is_model(model):
+            raise TypeError(
+                f"model={model!r}: must be a keras.Model, such as keras.Sequential([...])"
+            )
+        return cls(model=given.copied(model), **fields)
 
     # ---- the parts of a fit ------------------------------------------------------------------
 
     @property
     def _ready_made(self) -> bool:
-        return type(self).build_model is Trainer.build_model
+        own = type(self).build_model is not Trainer.build_model
+        return not own and not given.is_model(self.model)
+
+    @property
+    def _given(self) -> keras.Model | None:
+        """The Keras model that was given as the field model, or None."""
+        own = type(self).build_model is not Trainer.build_model
+        return self.model if given.is_model(self.model) and not own else None
 
     def task_options(self) -> dict[str, Any]:
-        """The arguments for a Task: owner, ready_made and class_weight."""
+        """The arguments for a Task: owner, ready_made, class_weight and columns."""
         return {
             "owner": type(self).__name__,
             "ready_made": self._ready_made,
             "class_weight": self.class_weight,
+            "columns": None if self._given is None else given.columns(self._given),
         }
 
     def missing_targets(self) -> MissingTargets:
@@ -493,8 +756,8 @@ class Trainer(SupportsCallbacks, Parameters):
         return MissingTargets(self.missing_target, lambda part: own_loss(loss, part))
 
     def _settings(self, values: Values) -> Settings:
-        names = (field.name for field in dataclasses.fields(Settings) if field.name != "owner")
-        found = {name: getattr(self, name) for name in names}
+        names = (field.name for field in dataclasses.fields(Settings))
+        found = {name: getattr(self, name) for name in names if name in self.__dataclass_fields__}
         found |= {name: value for name, value in _shared(values).items() if name in found}
         return Settings(type(self).__name__, **found)
 
@@ -630,20 +893,73 @@ class Trainer(SupportsCallbacks, Parameters):
         return dataclasses.replace(values, **{k: v for k, v in own.items() if v is not None})
 
     def _collect(
-        self, x: Any, y: Any, weight: Any, *, warns: bool = True
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        *,
+        warns: bool = True,
+        before: Network | None = None,
+        most: int | None = None,
     ) -> tuple[Rows | Stream, Chosen]:
-        """Check the training data; return them with the architecture chosen for them."""
+        """Check the training data; return them with the architecture chosen for them.
+
+        Args:
+            x: as for fit.
+            y: as for fit.
+            weight: as for fit.
+            warns: whether to warn of rows that are left out.
+            before: the network to train further, or None.
+            most: the steps of an epoch, if fit limits them.
+        """
         owner = type(self).__name__ if self.configure_task().needs_y else None
         first = self._with_fields(Values()).batch_size
         missing = dataclasses.replace(self.missing_targets(), warns=warns)
-        data = preparation.collect(x, y, weight, batch_size=first, needs_y=owner, missing=missing)
-        chosen = self._choose(data)
-        if isinstance(data, Stream) and chosen.values.batch_size != first:
-            size = chosen.values.batch_size
-            data = preparation.collect(
-                x, y, weight, batch_size=size, needs_y=owner, missing=missing
-            )
+        collect = functools.partial(
+            preparation.collect, x, y, weight, needs_y=owner, missing=missing, most=most
+        )
+        data = collect(batch_size=first)
+        chosen = self._choose(data) if before is None else self._chosen_before(before, data)
+        if isinstance(data, Stream) and not data.read_once and chosen.values.batch_size != first:
+            data = collect(batch_size=chosen.values.batch_size)
+        if isinstance(data, Stream) and data.most is not None and most is not None:
+            data.most = most * chosen.values.epochs  # what training reads of it
         return data, chosen
+
+    def _chosen_before(self, before: Network, data: Rows | Stream) -> Chosen:
+        """The architecture of a network that is trained further, with the values of fields."""
+        values = before.architecture.values
+        if isinstance(data, Stream):
+            values = dataclasses.replace(values, validation_split=0.0)
+        return dataclasses.replace(before.architecture, values=self._with_fields(values))
+
+    def _check_unchanged(self) -> None:
+        """Check that the fields that make or compile the model are as in the fits before.
+
+        A number as learning_rate is set in the optimizer.
+
+        Raises:
+            ValueError: One has changed.
+        """
+        before = vars(self)["_built_with"]
+        for name, value in self._built_by().items():
+            was = before[name]
+            if value == was:
+                continue
+            optimizer = self._network.core.optimizer
+            if name == "learning_rate" and isinstance(value, (int, float)) and optimizer:
+                optimizer.learning_rate = value
+                continue
+            raise ValueError(
+                f"{name}: was {was!r} when the model was trained, and is {value!r}, but training "
+                f"it further cannot change it; set {name} back, or write warm_start=False (a "
+                "clone, for partial_fit) to train a new model"
+            )
+
+    def _built_by(self) -> dict[str, Any]:
+        """The fields that make or compile the model, by name, in JSON form."""
+        fields = self.get_params(deep=False)
+        return {n: described(value) for n, value in fields.items() if n not in _CHANGEABLE}
 
     def _choose(self, data: Rows | Stream) -> Chosen:
         look = models.Look.at(data, self.configure_task().name, self.normalize)
@@ -742,11 +1058,18 @@ class Trainer(SupportsCallbacks, Parameters):
             run_eagerly=self.run_eagerly,
             chosen=self._compiled_by(),
             architecture=architecture,
+            given=self._given,
+            loss_weights=self.loss_weights,
+            weighted_metrics=lambda: compile.metrics(self.weighted_metrics, "weighted_metrics"),
+            steps_per_execution=self.steps_per_execution,
         )
 
     def _compiled_by(self) -> tuple[str, ...]:
         """The fields and hooks that say how to compile the model."""
-        fields = ("optimizer", "learning_rate", "loss", "metrics")
+        fields = (
+            *("optimizer", "learning_rate", "loss", "metrics"),
+            *("loss_weights", "weighted_metrics"),
+        )
         hooks = ("configure_optimizer", "configure_loss", "configure_metrics", "compute_loss")
         return (
             *(f"{n}={getattr(self, n)!r}" for n in fields if getattr(self, n) is not None),
@@ -770,6 +1093,7 @@ class Trainer(SupportsCallbacks, Parameters):
         self.configure_optimizer()
         self.configure_loss()
         self.configure_metrics()
+        compile.metrics(self.weighted_metrics, "weighted_metrics")
         return plugins.make_all(self.configure_callbacks())
 
     def _split(self, data: Rows | Stream, values: Values, seed: int) -> tuple[Rows, Rows]:
@@ -793,27 +1117,171 @@ class Trainer(SupportsCallbacks, Parameters):
             history: the history of its training.
             seed: the seed of its training.
         """
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "_y_guessed"):
             self.__dict__.pop(name, None)
         self._network = network
+        self._built_with: dict[str, Any] = self._built_by()
         self.model_ = network.whole
-        self.history_ = history
-        self.seed_ = seed
+        self.history_: History = history
+        self.seed_: int = seed
         if network.inputs.n_features is not None:
             self.n_features_in_ = network.inputs.n_features
         if network.inputs.names is not None:
             self.feature_names_in_ = np.array(network.inputs.names, dtype=object)
 
-    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
+    def _initialize_given(self, x: Any, y: Any = None) -> None:
+        """Make an estimator that is not fitted, but was given a model, ready to use it.
+
+        Args:
+            x: the rows to evaluate or predict.
+            y: their targets; None if there are none, as for predict.
+        """
+        model, guessed = self._given, self.__dict__.get("_y_guessed", False)
+        if model is None or (hasattr(self, "_network") and (y is None or not guessed)):
+            return
+        guess = y is None and not is_stream(x)
+        if guess:
+            few = map_tree(lambda a: np.asarray(a)[:2], x) if not hasattr(x, "iloc") else x[:2]
+            y = self._y_like(map_tree(np.asarray, model(few)))
+            x = few
+        self.initialize(x, y)
+        self._y_guessed = guess
+
+    def _y_like(self, outputs: Tree) -> Any:
+        """Targets of the form that outputs of a given model have, to predict before a fit."""
+        return outputs
+
+    def predict_with(
+        self,
+        decode: Callable[[Tree], Tree],
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
+        """What `decode` makes of the outputs for x; for methods such as predict.
+
+        Args:
+            decode: called with the outputs of some rows; a Classifier's are probabilities.
+            x: as for predict.
+            batch_size: as for predict.
+            steps: as for predict.
+            callbacks: as for predict.
+            extra_columns: as for predict.
+            out: as for predict.
+        """
+        hooks = plugins.make_all(callbacks)
+        x = self._ready_for(x)
+        if hooks or steps is not None:
+            found = self._outputs_by_step(x, batch_size, steps, hooks, extra_columns)
+            if out is None:
+                return decode(arrays.concatenate(list(found)))
+            return writing.write(out, None, map(decode, found))
+        if out is None:
+            return decode(self._outputs(x, batch_size, extra_columns))
+        preparation.check_batch_size(batch_size, x)
+        if is_stream(x):
+            return writing.write(out, None, map(decode, self._outputs_of_stream(x)))
+        if self.network_.inputs.table is not None and records.of(x) is not None:
+            x = [x] if isinstance(x, Mapping) else x
+        else:
+            x = writing.sliceable(x)
+        n = writing.count(x)
+        writing.check(out, n)
+        return writing.write(
+            out, n, map(decode, self._outputs_by_part(x, n, batch_size, extra_columns))
+        )
+
+    def _outputs(
+        self, x: Any, batch_size: int | None = None, extra_columns: str = "raise", name: str = "x"
+    ) -> Tree:
         network = self.network_
         preparation.check_batch_size(batch_size, x)
         if is_stream(x):
-            rank = network.inputs.row_rank
-            size = self.resolved_.batch_size
-            stream = Stream.of(x, batch_size=size, name="x", row_rank=rank)
-            network.inputs.check_stream(stream.x_spec, type(self).__name__)
-            return network.predict_stream(network.inputs.encode_stream(stream))
-        return network.predict(network.inputs.prepare(x, type(self).__name__), batch_size)
+            self._ignores_extra(extra_columns)
+            return self._read(network.predict_stream(self._encoded_stream(x)))
+        return self._read(network.predict(self._prepared(x, extra_columns, name), batch_size))
+
+    def _prepared(self, x: Any, extra_columns: str, name: str = "x") -> Tree:
+        ignore = self._ignores_extra(extra_columns)
+        return self.network_.inputs.prepare(x, type(self).__name__, name, ignore_extra=ignore)
+
+    def _ignores_extra(self, extra_columns: str) -> bool:
+        checks.one_of("extra_columns", extra_columns, ("raise", "ignore"))
+        if extra_columns == "ignore" and self.network_.inputs.table is None:
+            raise ValueError(
+                "extra_columns='ignore': training had no table, so that columns have no names; "
+                "leave extra_columns out"
+            )
+        return extra_columns == "ignore"
+
+    def _outputs_by_part(
+        self, x: Any, n: int, batch_size: int | None, extra_columns: str
+    ) -> Iterator[Tree]:
+        """Yield the outputs of part after part of x, equal to those of all rows at once."""
+        few = self._prepared(writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT)), extra_columns)
+        piece = self.network_.predicted_rows(few, n, batch_size)
+        step = piece * max(1, _ROWS_PER_PART // piece)
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+            name = "x" if stop - start == n else f"x[{start}:{stop}]"
+            yield self._outputs(writing.part(x, start, stop), batch_size, extra_columns, name)
+
+    def _outputs_by_step(
+        self,
+        x: Any,
+        batch_size: int | None,
+        steps: int | None,
+        callbacks: Sequence[Any],
+        extra_columns: str,
+    ) -> Iterator[Tree]:
+        """Yield the outputs of step after step, up to `steps`, and call the callbacks."""
+        preparation.check_batch_size(batch_size, x)
+        if steps is not None:
+            checks.integer("steps", steps, low=1, example=100)
+        if is_stream(x):
+            total, found = None, self._outputs_of_stream(x, steps)
+        else:
+            records_given = self.network_.inputs.table is not None and records.of(x) is not None
+            x = ([x] if isinstance(x, Mapping) else x) if records_given else writing.sliceable(x)
+            size, n = batch_size or plan.BATCH_ROWS, writing.count(x)
+            starts = range(0, n, size)[:steps]
+            total = len(starts)
+            found = (
+                self._outputs(writing.part(x, i, min(n, i + size)), size, extra_columns)
+                for i in starts
+            )
+        return fitting.predicted_by_step(self.network_, found, total, callbacks)
+
+    def _ready_for(self, x: Any) -> Any:
+        """Make an estimator that was given a model ready to predict x; return x.
+
+        An iterator becomes a Stream, as its first batches are read to look at them.
+        """
+        if isinstance(x, Iterator) and is_stream(x):
+            x = Stream.of(x, batch_size=plan.BATCH_ROWS, name="x")
+        self._initialize_given(x)
+        return x
+
+    def _encoded_stream(self, x: Any, steps: int | None = None) -> Stream:
+        inputs = self.network_.inputs
+        size = self.resolved_.batch_size
+        stream = Stream.of(x, batch_size=size, name="x", row_rank=inputs.row_rank, most=steps)
+        inputs.check_stream(stream.x_spec, type(self).__name__)
+        return inputs.encode_stream(stream)
+
+    def _outputs_of_stream(self, x: Any, steps: int | None = None) -> Iterator[Tree]:
+        """Yield the outputs of batch after batch of a stream, up to `steps`."""
+        stream = self._encoded_stream(x, steps)
+        for batch in (stream if steps is None else stream.first_batches(steps)).once(0):
+            yield self._read(self.network_.predict(batch))
+
+    def _read(self, outputs: Tree) -> Tree:
+        """Return outputs in the form in which `predict` decodes them."""
+        return outputs
 
     @property
     def network_(self) -> Network:
@@ -822,8 +1290,28 @@ class Trainer(SupportsCallbacks, Parameters):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        check_is_fitted(self, "model_")
+        if "model_" not in vars(self):
+            check_is_fitted(self, "model_")
         return self._network
+
+
+# Fields that a fitted model can be trained further with, whatever they were before.
+_CHANGEABLE = (
+    *("epochs", "batch_size", "validation_split", "shuffle", "callbacks", "class_weight"),
+    *("missing_target", "jit", "resident_bytes", "warm_start", "run_dir", "save_minutes"),
+    *("save_steps", "verbose", "decision_threshold"),
+)
+
+
+def _epochs_of(history: History) -> int:
+    """The number of the last epoch that was trained, counted from 1; 0 before the first."""
+    return int(history.records[-1]["epoch"]) if history.records else 0
+
+
+def _arguments(method: Callable[..., Any]) -> list[str]:
+    return [
+        p.name for p in inspect.signature(method).parameters.values() if p.kind != p.VAR_KEYWORD
+    ]
 
 
 def _shared(values: Values) -> dict[str, Any]:
@@ -863,6 +1351,15 @@ setattr(
     Trainer,
     NOT_STATE,
     frozenset(Trainer.__dataclass_fields__)
-    | {"_network", "added_callbacks_", "callbacks_", "history_", "model_", "run_", "seed_"}
+    | {
+        "_built_with",
+        "_network",
+        "added_callbacks_",
+        "callbacks_",
+        "history_",
+        "model_",
+        "run_",
+        "seed_",
+    }
     | {sklearn_callbacks.CALLBACKS, *sklearn_callbacks.OF_A_FIT},
 )

@@ -16,10 +16,11 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from trainer.base import Trainer
 from trainer.data import arrays, preparation, thresholds
-from trainer.data.arrays import Tree
+from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets
 from trainer.data.streams import is_stream
 from trainer.data.targets import Classes, Targets
+from trainer.data.writing import Out
 from trainer.network import probabilities
 from trainer.network.network import Network
 from trainer.tasks import Classification, Regression
@@ -88,18 +89,42 @@ class Classifier(ClassifierMixin, Trainer):
             return None
         return np.array(found) if labels.kind == "multilabel" else float(found[0])
 
-    def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        callbacks: Any = (),
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
         """Predict labels; with decision_threshold, by that threshold.
 
         Args:
-            x: As for fit; a stream's targets and weights are ignored.
+            x: As for Trainer.predict.
             batch_size: As for Trainer.predict.
+            steps: As for Trainer.predict.
+            callbacks: As for Trainer.predict.
+            extra_columns: As for Trainer.predict.
+            out: As for Trainer.predict; of the dtype of classes_.
 
         Returns:
             Labels [n], in the form of y; nested for several outputs.
         """
         self._warn_if_untuned()
-        return super().predict(x, batch_size=batch_size)
+        return super().predict(
+            x,
+            batch_size=batch_size,
+            steps=steps,
+            callbacks=callbacks,
+            extra_columns=extra_columns,
+            out=out,
+        )
+
+    def _y_like(self, outputs: Tree) -> Any:
+        """Labels from 0 to n - 1 for an output of n columns: see Trainer."""
+        return map_tree(lambda a: np.resize(np.arange(max(2, a.shape[-1])), len(a)), outputs)
 
     def _warn_if_untuned(self) -> None:
         if isinstance(self.decision_threshold, str) and self.decision_threshold_ is None:
@@ -109,19 +134,33 @@ class Classifier(ClassifierMixin, Trainer):
                 stacklevel=3,
             )
 
-    def predict_proba(self, x: Any, *, batch_size: int | None = None) -> Any:
+    def predict_proba(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        extra_columns: str = "raise",
+        out: Out | None = None,
+    ) -> Any:
         """Predict probabilities.
 
         Args:
-            x: As for fit.
+            x: As for predict.
             batch_size: As for predict.
+            extra_columns: As for predict.
+            out: As for predict; [n, n_classes] of the network's dtype.
 
         Returns:
             [n, n_classes] in the order of classes_; for multi-label the probability of each
             label, [n, n_labels]; nested for several outputs.
         """
-        targets = self.network_.targets
-        return self._classes(targets).probabilities(self._outputs(x, batch_size))
+        return self.predict_with(
+            lambda outputs: self._classes(self.network_.targets).probabilities(outputs),
+            x,
+            batch_size=batch_size,
+            extra_columns=extra_columns,
+            out=out,
+        )
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, averaged over the outputs if there are several.
@@ -136,8 +175,7 @@ class Classifier(ClassifierMixin, Trainer):
     def _chosen(self, x: Any) -> Any:
         """Predict labels, also where y has one-hot rows."""
         self._warn_if_untuned()
-        targets = self.network_.targets
-        return self._classes(targets).choose(self._outputs(x))
+        return self.predict_with(lambda o: self._classes(self.network_.targets).choose(o), x)
 
     def plot_confusion_matrix(self, x: Any, y: Any, **options: Any) -> Axes:
         """Plot a confusion matrix; see trainer.plots.plot_confusion_matrix.
@@ -261,9 +299,8 @@ class Classifier(ClassifierMixin, Trainer):
             raise TypeError(f"a Classifier's targets must be Classes, not {type(targets).__name__}")
         return targets
 
-    def _outputs(self, x: Any, batch_size: int | None = None) -> Tree:
-        network = self.network_
-        return probabilities.as_probabilities(super()._outputs(x, batch_size), network.readings)
+    def _read(self, outputs: Tree) -> Tree:
+        return probabilities.as_probabilities(outputs, self.network_.readings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -377,6 +414,7 @@ def _mean_score(
     weight: Any,
     metric: Callable[..., float],
 ) -> float:
+    x = trainer.network_.inputs.as_table(x)
     if is_stream(x):
         owner = type(trainer).__name__
         stream: Any = preparation.collect(

@@ -7,11 +7,12 @@ nor for the individual steps, which have their own modules.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import numbers
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.network import adapters, compile, inference
-from trainer.network.build import Recipe, build
+from trainer.network.build import Defaults, Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
@@ -39,6 +40,7 @@ from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
@@ -74,8 +76,77 @@ def draw_seed(state: Any) -> int:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The arguments of fit that say how many steps and validations there are, as in Keras.
+
+    Attributes:
+        initial_epoch: The epoch to start at, counted from 0. None: 0, or after the epochs of the
+            fits before, with warm_start.
+        steps_per_epoch: The most steps of an epoch; the next epoch goes on in the same pass over
+            the data. None: an epoch is a pass.
+        validation_steps: The most steps of a validation. None: all.
+        validation_batch_size: Rows per step of a validation. None: the field batch_size.
+        validation_freq: Every how many epochs to validate, or a list of the epochs to validate
+            after, counted from 1.
+    """
+
+    initial_epoch: int | None = None
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    validation_batch_size: int | None = None
+    validation_freq: int | Sequence[int] = 1
+
+    def check(self) -> None:
+        """Check the types and limits of all values.
+
+        Raises:
+            TypeError, ValueError: One is not valid; the message names it.
+        """
+        if self.initial_epoch is not None:
+            checks.integer("initial_epoch", self.initial_epoch, low=0, example=2)
+        for name in ("steps_per_epoch", "validation_steps", "validation_batch_size"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), low=1, example=100)
+        often = self.validation_freq
+        if isinstance(often, (list, tuple, set, np.ndarray, range)):
+            for epoch in often:
+                checks.integer("validation_freq", epoch, low=1, example=[1, 2, 10])
+        else:
+            checks.integer("validation_freq", often, low=1, example=2)
+
+    @property
+    def _listed(self) -> set[int]:
+        often: Any = self.validation_freq
+        return {int(epoch) for epoch in often}
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether to validate after an epoch, counted from 0."""
+        if isinstance(self.validation_freq, numbers.Integral):
+            return (epoch + 1) % int(self.validation_freq) == 0
+        return epoch + 1 in self._listed
+
+    def described(self) -> dict[str, Any]:
+        """Return the values that differ from the defaults, as a run records them."""
+        found = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if getattr(self, f.name) is not f.default and getattr(self, f.name) != f.default
+        }
+        if "validation_freq" in found and not isinstance(self.validation_freq, numbers.Integral):
+            found["validation_freq"] = sorted(self._listed)
+        return found
+
+
+@dataclass(frozen=True)
 class Settings:
-    """The fields of a Trainer that control fitting and evaluation: see Trainer."""
+    """The fields of a Trainer, and arguments of fit, that control fitting and evaluation.
+
+    See Trainer, and:
+
+    Attributes:
+        passes: The arguments of fit that limit its steps.
+        first_epoch: The epoch at which training starts, counted from 0.
+    """
 
     owner: str
     epochs: int
@@ -90,6 +161,8 @@ class Settings:
     save_steps: int | None
     loss: Any
     metrics: Any
+    passes: Passes = field(default_factory=Passes)
+    first_epoch: int = 0
 
 
 def prepare(
@@ -102,6 +175,7 @@ def prepare(
     seed: int,
     *,
     tables_as_0_1: bool = False,
+    network: Network | None = None,
 ) -> tuple[Network, Any, Any]:
     """Fit the encoders of inputs and targets, build the network, and plan its training.
 
@@ -114,9 +188,102 @@ def prepare(
         valid: the validation data, or None.
         seed: for weights, dropout and the order of rows.
         tables_as_0_1: whether to encode a table as version 0.1 did, to resume a run of it.
+        network: one that was trained before, to train further with its encoders; None to learn
+            and build them.
 
     Returns:
         The network, the feed of training batches, and the feed of validation batches or None.
+    """
+    if network is None:
+        network, few = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1)
+    else:
+        if isinstance(train, Stream):
+            network.inputs.check_stream(train.x_spec, settings.owner)
+        few = _few(network.inputs, settings, train)
+    _check_lora(network, chosen)
+    if not any(getattr(c, "keeps_inference", False) for c in chosen):
+        inference.warn_if_ignored(recipe.owner, network.core)
+    if isinstance(train, Rows):
+        network.check_weights(train.weight, few)
+    if compile.ignores_weights(network.core) and _is_weighted(train):
+        raise ValueError(
+            "sample_weight: the model's only loss is what its layers add with add_loss, which no "
+            "weight changes; leave the weights out, or write a loss"
+        )
+    feed = _training_feed(task, settings, network, train, seed)
+    _try_out(recipe, settings, network, train, few)
+    network.make_variables(feed.spec)
+    decided = network.decide(
+        feed.spec,
+        feed.rows if isinstance(feed, RowsFeed) else None,
+        feed.steps,
+        hooks.interval(chosen, "train", network.core.steps_per_execution),
+        batch_size=settings.batch_size,
+        resident_bytes=settings.resident_bytes,
+        jit=settings.jit,
+        save_steps=None if settings.run_dir is None else settings.save_steps,
+    )
+    if isinstance(feed, RowsFeed):
+        feed.resident = decided.resident
+    validation = None
+    if valid is not None:
+        every = hooks.interval(chosen, "test") is not None
+        size = settings.passes.validation_batch_size
+        validation = evaluation_feed(
+            settings if size is None else replace(settings, batch_size=size),
+            network,
+            valid,
+            validation=True,
+            exact=every or size is not None,
+            steps=settings.passes.validation_steps,
+        )
+    network.evidence = evidence.collect(train, feed, validation, network.targets)
+    return network, feed, validation
+
+
+def untrained(
+    recipe: Recipe,
+    task: Task,
+    settings: Settings,
+    chosen: Sequence[Any],
+    train: Rows | Stream,
+    seed: int,
+) -> Network:
+    """Learn the encoders from some rows, and build the network; see `prepare`.
+
+    Without targets it needs no loss, as it only predicts.
+    """
+    if isinstance(train, Rows) and train.y is None:
+        recipe = replace(recipe, defaults=_WithoutLoss(recipe.defaults))
+    network, _ = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1=False)
+    return network
+
+
+class _WithoutLoss:
+    """The defaults of a task, where there are no targets for a loss."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+
+    def default_loss(self, *_: Any) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._defaults, name)
+
+
+def _build(
+    recipe: Recipe,
+    task: Task,
+    settings: Settings,
+    chosen: Sequence[Any],
+    train: Rows | Stream,
+    seed: int,
+    tables_as_0_1: bool,
+) -> tuple[Network, Tree]:
+    """Learn the encoders from the training rows, and build the network; return it and a few rows.
+
+    The arguments are those of `prepare`.
     """
     targets = task.learn(train)
     normalize = settings.normalize or ("standard" if recipe.ready_made else None)
@@ -130,14 +297,8 @@ def prepare(
     recipe = replace(recipe, architecture=architecture)
     if architecture.encoding is not None:
         inputs = inputs.encoded_by(architecture.encoding)
-    precision = settings.precision
-    if precision == "auto":
-        precision = _choose_precision(recipe.ready_made, train, inputs, targets)
-    few: Any
-    if isinstance(train, Stream):
-        few = preparation.probe(inputs.encode_stream(train).first()[0])
-    else:
-        few = inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
+    precision = _precision(recipe, settings, train, inputs, targets)
+    few = _few(inputs, settings, train)
     network = build(
         recipe,
         inputs,
@@ -148,38 +309,35 @@ def prepare(
         callbacks=chosen,
         texts=lambda name: preparation.TextOf(train, name),
     )
-    _check_lora(network, chosen)
-    if not any(getattr(c, "keeps_inference", False) for c in chosen):
-        inference.warn_if_ignored(recipe.owner, network.core)
-    if isinstance(train, Rows):
-        network.check_weights(train.weight, few)
-    if compile.ignores_weights(network.core) and _is_weighted(train):
-        raise ValueError(
-            "sample_weight: the model's only loss is what its layers add with add_loss, which no "
-            "weight changes; leave the weights out, or write a loss"
-        )
-    _limited_steps(settings)
-    feed = _training_feed(task, settings, network, train, seed)
-    _try_out(recipe, settings, network, train, few)
-    network.make_variables(feed.spec)
-    decided = network.decide(
-        feed.spec,
-        feed.rows if isinstance(feed, RowsFeed) else None,
-        feed.steps,
-        hooks.interval(chosen, "train"),
-        batch_size=settings.batch_size,
-        resident_bytes=settings.resident_bytes,
-        jit=settings.jit,
-        save_steps=None if settings.run_dir is None else settings.save_steps,
-    )
-    if isinstance(feed, RowsFeed):
-        feed.resident = decided.resident
-    validation = None
-    if valid is not None:
-        every = hooks.interval(chosen, "test") is not None
-        validation = evaluation_feed(settings, network, valid, validation=True, exact=every)
-    network.evidence = evidence.collect(train, feed, validation, targets)
-    return network, feed, validation
+    return network, few
+
+
+def _few(inputs: Inputs, settings: Settings, train: Rows | Stream) -> Tree:
+    """Return a few training rows as the network receives them."""
+    if isinstance(train, Stream):
+        return preparation.probe(inputs.encode_stream(train).first()[0])
+    return inputs.prepare(preparation.probe(train.x), settings.owner, quiet=True)
+
+
+def _precision(
+    recipe: Recipe, settings: Settings, train: Rows | Stream, inputs: Inputs, targets: Targets
+) -> str:
+    """Return the precision of the field, of the model that was given, or one that suits the data.
+
+    Raises:
+        ValueError: The field and the model that was given differ.
+    """
+    wanted, own = settings.precision, recipe.precision
+    if own is not None:
+        if wanted not in ("auto", own):
+            raise ValueError(
+                f"precision={wanted!r}: the model that was given computes in {own}; leave "
+                "precision out, or make the model with another dtype"
+            )
+        return own
+    if wanted != "auto":
+        return wanted
+    return _choose_precision(recipe.ready_made, train, inputs, targets)
 
 
 def _check_lora(network: Network, callbacks: Sequence[Any]) -> None:
@@ -245,9 +403,11 @@ def _training_feed(
         return _stream_feed(
             preparation.encode_stream(
                 data, network.targets, weights, mean_weight=network.default_loss
-            )
+            ),
+            _steps_per_epoch(settings, data.steps),
         )
     network.check_rows(data.n, settings.batch_size)
+    steps = -(-data.n // settings.batch_size)
     x = network.inputs.prepare(data.x, settings.owner, quiet=True, training=True)
     y = None if data.y is None else network.encode(data.y, "y")
     weight = task.row_weights(network.targets, y, data.weight)
@@ -257,11 +417,65 @@ def _training_feed(
         float_dtype=network.float_dtype,
         shuffle=settings.shuffle,
         seed=seed,
+        steps_per_epoch=_steps_per_epoch(settings, steps),
+        first_epoch=settings.first_epoch,
     )
 
 
-def limited_epochs(settings: Settings) -> int:
-    """The epochs of a fit: the field, or keras.config.max_epochs(), for debugging, if less.
+def _steps_per_epoch(settings: Settings, steps: int | None) -> int | None:
+    """Return the most steps of an epoch, or None if an epoch is a pass.
+
+    Args:
+        settings: The estimator's fields.
+        steps: The steps of a pass, or None if unknown.
+    """
+    limits = [n for n in (_limited_steps(settings), settings.passes.steps_per_epoch) if n]
+    if not limits:
+        return None
+    found = min(limits)
+    if steps is not None and steps % found:
+        left = steps % found if found < steps else steps
+        warnings.warn(
+            f"steps_per_epoch={found}: a pass over the data has {steps} steps, and an epoch in "
+            f"which it ends has only {left}, as in Keras",
+            stacklevel=4,
+        )
+    return found
+
+
+def check_range(settings: Settings, end: int, done: int, train: Rows | Stream) -> None:
+    """Check that there are epochs to train, and batches for them.
+
+    Args:
+        settings: The fields that control fitting.
+        end: The epoch before which training ends, counted from 0.
+        done: The epochs of the fits before.
+        train: The training data.
+
+    Raises:
+        ValueError: There are none; the message says what to write.
+    """
+    first, steps = settings.first_epoch, settings.passes.steps_per_epoch
+    if first >= end:
+        raise ValueError(
+            f"initial_epoch={first}: training ends before epoch {end}, counted from 0, as epochs="
+            f"{end}; write a smaller initial_epoch, or epochs={first + 1} for one more"
+        )
+    if first < done:
+        raise ValueError(
+            f"initial_epoch={first}: the model was trained for {done} epochs already; leave it "
+            f"out, or write initial_epoch={done}"
+        )
+    if isinstance(train, Stream) and train.read_once and steps is None and end - first > 1:
+        raise ValueError(
+            f"x is a Python iterator, which gives its batches only once, and epochs={end - first}: "
+            "pass steps_per_epoch to fit if it has batches for all of them; or a "
+            "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
+        )
+
+
+def limited_epochs(settings: Settings, epochs: int) -> int:
+    """The epoch before which a fit ends: `epochs`, or keras.config.max_epochs(), if less.
 
     Raises:
         ValueError: There is a run_dir: its run would be taken for one of all epochs.
@@ -269,11 +483,11 @@ def limited_epochs(settings: Settings) -> int:
     import keras
 
     limit = keras.config.max_epochs()
-    if not limit or limit >= settings.epochs:
-        return settings.epochs
+    if not limit or limit >= epochs:
+        return epochs
     _refuse_run(settings, "max_epochs", limit)
     warnings.warn(
-        f"epochs={settings.epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
+        f"epochs={epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
         stacklevel=3,
     )
     return int(limit)
@@ -311,6 +525,7 @@ def evaluation_feed(
     *,
     validation: bool = False,
     exact: bool = False,
+    steps: int | None = None,
 ) -> Any:
     """The feed of batches to evaluate.
 
@@ -321,19 +536,27 @@ def evaluation_feed(
         validation: whether these are the validation data of a fit; used in error messages.
         exact: whether each step has settings.batch_size rows, as a callback that sees every batch
             needs.
+        steps: the most steps; None for all.
     """
     network.check_evaluates(settings.owner)
-    limit = _limited_steps(settings)
+    limits = [n for n in (_limited_steps(settings), steps) if n]
+    limit = min(limits) if limits else None
     name = "validation_data: " if validation else ""
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         data = network.inputs.encode_stream(data)
         network.check_batches(data.dataset.element_spec, f"{name}x")
-        if validation and isinstance(network.targets, Classes):
+        goes_on = validation and data.read_once  # each validation reads the next batches
+        if limit is not None and not goes_on:
+            data = data.first_batches(limit)
+        if validation and isinstance(network.targets, Classes) and not data.read_once:
             for y in data.part(1):  # report unknown labels now, not at the end of an epoch
                 network.targets.encode(arrays.concatenate([y]), f"{name}y")
         return _stream_feed(
-            preparation.encode_stream(data, network.targets, None, mean_weight=network.default_loss)
+            preparation.encode_stream(
+                data, network.targets, None, mean_weight=network.default_loss
+            ),
+            limit if goes_on else None,
         )
     if limit is not None and limit * settings.batch_size < data.n:
         data = data.take(np.arange(limit * settings.batch_size))
@@ -347,6 +570,75 @@ def evaluation_feed(
         settings.resident_bytes,
         exact=exact,
     )
+
+
+def evaluate(network: Network, feed: Any, callbacks: Sequence[Any] = ()) -> dict[str, float]:
+    """The loss and every metric over a feed, by name.
+
+    Args:
+        network: the network to evaluate.
+        feed: the batches.
+        callbacks: those that see this evaluation.
+    """
+    if not callbacks:
+        return network.evaluate(feed)
+    import keras
+
+    listed = keras.callbacks.CallbackList(
+        list(callbacks), model=network.whole, epochs=1, steps=feed.steps, verbose=0
+    )
+    try:
+        every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
+        return network.evaluate(feed, chunk=every or 64, callbacks=listed)
+    finally:
+        _detach(listed)
+
+
+def predicted_by_step(
+    network: Network, outputs: Iterator[Tree], steps: int | None, callbacks: Sequence[Any]
+) -> Iterator[Tree]:
+    """Yield the outputs of step after step, and call the hooks of callbacks around them.
+
+    Args:
+        network: the network that predicts.
+        outputs: those of each step.
+        steps: their number, or None if it is unknown.
+        callbacks: those that see this prediction; they can set `model.stop_predicting`.
+    """
+    if not callbacks:
+        yield from outputs
+        return
+    import keras
+
+    model = network.whole
+    listed = keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=1, steps=steps, verbose=0
+    )
+    size = network.core.steps_per_execution
+    try:
+        model.stop_predicting = False
+        listed.on_predict_begin()
+        for number in itertools.count(0, size):
+            part: list[Tree] = []
+            while len(part) < size:
+                if not part:  # begins before its first step, as in Keras
+                    if steps is not None and number >= steps:
+                        break
+                    listed.on_predict_batch_begin(number)
+                found = next(outputs, None)
+                if found is None:
+                    break
+                part.append(found)
+            if not part:
+                break
+            joined = arrays.concatenate(part)
+            listed.on_predict_batch_end(number + size - 1, {"outputs": joined})
+            yield joined
+            if model.stop_predicting or len(part) < size:
+                break
+        listed.on_predict_end()
+    finally:
+        _detach(listed)
 
 
 @contextlib.contextmanager
@@ -501,10 +793,12 @@ def train(
         )
         reporting.resumes = checkpointer.where()[1] > 0
 
-        def validate() -> dict[str, float]:
-            every = hooks.interval(listed.callbacks, "test") is not None
+        def validate(epoch: int) -> dict[str, float]:
+            if not settings.passes.validates(epoch):
+                return {}
+            every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
             return loop.evaluate(
-                network.program, session.validation, chunk=1 if every else chunk, callbacks=listed
+                network.program, session.validation, chunk=every or chunk, callbacks=listed
             )
 
         try:
@@ -522,8 +816,12 @@ def train(
                     validate=None if session.validation is None else validate,
                     history=session.history,
                     checkpointer=checkpointer,
+                    first_epoch=settings.first_epoch,
                 )
         finally:
+            for each in (feed, session.validation):
+                if isinstance(each, StreamFeed):
+                    each.close()
             network.program.watch = None
             _let_go(plugins, listed)
     if interrupts.received != signal.SIGTERM:  # after which there may be little time left
@@ -565,14 +863,24 @@ def _checkpointer(
         if of_phase is not None:
             network.program.look(phase, of_phase.spec, settings.batch_size)
 
+    def replay(epochs: int) -> None:
+        if session.given_back:
+            return  # restoring a finished run reads no batches
+        feed.replay(epochs)
+        if session.validation is not None:
+            first = settings.first_epoch
+            passes = map(settings.passes.validates, range(first, first + epochs))
+            session.validation.replay(sum(passes))
+
     return Checkpointer(
         network.core,
         session.callbacks,
         session.history,
-        # restoring a finished run reads no batches
-        [] if session.given_back else [feed, session.validation],
+        None if session.given_back else feed,
+        replay,
         session.interrupts,
         epochs=session.epochs,
+        first_epoch=settings.first_epoch,
         folder=folder,
         minutes=settings.save_minutes,
         steps=settings.save_steps,
@@ -590,6 +898,10 @@ def _let_go(plugins: Sequence[Any], listed: Any) -> None:
         if plugin.session is not None:
             plugin.teardown()
             plugin.session = None
+    _detach(listed)
+
+
+def _detach(listed: Any) -> None:
     for callback in listed.callbacks:
         # Otherwise clone and pickle would copy the model along with the callback. Not by set_model:
         # callbacks override it to look at the model.
@@ -633,7 +945,7 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     return [*variables.variables(network.core), *scaling, *added, program.streamed]
 
 
-def _stream_feed(stream: Stream) -> StreamFeed:
+def _stream_feed(stream: Stream, steps_per_epoch: int | None = None) -> StreamFeed:
     return StreamFeed(
         stream.dataset,
         steps=stream.steps,
@@ -641,4 +953,5 @@ def _stream_feed(stream: Stream) -> StreamFeed:
         reraise=stream.reraise,
         leave=stream.stop_workers,
         first=stream.first,
+        steps_per_epoch=steps_per_epoch,
     )

@@ -95,6 +95,7 @@ class History:
 
     def __init__(self) -> None:
         self.records: list[dict[str, float]] = []
+        self._rate_logged = False
 
     def append(
         self,
@@ -130,6 +131,7 @@ class History:
                 raise TypeError(f"logs: the name {name!r} must be a str")
             if name == "learning_rate":
                 rate = _number("logs['learning_rate']", value)
+                self._rate_logged = True
             elif name in _FIXED:
                 raise ValueError(
                     f"logs={{{name!r}: ...}}: this name is reserved; give the log another name"
@@ -141,6 +143,22 @@ class History:
         record = {"epoch": number, **values, "learning_rate": rate}
         record["seconds"] = _number("seconds", seconds)
         self.records.append(record)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The logs by name, as in the History of keras.Model.fit: only values that were logged.
+
+        With "learning_rate" where a callback of Keras has logged it.
+        """
+        names = [*self.metrics, *(["learning_rate"] if self._rate_logged else [])]
+        return {name: [record[name] for record in self.records if name in record] for name in names}
+
+    def copy(self) -> History:
+        """Return a history with the same records, to which epochs can be added."""
+        made = History()
+        made.records = [dict(record) for record in self.records]
+        made._rate_logged = self._rate_logged
+        return made
 
     @property
     def metrics(self) -> list[str]:

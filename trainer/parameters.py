@@ -6,13 +6,16 @@ annotated attributes into fields (`fields`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator
 
 from trainer import callbacks, models
 from trainer.fields import Fields
+from trainer.network import given
+from trainer.state.callback_state import constructor_parameters
 from trainer.utils.checks import did_you_mean
 
 _NESTED = "callbacks__"
@@ -27,7 +30,7 @@ class Parameters(Fields, BaseEstimator):
 
     if TYPE_CHECKING:
         model: Any
-        callbacks: Sequence[Any]
+        callbacks: Any
 
     def search_space(self) -> dict[str, Any]:
         """Return the domains of annotated fields, including those of callbacks, by parameter.
@@ -121,6 +124,20 @@ class Parameters(Fields, BaseEstimator):
         models.check_options(architecture, options)
         return {"name": architecture.name, **before, **options}
 
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted estimator with the same fields; a Keras model among them is shared.
+
+        Fits train copies of it.
+        """
+        if not given.is_model(self.model):
+            cloned: Self = super().__sklearn_clone__()
+            return cloned
+        rest = object.__new__(type(self))
+        rest.__dict__.update(self.__dict__ | {"model": None})
+        cloned = BaseEstimator.__sklearn_clone__(rest)
+        cloned.model = self.model
+        return cloned
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -129,15 +146,21 @@ class Parameters(Fields, BaseEstimator):
 
 def _named(specs: Any) -> dict[str, Any]:
     """Return the callbacks that have a name; a second one of the same name is NAME_2."""
+    if isinstance(specs, Mapping) and not isinstance(specs.get("name"), str):
+        return {name: spec for name, spec in specs.items() if isinstance(name, str)}
     found: dict[str, Any] = {}
-    if not isinstance(specs, (list, tuple)):
-        return found
-    for spec in specs:
+    try:
+        listed = callbacks.listed(specs)
+    except TypeError:
+        return {}  # fit raises the error
+    for spec in listed:
         name = spec if isinstance(spec, str) else None
         if isinstance(spec, Mapping):
             name = spec.get("name")
         elif hasattr(spec, "get_params"):
             name = getattr(spec, "name", None)
+        elif constructor_parameters(spec):
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(spec).__name__).lower()
         if isinstance(name, str):
             count = 2
             free = name
@@ -155,10 +178,12 @@ def _params_of(spec: Any) -> dict[str, Any]:
     if hasattr(made, "get_params"):
         params: dict[str, Any] = made.get_params(deep=False)
         return params
-    return {k: v for k, v in spec.items() if k != "name"} if isinstance(spec, Mapping) else {}
+    if isinstance(spec, Mapping):
+        return {k: v for k, v in spec.items() if k != "name"}
+    return constructor_parameters(made)
 
 
-def _replaced(specs: Sequence[Any], owner: str, field: str, value: Any) -> Sequence[Any]:
+def _replaced(specs: Any, owner: str, field: str, value: Any) -> Any:
     target = _named(specs)[owner]
 
     def one(spec: Any) -> Any:
@@ -168,7 +193,11 @@ def _replaced(specs: Sequence[Any], owner: str, field: str, value: Any) -> Seque
             return {"name": spec, field: value}
         if isinstance(spec, Mapping):
             return {**spec, field: value}
-        return type(spec)(**(spec.get_params(deep=False) | {field: value}))
+        if isinstance(spec, type):
+            return spec(**{field: value})
+        return type(spec)(**(_params_of(spec) | {field: value}))
 
-    made = [one(spec) for spec in specs]
+    if isinstance(specs, Mapping) and not isinstance(specs.get("name"), str):
+        return {name: one(spec) if name == owner else spec for name, spec in specs.items()}
+    made = [one(spec) for spec in callbacks.listed(specs)]
     return tuple(made) if isinstance(specs, tuple) else made

@@ -28,10 +28,11 @@ from trainer.data.inputs import Inputs
 from trainer.fields import path_fields
 from trainer.history import History
 from trainer.models import Chosen
-from trainer.network import adapters
+from trainer.network import adapters, given
 from trainer.network.allowed import Allowed, safe_mode
 from trainer.network.build import Recipe, blank_rows, rebuild
 from trainer.network.network import Network
+from trainer.state.variables import seed_states
 from trainer.tasks import Task
 from trainer.utils import archive, forms
 from trainer.utils.archive import ADAPTERS, ENTRY, WEIGHTS
@@ -46,7 +47,7 @@ Made = TypeVar("Made")
 
 FORMAT = 1
 _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
-_ADDED = ("architecture",)  # since 0.2: what a file lacks is as 0.1 had it
+_ADDED = ("architecture", "seeds")  # since 0.2: what a file lacks is as 0.1 had it
 _OTHER_OPTIMIZER = "Skipping variable loading for optimizer"
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
@@ -83,6 +84,13 @@ def save(
         try:
             form = to_json(value)
             kept[name] = _without_paths(form)[0] if name == "callbacks" else form
+        except _NoConfig as error:
+            kept[name] = {"model": None}
+            warnings.warn(
+                f"{fitted.owner}.load will not be able to open the file, as {name}={error}; plain "
+                "Keras opens it if it can: keras.models.load_model(path, safe_mode=False)",
+                stacklevel=3,
+            )
         except TypeError:
             warnings.warn(
                 f"{name}={value!r} cannot be written to a file; the loaded {fitted.owner} will "
@@ -131,22 +139,7 @@ def load(
     _check_is_file(path)
     content = read_whole(path)
     where = f"path={str(path)!r}: "
-    try:
-        parts = archive.members(content)
-    except archive.NotOurs as error:
-        raise ValueError(
-            f"{where}was not written by {owner}.save: it is an archive without {error}; "
-            "load a plain Keras model with keras.models.load_model"
-        ) from error
-    except Malformed as error:
-        if content[:2] == b"PK":
-            raise ValueError(
-                f"{where}is truncated or damaged ({error}); save it again, or copy it again from "
-                "an intact file"
-            ) from error
-        raise ValueError(
-            f"{where}is not a file written by {owner}.save ({error}); write the name of one"
-        ) from error
+    parts = _members(content, where, owner)
     try:
         meta = _meta(parts[0], len(content))
         apart = archive.adapters(content)
@@ -171,6 +164,46 @@ def load(
     except _Misfit as error:
         raise ValueError(f"{where}{_in_a_line(error)}") from error
     return made, network, history, meta["seed"]
+
+
+def owner_of(path: str | Path) -> str:
+    """Return the name of the class whose `save` wrote a file.
+
+    Raises:
+        FileNotFoundError, ValueError: As Trainer.load.
+    """
+    path = _as_path(path)
+    _check_is_file(path)
+    content = read_whole(path)
+    where = f"path={str(path)!r}: "
+    parts = _members(content, where, "Trainer")
+    try:
+        owner = _meta(parts[0], len(content))["class"]
+    except ValueError as error:
+        raise ValueError(
+            f"{where}{_in_a_line(error)}. Copy it again from an intact file"
+        ) from error
+    return str(owner if owner.isidentifier() else forms.shown(owner))
+
+
+def _members(content: bytes, where: str, owner: str) -> tuple[bytes, bytes]:
+    """Return the members of the file, or raise an error that says why there are none."""
+    try:
+        return archive.members(content)
+    except archive.NotOurs as error:
+        raise ValueError(
+            f"{where}was not written by {owner}.save: it is an archive without {error}; "
+            "load a plain Keras model with keras.models.load_model"
+        ) from error
+    except Malformed as error:
+        if content[:2] == b"PK":
+            raise ValueError(
+                f"{where}is truncated or damaged ({error}); save it again, or copy it again from "
+                "an intact file"
+            ) from error
+        raise ValueError(
+            f"{where}is not a file written by {owner}.save ({error}); write the name of one"
+        ) from error
 
 
 def _check_is_file(path: Path) -> None:
@@ -344,6 +377,7 @@ def to_bytes(
         "targets": network.targets.to_dict(),
         "architecture": network.architecture.to_dict(),
         "history": fitted.history.to_dict(),
+        "seeds": [np.asarray(state).tolist() for state in seed_states(network.core)],
     }
     with tempfile.TemporaryDirectory() as folder:
         # In memory from here on: zipfile's mode "a" takes an unreadable file for one that is not
@@ -473,7 +507,25 @@ def _network(
             f"the weights in the file do not fit the model that {owner}.build_model makes now; "
             f"has it been changed since? Keras says: {_first_line(error)}"
         ) from error
+    _read_seeds(network, meta.get("seeds"))
     return network
+
+
+def _read_seeds(network: Network, found: Any) -> None:
+    """Restore the states of random generators, which Keras does not save, to train further.
+
+    Raises:
+        Malformed: they are not states, or not as many as the model has.
+    """
+    states = seed_states(network.core)
+    if found is None:
+        return  # written by 0.1
+    try:
+        for state, numbers in zip(states, forms.items("seeds", found, len(states)), strict=True):
+            pair = forms.items("seeds", numbers, 2)
+            state.assign([forms.whole("seeds", number, 0, 2**32 - 1) for number in pair])
+    except Malformed as error:
+        raise Malformed(f"{ENTRY}: {error}") from error
 
 
 def load_weights(network: Network, content: bytes) -> None:
@@ -566,6 +618,8 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value]
     if isinstance(value, dict):
         return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
+    if given.is_model(value):
+        return {"model": _model_config(value)}
     import keras
 
     keras_types = (
@@ -586,14 +640,43 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+class _NoConfig(TypeError):
+    """A Keras model that cannot be made from a file; the message says why."""
+
+
+def _model_config(model: keras.Model) -> Any:
+    """The config of a model, with what it was compiled with, as JSON.
+
+    Raises:
+        _NoConfig: it has none that a file may hold.
+    """
+    import keras
+
+    name = f"<{type(model).__name__}>"
+    try:
+        text = json.dumps(keras.saving.serialize_keras_object(model))
+    except Exception as error:  # configs of user-defined layers may raise anything
+        raise _NoConfig(f"{name} has no usable config ({_first_line(error)})") from error
+    if '"__lambda__"' in text:
+        raise _NoConfig(f"{name} has a Lambda layer, whose code no file may hold")
+    return json.loads(text)
+
+
 def _from_json(form: Any, allowed: Allowed) -> Any:
     if isinstance(form, list):
         return [_from_json(v, allowed) for v in form]
     if not isinstance(form, dict):
         return form
     kind = next(iter(form), None)
-    if len(form) != 1 or kind not in ("keras", "tuple", "dict"):
-        raise forms.wrong("a value", form, "plain, or one of 'keras', 'tuple' and 'dict'")
+    if len(form) != 1 or kind not in ("keras", "tuple", "dict", "model"):
+        raise forms.wrong("a value", form, "plain, or one of 'keras', 'tuple', 'dict' and 'model'")
+    if kind == "model":
+        if form["model"] is None:
+            raise Malformed(
+                "its Keras model could not be written to the file, as a warning said when it was "
+                "saved; open it with keras.models.load_model(path, safe_mode=False)"
+            )
+        return allowed.make_model(form["model"])
     if kind == "keras":
         return allowed.make(form["keras"])
     if kind == "tuple":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -49,10 +50,15 @@ class Task:
         name: The `spec.task` that build_model receives.
         owner: The name of the estimator, for errors.
         ready_made: Whether the network is one of the ready-made architectures.
-        class_weight: As the field of Trainer; only Classification accepts it.
+        class_weight: As the field of Trainer.
+        columns: The number of outputs of the Keras model that the user gave; None without one.
+
+    Attributes:
+        known: All labels, where the rows need not have them all; see Trainer.partial_fit.
     """
 
     needs_y: ClassVar[bool] = False
+    known: Any = None
 
     def __init__(
         self,
@@ -61,8 +67,10 @@ class Task:
         owner: str = "Trainer",
         ready_made: bool = False,
         class_weight: Any = None,
+        columns: int | None = None,
     ) -> None:
         self.name = name
+        self.columns = columns
         self.owner = owner
         self.ready_made = ready_made
         self.class_weight = class_weight
@@ -99,17 +107,16 @@ class Task:
             y: The encoded targets.
             weight: Sample weights, [n], [n, steps] or in the structure of y; or None.
         """
-        if self.class_weight is not None:
-            raise ValueError(
-                f"class_weight={self.class_weight!r}: {self.owner} has no classes; pass "
-                "sample_weight to fit"
-            )
-        return weight
+        if self.class_weight is None:
+            return weight
+        by_number = preparation.weights_of_numbers(self.class_weight, self.owner, y)
+        return by_number if weight is None else np.asarray(by_number * weight)
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
-        """Return the weight of each class index in a stream, or None."""
-        self.row_weights(learned, None, None)
-        return None
+        """Return the weight of each class index in a stream, or None; later ones have the last."""
+        if self.class_weight is None:
+            return None
+        return preparation.table_of_numbers(self.class_weight, self.owner)
 
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
@@ -191,6 +198,13 @@ class Task:
         """
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """A dict that is one value of a tree."""
+
+    value: Any
+
+
 class Classification(Task):
     """Classification: binary, multiclass or multi-label.
 
@@ -230,10 +244,8 @@ class Classification(Task):
         """Learn the classes of each output."""
         if self.from_logits is not None:
             checks.boolean("from_logits", self.from_logits)
-        if isinstance(data, Stream):
-            learned = Classes.learn_stream(data.part(1), one_hot=self.one_hot)
-        else:
-            learned = Classes.learn(data.y, "y", one_hot=self.one_hot, weight=data.row_weight)
+        weight = None if isinstance(data, Stream) else data.row_weight
+        learned = self._learn(data, weight)
         positive = self._positive(learned)
         if self.decision_threshold is not None:
             label = self._thresholded(learned)
@@ -243,9 +255,17 @@ class Classification(Task):
                 label.thresholds = (float(self.decision_threshold),) * count
         return learned
 
+    def _learn(self, data: Rows | Stream, weight: np.ndarray | None = None) -> Classes:
+        options = {"one_hot": self.one_hot, "known": self.known, "columns": self.columns}
+        if not isinstance(data, Stream):
+            return Classes.learn(data.y, "y", weight=weight, **options)
+        if data.read_once and (self.known is not None or self.columns is not None):
+            return Classes.learn(arrays.concatenate([data.first()[1]]), "y", **options)
+        return Classes.learn_stream(data.part(1), **options)
+
     def strata(self, data: Rows) -> np.ndarray | None:
         """Return the labels of a single output that is not multi-label, else None."""
-        labels = Classes.learn(data.y, "y", one_hot=self.one_hot).labels
+        labels = self._learn(data).labels
         if not isinstance(labels, Labels) or labels.kind == "multilabel":
             return None
         encoded = labels.encode(data.y, "y")
@@ -255,6 +275,9 @@ class Classification(Task):
         """Return sample weights times class weights."""
         if self.class_weight is None:
             return weight
+        classes = _classes(learned)
+        if not isinstance(classes.labels, Labels):
+            return self._weights_of_outputs(classes, y, weight)
         per_row = weight if isinstance(weight, np.ndarray) and weight.ndim == 1 else None
         table = preparation.class_weights(self.class_weight, _classes(learned), y, per_row)
         values = np.array([table[i] for i in sorted(table)])
@@ -266,6 +289,37 @@ class Classification(Task):
                 "one class in y must have a weight above 0"
             )
         return by_class if weight is None else np.asarray(by_class * weight)
+
+    def _weights_of_outputs(self, classes: Classes, y: Tree, weight: Tree | None) -> Tree:
+        """Return sample weights times class weights, which are given for each output by name."""
+        names = [name for name, _ in arrays.leaves(classes.labels, "")]
+        given = self.class_weight
+        by_name = (
+            dict(arrays.leaves({k: _Whole(v) for k, v in given.items()}, ""))
+            if isinstance(given, Mapping)
+            else {}
+        )
+        if not by_name or not set(by_name) <= set(names):
+            raise ValueError(
+                f"class_weight={given!r}: y has the outputs {', '.join(names)}; write a dict with "
+                "the weights of each, such as {'kind': {'rare': 5.0}} or {'kind': 'balanced'}, or "
+                "pass sample_weight to fit"
+            )
+
+        def one(name: str, label: Labels) -> np.ndarray:
+            encoded = dict(arrays.leaves(y, ""))[name]
+            own = (
+                weight
+                if weight is None or hasattr(weight, "shape")
+                else (dict(arrays.leaves(weight, "")).get(name))
+            )
+            if name not in by_name:
+                return np.ones(len(encoded)) if own is None else own
+            options = {"class_weight": by_name[name].value, "owner": self.owner}
+            found = Classification(self.loss, **options).row_weights(Classes(label), encoded, own)
+            return np.asarray(found)
+
+        return arrays.map_named(one, classes.labels, "")
 
     def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
         """Return the weight of each class; takes one pass over the targets."""
@@ -522,6 +576,24 @@ class Regression(Task):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("regression", **options)
+
+    def row_weights(self, learned: Targets, y: Tree | None, weight: Tree | None) -> Tree | None:
+        """Return the sample weights.
+
+        Raises:
+            ValueError: There are class weights.
+        """
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: {self.owner} has no classes; pass "
+                "sample_weight to fit"
+            )
+        return weight
+
+    def stream_weights(self, learned: Targets, data: Stream) -> Mapping[int, float] | None:
+        """Return None; class weights are refused."""
+        self.row_weights(learned, None, None)
+        return None
 
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]

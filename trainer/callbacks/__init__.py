@@ -141,16 +141,46 @@ def make(spec: Any, place: str = "callbacks") -> Any:
 
     if isinstance(spec, keras.callbacks.Callback):
         return spec
-    made = f"; write {spec.__name__}()" if isinstance(spec, type) else ""
+    if isinstance(spec, type) and issubclass(spec, keras.callbacks.Callback):
+        try:
+            return spec()
+        except TypeError as error:
+            raise TypeError(
+                f"{place}={spec.__name__}: needs arguments ({error}); write {spec.__name__}(...)"
+            ) from error
     raise TypeError(
         f"{place}={spec!r}: must be a plugin's name, a dict with its name and parameters, or a "
-        f"keras.callbacks.Callback object{made}"
+        "keras.callbacks.Callback object or class"
     )
 
 
-def make_all(specs: Iterable[Any]) -> list[Any]:
-    """Apply `make` to each; names and dicts give a new object every time."""
-    return [make(spec, f"callbacks[{i}]") for i, spec in enumerate(specs)]
+def listed(specs: Any) -> list[Any]:
+    """The entries of the field callbacks, which may be one of them, a sequence, or a dict by name.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    import keras
+
+    if specs is None:
+        return []
+    if isinstance(specs, (str, keras.callbacks.Callback, type)):
+        return [specs]
+    if isinstance(specs, Mapping):
+        return [specs] if isinstance(specs.get("name"), str) else list(specs.values())
+    if isinstance(specs, keras.callbacks.CallbackList):
+        return list(specs.callbacks)
+    if isinstance(specs, Iterable):
+        return list(specs)
+    raise TypeError(
+        f"callbacks={specs!r}: must be a plugin's name or a keras.callbacks.Callback, or a "
+        "sequence or dict of these; write callbacks=()"
+    )
+
+
+def make_all(specs: Any) -> list[Any]:
+    """Apply `make` to each entry of `listed`; names and dicts give a new object every time."""
+    return [make(spec, f"callbacks[{i}]") for i, spec in enumerate(listed(specs))]
 
 
 @cache

@@ -56,6 +56,7 @@ SWAPPED = {
     "%m/%d/%y": "%d/%m/%y",
 }
 _EPOCH, _SECOND = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
+_MICROSECOND = datetime.timedelta(microseconds=1)
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TRIED = 500  # values to choose a format by
 _TIMES = ("", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H:%M:%S %z")
@@ -120,6 +121,21 @@ def quick(value: str, formats: Sequence[str]) -> float | None:
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return (moment - _EPOCH) / _SECOND
+
+
+def moment(value: datetime.date) -> float | None:
+    """Return what `seconds` returns for one date or datetime.
+
+    Returns:
+        Seconds since 1970; None if it has a time zone, or pandas can make no datetime of it.
+    """
+    if not isinstance(value, datetime.datetime):
+        value = datetime.datetime.combine(value, datetime.time())
+    if value.tzinfo is not None:
+        return None
+    if hasattr(value, "to_datetime64"):  # a Timestamp may have nanoseconds
+        return float(value.to_datetime64().astype("datetime64[us]").astype(np.int64)) / 1e6
+    return float((value - _EPOCH) // _MICROSECOND) / 1e6
 
 
 def _with_times(form: str) -> list[str]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainer.data import arrays
+from trainer.data import arrays, records
 from trainer.data.arrays import Tree, is_shape, map_shapes, map_tree
+from trainer.data.columns import FEW
 from trainer.data.frames import as_frame
 from trainer.data.sparse import SparseRows
 from trainer.data.streams import Stream
@@ -215,16 +216,18 @@ class Inputs:
         *,
         quiet: bool = False,
         training: bool = False,
+        ignore_extra: bool = False,
     ) -> Tree:
         """Check x against the training data, and convert it to the arrays that the network takes.
 
         Args:
-            x: The user's data: a table if training had one, or arrays.
+            x: The user's data: a table or rows as dicts if training had a table, or arrays.
             owner: The class name of the estimator, for errors.
             name: The name of the argument, for errors.
             quiet: Whether not to warn of dates that do not parse: for the training rows, of which
                 `learn` has warned.
             training: Whether these are the rows that the encoding has learnt, to be trained on.
+            ignore_extra: Whether to ignore columns that training did not have.
 
         Returns:
             A tree of arrays; for a DataFrame the encoded matrix, [n, width] of dtype `dtypes`.
@@ -233,20 +236,15 @@ class Inputs:
             TypeError, ValueError: The type, structure, shape or columns differ from training.
         """
         if self.table is not None:
-            x = as_frame(x, name)
-            if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
-                raise TypeError(
-                    f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; pass a "
-                    f"DataFrame with the columns {self.table.names!r}"
-                )
-            arrays.check_not_empty(x.shape, name)
-            raw = self.table.inputs(x, name, quiet=quiet)
-            if self.reads_text:
-                raw |= self.table.texts(x, name)
-            encoded = self._encoded(raw)
+            encoded = self._encoded(self._raw(self.table, x, owner, name, quiet, ignore_extra))
             if training and self.encoding is not None:
                 return self.encoding.training_rows(encoded)
             return encoded
+        if records.is_row(x[0] if isinstance(x, list) and x else x):
+            raise TypeError(
+                f"{name} has rows as dicts: {owner} was trained on arrays, not on a DataFrame, "
+                "whose columns have names; pass arrays as in training"
+            )
         if self.encoding is not None:
             encoded = self._encoded(self.encoding.raw(x, owner, name))
             return self.encoding.training_rows(encoded) if training else encoded
@@ -255,6 +253,37 @@ class Inputs:
         self._check_shapes(tree, owner, name)
         arrays.length(tree, name)
         return tree
+
+    def _raw(
+        self, table: Table, x: Any, owner: str, name: str, quiet: bool, ignore_extra: bool
+    ) -> dict[str, np.ndarray]:
+        """Return the inputs of a table's encoder."""
+        rows = records.of(x, name)
+        if rows is not None:
+            texts = self.reads_text
+            return records.inputs(table, rows, name, ignore_extra=ignore_extra, texts=texts)
+        x = as_frame(x, name)
+        if not hasattr(x, "iloc") or getattr(x, "ndim", 0) != 2:
+            instead = f"pass a DataFrame with the columns {table.names!r}, or rows as dicts"
+            if isinstance(x, Mapping):
+                instead = f"write pd.DataFrame({name}), or pass a list with a dict for each row"
+            raise TypeError(
+                f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame; {instead}"
+            )
+        arrays.check_not_empty(x.shape, name)
+        raw = table.inputs(x, name, quiet=quiet, ignore_extra=ignore_extra)
+        return raw | table.texts(x, name, ignore_extra=True) if self.reads_text else raw
+
+    def as_table(self, x: Any, name: str = "x") -> Any:
+        """Return rows given as dicts as a DataFrame, if training had one; else x unchanged.
+
+        Raises:
+            ValueError: The rows do not fit the training table.
+        """
+        rows = None if self.table is None else records.of(x, name)
+        if rows is None or self.table is None:
+            return x
+        return records.frame(self.table, rows, name, texts=self.reads_text)
 
     @property
     def _given(self) -> Inputs | None:
@@ -396,12 +425,14 @@ class Inputs:
         encode = getattr(self.encoding, "encode", None)
         if encode is not None:
             return encode(self.table, columns)
+        n = arrays.length(columns, "x")
+        if self.table is not None and self.encoding is None and n <= FEW:
+            return self.table.encoded(columns, self.dtypes)
 
         import tensorflow as tf
 
         if self._encode is None:
             self._encode = tf.function(self.encoder, reduce_retracing=True)
-        n = arrays.length(columns, "x")
         if isinstance(self.encoder.input, dict) and self.table is not None:
             columns = {key: columns[key] for key in self.encoder.input}  # those that it reads
         parts = []

@@ -49,7 +49,15 @@ class Labels:
         self.positive = 1
 
     @classmethod
-    def learn(cls, y: Any, name: str, *, one_hot: bool = False) -> Labels:
+    def learn(
+        cls,
+        y: Any,
+        name: str,
+        *,
+        one_hot: bool = False,
+        known: Any = None,
+        columns: int | None = None,
+    ) -> Labels:
         """Learn the classes of `y`.
 
         Args:
@@ -57,6 +65,9 @@ class Labels:
             name: The name of the argument, for errors.
             one_hot: Whether the loss expects one-hot rows; if so, a 0/1 matrix with a single 1
                 per row is multiclass, not multi-label.
+            known: All labels, of which `y` may lack some; None for those in `y`.
+            columns: The number of outputs of a model that was made for these labels: whole numbers
+                from 0 are then the numbers of its outputs, also where `y` lacks some.
 
         Raises:
             ValueError: There are missing labels, continuous numbers, or fewer than two classes.
@@ -74,7 +85,7 @@ class Labels:
                     "build_model that ends in a softmax"
                 )
             return cls("multilabel", np.arange(array.shape[1]), array.dtype)
-        classes = np.unique(array)
+        classes = _known_classes(array, name, known, columns)
         if len(classes) < 2:
             raise ValueError(
                 f"{name} has only one class ({classes.tolist()[0]!r}); a classifier needs rows "
@@ -209,6 +220,25 @@ class Labels:
                 raise forms.wrong(name, value, "a number below 1")
         self.thresholds = tuple(map(float, values))
         self.positive = forms.whole(f"{entry}: positive", state.get("positive"), 0, 1)
+
+
+def _known_classes(array: np.ndarray, name: str, known: Any, columns: int | None) -> np.ndarray:
+    """Return the sorted labels: those that are known, or those in an array."""
+    found = np.unique(array)
+    if known is not None:
+        classes = np.unique(as_labels(known, "classes"))
+        if not _sortable(found, classes) or not np.isin(found, classes).all():
+            extra = found if not _sortable(found, classes) else found[~np.isin(found, classes)]
+            raise ValueError(
+                f"classes={_listed(classes)}: {name} also contains {_listed(extra)}; list every "
+                "label in classes"
+            )
+        return classes
+    if columns is not None and found.dtype.kind in "iubf":
+        numbers = np.arange(max(columns, 2))
+        if np.isin(found, numbers).all():
+            return numbers.astype(bool if found.dtype.kind == "b" else found.dtype)
+    return found
 
 
 def _checked_dtype(entry: str, value: Any) -> np.dtype[Any]:

@@ -66,6 +66,7 @@ def collect(
     needs_y: str | None,
     prefix: str = "",
     missing: MissingTargets | None = None,
+    most: int | None = None,
 ) -> Rows | Stream:
     """Check x, y and weights, also against each other.
 
@@ -77,6 +78,7 @@ def collect(
         needs_y: The name of the estimator if it requires y, else None.
         prefix: A prefix of the argument names in errors.
         missing: What to do with rows that lack a target; None leaves them.
+        most: How many batches of a stream are read at most; None if nothing limits them.
 
     Raises:
         TypeError, ValueError: An argument is not valid; the message says what to write instead.
@@ -88,7 +90,7 @@ def collect(
                     f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
                     f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
                 )
-        return _checked_stream(x, batch_size, needs_y, prefix)
+        return _checked_stream(x, batch_size, needs_y, prefix, most)
     x = _checked_inputs(x, f"{prefix}x")
     if y is None and needs_y:
         raise ValueError(
@@ -217,8 +219,10 @@ def several(y: Any, n: int) -> Any:
     return tuple(y) if len(y) != n or max(ranks) > 1 else y
 
 
-def _checked_stream(x: Any, batch_size: int, needs_y: str | None, prefix: str) -> Stream:
-    stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x")
+def _checked_stream(
+    x: Any, batch_size: int, needs_y: str | None, prefix: str, most: int | None
+) -> Stream:
+    stream = Stream.of(x, batch_size=batch_size, name=f"{prefix}x", most=most)
     if stream.steps is None:
         stream.first()  # raises if the stream is empty
     if needs_y and stream.y_spec is None:
@@ -267,13 +271,24 @@ def collect_validation(
     batch_size: int,
     needs_y: str | None,
     missing: MissingTargets | None = None,
+    most: int | None = None,
 ) -> Rows | Stream | None:
     """Check the argument validation_data: (x, y), (x, y, sample_weight), a stream, or None."""
     prefix = "validation_data: "
     if value is None:
         return None
     if is_stream(value):
-        return collect(value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix)
+        stream = collect(
+            value, None, None, batch_size=batch_size, needs_y=needs_y, prefix=prefix, most=most
+        )
+        if isinstance(stream, Stream) and stream.read_once and most is None:
+            raise TypeError(
+                f"validation_data={_described(value)}: is a Python iterator, which gives its "
+                "batches only once; pass validation_steps to validate each epoch on the next "
+                "batches; or (x, y), a keras.utils.PyDataset, or "
+                "tf.data.Dataset.from_generator(function, ...)"
+            )
+        return stream
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         share = isinstance(value, float) and 0 < value < 1
         instead = f"validation_split={value}" if share else "validation_data=(x_valid, y_valid)"
@@ -419,7 +434,11 @@ def encode_stream(
 
         found = map_tree(lambda w: _checked(w) / scale, weight[0]) if weight else None
         if table is not None:
-            index = encoded if encoded.shape.rank == 1 else tf.argmax(encoded, axis=-1)
+            if encoded.shape.rank == 1 or encoded.shape[-1] == 1:
+                index = tf.cast(tf.reshape(encoded, [-1]), tf.int64)
+            else:
+                index = tf.argmax(encoded, axis=-1)
+            index = tf.minimum(index, len(table) - 1)
             by_class = tf.gather(tf.constant(table / scale, tf.float32), index)
             found = by_class if found is None else by_class * found * scale
         if not hasattr(encoded, "shape") and hasattr(found, "shape"):
@@ -505,6 +524,62 @@ def class_weights(
             raise ValueError(f"class_weight={{{label!r}: {weight!r}}}: must be a number, 0 or more")
         weights[known[key]] = float(weight)
     return weights
+
+
+def table_of_numbers(value: Any, owner: str) -> dict[int, float]:
+    """Convert the field class_weight of an estimator without classes: {whole number: weight}.
+
+    Args:
+        value: The weights; other numbers have weight 1, as in Keras.
+        owner: The name of the estimator, for errors.
+
+    Returns:
+        The weights of all numbers up to the largest given, and then of all larger ones.
+
+    Raises:
+        ValueError: It is not such a dict.
+    """
+    numbers_given = isinstance(value, Mapping) and all(
+        isinstance(k, (int, np.integer)) and not isinstance(k, bool) and 0 <= k < 2**20
+        for k in value
+    )
+    if not numbers_given:
+        raise ValueError(
+            f"class_weight={value!r}: {owner} has no classes; write a dict of weights by whole "
+            "numbers of y, such as {0: 1.0, 1: 5.0}, use a Classifier, or pass sample_weight to fit"
+        )
+    for number, weight in value.items():
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
+            raise ValueError(
+                f"class_weight={{{number!r}: {weight!r}}}: must be a number, 0 or more"
+            )
+    size = max((int(k) for k in value), default=0) + 2
+    return {i: float(value.get(i, 1.0)) for i in range(size)}
+
+
+def weights_of_numbers(value: Any, owner: str, y: Any) -> np.ndarray:
+    """Return the weight of each row, (n,), for y of whole numbers or one-hot rows.
+
+    Args:
+        value: As for `table_of_numbers`.
+        owner: As for `table_of_numbers`.
+        y: The targets.
+
+    Raises:
+        ValueError: y has several outputs, or others than these.
+    """
+    table = table_of_numbers(value, owner)
+    flat = y.reshape(len(y)) if hasattr(y, "shape") and y.size == len(y) else y
+    whole = hasattr(flat, "shape") and flat.ndim <= 2
+    if whole and flat.ndim == 2:
+        flat = flat.argmax(axis=-1)
+    if not whole or (flat < 0).any() or (flat != np.floor(flat)).any():
+        raise ValueError(
+            f"class_weight={value!r}: y must be one whole number for each row, 0 or more, or a "
+            "one-hot row; pass sample_weight to fit instead"
+        )
+    weights = np.array([table[i] for i in sorted(table)])
+    return np.asarray(weights[np.minimum(flat.astype(np.int64), len(weights) - 1)])
 
 
 def probe(x: Any, rows: int = PROBE_ROWS) -> Any:

@@ -23,16 +23,9 @@ UNKNOWN_LABEL = "y has a label that was not in training"  # asserted in the tf.d
 
 
 def is_stream(value: Any) -> bool:
-    """Return whether `value` is a tf.data.Dataset or a keras.utils.PyDataset.
-
-    Raises:
-        TypeError: It is a Python iterator, which can be read only once.
-    """
-    if isinstance(value, Iterator) and not hasattr(value, "element_spec"):
-        raise TypeError(
-            f"x is a {type(value).__name__}, which can be read only once; pass a "
-            "keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
-        )
+    """Return whether `value` gives batches: a tf.data.Dataset, a PyDataset, or an iterator."""
+    if isinstance(value, Stream) or _is_iterator(value):
+        return True
     if "tensorflow" not in sys.modules and "keras" not in sys.modules:
         return False
     import keras
@@ -41,27 +34,53 @@ def is_stream(value: Any) -> bool:
     return isinstance(value, (tf.data.Dataset, keras.utils.PyDataset))
 
 
+def _is_iterator(value: Any) -> bool:
+    return isinstance(value, Iterator) and not hasattr(value, "element_spec")
+
+
 class Stream:
     """Batches of (x,), (x, y) or (x, y, sample_weight).
 
     Attributes:
         dataset: A batched tf.data.Dataset with such tuples as elements.
         steps: The number of batches, or None if unknown.
+        most: Of an endless stream, how many batches training reads; these are read to learn
+            something from it. None: all.
     """
 
     def __init__(
-        self, dataset: Any, *, steps: int | None, name: str, source: _Source | None = None
+        self,
+        dataset: Any,
+        *,
+        steps: int | None,
+        name: str,
+        source: _Source | _Iterated | None = None,
+        most: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.steps = steps
         self.name = name
+        self.most = most
         self._source = source
         self._first: tuple[Any, ...] | None = None
         self._origin: tuple[Stream, Callable[..., tuple[Any, ...]]] | None = None
 
+    @property
+    def read_once(self) -> bool:
+        """Whether its batches can be read only once, as those of a Python generator."""
+        return isinstance(self._source, _Iterated)
+
     @classmethod
-    def of(cls, value: Any, *, batch_size: int, name: str, row_rank: int | None = None) -> Stream:
-        """Make a stream from a tf.data.Dataset, batched or not, or a keras.utils.PyDataset.
+    def of(
+        cls,
+        value: Any,
+        *,
+        batch_size: int,
+        name: str,
+        row_rank: int | None = None,
+        most: int | None = None,
+    ) -> Stream:
+        """Make a stream from a tf.data.Dataset, batched or not, a PyDataset or an iterator.
 
         Args:
             value: The data set.
@@ -69,24 +88,36 @@ class Stream:
             name: The name of the argument, for errors.
             row_rank: The number of axes of a row of x, if known, to distinguish single rows from
                 batches of a fixed size.
+            most: How many batches are read at most, so that the stream may be endless; None if
+                nothing limits them.
 
         Raises:
-            ValueError: It is empty or infinite.
+            ValueError: It is empty, or it is infinite and nothing limits it.
         """
         import tensorflow as tf
 
+        if isinstance(value, Stream):
+            return value
+        if _is_iterator(value):
+            iterated = _Iterated(value, name)
+            made = cls(iterated.dataset(), steps=None, name=name, source=iterated, most=most)
+            return made if row_rank == 0 else made._with_columns()
         if not isinstance(value, tf.data.Dataset):
-            source = _Source(value, name)
-            made = cls(source.dataset(), steps=value.num_batches, name=name, source=source)
+            source = _Source(value, name, endless=most is not None)
+            steps = value.num_batches
+            endless = None if steps is not None else most
+            made = cls(source.dataset(), steps=steps, name=name, source=source, most=endless)
             return made if row_rank == 0 else made._with_columns()
         place = name.rsplit(": ", 1)[-1]
-        if is_endless(value):
+        endless = is_endless(value)
+        if endless and most is None:
             raise ValueError(
-                f"{name} is an infinite tf.data.Dataset; remove repeat(), or write "
-                f"{place}.take(steps) to set the length of an epoch"
+                f"{name} is an infinite tf.data.Dataset; remove repeat(), pass steps_per_epoch to "
+                f"fit, or write {place}.take(steps) to set the length of an epoch"
             )
         if int(value.cardinality()) == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
+        value = _densified(value)
         _check_dense(value.element_spec, name)
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
         x = dataset.element_spec[0]
@@ -98,7 +129,25 @@ class Stream:
             dataset = dataset.map(_as_column)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         steps = int(dataset.cardinality())
-        return cls(dataset, steps=None if steps < 0 else steps, name=name)
+        return cls(
+            dataset,
+            steps=None if steps < 0 else steps,
+            name=name,
+            most=most if endless else None,
+        )
+
+    def first_batches(self, count: int) -> Stream:
+        """Return a stream of the first `count` batches."""
+        if self.steps is not None and self.steps <= count:
+            return self
+        made = Stream(
+            self.dataset.take(count),
+            steps=None if self.steps is None and self.most is None else count,
+            name=self.name,
+            source=self._source,
+        )
+        made._first, made._origin = self._first, self._origin
+        return made
 
     def _with_columns(self) -> Stream:
         """Return the stream with x as a column [n, 1] if it is one number for each row."""
@@ -149,6 +198,10 @@ class Stream:
         """
         return _Part(self, which)
 
+    def once(self, *which: int) -> Iterator[Any]:
+        """Read the parts as `part` does, but only once, as a Python generator allows."""
+        return _Part(self, which).read()
+
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Stream:
         """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
@@ -159,6 +212,7 @@ class Stream:
             steps=self.steps,
             name=self.name,
             source=self._source,
+            most=self.most,
         )
         made._origin = (self, function)
         return made
@@ -212,10 +266,23 @@ class _Part:
         self._which = which
 
     def __iter__(self) -> Iterator[Any]:
-        read = 0
+        if self._stream.read_once:
+            name = self._stream.name
+            raise TypeError(
+                f"{name} is a Python iterator, which gives its batches only once, and something "
+                f"has to be learned from {name} before training (classes, normalisation, class "
+                "weights, words); pass a keras.utils.PyDataset, or "
+                "tf.data.Dataset.from_generator(function, ...)"
+            )
+        return self.read()
+
+    def read(self) -> Iterator[Any]:
+        """Yield the batches of one pass."""
+        read, most = 0, self._stream.most
+        dataset = self._stream.dataset if most is None else self._stream.dataset.take(most)
         try:
-            for batch in self._stream.dataset.as_numpy_iterator():
-                if self._stream.steps is None and read == MOST_BATCHES:
+            for batch in dataset.as_numpy_iterator():
+                if self._stream.steps is None and most is None and read == MOST_BATCHES:
                     raise self._stream.too_long()
                 found = tuple(batch[i] if i < len(batch) else None for i in self._which)
                 yield found if len(found) > 1 else found[0]
@@ -235,7 +302,7 @@ class _Source:
         error: The exception it raised in a pass, which TensorFlow passes on only as text.
     """
 
-    def __init__(self, dataset: Any, name: str) -> None:
+    def __init__(self, dataset: Any, name: str, *, endless: bool = False) -> None:
         from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
         self.name = name
@@ -253,8 +320,11 @@ class _Source:
 
         if dataset.num_batches == 0:
             raise ValueError(f"{name} is empty: a PyDataset with 0 sample(s)")
-        if dataset.num_batches is None:
-            raise ValueError(f"{name} is an infinite PyDataset; define its num_batches")
+        if dataset.num_batches is None and not endless:
+            raise ValueError(
+                f"{name} is an infinite PyDataset; define its num_batches, or pass steps_per_epoch "
+                "to fit"
+            )
         self._adapter = Adapter(dataset)
 
     def dataset(self) -> Any:
@@ -310,6 +380,91 @@ class _Source:
             self._adapter.on_epoch_begin()
         elif self._adapter._within_epoch:
             self._adapter.on_epoch_end()
+
+
+class _Iterated:
+    """A Python iterator of batches, read through Keras' adapter for generators.
+
+    Attributes:
+        first: Its first batch, as trees of NumPy arrays.
+        error: The exception it raised, which TensorFlow passes on only as text.
+    """
+
+    def __init__(self, iterator: Iterator[Any], name: str) -> None:
+        from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDataAdapter
+
+        self.name = name
+        self.error: Exception | None = None
+        self._read = 0
+        try:
+            self._adapter = GeneratorDataAdapter(self._watched(iterator))
+        except ValueError as error:
+            if self.error is not None or self._read:
+                raise
+            raise ValueError(f"{name} is empty: an iterator with 0 sample(s)") from error
+        first = self._adapter._first_batches[0]
+        self.first = map_tree(np.asarray, _as_tuple(*first))
+
+    def dataset(self) -> Any:
+        """Return the batches as a tf.data.Dataset; the ones read for the spec come first."""
+        return self._adapter.get_tf_dataset()
+
+    def _watched(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            except Exception as error:
+                error.add_note(f"raised while reading batch {self._read} of {self.name}")
+                self.error = error
+                raise
+            if not isinstance(batch, tuple) or not 1 <= len(batch) <= 3:
+                raise ValueError(
+                    f"{self.name} is an iterator of {type(batch).__name__}; it must give tuples: "
+                    "(x,), (x, y) or (x, y, sample_weight)"
+                )
+            self._read += 1
+            while len(batch) > 1 and batch[-1] is None:  # as of Keras' own adapters
+                batch = batch[:-1]
+            for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
+                for where, leaf in leaves(map_tree(_dense, part), role):
+                    check_dense(leaf, f"the elements of {self.name}: {where}")
+            yield tuple(map_tree(_dense, part) for part in batch)
+
+    def stop_workers(self) -> None:
+        """Do nothing: there are none."""
+
+    def around_epoch(self, begins: bool) -> None:
+        """Do nothing: an iterator has no hooks."""
+
+
+def _dense(leaf: Any) -> Any:
+    """Return a sparse matrix or tensor of a batch as a dense array; anything else unchanged."""
+    if hasattr(leaf, "nnz") and hasattr(leaf, "toarray"):
+        return leaf.toarray()
+    if hasattr(leaf, "nse") and hasattr(leaf, "todense"):  # of JAX
+        return np.asarray(leaf.todense())
+    if type(leaf).__name__ == "SparseTensor":
+        import tensorflow as tf
+
+        return tf.sparse.to_dense(tf.sparse.reorder(leaf)).numpy()
+    return leaf
+
+
+def _densified(dataset: Any) -> Any:
+    """Return a tf.data.Dataset whose sparse tensors are made dense, batch by batch."""
+    import tensorflow as tf
+
+    def dense(*element: Any) -> Any:
+        made = tf.nest.map_structure(
+            lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, element
+        )
+        return made if len(made) > 1 else made[0]
+
+    specs = tf.nest.flatten(dataset.element_spec)
+    sparse = any(isinstance(spec, tf.SparseTensorSpec) for spec in specs)
+    return dataset.map(dense, num_parallel_calls=tf.data.AUTOTUNE) if sparse else dataset
 
 
 def _check_dense(spec: Any, name: str) -> None:

@@ -8,9 +8,11 @@ for what kind of data a column holds (`columns`).
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +27,6 @@ from trainer.data.columns import (
     as_floats,
     as_seconds,
     as_text,
-    quick,
 )
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, warn
@@ -159,6 +160,10 @@ class Table:
                 found.append(dict(column))
         return found
 
+    @functools.cached_property
+    def _features(self) -> list[dict[str, Any]]:
+        return self.features()
+
     def input_dtypes(self) -> dict[str, str]:
         """Return the dtype of each Keras input of an encoder, sorted by name."""
         found = {
@@ -197,7 +202,7 @@ class Table:
     def values_of(self, raw: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the values of each of `features`, given what `inputs` returned."""
         found = []
-        for feature in self.features():
+        for feature in self._features:
             given, part = raw[feature["input"]][:, 0], feature.get("part")
             if part == "rank":
                 ranked = {level: float(i) for i, level in enumerate(feature["levels"])}
@@ -208,7 +213,12 @@ class Table:
         return found
 
     def inputs(
-        self, frame: pd.DataFrame, name: str = "x", *, quiet: bool = False
+        self,
+        frame: pd.DataFrame,
+        name: str = "x",
+        *,
+        quiet: bool = False,
+        ignore_extra: bool = False,
     ) -> dict[str, np.ndarray]:
         """Convert a DataFrame to the inputs of the encoder.
 
@@ -218,6 +228,7 @@ class Table:
             frame: The rows.
             name: The name of the argument, for errors.
             quiet: Whether not to warn of dates that do not parse.
+            ignore_extra: Whether to ignore columns that training did not have.
 
         Returns:
             One array [n, 1] per column: float64 with NaN for missing values, of dates seconds
@@ -227,18 +238,25 @@ class Table:
             TypeError: A column of dates or durations has something else.
             ValueError: A column is missing or unexpected, or has text instead of numbers.
         """
-        self._check_names(frame, name)
+        self._check_names(frame, name, ignore_extra)
+        columns = self._encoded
+        early: list[np.ndarray | None] = [None] * len(columns)
+        if len(frame) <= FEW:
+            # all at once: to take one column out of a frame takes longer than to convert it
+            rows = frame.to_numpy(dtype=object).T
+            places = {column: i for i, column in enumerate(frame.columns.tolist())}
+            early = kinds.few(columns, [rows[places[c["name"]]].tolist() for c in columns])
         found = {}
-        few = len(frame) <= FEW
-        for column in self._encoded:
-            series = frame[column["name"]]
-            values = quick(series, column) if few else None
+        for column, values in zip(columns, early, strict=True):
             if values is None:
-                values = _raw(series, column, f"{name}[{column['name']!r}]", quiet)
-            found[column["input"]] = values.reshape(-1, 1)
+                label = f"{name}[{column['name']!r}]"
+                values = converted(frame[column["name"]], column, label, quiet).reshape(-1, 1)
+            found[column["input"]] = values
         return dict(sorted(found.items()))  # FeatureSpace sorts its inputs in the same way
 
-    def texts(self, frame: pd.DataFrame, name: str = "x") -> dict[str, np.ndarray]:
+    def texts(
+        self, frame: pd.DataFrame, name: str = "x", *, ignore_extra: bool = False
+    ) -> dict[str, np.ndarray]:
         """Return the columns of kind "text", [n, 1] of str, by the names of their inputs.
 
         Missing values are empty text. `inputs` and `encoder` leave these columns out: an
@@ -247,7 +265,7 @@ class Table:
         Raises:
             ValueError: A column is missing, or has values that are not text.
         """
-        self._check_names(frame, name)
+        self._check_names(frame, name, ignore_extra)
         found = {}
         for column in self.columns:
             if column["kind"] == "text":
@@ -258,13 +276,15 @@ class Table:
                 found[column["input"]] = values.reshape(-1, 1)
         return found
 
-    def _check_names(self, frame: pd.DataFrame, name: str) -> None:
+    def _check_names(self, frame: pd.DataFrame, name: str, ignore_extra: bool) -> None:
         known = self.names
         given = frame.columns.tolist()
         if given == known:
             return
-        if len(set(given)) < len(given):
-            twice = next(column for column in given if given.count(column) > 1)
+        of_training = set(known)
+        asked = [c for c in given if c in of_training] if ignore_extra else given
+        if len(set(asked)) < len(asked):
+            twice = next(column for column in asked if asked.count(column) > 1)
             raise ValueError(
                 f"{name} has several columns {twice!r}; write x.loc[:, ~x.columns.duplicated()] "
                 "to keep the first of each"
@@ -277,10 +297,10 @@ class Table:
             raise ValueError(
                 f"{name} lacks the column {missing[0]!r}{more}, which training had; {hint}"
             )
-        if extra:
+        if extra and not ignore_extra:
             raise ValueError(
                 f"{name} has the column {extra[0]!r}, which training did not have; write "
-                f"{name}.drop(columns={extra!r})"
+                f"{name}.drop(columns={extra!r}); predict has extra_columns='ignore'"
             )
 
     def encoder(self, dtype: str = "float32") -> keras.Model:
@@ -299,6 +319,32 @@ class Table:
             return self._assembled(dtype)
         finally:
             keras.config.set_dtype_policy(ambient)
+
+    def encoded(self, raw: dict[str, np.ndarray], dtype: str = "float32") -> np.ndarray:
+        """Return what the model of `encoder` returns, without the cost of a graph's call.
+
+        Args:
+            raw: What `inputs` returned.
+            dtype: The dtype of the matrix.
+
+        Returns:
+            [n, width].
+        """
+        layout = self._layout
+        found = np.zeros((len(next(iter(raw.values()))), self.width), dtype)
+        if layout.numbers:
+            values = np.concatenate([raw[name] for name in layout.numbers], axis=1)
+            missing = np.isnan(values)
+            filled = np.where(missing, layout.medians, values)
+            found[:, layout.places] = (filled - layout.offsets) * layout.factors
+            found[:, layout.flags] = missing[:, layout.flagged]
+        for start, column, levels in layout.others:
+            _fill(found[:, start:], raw[column["input"]][:, 0], column, levels)
+        return found
+
+    @functools.cached_property
+    def _layout(self) -> _Layout:
+        return _Layout.of(sorted(self._encoded, key=lambda c: str(c["input"])))
 
     def _assembled(self, dtype: str) -> keras.Model:
         import keras
@@ -349,14 +395,111 @@ class Table:
             raise forms.wrong(f"{entry}: columns", names, "unique names with matching inputs")
         return cls(columns)
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """The number of columns of the encoded matrix."""
         return sum(_width(c) for c in self._encoded)
 
 
-def _raw(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> np.ndarray:
-    """Return what the encoder takes of a column, [n]."""
+@dataclass(frozen=True)
+class _Layout:
+    """Where `Table.encoded` writes each column: numbers together, and the others one by one.
+
+    Attributes:
+        numbers: The names of the inputs that are numbers.
+        medians: Of each; `offsets` likewise.
+        factors: 1 / scale of each. Grappler, which optimises the encoder's graph, multiplies by
+            these as well; a division would round differently in float64.
+        places: The column of the matrix that each has.
+        flagged: Which of the numbers have a column for missing values.
+        flags: The columns for these.
+        others: Of every other column its first column of the matrix, what was learnt of it, and
+            the positions of its categories.
+    """
+
+    numbers: list[str]
+    medians: np.ndarray
+    offsets: np.ndarray
+    factors: np.ndarray
+    places: list[int]
+    flagged: list[int]
+    flags: list[int]
+    others: list[tuple[int, dict[str, Any], dict[str, int]]]
+
+    @classmethod
+    def of(cls, columns: list[dict[str, Any]]) -> _Layout:
+        numbers, places, others, start = [], [], [], 0
+        for column in columns:
+            if column["kind"] == "number":
+                numbers.append(column)
+                places.append(start)
+            else:
+                levels = column.get("categories") or column.get("levels") or []
+                others.append((start, column, {level: i for i, level in enumerate(levels)}))
+            start += _width(column)
+        flagged = [i for i, c in enumerate(numbers) if c["indicator"]]
+        medians, offsets, scales = (
+            np.array([c[key] for c in numbers], np.float64) for key in ("median", "offset", "scale")
+        )
+        return cls(
+            [c["input"] for c in numbers],
+            medians,
+            offsets,
+            1 / scales,
+            places,
+            flagged,
+            [places[i] + 1 for i in flagged],
+            others,
+        )
+
+
+def _fill(
+    matrix: np.ndarray, given: np.ndarray, column: dict[str, Any], levels: dict[str, int]
+) -> None:
+    """Write a column that is no plain number to the first columns of a matrix of zeros."""
+    rows = np.arange(len(given))
+    if column["kind"] == "category":
+        matrix[rows, [levels.get(v, -1) + 1 for v in given.tolist()]] = 1  # 0 for unseen ones
+        return
+    if column["kind"] == "ordered":
+        ranked = np.array([levels.get(v, np.nan) for v in given.tolist()], np.float64)
+        missing, width = np.isnan(ranked), 1
+        matrix[:, 0] = _by(column, ranked, missing)
+    else:
+        missing, width = np.isnan(given), 0
+        moment = np.where(missing, column["earliest"], given)
+        parts = dates.parts(moment, column["earliest"])
+        for part, learnt in column["parts"].items():
+            if part in dates.LEVELS:
+                first, count = dates.LEVELS[part]
+                place = width + parts[part].astype(np.int64) - first
+                matrix[rows[~missing], place[~missing]] = 1
+                width += count
+            else:
+                matrix[:, width] = _by(learnt, parts[part], missing)
+                width += 1
+    if column["indicator"]:
+        matrix[:, width] = missing
+
+
+def _by(learnt: dict[str, Any], values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return numbers imputed and scaled, in float64."""
+    filled = np.where(missing, learnt["median"], values)
+    return np.asarray((filled - learnt["offset"]) * (1 / learnt["scale"]))
+
+
+def converted(series: pd.Series, column: dict[str, Any], label: str, quiet: bool) -> np.ndarray:
+    """Return what the encoder takes of a column, [n].
+
+    Args:
+        series: The column.
+        column: What was learnt of it.
+        label: Its name in errors, such as `x['age']`.
+        quiet: Whether not to warn of dates that do not parse, and of categories that are all new.
+
+    Raises:
+        TypeError, ValueError: It holds something else than in training.
+    """
     if column["kind"] == "number":
         return as_floats(series, label, column.get("unit"))
     if column["kind"] == "date":

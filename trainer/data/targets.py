@@ -168,6 +168,8 @@ class Classes:
         *,
         one_hot: bool | Mapping[str, bool],
         weight: np.ndarray | None = None,
+        known: Any = None,
+        columns: int | None = None,
     ) -> Classes:
         """Learn the classes of each output.
 
@@ -177,6 +179,8 @@ class Classes:
             one_hot: Whether the loss expects one-hot rows; by the name of the output if there are
                 several losses.
             weight: Row weights (n,), or None.
+            known: All labels of a single output, as for `Labels.learn`.
+            columns: The outputs of a model for a single output, as for `Labels.learn`.
 
         Raises:
             ValueError: y has no labels, or only one class among rows with nonzero weight.
@@ -184,10 +188,21 @@ class Classes:
 
         def one(output: str, value: Any) -> Labels:
             wanted = one_hot if isinstance(one_hot, bool) else one_hot.get(output[len(name) :])
-            return Labels.learn(value, output, one_hot=bool(wanted))
+            return Labels.learn(value, output, one_hot=bool(wanted), known=known, columns=columns)
 
         labels = _map_labels(one, y, name)
-        if weight is not None and isinstance(labels, Labels) and labels.kind != "multilabel":
+        if known is not None and not isinstance(labels, Labels):
+            raise ValueError(
+                f"classes={known!r}: {name} has several outputs, whose labels must all be in the "
+                "first call; leave classes out"
+            )
+        if (
+            known is None
+            and columns is None
+            and weight is not None
+            and isinstance(labels, Labels)
+            and labels.kind != "multilabel"
+        ):
             present = labels.encode(y, name)[weight > 0]
             if len(np.unique(present, axis=0)) < 2:
                 raise ValueError(
@@ -197,9 +212,9 @@ class Classes:
         return cls(labels)
 
     @classmethod
-    def learn_stream(cls, batches: Iterable[Any], *, one_hot: bool | Mapping[str, bool]) -> Classes:
-        """Learn the classes of a stream in one pass over its targets."""
-        return cls.learn(arrays.concatenate(batches), "y", one_hot=one_hot)
+    def learn_stream(cls, batches: Iterable[Any], **options: Any) -> Classes:
+        """Learn the classes of a stream in one pass over its targets; options as for `learn`."""
+        return cls.learn(arrays.concatenate(batches), "y", **options)
 
     @property
     def n_outputs(self) -> Any:

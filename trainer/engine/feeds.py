@@ -6,6 +6,7 @@ tensors if they fit in memory. Not for running a chunk (`program`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -23,11 +24,15 @@ class RowsFeed:
         data: (x,), (x, y) or (x, y, sample_weight): trees of arrays [n, ...].
         batch_size: Rows per batch; the last batch of an epoch may be smaller.
         float_dtype: The dtype that floats are converted to, "float32" or "float64", as in Keras.
-        shuffle: Whether to shuffle the rows in each epoch.
-        seed: The order of an epoch depends only on this seed and the number of the epoch.
+        shuffle: Whether to shuffle the rows in each pass.
+        seed: The order of a pass depends only on this seed and the number of the pass.
+        steps_per_epoch: The most steps of an epoch: the next epoch goes on in the same pass, as in
+            Keras. None: an epoch is a pass.
+        first_epoch: The epoch in which training starts, with a new pass.
 
     Attributes:
         data: The arrays.
+        steps: The steps of the current epoch.
         resident: Whether all rows are held as tensors; otherwise the rows of each chunk are read
             from the arrays, which may be memory-mapped, when needed. Set it before first use.
         most_read: The maximum number of batches to read at once if rows are not held as tensors.
@@ -41,6 +46,8 @@ class RowsFeed:
         float_dtype: str,
         shuffle: bool = False,
         seed: int = 0,
+        steps_per_epoch: int | None = None,
+        first_epoch: int = 0,
     ) -> None:
         import keras
 
@@ -49,9 +56,10 @@ class RowsFeed:
         self.rows = len(self._flat[0])
         self._even = self.rows % batch_size == 0
         self.batch_size = min(batch_size, self.rows)
-        steps = -(-self.rows // self.batch_size)
-        self._steps = min(steps, keras.config.max_steps_per_epoch() or steps)
-        self.steps: int | None = self._steps
+        self._steps = -(-self.rows // self.batch_size)
+        self._per_epoch = min(steps_per_epoch or self._steps, self._steps)
+        self._first_epoch = first_epoch
+        self.steps: int | None = self._per_epoch
         self._dtype = float_dtype
         self._shuffle = shuffle
         self._seed = seed
@@ -80,11 +88,11 @@ class RowsFeed:
         spec: Batch = keras.tree.map_structure(one, self.data)
         return spec
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the order of the rows in an epoch, int32 [n]; depends only on seed and epoch."""
+    def order(self, number: int) -> np.ndarray:
+        """Return the order of the rows in a pass, int32 [n]; depends only on seed and number."""
         if not self._shuffle:
             return np.arange(self.rows, dtype=np.int32)
-        generator = np.random.default_rng([self._seed, epoch])
+        generator = np.random.default_rng([self._seed, number])
         return generator.permutation(self.rows).astype(np.int32)
 
     def first(self) -> Batch:
@@ -94,8 +102,24 @@ class RowsFeed:
         rows = slice(self.batch_size)
         return self._to_tensors(keras.tree.map_structure(lambda a: np.asarray(a[rows]), self.data))
 
+    def _place(self, epoch: int) -> tuple[int, int, int]:
+        """Return the pass of an epoch, its first step in this pass, and the number of its steps."""
+        epochs = -(-self._steps // self._per_epoch)  # of a pass
+        done, within = divmod(epoch - self._first_epoch, epochs)
+        first = within * self._per_epoch
+        return self._first_epoch + done, first, min(self._per_epoch, self._steps - first)
+
     def replay(self, epochs: int) -> None:
-        """Do nothing: the order of an epoch does not depend on earlier epochs."""
+        """Advance to the epoch after so many; the order of a pass does not depend on earlier ones.
+
+        Args:
+            epochs: The number of epochs since training started.
+        """
+        self.steps = self._place(self._first_epoch + epochs)[2]
+
+    def ended(self, steps: int) -> None:
+        """Note how many steps an epoch had; called when it has ended."""
+        self.steps = steps
 
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
@@ -104,12 +128,14 @@ class RowsFeed:
 
         They end at multiples of `chunk`, regardless of `start`, or after `most()` steps.
         """
-        return self._chunks(self.order(epoch), chunk, start, most)
+        number, first, self.steps = self._place(epoch)
+        return self._chunks(self.order(number), chunk, start, most, first, self.steps)
 
     def test(self, chunk: int) -> Generator[RowsChunk]:
         """Yield the chunks of all rows, unshuffled."""
         if not self.resident:
             chunk = min(chunk, self.most_read)
+        self.steps = self._steps
         return self._chunks(np.arange(self.rows, dtype=np.int32), chunk)
 
     def _chunks(
@@ -118,24 +144,33 @@ class RowsFeed:
         chunk: int,
         start: int = 0,
         most: Callable[[], int] = lambda: MANY,
+        first: int = 0,
+        count: int | None = None,
     ) -> Generator[RowsChunk]:
-        pieces = self._pieces(order, chunk, start, most)
+        count = self._steps if count is None else count
+        pieces = self._pieces(order, chunk, start, most, first, count)
         for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
             yield RowsChunk(data, indices, self._even)
 
     def _pieces(
-        self, order: np.ndarray, chunk: int, start: int, most: Callable[[], int]
+        self,
+        order: np.ndarray,
+        chunk: int,
+        start: int,
+        most: Callable[[], int],
+        first: int,
+        count: int,
     ) -> Iterator[np.ndarray]:
-        """Yield the rows of each chunk, [steps, batch]."""
-        full = min(self.rows // self.batch_size, self._steps)
+        """Yield the rows of each chunk, [steps, batch], of `count` steps from `first` of a pass."""
+        full = self.rows // self.batch_size
         matrix = order[: full * self.batch_size].reshape(full, self.batch_size)
-        step = start
-        while step < full:
-            end = step + min(_to_next(step, chunk), most())
-            yield matrix[step:end]
-            step = end
-        if full < self._steps and start < self._steps:
-            # The last batch is smaller, as in Keras, and not padded.
+        done, last = start, min(count, full - first)
+        while done < last:
+            end = min(done + min(_to_next(done, chunk), most()), last)
+            yield matrix[first + done : first + end]
+            done = end
+        if start < count and first + count > full:
+            # The last batch of a pass is smaller, as in Keras, and not padded.
             yield order[None, full * self.batch_size :]
 
     def _resident(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -176,6 +211,8 @@ class StreamFeed:
         leave: Called after a pass that is not part of training.
         first: Returns the first batch as arrays without starting a pass. If None, reading the
             first batch starts a pass.
+        steps_per_epoch: The most steps of an epoch: the next epoch goes on in the same pass, as in
+            Keras. None: an epoch is a pass.
     """
 
     def __init__(
@@ -187,16 +224,16 @@ class StreamFeed:
         reraise: Callable[[Exception, int], None] = lambda *_: None,
         leave: Callable[[], None] = lambda: None,
         first: Callable[[], Batch] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
-        import keras
-
-        limit = keras.config.max_steps_per_epoch()
-        if limit and (steps is None or limit < steps):
-            dataset, steps = dataset.take(limit), None if steps is None else limit
         self._dataset = dataset
         self._first = first
         self._leave = leave
-        self.steps = steps
+        self._in_pass = steps  # None as long as it is unknown
+        self._per_epoch = steps_per_epoch
+        self._pass: Any = None  # the iterator of a pass that goes on in the next epoch
+        self._seen = 0  # its steps so far
+        self.steps = steps if steps_per_epoch is None else self._left()
         self._around_epoch = around_epoch
         self._reraise = reraise
 
@@ -218,11 +255,14 @@ class StreamFeed:
             self._leave()
 
     def replay(self, epochs: int) -> None:
-        """Read `epochs` passes, so that the next pass has the same order as in the original fit.
+        """Read the batches of `epochs` epochs, so that the next is as in the original fit.
 
         There is no shortcut: only the pipeline or PyDataset knows when it draws random numbers.
         """
         for _ in range(epochs):
+            if self._per_epoch is not None:
+                self._skip_epoch()
+                continue
             self._around_epoch(True)
             try:
                 for _ in self._dataset:
@@ -236,14 +276,80 @@ class StreamFeed:
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
     ) -> Generator[StreamChunk]:
-        """Yield the chunks of one pass from step `start`; the last may have fewer batches.
+        """Yield the chunks of one epoch from step `start`; the last may have fewer batches.
 
         They end at multiples of `chunk`, regardless of `start`, or after `most()` steps.
         """
+        if self._per_epoch is not None:
+            return self._go_on(chunk, start, most)
         return self._chunks(chunk, start, most)
 
+    def ended(self, steps: int) -> None:
+        """Note how many steps an epoch had; called when it has ended."""
+        if self._pass is None:
+            self.steps = steps
+            return
+        self._seen += steps - (self.steps or 0)
+        if steps != self.steps:
+            self._in_pass = self._seen
+        self.steps = steps
+        self._close_if_over()
+
+    def close(self) -> None:
+        """End a pass that would go on in the next epoch."""
+        if self._pass is not None:
+            self._pass = None
+            self._around_epoch(False)
+
+    def _left(self) -> int:
+        """Return the steps of the next epoch, as far as they are known."""
+        assert self._per_epoch is not None
+        if self._in_pass is None:
+            return self._per_epoch
+        return min(self._per_epoch, self._in_pass - self._seen)
+
+    def _close_if_over(self) -> None:
+        if self._seen == self._in_pass:
+            self.close()
+
+    def _open(self) -> Any:
+        if self._pass is None:
+            self._around_epoch(True)
+            self._pass, self._seen = iter(self._dataset), 0
+        self.steps = self._left()
+        return self._pass
+
+    def _skip_epoch(self) -> None:
+        try:
+            iterator = self._open()
+            steps = sum(1 for _ in itertools.islice(iterator, self.steps))
+        except Exception as error:
+            self._reraise(error, self._seen)
+            raise
+        self._seen += self.steps or 0
+        self.ended(steps)
+
+    def _go_on(self, chunk: int, start: int, most: Callable[[], int]) -> Generator[StreamChunk]:
+        """Yield the chunks of an epoch that begins where the one before ended."""
+        iterator = self._open()
+        steps = self._left()
+        before, self._seen = self._seen, self._seen + steps
+        done = start
+        try:
+            for _ in range(start):
+                next(iterator)
+            while done < steps:
+                size = min(_to_next(done, chunk), most(), steps - done)
+                yield StreamChunk(iterator, size, before + done, self._reraise)
+                done += size
+        except Exception as error:
+            self._reraise(error, before + done)
+            raise
+
     def test(self, chunk: int) -> Generator[StreamChunk]:
-        """Yield the chunks of one pass."""
+        """Yield the chunks of one pass, or of the next `steps_per_epoch` batches."""
+        if self._per_epoch is not None:
+            return self._go_on(chunk, 0, lambda: MANY)
         return self._chunks(chunk)
 
     def _chunks(

@@ -18,14 +18,17 @@ class BatchHooks:
 
     Args:
         callbacks: A keras.callbacks.CallbackList.
-        phase: "train" or "test".
+        phase: "train", "test" or "predict".
+        steps: Batches between two calls of a callback that does not say how often: the model's
+            steps_per_execution.
 
     Attributes:
         interval: Batches between two calls of any hook, or None if there is nothing to call.
     """
 
-    def __init__(self, callbacks: Any, phase: str) -> None:
-        self.interval = interval(callbacks.callbacks, phase)
+    def __init__(self, callbacks: Any, phase: str, steps: int = 1) -> None:
+        self.interval = interval(callbacks.callbacks, phase, steps)
+        self._steps = steps
         self._callbacks = callbacks
         self._phase = phase
         self._begin = f"on_{phase}_batch_begin"
@@ -39,28 +42,32 @@ class BatchHooks:
             if batch % self._often(callback) == 0:
                 getattr(callback, self._begin)(batch, {})
 
-    def end(self, done: int, steps: int | None, logs: dict[str, float]) -> None:
+    def end(self, done: int, steps: int | None, logs: dict[str, Any]) -> None:
         """Call the hooks after `done` of `steps` batches."""
         if self.interval is None:
             return
         for callback in self._callbacks.callbacks:
-            if done % self._often(callback) == 0 or done == steps:
-                getattr(callback, self._end)(done - 1, logs)
+            often = self._often(callback)
+            if done % often == 0 or done == steps:
+                # As in Keras, an execution that ran out of batches counts as if it had not.
+                last = -(-done // often) * often if often == self._steps else done
+                getattr(callback, self._end)(last - 1, logs)
 
     def _often(self, callback: Any) -> int:
-        own = _interval(callback, self._phase)
+        own = _interval(callback, self._phase, self._steps)
         # Once any callback sees batches, the others are called too, as in Keras.
         return self.interval or 1 if own is None else own
 
 
-def interval(callbacks: Sequence[Any], phase: str) -> int | None:
+def interval(callbacks: Sequence[Any], phase: str, steps: int = 1) -> int | None:
     """Return the batches between two calls of any batch hook, or None if none is overridden.
 
     Args:
         callbacks: Keras callbacks.
-        phase: "train" or "test".
+        phase: "train", "test" or "predict".
+        steps: As for `BatchHooks`.
     """
-    asked = [n for n in (_interval(c, phase) for c in callbacks) if n is not None]
+    asked = [n for n in (_interval(c, phase, steps) for c in callbacks) if n is not None]
     return math.gcd(*asked) if asked else None
 
 
@@ -69,7 +76,7 @@ def traced(callbacks: Sequence[Any]) -> list[Any]:
     return [c for c in callbacks if getattr(c, "extends_step", False)]
 
 
-def _interval(callback: Any, phase: str) -> int | None:
+def _interval(callback: Any, phase: str, steps: int) -> int | None:
     import keras
 
     names = [f"on_{phase}_batch_begin", f"on_{phase}_batch_end"]
@@ -84,7 +91,7 @@ def _interval(callback: Any, phase: str) -> int | None:
     often = getattr(callback, "every_n_batches", None)
     if not overridden or (often == 0 and not isinstance(often, bool)):
         return None
-    return 1 if often is None else checks.integer("every_n_batches", often, low=0, example=100)
+    return steps if often is None else checks.integer("every_n_batches", often, low=0, example=100)
 
 
 def _idle(callback: Any) -> Any:

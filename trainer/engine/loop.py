@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,7 +59,7 @@ class Feed(Protocol):
     """A source of batches.
 
     Attributes:
-        steps: The number of batches in a pass, or None as long as it is unknown.
+        steps: The number of batches in the current epoch, or None as long as it is unknown.
     """
 
     steps: int | None
@@ -71,7 +72,10 @@ class Feed(Protocol):
         """Return the first batch."""
 
     def replay(self, epochs: int) -> None:
-        """Advance the feed to the state it is in after `epochs` passes."""
+        """Advance the feed to the state it is in after `epochs` epochs of a fit."""
+
+    def ended(self, steps: int) -> None:
+        """Note how many steps an epoch or evaluation had; called when it has ended."""
 
     def train(
         self, epoch: int, chunk: int, start: int = 0, most: Callable[[], int] = lambda: MANY
@@ -136,22 +140,25 @@ def train(
     epochs: int,
     chunk: int,
     callbacks: keras.callbacks.CallbackList,
-    validate: Callable[[], dict[str, float]] | None,
+    validate: Callable[[int], dict[str, float]] | None,
     history: History,
     checkpointer: Checkpointer,
+    first_epoch: int = 0,
 ) -> bool:
     """Train a model.
 
     Args:
         program: The compiled functions of the model.
         feed: The training batches.
-        epochs: The number of passes over the data.
+        epochs: The epoch before which training ends.
         chunk: The number of steps in one dispatch.
         callbacks: Called at the beginning and end of training and of each epoch, after dispatches
             and, if they ask for it, at batches.
-        validate: Evaluates the validation data, or None; called once per epoch.
+        validate: Evaluates the validation data after an epoch, counted from 0; returns nothing
+            where it does not. None if there are none.
         history: Receives one record per epoch.
         checkpointer: Determines where to start and when to save.
+        first_epoch: The epoch at which training starts where nothing is restored.
 
     Returns:
         Whether the training finished: all epochs are done, or a callback set stop_training.
@@ -166,16 +173,16 @@ def train(
     last = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: added.update(logs))
     callbacks.callbacks.append(last)
     callbacks.on_train_begin()
-    first_epoch, first_step = checkpointer.where()
-    if first_step:
+    epoch_begun, steps_done = checkpointer.where()
+    if steps_done:
         # When resuming mid-epoch, on_epoch_begin ran before the state was saved; run it again and
         # let the restored state overwrite its effects.
-        callbacks.on_epoch_begin(first_epoch)
+        callbacks.on_epoch_begin(epoch_begun)
     here = checkpointer.start()
-    if (here.epoch, here.step) == (0, 0) and not here.stopped:
+    if (here.epoch, here.step) == (first_epoch, 0) and not here.stopped:
         # BackupAndRestore has loaded an earlier training in on_train_begin, and set this
-        here = Position(epoch=getattr(model, "_initial_epoch", None) or 0)
-        feed.replay(min(here.epoch, epochs))
+        here = Position(epoch=getattr(model, "_initial_epoch", None) or first_epoch)
+        feed.replay(max(0, min(here.epoch, epochs) - first_epoch))
     stop = False
     model.stop_training = model.stop_training or here.stopped
     logs = here.logs
@@ -184,13 +191,19 @@ def train(
     for epoch in range(here.epoch, 0 if here.stopped and not here.step else epochs):
         started = time.perf_counter() - here.seconds
         done, logs = epoch_of.train(epoch, here, started)
+        if not done:
+            warnings.warn(
+                f"x has run out of batches: training ends before epoch {epoch + 1} of {epochs}",
+                stacklevel=4,
+            )
+            break
         here = Position()
         stop = checkpointer.ending() and (checkpointer.at_once() or not model.stop_training)
         if stop and checkpointer.at_once():
             break
         rate = learning_rate(program.model)
         if validate is not None:
-            logs = logs | {f"val_{name}": value for name, value in validate().items()}
+            logs = logs | {f"val_{name}": value for name, value in validate(epoch).items()}
         seconds = time.perf_counter() - started
         if stop and done != feed.steps:
             # This record is for the fitted Trainer only: the saved state precedes the validation,
@@ -224,7 +237,8 @@ class _Epochs:
     model: keras.Model
 
     def __post_init__(self) -> None:
-        self.batches = BatchHooks(self.callbacks, "train")
+        steps = self.program.model.steps_per_execution
+        self.batches = BatchHooks(self.callbacks, "train", steps)
         self.chunked = [c for c in self.callbacks.callbacks if hasattr(c, "on_chunk_end")]
 
     def train(self, epoch: int, here: Position, started: float) -> tuple[int, dict[str, float]]:
@@ -239,8 +253,16 @@ class _Epochs:
             return done, logs
         # If a callback stops training before the first batch, Keras still trains on that batch.
         size = 1 if self.model.stop_training else self.chunk
-        most = self.checkpointer.most_steps
-        chunks = self.feed.train(epoch, size, here.step, most)
+        done, logs = self._pass(epoch, here, size, started)
+        if not done:  # the pass before ended exactly with an epoch, and this epoch begins another
+            done, logs = self._pass(epoch, here, size, started)
+        return done, logs
+
+    def _pass(
+        self, epoch: int, here: Position, size: int, started: float
+    ) -> tuple[int, dict[str, float]]:
+        done, logs = here.step, here.logs
+        chunks = self.feed.train(epoch, size, here.step, self.checkpointer.most_steps)
         for done, step_logs in run_chunks(self.program.train, self.feed, chunks, here.step):
             logs = as_floats(step_logs)
             self.batches.end(done, self.feed.steps, logs)
@@ -275,7 +297,8 @@ def evaluate(
     """
     program.model.reset_metrics()
     logs: dict[str, float] = {}
-    batches = None if callbacks is None else BatchHooks(callbacks, "test")
+    steps = program.model.steps_per_execution
+    batches = None if callbacks is None else BatchHooks(callbacks, "test", steps)
     if callbacks is not None and batches is not None:
         callbacks.model.stop_evaluating = False
         callbacks.on_test_begin()
@@ -300,7 +323,7 @@ def run_chunks(
 
     Args:
         dispatch: Runs the batches of a chunk, like Program.train.
-        feed: Its `steps` are set to the number of steps in the pass.
+        feed: Its `ended` is called with the number of steps.
         chunks: The chunks of one pass; always closed at the end.
         done: The number of steps in the pass before the first chunk.
 
@@ -315,7 +338,7 @@ def run_chunks(
                 yield done, logs
             if steps < chunk.steps:
                 break
-    feed.steps = done  # may have been unknown for a stream
+    feed.ended(done)
 
 
 def as_floats(logs: Logs) -> dict[str, float]:

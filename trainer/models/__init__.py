@@ -75,8 +75,8 @@ def named(value: Any) -> tuple[Architecture, dict[str, Any]]:
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
         raise TypeError(
-            f"model={value!r}: must be the name of a ready-made architecture, such as 'mlp', or a "
-            "dict with a name and options; for a custom network override build_model"
+            f"model={value!r}: must be the name of a ready-made architecture, such as 'mlp', a "
+            "dict with a name and options, or a keras.Model; or override build_model"
         )
     name = given["name"]
     if name not in ARCHITECTURES:

@@ -184,7 +184,7 @@ class TableEncoding:
         fixed = self._fixed
         parts: dict[str, list[np.ndarray]] = {"numbers": [], "plain": [], "ids": []}
         if self.plan["numbers"]:
-            raw = np.stack([columns[c["feature"]] for c in self.plan["numbers"]], axis=1)
+            raw = np.array([columns[c["feature"]] for c in self.plan["numbers"]], np.float64).T
             missing = np.isnan(raw)
             z = np.where(missing, 0.0, (raw - fixed.center) * fixed.scale)
             z = (z / np.sqrt(1 + np.square(z / 3))).astype(np.float32)

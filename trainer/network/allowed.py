@@ -19,8 +19,7 @@ from typing import Any
 
 from trainer.utils.forms import Malformed, shown
 
-# The modules whose public classes or functions a file may name. Layers are not among them: our
-# files contain none, because build_model creates the network.
+# The modules whose public classes or functions a file may name.
 _CLASSES = (
     "optimizers",
     "optimizers.schedules",
@@ -30,9 +29,15 @@ _CLASSES = (
     "regularizers",
     "constraints",
 )
+# Layers are allowed only in the config of a model that the user gave: build_model makes all others.
+# Not those that run code, read files or hold models of other libraries.
+_UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_FILES = ("vocabulary", "idf_weights")  # as text, these are names of files that Keras would read
+_STRUCTURES = {"__keras_tensor__", "__tuple__", "__ellipsis__", "__slice__"}
 _FUNCTIONS = ("losses", "metrics", "activations")
 _HELPERS = ("get", "serialize", "deserialize")
 _KEYS = {"module", "class_name", "config", "registered_name"}
+_MODEL_KEYS = {*_KEYS, "build_config", "compile_config", "inbound_nodes", "name"}
 _COUNTS = 100_000  # limit for num_thresholds, num_classes and the like, which use memory
 _ELEMENTS = 1_000_000  # limit for an array within a config
 _DTYPES = {
@@ -72,6 +77,7 @@ class Allowed:
                 "write custom_objects={'MyLoss': MyLoss}"
             )
         self._named = dict(custom)
+        self._layers = False  # whether layers may be named now
         module = sys.modules.get(owner.__module__)
         self._own = {
             name: value
@@ -102,6 +108,23 @@ class Allowed:
             name = config.get("class_name") if isinstance(config, dict) else config
             raise Malformed(f"{shown(name)} cannot be created from its config ({error})") from error
 
+    def make_model(self, config: Any) -> Any:
+        """Create the Keras model of a config, which may name layers of Keras.
+
+        Raises:
+            Malformed: The config names something that is not allowed, or Keras rejects it.
+        """
+        import keras
+
+        self._layers = True
+        try:
+            made = self.make(config)
+        finally:
+            self._layers = False
+        if not isinstance(made, keras.Model):
+            raise Malformed(f"its model is a {type(made).__name__}; it must be a Keras model")
+        return made
+
     def check(self, value: Any) -> None:
         """Check all configs in a value, at any depth.
 
@@ -128,36 +151,62 @@ class Allowed:
     def _custom(self) -> dict[str, Any]:
         return {**self._own, **self._named}
 
-    def _check_config(self, config: Mapping[Any, Any]) -> None:
-        name, module = config["class_name"], config.get("module")
-        registered, inner = config.get("registered_name"), config.get("config")
+    def _check_form(self, config: Mapping[Any, Any]) -> None:
+        """Check the types of a config's parts, and that it has no others."""
+        name = config["class_name"]
         if not isinstance(name, str):
             raise Malformed(f"class_name is {shown(name)}; it must be text")
-        for key, value in (("module", module), ("registered_name", registered)):
+        for key in ("module", "registered_name"):
+            value = config.get(key)
             if value is not None and not isinstance(value, str):
                 raise Malformed(f"{key} of {shown(name)} is {shown(value)}; it must be text")
-        more = [key for key in config if key not in _KEYS]
+        more = [key for key in config if key not in (_MODEL_KEYS if self._layers else _KEYS)]
         if more:
             raise Malformed(
                 f"the config of {shown(name)} has {shown(more[0])}, which we do not write"
             )
+
+    def _check_config(self, config: Mapping[Any, Any]) -> None:
+        self._check_form(config)
+        name, module = config["class_name"], config.get("module")
+        registered, inner = config.get("registered_name"), config.get("config")
         if name in ("__numpy__", "__tensor__"):
             _check_array(name, inner)
             return
         if name == "function":
             self._check_function(module, inner, registered)
             return
+        if self._layers:
+            for key in ("build_config", "compile_config", "inbound_nodes"):
+                self.check(config.get(key))
+            if name in _STRUCTURES and module in (None, "builtins"):
+                self.check(inner)
+                return
         found = _registered(registered or name, self._custom())
         if found is not None:
-            if found not in self or not _is_made_from_config(found):
+            if found not in self or not self._may_make(found):
                 raise self._refusal(registered or name)
-        elif not _is_keras_class(module, name) or registered not in (None, name):
+        elif not self._is_of_keras(module, name) or registered not in (None, name):
             raise self._refusal(name, module)
         if inner is not None and not isinstance(inner, dict):
             raise Malformed(f"config of {shown(name)} is {shown(inner)}; it must be a dict")
         for key, value in (inner or {}).items():
             _check_number(name, key, value)
+            if key in _FILES and isinstance(value, str):
+                raise Malformed(
+                    f"{key} of {shown(name)} is {shown(value)}; no file may name another"
+                )
             self.check(value)
+
+    def _may_make(self, found: Any) -> bool:
+        import keras
+
+        layer = self._layers and isinstance(found, type) and issubclass(found, keras.Layer)
+        return layer or _is_made_from_config(found)
+
+    def _is_of_keras(self, module: Any, name: str) -> bool:
+        layer = name in _keras_layers().get(module, ()) or _is_operation(module, name)
+        return (self._layers and layer) or _is_keras_class(module, name)
 
     def _check_function(self, module: Any, name: Any, registered: Any) -> None:
         if not isinstance(name, str):
@@ -247,6 +296,36 @@ def _keras_names() -> tuple[dict[str, set[str]], dict[str, set[str]], set[str]]:
     classes["keras"] = {"Loss", "Metric", "Optimizer", "Initializer", "Regularizer"}
     plain = {n for names in classes.values() for n in names}
     return classes, functions, plain | {name.lower() for name in plain}
+
+
+@functools.cache
+def _keras_layers() -> dict[str | None, set[str]]:
+    """List the layers, models and dtype policies that the config of a model may name, by module."""
+    import keras
+
+    def public(module: Any, base: type) -> set[str]:
+        found = vars(module).items()
+        return {n for n, v in found if isinstance(v, type) and issubclass(v, base)}
+
+    return {
+        "keras.layers": public(keras.layers, keras.Layer) - _UNSAFE_LAYERS,
+        "keras": {"Sequential", "Functional", "Model", "DTypePolicy", "FloatDTypePolicy"},
+        "keras.models": {"Sequential", "Functional", "Model"},
+        "keras.src.models.functional": {"Functional"},
+    }
+
+
+def _is_operation(module: str | None, name: str) -> bool:
+    """Return whether a name is an operation on tensors, as in the graph of a functional model.
+
+    Not those of keras.ops.core, which call functions.
+    """
+    import keras
+
+    if module is None or not module.startswith("keras.src.ops.") or module.endswith(".core"):
+        return False
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, keras.Operation)
 
 
 def _is_keras_class(module: str | None, name: str) -> bool:

@@ -82,6 +82,10 @@ class Recipe:
         architecture: The architecture that it builds, with the resolved values of fields.
         run_eagerly: Whether to run steps in Python.
         chosen: The fields and hooks that set optimizer, loss or metrics, for errors.
+        given: The Keras model that build_model copies, or None.
+        loss_weights: As the field of Trainer.
+        weighted_metrics: Creates the metrics that use the sample weights, or returns None.
+        steps_per_execution: As the field of Trainer.
     """
 
     owner: str
@@ -95,6 +99,22 @@ class Recipe:
     run_eagerly: bool
     chosen: tuple[str, ...] = ()
     architecture: Chosen = field(default_factory=Chosen)
+    given: keras.Model | None = None
+    loss_weights: Any = None
+    weighted_metrics: Callable[[], Any] = lambda: None
+    steps_per_execution: int | None = None
+
+    @property
+    def maker(self) -> str:
+        """What the model comes from, for errors."""
+        if self.given is not None:
+            return f"model=<{type(self.given).__name__}>"
+        return f"{self.owner}.build_model"
+
+    @property
+    def precision(self) -> str | None:
+        """The precision that a given model computes in; None if the estimator chooses it."""
+        return None if self.given is None else str(self.given.dtype_policy.name)
 
 
 def build(
@@ -141,19 +161,19 @@ def build(
         # Keras creates this generator when a layer without a seed first draws. Create it now, so
         # that it depends on our seed.
         generator = seed_generator.global_seed_generator()
-        compile.check_model(core, recipe.owner)
-        vocabularies.fill(core, inputs, texts, recipe.owner)
+        compile.check_model(core, recipe.maker)
+        vocabularies.fill(core, inputs, texts, recipe.maker)
         found_compiled = compiled.find(core)
         if found_compiled is not None:
             compiled.check_optimizer(recipe.owner, core)
         if found_compiled is not None and recipe.chosen:
             if not again:
-                compiled.refuse_both(recipe.owner, recipe.chosen)
+                compiled.refuse_both(recipe.owner, recipe.maker, recipe.chosen)
             found_compiled = None
         eager = recipe.run_eagerly or (found_compiled is not None and found_compiled.eager)
         transform = inputs.transform(dtype)
         with compile.state_kept(core):
-            found = _outputs(core, transform, probe, dtype, recipe.owner, spec)
+            found = _outputs(core, transform, probe, dtype, recipe.maker, spec)
         if found is not None:
             outputs.check(core, spec, found)
 
@@ -180,8 +200,8 @@ def build(
         )
         program = Program(core, transform, eager=eager, ambient=ambient)
         if has_only_a_step(core):
-            _check_without_call(core, inputs, recipe.owner)
-            _make_by_step(program, inputs, targets, recipe.owner, run=again)
+            _check_without_call(core, inputs, recipe.maker)
+            _make_by_step(program, inputs, targets, recipe.maker, run=again)
         whole = inputs.whole_model(core, dtype)
         plain_loss = getattr(core.loss, "plain", None)
         if whole is core and plain_loss is not None:
@@ -255,6 +275,7 @@ def _compile(
         with compile.state_kept(core):
             loss = recipe.defaults.default_loss(core, spec, targets, few)
         loss = loss if own_default is None else own_default
+    weighted = recipe.weighted_metrics() if found is None else found.weighted_metrics
     if metrics is None and not own:
         metrics = recipe.defaults.default_metrics(spec, targets, loss)
     readings: Mapping[str, Reading] = {}
@@ -262,7 +283,10 @@ def _compile(
         own_loss = _own_loss(core, loss, rows, compiled_before=own)
         readings = _readings(recipe, core, spec, targets, loss, few, own_loss, again=again)
         if not own:
-            metrics = recipe.defaults.read_metrics(metrics, core, spec, targets, readings)
+            metrics, weighted = (
+                recipe.defaults.read_metrics(each, core, spec, targets, readings)
+                for each in (metrics, weighted)
+            )
     for callback in callbacks:
         if hasattr(callback, "configure_optimizer"):
             optimizer = callback.configure_optimizer(optimizer)
@@ -273,10 +297,11 @@ def _compile(
         core.compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=None if found is None else found.loss_weights,
+            loss_weights=recipe.loss_weights if found is None else found.loss_weights,
             metrics=metrics,
-            weighted_metrics=None if found is None else found.weighted_metrics,
+            weighted_metrics=weighted,
             run_eagerly=eager,
+            steps_per_execution=recipe.steps_per_execution or core.steps_per_execution,
             jit_compile=False,  # the engine compiles whole chunks, not steps
             auto_scale_loss=found is None or found.scales,
         )
@@ -284,7 +309,7 @@ def _compile(
         if not compiled.overrides_compile(core):
             raise
         raise TypeError(
-            f"{recipe.owner}.build_model: {type(core).__name__}.compile has arguments of its own "
+            f"{recipe.maker}: {type(core).__name__}.compile has arguments of its own "
             f"({error}); call model.compile(...) in build_model, and super().compile() in it"
         ) from error
     if any(getattr(m, "of_classes", False) for m in keras.tree.flatten(metrics)):
@@ -293,20 +318,20 @@ def _compile(
     return default, readings
 
 
-def _check_without_call(core: keras.Model, inputs: Inputs, owner: str) -> None:
+def _check_without_call(core: keras.Model, inputs: Inputs, maker: str) -> None:
     """Refuse preprocessing in front of a model that cannot be called."""
     if inputs.table is None and not inputs.scaling:
         return
     what = "x is a DataFrame" if inputs.table is not None else "normalize is set"
     write = "pass arrays" if inputs.table is not None else "write normalize=None"
     raise ValueError(
-        f"{owner}.build_model: {what}, but {type(core).__name__} has train_step and no call, so "
+        f"{maker}: {what}, but {type(core).__name__} has train_step and no call, so "
         f"that nothing can be put in front of it; {write}, or define call"
     )
 
 
 def _make_by_step(
-    program: Program, inputs: Inputs, targets: Targets, owner: str, *, run: bool
+    program: Program, inputs: Inputs, targets: Targets, maker: str, *, run: bool
 ) -> None:
     """Create the variables of a model that only its train_step calls.
 
@@ -317,7 +342,7 @@ def _make_by_step(
         program: Runs the steps of the model.
         inputs: The learned preprocessing of x.
         targets: The learned encoding of y.
-        owner: The name of the estimator, for errors.
+        maker: What the model comes from, for errors.
         run: Whether a step that runs in Python may change the weights.
     """
     program.model.built = True  # Keras saves and loads no other
@@ -344,7 +369,7 @@ def _make_by_step(
         else:
             return
     raise ValueError(
-        f"{owner}.build_model: {type(program.model).__name__} has train_step and no call, and its "
+        f"{maker}: {type(program.model).__name__} has train_step and no call, and its "
         f"train_step cannot be tried before training ({compile.reason(errors[0])}), which loading "
         "needs; define call, and use it in train_step"
     ) from errors[0]
@@ -516,7 +541,7 @@ def _noise_like(probe: Tree, scale: float = 1.0) -> Tree:
 
 
 def _outputs(
-    core: keras.Model, transform: Any, probe: Tree, dtype: str, owner: str, spec: ModelSpec
+    core: keras.Model, transform: Any, probe: Tree, dtype: str, maker: str, spec: ModelSpec
 ) -> Any:
     """Return the model's outputs, calling it on the probe if it is not built yet.
 
@@ -536,10 +561,10 @@ def _outputs(
             return declared
         return core(tensors(probe, transform, dtype))
     except (ValueError, TypeError) as error:
-        raise compile.misfit(error, owner, spec) from error
+        raise compile.misfit(error, maker, spec) from error
     except Exception as error:
         if type(error).__module__.startswith(("tensorflow", "keras")):
-            raise compile.misfit(error, owner, spec) from error
+            raise compile.misfit(error, maker, spec) from error
         raise
 
 

@@ -30,8 +30,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     """Create a new optimizer.
 
     Args:
-        value: A name such as "adam", a Keras config, or an optimizer, which is copied because an
-            optimizer belongs to one model. None: "adam".
+        value: A name such as "adam", a Keras config, a class, or an optimizer, which is copied
+            because an optimizer belongs to one model. None: "adam".
         learning_rate: A number or schedule to replace the optimizer's learning rate, or None.
 
     Raises:
@@ -46,11 +46,12 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
         made = _from_config(value, value.get_config())
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
+    elif isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer):
+        made = value()
     else:
-        hint = f"; write optimizer={value.__name__}()" if isinstance(value, type) else ""
         raise TypeError(
-            f"optimizer={value!r}: must be a name such as 'adam' or a keras.optimizers.Optimizer"
-            + hint
+            f"optimizer={value!r}: must be a name such as 'adam', or a keras.optimizers.Optimizer "
+            "or class of one"
         )
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
@@ -92,13 +93,19 @@ def loss(value: Any) -> Any:
     if isinstance(value, str):
         found = _named("loss", value, keras.losses.get, keras.losses.Loss)
         return value if _in_the_list_of_keras(keras.losses.get, value) else found
+    if isinstance(value, type) and issubclass(value, keras.losses.Loss):
+        return value()
     if value is None or callable(value):
         return value
     raise TypeError(f"loss={value!r}: must be a name such as 'mse', a Keras loss or a function")
 
 
-def metrics(value: Any) -> Any:
+def metrics(value: Any, field: str = "metrics") -> Any:
     """Check metrics; metric objects are copied, because their state belongs to one model.
+
+    Args:
+        value: As the field of Trainer.
+        field: Its name, for errors.
 
     Raises:
         ValueError: A name is unknown; the message suggests similar ones.
@@ -121,15 +128,17 @@ def metrics(value: Any) -> Any:
             return [one(m) for m in metric]
         if isinstance(metric, dict):
             return {k: one(m) for k, m in metric.items()}
+        if isinstance(metric, type) and issubclass(metric, keras.metrics.Metric):
+            return metric()
         if callable(metric):
             return metric
         raise TypeError(
-            f"metrics=[{metric!r}]: must be names such as 'accuracy', functions or "
+            f"{field}=[{metric!r}]: must be names such as 'accuracy', functions or "
             "keras.metrics.Metric objects"
         )
 
     if isinstance(value, str):
-        raise TypeError(f"metrics={value!r}: must be a list; write metrics=[{value!r}]")
+        raise TypeError(f"{field}={value!r}: must be a list; write {field}=[{value!r}]")
     return None if value is None else one(value)
 
 
@@ -411,7 +420,7 @@ def reason(error: Exception) -> str:
     return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
-def check_model(model: Any, owner: str) -> None:
+def check_model(model: Any, maker: str) -> None:
     """Check that build_model returned a Keras model.
 
     Raises:
@@ -421,19 +430,17 @@ def check_model(model: Any, owner: str) -> None:
 
     if model is None:
         raise TypeError(
-            f"{owner}.build_model returned None: it must return a keras.Model; is `return` missing?"
+            f"{maker} returned None: it must return a keras.Model; is `return` missing?"
         )
     if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"{owner}.build_model returned a {type(model).__name__}: it must return a keras.Model"
-        )
+        raise TypeError(f"{maker} returned a {type(model).__name__}: it must return a keras.Model")
 
 
-def misfit(error: Exception, owner: str, spec: ModelSpec) -> ValueError:
+def misfit(error: Exception, maker: str, spec: ModelSpec) -> ValueError:
     """Return the error for a model that does not accept its inputs."""
     shape = spec.input_shape
     shown = f"(n, {', '.join(map(str, shape))})" if is_shape(shape) else repr(shape)
     return ValueError(
-        f"{owner}.build_model: the model does not accept x of shape {shown}; start it with "
+        f"{maker}: the model does not accept x of shape {shown}; start it with "
         f"keras.Input(spec.input_shape) ({reason(error)})"
     )

@@ -90,11 +90,12 @@ def overrides_compile(model: keras.Model) -> bool:
     return type(model).compile is not keras.Model.compile
 
 
-def refuse_both(owner: str, chosen: Sequence[str]) -> None:
-    """Refuse fields and hooks beside a model that build_model compiled.
+def refuse_both(owner: str, maker: str, chosen: Sequence[str]) -> None:
+    """Refuse fields and hooks beside a model that is compiled already.
 
     Args:
         owner: The name of the estimator.
+        maker: What the model comes from.
         chosen: The fields and hooks that say how to compile.
 
     Raises:
@@ -102,6 +103,6 @@ def refuse_both(owner: str, chosen: Sequence[str]) -> None:
     """
     if chosen:
         raise ValueError(
-            f"{owner}.build_model compiles its model, and {owner} also has {', '.join(chosen)}: "
-            "only one of them can count; leave out model.compile(...), or the rest"
+            f"{maker} is compiled, and {owner} also has {', '.join(chosen)}: only one of them can "
+            "count; leave out model.compile(...), or the rest"
         )

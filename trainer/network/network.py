@@ -426,12 +426,7 @@ class Network:
             return backend.tensors.constant(array, dtype)
 
         n = arrays.length(x, "x")
-        if self.fixed_rows is not None:
-            self.check_rows(n, batch_size or self.fixed_rows)
-        piece = self.fixed_rows or batch_size
-        if piece is None:
-            few = n <= plan.BATCH_ROWS
-            piece = plan.BATCH_ROWS if few else plan.rows_per_batch(self.largest_bytes(x))
+        piece = self.predicted_rows(x, n, batch_size)
         parts = []
         for start in range(0, n, piece):
             rows = slice(start, start + piece)
@@ -440,11 +435,30 @@ class Network:
         joined = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
         return outputs.arranged(self.core, self.spec, joined)
 
+    def predicted_rows(self, x: Tree, n: int, batch_size: int | None = None) -> int:
+        """Return how many rows are predicted at once.
+
+        Args:
+            x: Prepared arrays, or a few rows of them.
+            n: The number of rows to predict.
+            batch_size: Rows per step; None for as many as take little memory.
+
+        Raises:
+            ValueError: The model takes batches of a fixed size, which the rows do not fill.
+        """
+        if self.fixed_rows is not None:
+            self.check_rows(n, batch_size or self.fixed_rows)
+        piece = self.fixed_rows or batch_size
+        if piece is not None:
+            return piece
+        few = n <= plan.BATCH_ROWS
+        return plan.BATCH_ROWS if few else plan.rows_per_batch(self.largest_bytes(x))
+
     def predict_stream(self, stream: Stream) -> Tree:
         """Predict the x of every batch: return outputs as a tree of arrays."""
         import keras
 
-        parts = [self.predict(x) for x in stream.part(0)]
+        parts = [self.predict(x) for x in stream.once(0)]
         if not parts:
             raise ValueError(f"{stream.name} is empty: a tf.data.Dataset with 0 sample(s)")
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)

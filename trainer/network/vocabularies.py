@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Texts = Callable[[str], Iterable[np.ndarray]]
 
 
-def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, owner: str) -> None:
+def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, maker: str) -> None:
     """Give every layer of text its vocabulary, and write all of them to `inputs.vocabularies`.
 
     A layer that build_model has adapted, or made with a vocabulary, keeps it. Any other is adapted
@@ -33,7 +33,7 @@ def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, owner: str) -> 
         inputs: What was learned of x; its vocabularies, if any, are those of an earlier fit.
         texts: Returns the batches of str [n] of an input by its name; None if there are no
             training rows: then the vocabularies are in `inputs`.
-        owner: The class name of the estimator, for errors.
+        maker: The class name of the estimator, for errors.
 
     Raises:
         ValueError: A layer has no vocabulary, and it is not clear which input it reads, or its
@@ -43,7 +43,7 @@ def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, owner: str) -> 
     known = inputs.vocabularies
     if known is not None and len(known) != len(layers):
         raise ValueError(
-            f"{owner}.build_model: the model has {len(layers)} layers with a vocabulary, but had "
+            f"{maker}: the model has {len(layers)} layers with a vocabulary, but had "
             f"{len(known)} in training"
         )
     for i, layer in enumerate(layers):
@@ -51,7 +51,7 @@ def fill(core: keras.Model, inputs: Inputs, texts: Texts | None, owner: str) -> 
             if known[i] is not None and known[i] != _words(layer):
                 layer.set_vocabulary(known[i])
         elif not _words(layer) and texts is not None:
-            _adapt(core, layer, inputs, texts, owner)
+            _adapt(core, layer, inputs, texts, maker)
     if layers and known is None:
         inputs.vocabularies = [None if _has_weights(layer) else _words(layer) for layer in layers]
 
@@ -80,29 +80,29 @@ def _has_weights(layer: Any) -> bool:
     return bool(layer.get_config()["output_mode"] == "tf_idf")
 
 
-def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, owner: str) -> None:
+def _adapt(core: keras.Model, layer: Any, inputs: Inputs, texts: Texts, maker: str) -> None:
     config = layer.get_config()
-    adapt = f"write layer.adapt(texts) in {owner}.build_model"
+    adapt = f"write layer.adapt(texts) in {maker}"
     if config["output_mode"] != "int":
         raise ValueError(
-            f"{owner}.build_model: the layer {layer.name!r} has no vocabulary, and with "
+            f"{maker}: the layer {layer.name!r} has no vocabulary, and with "
             f"output_mode={config['output_mode']!r} the width of its output would change when it "
             f"gets one; {adapt}, or pass it vocabulary=[...]"
         )
     name = _read_by(core, layer, inputs)
     if name is None:
         raise ValueError(
-            f"{owner}.build_model: the layer {layer.name!r} has no vocabulary, and which input it "
+            f"{maker}: the layer {layer.name!r} has no vocabulary, and which input it "
             f"reads cannot be seen; {adapt}, or pass it vocabulary=[...]"
         )
     layer.adapt(tensors.constant(part)[:, None] for part in texts(name))
     found = _words(layer)
     if not found:
         raise ValueError(
-            f"{name} has no words: the layer {layer.name!r} of {owner}.build_model finds none in "
+            f"{name} has no words: the layer {layer.name!r} of {maker} finds none in "
             "the training rows; is it the right column?"
         )
-    _check_embedding(layer, owner)
+    _check_embedding(layer, maker)
 
 
 def _read_by(core: keras.Model, layer: Any, inputs: Inputs) -> str | None:
@@ -125,7 +125,7 @@ def _read_by(core: keras.Model, layer: Any, inputs: Inputs) -> str | None:
     return None
 
 
-def _check_embedding(layer: Any, owner: str) -> None:
+def _check_embedding(layer: Any, maker: str) -> None:
     import keras
 
     size = layer.vocabulary_size()
@@ -133,7 +133,7 @@ def _check_embedding(layer: Any, owner: str) -> None:
         following = node.operation
         if isinstance(following, keras.layers.Embedding) and following.input_dim < size:
             raise ValueError(
-                f"{owner}.build_model: the layer {layer.name!r} has {size:,} words after it was "
+                f"{maker}: the layer {layer.name!r} has {size:,} words after it was "
                 f"adapted to the training rows, but {following.name!r} only {following.input_dim:,}"
                 f"; write TextVectorization(max_tokens=n) and Embedding(n, ...)"
             )

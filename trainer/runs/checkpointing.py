@@ -50,9 +50,12 @@ class Checkpointer:
         model: The model whose steps run.
         callbacks: The callbacks, in the order of the fit.
         history: The history of the fit.
-        feeds: The feeds of training and validation; each makes one pass per epoch.
+        feed: The training batches; None where a finished run is only restored.
+        replay: Advances training and validation batches to where they are after so many epochs of
+            this fit.
         interrupts: Records whether a signal or a callback asked to stop.
-        epochs: The number of epochs of the fit.
+        epochs: The epoch before which the fit ends.
+        first_epoch: The epoch in which it starts.
         folder: Where to save states, or None to save none.
         minutes: The maximum time between saved states within an epoch, or None for no limit.
         steps: The maximum number of steps between saved states within an epoch, or None for no
@@ -69,10 +72,12 @@ class Checkpointer:
         model: keras.Model,
         callbacks: Sequence[Any],
         history: History,
-        feeds: Sequence[Any],
+        feed: Any,
+        replay: Callable[[int], Any],
         interrupts: Interrupts,
         *,
         epochs: int,
+        first_epoch: int = 0,
         folder: StateFolder | None = None,
         minutes: float | None = None,
         steps: int | None = None,
@@ -85,7 +90,8 @@ class Checkpointer:
         self._model = model
         self._callbacks = callbacks
         self._history = history
-        self._feeds = feeds
+        self._feed = feed
+        self._replay = replay
         self._interrupts = interrupts
         self._epochs = epochs
         self._warm_up = warm_up
@@ -98,7 +104,8 @@ class Checkpointer:
         self._passed = (0, 0, 0.0)  # the last position, and when it was reached
         self._seconds_a_step = 0.0
         self._found = found
-        self._here = Position() if found is None else Position(**found[0]["position"])
+        self._first_epoch = first_epoch
+        self._here = Position(first_epoch) if found is None else Position(**found[0]["position"])
         self._step = self._here.step
         self._saved = time.perf_counter()
         self._took = 0.0
@@ -129,9 +136,7 @@ class Checkpointer:
             if self._own is not None:
                 self._own.restore_extra(values.get("extra"), tensors)
             self._history.records[:] = values["history"]
-            for feed in self._feeds:
-                if feed is not None:
-                    feed.replay(self._here.epoch)
+            self._replay(self._here.epoch - self._first_epoch)
         if self._folder is not None:
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # fail before training if it cannot be saved
@@ -233,8 +238,9 @@ class Checkpointer:
 
     def _check_place(self, values: dict[str, Any]) -> None:
         """Refuse a position that this training never reaches, such as a huge number of epochs."""
-        steps = self._feeds[0].steps if self._feeds else None
-        if self._here.epoch > self._epochs or (steps is not None and self._here.step > steps):
+        steps = None if self._feed is None else self._feed.steps
+        too_late = steps is not None and self._here.step > steps
+        if not self._first_epoch <= self._here.epoch <= self._epochs or too_late:
             raise BadState(
                 f"its position is epoch {self._here.epoch}, step {self._here.step}, but the "
                 f"training has {self._epochs} epochs of {steps} steps"

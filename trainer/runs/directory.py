@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer import saving
+from trainer.network import given
 from trainer.runs import code
 from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
 from trainer.state import callback_state
@@ -600,6 +601,8 @@ def described(value: Any) -> Any:
         return [described(v) for v in value]
     if isinstance(value, dict):
         return {str(k): described(v) for k, v in value.items()}
+    if given.is_model(value):
+        return given.described(value)
     if hasattr(value, "on_train_begin") and not hasattr(value, "get_params"):
         # Not all attributes: some change during a fit.
         made_with = {n: getattr(value, n) for n in callback_state.stock_parameters(value)}

@@ -100,6 +100,24 @@ def stock_parameters(callback: Any) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in vars(callback)]
 
 
+def constructor_parameters(callback: Any) -> dict[str, Any]:
+    """Return the arguments that make an equal callback of a Keras class, by name.
+
+    Empty for any other class, and for those of Keras that do not keep all of their arguments.
+    """
+    kind = type(callback)
+    if not kind.__module__.startswith("keras."):
+        return {}
+    parameters = inspect.signature(kind).parameters.values()
+    names = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
+    if not names or not all(name in vars(callback) for name in names):
+        return {}
+    found = {name: vars(callback)[name] for name in names}
+    if "min_delta" in found:  # Keras flips its sign if lower is better
+        found["min_delta"] = abs(found["min_delta"])
+    return found
+
+
 def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = ()) -> None:
     """Set attributes; variables, including those in lists and dicts, are assigned in place.
 

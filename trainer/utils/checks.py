@@ -48,7 +48,49 @@ def near_names(name: Any, known: Iterable[str]) -> list[str]:
     return [folded[n] for n in near]
 
 
-def integer(name: str, value: Any, *, low: int, example: int = 10) -> int:
+# Arguments of other libraries' fit that have another name here.
+_ELSEWHERE = {
+    "X": "it is called x here",
+    "validation_split_seed": "rows are drawn with the field random_state",
+    "workers": "give keras.utils.PyDataset its workers",
+    "max_queue_size": "give keras.utils.PyDataset its max_queue_size",
+    "use_multiprocessing": "give keras.utils.PyDataset its use_multiprocessing",
+    "eval_set": "write validation_data=(x, y)",
+    "groups": "split by groups with the cv of a search or of cross_validate",
+}
+
+
+def misplaced(
+    given: Mapping[str, Any], owner: type, method: str, fields: Iterable[str], known: Iterable[str]
+) -> None:
+    """Refuse arguments that a method does not have, and say where they belong.
+
+    Args:
+        given: The arguments by name.
+        owner: The class of the method.
+        method: Its name.
+        fields: The fields of the class.
+        known: The arguments that the method has.
+
+    Raises:
+        TypeError: There are any.
+    """
+    for name, value in given.items():
+        if name in fields:
+            says = f"is a field: {owner.__name__}({name}={_short(value)})"
+        elif name in _ELSEWHERE:
+            says = f"is not an argument of {method}: {_ELSEWHERE[name]}"
+        else:
+            says = f"is not an argument of {method}; {did_you_mean(name, [*known, *fields])}"
+        raise TypeError(f"{owner.__name__}.{method}: {name} {says}")
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 and "\n" not in shown else "..."
+
+
+def integer(name: str, value: Any, *, low: int, example: Any = 10) -> int:
     """Return `value` as an int of at least `low`.
 
     Raises:
@@ -160,6 +202,9 @@ def field_values(fields: Mapping[str, Any]) -> None:
     one_of("missing_target", fields["missing_target"], ("drop", "raise"))
     boolean("shuffle", fields["shuffle"])
     boolean("run_eagerly", fields["run_eagerly"])
+    boolean("warm_start", fields["warm_start"])
+    if fields["steps_per_execution"] is not None:
+        integer("steps_per_execution", fields["steps_per_execution"], low=1)
     if fields["resident_bytes"] is not None:
         integer("resident_bytes", fields["resident_bytes"], low=0)
     one_of("normalize", fields["normalize"], (None, "standard", "minmax"))
@@ -180,10 +225,3 @@ def field_values(fields: Mapping[str, Any]) -> None:
     rate = fields["learning_rate"]
     if rate is not None and not callable(rate) and not isinstance(rate, Mapping):
         positive("learning_rate", rate)
-    callbacks = fields["callbacks"]
-    if isinstance(callbacks, (str, Mapping)) or not isinstance(callbacks, Iterable):
-        instead = "callbacks=()" if callbacks is None else "callbacks=(callback,)"
-        raise TypeError(
-            f"callbacks={callbacks!r}: must be a sequence of plugin names or "
-            f"keras.callbacks.Callback objects; write {instead}"
-        )

@@ -160,20 +160,20 @@ FIELDS: dict[str, Row] = {
         ValueError,
         ("decision_threshold=0.3", "threshold of probabilities"),
     ),
-    "a callback's class": (
-        fitting(callbacks=(keras.callbacks.TerminateOnNaN,)),
+    "a callback's class that needs arguments": (
+        fitting(callbacks=(keras.callbacks.ModelCheckpoint,)),
         TypeError,
-        ("callbacks[0]=", "TerminateOnNaN", "write TerminateOnNaN()"),
+        ("callbacks[0]=ModelCheckpoint", "filepath", "write ModelCheckpoint(...)"),
     ),
-    "one callback": (
-        fitting(callbacks=keras.callbacks.TerminateOnNaN()),
+    "a number as callbacks": (
+        fitting(callbacks=3),
         TypeError,
-        ("callbacks=<", "must be a sequence", "callbacks=(callback,)"),
+        ("callbacks=3", "sequence or dict", "write callbacks=()"),
     ),
-    "callbacks=None": (
-        fitting(callbacks=None),
+    "a dict of callbacks with a number in it": (
+        fitting(callbacks={"first": 3}),
         TypeError,
-        ("callbacks=None", "must be a sequence", "write callbacks=()"),
+        ("callbacks[0]=3", "keras.callbacks.Callback"),
     ),
     "a function as callback": (
         fitting(callbacks=(print,)),
@@ -208,10 +208,10 @@ NAMES: dict[str, Row] = {
         ValueError,
         ("optimizer='adm'", "no such optimizer", "did you mean 'Adam'"),
     ),
-    "an optimizer's class": (
-        fitting(optimizer=keras.optimizers.Adam),
+    "another class than an optimizer's": (
+        fitting(optimizer=keras.layers.Dense),
         TypeError,
-        ("optimizer=<class", "'adam'", "write optimizer=Adam()"),
+        ("optimizer=<class", "'adam'", "keras.optimizers.Optimizer"),
     ),
     "an unknown loss": (
         fitting(loss="binary_crossentropi"),
@@ -235,10 +235,10 @@ NAMES: dict[str, Row] = {
         ValueError,
         ("model='mpl'", "no such architecture", "did you mean 'mlp'?"),
     ),
-    "a model's object": (
-        fitting(model=keras.Sequential()),
+    "a layer as model": (
+        fitting(model=keras.layers.Dense(1)),
         TypeError,
-        ("model=<Sequential", "'mlp'", "override build_model"),
+        ("model=<Dense", "'mlp'", "keras.Model", "override build_model"),
     ),
     "an unknown data set": (
         lambda g: datasets.load("digit"),

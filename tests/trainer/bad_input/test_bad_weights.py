@@ -90,7 +90,7 @@ WEIGHTS: dict[str, Row] = {
     "class_weight balanced for several outputs": (
         lambda g: g.classifier(class_weight="balanced").fit(g.x, {"a": g.y, "b": g.y > 1}),
         ValueError,
-        ("class_weight='balanced'", "several outputs", "compute_sample_weight('balanced', y)"),
+        ("class_weight='balanced'", "['a'], ['b']", "the weights of each", "sample_weight"),
     ),
     "class_weight of a regressor": (
         lambda g: g.regressor(class_weight={0: 1}).fit(g.x, g.r),

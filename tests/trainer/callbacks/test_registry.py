@@ -77,8 +77,8 @@ def test_every_built_in_name_has_a_class_that_knows_its_name() -> None:
         ("erly_stopping", ValueError, r"'erly_stopping'.*did you mean 'early_stopping'\?"),
         ({"patience": 3}, ValueError, r"a dict needs the plugin's name; write \{'name'"),
         ({"name": "halt", "epoch": 3}, TypeError, r"Halt\(epoch=...\).*did you mean 'epochs'"),
-        (print, TypeError, r"must be a plugin's name, a dict.* object$"),
-        (keras.callbacks.EarlyStopping, TypeError, r"object; write EarlyStopping\(\)$"),
+        (print, TypeError, r"must be a plugin's name, a dict.* object or class$"),
+        (keras.callbacks.CSVLogger, TypeError, r"needs arguments \(.*write CSVLogger\(\.\.\.\)$"),
     ],
 )
 def test_what_is_no_callback_is_named(

@@ -376,9 +376,16 @@ def test_an_empty_data_set_is_refused(make: Any, normalize: str | None) -> None:
         Linear(normalize=normalize).fit(make())
 
 
-def test_a_generator_is_refused_because_it_gives_its_rows_once() -> None:
-    with pytest.raises(TypeError, match=r"x is a generator.*from_generator\(function"):
-        Linear().fit(batch for batch in [(X, Y)])
+def test_a_generator_is_refused_where_it_would_be_read_twice() -> None:
+    def batches() -> Any:
+        return (batch for batch in [(X, Y)])
+
+    with pytest.raises(ValueError, match=r"x is a Python iterator.*epochs=.*steps_per_epoch"):
+        Linear(epochs=2).fit(batches())
+    with pytest.raises(TypeError, match=r"x is a Python iterator.*from_generator\(function"):
+        Linear(epochs=1, normalize="standard").fit(batches())
+    with pytest.raises(TypeError, match=r"validation_data=.*validation_steps"):
+        Linear(epochs=1).fit(X, Y, validation_data=batches())
 
 
 def test_y_and_weights_beside_a_stream_are_refused() -> None:

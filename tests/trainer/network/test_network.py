@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -237,3 +241,24 @@ def test_a_stream_of_numbers_is_a_column() -> None:
         np.testing.assert_allclose(trained.predict(stream(x, Y)), expected, rtol=1e-5)
         found = trained.evaluate(stream(x, Y))["loss"]
         np.testing.assert_allclose(found, trained.evaluate(x[:, None], Y)["loss"], rtol=1e-5)
+
+
+def test_threads_predict_at_once_from_the_first_call_on() -> None:
+    frame = pd.DataFrame({"a": X[:, 0], "b": np.where(Y > 0, "up", "down")})
+    made = Regressor(model="mlp", epochs=1, random_state=0, verbose=0).fit(frame, Y)
+    expected = made.predict(frame)
+    content = pickle.dumps(made)
+    fresh = pickle.loads(content)  # has traced nothing yet
+    start = threading.Barrier(8)
+
+    def predict(first: int) -> list[np.ndarray]:
+        start.wait()
+        return [fresh.predict(frame.iloc[i : i + 5]) for i in range(first, 32)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(predict, range(8)))
+    for first, found in enumerate(answers):
+        for i, values in enumerate(found, first):
+            np.testing.assert_allclose(values, expected[i : i + 5], rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(values, answers[0][i])
+    assert fresh.network_.program.graphs.traces == 1

@@ -57,11 +57,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def make(folder: Any, model: keras.Model | None = None, **options: Any) -> Checkpointer:
-    settings: dict[str, Any] = {"callbacks": [], "history": History(), "feeds": []} | options
+    settings: dict[str, Any] = {"callbacks": [], "history": History(), "feed": None} | options
     interrupts = settings.pop("interrupts", Interrupts())
-    parts = [settings.pop(name) for name in ("callbacks", "history", "feeds")]
+    parts = [settings.pop(name) for name in ("callbacks", "history", "feed")]
+    replay = settings.pop("replay", lambda epochs: None)
     return Checkpointer(
-        model or small(), *parts, interrupts, folder=folder, **{"epochs": 99} | settings
+        model or small(), *parts, replay, interrupts, folder=folder, **{"epochs": 99} | settings
     )
 
 

@@ -694,9 +694,7 @@ def test_threads_that_notice_a_removed_folder_together_tell_of_it_once(
     assert len(told) == 1 and "it was removed" in told[0]
 
 
-def test_who_took_the_folder_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_took_the_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
     states: list[StateFolder] = []
     taken: list[Any] = []

@@ -114,9 +114,22 @@ def small(*more: Any) -> keras.Model:
     return model
 
 
+def _nothing(epochs: int) -> None:
+    """Replay nothing: there are no batches."""
+
+
 def keeper(own: OwnState, model: Any, folder: Any = None, found: Any = None) -> Checkpointer:
     return Checkpointer(
-        model, [], History(), [], Interrupts(), epochs=1, folder=folder, found=found, own=own
+        model,
+        [],
+        History(),
+        None,
+        _nothing,
+        Interrupts(),
+        epochs=1,
+        folder=folder,
+        found=found,
+        own=own,
     )
 
 

@@ -29,6 +29,18 @@ class _Traced:
     positions: list[int]  # of each captured variable among the owner's variables
 
 
+class Specs(tuple[Any, ...]):
+    """The specs of the arguments of a function, with the text that identifies them, made once."""
+
+    text: str
+
+    def __new__(cls, *specs: Any) -> Specs:
+        """Return the specs."""
+        made = super().__new__(cls, specs)
+        made.text = repr(specs)
+        return made
+
+
 class _Shared(dict[Hashable, _Traced]):
     """The graphs of one structure, and the size of the variables that they keep alive."""
 
@@ -103,10 +115,10 @@ class Graphs:
             specs: The specs of the arguments that the graph must accept.
             jit: Whether to compile it with XLA.
         """
-        signature = (name, jit, repr(specs))
+        signature = (name, jit, specs.text if isinstance(specs, Specs) else repr(specs))
         traced = self._find(signature, function, specs, jit)
         if traced.owner is self:
-            return traced.graph(*arguments)
+            return _call(traced.graph, arguments, traced.graph.captured_inputs)
         captured = self._captured.get(signature)
         if captured is None:
             captured = [self._handles[i] for i in traced.positions]
@@ -137,15 +149,17 @@ class Graphs:
 
         made = tf.function(function, autograph=False, jit_compile=True if jit else None)
         with self._ambient(), _traces_freed():
+            if signature in self._own:  # another thread has traced it while this one waited
+                return self._own[signature]
             graph = made.get_concrete_function(*specs)
-        self.traces += 1
-        place = {id(handle): i for i, handle in enumerate(self._handles)}
-        positions = [place.get(id(tensor), -1) for tensor in graph.captured_inputs]
-        traced = _Traced(graph, self, positions)
-        if self._common is not None and -1 not in positions:
-            # The entry must not keep this model alive, only its graph and captured variables.
-            self._common[signature] = _Traced(graph, None, positions)
-        self._own[signature] = traced
+            self.traces += 1
+            place = {id(handle): i for i, handle in enumerate(self._handles)}
+            positions = [place.get(id(tensor), -1) for tensor in graph.captured_inputs]
+            traced = _Traced(graph, self, positions)
+            if self._common is not None and -1 not in positions:
+                # The entry must not keep this model alive, only its graph and captured variables.
+                self._common[signature] = _Traced(graph, None, positions)
+            self._own[signature] = traced
         return traced
 
 
@@ -179,6 +193,8 @@ def free_after_trace(graph: Any) -> None:
 
 
 def _call(graph: Any, arguments: tuple[Any, ...], captured: list[Any]) -> Any:
+    if len(arguments) == 1 and hasattr(arguments[0], "shape"):
+        return graph._call_flat(list(arguments), captured)
     from tensorflow.python.eager.polymorphic_function import function_type_utils
 
     bound = function_type_utils.canonicalize_function_inputs(arguments, {}, graph.function_type)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from trainer.engine.chunks import Batch, Logs, RowsChunk, StreamChunk
-from trainer.engine.tensorflow.graphs import Graphs, free_after_trace
+from trainer.engine.tensorflow.graphs import Graphs, Specs, free_after_trace
 
 if TYPE_CHECKING:
     import keras
@@ -82,6 +83,9 @@ class Program:
         self._watch: Watch | None = None
         self._longest = 0
         self._predicted: Any = None
+        # of a row of each shape, as to derive them takes as long as a small network
+        self._predicted_specs: dict[Any, Specs] = {}
+        self._predicting = threading.Lock()
 
     def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
         """Train on the batches of a chunk; return their number and the last logs."""
@@ -193,8 +197,13 @@ class Program:
         if self.eager:
             with self._ambient():
                 return self._predict_step(x)
-        spec = self._predicted_form(_open_batch(x))
-        return self.graphs.run("predict", self._predict_step, (x,), (spec,))
+        shape = _shape(x)
+        specs = self._predicted_specs.get(shape)
+        if specs is None:
+            specs = Specs(self._predicted_form(_open_batch(x)))
+            if shape is not None:
+                self._predicted_specs[shape] = specs
+        return self.graphs.run("predict", self._predict_step, (x,), specs)
 
     def largest(self, spec: Any) -> int:
         """Return the number of values per row in the largest tensor of the forward pass.
@@ -211,15 +220,17 @@ class Program:
     def _predicted_form(self, spec: Any) -> Any:
         import tensorflow as tf
 
-        if self._predicted is not None:
-            # Dimensions that vary between calls become unknown, so that not every size is traced.
-            spec = tf.nest.map_structure(
-                lambda old, new: old.most_specific_common_supertype([new]) or new,
-                self._predicted,
-                spec,
-            )
-        self._predicted = spec
-        return spec
+        with self._predicting:
+            if self._predicted is not None:
+                # Dimensions that vary between calls become unknown, so that not every size is
+                # traced.
+                spec = tf.nest.map_structure(
+                    lambda old, new: old.most_specific_common_supertype([new]) or new,
+                    self._predicted,
+                    spec,
+                )
+            self._predicted = spec
+            return spec
 
     def _named(self, phase: str, form: str = "") -> str:
         name = f"{phase}{form}"
@@ -450,6 +461,13 @@ def _leaves(tree: Any) -> list[Any]:
 
     found: list[Any] = tf.nest.flatten(tree)
     return found
+
+
+def _shape(x: Any) -> Any:
+    """Return dtype and shape of a row of one tensor [n, ...], or None for several."""
+    if not hasattr(x, "shape"):
+        return None
+    return (x.dtype, *x.shape.as_list()[1:])
 
 
 def _open_batch(tree: Any) -> Any:

@@ -1,0 +1,362 @@
+"""A Keras model that the user has already: copied with its state, and described.
+
+Responsible for the copy that a fit trains, and for the digest by which a run recognises the model.
+Not for what it was compiled with (`compiled`), or for checking it against the data (`build`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import tempfile
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.network import compile, compiled
+
+if TYPE_CHECKING:
+    import keras
+
+_INSTEAD = "override build_model, and return the model from it"
+# What Keras sets on a model in compile, fit, evaluate and predict; TensorFlow's begins with _self_.
+_OF_KERAS = {
+    *("_compile_config", "_compiled_trainable_state", "_eval_epoch_iterator", "history"),
+    *("optimizer", "stop_evaluating", "stop_predicting", "stop_training"),
+}
+_SHARED = (bool, int, float, str, bytes, np.generic, np.dtype)
+
+
+def is_model(value: Any) -> bool:
+    """Return whether a value is a Keras model; Keras is not imported for it."""
+    if value is None or isinstance(value, (str, Mapping)) or "keras" not in sys.modules:
+        return False
+    import keras
+
+    return isinstance(value, keras.Model)
+
+
+def columns(model: keras.Model) -> int | None:
+    """Return the width of a model's only output; None if it has several, or is not known."""
+    found = getattr(model, "outputs", None) or []
+    return found[0].shape[-1] if len(found) == 1 else None
+
+
+class CannotCopy(ValueError):
+    """The model cannot be copied; the message says why, and what to write instead."""
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """Return a copy of a model with its weights, its optimizer's state and what it compiled.
+
+    Sequential and functional models are copied layer by layer, and layers by `get_config` and
+    `from_config`. A class of the user's own that has no usable config is copied attribute by
+    attribute. Layers that hold a vocabulary or statistics keep them.
+
+    Args:
+        model: A Keras model; it is not changed.
+
+    Raises:
+        CannotCopy: A class has no usable config, and an attribute cannot be copied; or the copy
+            has other weights.
+    """
+    copy = _Copy(model)
+    made = copy.of(model)
+    originals, copies = model._flatten_layers(), made._flatten_layers()
+    for original, new in zip(originals, copies, strict=True):
+        if new.trainable != original.trainable:
+            new.trainable = original.trainable
+    copy.assign(made.variables, model.variables, "weights")
+    for original, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
+        _take_assets(new, original)
+    found = compiled.find(model)
+    if found is None:
+        return made
+    if found.own:
+        raise copy.refused(
+            "its class has a compile of its own, whose arguments are not known; " + _INSTEAD
+        )
+    optimizer = compile.optimizer(model.optimizer, None)
+    if model.optimizer.built:
+        optimizer.build(made.trainable_variables)
+        copy.assign(optimizer.variables, model.optimizer.variables, "states of the optimizer")
+    made.compile(
+        optimizer=optimizer,
+        loss=found.loss,
+        loss_weights=found.loss_weights,
+        metrics=compile.metrics(found.metrics),
+        weighted_metrics=compile.metrics(found.weighted_metrics),
+        run_eagerly=found.eager,
+        steps_per_execution=model.steps_per_execution,
+        jit_compile=model.jit_compile,
+        auto_scale_loss=False,  # the optimizer does so already, if this one does
+    )
+    return made
+
+
+def _take_assets(made: Any, layer: Any) -> None:
+    """Copy what a layer holds besides variables: a vocabulary, or what statistics were made to."""
+    if hasattr(layer, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            made.load_assets(folder)
+    if hasattr(made, "finalize_state") and layer.built:
+        made.finalize_state()
+
+
+def take_state(model: keras.Model, trained: keras.Model) -> None:
+    """Give a model the weights of an equal one that was trained, and its optimizer's state.
+
+    Args:
+        model: The model, compiled or not.
+        trained: The trained one.
+
+    Raises:
+        CannotCopy: They are not equal.
+    """
+    copy = _Copy(model)
+    copy.assign(model.variables, trained.variables, "weights")
+    for made, original in zip(model._flatten_layers(), trained._flatten_layers(), strict=True):
+        _take_assets(made, original)
+    if model.compiled and trained.optimizer is not None and trained.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+        states = trained.optimizer.variables
+        copy.assign(model.optimizer.variables, states, "states of the optimizer")
+
+
+class _Copy:
+    """One copy of a model; a layer that is used several times is copied once.
+
+    Args:
+        model: The model, for errors.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._name = type(model).__name__
+        self._known: dict[int, Any] = {}
+
+    def refused(self, why: str) -> CannotCopy:
+        """Return the error that says why the model cannot be copied."""
+        return CannotCopy(f"model=<{self._name}>: cannot be copied: {why}")
+
+    def of(self, layer: Any) -> Any:
+        """Return a layer or model of the same structure with new weights, not compiled.
+
+        Not keras.models.clone_model, which compiles the copy from a config; user-defined losses
+        have none.
+        """
+        import keras
+        from keras.src.models.functional import Functional
+
+        if id(layer) not in self._known:
+            if type(layer) is keras.Sequential:
+                made = self._sequential(layer)
+            elif type(layer) is Functional:
+                made = self._functional(layer)
+            elif type(layer) is keras.layers.Lambda:
+                made = self._lambda(layer)
+            else:
+                made = self._by_config(layer)
+            self._known[id(layer)] = made
+        return self._known[id(layer)]
+
+    def _sequential(self, model: keras.Sequential) -> keras.Sequential:
+        import keras
+
+        layers = [self.of(layer) for layer in model.layers]
+        first = model._layers[0] if model._layers else None
+        if isinstance(first, keras.layers.InputLayer):
+            shape, dtype = first.batch_shape, first.dtype
+            layers.insert(0, keras.Input(batch_shape=shape, dtype=dtype, name=first.name))
+        made = keras.Sequential(layers, name=model.name)
+        return self._built_as(model, made)
+
+    def _functional(self, model: Any) -> keras.Model:
+        import keras
+
+        inputs = keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), model.input
+        )
+        outputs = model._run_through_graph(inputs, operation_fn=self.of)
+        return keras.Model(inputs, outputs, name=model.name)
+
+    def _lambda(self, layer: Any) -> Any:
+        """Copy a Lambda with the function itself: from a config it would lose its globals."""
+        self._value(layer.function, "Lambda.function")
+        config = {k: v for k, v in layer.get_config().items() if k in ("name", "dtype")}
+        made = type(layer)(
+            layer.function,
+            output_shape=layer._output_shape,
+            mask=layer.mask,
+            arguments=layer.arguments,
+            **config,
+        )
+        return self._built_as(layer, made)
+
+    def _by_config(self, layer: Any) -> Any:
+        try:
+            made = type(layer).from_config(layer.get_config())
+        except Exception as error:  # configs of user-defined layers may raise anything
+            return self._by_attributes(layer, error)
+        if type(made) is not type(layer):
+            raise self.refused(
+                f"the config of {type(layer).__name__} makes a {type(made).__name__}; define "
+                f"get_config and from_config, or {_INSTEAD}"
+            )
+        return self._built_as(layer, made)
+
+    def _built_as(self, layer: Any, made: Any) -> Any:
+        if getattr(layer, "built", False) and not made.built:
+            try:
+                made.build_from_config(layer.get_build_config() or {})
+            except Exception as error:  # of user-defined layers
+                raise self.refused(
+                    f"the copy of {type(layer).__name__} cannot be built "
+                    f"({compile.reason(error)}); define build, or {_INSTEAD}"
+                ) from error
+        return made
+
+    def _by_attributes(self, layer: Any, error: Exception) -> Any:
+        """Copy a layer or model of a user-defined class attribute by attribute.
+
+        Keras makes no config by itself for a model whose __init__ has arguments.
+        """
+        import keras
+
+        cls: Any = type(layer)
+        base: Any = next(c for c in cls.__mro__ if c.__module__.split(".")[0] == "keras")
+        if base not in (keras.Model, keras.Layer):
+            raise self.refused(
+                f"{cls.__name__} has no usable config ({compile.reason(error)}); define get_config "
+                f"and from_config, or {_INSTEAD}"
+            ) from error
+        made: Any = cls.__new__(cls)
+        base.__init__(made, name=layer.name, dtype=layer.dtype_policy)
+        known = _OF_KERAS | set(vars(made))
+        own = [n for n in vars(layer) if n not in known and not n.startswith("_self_")]
+        self._known[id(layer)] = made
+        for name in own:
+            setattr(made, name, self._value(vars(layer)[name], f"{cls.__name__}.{name}"))
+        for name in ("supports_masking", "activity_regularizer", "autocast"):
+            setattr(made, name, getattr(layer, name))
+        made.built = layer.built
+        vars(made)["_build_shapes_dict"] = layer._build_shapes_dict
+        return made
+
+    def _value(self, value: Any, name: str) -> Any:
+        """Return an attribute for the copy; what is never changed is shared."""
+        import keras
+
+        if isinstance(value, keras.Operation):
+            return self.of(value)
+        if isinstance(value, keras.metrics.Metric):
+            return compile.metrics([value])[0]
+        if isinstance(value, keras.Variable):
+            return keras.Variable(
+                value.numpy(), dtype=value.dtype, trainable=value.trainable, name=value.name
+            )
+        if isinstance(value, keras.random.SeedGenerator):
+            return keras.random.SeedGenerator(0, name=value.name)  # its state is a variable
+        if isinstance(value, Mapping):
+            return {k: self._value(v, f"{name}[{k!r}]") for k, v in value.items()}
+        if isinstance(value, (list, tuple, set)):
+            items = [self._value(v, f"{name}[{i}]") for i, v in enumerate(value)]
+            return items if isinstance(value, list) else type(value)(items)
+        if isinstance(value, np.ndarray):
+            return value.copy()
+        if isinstance(value, types.MethodType) and id(value.__self__) in self._known:
+            return types.MethodType(value.__func__, self._known[id(value.__self__)])
+        if isinstance(value, types.FunctionType) and not _closes_over_state(value):
+            return value
+        if value is None or isinstance(value, (*_SHARED, type, types.BuiltinFunctionType)):
+            return value
+        raise self.refused(
+            f"its attribute {name} is a {type(value).__name__}, which may not be "
+            f"copied; define get_config and from_config, or {_INSTEAD}"
+        )
+
+    def assign(self, copies: Any, originals: Any, what: str) -> None:
+        """Assign variables in their order, after checking that they belong together."""
+        wanted, found = (
+            [(re.split(r"[/_](?!\d+$)", v.path)[-1], tuple(v.shape), v.dtype) for v in variables]
+            for variables in (originals, copies)
+        )
+        if found != wanted:
+            raise self.refused(
+                f"the copy has other {what} ({len(found)}, and the model {len(wanted)}); define "
+                f"build, or get_config and from_config, so that it has the same, or {_INSTEAD}"
+            )
+        for copy, original in zip(copies, originals, strict=True):
+            copy.assign(original)
+
+
+def _kind(variable: Any) -> str:
+    """Return the last word of a variable's name, which is the same in a copy: "kernel", say."""
+    return re.sub(r"_\d+$", "", variable.path).replace("/", "_").rsplit("_", 1)[-1]
+
+
+def _closes_over_state(function: types.FunctionType) -> bool:
+    """Return whether a function refers to something of the original, so that it is of that only."""
+    import keras
+
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return any(isinstance(c, (keras.Operation, keras.Variable, list, dict)) for c in cells)
+
+
+def described(model: keras.Model) -> dict[str, Any]:
+    """Describe a model so that an equal one has an equal description, as JSON."""
+    try:
+        config = json.dumps(_unnumbered(model.get_config()), sort_keys=True, default=_named)
+    except Exception:  # a class without a config is described by its name and its weights
+        config = ""
+    optimizer = model.optimizer if model.compiled else None
+    states = [] if optimizer is None else optimizer.variables
+    return {
+        "class": type(model).__name__,
+        "architecture": hashlib.sha256(config.encode()).hexdigest()[:16],
+        "weights": _digest(model.variables),
+        "optimizer": None if optimizer is None else type(optimizer).__name__,
+        "optimizer's state": _digest(states),
+    }
+
+
+def _named(value: Any) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _digest(variables: Any) -> str:
+    found = hashlib.sha256()
+    for variable in variables:
+        array = np.ascontiguousarray(variable.numpy())
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
+
+
+def _unnumbered(config: Any) -> Any:
+    """Return a config with names that do not count what else the process has made."""
+    names: dict[str, str] = {}
+
+    def collect(form: Any) -> None:
+        if isinstance(form, Mapping):
+            if isinstance(form.get("name"), str):
+                names.setdefault(form["name"], f"#{len(names)}")
+            for value in form.values():
+                collect(value)
+        elif isinstance(form, (list, tuple)):
+            for value in form:
+                collect(value)
+
+    def renamed(form: Any) -> Any:
+        if isinstance(form, Mapping):
+            return {k: renamed(v) for k, v in form.items() if k != "build_config"}
+        if isinstance(form, (list, tuple)):
+            return [renamed(v) for v in form]
+        return names.get(form, form) if isinstance(form, str) else form
+
+    collect(config)
+    return renamed(config)
