@@ -13,6 +13,7 @@ sent before and has no answer counts as lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,36 +141,59 @@ class Clients:
             self.tally.failures += own.failures
 
 
-def measure(side: str, path: str, clients: int, seconds: float) -> Tally:
-    """Ask a side's service, in a process of its own, and end it by SIGTERM."""
-    made = Classifier.load(path)
-    frame = mixed()
-    rows = frame.assign(since=frame["since"].map(lambda day: day.isoformat())).to_dict("records")
-    bodies = [json.dumps([row]).encode() for row in rows]
-    expected = list(zip(made.predict(frame).tolist(), made.predict_proba(frame), strict=True))
-    process = subprocess.Popen(
+@contextlib.contextmanager
+def process(side: str, path: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run a side in a process of its own: yield its address, and what ends it by SIGTERM."""
+    made = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.serving", "--side", side, path],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[1],
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
     )
-    assert process.stdout is not None
+    assert made.stdout is not None
+
+    def end() -> None:
+        made.send_signal(signal.SIGTERM)
+        if code := made.wait(120):
+            raise RuntimeError(f"{side}: the server ended with {code}")
+
     try:
-        url = process.stdout.readline().strip()
+        yield made.stdout.readline().strip(), end
+    finally:
+        made.kill()
+        made.wait()
+        made.stdout.close()
+
+
+@contextlib.contextmanager
+def thread(side: str, path: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run a side in a thread, for a quick check."""
+    made = service(side, path)
+    running = threading.Thread(target=made.run)
+    running.start()
+
+    def end() -> None:
+        made.stop()
+        running.join()
+
+    yield made.url, end
+
+
+def measure(side: str, path: str, clients: int, seconds: float, *, quick: bool) -> Tally:
+    """Ask a side's service, and end it while it is asked."""
+    made = Classifier.load(path)
+    frame = mixed()
+    rows = frame.assign(since=frame["since"].map(lambda day: day.isoformat())).to_dict("records")
+    bodies = [json.dumps([row]).encode() for row in rows]
+    expected = list(zip(made.predict(frame).tolist(), made.predict_proba(frame), strict=True))
+    with (thread if quick else process)(side, path) as (url, end):
         asking = Clients(url, bodies, expected, clients)
         time.sleep(seconds)
         asking.ending.set()
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(120)
+        end()
         asking.stop()
-        if code:
-            raise RuntimeError(f"{side}: the server ended with {code}")
-        return asking.tally
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return asking.tally
 
 
 def line(side: str, tally: Tally, seconds: float, ours: Tally | None) -> str:
@@ -213,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
         made = Classifier(epochs=2, random_state=0, verbose=0).fit(frame, labels)
         path = str(made.save(Path(folder) / "model.keras"))
         for side in SIDES[: 1 if given.quick else None]:
-            tally = measure(side, path, clients, seconds)
+            tally = measure(side, path, clients, seconds, quick=given.quick)
             bad += tally.wrong + tally.lost + len(tally.failures)
             lines.append(line(side, tally, seconds, ours))
             print(lines[-1], *tally.failures[:3], sep="\n", flush=True)

@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 # all pages with code, and the tests that run it
 TESTED = {
     "callbacks.md": "test_docs_guide.py",
+    "exporting.md": "test_docs_exporting.py",
+    "exporting.zh-CN.md": "test_readme.py",  # has the same code as exporting.md
     "extending.md": "test_docs_extending.py",
     "files.md": "test_docs_files.py",
     "files.zh-CN.md": "test_readme.py",  # has the same code as files.md

@@ -59,6 +59,8 @@ OF_TENSORFLOW = {
     "data/preparation.py": "weights in a tf.data pipeline",
     "data/inputs.py": "the encoder of a table, with StringLookup",
     "models/tabular_layers.py": "the encoder of a table, with a lookup table of text",
+    "exporting/graphs.py": "the graph that all converters read",
+    "exporting/formats.py": "TensorFlow's own format, and its converter to LiteRT",
     "callbacks/tensorboard.py": "the writer of TensorBoard's files",
 }
 

@@ -10,6 +10,7 @@ import warm
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "README.zh-CN.md",
+    "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",
     "docs/fine_tuning.md": "docs/fine_tuning.zh-CN.md",
     "docs/sklearn_callbacks.md": "docs/sklearn_callbacks.zh-CN.md",

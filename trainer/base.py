@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from trainer import callbacks as plugins
-from trainer import doctor, fitting, models, saving, sklearn_callbacks
+from trainer import doctor, exporting, fitting, models, saving, sklearn_callbacks
 from trainer.data import arrays, preparation, records, sparse, writing
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets, Rows
@@ -27,6 +27,7 @@ from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
 from trainer.engine.backend import plan
+from trainer.exporting import Exported
 from trainer.fields import path_fields
 from trainer.fitting import Passes, Settings
 from trainer.history import History
@@ -511,7 +512,7 @@ class Trainer(SupportsCallbacks, Parameters):
         """The loss and every metric on the given data, by name.
 
         Args:
-            x: as for fit.
+            x: as for fit; or rows as dicts, as for predict.
             y: as for fit.
             sample_weight: as for fit.
             batch_size: rows per step. None: the field batch_size; more where that changes no
@@ -643,6 +644,52 @@ class Trainer(SupportsCallbacks, Parameters):
         network = self.network_
         with thread_kept():
             return saving.save(self._as_fitted(), network, path, adapters_only=adapters_only)
+
+    def export(self, path: str | Path, *, format: str = "tf_saved_model") -> Exported:
+        """Write the fitted network, with its encoder or normalisation, for another runtime.
+
+        What is written takes x as `model_` does, a DataFrame as one input [n, 1] per column, and
+        returns the outputs of the network: probabilities, logits, or numbers in the units of y.
+        It is float32, also if training was not. Before it is moved into place, it is run by its
+        own runtime on a few rows, and compared with predict in float32.
+
+        Args:
+            path: a folder for "tf_saved_model"; else a file that ends in .onnx, .tflite (litert),
+                .xml (openvino; the weights are in a .bin file beside it) or .pt2 (torch). A file,
+                or a folder that export wrote, is replaced by a complete one.
+            format: "tf_saved_model" holds every model. The others, which come with the extra of
+                the same name, hold what docs/exporting.md lists.
+
+        Returns:
+            The names and forms of inputs and outputs, the classes, and how far its outputs are
+            from predict. Print it.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            ImportError: a package for the format is missing; the message has the extra.
+            ValueError: a bad format or ending; the format cannot hold a layer of the model; or the
+                outputs differ by more than 1e-5, relative to the largest.
+            OSError: the path cannot be written to, or holds something that export did not write.
+        """
+        network = self.network_
+        with thread_kept():
+            return exporting.export(
+                network,
+                path,
+                format=format,
+                owner=type(self).__name__,
+                in_float32=self._in_float32,
+            )
+
+    def _in_float32(self) -> Network:
+        """The fitted network once more, in float32."""
+        network = self._network
+        return saving.network_from_bytes(
+            self.recipe,
+            self.configure_task(),
+            plugins.make_all(self.configure_callbacks()),
+            saving.to_bytes(self._as_fitted(), network, precision="float32"),
+        )
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
@@ -1205,9 +1252,13 @@ class Trainer(SupportsCallbacks, Parameters):
             return self._read(network.predict_stream(self._encoded_stream(x)))
         return self._read(network.predict(self._prepared(x, extra_columns, name), batch_size))
 
-    def _prepared(self, x: Any, extra_columns: str, name: str = "x") -> Tree:
+    def _prepared(
+        self, x: Any, extra_columns: str, name: str = "x", *, quiet: bool = False
+    ) -> Tree:
         ignore = self._ignores_extra(extra_columns)
-        return self.network_.inputs.prepare(x, type(self).__name__, name, ignore_extra=ignore)
+        return self.network_.inputs.prepare(
+            x, type(self).__name__, name, quiet=quiet, ignore_extra=ignore
+        )
 
     def _ignores_extra(self, extra_columns: str) -> bool:
         checks.one_of("extra_columns", extra_columns, ("raise", "ignore"))
@@ -1222,7 +1273,8 @@ class Trainer(SupportsCallbacks, Parameters):
         self, x: Any, n: int, batch_size: int | None, extra_columns: str
     ) -> Iterator[Tree]:
         """Yield the outputs of part after part of x, equal to those of all rows at once."""
-        few = self._prepared(writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT)), extra_columns)
+        few = writing.part(x, 0, min(n, _ROWS_TO_LOOK_AT))
+        few = self._prepared(few, extra_columns, quiet=True)
         piece = self.network_.predicted_rows(few, n, batch_size)
         step = piece * max(1, _ROWS_PER_PART // piece)
         for start in range(0, n, step):

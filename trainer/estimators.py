@@ -170,6 +170,7 @@ class Classifier(ClassifierMixin, Trainer):
             y: As for fit; None for a stream.
             sample_weight: Row weights, [n].
         """
+        self._initialize_given(x, y)
         return _mean_score(self, self._chosen, x, y, sample_weight, _accuracy)
 
     def _chosen(self, x: Any) -> Any:
@@ -331,6 +332,7 @@ class Regressor(RegressorMixin, Trainer):
             y: As for fit; None for a stream.
             sample_weight: Row weights, [n].
         """
+        self._initialize_given(x, y)
         return _mean_score(self, self.predict, x, y, sample_weight, _r2)
 
     def plot_residuals(self, x: Any, y: Any, **options: Any) -> Axes:

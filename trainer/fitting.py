@@ -253,7 +253,7 @@ def untrained(
 
     Without targets it needs no loss, as it only predicts.
     """
-    if isinstance(train, Rows) and train.y is None:
+    if (train.y_spec if isinstance(train, Stream) else train.y) is None:
         recipe = replace(recipe, defaults=_WithoutLoss(recipe.defaults))
     network, _ = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1=False)
     return network

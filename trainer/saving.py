@@ -354,6 +354,7 @@ def to_bytes(
     fields: dict[str, Any] | None = None,
     weights_only: bool = True,
     adapters_only: bool = False,
+    precision: str | None = None,
 ) -> bytes:
     """The file's content.
 
@@ -363,6 +364,7 @@ def to_bytes(
         fields: its fields in JSON form; None if they are pickled separately.
         weights_only: leave out the architecture, which only plain Keras needs.
         adapters_only: leave out the frozen weights and the optimizer's state as well.
+        precision: in which the network is to be built again; None for its own.
 
     Raises:
         ValueError: adapters_only, and no weight is frozen, or all are.
@@ -372,7 +374,7 @@ def to_bytes(
         "class": fitted.owner,
         "fields": fields or {},
         "seed": fitted.seed,
-        "precision": network.precision,
+        "precision": precision or network.precision,
         "inputs": network.inputs.to_dict(),
         "targets": network.targets.to_dict(),
         "architecture": network.architecture.to_dict(),
@@ -414,7 +416,7 @@ def _save_model(model: keras.Model, file: Path) -> bool:
         warnings.warn(
             "plain Keras will not be able to open the file, Trainer.load will: a model in it has "
             f"no usable get_config(). Keras says: {said[:150]}",
-            stacklevel=5,
+            stacklevel=6,
         )
         return False
     return True
@@ -523,7 +525,7 @@ def _read_seeds(network: Network, found: Any) -> None:
     try:
         for state, numbers in zip(states, forms.items("seeds", found, len(states)), strict=True):
             pair = forms.items("seeds", numbers, 2)
-            state.assign([forms.whole("seeds", number, 0, 2**32 - 1) for number in pair])
+            state.assign([forms.whole("seeds", number, 0, 2**63 - 1) for number in pair])
     except Malformed as error:
         raise Malformed(f"{ENTRY}: {error}") from error
 

@@ -84,11 +84,11 @@ class Task:
         Raises:
             TypeError, ValueError: y does not fit the task.
         """
+        if (data.y_spec if isinstance(data, Stream) else data.y) is None:
+            return Numbers(self.name, 1, False, None)
         if isinstance(data, Stream):
             batches = data.part(1, 2) if self.ready_made else None
             return Numbers.learn_stream(self.name, batches, data.y_spec)
-        if data.y is None:
-            return Numbers(self.name, 1, False, None)
         return Numbers.learn(self.name, data.y, "y", data.row_weight)
 
     def restore(self, form: Any) -> Targets:

@@ -228,7 +228,8 @@ def _converted(
     label = f"{name}[{column['name']!r}]"
     try:
         found = converted(pd.Series(values, dtype=object), column, label, True)
-    except (TypeError, ValueError) as error:
+    # pandas has its own errors for dates near the year 10000
+    except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
         if len(values) == 1:
             raise WrongRow(str(error), 0, column["name"]) from error
         for i in range(len(values)):

@@ -402,6 +402,9 @@ class _Iterated:
             if self.error is not None or self._read:
                 raise
             raise ValueError(f"{name} is empty: an iterator with 0 sample(s)") from error
+        # Keras would give the batches that were read for the spec at each pass again.
+        batches = self._adapter.generator()
+        self._adapter.generator = lambda: batches
         first = self._adapter._first_batches[0]
         self.first = map_tree(np.asarray, _as_tuple(*first))
 

@@ -330,7 +330,10 @@ class Table:
         Returns:
             [n, width].
         """
-        layout = self._layout
+        with np.errstate(over="ignore"):  # the graph makes infinity of what float32 cannot hold
+            return self._encoded_by(self._layout, raw, dtype)
+
+    def _encoded_by(self, layout: _Layout, raw: dict[str, np.ndarray], dtype: str) -> np.ndarray:
         found = np.zeros((len(next(iter(raw.values()))), self.width), dtype)
         if layout.numbers:
             values = np.concatenate([raw[name] for name in layout.numbers], axis=1)

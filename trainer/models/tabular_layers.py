@@ -18,7 +18,6 @@ from keras import ops
 BIAS_RATE = 0.1  # of the learning rate, as the paper's
 SCALE_RATE = 6.0
 FREQUENCY_RATE = 0.1
-_SEPARATOR = "\x1f"
 
 
 @keras.saving.register_keras_serializable("trainer")
@@ -34,25 +33,25 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def __init__(self, plan: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         self.plan = dict(plan)
-        texts = self.plan["texts"]
-        self._offsets = [0]
-        keys = []
-        for i, column in enumerate(texts):
-            keys += [f"{i}{_SEPARATOR}{level}" for level in column["levels"]]
-            self._offsets.append(len(keys))
-        self._keys = keys
-        self._table: Any = None
+        self._tables: list[Any] = []
 
     def build(self, input_shape: Any) -> None:
-        """Make the table of all categories."""
-        if self._keys:
-            with tf.init_scope():
-                self._table = tf.lookup.StaticHashTable(
+        """Make the table of the categories of each column.
+
+        One for each column, and not one for all with the number of the column before each key:
+        ONNX has lookups of text, but cannot join text.
+        """
+        with tf.init_scope():
+            self._tables = [
+                tf.lookup.StaticHashTable(
                     tf.lookup.KeyValueTensorInitializer(
-                        tf.constant(self._keys), tf.range(len(self._keys), dtype=tf.int64)
+                        tf.constant(column["levels"]),
+                        tf.range(len(column["levels"]), dtype=tf.int64),
                     ),
-                    -1,
+                    len(column["levels"]),
                 )
+                for column in self.plan["texts"]
+            ]
         self.built = True
 
     def call(self, columns: Mapping[str, Any]) -> Any:
@@ -105,15 +104,9 @@ class TableMatrix(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
 
     def _local_ids(self, columns: Mapping[str, Any]) -> Any:
         """Return the level of each text in its column, int64 [n, columns]; the last is unseen."""
-        texts = self.plan["texts"]
-        keys = [
-            tf.strings.join([f"{i}{_SEPARATOR}", columns[str(c["feature"])]])
-            for i, c in enumerate(texts)
-        ]
-        found = self._table.lookup(tf.concat(keys, axis=1))
-        offsets = tf.constant(self._offsets[:-1], tf.int64)
-        counts = tf.constant([len(c["levels"]) for c in texts], tf.int64)
-        return tf.where(found < 0, counts, found - offsets)
+        pairs = zip(self._tables, self.plan["texts"], strict=True)
+        found = [table.lookup(columns[str(column["feature"])]) for table, column in pairs]
+        return tf.concat(found, axis=1)
 
     def _values(self, local: Any, kind: str) -> Any:
         """Return the values of the columns of a kind, float32 [n, values], or None."""

@@ -97,5 +97,4 @@ def restore_variables(
 
 def seed_states(model: keras.Model) -> list[Any]:
     """Return the states of the random generators that a model draws from, in a fixed order."""
-    found = [v for v in variables(model) if str(v.dtype) == "uint32" and tuple(v.shape) == (2,)]
-    return [v for v in found if v.path.endswith("seed_generator_state")]
+    return [v for v in variables(model) if v.path.endswith("seed_generator_state")]

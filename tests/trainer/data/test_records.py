@@ -25,7 +25,7 @@ FRAME = pd.DataFrame(
         "size": pd.Categorical(
             RNG.choice(["s", "m", "l"], N), categories=["s", "m", "l"], ordered=True
         ),
-        "floor": pd.Categorical(RNG.integers(0, 4, N)),
+        "level": pd.Categorical(RNG.integers(0, 4, N)),
         "since": pd.Timestamp("2001-02-03 04:05:06.789012")
         + pd.to_timedelta(RNG.integers(0, 10**6, N), "min"),
         "seen": (pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(N), "D")).strftime(
@@ -75,6 +75,9 @@ def test_a_few_rows_are_encoded_as_the_graph_encodes_many(normalize: str | None)
     graph = tf.function(table.encoder("float32"))
     expected = np.asarray(graph({name: tf.constant(values) for name, values in raw.items()}))
     np.testing.assert_array_equal(table.encoded(raw), expected)
+    huge = raw | {"age": np.full((N, 1), 1e149)}  # more than float32 holds
+    expected = np.asarray(graph({name: tf.constant(values) for name, values in huge.items()}))
+    np.testing.assert_array_equal(table.encoded(huge), expected)
     numbers = pd.DataFrame({"a": RNG.normal(3, 7, N), "b": RNG.lognormal(0, 9, N)})
     table = Table.learn(numbers, normalize=normalize)
     raw = table.inputs(numbers)
@@ -112,7 +115,7 @@ def test_values_of_numpy_and_numbers_of_other_types_count_as_themselves(
         "age": np.float64(row["age"]),
         "rooms": np.array(row["rooms"]),
         "owner": np.bool_(row["owner"]),
-        "floor": float(row["floor"]),
+        "level": float(row["level"]),
         "since": np.datetime64(row["since"].to_datetime64()),
         "zoned": row["zoned"].tz_convert("UTC").to_pydatetime(),
     }
@@ -138,6 +141,7 @@ def test_values_of_numpy_and_numbers_of_other_types_count_as_themselves(
         ("since", "soon", r"x\[1\]\['since'\] is 'soon' \(str\): training had dates"),
         ("since", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), r"without a time zone"),
         ("zoned", datetime.datetime(2020, 1, 1), r"time zone Europe/Rome"),
+        ("zoned", datetime.datetime.fromisoformat("9999-12-31T23:59:59-14:00"), r"year 10000"),
         ("seen", "31.02.2020", r"x\[1\]\['seen'\] is '31.02.2020' \(str\): training had dates"),
         ("stay", 60, r"training had durations; write a datetime.timedelta"),
         ("woke", "06:30", r"training had times of the day; write a datetime.time"),

@@ -1,0 +1,312 @@
+"""A Keras model of one's own: copied with its state, described, trained, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from trainer import Classifier, Regressor, Trainer
+from trainer.network import given
+from trainer.network.given import CannotCopy
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 3)).astype("float32")
+Y = np.arange(24) % 3
+OPTIONS: dict[str, Any] = {"shuffle": False, "batch_size": 8, "verbose": 0}
+
+
+def same(a: keras.Model, b: keras.Model) -> bool:
+    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
+    return all(np.array_equal(p, q) for p, q in pairs)
+
+
+def compiled(seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(4, "relu"),
+            layers.Dropout(0.3),
+            layers.BatchNormalization(),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def further(model: keras.Model, initial: int, epochs: int) -> keras.Model:
+    model.fit(X, Y, epochs=epochs, initial_epoch=initial, shuffle=False, batch_size=8, verbose=0)
+    return model
+
+
+class Block(layers.Layer):
+    """A layer without get_config, with what users keep in attributes."""
+
+    def __init__(self, units: int, activation: Any) -> None:
+        super().__init__()
+        self.dense, self.activation = layers.Dense(units), activation
+        self.several = [layers.Dense(3), layers.Dropout(0.5)]
+        self.options = {"scale": 2.0}
+
+    def build(self, shape: Any) -> None:
+        self.dense.build(shape)
+        self.several[0].build(shape)
+        self.kernel = self.add_weight((shape[-1], 2), name="kernel")
+        super().build(shape)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        wide = self.several[1](self.several[0](x), training=training)[:, :2]
+        return self.activation(self.dense(x) + x @ self.kernel) * self.options["scale"] + wide
+
+
+class Net(keras.Model):
+    """A subclassed model as in Keras' guide: Keras makes no config for it."""
+
+    def __init__(self, block: Any, units: int) -> None:
+        super().__init__()
+        self.block, self.head = block, layers.Dense(units)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.head(self.block(x, training=training))
+
+
+def subclassed() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = Net(Block(2, lambda z: z), 1)
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(X, Y, epochs=1, verbose=0)
+    return model
+
+
+def functional() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    base = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="base")
+    base.trainable = False
+    x = keras.Input((3,), name="x")
+    shared = layers.Dense(3)
+    z = shared(base(shared(x)))
+    return keras.Model(x, layers.Lambda(lambda t: t * 2)(z[:, :2] + 1))
+
+
+@pytest.mark.parametrize("make", [compiled, subclassed, functional])
+def test_a_copy_has_the_same_weights_and_trains_as_the_model_does(make: Any) -> None:
+    model = make()
+    if not model.compiled:
+        model.compile("sgd", "mse")
+    target = np.stack([Y, Y], axis=1) if make is functional else Y
+    model.fit(X, target, epochs=1, shuffle=False, verbose=0)
+    copy = given.copied(model)
+    assert given.described(copy) == given.described(model)
+    assert [a.trainable for a in copy._flatten_layers()] == [
+        a.trainable for a in model._flatten_layers()
+    ]
+    before = model.get_weights()
+    copy.fit(X, target, epochs=2, shuffle=False, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    assert given.described(copy) != given.described(model)
+    model.fit(X, target, epochs=2, shuffle=False, verbose=0)
+    assert given.described(copy) == given.described(model)
+
+
+def test_a_copy_keeps_vocabularies_and_statistics() -> None:
+    lookup, scale = layers.StringLookup(), layers.Normalization()
+    lookup.adapt(np.array(["b", "a", "b"]))
+    scale.adapt(X + 5)
+    words, x = keras.Input((), dtype="string"), keras.Input((3,))
+    model = keras.Model([words, x], [lookup(words), scale(x)])
+    inputs = [tf.constant(["b", "a"]), tf.constant(X[:2])]
+    for a, b in zip(model(inputs), given.copied(model)(inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        (object(), r"Net\.extra is a object, which may not be copied; define get_config"),
+        (open, None),
+        ({"a": [1, (2.0, None)], "f": np.zeros(2)}, None),
+    ],
+)
+def test_an_attribute_that_cannot_be_copied_is_named(attribute: Any, message: Any) -> None:
+    model = subclassed()
+    model.extra = attribute
+    if message is None:
+        assert given.described(given.copied(model)) == given.described(model)
+        return
+    with pytest.raises(CannotCopy, match=message):
+        Trainer.from_keras(model)
+
+
+def test_a_function_that_closes_over_a_layer_is_not_shared_by_a_copy() -> None:
+    model = subclassed()
+    head = model.head
+    model.shortcut = lambda x: head(x)
+    with pytest.raises(CannotCopy, match=r"Net\.shortcut is a function"):
+        given.copied(model)
+
+
+def test_a_class_with_a_compile_of_its_own_is_refused() -> None:
+    class Odd(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def compile(self, rate: float) -> None:
+            super().compile(keras.optimizers.SGD(rate), "mse")
+
+    model = Odd()
+    model.compile(0.1)
+    model(X)
+    with pytest.raises(CannotCopy, match="a compile of its own.*override build_model"):
+        Trainer.from_keras(model)
+
+
+@pytest.mark.parametrize("cls", [Trainer, Classifier])
+def test_a_model_that_keras_has_trained_is_trained_further_to_the_bit(cls: type[Trainer]) -> None:
+    whole = further(compiled(), 0, 5)
+    begun = further(compiled(), 0, 2)
+    kept = begun.get_weights()
+    trainer = cls.from_keras(begun, epochs=3, **OPTIONS).fit(X, Y)
+    assert same(trainer.model_, whole)
+    assert all(np.array_equal(a, b) for a, b in zip(begun.get_weights(), kept, strict=True))
+    assert same(trainer.fit(X, Y).model_, whole)  # begins again with what was handed over
+    assert same(clone(trainer).fit(X, Y).model_, whole)
+    assert same(pickle.loads(pickle.dumps(trainer)).model_, whole)
+
+
+def test_a_model_as_the_field_means_the_same() -> None:
+    model = further(compiled(), 0, 1)
+    by_field = Classifier(model=model, epochs=2, **OPTIONS).fit(X, Y)
+    assert same(by_field.model_, Classifier.from_keras(model, epochs=2, **OPTIONS).fit(X, Y).model_)
+    scores = cross_val_score(Classifier(model=model, epochs=1, **OPTIONS), X, Y, cv=3)
+    again = cross_val_score(Classifier(model=model, epochs=1, **OPTIONS), X, Y, cv=3)
+    np.testing.assert_array_equal(scores, again)
+
+
+def test_a_model_that_is_not_compiled_is_compiled_with_the_fields() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, "softmax")])
+    fitted = Classifier.from_keras(model, learning_rate=0.5, epochs=1, **OPTIONS).fit(X, Y)
+    assert float(fitted.model_.optimizer.learning_rate) == 0.5
+    assert set(fitted.history_.history) == {"loss", "accuracy"} and not model.compiled
+
+
+def test_evaluate_and_predict_need_no_fit() -> None:
+    model = further(compiled(), 0, 1)
+    expected = model.predict(X, verbose=0)
+    classifier = Classifier.from_keras(model, **OPTIONS)
+    np.testing.assert_allclose(classifier.predict_proba(X), expected, rtol=1e-6)
+    assert classifier.predict(X[:1])[0] == expected[0].argmax()
+    loss, accuracy = model.evaluate(X, Y, verbose=0)
+    assert classifier.evaluate(X, Y) == pytest.approx({"loss": loss, "accuracy": accuracy})
+    assert Classifier.from_keras(model).score(X, Y) == pytest.approx(accuracy)
+    np.testing.assert_allclose(Trainer.from_keras(model).predict(X), expected, rtol=1e-6)
+    rows = ((part,) for part in (X[:10], X[10:]))
+    np.testing.assert_allclose(Trainer.from_keras(model).predict(rows), expected, rtol=1e-6)
+    assert same(classifier.set_params(epochs=1).fit(X, Y).model_, further(model, 0, 1))
+
+
+def test_whole_numbers_are_the_numbers_of_outputs_where_y_lacks_some() -> None:
+    classifier = Classifier.from_keras(compiled(), epochs=1, **OPTIONS).fit(X, Y % 2)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    named = Classifier.from_keras(compiled(), epochs=1, **OPTIONS).fit(X, np.array(list("abc"))[Y])
+    assert named.classes_.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("make", [compiled, functional])
+def test_a_loaded_model_is_trained_further_to_the_bit(make: Any, tmp_path: Path) -> None:
+    model = make()
+    if make is functional:
+        model = keras.Model(model.input, model.layers[-1].input)  # without the Lambda
+        model.compile("sgd", "mse", loss_weights=2.0, weighted_metrics=["mae"])
+    target = np.stack([Y, Y], axis=1) if make is functional else Y
+    trainer = Trainer.from_keras(model, epochs=2, **OPTIONS).fit(X, target)
+    loaded = Trainer.load(trainer.save(tmp_path / "model.keras"))
+    np.testing.assert_array_equal(loaded.predict(X), trainer.predict(X))
+    loaded.fit(X, target)
+    assert same(loaded.model_, trainer.set_params(epochs=4).fit(X, target).model_)
+
+
+def test_a_model_with_code_in_it_is_saved_for_keras_only(tmp_path: Path) -> None:
+    fitted = Trainer.from_keras(functional(), loss="mse", epochs=1, **OPTIONS)
+    fitted.fit(X, np.stack([Y, Y], axis=1))
+    with pytest.warns(UserWarning, match="Trainer.load will not be able.*Lambda layer"):
+        fitted.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="could not be written.*load_model"):
+        Trainer.load(tmp_path / "model.keras")
+
+
+def test_no_file_makes_a_layer_that_runs_code_or_reads_files(tmp_path: Path) -> None:
+    lookup = layers.StringLookup(vocabulary=["a"], output_mode="one_hot")
+    words = keras.Input((), dtype="string")
+    model = keras.Model(words, layers.Dense(1)(lookup(words)))
+    fitted = Regressor.from_keras(model, epochs=1, verbose=0).fit(["a", "b"], [0.0, 1.0])
+    file = fitted.save(tmp_path / "model.keras")
+    assert len(Regressor.load(file).predict(["a"])) == 1
+    outside = tmp_path / "words.txt"
+    outside.write_text("a\n")
+
+    def changed(change: Any) -> Path:
+        path = tmp_path / "changed.keras"
+        with zipfile.ZipFile(file) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                if name == "trainer.json":
+                    meta = json.loads(content)
+                    change(meta["fields"]["model"]["model"]["config"]["layers"][1])
+                    content = json.dumps(meta).encode()
+                new.writestr(name, content)
+        return path
+
+    def reads(layer: Any) -> None:
+        layer["config"]["vocabulary"] = str(outside)
+
+    def runs(layer: Any) -> None:
+        layer.update(class_name="Lambda", registered_name=None)
+
+    def loads(layer: Any) -> None:
+        layer.update(class_name="TFSMLayer", config={"filepath": str(tmp_path)})
+
+    for change, message in ((reads, "no file may name another"), (runs, "Lambda"), (loads, "TFSM")):
+        with pytest.raises(ValueError, match=message):
+            Regressor.load(changed(change))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Trainer.from_keras("mlp"), TypeError, "model='mlp': must be a keras.Model"),
+        (
+            lambda: Classifier.from_keras(compiled(), loss="mse").fit(X, Y),
+            ValueError,
+            "model=<Sequential> is compiled, and Classifier also has loss='mse'",
+        ),
+        (
+            lambda: Classifier.from_keras(compiled()).fit(X[:, :2], Y),
+            ValueError,
+            r"model=<Sequential>: the model does not accept x of shape \(n, 2\)",
+        ),
+        (
+            lambda: Classifier.from_keras(compiled(), precision="float64").fit(X, Y),
+            ValueError,
+            "precision='float64': the model that was given computes in float32",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_before_training(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
