@@ -1406,6 +1406,7 @@ setattr(
     | {
         "_built_with",
         "_network",
+        "_y_guessed",
         "added_callbacks_",
         "callbacks_",
         "history_",

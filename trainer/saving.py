@@ -353,8 +353,8 @@ def to_bytes(
     *,
     fields: dict[str, Any] | None = None,
     weights_only: bool = True,
-    adapters_only: bool = False,
     precision: str | None = None,
+    adapters_only: bool = False,
 ) -> bytes:
     """The file's content.
 
@@ -363,8 +363,8 @@ def to_bytes(
         network: its network.
         fields: its fields in JSON form; None if they are pickled separately.
         weights_only: leave out the architecture, which only plain Keras needs.
-        adapters_only: leave out the frozen weights and the optimizer's state as well.
         precision: in which the network is to be built again; None for its own.
+        adapters_only: leave out the frozen weights and the optimizer's state as well.
 
     Raises:
         ValueError: adapters_only, and no weight is frozen, or all are.

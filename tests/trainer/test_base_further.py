@@ -417,3 +417,22 @@ def test_one_callback_or_a_dict_of_them_is_enough_and_has_nested_parameters() ->
     assert named.callbacks["first"].patience == 1
     assert named.callbacks["second"] == {"name": "ema", "decay": 0.5}
     assert len(small(callbacks=None, epochs=1).fit(X, Y).callbacks_) == 0
+
+
+@pytest.mark.parametrize("plugin", ["early_stopping", "plateau", "checkpoint"])
+def test_plugins_count_only_the_epochs_that_were_validated(plugin: str, tmp_path: Path) -> None:
+    parameters: dict[str, Any] = {
+        "early_stopping": {"patience": 2, "baseline": -1.0},
+        "plateau": {"patience": 2, "min_delta": 9.0},
+        "checkpoint": {"folder": tmp_path, "keep": 1},
+    }[plugin]
+    fitted = small(epochs=8, callbacks=[{"name": plugin, **parameters}])
+    fitted.fit(X, Y, validation_data=VALID, validation_freq=2)
+    if plugin == "early_stopping":
+        assert len(fitted.history_) == 4  # validated after the second and the fourth
+    elif plugin == "plateau":
+        rates = fitted.history_["learning_rate"]
+        assert [i for i in range(1, 8) if rates[i] != rates[i - 1]] == [6]
+    else:
+        validated = {f"epoch-{epoch:04d}" for epoch in (2, 4, 6, 8)}
+        assert {file.name[:10] for file in tmp_path.glob("epoch*")} <= validated

@@ -95,6 +95,8 @@ class Checkpoint(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the epoch's file if it qualifies, then delete those that no longer do."""
         value = monitored.value(self._log, logs)
+        if value is None:
+            return
         file = f"epoch-{epoch + 1:04d}-{_in_name(self._log)}-{value:.4g}.keras"
         candidates = [*self.kept, {"epoch": epoch + 1, "value": value, "file": file}]
         kept = self._choose(candidates, epoch + 1)

@@ -96,6 +96,8 @@ class EarlyStopping(Callback):
             ValueError: the log does not exist.
         """
         value = monitored.value(self._log, logs, worst=self._inner.mode)
+        if value is None:
+            return
         if epoch < self.start_from_epoch:
             return
         self._inner.on_epoch_end(epoch, {self._log: value})

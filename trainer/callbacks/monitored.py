@@ -61,8 +61,10 @@ def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
     return known
 
 
-def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None) -> float:
-    """The value of the log at the end of an epoch.
+def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None) -> float | None:
+    """The value of the log at the end of an epoch; None if it is of validation and there was none.
+
+    With validation_freq, an epoch without a validation neither improves nor counts.
 
     Args:
         monitor: the log's name.
@@ -74,6 +76,8 @@ def value(monitor: str, logs: Mapping[str, Any] | None, worst: str | None = None
         ValueError: it was not logged.
     """
     found = as_floats(dict(logs or {}))
+    if monitor.startswith("val_") and not any(name.startswith("val_") for name in found):
+        return None
     if monitor not in found:
         raise ValueError(f"monitor={monitor!r}: was not logged; {did_you_mean(monitor, found)}")
     if worst is not None and math.isnan(found[monitor]):

@@ -95,7 +95,7 @@ class NaNGuard(Callback):
         """Check the log and the weights."""
         value = monitored.value(self._log, logs)
         if self.failure is None:
-            if not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 self._fail(self._log, value)
             elif self._bad_layer() is not None:
                 self._fail(None, value)

@@ -83,6 +83,8 @@ class Plateau(Callback):
             ValueError: the log does not exist.
         """
         value = monitored.value(self._log, logs, worst=self._inner.mode)
+        if value is None:
+            return
         self._inner.on_epoch_end(epoch, {self._log: value})
 
     def teardown(self) -> None:
