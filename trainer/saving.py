@@ -424,7 +424,7 @@ def _save_model(model: keras.Model, file: Path) -> bool:
         warnings.warn(
             "plain Keras will not be able to open the file, Trainer.load will: a model in it has "
             f"no usable get_config(). Keras says: {said[:150]}",
-            stacklevel=5,
+            stacklevel=6,
         )
         return False
     return True

@@ -212,7 +212,9 @@ def _assign(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     weights = model.weights
     pairs = [(weights[int(name.split("/")[1])], value) for name, value in tensors.items()]
     for variable, value in pairs:
-        if value.shape != tuple(variable.shape) or value.dtype.name != str(variable.dtype):
+        types = {value.dtype.name, str(variable.dtype)}
+        floats = all("float" in name for name in types)  # another precision, which Keras takes too
+        if value.shape != tuple(variable.shape) or (len(types) > 1 and not floats):
             raise ValueError(
                 f"{variable.path} is {variable.dtype} of shape {tuple(variable.shape)}, and in the "
                 f"file it is {value.dtype.name} of shape {value.shape}"

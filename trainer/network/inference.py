@@ -81,5 +81,5 @@ def warn_if_ignored(owner: str, model: keras.Model) -> None:
                 "replaces that in training by the mode of the model around it, and batch "
                 "normalization updates its statistics; freeze these layers (layer.trainable = "
                 "False), or use the plugin 'unfreeze', which keeps the mode",
-                stacklevel=4,
+                stacklevel=5,
             )
