@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import numbers
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -435,10 +434,9 @@ def _steps_per_epoch(settings: Settings, steps: int | None) -> int | None:
     found = min(limits)
     if steps is not None and steps % found:
         left = steps % found if found < steps else steps
-        warnings.warn(
+        checks.warn(
             f"steps_per_epoch={found}: a pass over the data has {steps} steps, and an epoch in "
-            f"which it ends has only {left}, as in Keras",
-            stacklevel=4,
+            f"which it ends has only {left}, as in Keras"
         )
     return found
 
@@ -486,10 +484,7 @@ def limited_epochs(settings: Settings, epochs: int) -> int:
     if not limit or limit >= epochs:
         return epochs
     _refuse_run(settings, "max_epochs", limit)
-    warnings.warn(
-        f"epochs={epochs}: only {limit} are trained, as keras.config.set_max_epochs says",
-        stacklevel=3,
-    )
+    checks.warn(f"epochs={epochs}: only {limit} are trained, as keras.config.set_max_epochs says")
     return int(limit)
 
 
@@ -501,10 +496,9 @@ def _limited_steps(settings: Settings) -> int | None:
     if not limit:
         return None
     _refuse_run(settings, "max_steps_per_epoch", limit)
-    warnings.warn(
+    checks.warn(
         f"every pass over the data ends after {limit} steps, as "
-        "keras.config.set_max_steps_per_epoch says",
-        stacklevel=4,
+        "keras.config.set_max_steps_per_epoch says"
     )
     return int(limit)
 

@@ -168,7 +168,7 @@ class _Copy:
         import keras
 
         layers = [self.of(layer) for layer in model.layers]
-        first = model._layers[0] if model._layers else None
+        first = next(iter(vars(model)["_layers"]), None)
         if isinstance(first, keras.layers.InputLayer):
             shape, dtype = first.batch_shape, first.dtype
             layers.insert(0, keras.Input(batch_shape=shape, dtype=dtype, name=first.name))
@@ -325,7 +325,7 @@ def described(model: keras.Model) -> dict[str, Any]:
 
 
 def _named(value: Any) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _digest(variables: Any) -> str:

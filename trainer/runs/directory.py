@@ -647,7 +647,7 @@ def described(value: Any) -> Any:
         return {"class": type(value).__name__, **described(value.get_params(deep=False))}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _without_numbers(form: Any) -> Any:
