@@ -199,6 +199,7 @@ def prepare(
         if isinstance(train, Stream):
             network.inputs.check_stream(train.x_spec, settings.owner)
         few = _few(network.inputs, settings, train)
+    network.guarded = any(map(_ends_on_nan, chosen))
     _check_lora(network, chosen)
     if not any(getattr(c, "keeps_inference", False) for c in chosen):
         inference.warn_if_ignored(recipe.owner, network.core)
@@ -339,6 +340,14 @@ def _precision(
     return _choose_precision(recipe.ready_made, train, inputs, targets)
 
 
+def _ends_on_nan(callback: Any) -> bool:
+    import keras
+
+    from trainer.callbacks.nan_guard import NaNGuard
+
+    return isinstance(callback, (keras.callbacks.TerminateOnNaN, NaNGuard))
+
+
 def _check_lora(network: Network, callbacks: Sequence[Any]) -> None:
     import keras
 
@@ -395,6 +404,8 @@ def _training_feed(
 ) -> Any:
     if isinstance(data, Stream):
         data = network.inputs.encode_stream(data)
+        if data.sparse is not None and network.takes_sparse:
+            data = data.sparse
         network.check_batches(data.dataset.element_spec)
         if data.y_spec is not None and not isinstance(network.targets, Classes):
             network.check_finite(data.first()[1])

@@ -46,6 +46,8 @@ class Stream:
         steps: The number of batches, or None if unknown.
         most: Of an endless stream, how many batches training reads; these are read to learn
             something from it. None: all.
+        sparse: The same stream with the sparse tensors that the user gave, where it has any and
+            they are made dense here.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Stream:
         self.steps = steps
         self.name = name
         self.most = most
+        self.sparse: Stream | None = None
         self._source = source
         self._first: tuple[Any, ...] | None = None
         self._origin: tuple[Stream, Callable[..., tuple[Any, ...]]] | None = None
@@ -100,7 +103,8 @@ class Stream:
             return value
         if _is_iterator(value):
             iterated = _Iterated(value, name)
-            made = cls(iterated.dataset(), steps=None, name=name, source=iterated, most=most)
+            given = cls(iterated.dataset(), steps=None, name=name, source=iterated, most=most)
+            made = given._made_dense()
             return made if row_rank == 0 else made._with_columns()
         if not isinstance(value, tf.data.Dataset):
             source = _Source(value, name, endless=most is not None)
@@ -117,7 +121,6 @@ class Stream:
             )
         if int(value.cardinality()) == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
-        value = _densified(value)
         _check_dense(value.element_spec, name)
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
         x = dataset.element_spec[0]
@@ -129,12 +132,33 @@ class Stream:
             dataset = dataset.map(_as_column)
         dataset = dataset.prefetch(tf.data.AUTOTUNE)
         steps = int(dataset.cardinality())
-        return cls(
+        given = cls(
             dataset,
             steps=None if steps < 0 else steps,
             name=name,
             most=most if endless else None,
         )
+        return given._made_dense()
+
+    def _made_dense(self) -> Stream:
+        """Return the stream with sparse tensors made dense, batch by batch."""
+        import tensorflow as tf
+
+        specs = tf.nest.flatten(self.dataset.element_spec)
+        if not any(isinstance(spec, tf.SparseTensorSpec) for spec in specs):
+            return self
+
+        def dense(*element: Any) -> tuple[Any, ...]:
+            made: tuple[Any, ...] = tf.nest.map_structure(
+                lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, element
+            )
+            return made
+
+        made = self.map(dense)
+        if self._source is not None:
+            made._origin = None  # its first batch is known, as dense arrays
+        made.sparse = self
+        return made
 
     def first_batches(self, count: int) -> Stream:
         """Return a stream of the first `count` batches."""
@@ -406,7 +430,7 @@ class _Iterated:
         batches = self._adapter.generator()
         self._adapter.generator = lambda: batches
         first = self._adapter._first_batches[0]
-        self.first = map_tree(np.asarray, _as_tuple(*first))
+        self.first = map_tree(lambda leaf: np.asarray(_dense(leaf)), _as_tuple(*first))
 
     def dataset(self) -> Any:
         """Return the batches as a tf.data.Dataset; the ones read for the spec come first."""
@@ -433,7 +457,7 @@ class _Iterated:
             for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
                 for where, leaf in leaves(map_tree(_dense, part), role):
                     check_dense(leaf, f"the elements of {self.name}: {where}")
-            yield tuple(map_tree(_dense, part) for part in batch)
+            yield batch
 
     def stop_workers(self) -> None:
         """Do nothing: there are none."""
@@ -455,27 +479,13 @@ def _dense(leaf: Any) -> Any:
     return leaf
 
 
-def _densified(dataset: Any) -> Any:
-    """Return a tf.data.Dataset whose sparse tensors are made dense, batch by batch."""
-    import tensorflow as tf
-
-    def dense(*element: Any) -> Any:
-        made = tf.nest.map_structure(
-            lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, element
-        )
-        return made if len(made) > 1 else made[0]
-
-    specs = tf.nest.flatten(dataset.element_spec)
-    sparse = any(isinstance(spec, tf.SparseTensorSpec) for spec in specs)
-    return dataset.map(dense, num_parallel_calls=tf.data.AUTOTUNE) if sparse else dataset
-
-
 def _check_dense(spec: Any, name: str) -> None:
-    """Refuse elements that are sparse or ragged tensors."""
+    """Refuse elements that are ragged tensors."""
     parts = spec if isinstance(spec, tuple) else (spec,)
     for role, part in zip(("x", "y", "sample_weight"), parts, strict=False):
         for where, leaf in leaves(part, role):
-            check_dense(leaf, f"the elements of {name}: {where}")
+            if type(leaf).__name__ != "SparseTensorSpec":
+                check_dense(leaf, f"the elements of {name}: {where}")
 
 
 def _is_numbers(spec: Any) -> bool:

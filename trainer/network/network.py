@@ -28,6 +28,7 @@ from trainer.models import Chosen, ModelSpec
 from trainer.network import compile, outputs
 from trainer.network.probabilities import Reading
 from trainer.state.isolation import Ambient
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +51,8 @@ class Network:
             to a mean of 1.
         readings: How to read each output as probabilities; empty if it is only numbers.
         architecture: The ready-made architecture, if it is one, and the resolved values of fields.
+        guarded: Whether a callback ends the training where the loss is not finite: then targets
+            need not be either.
         plan: How to train; None before `decide`.
         evidence: A sample of the data of its fit; None for a loaded network.
     """
@@ -65,6 +68,7 @@ class Network:
     default_loss: bool
     readings: Mapping[str, Reading] = field(default_factory=dict)
     architecture: Chosen = field(default_factory=Chosen)
+    guarded: bool = False
     plan: Plan | None = None
     evidence: Any = None
     # A model has one set of metrics, so threads take turns at evaluating it.
@@ -85,6 +89,12 @@ class Network:
         """The fixed batch size of the model, as stateful models have; else None."""
         inputs = getattr(self.core, "inputs", None) or ()
         return next((tensor.shape[0] for tensor in inputs), None)
+
+    @property
+    def takes_sparse(self) -> bool:
+        """Whether the user's own model receives batches as the user gave them."""
+        own = self.architecture.architecture is None and self.inputs.table is None
+        return own and self.program.transform is None
 
     def check_rows(self, rows: int, batch_size: int, name: str = "x") -> None:
         """Check that rows fill the batches of a model of a fixed batch size.
@@ -154,7 +164,8 @@ class Network:
         import keras
 
         def symbolic(leaf: Any) -> Any:
-            return keras.KerasTensor(leaf.shape, leaf.dtype.name)
+            sparse = backend.tensors.is_sparse(leaf)
+            return keras.KerasTensor(leaf.shape, leaf.dtype.name, sparse=sparse)
 
         batch = keras.tree.map_structure(symbolic, spec)
         with self.ambient():
@@ -291,8 +302,14 @@ class Network:
         if compile.computes_own_loss(self.core):
             return
         for part, leaf in arrays.leaves(encoded, ""):
-            if not own_loss(self.core.loss, part):
+            if own_loss(self.core.loss, part):
+                continue
+            try:
                 arrays.check_finite(leaf, f"{name}{part}")
+            except ValueError as error:
+                if not self.guarded:
+                    raise
+                checks.warn(f"{error}; as there is a callback that ends on NaN, they are used")
 
     def batch(self, x: Tree, y: Tree | None = None, weight: Tree | None = None) -> Batch:
         """Return x, y and weights as the tuple that a Keras step takes."""

@@ -415,3 +415,45 @@ def test_a_label_that_the_training_stream_lacks_is_named() -> None:
         (ValueError, tf.errors.InvalidArgumentError), match="label that was not in training"
     ):
         model.evaluate(other)
+
+
+def test_a_model_of_ones_own_is_trained_on_the_sparse_batches_that_it_is_given() -> None:
+    import scipy.sparse
+
+    class Own(Regressor):
+        def build_model(self, spec: Any) -> keras.Model:
+            return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(1)])
+
+    rows = np.where(X > 0, X, 0)
+    target = Y.reshape(len(Y), -1)[:, :1].astype("float32")
+    parts = [slice(i, i + 4) for i in range(0, len(X), 4)]
+    matrices = [scipy.sparse.csr_matrix(rows[part]) for part in parts]
+    seen: list[Any] = []
+
+    class Sees(keras.layers.Dense):
+        def call(self, x: Any, **options: Any) -> Any:
+            seen.append(type(x).__name__)
+            return super().call(x, **options)
+
+    class Watched(Regressor):
+        def build_model(self, spec: Any) -> keras.Model:
+            inputs = keras.Input(spec.input_shape, sparse=True)
+            return keras.Sequential([inputs, Sees(1)])
+
+    def batches(dense: bool) -> Any:
+        return (
+            (m.toarray() if dense else m, target[p]) for m, p in zip(matrices, parts, strict=True)
+        )
+
+    options: dict[str, Any] = {"loss": "mse", "epochs": 1, "random_state": 0, "verbose": 0}
+    sparse = Watched(**options).fit(batches(dense=False))
+    assert "SparseTensor" in seen
+    dense = Own(**options).fit(batches(dense=True))
+    np.testing.assert_allclose(
+        sparse.model_.get_weights()[0], dense.model_.get_weights()[0], rtol=1e-5
+    )
+    # a network that normalises them gets them dense
+    stream = tf.data.Dataset.from_tensor_slices((rows, target)).batch(4)
+    made_sparse = stream.map(lambda x, y: (tf.sparse.from_dense(x), y))
+    a, b = (Linear(normalize="standard", **options).fit(s) for s in (made_sparse, stream))
+    np.testing.assert_array_equal(a.model_.get_weights()[0], b.model_.get_weights()[0])

@@ -124,3 +124,10 @@ def peak_bytes() -> int:
     import tensorflow as tf
 
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def is_sparse(spec: Any) -> bool:
+    """Return whether a spec is that of a sparse tensor."""
+    import tensorflow as tf
+
+    return isinstance(spec, tf.SparseTensorSpec)
