@@ -27,7 +27,7 @@ from search.study.database import APPLICATION, SIDE_FILES, Taken
 from search.study.storage import NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
-from trainer.runs.directory import described
+from trainer.runs.directory import NEW, described
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
@@ -128,6 +128,9 @@ class Folder:
             field = name.rsplit(".", 1)[-1]
             if after.get(name, 0) is None and DEFAULTS_OF_0_1.get(field) == before[name]:
                 after[name] = before[name]
+        for name, value in NEW.items():
+            if f"estimator.{name}" not in before and after.get(f"estimator.{name}") == value:
+                del after[f"estimator.{name}"]
         for known in (before, after):
             if known.get("estimator.optimizer") == "adam":
                 # which means the same, and was the default in 0.1.0

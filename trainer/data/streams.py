@@ -150,7 +150,7 @@ class Stream:
 
         def dense(*element: Any) -> tuple[Any, ...]:
             made: tuple[Any, ...] = tf.nest.map_structure(
-                lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, element
+                lambda t: _to_dense(t) if isinstance(t, tf.SparseTensor) else t, element
             )
             return made
 
@@ -472,11 +472,13 @@ def _dense(leaf: Any) -> Any:
         return leaf.toarray()
     if hasattr(leaf, "nse") and hasattr(leaf, "todense"):  # of JAX
         return np.asarray(leaf.todense())
-    if type(leaf).__name__ == "SparseTensor":
-        import tensorflow as tf
+    return _to_dense(leaf).numpy() if type(leaf).__name__ == "SparseTensor" else leaf
 
-        return tf.sparse.to_dense(tf.sparse.reorder(leaf)).numpy()
-    return leaf
+
+def _to_dense(tensor: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.sparse.to_dense(tf.sparse.reorder(tensor))  # SciPy's may be in any order
 
 
 def _check_dense(spec: Any, name: str) -> None:

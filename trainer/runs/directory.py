@@ -56,6 +56,7 @@ FORMAT = 1
 # Fields that a resumed run may change, because they do not affect the results.
 # missing_target changes which rows there are, and these are compared by their fingerprint.
 FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target")
+NEW = {"warm_start": False}  # fields that version 0.1 had not, and what they were there
 TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
 FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
@@ -609,7 +610,7 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
             config["optimizer"] = None  # which means the same; it was the default in 0.1.0
     for name in dict.fromkeys([*before, *after]):
         a, b = before.get(name), after.get(name)
-        if a != b:
+        if a != b and not (name in NEW and name not in before and b == NEW[name]):
             found.append(f"{name} was {a!r}, is {b!r}")
     return found
 
