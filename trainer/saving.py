@@ -408,7 +408,13 @@ def _model_to_bytes(network: Network, folder: Path, *, weights_only: bool) -> by
     file, weights = folder / "model.keras", folder / WEIGHTS
     if not weights_only and _save_model(network.whole, file):
         return file.read_bytes()
-    network.whole.save_weights(weights)
+    try:
+        network.whole.save_weights(weights)
+    except RuntimeError as error:  # HDF5 says so in a message of many lines
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(weights)) from error
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr(WEIGHTS, weights.read_bytes())

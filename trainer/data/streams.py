@@ -478,7 +478,8 @@ def _dense(leaf: Any) -> Any:
 def _to_dense(tensor: Any) -> Any:
     import tensorflow as tf
 
-    return tf.sparse.to_dense(tf.sparse.reorder(tensor))  # SciPy's may be in any order
+    dense = tf.sparse.to_dense(tf.sparse.reorder(tensor))  # SciPy's may be in any order
+    return tf.ensure_shape(dense, tensor.shape)
 
 
 def _check_dense(spec: Any, name: str) -> None:

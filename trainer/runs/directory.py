@@ -222,6 +222,7 @@ class Run:
 
     def _open_finished(self) -> None:
         """Find what to restore a finished run from: its model, or else its last state."""
+        self._remove_start()
         path = self.path / "model.keras"
         try:
             content = path.read_bytes()
@@ -420,14 +421,18 @@ class Run:
                 self._save_model(save)
                 if len(history):
                     self._draw(history)
+                self._remove_start()
             self._mark("finished" if stopped_by is None else "stopped", stopped_by)
-            if self.held() and not _state_alone.get():
-                (self.path / START).unlink(missing_ok=True)
         except OSError:
             if self.held():
                 raise
         ended = "finished" if stopped_by is None else f"stopped by {stopped_by}"
         self.log(f"{ended} after {len(history)} epochs")
+
+    def _remove_start(self) -> None:
+        if self.held():
+            with self._tried(START):
+                (self.path / START).unlink(missing_ok=True)
 
     def stop(self, signal_name: str) -> None:
         """Mark the run as stopped by a signal; repeating the call of fit resumes it."""
@@ -477,7 +482,7 @@ class Run:
 
     @contextlib.contextmanager
     def _tried(self, name: str) -> Iterator[None]:
-        """Turn errors of writing into warnings: a file for people must not end a training."""
+        """Turn errors of writing into warnings: such a file must not end a training."""
         try:
             yield
         except OSError as error:

@@ -43,8 +43,8 @@ def find(folder: Path) -> Found:
     """
     identity, finished = status(folder)
     model, start = folder / "model.keras", folder / START
-    if finished and model.is_file():
-        return Found(model, None)
+    if model.is_file() and (finished or not start.is_file()):
+        return Found(model, None)  # while it is being finished, it has both or only the model
     if not start.is_file():
         raise RunError(
             f"path={str(folder)!r}: this run has no model yet that could be loaded; resume it: "
