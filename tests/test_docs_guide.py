@@ -16,6 +16,8 @@ TESTED = {
     "extending.md": "test_docs_extending.py",
     "files.md": "test_docs_files.py",
     "files.zh-CN.md": "test_readme.py",  # has the same code as files.md
+    "from_keras.md": "test_docs_from_keras.py",
+    "from_keras.zh-CN.md": "test_readme.py",  # has the same code as from_keras.md
     "fine_tuning.md": "test_docs_fine_tuning.py",
     "fine_tuning.zh-CN.md": "test_readme.py",  # has the same code as fine_tuning.md
     "guide.md": "test_docs_guide.py",

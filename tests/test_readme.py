@@ -12,6 +12,7 @@ PAGES = {
     "README.md": "README.zh-CN.md",
     "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",
+    "docs/from_keras.md": "docs/from_keras.zh-CN.md",
     "docs/fine_tuning.md": "docs/fine_tuning.zh-CN.md",
     "docs/sklearn_callbacks.md": "docs/sklearn_callbacks.zh-CN.md",
     "docs/guide.md": "docs/guide.zh-CN.md",

@@ -97,7 +97,9 @@ def of(x: Any, name: str = "x") -> Records | None:
 
 def is_row(value: Any) -> bool:
     """Return whether a value is a dict that holds nothing but single values."""
-    return isinstance(value, Mapping) and bool(value) and all(map(_is_single, value.values()))
+    # some of SciPy's sparse matrices are dicts
+    plain = isinstance(value, Mapping) and not hasattr(value, "shape")
+    return plain and bool(value) and all(map(_is_single, value.values()))
 
 
 def _is_single(value: Any) -> bool:
