@@ -6,9 +6,12 @@ Responsible for the form of both. Not for what is done with them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from search.space import Point
-from trainer.sklearn_callbacks import Task
+
+if TYPE_CHECKING:
+    from trainer.sklearn_callbacks import Task  # it imports scikit-learn, and that pandas
 
 
 @dataclass(frozen=True)
