@@ -414,7 +414,7 @@ def _training_feed(
             preparation.encode_stream(
                 data, network.targets, weights, mean_weight=network.default_loss
             ),
-            _steps_per_epoch(settings, data.steps),
+            _steps_per_epoch(settings, network, data.steps),
         )
     network.check_rows(data.n, settings.batch_size)
     steps = -(-data.n // settings.batch_size)
@@ -427,22 +427,29 @@ def _training_feed(
         float_dtype=network.float_dtype,
         shuffle=settings.shuffle,
         seed=seed,
-        steps_per_epoch=_steps_per_epoch(settings, steps),
+        steps_per_epoch=_steps_per_epoch(settings, network, steps),
         first_epoch=settings.first_epoch,
     )
 
 
-def _steps_per_epoch(settings: Settings, steps: int | None) -> int | None:
+def _steps_per_epoch(settings: Settings, network: Network, steps: int | None) -> int | None:
     """Return the most steps of an epoch, or None if an epoch is a pass.
 
     Args:
         settings: The estimator's fields.
+        network: The network to train.
         steps: The steps of a pass, or None if unknown.
     """
     limits = [n for n in (_limited_steps(settings), settings.passes.steps_per_epoch) if n]
     if not limits:
         return None
-    found = min(limits)
+    found, size = min(limits), network.core.steps_per_execution
+    if found % size:
+        checks.warn(
+            f"steps_per_epoch={found}: steps_per_execution={size}, and an epoch has whole "
+            f"executions, as in Keras: {found + size - found % size} steps"
+        )
+        found += size - found % size
     if steps is not None and steps % found:
         left = steps % found if found < steps else steps
         checks.warn(
