@@ -7,7 +7,7 @@ for the space (`space`) or the score (`scoring`), which check their own argument
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from search.executors import cores
@@ -196,6 +196,11 @@ def data(
 def _check_streams(search: Arguments, measure: Measure, x: Any, validation_data: Any) -> None:
     name, value = ("x", x) if is_stream(x) else ("validation_data", validation_data)
     what = f"{name}={type(value).__name__}"
+    if isinstance(value, Iterator):
+        raise TypeError(
+            f"{what}: a Python iterator can be read only once, and a search reads it for each "
+            "trial; pass a keras.utils.PyDataset, or tf.data.Dataset.from_generator(function, ...)"
+        )
     if not isinstance(search.estimator, Trainer):
         raise TypeError(
             f"{what}: only a Trainer can be fitted on a stream, and the estimator is "

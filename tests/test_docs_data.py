@@ -195,7 +195,16 @@ TRIED: dict[str, Callable[[], Any]] = {
     "numbers x of shape (n,)": lambda: own(X[:, 0], Y),
     "a stream of rows that are one number each": lambda: own(from_slices((X[:, 0], Y))),
     "a stream of batches of numbers (batch,)": lambda: own(from_slices((X[:, 0], Y)).batch(4)),
+    "a Python generator of batches, for one epoch": lambda: own(
+        (batch for batch in [(X, Y)]), epochs=1
+    ),
+    "a Python generator for a network that normalises its inputs": lambda: own(
+        (batch for batch in [(X, Y)]), epochs=1, normalize="standard"
+    ),
     "a stream that has no end, as by `repeat()`": lambda: own(from_slices((X, Y)).repeat()),
+    "a stream that has no end, with `steps_per_epoch`": lambda: Own().fit(
+        from_slices((X, Y)).batch(4).repeat(), steps_per_epoch=2
+    ),
     "`Dataset.from_generator` of a generator that has no end": lambda: own(
         generated(endless).batch(4)
     ),

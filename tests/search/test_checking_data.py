@@ -117,7 +117,7 @@ DATA: dict[str, Row] = {
     "a generator": (
         lambda: fit(net(), (batch for batch in [X])),
         TypeError,
-        "x is a generator, which can be read only once; pass",
+        "x=generator: a Python iterator can be read only once.*pass a keras.utils.PyDataset",
     ),
     "a stream without validation": (
         lambda: fit(net_cv(), STREAM),
