@@ -543,7 +543,7 @@ class Trainer(SupportsCallbacks, Parameters):
         values = self.resolved_
         data = preparation.collect(
             network.inputs.as_table(x),
-            y,
+            y if self._given is None else given.by_output(self._given, y),
             sample_weight,
             batch_size=values.batch_size,
             needs_y=owner,
@@ -759,8 +759,9 @@ class Trainer(SupportsCallbacks, Parameters):
         cross-validation too. Not compiled, it is compiled with the fields optimizer, loss and
         metrics, or their defaults. `evaluate` and `predict` work before the first fit.
 
-        A Classifier takes labels from 0 to n - 1 for a model with n outputs as the numbers of
-        these outputs, also where y lacks some.
+        A Classifier takes labels from 0 to n - 1 for an output of n columns as the numbers of
+        these columns, also where y lacks some. For a model with k outputs y may be a matrix
+        [n, k], with a column for each output in their order.
 
             model.compile("sgd", "sparse_categorical_crossentropy")
             Classifier.from_keras(model, epochs=5).fit(x, y)
@@ -975,6 +976,7 @@ class Trainer(SupportsCallbacks, Parameters):
             most: the steps of an epoch, if fit limits them.
         """
         owner = type(self).__name__ if self.configure_task().needs_y else None
+        y = y if self._given is None else given.by_output(self._given, y)
         first = self._with_fields(Values()).batch_size
         missing = dataclasses.replace(self.missing_targets(), warns=warns)
         collect = functools.partial(

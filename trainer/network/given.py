@@ -46,6 +46,25 @@ def columns(model: keras.Model) -> int | None:
     return found[0].shape[-1] if len(found) == 1 else None
 
 
+def by_output(model: keras.Model, y: Any) -> Any:
+    """Return y in the structure of a model's outputs, if it is a matrix with a column for each.
+
+    Args:
+        model: A Keras model.
+        y: Targets; anything else than a matrix [n, outputs] is returned unchanged.
+    """
+    output = getattr(model, "output", None) if getattr(model, "outputs", None) else None
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    if not isinstance(output, (dict, list, tuple)) or len(output) < 2:
+        return y
+    if len(shape) != 2 or shape[1] != len(output):
+        return y
+    columns: tuple[Any, ...] = tuple(
+        y.iloc[:, i] if hasattr(y, "iloc") else y[:, i] for i in range(shape[1])
+    )
+    return dict(zip(output, columns, strict=True)) if isinstance(output, dict) else columns
+
+
 class CannotCopy(ValueError):
     """The model cannot be copied; the message says why, and what to write instead."""
 

@@ -310,3 +310,34 @@ def test_no_file_makes_a_layer_that_runs_code_or_reads_files(tmp_path: Path) -> 
 def test_what_does_not_fit_is_named_before_training(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_matrix_of_targets_has_a_column_for_each_output(named: bool) -> None:
+    x = keras.Input((3,))
+    heads = [layers.Dense(3, "softmax", name="a")(x), layers.Dense(1, "sigmoid", name="b")(x)]
+    model = keras.Model(x, {"a": heads[0], "b": heads[1]} if named else heads)
+    y = np.stack([Y, Y % 2], axis=1)
+    fitted = Classifier.from_keras(model, epochs=1, **OPTIONS).fit(X, y)
+    found = fitted.predict(X)
+    columns = list(found.values()) if named else list(found)
+    assert [len(c) for c in columns] == [24, 24] and len(fitted.classes_) == 2
+    assert set(fitted.evaluate(X, y)) == set(fitted.history_.metrics)
+
+
+def test_sample_weights_are_routed_to_fit_and_score() -> None:
+    import sklearn
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    weight = np.linspace(0.1, 2, 24)
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = Classifier.from_keras(compiled(), epochs=1, **OPTIONS)
+        classifier.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        routed = make_pipeline(scaler, classifier).fit(X, Y, sample_weight=weight)
+        score = routed.score(X, Y, sample_weight=weight)
+    scaled = StandardScaler().fit_transform(X)
+    plain = Classifier.from_keras(compiled(), epochs=1, **OPTIONS).fit(scaled, Y, weight)
+    assert same(routed[-1].model_, plain.model_)
+    assert score == pytest.approx(plain.score(scaled, Y, sample_weight=weight))
