@@ -96,7 +96,9 @@ class Trainer(SupportsCallbacks, Parameters):
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes,
-            the last rows for "sequence" where rows are windows of one series.
+            the last rows for "sequence" where rows are windows of one series. Or a splitter of
+            scikit-learn, such as GroupShuffleSplit(test_size=0.2): its first split is used, with
+            the groups that are passed to fit.
             None: the architecture's own, or 0. An architecture with one ends with the weights of
             its best epoch, unless `callbacks` has early stopping of its own; it holds out nothing
             if validation_data are given.
@@ -152,7 +154,7 @@ class Trainer(SupportsCallbacks, Parameters):
     loss_weights: Any = None
     weighted_metrics: Any = None
     normalize: str | None = None
-    validation_split: float | None = None
+    validation_split: Any = None
     shuffle: bool = True
     callbacks: Any = ()
     class_weight: Any = None
@@ -259,6 +261,7 @@ class Trainer(SupportsCallbacks, Parameters):
         sample_weight: Any = None,
         *,
         validation_data: Any = None,
+        groups: Any = None,
         initial_epoch: int | None = None,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
@@ -283,6 +286,7 @@ class Trainer(SupportsCallbacks, Parameters):
             y: targets of n rows, nested for several outputs; None if x is a stream.
             sample_weight: weights of the rows, [n].
             validation_data: (x, y), (x, y, sample_weight) or a stream, evaluated every epoch.
+            groups: the group of each row, [n], for a splitter as validation_split.
             initial_epoch: the epoch to start at, counted from 0; the field epochs is then the one
                 before which training ends, as in Keras. None: 0, or with warm_start after the
                 epochs of the fits before.
@@ -315,7 +319,14 @@ class Trainer(SupportsCallbacks, Parameters):
         )
         before = self._trained_before() if self.warm_start else None
         return self._fit(
-            x, y, sample_weight, validation_data, passes=passes, resume=resume, before=before
+            x,
+            y,
+            sample_weight,
+            validation_data,
+            groups,
+            passes=passes,
+            resume=resume,
+            before=before,
         )
 
     def _fit(
@@ -324,6 +335,7 @@ class Trainer(SupportsCallbacks, Parameters):
         y: Any,
         weight: Any,
         validation_data: Any = None,
+        groups: Any = None,
         *,
         passes: Passes,
         resume: bool | str = "auto",
@@ -338,6 +350,7 @@ class Trainer(SupportsCallbacks, Parameters):
             y: as for fit.
             weight: as for fit.
             validation_data: as for fit.
+            groups: as for fit.
             passes: the arguments of fit that limit its steps.
             resume: as for fit.
             before: the network to train further, or None for a new one.
@@ -359,6 +372,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 values = dataclasses.replace(architecture.values, epochs=1, validation_split=0.0)
                 architecture = dataclasses.replace(architecture, values=values)
             values = architecture.values
+            splitter = None if partial or validation_data is not None else self._splitter
+            self._check_groups(groups, splitter)
             with self._resolved(architecture):
                 chosen = self._check_hooks()
                 owner = type(self).__name__ if self.configure_task().needs_y else None
@@ -370,7 +385,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 most=passes.validation_steps,
             )
             if not partial:
-                chosen += self._added(architecture, chosen, valid is not None)
+                has_validation = valid is not None or splitter is not None
+                chosen += self._added(architecture, chosen, has_validation)
             done = 0 if before is None else _epochs_of(self.history_)
             settings = dataclasses.replace(
                 self._settings(values),
@@ -381,6 +397,8 @@ class Trainer(SupportsCallbacks, Parameters):
             fitting.check_range(settings, end, done, train)
             epochs = fitting.limited_epochs(settings, end)
             fields = self.get_params(deep=False) | _shared(values) | passes.described()
+            if splitter is not None:
+                fields["validation_split"] = splitter
             if before is not None:
                 fields["weights at the start"] = given.described(before.core)
             written = {} if self.run_dir is None else code.of(self)
@@ -388,7 +406,9 @@ class Trainer(SupportsCallbacks, Parameters):
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
             ) as run:
                 seed = seed if run is None else run.seed
-                if valid is None and values.validation_split:
+                if splitter is not None:
+                    train, valid = self._split_by(splitter, groups, train, seed)
+                elif valid is None and values.validation_split:
                     train, valid = self._split(train, values, seed)
                 task = self.configure_task()
                 task.known = classes
@@ -953,6 +973,8 @@ class Trainer(SupportsCallbacks, Parameters):
     def _with_fields(self, values: Values) -> Values:
         """The values with those of the fields that are not None."""
         own = {name: getattr(self, name) for name in _shared(values)}
+        if self._splitter is not None:
+            own["validation_split"] = 0.0  # how many rows it holds out is its own matter
         return dataclasses.replace(values, **{k: v for k, v in own.items() if v is not None})
 
     def _collect(
@@ -1160,13 +1182,43 @@ class Trainer(SupportsCallbacks, Parameters):
         compile.metrics(self.weighted_metrics, "weighted_metrics")
         return plugins.make_all(self.configure_callbacks())
 
-    def _split(self, data: Rows | Stream, values: Values, seed: int) -> tuple[Rows, Rows]:
-        share = values.validation_split
+    @property
+    def _splitter(self) -> Any:
+        """The splitter that was given as validation_split, or None."""
+        return self.validation_split if checks.is_splitter(self.validation_split) else None
+
+    def _check_groups(self, groups: Any, splitter: Any) -> None:
+        if groups is not None and splitter is None:
+            raise ValueError(
+                "groups: only used by a splitter; write validation_split=GroupShuffleSplit("
+                "test_size=0.2), for example, and leave validation_data out"
+            )
+
+    def _split_by(
+        self, splitter: Any, groups: Any, data: Rows | Stream, seed: int
+    ) -> tuple[Rows, Rows]:
+        """Split rows as a splitter of scikit-learn does first."""
+        data = self._as_rows(data, splitter)
+        if groups is not None and len(groups) != data.n:
+            raise ValueError(
+                f"groups has {len(groups)} values, but x has {data.n} rows with a target; pass one "
+                "for each of these"
+            )
+        strata = self.configure_task().strata(data)
+        return preparation.split_by(splitter, data, strata, groups, seed)
+
+    @staticmethod
+    def _as_rows(data: Rows | Stream, share: Any) -> Rows:
         if isinstance(data, Stream):
             raise ValueError(
                 f"validation_split={share}: a stream cannot be split; pass "
                 "validation_data, for example x.take(k), and train on x.skip(k)"
             )
+        return data
+
+    def _split(self, data: Rows | Stream, values: Values, seed: int) -> tuple[Rows, Rows]:
+        share = values.validation_split
+        data = self._as_rows(data, share)
         strata = self.configure_task().strata(data)
         shuffle = self.shuffle and not values.last_rows
         if self.validation_split is None:

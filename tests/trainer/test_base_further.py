@@ -436,3 +436,27 @@ def test_plugins_count_only_the_epochs_that_were_validated(plugin: str, tmp_path
     else:
         validated = {f"epoch-{epoch:04d}" for epoch in (2, 4, 6, 8)}
         assert {file.name[:10] for file in tmp_path.glob("epoch*")} <= validated
+
+
+def test_a_splitter_holds_out_whole_groups() -> None:
+    from sklearn.model_selection import GroupShuffleSplit
+
+    groups = np.repeat(np.arange(5), 4)
+    x = np.concatenate([groups[:, None], X], axis=1).astype("float32")
+    splitter = GroupShuffleSplit(test_size=0.4)
+    options: dict[str, Any] = {"epochs": 2, "validation_split": splitter}
+    fitted = small(**options).fit(x, Y, groups=groups)
+    again = small(**options).fit(x, Y, groups=groups)
+    assert same(fitted.model_, again.model_) and "val_loss" in fitted.history_
+    assert splitter.random_state is None
+    made = GroupShuffleSplit(test_size=0.4, random_state=3)
+    train, valid = next(made.split(x, Y, groups))
+    by_hand = small(epochs=2).fit(x[train], Y[train], validation_data=(x[valid], Y[valid]))
+    assert same(by_hand.model_, fitted.model_)
+    assert not set(groups[train]) & set(groups[valid])
+    with pytest.raises(ValueError, match="validation_split=GroupShuffleSplit.*pass groups to fit"):
+        small(**options).fit(x, Y)
+    with pytest.raises(ValueError, match="groups has 3 values, but x has 20 rows"):
+        small(**options).fit(x, Y, groups=[1, 2, 3])
+    with pytest.raises(ValueError, match="groups: only used by a splitter"):
+        small(epochs=1).fit(x, Y, groups=groups)

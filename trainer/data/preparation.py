@@ -6,6 +6,7 @@ learning inputs and targets from the training rows only. Not for building or tra
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -362,6 +363,43 @@ def split_rows(
         np.arange(n), test_size=held, stratify=stratify, random_state=seed % 2**32
     )
     return rows.take(np.sort(train)), rows.take(np.sort(valid))
+
+
+def split_by(
+    splitter: Any, rows: Rows, strata: np.ndarray | None, groups: Any, seed: int
+) -> tuple[Rows, Rows]:
+    """Split rows as a splitter of scikit-learn does first.
+
+    Args:
+        splitter: Has `split(X, y, groups)`; if its random_state is None, the seed takes its place,
+            so that a resumed fit has the same rows.
+        rows: All rows.
+        strata: The class of each row (n,), or None.
+        groups: The group of each row (n,), or None.
+        seed: The seed of the fit.
+
+    Returns:
+        The training and the validation rows.
+
+    Raises:
+        ValueError: It splits nothing off, or raises an error for these rows.
+    """
+    if getattr(splitter, "random_state", 0) is None:
+        splitter = copy.copy(splitter)
+        splitter.random_state = seed
+    try:
+        train, valid = next(iter(splitter.split(np.zeros((rows.n, 1)), strata, groups)))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"validation_split={splitter!r}: cannot split these {rows.n} rows ({error}); pass "
+            "groups to fit if it needs them, or validation_data"
+        ) from error
+    if not len(train) or not len(valid):
+        raise ValueError(
+            f"validation_split={splitter!r}: leaves {len(train)} rows to train on and {len(valid)} "
+            "to validate; pass validation_data"
+        )
+    return rows.take(np.asarray(train)), rows.take(np.asarray(valid))
 
 
 def split_some(

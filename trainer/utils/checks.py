@@ -56,7 +56,6 @@ _ELSEWHERE = {
     "max_queue_size": "give keras.utils.PyDataset its max_queue_size",
     "use_multiprocessing": "give keras.utils.PyDataset its use_multiprocessing",
     "eval_set": "write validation_data=(x, y)",
-    "groups": "split by groups with the cv of a search or of cross_validate",
 }
 
 
@@ -187,6 +186,11 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
     return plain
 
 
+def is_splitter(value: Any) -> bool:
+    """Return whether a value splits rows, as scikit-learn's splitters do."""
+    return callable(getattr(value, "split", None)) and not isinstance(value, (str, bytes))
+
+
 def field_values(fields: Mapping[str, Any]) -> None:
     """Check the values of the fields that every Trainer has.
 
@@ -197,7 +201,7 @@ def field_values(fields: Mapping[str, Any]) -> None:
         integer("epochs", fields["epochs"], low=1)
     if fields["batch_size"] is not None:
         integer("batch_size", fields["batch_size"], low=1, example=32)
-    if fields["validation_split"] is not None:
+    if fields["validation_split"] is not None and not is_splitter(fields["validation_split"]):
         fraction("validation_split", fields["validation_split"])
     one_of("missing_target", fields["missing_target"], ("drop", "raise"))
     boolean("shuffle", fields["shuffle"])
