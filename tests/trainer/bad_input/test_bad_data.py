@@ -239,10 +239,15 @@ DATA: dict[str, Row] = {
         ValueError,
         ("x: its rows differ in length", "pad_sequences"),
     ),
-    "a generator": (
+    "a generator beside y": (
         lambda g: g.classifier().fit((row for row in g.x), g.y),
+        ValueError,
+        ("y: x is a generator", "leave y out, and make them (x, y)"),
+    ),
+    "a generator of labels": (
+        lambda g: g.classifier(epochs=1).fit(batch for batch in [(g.x, g.y)]),
         TypeError,
-        ("x is a generator", "PyDataset"),
+        ("x is a Python iterator", "only once", "tf.data.Dataset.from_generator(function"),
     ),
     "an endless stream": (
         lambda g: g.classifier().fit(g.stream(g.x, g.y).repeat()),

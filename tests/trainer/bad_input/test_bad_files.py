@@ -79,8 +79,8 @@ LOAD: dict[str, Row] = {
     ),
     "a folder": (
         lambda g: Classifier.load(g.folder / "folder.keras"),
-        IsADirectoryError,
-        ("path='", "folder.keras'", "is a folder", "a .keras file in it"),
+        ValueError,
+        ("path='", "folder.keras'", "is a folder without a run", "name of a .keras file"),
     ),
     "the file of another class": (
         lambda g: Regressor.load(g.folder / "good.keras"),
