@@ -17,6 +17,7 @@ import pytest
 import warm
 
 from trainer import Classifier, Regressor
+from trainer.runs.directory import RunError
 
 Row = tuple[Callable[[Any], Any], type[Exception], tuple[str, ...]]
 
@@ -79,7 +80,7 @@ LOAD: dict[str, Row] = {
     ),
     "a folder": (
         lambda g: Classifier.load(g.folder / "folder.keras"),
-        ValueError,
+        RunError,
         ("path='", "folder.keras'", "is a folder without a run", "name of a .keras file"),
     ),
     "the file of another class": (
