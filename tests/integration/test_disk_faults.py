@@ -328,6 +328,7 @@ WHY = [
     (r"/history\.csv$|/epochs\.csv$", "a row an epoch, for people"),
     (r"/run\.log$", "what happened when, for people"),
     (r"/model\.keras$", "the finished model"),
+    (r"/start\.keras$", "the model before its training, to load an unfinished run"),
     (r"/plots(/|$)", "the learning curves"),
     (r"/epoch-[^/]*\.keras$", "the best epochs, of the checkpoint plugin"),
     (r"/state-[^/]*$", "the exact state to resume from; the last two are kept"),
