@@ -430,7 +430,7 @@ class Run:
         self.log(f"{ended} after {len(history)} epochs")
 
     def _remove_start(self) -> None:
-        if self.held():
+        if not _state_alone.get() and self.held():
             with self._tried(START):
                 (self.path / START).unlink(missing_ok=True)
 
