@@ -719,7 +719,13 @@ class Trainer(SupportsCallbacks, Parameters):
         )
 
     @classmethod
-    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        state: str = "last",
+        custom_objects: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Load a Trainer written by `save` of the same class, or that of a run.
 
         Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
@@ -731,6 +737,8 @@ class Trainer(SupportsCallbacks, Parameters):
         Args:
             path: the file; or the run_dir of a fit: of a finished run its model, else the model
                 as of the last saved state. The run itself is not changed.
+            state: "best" for the best epoch of a run that the plugin checkpoint or early stopping
+                has kept, or "last".
             custom_objects: more classes, functions and plugins that the file may use, by name.
 
         Raises:
@@ -753,8 +761,13 @@ class Trainer(SupportsCallbacks, Parameters):
         with thread_kept():
             run = None
             if isinstance(path, (str, Path)) and Path(path).is_dir():
-                run = reading.find(Path(path))
+                run = reading.find(Path(path), checks.one_of("state", state, ("last", "best")))
                 path = run.file
+            elif state != "last":
+                raise ValueError(
+                    f"state={state!r}: path={str(path)!r} is no folder of a run, which alone has "
+                    "several; leave state out"
+                )
             loaded, network, history, seed = saving.load(
                 path,
                 owner=cls.__name__,
@@ -764,7 +777,7 @@ class Trainer(SupportsCallbacks, Parameters):
                 make=make,
             )
             if run is not None and run.state is not None:
-                history = reading.restore(network, run.state)
+                history = reading.restore(network, run)
             if loaded._given is not None:
                 given.take_state(loaded._given, network.core)
         loaded.adopt(network, history, seed)

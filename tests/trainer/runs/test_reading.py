@@ -69,3 +69,38 @@ def test_an_unfinished_run_is_loaded_as_far_as_it_got(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a folder without a run"):
         Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("plugin", ["checkpoint", "early_stopping", "keras"])
+def test_the_best_epoch_of_an_unfinished_run_is_loaded(plugin: str, tmp_path: Path) -> None:
+    seen: dict[int, Any] = {}
+
+    class Worse(Dies):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen[epoch] = self.model.get_weights()
+            logs["score"] = [3.0, 1.0, 2.0, 2.5][epoch]  # the second is the best
+            super().on_epoch_end(epoch, logs)
+
+    by_keras = keras.callbacks.EarlyStopping("score", mode="min", restore_best_weights=True)
+    by_keras.patience = 9
+    watching: Any = {"name": plugin, "monitor": "score", "mode": "min"}
+    if plugin == "early_stopping":
+        watching["patience"] = 9
+    trainer = make(tmp_path / "run")
+    trainer.callbacks = [Worse(3), by_keras if plugin == "keras" else watching]
+    with pytest.raises(RuntimeError, match="died"):
+        trainer.fit(X, Y)
+    best = Classifier.load(tmp_path / "run", state="best")
+    for a, b in zip(best.model_.get_weights(), seen[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    last = Classifier.load(tmp_path / "run")
+    assert not np.array_equal(last.model_.get_weights()[-2], seen[1][-2])
+
+
+def test_a_run_without_a_best_epoch_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="died"):
+        make(tmp_path / "run", at=2).fit(X, Y)
+    with pytest.raises(RunError, match="has kept a best epoch yet; write state='last'"):
+        Classifier.load(tmp_path / "run", state="best")
+    with pytest.raises(ValueError, match="state='best': .* is no folder of a run"):
+        Classifier.load(tmp_path / "model.keras", state="best")
