@@ -7,9 +7,11 @@ checking that points lie in the space.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from search.proposers import Finished, Outcome, Proposal, Proposer
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer
+from search.proposers import replay as replay_if_wanted
 from search.space import Point
 
 
@@ -84,3 +86,15 @@ class Enqueued:
         """Resume from a snapshot."""
         self._asked = snapshot["asked"]
         self._inner.restore(snapshot["inner"])
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        """Pass the trials on, if the other proposer has the method.
+
+        The points that were given are somebody else's trials, which it learnt when they ended.
+        """
+        known = [
+            replace(trial, learnt=True) if trial.key in self._points else trial
+            for trial in trials
+            if trial.outcome is not None or trial.key not in self._points
+        ]
+        replay_if_wanted(self._inner, known)

@@ -6,10 +6,12 @@ proposes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.proposers import Finished, Outcome, Proposal, Proposer
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer
+from search.proposers import replay as replay_if_wanted
 from search.space import Point, Space
 
 METHODS = ("ask", "tell", "learn", "snapshot", "restore")
@@ -84,3 +86,7 @@ class Given:
         """Resume from a snapshot."""
         self._asked = snapshot["asked"]
         self._inner.restore(snapshot["inner"])
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        """Pass the trials on, if the proposer has the method."""
+        replay_if_wanted(self._inner, trials)

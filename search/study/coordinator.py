@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from search.executors import Executor, Failure, Withdrawn
-from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer, Wait, resume
 from search.study.callbacks import SearchCallback
 from search.study.storage import Store, Trial
 from search.study.trial import Job, Result
@@ -112,6 +112,7 @@ class Coordinator:
         for trial in self._trials:
             self._compare(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
+        self._next_event = _number_events(self._trials)
         self._epochs = store.epochs_trained()
         self.finished = False
         self._stopped = False
@@ -213,8 +214,9 @@ class Coordinator:
         if self.max_epochs is not None:
             planned = sum(self._planned(t) for t in self._submitted.values())
             if self._epochs + planned + self._cost(trial, parent) > self.max_epochs:
-                self._proposer.restore(json.loads(before))
+                resume(self._proposer, json.loads(before), self._past())
                 return False
+        trial.asked = self._event()
         with self._store.transaction():
             self._store.add(trial)
             self._store.set("proposer", self._proposer.snapshot())
@@ -234,6 +236,33 @@ class Coordinator:
             epochs=proposal.epochs,
             parent=None if parent is None else parent.id,
             rung=proposal.rung,
+            memo=proposal.memo,
+        )
+
+    def _event(self) -> int:
+        self._next_event += 1
+        return self._next_event - 1
+
+    def _past(self) -> list[PastTrial]:
+        """Return the trials as a proposer replays them."""
+        # every trial has a number here: `_number_events` and `_ask` saw to that
+        ended = sorted((t for t in self._trials if t.told is not None), key=lambda t: t.told or 0)
+        return [self._past_trial(t) for t in ended] + [
+            self._past_trial(t) for t in self._trials if t.told is None
+        ]
+
+    def _past_trial(self, trial: Trial) -> PastTrial:
+        assert trial.asked is not None
+        return PastTrial(
+            trial.key,
+            trial.params,
+            None if trial.told is None else Outcome(trial.score, **trial.outcome),
+            trial.asked,
+            trial.told,
+            trial.epochs,
+            None if trial.parent is None else self._trials[trial.parent].key,
+            trial.rung,
+            trial.memo,
         )
 
     def _planned(self, trial: Trial) -> int:
@@ -241,7 +270,7 @@ class Coordinator:
 
     def _restore(self, snapshot: Any) -> None:
         try:
-            self._proposer.restore(snapshot)
+            resume(self._proposer, snapshot, self._past())
         except Exception as error:
             raise ValueError(
                 f"directory={str(self._store.path.parent)!r}: the state of "
@@ -304,7 +333,9 @@ class Coordinator:
         trial.score = None if error else result.score
         trial.state = "failed" if error else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
-        self._proposer.tell(trial.key, Outcome(trial.score))
+        outcome = Outcome(trial.score)
+        trial.outcome, trial.told = outcome.besides_score(), self._event()
+        self._proposer.tell(trial.key, outcome)
         with self._store.transaction(durable=False):  # settle makes it durable, once
             self._store.add_folds(trial.id, result.folds)
             self._store.end(trial)
@@ -338,3 +369,29 @@ class Coordinator:
 
 def _ended(future: Future[Any]) -> bool:
     return future.done() and not isinstance(future.exception(), Withdrawn)
+
+
+def _number_events(trials: Sequence[Trial]) -> int:
+    """Number the asks and ends of trials that an earlier version stored without numbers.
+
+    Trials are stored in the order they were asked for, and their times say in which order they
+    ended. How asks and ends alternated was not stored; with one worker, they took turns.
+
+    Returns:
+        The number of the next event.
+    """
+    unnumbered = [t for t in trials if t.asked is None]
+    number = 0
+    asked = iter(unnumbered)
+    done: set[int] = set()
+    # a trial that ended after the study was converted has its number already
+    ended = [t for t in unnumbered if t.state in ("completed", "failed") and t.told is None]
+    for trial in sorted(ended, key=lambda t: (t.ended or 0, t.id)):
+        while trial.id not in done:
+            earlier = next(asked)
+            earlier.asked, number = number, number + 1
+            done.add(earlier.id)
+        trial.told, number = number, number + 1
+    for trial in asked:
+        trial.asked, number = number, number + 1
+    return 1 + max((n for t in trials for n in (t.asked, t.told) if n is not None), default=-1)
