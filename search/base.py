@@ -7,6 +7,7 @@ one (`evaluation`), scheduling them (`coordinator`), or acting as the best estim
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import time
 from abc import abstractmethod
@@ -23,6 +24,7 @@ from search.best import BestEstimator
 from search.executors import Executor, Failure
 from search.pictures import Pictures
 from search.proposers import Proposer
+from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, described_domain, values
 from search.study import evaluation, stopping, trial_tasks
@@ -42,11 +44,21 @@ from search.study.data import (
 )
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.resource import (
+    EPOCHS,
+    FACTOR,
+    ROWS,
+    STEPS,
+    Resource,
+    ladder,
+    ladder_of_steps,
+)
 from search.study.scoring import Measure, chosen, measure, trainer_in
-from search.study.storage import Store, Trial
+from search.study.storage import ENDED, Store, Trial
 from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
+from trainer.data.streams import is_stream
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
@@ -67,6 +79,10 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
     cv: Any
     executions_per_trial: int
     enqueue: Any
+    pruner: str | None
+    factor: float | None
+    min_resources: float | None
+    resource: str | None
     workers: int | None
     executor: Any
     directory: Any
@@ -122,6 +138,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         checking.arguments(self)
         trial_tasks.checked(self)
         space = Space.of(self.estimator, self.space)
+        checking.pruning(self, space, self._own_rungs)
         points = checking.enqueued(self.enqueue, space, self.estimator)
         wanted = measure(
             self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
@@ -141,7 +158,16 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
                 grouped = None if groups is None else np.asarray(groups)
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
+                self._resource = self._measured_rungs(whole, cuts, folder.seed)
                 proposer = self._proposer(space, points, folder.seed, wanted.maximize)
+                if self._resource is not None:
+                    proposer = Pruned(
+                        proposer,
+                        str(self.pruner),
+                        self._resource.amounts,
+                        factor=self.factor or FACTOR,
+                        maximize=wanted.maximize,
+                    )
                 folder.describe(self._description(space, points, wanted, data, cuts))
                 with self._executor(folder, whole, cuts, grouped, wanted) as executor:
                     if folder.store.empty:
@@ -188,9 +214,58 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         """Whether trials may resume from other trials."""
 
     @property
+    @abstractmethod
+    def _own_rungs(self) -> str:
+        """The argument by which the method chooses rungs itself; empty if it does not."""
+
+    @property
     def _by_rung(self) -> bool:
         """Whether only a trial of the last rung can be the best."""
-        return False
+        return self.pruner is not None
+
+    @property
+    def _described_pruning(self) -> dict[str, Any]:
+        """The arguments of pruning that determine which trials there are, if it prunes."""
+        if self.pruner is None:
+            return {}
+        names = ("pruner", "factor", "min_resources", "resource")
+        return {name: getattr(self, name) for name in names}
+
+    def _measured_rungs(self, data: Data, cuts: list[Split], seed: int) -> Resource | None:
+        """Return the rungs of the trials; None without a pruner.
+
+        Raises:
+            ValueError: there is no rung below the last one.
+        """
+        if self.pruner is None:
+            return None
+        trainer = trainer_in(self.estimator)[1]
+        name = self.resource or EPOCHS
+        factor = self.factor or FACTOR
+        rows = 0 if is_stream(data.x) else len(cuts[0][0]) if cuts else data.n
+        unit = 1
+        if name == ROWS:
+            full = rows
+        elif trainer is None:
+            full = int(self.estimator.get_params(deep=True)[name])
+        else:
+            assert self._chosen is not None
+            full = self._chosen.values.epochs
+            if name == STEPS:
+                held = self._chosen.values.validation_split if data.validation is None else 0.0
+                full *= math.ceil(rows * (1 - held) / self._chosen.values.batch_size)
+        least = self.min_resources or (1 if name == EPOCHS else full / factor**3)
+        if least < 1 and name == ROWS and self.min_resources is not None:
+            least *= rows
+        amounts: tuple[int, ...] = ()
+        if least < full:
+            if name == STEPS:
+                amounts, unit = ladder_of_steps(full, factor, max(least, 1))
+            else:
+                amounts = ladder(full, factor, max(least, 1))
+        if len(amounts) < 2:
+            raise ValueError(checking.no_rungs(self, name, full, factor))
+        return Resource(name, amounts, unit, seed)
 
     @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[Folder]:
@@ -283,6 +358,8 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         # save states where trials resume from others, and where a kill could cost long ones
         states = self._has_rungs or self.directory is not None
         is_trainer = trainer_in(self.estimator)[1] is not None
+        resource = self._resource
+        grows = resource is not None and resource.is_parameter and resource.grows(self.estimator)
         in_process = self.executor == "serial"
         work = Evaluation(
             self._trained,
@@ -291,7 +368,8 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             splits=cuts,
             groups=groups,
             executions=self.executions_per_trial,
-            folders=folder.trials if states and is_trainer else None,
+            folders=folder.trials if states and (is_trainer or grows) else None,
+            resource=self._resource,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -360,7 +438,9 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         from search.reports.display import Display
 
         wanted = self._measure
-        tasks = None if task is None else TrialTasks(task, self._most_trials, fits)
+        # how many rungs trials will have together is not known
+        most = self._most_trials if self._resource is None else None
+        tasks = None if task is None else TrialTasks(task, most, fits)
         coordinator = Coordinator(
             folder.store,
             proposer,
@@ -371,7 +451,8 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             objective=wanted.name,
             by_rung=self._by_rung,
             retries=self.trial_retries,
-            max_trials=self._most_trials,
+            last_rung=None if self._resource is None else len(self._resource.amounts) - 1,
+            max_trials=most,
             max_seconds=self.max_seconds,
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
@@ -395,7 +476,9 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             self._folds = folder.store.frame("folds")
             self.epochs_ = folder.store.frame("epochs")
             names = list(space.domains)
-            self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
+            self.results_ = results.table(
+                self._trials, names, self._folds, self.epochs_, resource=self._resource
+            )
 
     def _epochs(self, trial: Trial, parent: Trial | None) -> int:
         """The number of epochs that one fit of the trial may take, without its parent's."""
@@ -412,7 +495,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             delattr(self, name)
 
     def _choose_best(self) -> None:
-        ended = [t for t in self._trials if t.state in ("completed", "failed")]
+        ended = [t for t in self._trials if t.state in ENDED]
         best = self._best
         if best is None or best.score is None:
             if not ended:
@@ -455,8 +538,11 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
                 epochs = self.refit_epochs_ or self._best.epochs
                 if epochs is not None:
                     made.set_params(**{f"{prefix}epochs": epochs})
+            elif self._resource is not None and self._resource.is_parameter:
+                made.set_params(**{self._resource.name: self._best.epochs})
             ends.enter_context(trial_tasks.refit_of(task, made))
-            evaluation.fit(made, data)
+            passes = {} if self._resource is None else self._resource.passes
+            evaluation.fit(made, data, passes=passes)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
 

@@ -102,7 +102,9 @@ class _Halving:
 
     def bracket(self) -> int:
         """Return the rung at which the next candidate begins."""
-        return min(self._begun, key=lambda first: (self._begun[first] / self._weights[first], first))
+        return min(
+            self._begun, key=lambda first: (self._begun[first] / self._weights[first], first)
+        )
 
     def began(self, candidate: _Candidate) -> None:
         self._begun[candidate.first] += 1
@@ -181,7 +183,7 @@ def _above_median(candidate: _Candidate, others: list[float]) -> bool:
     return len(others) < OTHERS or max(candidate.scores) >= statistics.median(others)
 
 
-def _improved(candidate: _Candidate, others: list[float]) -> bool:
+def _improved(candidate: _Candidate, _others: list[float]) -> bool:
     return len(candidate.scores) == 1 or candidate.scores[-1] > max(candidate.scores[:-1])
 
 
@@ -260,7 +262,8 @@ class Pruned:
 
     def tell(self, key: str, outcome: Outcome) -> None:
         """Note how a trial ended at its rung."""
-        self._note_end(key, outcome, self._inner.tell)
+        if self._note_end(key, outcome):
+            self._inner.tell(_parts(key)[0], outcome)
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
         """Pass a trial on that had no rungs."""
@@ -282,19 +285,13 @@ class Pruned:
         events += [(t.told, t, False) for t in trials if t.told is not None]
         for now, trial, asked in sorted(events, key=lambda event: event[0]):
             if not asked:
-                self._note_end(
-                    trial.key,
-                    trial.outcome or Outcome(None),
-                    lambda key, outcome, now=now: whole.update(
-                        {key: replace(whole[key], outcome=outcome, told=now)}
-                    ),
-                )
+                key, outcome = _parts(trial.key)[0], trial.outcome or Outcome(None)
+                if self._note_end(trial.key, outcome):
+                    whole[key] = replace(whole[key], outcome=outcome, told=now)
             elif trial.parent is None:
                 key, _ = _parts(trial.key)
                 self._note_new(key, trial.point, trial.rung or 0)
-                whole[key] = PastTrial(
-                    key, trial.point, None, trial.asked, None, memo=trial.memo
-                )
+                whole[key] = PastTrial(key, trial.point, None, trial.asked, None, memo=trial.memo)
             else:
                 self._promote(self._candidates[self._numbers[_parts(trial.key)[0]]])
         ended = [t for t in whole.values() if t.told is not None]
@@ -334,7 +331,8 @@ class Pruned:
         self._rule.promoted(candidate)
         self._running += 1
 
-    def _note_end(self, key: str, outcome: Outcome, tell: Callable[[str, Outcome], None]) -> None:
+    def _note_end(self, key: str, outcome: Outcome) -> bool:
+        """Note how a trial ended; return whether the other proposer is to be told."""
         name, _ = _parts(key)
         candidate = self._candidates[self._numbers[name]]
         self._running -= 1
@@ -343,8 +341,7 @@ class Pruned:
         if outcome.score is not None and math.isfinite(outcome.score):
             candidate.scores.append(self._sign * outcome.score)
             out = self._rule.ended(candidate)
-        if first if self._rule.tells_first else out:
-            tell(name, outcome)
+        return first if self._rule.tells_first else out
 
     @staticmethod
     def _key(candidate: _Candidate, rung: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.study.resource import EPOCHS, STEPS, Resource
 from search.study.storage import Trial
 from trainer.utils.text import printable
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def table(
-    trials: Sequence[Trial], names: Sequence[str], folds: pd.DataFrame, epochs: pd.DataFrame
+    trials: Sequence[Trial],
+    names: Sequence[str],
+    folds: pd.DataFrame,
+    epochs: pd.DataFrame,
+    *,
+    resource: Resource | None = None,
 ) -> pd.DataFrame:
     """Return one row per trial, in order.
 
@@ -28,12 +34,14 @@ def table(
         names: of the parameters.
         folds: the study's table of that name.
         epochs: the study's table of that name.
+        resource: of the rungs of trials that were pruned.
 
     Returns:
         Columns trial, state, score (NaN without one), one column per parameter under its name (None
-        where it was not active), the other metrics, epochs (the last one trained, if any), seconds
-        (of fitting and scoring), rung and parent if trials were promoted, and error (None without
-        one). A metric with the same name as a parameter is called "metric NAME".
+        where it was not active), the other metrics, epochs (the last one trained, if any), the
+        resource of the trial's rung if that is another one, under its name, seconds (of fitting and
+        scoring), rung and parent if trials were promoted, and error (None without one). A metric
+        with the same name as a parameter is called "metric NAME".
     """
     import pandas as pd
 
@@ -57,6 +65,11 @@ def table(
         columns[f"metric {name}" if taken else name] = np.array(values, float)
     if trained and "epochs" not in columns:
         columns["epochs"] = [trained.get(t.id, np.nan) for t in trials]
+    if resource is not None and resource.name != EPOCHS:
+        if resource.name == STEPS:  # the epochs are units of steps
+            columns.pop("epochs", None)
+        amounts = [t.epochs and t.epochs * resource.unit for t in trials]
+        columns[resource.name] = pd.Series(amounts, dtype=object)
     columns["seconds"] = [seconds.get(t.id, _elapsed(t)) for t in trials]
     if rungs:
         columns["rung"] = np.array([np.nan if t.rung is None else t.rung for t in trials], float)
@@ -68,8 +81,8 @@ def table(
 
 
 def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
-    """Return completed trials, best first; with `by_rung` those of later rungs come first."""
-    done = results[results.state == "completed"]
+    """Return trials with a score, best first; with `by_rung` those of later rungs come first."""
+    done = results[results.state.isin(("completed", "pruned"))]
     keys, orders = ["score"], [not maximize]
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
@@ -143,7 +156,7 @@ def cv_results(
             masked[i] = value
         found[f"param_{name}"] = masked
     found["params"] = params
-    failed = [i for i, trial in enumerate(trials) if trial.state != "completed"]
+    failed = [i for i, trial in enumerate(trials) if trial.state not in ("completed", "pruned")]
     for name, measured in scores.items():
         array = spread(measured)
         array[failed] = np.nan

@@ -29,7 +29,7 @@ import numpy as np
 from search.executors import Executor, Failure, Withdrawn
 from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer, Wait, resume
 from search.study.callbacks import SearchCallback
-from search.study.storage import Store, Trial
+from search.study.storage import ENDED, Store, Trial
 from search.study.trial import Job, Result
 from trainer.sklearn_callbacks import Task
 
@@ -54,6 +54,7 @@ class Coordinator:
         directory: where the study is saved, for callbacks; None if it is not.
         objective: the name of the score.
         by_rung: whether the best trial is the best of the last rung, whose trials had all epochs.
+        last_rung: the rung that trials reach unless they are pruned; None: there is no pruning.
         retries: how many times to restart a trial whose process died.
         max_trials: maximum number of trials, if known; enforced by the proposer.
         max_seconds: no new trial starts after this time; or None.
@@ -79,6 +80,7 @@ class Coordinator:
         directory: Path | None = None,
         objective: str = "score",
         by_rung: bool = False,
+        last_rung: int | None = None,
         retries: int = 1,
         max_trials: int | None = None,
         max_seconds: float | None = None,
@@ -99,6 +101,7 @@ class Coordinator:
         self._executor = executor
         self._seed = seed
         self._by_rung = by_rung
+        self._last_rung = last_rung
         self._retries = retries
         self._cost = cost
         self._task = task
@@ -219,6 +222,9 @@ class Coordinator:
         trial.asked = self._event()
         with self._store.transaction():
             self._store.add(trial)
+            if parent is not None and parent.state == "pruned":
+                parent.state = "completed"  # not pruned after all
+                self._store.promote(parent.id)
             self._store.set("proposer", self._proposer.snapshot())
         self._trials.append(trial)
         self._numbers[trial.key] = trial.id
@@ -331,7 +337,8 @@ class Coordinator:
             whole = score is not None and math.isfinite(score)
             error = "" if whole else f"the score is {score}, which is not a finite number"
         trial.score = None if error else result.score
-        trial.state = "failed" if error else "completed"
+        pruned = self._last_rung is not None and (trial.rung or 0) < self._last_rung
+        trial.state = "failed" if error else "pruned" if pruned else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
         outcome = Outcome(trial.score)
         trial.outcome, trial.told = outcome.besides_score(), self._event()
@@ -346,7 +353,7 @@ class Coordinator:
         self._notify_callbacks("on_trial_end", trial)
 
     def _compare(self, trial: Trial) -> None:
-        if trial.state != "completed" or trial.score is None:
+        if trial.state not in ("completed", "pruned") or trial.score is None:
             return
         best = self._best
         if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):
@@ -385,7 +392,7 @@ def _number_events(trials: Sequence[Trial]) -> int:
     asked = iter(unnumbered)
     done: set[int] = set()
     # a trial that ended after the study was converted has its number already
-    ended = [t for t in unnumbered if t.state in ("completed", "failed") and t.told is None]
+    ended = [t for t in unnumbered if t.state in ENDED and t.told is None]
     for trial in sorted(ended, key=lambda t: (t.ended or 0, t.id)):
         while trial.id not in done:
             earlier = next(asked)

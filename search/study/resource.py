@@ -49,6 +49,7 @@ class Resource:
         name: "epochs", "steps", "n_samples", or the name of an integer parameter.
         amounts: of each rung, the last one being all of it. For steps, in units.
         unit: for steps: how many steps a unit has; otherwise 1.
+        seed: of the draw of rows, which is the same for all trials.
         key: signs the fitted ensembles that this search saves. Another search does not know it, and
             thus never unpickles a file that it did not write itself.
     """
@@ -56,6 +57,7 @@ class Resource:
     name: str
     amounts: tuple[int, ...]
     unit: int = 1
+    seed: int = 0
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False, compare=False)
 
     @property
@@ -68,7 +70,7 @@ class Resource:
         """The arguments of Trainer.fit that make an epoch one unit of steps."""
         return {"steps_per_epoch": self.unit} if self.name == STEPS else {}
 
-    def rows(self, x_rows: int, y: Any, amount: int, seed: int) -> np.ndarray:
+    def rows(self, x_rows: int, y: Any, amount: int) -> np.ndarray:
         """Return the rows that a fit on part of the data gets, in their order.
 
         A larger amount includes the rows of a smaller one, and classes keep their shares.
@@ -76,11 +78,10 @@ class Resource:
         Args:
             x_rows: number of rows there are.
             y: labels to keep the shares of [x_rows], or None.
-            amount: of the rung, in rows of the whole.
-            seed: of the draw.
+            amount: of the rung; the last one stands for all of them.
         """
         number = max(1, round(x_rows * amount / self.amounts[-1]))
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(self.seed)
         place = generator.permutation(x_rows) / x_rows
         if y is not None:
             _, labels = np.unique(y, return_inverse=True)
@@ -154,6 +155,6 @@ def amount_of(params: Mapping[str, Any], name: str) -> int | None:
 
 
 def _looks_back(estimator: Any) -> bool:
-    """Whether it stops early on rows that a second fit would draw anew, or scores those left out."""
+    """Whether it stops early on rows that another fit would draw anew, or scores left-out rows."""
     stops = getattr(estimator, "n_iter_no_change", None) is not None
     return stops or bool(getattr(estimator, "oob_score", False))

@@ -27,7 +27,9 @@ from search.study.trial import Fold
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "NAME", "Store", "Trial"]
+__all__ = ["ENDED", "FORMAT", "NAME", "Store", "Trial"]
+
+ENDED = ("completed", "failed", "pruned")  # the states of trials that have ended
 
 
 @dataclass
@@ -159,6 +161,11 @@ class Store:
                 told=trial.told,
                 outcome=_text(trial.outcome),
             )
+
+    def promote(self, trial: int) -> None:
+        """Record that another trial resumes from this one, which is thus not pruned."""
+        with self.transaction():
+            self._change(trial, state="completed")
 
     def add_folds(self, trial: int, folds: list[Fold]) -> None:
         """Add the results of a trial's fits; repeated fits replace their rows."""
