@@ -52,6 +52,7 @@ class KerasTuner:
     Attributes:
         slow: True if asking takes long: a Gaussian process takes seconds, a custom oracle may.
         learns: False for hyperband, whose rounds compare trials with equal epochs.
+        independent: True for random search.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class KerasTuner:
         self._oracle._save_trial = lambda *ignored: None
         self._own = callable(tuner)
         self.slow = self._own or tuner == "bayesian"
+        # its n-th point follows from its seed, n, and the points before
+        self.independent = tuner == "random"
         self.learns = not isinstance(self._oracle, oracles.HyperbandOracle)
         self._grid = isinstance(self._oracle, oracles.GridSearchOracle)
         self._fitted: list[Any] | None = None
