@@ -148,6 +148,11 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an estimator": (
         lambda: _search(TunerSearch(None)),
         TypeError,
+        "must be a function; an estimator goes into TunerSearch",
+    ),
+    "the class of an estimator": (
+        lambda: _search(TunerSearch),
+        TypeError,
         "is an estimator or its class; write TunerSearch",
     ),
     "a direction": (
