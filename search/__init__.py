@@ -15,14 +15,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.functions import FunctionSearch
     from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
     from search.study.callbacks import SearchCallback
 
-__all__ = ["SearchCallback", "SklearnSearch", "Space", "TunerSearch", "hypermodel"]
+__all__ = [
+    "FunctionSearch",
+    "SearchCallback",
+    "SklearnSearch",
+    "Space",
+    "TunerSearch",
+    "hypermodel",
+]
 
 _HOMES = {
+    "FunctionSearch": "search.functions",
     "SearchCallback": "search.study.callbacks",
     "SklearnSearch": "search.searches",
     "Space": "search.space",

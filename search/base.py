@@ -123,9 +123,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         trial_tasks.checked(self)
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
-        wanted = measure(
-            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
-        )
+        wanted = self._wanted()
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
         data = Data.of(x, y, sample_weight, validation_data)
         trainer = trainer_in(self.estimator)[1]
@@ -172,6 +170,12 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
     @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         """Return the proposer of the trials."""
+
+    def _wanted(self) -> Measure:
+        """Return what the score of a trial is."""
+        return measure(
+            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
+        )
 
     @abstractmethod
     def _method(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from search.space import Point
 from search.study import scoring, stopping, trial_tasks
 from search.study.data import Data, Split, load
+from search.study.function import Function
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
 from search.study.trial_folders import TrialFolders, delete, refuse_link
@@ -246,6 +247,8 @@ class Evaluation:
     ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
         metrics = {} if trainer is None else _kept(trainer)
+        if isinstance(estimator, Function):
+            metrics |= estimator.metrics_
         if self._measure.log:
             assert trainer is not None
             if test is not None:
