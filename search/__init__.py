@@ -18,15 +18,28 @@ if TYPE_CHECKING:
     from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
+    from search.studies import StudyResults, compare, load_study
     from search.study.callbacks import SearchCallback
 
-__all__ = ["SearchCallback", "SklearnSearch", "Space", "TunerSearch", "hypermodel"]
+__all__ = [
+    "SearchCallback",
+    "SklearnSearch",
+    "Space",
+    "StudyResults",
+    "TunerSearch",
+    "compare",
+    "hypermodel",
+    "load_study",
+]
 
 _HOMES = {
     "SearchCallback": "search.study.callbacks",
     "SklearnSearch": "search.searches",
     "Space": "search.space",
+    "StudyResults": "search.studies",
     "TunerSearch": "search.searches",
+    "compare": "search.studies",
+    "load_study": "search.studies",
     "hypermodel": "search.interop.hypermodels",
 }
 

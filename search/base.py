@@ -12,7 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from search import checking
 from search.best import BestEstimator
 from search.executors import Executor, Failure
-from search.pictures import Pictures
+from search.kept import Kept
 from search.proposers import Proposer
 from search.reports import results
 from search.space import Point, Space, described_domain, values
@@ -42,6 +42,7 @@ from search.study.data import (
 )
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.models import KeepModels
 from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
 from search.study.trial_tasks import TrialTasks
@@ -52,11 +53,14 @@ from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
 from trainer.utils.scratch import Scratch, sweep
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
 
-class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
+class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     """A search over the hyperparameters of an estimator: see TunerSearch and SklearnSearch."""
 
     _by_log: ClassVar[bool]
@@ -80,6 +84,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
     max_epochs: int | None
     callbacks: Sequence[SearchCallback]
     verbose: Any
+    keep_models: int
 
     # ---- what people call --------------------------------------------------------------------
 
@@ -157,15 +162,6 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             if task is not None:
                 task.end()
         return self
-
-    def top(self, n: int = 5) -> Any:
-        """Return the rows of results_ with the best scores, best first.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: before fit.
-        """
-        check_is_fitted(self, "results_")
-        return results.ranked(self.results_, maximize=self._maximize, by_rung=self._by_rung).head(n)
 
     # ---- the parts of a search ---------------------------------------------------------------
 
@@ -292,6 +288,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             groups=groups,
             executions=self.executions_per_trial,
             folders=folder.trials if states and is_trainer else None,
+            models=folder.models if self.keep_models else None,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -377,6 +374,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
                 Tidy(folder.trials, rungs=self._has_rungs),
+                *self._keeper(folder),
                 *self.callbacks,
                 Display(self.verbose),
                 *([] if tasks is None else [tasks]),
@@ -384,6 +382,8 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             task=tasks.of if tasks is not None else lambda trial: None,
         )
         self._space, self._maximize, self._objective = space, wanted.maximize, wanted.name
+        folder.record_space()
+        self._identity = folder.store.get("identity")
         self.seed_, self.directory_ = folder.seed, self.directory and str(folder.path)
         try:
             coordinator.run()
@@ -396,6 +396,24 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             self.epochs_ = folder.store.frame("epochs")
             names = list(space.domains)
             self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
+
+    def _keeper(self, folder: Folder) -> list[SearchCallback]:
+        if not self.keep_models:
+            return []
+        self._maximize = self._measure.maximize
+        return [KeepModels(folder.models, self.keep_models, self.merit)]
+
+    def _table(self) -> pd.DataFrame:
+        check_is_fitted(self, "results_")
+        return self.results_
+
+    @property
+    def _owner(self) -> Any:
+        return type(self.estimator) if isinstance(self.estimator, Trainer) else None
+
+    @property
+    def _trusted(self) -> bool:
+        return True  # it trained them itself, and its workers exchange pickles through files
 
     def _epochs(self, trial: Trial, parent: Trial | None) -> int:
         """The number of epochs that one fit of the trial may take, without its parent's."""

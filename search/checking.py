@@ -43,6 +43,7 @@ class Arguments(Protocol):
     max_epochs: int | None
     callbacks: Sequence[SearchCallback]
     verbose: Any
+    keep_models: int
 
 
 def arguments(search: Arguments) -> None:
@@ -75,6 +76,12 @@ def arguments(search: Arguments) -> None:
     if search.max_seconds is not None:
         positive("max_seconds", search.max_seconds)
     integer("executions_per_trial", search.executions_per_trial, low=1, example=2)
+    integer("keep_models", search.keep_models, low=0, example=3)
+    if search.keep_models and search.directory is None:
+        raise ValueError(
+            f"keep_models={search.keep_models}: there is no directory to keep them in; write "
+            "directory='studies/first'"
+        )
     _check_trainer(search)
     _callbacks(search.callbacks)
     one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))

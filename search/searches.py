@@ -73,6 +73,8 @@ class TunerSearch(Search):
         callbacks: SearchCallback objects; callbacks of a training belong to the estimator.
         verbose: 1 a live table, 2 plain lines, 0 nothing; "auto" a table on a terminal or in a
             notebook, lines elsewhere.
+        keep_models: of how many of the best trials the trained models are kept in the directory,
+            for load_model, best_estimators and ensemble.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
     DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
@@ -106,6 +108,7 @@ class TunerSearch(Search):
         max_epochs: int | None = None,
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
+        keep_models: int = 0,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -129,6 +132,7 @@ class TunerSearch(Search):
         self.max_epochs = max_epochs
         self.callbacks = callbacks
         self.verbose = verbose
+        self.keep_models = keep_models
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
@@ -243,6 +247,7 @@ class SklearnSearch(Search):
         max_epochs: int | None = None,
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
+        keep_models: int = 0,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -266,6 +271,7 @@ class SklearnSearch(Search):
         self.max_epochs = max_epochs
         self.callbacks = callbacks
         self.verbose = verbose
+        self.keep_models = keep_models
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw

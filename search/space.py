@@ -9,6 +9,7 @@ not hold is left out, and the estimator keeps its own value for it.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import itertools
 import math
@@ -209,6 +210,49 @@ class Space:
             point[name] = value
         return point
 
+    def described(self) -> dict[str, Any]:
+        """Return the space as JSON values, from which `Space.recorded` makes it again."""
+        if self.parts:
+            return {"parts": [part.described() for part in self.parts]}
+        return {
+            "domains": [
+                {"name": name, **self._described(domain)} for name, domain in self.domains.items()
+            ]
+        }
+
+    def _described(self, domain: Domain) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": type(domain).__name__}
+        if isinstance(domain, Choice):
+            found["values"] = [_written(value) for value in domain.values]
+        elif isinstance(domain, (Int, Float)):
+            found |= {n: getattr(domain, n) for n in ("low", "high", "step", "log")}
+        when = {}
+        for parent, wanted in (domain.when or {}).items():
+            options = wanted if isinstance(wanted, tuple) else (wanted,)
+            when[parent] = [self.to_json({parent: v})[parent] for v in options]
+        return found | ({"when": when} if when else {})
+
+    @classmethod
+    def recorded(cls, description: Mapping[str, Any]) -> Space:
+        """Return the space that `described` wrote, without the classes that it was made with.
+
+        Values that JSON does not have are texts in it, lists and tuples of plain values excepted:
+        a layer is known by its configuration, a function by its name.
+        """
+        if "parts" in description:
+            parts = tuple(cls.recorded(part) for part in description["parts"])
+            return of_parts(parts)
+        space = cls({})
+        found: dict[str, Domain] = {}
+        for entry in description["domains"]:
+            space = cls(found)  # a domain comes after those in its condition
+            when = {
+                parent: tuple(space.from_json({parent: v})[parent] for v in options)
+                for parent, options in entry.get("when", {}).items()
+            }
+            found[entry["name"]] = _recorded_domain(entry, when or None)
+        return cls(found)
+
     @property
     def finite(self) -> bool:
         """Whether there are finitely many points."""
@@ -408,6 +452,73 @@ def described_domain(domain: Domain) -> str:
     if not isinstance(domain, Choice) or all(isinstance(v, _PLAIN) for v in domain.values):
         return repr(domain)
     return f"Choice(when={domain.when!r}, values=({', '.join(map(text_of, domain.values))}))"
+
+
+def _written(value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if isinstance(plain, _PLAIN) else {"text": text_of(value)}
+
+
+def _recorded_domain(entry: Mapping[str, Any], when: Mapping[str, Any] | None) -> Domain:
+    kind = entry["kind"]
+    if kind == "Choice":
+        return Choice(*_told_apart([_read(value) for value in entry["values"]]), when=when)
+    if kind == "Bool":
+        return Bool(when=when)
+    if kind not in ("Int", "Float"):
+        raise ValueError(f"a space has no domains of the kind {kind!r}")
+    limits = {name: entry[name] for name in ("low", "high", "step", "log")}
+    return (Int if kind == "Int" else Float)(**limits, when=when)
+
+
+def _read(written: Any) -> Any:
+    if not isinstance(written, dict):
+        return written
+    try:
+        value = ast.literal_eval(written["text"])
+    except (ValueError, SyntaxError):
+        return written["text"]
+    return value if isinstance(value, (list, tuple)) else written["text"]
+
+
+def _told_apart(values: list[Any]) -> list[Any]:
+    """Number the values if two of them are equal: objects with the same text."""
+    if not any(same(v, other) for i, v in enumerate(values) for other in values[:i]):
+        return values
+    return [f"{i}: {text_of(value)}" for i, value in enumerate(values)]
+
+
+def recorded_before(texts: Mapping[str, Any]) -> Space | None:
+    """Return the space of a study that has only the texts of its domains, as until 0.2.
+
+    Args:
+        texts: of the domains by parameter; or of those of several spaces by their number.
+
+    Returns:
+        None if a text names objects of classes that are not known here.
+    """
+    if texts and all(isinstance(text, Mapping) for text in texts.values()):
+        parts = tuple(recorded_before(part) for part in texts.values())
+        known = tuple(part for part in parts if part is not None)
+        return of_parts(known) if len(known) == len(parts) else None
+    found: dict[str, Domain] = {}
+    for name, text in texts.items():
+        try:
+            call = ast.parse(text, mode="eval").body
+            assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+            given = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        except (SyntaxError, ValueError, AssertionError):
+            return None
+        if call.func.id == "Choice":
+            found[name] = Choice(*given["values"], when=given["when"])
+        else:
+            found[name] = {"Int": Int, "Float": Float, "Bool": Bool}[call.func.id](**given)
+    return Space(found)
+
+
+def of_parts(parts: tuple[Space, ...]) -> Space:
+    """Return several spaces as one."""
+    return Space(_merged(parts), parts)
 
 
 def key_of(value: Any) -> Any:

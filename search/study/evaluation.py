@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from search.space import Point
-from search.study import scoring, stopping, trial_tasks
+from search.study import models, scoring, stopping, trial_tasks
 from search.study.data import Data, Split, load
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -64,6 +64,7 @@ class Evaluation:
         groups: the group of each row [n], or None; rows of a group stay together in a fold.
         executions: number of fits per split.
         folders: of the trials' states, if trials resume after a kill or from a parent.
+        models: the folders for trained models, if any are kept.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Evaluation:
         groups: np.ndarray | None = None,
         executions: int = 1,
         folders: TrialFolders | None = None,
+        models: TrialFolders | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -84,6 +86,7 @@ class Evaluation:
         self._groups = groups
         self._executions = executions
         self._folders = folders
+        self._models = models
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -127,7 +130,8 @@ class Evaluation:
         except (OSError, directory.RunError, BadState) as error:
             # A fault of the disk in the study's own folder is not the trial's, and what was trained
             # is saved.
-            if self._folders is None or str(self._folders.path.parent) not in str(error):
+            own = self._folders or self._models
+            if own is None or str(own.path.parent) not in str(error):
                 raise
             try:
                 return self._fit_and_score(job, fold, execution)
@@ -147,6 +151,9 @@ class Evaluation:
             test_parts = self._fit(job, fold, execution, estimator, train, fields)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
+        scored = time.perf_counter()
+        if self._models is not None:
+            models.save(self._models.make(job.trial), fold, execution, estimator)
         if trainer is not None:
             kept = stopping.kept_epoch(trainer)
             metrics |= {} if kept is None else {stopping.KEPT: kept}
@@ -156,7 +163,7 @@ class Evaluation:
             score,
             metrics,
             fitted - began,
-            time.perf_counter() - fitted,
+            scored - fitted,
             [] if trainer is None else _records(trainer_in(estimator)[1]),
         )
 
