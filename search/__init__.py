@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
-    from search.studies import StudyResults, compare, load_study
+    from search.studies import StudyResults, compare, import_optuna, load_study
     from search.study.callbacks import SearchCallback
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TunerSearch",
     "compare",
     "hypermodel",
+    "import_optuna",
     "load_study",
 ]
 
@@ -39,6 +40,7 @@ _HOMES = {
     "StudyResults": "search.studies",
     "TunerSearch": "search.searches",
     "compare": "search.studies",
+    "import_optuna": "search.studies",
     "load_study": "search.studies",
     "hypermodel": "search.interop.hypermodels",
 }

@@ -18,13 +18,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from search import checking
+from search import checking, earlier
 from search.best import BestEstimator
 from search.executors import Executor, Failure
 from search.kept import Kept
 from search.proposers import Proposer
 from search.reports import results
 from search.space import Point, Space, described_domain, values
+from search.studies import StudyResults, history_table
 from search.study import evaluation, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
@@ -45,6 +46,7 @@ from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
 from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
+from search.study.trial import Fold
 from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
@@ -85,6 +87,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     callbacks: Sequence[SearchCallback]
     verbose: Any
     keep_models: int
+    warm_start_from: Any
+    _known: list[tuple[Trial, list[Fold]]]
 
     # ---- what people call --------------------------------------------------------------------
 
@@ -125,6 +129,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 the same call resumes.
         """
         checking.arguments(self)
+        self._source: StudyResults | None = None
+        if self.warm_start_from is not None:
+            self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
@@ -146,8 +153,16 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 grouped = None if groups is None else np.asarray(groups)
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
+                now = self._description(space, points, wanted, data, cuts)
+                self._known = self._taken_over(folder, space, now)
                 proposer = self._proposer(space, points, folder.seed, wanted.maximize)
-                folder.describe(self._description(space, points, wanted, data, cuts))
+                if self._known and not proposer.learns:
+                    raise ValueError(
+                        f"warm_start_from={str(self.warm_start_from)!r}: this method compares only "
+                        "trials whose epochs it chose itself; write tuner='random' or "
+                        "tuner='bayesian', or leave out warm_start_from"
+                    )
+                folder.describe(now)
                 with self._executor(folder, whole, cuts, grouped, wanted) as executor:
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)
@@ -357,6 +372,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         from search.reports.display import Display
 
         wanted = self._measure
+        history = folder.store.get("history") or []
+        most = self._most_trials
+        if most is not None:
+            most += len(self._known)
         tasks = None if task is None else TrialTasks(task, self._most_trials, fits)
         coordinator = Coordinator(
             folder.store,
@@ -368,7 +387,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             objective=wanted.name,
             by_rung=self._by_rung,
             retries=self.trial_retries,
-            max_trials=self._most_trials,
+            max_trials=most,
             max_seconds=self.max_seconds,
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
@@ -379,6 +398,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 Display(self.verbose),
                 *([] if tasks is None else [tasks]),
             ],
+            known=self._known if folder.store.empty else (),
             task=tasks.of if tasks is not None else lambda trial: None,
         )
         self._space, self._maximize, self._objective = space, wanted.maximize, wanted.name
@@ -394,8 +414,29 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             self._seconds = coordinator.seconds
             self._folds = folder.store.frame("folds")
             self.epochs_ = folder.store.frame("epochs")
+            if history:
+                self.history_ = history_table(history)
             names = list(space.domains)
             self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
+
+    def _taken_over(
+        self, folder: Folder, space: Space, now: dict[str, Any]
+    ) -> list[tuple[Trial, list[Fold]]]:
+        """Return the trials that a new study begins with, or those that this one began with."""
+        if not folder.store.empty:
+            return [(t, []) for t in folder.store.trials() if t.key.startswith(earlier.KEY)]
+        if self._source is None:
+            return []
+        taken = earlier.take(self._source, space, self.estimator, now)
+        if not taken.known:
+            why = next((r["why"] for r in taken.history), "it has no trial that ended")
+            raise ValueError(
+                f"warm_start_from={str(self.warm_start_from)!r}: none of its "
+                f"{len(taken.history)} trials lies in the space ({why}); widen the space, or leave "
+                "out warm_start_from"
+            )
+        folder.store.set("history", taken.history)
+        return taken.known
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:

@@ -44,6 +44,7 @@ class Arguments(Protocol):
     callbacks: Sequence[SearchCallback]
     verbose: Any
     keep_models: int
+    warm_start_from: Any
 
 
 def arguments(search: Arguments) -> None:

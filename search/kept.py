@@ -10,7 +10,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search import ensembles
+from search import ensembles, exchange
 from search.pictures import Pictures
 from search.reports import results
 from search.study import models
@@ -31,6 +31,7 @@ class Kept(Pictures):
     _identity: str
     _space: Space
     _maximize: bool
+    _objective: str
 
     @property
     @abstractmethod
@@ -154,6 +155,49 @@ class Kept(Pictures):
             ValueError, TypeError: as best_estimators.
         """
         return ensembles.ensemble(self.best_estimators(k, kind, trust=trust))
+
+    def export_csv(self, path: Any) -> Path:
+        """Write results_ to a CSV file, objects as text, and return its path.
+
+        Args:
+            path: of the file; an existing one is replaced.
+
+        Raises:
+            TypeError, OSError: not a name of a file, or it cannot be written.
+        """
+        return exchange.write_csv(self._table(), path)
+
+    def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:
+        """Copy the trials that have ended into a new study of Optuna, for its dashboard and plots.
+
+        Objects in choices become texts. Metrics, seeds and errors are user attributes, the
+        objective's logs the intermediate values.
+
+        Args:
+            storage: of Optuna, or its address, such as "sqlite:///optuna.db"; None: in memory.
+            name: of the study; None: Optuna draws one.
+
+        Returns:
+            The optuna.Study.
+
+        Raises:
+            ValueError: the storage has a study of this name.
+        """
+        self._table()
+        curves: dict[int, dict[int, float]] = {}
+        if self._objective in self.epochs_:
+            means = self.epochs_.groupby(["trial", "epoch"])[self._objective].mean().dropna()
+            for (trial, epoch), value in means.items():
+                curves.setdefault(int(trial), {})[int(epoch)] = float(value)
+        return exchange.to_optuna(
+            self._trials,
+            self._space,
+            curves,
+            storage=storage,
+            name=name,
+            objective=self._objective,
+            maximize=self._maximize,
+        )
 
     # ---- its parts ---------------------------------------------------------------------------
 

@@ -75,6 +75,10 @@ class TunerSearch(Search):
             notebook, lines elsewhere.
         keep_models: of how many of the best trials the trained models are kept in the directory,
             for load_model, best_estimators and ensemble.
+        warm_start_from: the directory of an earlier study, or what load_study or import_optuna
+            returned. A new study begins with its trials that lie in the space, which may be wider,
+            narrower or another one: they count, except for max_trials, and the tuner learns from
+            them. history_ has all of them. Objective, data and estimator must be the same.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
     DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
@@ -82,6 +86,7 @@ class TunerSearch(Search):
     """
 
     _by_log: ClassVar[bool] = True
+    _known: list[Any]
 
     def __init__(
         self,
@@ -109,6 +114,7 @@ class TunerSearch(Search):
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
         keep_models: int = 0,
+        warm_start_from: Any = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -133,6 +139,7 @@ class TunerSearch(Search):
         self.callbacks = callbacks
         self.verbose = verbose
         self.keep_models = keep_models
+        self.warm_start_from = warm_start_from
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
@@ -169,7 +176,8 @@ class TunerSearch(Search):
         inner: Proposer = KerasTuner(
             parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
-            max_trials=self._limit,
+            # an oracle counts the trials that it learns
+            max_trials=None if self._limit is None else self._limit + len(self._known),
             maximize=maximize,
             seed=seed,
             epochs=epochs,
@@ -177,7 +185,8 @@ class TunerSearch(Search):
         )
         if space.parts:
             inner = parts.Parts(inner, space)
-        return Enqueued(points, inner, max_trials=self._limit) if points else inner
+        limited = points or (self._known and inner.learns)
+        return Enqueued(points, inner, max_trials=self._limit) if limited else inner
 
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
@@ -248,6 +257,7 @@ class SklearnSearch(Search):
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
         keep_models: int = 0,
+        warm_start_from: Any = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -272,6 +282,7 @@ class SklearnSearch(Search):
         self.callbacks = callbacks
         self.verbose = verbose
         self.keep_models = keep_models
+        self.warm_start_from = warm_start_from
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw

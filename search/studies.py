@@ -12,11 +12,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search import exchange
 from search.kept import Kept
 from search.reports import results
 from search.study import reading
 from search.study.reading import Recorded
 from search.study.storage import Trial
+from search.study.trial import Fold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,24 @@ def load_study(directory: Any) -> StudyResults:
     return StudyResults(reading.read(directory))
 
 
+def import_optuna(study: Any, name: str | None = None, *, objective: int = 0) -> StudyResults:
+    """Take over a study of Optuna: for our tables and plots, compare and warm_start_from.
+
+    Trials that have different parameters lie in different spaces: which condition an objective
+    asks for them by is not known.
+
+    Args:
+        study: an optuna.Study; or a storage or its address, such as "sqlite:///optuna.db".
+        name: of the study in the storage; needed if it has several.
+        objective: the number of the objective that is the score, if there are several.
+
+    Raises:
+        TypeError: neither a study nor a storage.
+        ValueError: no such study or objective, or it has no trials or parameters.
+    """
+    return StudyResults(exchange.from_optuna(study, name, objective))
+
+
 class StudyResults(Kept):
     """The results of a study, with the attributes and plots of a search after its fit.
 
@@ -61,7 +81,7 @@ class StudyResults(Kept):
         self._recorded = recorded
         self._space = self.space = recorded.space
         self._trials = self.trials = recorded.trials
-        self.directory_ = str(recorded.directory)
+        self.directory_ = None if recorded.frames is not None else str(recorded.directory)
         self.seed_: int | None = recorded.values.get("seed")
         self.objective: str = described["objective"][0]
         self.maximize: bool = described["objective"][1] == "max"
@@ -103,6 +123,35 @@ class StudyResults(Kept):
     def epochs_(self) -> pd.DataFrame:
         """One row per epoch of each fit of the trials that had ended."""
         return self._recorded.frame("epochs")
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the search wrote about itself: estimator, space, method, objective, data."""
+        return self._recorded.description
+
+    @functools.cached_property
+    def history_(self) -> pd.DataFrame:
+        """The trials of the study that this one was warm-started from: see warm_start_from.
+
+        The columns are trial (its number there), state, score, params, counts (whether it is one of
+        this study's trials) and why (it is not).
+        """
+        return history_table(self._recorded.values.get("history") or [])
+
+    def folds(self) -> dict[int, list[Fold]]:
+        """Return the fits of each trial, without their epochs."""
+        import math
+
+        found: dict[int, list[Fold]] = {}
+        own = ("trial", "fold", "execution", "score", "fit_seconds", "score_seconds")
+        for row in self._recorded.frame("folds").to_dict("records"):
+            score = None if math.isnan(row["score"]) else float(row["score"])
+            metrics = {str(n): float(v) for n, v in row.items() if n not in own and v == v}
+            seconds = [0.0 if math.isnan(row[n]) else float(row[n]) for n in own[4:]]
+            place = int(row["fold"]), int(row["execution"])
+            fold = Fold(*place, score, metrics, seconds[0], seconds[1])
+            found.setdefault(int(row["trial"]), []).append(fold)
+        return found
 
     @functools.cached_property
     def cv_results_(self) -> dict[str, Any]:
@@ -173,7 +222,13 @@ class StudyResults(Kept):
         return self.results_
 
 
-Study = StudyResults | str | os.PathLike[str]
+def history_table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the record of a warm start as a table: see StudyResults.history_."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        list(records), columns=["trial", "state", "score", "params", "counts", "why"]
+    )
 
 
 def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:

@@ -52,6 +52,7 @@ class Recorded:
         trials: all trials, in the order they were asked for.
         seconds: of fitting and scoring by trial, for those that have ended.
         last_epochs: the number of the last epoch by trial, the mean over its fits.
+        frames: the tables folds and epochs of a study without a file; None: they are in the file.
     """
 
     directory: Path
@@ -60,6 +61,7 @@ class Recorded:
     trials: list[Trial]
     seconds: dict[int, float] = field(default_factory=dict)
     last_epochs: dict[int, float] = field(default_factory=dict)
+    frames: dict[str, pd.DataFrame] | None = None
 
     @property
     def description(self) -> dict[str, Any]:
@@ -69,6 +71,8 @@ class Recorded:
 
     def frame(self, table: str) -> pd.DataFrame:
         """Return the rows of folds or epochs of the trials that had ended, a column per metric."""
+        if self.frames is not None:
+            return self.frames[table]
         ended = [t.id for t in self.trials if t.state not in ("waiting", "running")]
         last = max(ended, default=-1)
         names = list(TABLES[table].columns)
