@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from search.space import Space
     from search.studies import StudyResults, compare, import_optuna, load_study
     from search.study.callbacks import SearchCallback
+    from search.study.current import current_trial
 
 __all__ = [
     "SearchCallback",
@@ -28,6 +29,7 @@ __all__ = [
     "StudyResults",
     "TunerSearch",
     "compare",
+    "current_trial",
     "hypermodel",
     "import_optuna",
     "load_study",
@@ -40,6 +42,7 @@ _HOMES = {
     "StudyResults": "search.studies",
     "TunerSearch": "search.searches",
     "compare": "search.studies",
+    "current_trial": "search.study.current",
     "import_optuna": "search.studies",
     "load_study": "search.studies",
     "hypermodel": "search.interop.hypermodels",

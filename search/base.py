@@ -41,6 +41,7 @@ from search.study.data import (
     unpacked,
     unseeded,
 )
+from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
@@ -88,6 +89,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     verbose: Any
     keep_models: int
     warm_start_from: Any
+    return_train_score: bool
+    target_score: float | None
+    patience_trials: int | None
     _known: list[tuple[Trial, list[Fold]]]
 
     # ---- what people call --------------------------------------------------------------------
@@ -304,6 +308,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             executions=self.executions_per_trial,
             folders=folder.trials if states and is_trainer else None,
             models=folder.models if self.keep_models else None,
+            train_score=self.return_train_score,
+            artifacts=None if self.directory is None else folder.artifacts,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -394,6 +400,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             callbacks=[
                 Tidy(folder.trials, rungs=self._has_rungs),
                 *self._keeper(folder),
+                Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
                 Display(self.verbose),
                 *([] if tasks is None else [tasks]),
@@ -414,6 +421,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             self._seconds = coordinator.seconds
             self._folds = folder.store.frame("folds")
             self.epochs_ = folder.store.frame("epochs")
+            self._attributes = folder.store.attributes()
             if history:
                 self.history_ = history_table(history)
             names = list(space.domains)
@@ -488,6 +496,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             maximize=self._maximize,
             several=checking.score_names(self.scoring, ended) if self.multimetric_ else (),
         )
+        if callable(self.refit):
+            best = self._best = ended[checking.chosen_index(self.refit, self.cv_results_)]
         self.best_index_ = ended.index(best)
         self.best_params_, self.best_score_ = dict(best.params), best.score
 

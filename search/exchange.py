@@ -18,7 +18,7 @@ import numpy as np
 from search.space import Space, of_parts, shown, values
 from search.study.reading import Recorded
 from search.study.storage import Trial
-from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
 from trainer.utils.files import write_whole
 
 if TYPE_CHECKING:
@@ -135,8 +135,12 @@ def _distribution(domain: Domain) -> Any:
         return IntDistribution(int(domain.low), last, log=domain.log, step=int(domain.step or 1))
     if isinstance(domain, Float) and domain.step is None:
         return FloatDistribution(domain.low, domain.high, log=domain.log)
-    if found is None:
-        raise ValueError(f"{domain!r}: Optuna has no such distribution")
+    if isinstance(domain, Drawn):
+        entry = Space({"a": domain}).described()["domains"][0]
+        if domain.discrete:
+            return IntDistribution(int(entry["low"]), int(entry["high"]))
+        return FloatDistribution(entry["low"], entry["high"])
+    assert found is not None
     return CategoricalDistribution([_for_optuna(domain, value) for value in found])
 
 

@@ -14,8 +14,9 @@ from search import ensembles, exchange
 from search.pictures import Pictures
 from search.reports import results
 from search.study import models
+from search.study.current import ARTIFACTS
 from search.study.storage import Trial
-from search.study.trial_folders import TrialFolders
+from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Kept(Pictures):
 
     _trials: list[Trial]
     _identity: str
+    _attributes: dict[int, dict[str, Any]]
     _space: Space
     _maximize: bool
     _objective: str
@@ -73,6 +75,33 @@ class Kept(Pictures):
         names = [name for name in self._space.domains if name in table]
         reasons = failed.error.map(lambda text: results.reason(text or ""))
         return failed[["trial", *names, "seconds"]].assign(reason=reasons)
+
+    def attributes(self, trial: int) -> dict[str, Any]:
+        """Return what code in a trial has set with current_trial().set_attribute.
+
+        Args:
+            trial: its number.
+
+        Raises:
+            ValueError: there is no such trial.
+        """
+        return dict(self._attributes.get(self._known_trial(trial), {}))
+
+    def artifacts(self, trial: int) -> list[Path]:
+        """Return the files that code in a trial wrote to current_trial().artifact_folder().
+
+        Args:
+            trial: its number.
+
+        Raises:
+            ValueError: there is no such trial.
+        """
+        self._known_trial(trial)
+        if self.directory_ is None:
+            return []
+        folder = TrialFolders(Path(self.directory_) / ARTIFACTS, self._identity).find(trial)
+        files = [] if folder is None else folder.rglob("*")
+        return sorted(p for p in files if p.is_file() and p != (folder or p) / MARK)
 
     @property
     def kept_models(self) -> list[int]:
@@ -206,6 +235,16 @@ class Kept(Pictures):
         score = trial.score if trial.score is not None else float("nan")
         rung = (trial.rung or 0) if self._by_rung else 0
         return rung, score if self._maximize else -score
+
+    def _known_trial(self, trial: int) -> int:
+        self._table()
+        integer("trial", trial, low=0, example=0)
+        if trial >= len(self._trials):
+            raise ValueError(
+                f"trial={trial}: the study has {len(self._trials)} trials; write a number from 0 "
+                f"to {len(self._trials) - 1}"
+            )
+        return trial
 
     def _models(self) -> TrialFolders:
         assert self.directory_ is not None

@@ -60,8 +60,9 @@ class TunerSearch(Search):
             of the scorer has changed.
         seed: of the search; each trial's seed is derived from it and from the trial's number. None:
             one is drawn, and saved in seed_.
-        refit: whether to fit the best parameters on all rows, or the name of the score, of several,
-            that determines the best.
+        refit: whether to fit the best parameters on all rows; the name of the score, of several,
+            that determines the best; or a function that takes cv_results_ and returns best_index_,
+            as in scikit-learn. The tuner then learns from objective, or else from the first score.
         trial_timeout: seconds after which a trial is ended, with all processes it started.
         trial_memory: bytes above which a trial is ended, with all processes it started. All memory
             they hold together counts: arrays, TensorFlow's own memory, memory shared among them
@@ -79,6 +80,9 @@ class TunerSearch(Search):
             returned. A new study begins with its trials that lie in the space, which may be wider,
             narrower or another one: they count, except for max_trials, and the tuner learns from
             them. history_ has all of them. Objective, data and estimator must be the same.
+        return_train_score: whether cv_results_ also has the scores on the rows of training.
+        target_score: no new trial starts once one has this score, or a better one.
+        patience_trials: no new trial starts once as many have ended since the best one did.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
     DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
@@ -115,6 +119,9 @@ class TunerSearch(Search):
         verbose: Any = "auto",
         keep_models: int = 0,
         warm_start_from: Any = None,
+        return_train_score: bool = False,
+        target_score: float | None = None,
+        patience_trials: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -140,6 +147,9 @@ class TunerSearch(Search):
         self.verbose = verbose
         self.keep_models = keep_models
         self.warm_start_from = warm_start_from
+        self.return_train_score = return_train_score
+        self.target_score = target_score
+        self.patience_trials = patience_trials
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
@@ -258,6 +268,9 @@ class SklearnSearch(Search):
         verbose: Any = "auto",
         keep_models: int = 0,
         warm_start_from: Any = None,
+        return_train_score: bool = False,
+        target_score: float | None = None,
+        patience_trials: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -283,6 +296,9 @@ class SklearnSearch(Search):
         self.verbose = verbose
         self.keep_models = keep_models
         self.warm_start_from = warm_start_from
+        self.return_train_score = return_train_score
+        self.target_score = target_score
+        self.patience_trials = patience_trials
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw

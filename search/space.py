@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
 from trainer.utils.checks import did_you_mean
 
 LEVELS = 10  # number of values of a domain without steps in a grid
@@ -50,8 +50,8 @@ class Space:
             estimator: a scikit-learn estimator; the annotated fields of Trainers in it, of their
                 callbacks and of the steps of pipelines have domains.
             space: None for all of these; names, to search only these; or a dict from name to Int,
-                Float, Choice, Bool, a list of values, or scipy.stats' loguniform, uniform or
-                randint, to search these instead; or a list of such dicts, each a space of its own.
+                Float, Choice, Bool, a list of values, or any frozen distribution of scipy.stats,
+                to search these instead; or a list of such dicts, each a space of its own.
 
         Raises:
             TypeError, ValueError: an unknown name, an empty space, or something that is not a
@@ -226,6 +226,8 @@ class Space:
             found["values"] = [_written(value) for value in domain.values]
         elif isinstance(domain, (Int, Float)):
             found |= {n: getattr(domain, n) for n in ("low", "high", "step", "log")}
+        elif isinstance(domain, Drawn):
+            found |= _described_distribution(domain)
         when = {}
         for parent, wanted in (domain.when or {}).items():
             options = wanted if isinstance(wanted, tuple) else (wanted,)
@@ -313,7 +315,7 @@ def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
         return Choice(*domain.values, when=kept)
     if isinstance(domain, Bool):
         return Bool(when=kept)
-    assert isinstance(domain, (Int, Float))
+    assert isinstance(domain, (Int, Float, Drawn))
     return dataclasses.replace(domain, when=kept)
 
 
@@ -335,14 +337,23 @@ def _domain(name: str, value: Any) -> Domain:
         if kind == "randint":
             return Int(int(low), int(high))
         return Float(float(low), float(high), log=kind != "uniform")
+    if all(callable(getattr(value, m, None)) for m in ("ppf", "cdf", "support", "rvs")):
+        return Drawn(value)
     raise TypeError(
-        f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool or a list of values; "
-        f"write Float(0.1, 1.0), for example"
+        f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool, a list of values or "
+        "a frozen distribution of scipy.stats; write Float(0.1, 1.0), for example"
     )
 
 
 def _check_step(name: str, domain: Domain) -> None:
     if isinstance(domain, (Int, Float)) and domain.step is not None:
+        if domain.log:
+            if domain.low < domain.high < domain.low * domain.step:
+                raise ValueError(
+                    f"{name}: {domain!r}: the first step, a factor of {domain.step:g}, already "
+                    f"exceeds the end; write [{domain.low!r}] for this value alone"
+                )
+            return
         width = domain.high - domain.low
         if 0 < width < domain.step:
             raise ValueError(
@@ -465,10 +476,32 @@ def _recorded_domain(entry: Mapping[str, Any], when: Mapping[str, Any] | None) -
         return Choice(*_told_apart([_read(value) for value in entry["values"]]), when=when)
     if kind == "Bool":
         return Bool(when=when)
+    if kind == "Drawn" and entry["name_in_scipy"]:
+        from scipy import stats
+
+        named = getattr(stats, entry["name_in_scipy"], None)
+        if isinstance(named, stats.rv_continuous | stats.rv_discrete):
+            return Drawn(named(*entry["args"], **entry["kwds"]), when=when)
+    if kind == "Drawn":
+        return Float(entry["low"], entry["high"], when=when)
     if kind not in ("Int", "Float"):
         raise ValueError(f"a space has no domains of the kind {kind!r}")
     limits = {name: entry[name] for name in ("low", "high", "step", "log")}
     return (Int if kind == "Int" else Float)(**limits, when=when)
+
+
+def _described_distribution(domain: Drawn) -> dict[str, Any]:
+    """Return a distribution as scipy.stats knows it, and the range of nearly all of its values."""
+    own = domain.distribution
+    args, kwds = list(getattr(own, "args", ())), dict(getattr(own, "kwds", {}))
+    plain = all(isinstance(v, (int, float)) for v in [*args, *kwds.values()])
+    ends = zip(own.support(), own.ppf([1e-9, 1 - 1e-9]), strict=True)
+    low, high = (float(end if math.isfinite(end) else near) for end, near in ends)
+    found: dict[str, Any] = {"name_in_scipy": None, "low": low, "high": high}
+    if plain:
+        name = getattr(getattr(own, "dist", None), "name", None)
+        found |= {"name_in_scipy": name, "args": args, "kwds": kwds}
+    return found
 
 
 def _read(written: Any) -> Any:
@@ -541,6 +574,13 @@ def values(domain: Domain) -> Sequence[Any] | None:
         return domain.values
     if isinstance(domain, Bool):
         return (False, True)
+    if isinstance(domain, Drawn):
+        return None
+    if isinstance(domain, (Int, Float)) and domain.log and domain.step is not None:
+        count = math.floor(math.log(domain.high / domain.low) / math.log(domain.step) + 1e-9)
+        powers = [domain.low * domain.step**i for i in range(count + 1)]
+        whole = isinstance(domain, Int)
+        return [int(v) if whole else min(float(v), float(domain.high)) for v in powers]
     if isinstance(domain, Int):
         return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
     assert isinstance(domain, Float)
@@ -558,6 +598,10 @@ def listed(domain: Domain, levels: float) -> list[Any]:
     values (by ratio if it is logarithmic), both ends included.
     """
     found = values(domain)
+    if isinstance(domain, Drawn):
+        count = int(levels)
+        quantiles = [from_unit(domain, (i + 0.5) / count) for i in range(count)]
+        return list(dict.fromkeys(quantiles))
     if isinstance(domain, (Int, Float)) and domain.step is None:
         if found is not None and len(found) <= levels:
             return list(found)
@@ -575,7 +619,11 @@ def from_unit(domain: Domain, u: float) -> Any:
 
     In a logarithmic Int the whole number k has a share proportional to log((k + 1) / k).
     """
-    if isinstance(domain, Int) and domain.log:
+    if isinstance(domain, Drawn):
+        # the ends of an open support are never drawn
+        drawn = domain.distribution.ppf(min(max(u, 1e-12), 1 - 1e-12))
+        return int(drawn) if domain.discrete else float(drawn)
+    if isinstance(domain, Int) and domain.log and domain.step is None:
         low, high = math.log(domain.low), math.log(domain.high + 1)
         return min(max(int(math.exp(low + u * (high - low))), domain.low), domain.high)
     found = values(domain)
@@ -590,7 +638,10 @@ def from_unit(domain: Domain, u: float) -> Any:
 
 def to_unit(domain: Domain, value: Any) -> float:
     """Return a `u` for which `from_unit` returns the value: the middle of its share."""
-    if isinstance(domain, Int) and domain.log:
+    if isinstance(domain, Drawn):
+        reached = float(domain.distribution.cdf(value))
+        return reached - float(domain.distribution.pmf(value)) / 2 if domain.discrete else reached
+    if isinstance(domain, Int) and domain.log and domain.step is None:
         low, high = math.log(domain.low), math.log(domain.high + 1)
         if high == low:
             return 0.5

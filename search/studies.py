@@ -17,7 +17,7 @@ from search.kept import Kept
 from search.reports import results
 from search.study import reading
 from search.study.reading import Recorded
-from search.study.storage import Trial
+from search.study.storage import ATTRIBUTES, Trial
 from search.study.trial import Fold
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class StudyResults(Kept):
         self.maximize: bool = described["objective"][1] == "max"
         self._objective, self._maximize = self.objective, self.maximize
         self._seconds = None
+        self._attributes = {
+            int(name.removeprefix(ATTRIBUTES)): value
+            for name, value in recorded.values.items()
+            if name.startswith(ATTRIBUTES)
+        }
         self._identity = recorded.values.get("identity", "")
 
     def __repr__(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.estimators import Classifier, Regressor
     from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
-    from trainer.hyperparameters import Bool, Choice, Float, Int
+    from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int
     from trainer.models import ModelSpec
     from trainer.serving import serve
     from trainer.tasks import Task
@@ -37,6 +37,7 @@ __all__ = [
     "Bool",
     "Choice",
     "Classifier",
+    "Drawn",
     "Float",
     "History",
     "Int",
@@ -56,6 +57,7 @@ _HOMES = {
     "Bool": "trainer.hyperparameters",
     "Choice": "trainer.hyperparameters",
     "Classifier": "trainer.estimators",
+    "Drawn": "trainer.hyperparameters",
     "Float": "trainer.hyperparameters",
     "History": "trainer.history",
     "Int": "trainer.hyperparameters",

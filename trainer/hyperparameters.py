@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Bool", "Choice", "Domain", "Float", "Int"]
+__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +69,22 @@ class _Range(Domain):
                 f"{kind}(low={self.low!r}, log=True): low must be above 0 on a logarithmic scale"
             )
         if self.step is not None:
-            if self.log:
-                raise ValueError(
-                    f"{kind}(step={self.step!r}, log=True): pass step or log=True, not both"
-                )
             if isinstance(self.step, bool) or not isinstance(self.step, (int, float)):
                 raise TypeError(f"{kind}(step={self.step!r}): must be a number above 0")
             if not (self.step > 0 and math.isfinite(self.step)):
                 raise ValueError(f"{kind}(step={self.step!r}): must be above 0, and finite")
+            if self.log and self.step <= 1:
+                raise ValueError(
+                    f"{kind}(step={self.step!r}, log=True): with log=True the step is a factor, "
+                    "and must be above 1; write step=2"
+                )
 
     def _on_grid(self, value: float) -> bool:
         if self.step is None:
             return True
+        if self.log:
+            powers = math.log(value / self.low) / math.log(self.step)
+            return math.isclose(powers, round(powers), abs_tol=1e-9)
         steps = (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
@@ -92,7 +96,8 @@ class Int(_Range):
     Attributes:
         low: The smallest value.
         high: The upper bound; with `step`, the largest value may be lower.
-        step: The distance between values; None is 1.
+        step: The distance between values; None is 1. With log=True it is the factor between them,
+            as in KerasTuner: Int(1, 8, step=2, log=True) has the values 1, 2, 4 and 8.
         log: Whether values are uniform on a logarithmic scale.
 
     Raises:
@@ -129,7 +134,8 @@ class Float(_Range):
     Attributes:
         low: The smallest value.
         high: The upper bound; with `step`, the largest value may be lower.
-        step: The distance between values; None allows any number between the bounds.
+        step: The distance between values, with log=True the factor between them; None allows any
+            number between the bounds.
         log: Whether values are uniform on a logarithmic scale.
 
     Raises:
@@ -194,6 +200,60 @@ class Bool(Domain):
     def contains(self, value: Any) -> bool:
         """Return whether `value` is a boolean."""
         return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Drawn(Domain):
+    """The values of a distribution of scipy.stats, such as `scipy.stats.norm(0, 1)`.
+
+    Attributes:
+        distribution: A frozen distribution, continuous or discrete, with its parameters. A search
+            draws from it, and spreads values by its quantiles.
+
+    Raises:
+        TypeError: It has no quantiles: the methods ppf, cdf and support.
+    """
+
+    distribution: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for method in ("ppf", "cdf", "support"):
+            if not callable(getattr(self.distribution, method, None)):
+                raise TypeError(
+                    f"Drawn({self.distribution!r}): must be a frozen distribution with the method "
+                    f"{method}; write Drawn(scipy.stats.norm(0, 1))"
+                )
+        try:
+            self.distribution.support()
+        except TypeError as error:
+            name = getattr(self.distribution, "name", repr(self.distribution))
+            raise TypeError(
+                f"Drawn({name}): a distribution without its parameters ({error}); write "
+                f"scipy.stats.{name}(...) with numbers"
+            ) from error
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its values are whole numbers."""
+        return hasattr(self.distribution, "pmf")
+
+    def contains(self, value: Any) -> bool:
+        """Return whether `value` can be drawn."""
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False
+        low, high = self.distribution.support()
+        if not (math.isfinite(value) and low <= value <= high):
+            return False
+        whole = hasattr(value, "__index__") or float(value).is_integer()
+        return not self.discrete or (whole and bool(self.distribution.pmf(value) > 0))
+
+    def __repr__(self) -> str:
+        name = getattr(getattr(self.distribution, "dist", None), "name", None)
+        given = [repr(v) for v in getattr(self.distribution, "args", ())]
+        given += [f"{k}={v!r}" for k, v in getattr(self.distribution, "kwds", {}).items()]
+        made = f"{name or type(self.distribution).__name__}({', '.join(given)})"
+        return f"Drawn(when={self.when!r}, distribution={made})"
 
 
 def _same(a: Any, b: Any) -> bool:

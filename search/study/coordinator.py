@@ -29,7 +29,7 @@ import numpy as np
 from search.executors import Executor, Failure, Withdrawn
 from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
 from search.study.callbacks import SearchCallback
-from search.study.storage import Store, Trial
+from search.study.storage import ATTRIBUTES, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
@@ -320,6 +320,8 @@ class Coordinator:
         self._proposer.tell(trial.key, Outcome(trial.score))
         with self._store.transaction(durable=False):  # settle makes it durable, once
             self._store.add_folds(trial.id, result.folds)
+            if result.attributes:
+                self._store.set(f"{ATTRIBUTES}{trial.id}", result.attributes)
             self._store.end(trial)
             self._store.set("proposer", self._proposer.snapshot())
         self._store.settle()

@@ -19,6 +19,7 @@ import numpy as np
 
 from search.space import Point
 from search.study import models, scoring, stopping, trial_tasks
+from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -65,6 +66,8 @@ class Evaluation:
         executions: number of fits per split.
         folders: of the trials' states, if trials resume after a kill or from a parent.
         models: the folders for trained models, if any are kept.
+        train_score: whether to score on the rows of training too.
+        artifacts: the folders for files that trials write.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Evaluation:
         executions: int = 1,
         folders: TrialFolders | None = None,
         models: TrialFolders | None = None,
+        train_score: bool = False,
+        artifacts: TrialFolders | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -87,6 +92,8 @@ class Evaluation:
         self._executions = executions
         self._folders = folders
         self._models = models
+        self._train_score = train_score
+        self._artifacts = artifacts
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -100,12 +107,14 @@ class Evaluation:
         if isinstance(job, DryRun):
             self._dry_run(job)
             return None
+        trial = CurrentTrial(job.trial, self._artifacts)
         try:
-            folds = [
-                self._fold(job, fold, execution)
-                for execution in range(self._executions)
-                for fold in range(max(1, len(self._splits)))
-            ]
+            with running(trial):
+                folds = [
+                    self._fold(job, fold, execution)
+                    for execution in range(self._executions)
+                    for fold in range(max(1, len(self._splits)))
+                ]
         except _DiskError as error:
             return Result(None, disk_error=str(error))
         scores = [fold.score for fold in folds]
@@ -117,7 +126,7 @@ class Evaluation:
             name: sum(fold.metrics.get(name, float("nan")) for fold in folds) / len(folds)
             for name in names
         }
-        return Result(score, metrics, folds)
+        return Result(score, metrics, folds, attributes=trial.attributes)
 
     def _load(self) -> Data:
         if isinstance(self._data, Path):
@@ -152,6 +161,8 @@ class Evaluation:
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
         scored = time.perf_counter()
+        if self._train_score:
+            metrics |= self._scored_on_training(estimator, train)
         if self._models is not None:
             models.save(self._models.make(job.trial), fold, execution, estimator)
         if trainer is not None:
@@ -264,6 +275,18 @@ class Evaluation:
         if len(found) > 1 or self._measure.several:
             metrics |= {f"test_{name}": value for name, value in found.items()}
         return found[self._measure.key], metrics
+
+    def _scored_on_training(self, estimator: Any, train: Data) -> dict[str, float]:
+        """Return the scores on the rows of training, by their names in cv_results_."""
+        if self._measure.log:
+            trainer = trainer_in(estimator)[1]
+            assert trainer is not None
+            found = stopping.kept_logs(trainer).get(self._measure.name.removeprefix("val_"))
+            return {} if found is None else {"train_score": found}
+        scores = self._measure.scores(estimator, train.x, train.y)
+        if self._measure.several:
+            return {f"train_{name}": value for name, value in scores.items()}
+        return {"train_score": scores[self._measure.key]}
 
     def _dry_run(self, job: DryRun) -> None:
         data = self._load()

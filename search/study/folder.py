@@ -7,6 +7,7 @@ Responsible for the lock, and for writing and comparing the study's description.
     data-IDENTITY.joblib     the data, while trials run
     trials/                  states of running trials, and of the best one: see trial_folders
     models/                  trained models of the best trials: see models
+    artifacts/               files that trials wrote: see current
 
 Anything else in the directory is foreign, and is left alone.
 """
@@ -23,6 +24,7 @@ from typing import Any
 
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
+from search.study.current import ARTIFACTS
 from search.study.data import unfinished
 from search.study.database import APPLICATION, SIDE_FILES, Taken
 from search.study.models import MODELS
@@ -52,6 +54,7 @@ class Folder:
         store: the trials.
         trials: the folders of their states.
         models: the folders of their models.
+        artifacts: the folders of their files.
         data: the file for the data.
         seed: of the study.
 
@@ -66,7 +69,7 @@ class Folder:
     ) -> None:
         self.path = path = _resolved(path)
         self._force = resume == "force"
-        for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS, MODELS):
+        for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS, MODELS, ARTIFACTS):
             refuse_link(path / name)
         there = os.path.lexists(path / NAME)
         if resume is True and not there:
@@ -100,6 +103,8 @@ class Folder:
             self.trials.refuse_links()
             self.models = TrialFolders(path / MODELS, identity)
             self.models.refuse_links()
+            self.artifacts = TrialFolders(path / ARTIFACTS, identity)
+            self.artifacts.refuse_links()
             self._space = space
             if self.store.get("unmarked"):
                 self._adopt()
