@@ -7,6 +7,7 @@ one (`evaluation`), scheduling them (`coordinator`), or acting as the best estim
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import time
 from abc import abstractmethod
@@ -18,13 +19,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from search import checking, earlier
+from search import checking, earlier, routing
 from search.best import BestEstimator
 from search.executors import Executor, Failure
 from search.kept import Kept
 from search.proposers import Proposer
 from search.reports import results
-from search.space import Point, Space, described_domain, values
+from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
 from search.study import evaluation, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
@@ -104,6 +105,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         validation_data: Any = None,
         groups: Any = None,
         sample_weight: Any = None,
+        **fit_params: Any,
     ) -> Self:
         """Run the trials, or resume the study in the directory; then refit the best on all rows.
 
@@ -122,6 +124,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             groups: group of each row [n], for cv splitters that use groups.
             sample_weight: weight of each row [n], used in fitting and in logs; scikit-learn scores
                 ignore it.
+            fit_params: further arguments of the estimator's fit, such as `step__argument` of a
+                pipeline; of those with one value per row each fold gets its rows. If
+                sklearn.set_config(enable_metadata_routing=True), these, sample_weight and groups
+                go where the estimator, the scorer and the splitter request them.
 
         Returns:
             self.
@@ -142,8 +148,14 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         wanted = measure(
             self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
         )
+        routed = routing.route(self, sample_weight, groups, fit_params)
+        sample_weight, groups = routed.weight, routed.groups
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
-        data = Data.of(x, y, sample_weight, validation_data)
+        data = dataclasses.replace(
+            Data.of(x, y, sample_weight, validation_data),
+            fit_params=routed.fit,
+            score_params=routed.score,
+        )
         trainer = trainer_in(self.estimator)[1]
         if trainer is not None:
             data, kept = data.with_targets(trainer.missing_targets())
@@ -181,6 +193,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             if task is not None:
                 task.end()
         return self
+
+    def get_metadata_routing(self) -> Any:
+        """Return where scikit-learn's metadata routing sends the arguments of fit."""
+        return routing.router(self)
 
     # ---- the parts of a search ---------------------------------------------------------------
 
@@ -499,7 +515,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         if callable(self.refit):
             best = self._best = ended[checking.chosen_index(self.refit, self.cv_results_)]
         self.best_index_ = ended.index(best)
-        self.best_params_, self.best_score_ = dict(best.params), best.score
+        self.best_params_, self.best_score_ = assembled(best.params), best.score
 
     def _task(self, x: Any, y: Any, sample_weight: Any) -> Task | None:
         """Begin the search as a task of scikit-learn's callbacks, if some watch it."""
@@ -512,7 +528,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _refit(self, data: Data, task: Task | None) -> None:
         began = time.perf_counter()
         assert self._best is not None
-        made = evaluation.fresh(self._trained, self.best_params_, self._best.seed)
+        made = evaluation.fresh(self._trained, self._best.params, self._best.seed)
         prefix, trainer = trainer_in(made)
         self.refit_epochs_ = None
         with contextlib.ExitStack() as ends:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from search.executors import cores
-from search.space import Point, Space
+from search.space import Point, Space, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.scoring import Measure, trainer_in
@@ -336,10 +336,11 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
             f"enqueue={value!r}: must be a list of dicts from parameter to value; write "
             "enqueue=[{'learning_rate': 0.01}]"
         )
-    own = estimator.get_params(deep=True)
+    own = taken_apart(estimator.get_params(deep=True), space)
     points = []
     for i, point in enumerate(value):
-        whole = {name: own[name] for name in space.domains} | dict(point)
+        given = taken_apart(point, space)
+        whole = {name: own[name] for name in space.domains if name in own} | given
         try:
             points.append(space.check(whole))
         except ValueError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.kept import Kept
-from search.space import Point, Space, shown, text_of
+from search.space import Point, Space, shown, taken_apart, text_of
 from search.studies import StudyResults, load_study
 from search.study.storage import Trial
 from search.study.trial import Fold
@@ -91,7 +91,7 @@ def take(
     """
     before = study.description
     _comparable(study, before, space, json.loads(json.dumps(dict(description))))
-    own = estimator.get_params(deep=True)
+    own = taken_apart(estimator.get_params(deep=True), space)
     folds = study.folds()
     known: list[tuple[Trial, list[Fold]]] = []
     history = []
@@ -169,7 +169,9 @@ def _placed(params: Mapping[str, Any], space: Space, own: Mapping[str, Any]) -> 
             raise ValueError(f"{name}={shown(value)} is no longer searched, and {kept}")
     whole: dict[str, Any] = {}
     for name, domain in space.domains.items():
-        value = params.get(name, own[name])
+        if name not in params and name not in own:
+            continue  # a part that the estimator does not have: inactive, or missing
+        value = params.get(name, own.get(name))
         if isinstance(domain, Float) and type(value) is int:
             value = float(value)
         if isinstance(domain, Choice) and not domain.contains(value):

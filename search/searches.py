@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from search.base import Search
 from search.proposers import Proposer
-from search.space import Point, Space, same
+from search.space import Point, Space, same, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.scoring import trainer_in
 from trainer.utils.checks import integer, one_of
@@ -182,7 +182,7 @@ class TunerSearch(Search):
                 UserWarning,
                 stacklevel=3,
             )
-        own = self.estimator.get_params(deep=True)
+        own = taken_apart(self.estimator.get_params(deep=True), space)
         inner: Proposer = KerasTuner(
             parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
 from trainer.utils.checks import did_you_mean
 
 LEVELS = 10  # number of values of a domain without steps in a grid
@@ -86,8 +86,9 @@ class Space:
             found = {name: own[name] for name in space}
         if not found:
             raise ValueError("space is empty; write at least one domain")
+        found = _expanded(found)
         for name in found:
-            if name not in params:
+            if field_of(name) not in params:
                 raise ValueError(
                     f"space={{{name!r}: ...}}: {type(estimator).__name__} has no such parameter; "
                     f"{did_you_mean(name, params)}"
@@ -291,6 +292,59 @@ def _merged(parts: Sequence[Space]) -> dict[str, Domain]:
     return found
 
 
+def field_of(name: str) -> str:
+    """Return the parameter of an estimator that a name of a space belongs to."""
+    return name.partition("[")[0]
+
+
+def _expanded(found: Mapping[str, Domain]) -> dict[str, Domain]:
+    """Return the domains with one for each value of each part of those that repeat."""
+    expanded: dict[str, Domain] = {}
+    for name, domain in found.items():
+        if not isinstance(domain, Repeat):
+            expanded[name] = domain
+            continue
+        expanded[name] = with_when(domain.count, domain.when or {})
+        counts = values(domain.count) or ()
+        for i in range(max(counts)):
+            enough = tuple(count for count in counts if count > i)
+            for key, part in domain.parts.items():
+                inner = {f"{name}[{i}].{k}": v for k, v in (part.when or {}).items()}
+                expanded[f"{name}[{i}].{key}"] = with_when(part, {name: enough} | inner)
+    return expanded
+
+
+def assembled(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point as an estimator's set_params takes it: parts that repeat as tuples of dicts.
+
+    Args:
+        point: of a space; {"layers": 1, "layers[0].units": 8} becomes {"layers": ({"units": 8},)}.
+    """
+    repeated = {field_of(name) for name in point if "[" in name}
+    made = {
+        name: tuple({} for _ in range(value)) if name in repeated else value
+        for name, value in point.items()
+        if "[" not in name
+    }
+    for name, value in point.items():
+        field, bracket, rest = name.partition("[")
+        if bracket:
+            place, _, key = rest.partition("].")
+            made[field][int(place)][key] = value
+    return made
+
+
+def taken_apart(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Return the parameters of an estimator by the names of a space: the reverse of `assembled`."""
+    found = dict(params)
+    for field in {field_of(name) for name in space.domains if "[" in name}:
+        parts = params.get(field)
+        if isinstance(parts, (tuple, list)):
+            found[field] = len(parts)
+            found |= {f"{field}[{i}].{k}": v for i, p in enumerate(parts) for k, v in p.items()}
+    return found
+
+
 def annotated(estimator: Any) -> dict[str, Domain]:
     """Return the domains declared by an estimator and its parts, by parameter name."""
     found: dict[str, Domain] = {}
@@ -315,6 +369,8 @@ def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
         return Choice(*domain.values, when=kept)
     if isinstance(domain, Bool):
         return Bool(when=kept)
+    if isinstance(domain, Repeat):
+        return Repeat(domain.count, when=kept, **domain.parts)
     assert isinstance(domain, (Int, Float, Drawn))
     return dataclasses.replace(domain, when=kept)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search import exchange
 from search.kept import Kept
 from search.reports import results
+from search.space import assembled
 from search.study import reading
 from search.study.reading import Recorded
 from search.study.storage import ATTRIBUTES, Trial
@@ -187,7 +188,7 @@ class StudyResults(Kept):
     @property
     def best_params_(self) -> dict[str, Any]:
         """The parameters of the best trial."""
-        return dict(self._best.params)
+        return assembled(self._best.params)
 
     @property
     def best_score_(self) -> float:

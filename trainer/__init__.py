@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.estimators import Classifier, Regressor
     from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
-    from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int
+    from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int, Repeat
     from trainer.models import ModelSpec
     from trainer.serving import serve
     from trainer.tasks import Task
@@ -43,6 +43,7 @@ __all__ = [
     "Int",
     "ModelSpec",
     "Regressor",
+    "Repeat",
     "Task",
     "Trainer",
     "datasets",
@@ -63,6 +64,7 @@ _HOMES = {
     "Int": "trainer.hyperparameters",
     "ModelSpec": "trainer.models",
     "Regressor": "trainer.estimators",
+    "Repeat": "trainer.hyperparameters",
     "Task": "trainer.tasks",
     "Trainer": "trainer.base",
     "find_batch_size": "trainer.finders",

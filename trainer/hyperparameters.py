@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int"]
+__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +254,56 @@ class Drawn(Domain):
         given += [f"{k}={v!r}" for k, v in getattr(self.distribution, "kwds", {}).items()]
         made = f"{name or type(self.distribution).__name__}({', '.join(given)})"
         return f"Drawn(when={self.when!r}, distribution={made})"
+
+
+@dataclass(frozen=True, init=False)
+class Repeat(Domain):
+    """A number of parts, each with values of its own: layers and their widths, for example.
+
+        layers: Annotated[tuple, Repeat(Int(1, 4), units=Int(16, 256))] = ({"units": 64},)
+
+    The field is a tuple with a dict for each part, such as ({"units": 64}, {"units": 32}). In a
+    search the number is a parameter of the field's name, and the values are layers[0].units,
+    layers[1].units and so on, which are active if there are that many parts.
+
+    Attributes:
+        count: The number of parts.
+        parts: The domains of each part, by name; the condition of one may name another.
+
+    Raises:
+        TypeError: The count is no Int from 0 on, or a part has no domains.
+    """
+
+    count: Int
+    parts: Mapping[str, Domain]
+
+    def __init__(
+        self, count: Int, *, when: Mapping[str, Any] | None = None, **parts: Domain
+    ) -> None:
+        if not isinstance(count, Int) or count.low < 0:
+            raise TypeError(f"Repeat({count!r}): must be an Int from 0 on; write Repeat(Int(1, 4))")
+        if not parts:
+            raise TypeError(f"Repeat({count!r}): no domains; write Repeat(..., units=Int(16, 256))")
+        for name, domain in parts.items():
+            if not isinstance(domain, Domain) or isinstance(domain, Repeat):
+                raise TypeError(
+                    f"Repeat({name}={domain!r}): must be Int, Float, Choice, Bool or Drawn"
+                )
+        object.__setattr__(self, "count", count)
+        object.__setattr__(self, "parts", dict(parts))
+        object.__setattr__(self, "when", when)
+        self.__post_init__()
+
+    def contains(self, value: Any) -> bool:
+        """Return whether `value` is a tuple of as many dicts, with values in the domains."""
+        if not isinstance(value, (tuple, list)) or not self.count.contains(len(value)):
+            return False
+        return all(
+            isinstance(part, Mapping)
+            and part.keys() <= self.parts.keys()
+            and all(self.parts[name].contains(v) for name, v in part.items())
+            for part in value
+        )
 
 
 def _same(a: Any, b: Any) -> bool:

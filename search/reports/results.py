@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.space import assembled
 from search.study.storage import Trial
 from trainer.utils.text import printable
 
@@ -143,7 +144,7 @@ def cv_results(
         for i, value in values:
             masked[i] = value
         found[f"param_{name}"] = masked
-    found["params"] = params
+    found["params"] = [assembled(p) for p in params]
     failed = [i for i, trial in enumerate(trials) if trial.state != "completed"]
     for name, measured in scores.items():
         array = spread(measured)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from search.space import Point
+from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
@@ -235,6 +235,7 @@ class Evaluation:
         if self._measure.log:
             return data, None, {}
         x, y, *_ = data.validation
+        # arguments of a scorer belong to the rows of training: validation data have none
         return data, Data(x, y), {}
 
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
@@ -271,7 +272,7 @@ class Evaluation:
                 validation = (x, test.y)
             return _log(trainer, self._measure.name, validation), metrics
         assert test is not None
-        found = self._measure.scores(estimator, test.x, test.y)
+        found = self._measure.scores(estimator, test.x, test.y, test.score_params)
         if len(found) > 1 or self._measure.several:
             metrics |= {f"test_{name}": value for name, value in found.items()}
         return found[self._measure.key], metrics
@@ -283,7 +284,7 @@ class Evaluation:
             assert trainer is not None
             found = stopping.kept_logs(trainer).get(self._measure.name.removeprefix("val_"))
             return {} if found is None else {"train_score": found}
-        scores = self._measure.scores(estimator, train.x, train.y)
+        scores = self._measure.scores(estimator, train.x, train.y, train.score_params)
         if self._measure.several:
             return {f"train_{name}": value for name, value in scores.items()}
         return {"train_score": scores[self._measure.key]}
@@ -332,7 +333,7 @@ def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
     """Return a clone with the parameters; every random_state that is None becomes the seed."""
     from sklearn.base import clone
 
-    made = clone(estimator).set_params(**clone(dict(params), safe=False))
+    made = clone(estimator).set_params(**clone(assembled(params), safe=False))
     open_ = [
         name
         for name, value in made.get_params(deep=True).items()
@@ -350,12 +351,12 @@ def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
     prefix, trainer = trainer_in(estimator)
     weight = {} if data.weight is None else {"sample_weight": data.weight}
     if trainer is None:
-        estimator.fit(data.x, data.y, **_routed(estimator, weight))
+        estimator.fit(data.x, data.y, **_routed(estimator, weight), **data.fit_params)
         return None
     x, validation = data.x, data.validation
     if prefix:
         head = estimator[:-1]
-        x = head.fit_transform(x, data.y)
+        x = head.fit_transform(x, data.y, **data.fit_params)
         if validation is not None and not is_stream(validation):
             validation = (head.transform(validation[0]), *validation[1:])
         estimator.steps[:-1] = head.steps  # a pipeline with memory fits copies

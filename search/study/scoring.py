@@ -38,11 +38,20 @@ class Measure:
     scoring: Any = None
     several: bool = False
 
-    def scores(self, estimator: Any, x: Any, y: Any) -> dict[str, float]:
-        """Return all scores of a fitted estimator; the trial's score is the one under `key`."""
+    def scores(
+        self, estimator: Any, x: Any, y: Any, params: Mapping[str, Any] | None = None
+    ) -> dict[str, float]:
+        """Return all scores of a fitted estimator; the trial's score is the one under `key`.
+
+        Args:
+            estimator: fitted.
+            x: rows to score on.
+            y: their targets.
+            params: arguments of the scorer.
+        """
         from sklearn.metrics import check_scoring
 
-        given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y)
+        given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y, **(params or {}))
         if not isinstance(given, Mapping):
             if self.several:
                 raise ValueError(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from light_estimators import Bowl, Tiny
 from light_searches import R, X, Y, sklearn_search, tuner_search
-from sklearn.model_selection import GridSearchCV
+from sklearn import config_context
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from search import load_study
@@ -71,3 +76,78 @@ def test_a_rule_that_returns_no_trial_is_a_clear_error(
     search = sklearn_search(Bowl(fail=0.5), {"a": [0.5, 0.1, 0.2]}, method="grid", refit=rule)
     with pytest.raises(kind, match=says), pytest.warns(UserWarning, match="1 of 3 trials failed"):
         search.fit(X, R)
+
+
+# ---- arguments of fit --------------------------------------------------------------------------
+
+
+class Takes(Bowl):
+    """Notes a further argument of fit, and its scores are weighted."""
+
+    seen: ClassVar[list[Any]] = []
+
+    def fit(self, x: Any, y: Any, sample_weight: Any = None, extra: Any = None) -> Any:
+        type(self).seen.append((x[:, 0].tolist(), None if extra is None else list(extra)))
+        return super().fit(x, y, sample_weight)
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        weight = np.ones(len(x)) if sample_weight is None else sample_weight
+        return float(np.average(x[:, 0], weights=weight))
+
+
+def test_each_fold_gets_its_rows_of_an_argument_of_fit() -> None:
+    Takes.seen.clear()
+    sklearn_search(Takes(), n_iter=2).fit(X, R, extra=X[:, 0] * 10)
+    folds = Takes.seen[1:]
+    assert len(folds) == 5 and all(np.multiply(rows, 10).tolist() == e for rows, e in folds)
+    Takes.seen.clear()
+    sklearn_search(Takes(), n_iter=1, executor="processes", workers=1).fit(X, R, extra=[1, 2])
+    assert Takes.seen[-1][1] == [1, 2]  # not one for each row: passed as it is
+
+
+def test_the_steps_of_a_pipeline_get_their_arguments() -> None:
+    Takes.seen.clear()
+    pipe = make_pipeline(StandardScaler(), Takes())
+    weight = np.linspace(1, 2, 60)
+    sklearn_search(pipe, {"takes__a": [0.1]}, method="grid").fit(
+        X, R, standardscaler__sample_weight=weight, takes__extra=X[:, 0]
+    )
+    assert [len(extra) for _, extra in Takes.seen] == [30, 30, 30, 60]
+    step = Takes.seen[-1]
+    scaled = StandardScaler().fit_transform(X, sample_weight=weight)[:, 0]
+    np.testing.assert_allclose(step[0], scaled)
+
+
+def test_metadata_go_where_they_are_requested_as_in_scikit_learn() -> None:
+    weight, groups = np.linspace(1, 2, 60), np.arange(60) // 6
+    with config_context(enable_metadata_routing=True):
+        ridge = Ridge().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        grid = {"alpha": [0.1, 1.0, 10.0]}
+        params = {"sample_weight": weight, "groups": groups}
+        theirs = GridSearchCV(ridge, grid, cv=GroupKFold(3)).fit(X, R, **params)
+        ours = sklearn_search(ridge, grid, method="grid", cv=GroupKFold(3)).fit(X, R, **params)
+        for i in range(3):
+            name = f"split{i}_test_score"
+            np.testing.assert_allclose(ours.cv_results_[name], theirs.cv_results_[name])
+        np.testing.assert_allclose(ours.best_estimator_.coef_, theirs.best_estimator_.coef_)
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            sklearn_search(Ridge(), grid, method="grid").fit(X, R, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "params", "says"),
+    [
+        (Takes(), {"extr": [1]}, r"fit\(extr=...\): Takes.fit takes no such argument.*'extra'"),
+        (make_pipeline(Takes()), {"extra": [1]}, r"fit\(extra=...\): Pipeline.fit takes no such"),
+        (Tiny(), {"resume": True}, r"fit\(resume=...\): a search decides"),
+        (Tiny(), {"epochs": 3}, r"fit\(epochs=...\): a search decides.*a field"),
+    ],
+)
+def test_an_argument_that_fit_does_not_take_is_refused(
+    estimator: Any, params: Any, says: str
+) -> None:
+    space = {"takes__a": [0.1]} if hasattr(estimator, "steps") else None
+    if isinstance(estimator, Tiny):
+        space = ["learning_rate"]
+    with pytest.raises(TypeError, match=says):
+        sklearn_search(estimator, space).fit(F, Y, **params)
