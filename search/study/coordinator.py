@@ -43,8 +43,8 @@ from search.proposers import (
     resume,
 )
 from search.study.callbacks import SearchCallback
-from search.study.storage import Store, Trial
-from search.study.trial import Job, Result
+from search.study.storage import ATTRIBUTES, Store, Trial
+from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
@@ -78,6 +78,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
+        known: trials of an earlier study, whose ends are known: with their state and score, keys
+            that no proposer uses, and folds. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
@@ -102,6 +104,7 @@ class Coordinator:
         max_epochs: int | None = None,
         cost: Callable[[Trial, Trial | None], int] = lambda trial, parent: 0,
         callbacks: Sequence[SearchCallback] = (),
+        known: Sequence[tuple[Trial, list[Fold]]] = (),
         task: Callable[[int], Task | None] = lambda trial: None,
     ) -> None:
         self.directory = directory
@@ -125,6 +128,9 @@ class Coordinator:
         self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
         self._died: dict[int, int] = {}  # by trial: how often its process died
+        new = store.empty
+        if new:
+            self._take_over(known)
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
@@ -136,17 +142,24 @@ class Coordinator:
         self._stopped = False
         self._started = time.monotonic()
         kept = store.get("seed")
-        if store.empty:
-            with store.transaction():
-                store.set("seed", seed)
-                store.set("proposer", proposer.snapshot())
-        elif kept != seed:
+        if not new and kept != seed:
             raise ValueError(
                 f"seed={seed}: the study in {str(store.path.parent)!r} has seed {kept}; write "
                 f"seed={kept} to resume it, or another directory"
             )
-        else:
+        if not new:
             self._restore(store.get("proposer"))
+
+    def _take_over(self, known: Sequence[tuple[Trial, list[Fold]]]) -> None:
+        """Begin the study, with trials that are known."""
+        with self._store.transaction():
+            for trial, folds in known:
+                self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
+                self._store.add(trial)
+                self._store.add_folds(trial.id, folds)
+                self._store.end(trial)
+            self._store.set("seed", self._seed)
+            self._store.set("proposer", self._proposer.snapshot())
 
     @property
     def trials(self) -> list[Trial]:
@@ -452,6 +465,8 @@ class Coordinator:
         trial.outcome, trial.told = outcome.besides_score(), self._event()
         self._proposer.tell(trial.key, outcome)
         self._store.add_folds(trial.id, result.folds)
+        if result.attributes:
+            self._store.set(f"{ATTRIBUTES}{trial.id}", result.attributes)
         self._store.end(trial)
         if any(fold.epochs for fold in result.folds):
             self._epochs += self._store.epochs_trained(trial.id)
