@@ -13,6 +13,7 @@ import json
 import re
 import shlex
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ def _search(given: dict[str, Any]) -> None:
     options = {n: v for n, v in given.items() if n in known - {"space", "directory"}}
     from search.searches import TunerSearch
 
+    if ".py:" in (given["trainer"] or ""):
+        import cloudpickle
+
+        # workers do not know the file: they are sent the class itself, as for a script
+        cloudpickle.register_pickle_by_value(sys.modules[cls.__module__])
     directory.parent.mkdir(parents=True, exist_ok=True)
     search = TunerSearch(cls(**fields), space, directory=str(directory), **options)
     x, y = rows.training_rows(dataset, with_valid=given["cv"] is not None)

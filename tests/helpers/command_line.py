@@ -9,17 +9,30 @@ from __future__ import annotations
 import configparser
 import csv
 import functools
+import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import warm
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys\nfrom trainer.cli import main\nsys.exit(main())"
+SEVERAL = """
+import contextlib, io, json, sys
+from trainer.cli import main
+found = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            code = main(words)
+    found.append([code, output.getvalue(), error.getvalue()])
+print(json.dumps(found))
+"""
 TOWNS = {"York": 10, "Rome": 80, "Bonn": 33}
 
 
@@ -58,6 +71,17 @@ def call(*words: str | Path, cwd: Path, path: Path | None = None) -> subprocess.
 def fork(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The same in a process that is forked from one which has loaded TensorFlow."""
     return warm.run(MAIN, *words, cwd=cwd, env=environment())
+
+
+def several(
+    calls: Sequence[Sequence[str | Path]], cwd: Path
+) -> list[subprocess.CompletedProcess[str]]:
+    """Several calls, one after the other in one forked process, which loads libraries once."""
+    given = [[str(word) for word in words] for words in calls]
+    done = warm.run(SEVERAL, json.dumps(given), cwd=cwd, env=environment())
+    assert done.returncode == 0, done.stderr
+    found = zip(given, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    return [subprocess.CompletedProcess(words, *each) for words, each in found]
 
 
 def start(*words: str | Path, cwd: Path) -> warm.Started:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -196,16 +198,16 @@ def _tensorboard(given: dict[str, Any]) -> int:
         raise WrongCall("the package tensorboard is not installed; write pip install tensorboard")
     call = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
     call += ["--host", "127.0.0.1", "--port", str(given["port"])]
-    started = subprocess.Popen(call)
+    started = subprocess.Popen(call, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
+    # so that TensorBoard ends with this process, and not only if it has the same terminal
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return started.wait()
-    except KeyboardInterrupt:  # which TensorBoard has received as well
-        started.wait()
+    except KeyboardInterrupt:
         return 0
     finally:
-        if started.poll() is None:
-            started.terminate()
-            started.wait()
+        started.terminate()
+        started.wait()
 
 
 RUNS = Command(

@@ -1,6 +1,5 @@
-"""Calls that are answered before anything is trained: help, mistakes, and other packages' commands."""
+"""Calls that are answered before anything is trained: help, mistakes, other commands."""
 
-import json
 import os
 import re
 import resource
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import command_line
 import pytest
-import warm
 
 from trainer import cli
 
@@ -102,7 +100,7 @@ WRONG = {
     "datasets --timeout 0": "timeout=0.0",
     "studies none": "FOLDER none: there is no such folder",
     "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
-    "search --data house.csv --target price --tuner none --space {epochs: [1]}": "tuner='none': must be one of",
+    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must be",
     "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
 }
 
@@ -119,33 +117,23 @@ def folder(tmp_path_factory):
     return path
 
 
-CALLS = """
-import contextlib, io, json, sys
-from trainer.cli import main
-found = []
-for words in json.loads(sys.argv[1]):
-    flags, brace, value = words.partition("{")
-    with contextlib.redirect_stderr(io.StringIO()) as error:
-        with contextlib.redirect_stdout(io.StringIO()):
-            code = main([*flags.split(), *([brace + value] if brace else [])])
-    found.append([code, error.getvalue()])
-print(json.dumps(found))
-"""
-
-
 def test_wrong_calls_give_one_line_and_end_with_two(folder):
-    # in one process, which loads the libraries once
-    done = warm.run(CALLS, json.dumps(list(WRONG)), cwd=folder, env=command_line.environment())
-    assert done.returncode == 0, done.stderr
-    for (words, said), (code, error) in zip(WRONG.items(), json.loads(done.stdout), strict=True):
-        lines = [line for line in error.splitlines() if not line.startswith("warning: ")]
-        assert (code, len(lines)) == (2, 1), (words, error)
-        assert lines[0].startswith("trainer: ") and said in lines[0], (words, error)
+    def split(words: str) -> list[str]:
+        flags, brace, value = words.partition("{")
+        return [*flags.split(), *([brace + value] if brace else [])]
+
+    found = command_line.several(list(map(split, WRONG)), folder)
+    for (words, said), done in zip(WRONG.items(), found, strict=True):
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+        assert (done.returncode, len(lines)) == (2, 1), (words, done.stderr)
+        assert lines[0].startswith("trainer: ") and said in lines[0], (words, done.stderr)
     assert not list((folder / "runs").glob("*")), "a fit that is refused leaves no folder"
 
 
 def test_a_wrong_call_is_so_in_a_process_of_its_own(folder):
-    line = only_line(command_line.call("fit", "--data", "hause.csv", "--target", "price", cwd=folder))
+    line = only_line(
+        command_line.call("fit", "--data", "hause.csv", "--target", "price", cwd=folder)
+    )
     assert "did you mean 'house.csv'?" in line
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 import signal
-import os
+import time
 import urllib.request
+from pathlib import Path
 
 import command_line
 import numpy as np
@@ -100,10 +102,8 @@ def test_a_finished_run_is_resumed_unchanged(folder):
 
 
 def test_evaluate_scores_all_rows_of_a_file(folder):
-    done = example("evaluate", folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("on 60 rows of house.csv:\n  R squared  ")
-    own = command_line.fork("evaluate", "runs/house-1", cwd=folder)
+    done, own = command_line.several([words_of("evaluate"), ["evaluate", "runs/house-1"]], folder)
+    assert done.stdout.startswith("on 60 rows of house.csv:\n  R squared  "), done.stderr
     assert own.stdout.startswith("on 12 test rows of house.csv:\n")
 
 
@@ -111,7 +111,8 @@ def test_predict_equals_the_python_api(folder):
     from trainer import Regressor
     from trainer.datasets.table_files import read_table
 
-    done = example("predict", folder)
+    words = ["predict", "runs/house-1/model.keras", "--data", "new.csv", "--out", "p.npy"]
+    done, own = command_line.several([words_of("predict"), words], folder)
     assert done.stdout == "5 predictions: predictions.csv\n", done.stderr
     with (folder / "predictions.csv").open(encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -119,10 +120,7 @@ def test_predict_equals_the_python_api(folder):
     wanted = loaded.predict(read_table(folder / "new.csv").frame)
     assert header == ["prediction"]
     assert np.array_equal(np.array(rows, float)[:, 0], wanted)
-    done = command_line.fork(
-        *("predict", "runs/house-1/model.keras", "--data", "new.csv", "--out", "p.npy"), cwd=folder
-    )
-    assert done.returncode == 0, done.stderr
+    assert own.returncode == 0, own.stderr
     assert np.array_equal(np.load(folder / "p.npy"), wanted)
 
 
@@ -164,6 +162,7 @@ def test_tensorboard_answers_until_ctrl_c(folder):
     try:
         while "http://" not in started.error():
             assert started.poll() is None, started.error()
+            time.sleep(0.05)
         (url,) = {w for w in started.error().split() if w.startswith("http://")}
         with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
             found = json.load(answer)
@@ -175,19 +174,19 @@ def test_tensorboard_answers_until_ctrl_c(folder):
 
 
 def test_search_and_studies_are_joined_by_their_entry_points(folder):
-    words = ["search", "--config", "study.yaml"]
-    done = command_line.fork(*words, cwd=folder)
+    calls = [
+        ["search", "--config", "study.yaml"],
+        ["predict", "studies/house/best.keras", "--data", "new.csv", "--out", "best.csv"],
+        ["studies"],
+    ]
+    done, predicted, table = command_line.several(calls, folder)
     assert done.returncode == 0, done.stderr
     assert "model: studies/house/best.keras" in done.stdout
-    listed = command_line.call("studies", cwd=folder).stdout.splitlines()
+    assert predicted.returncode == 0, predicted.stderr
+    listed = table.stdout.splitlines()
     assert listed[0].split() == ["name", "class", "score", "best", "trials", "failed", "began"]
     assert listed[1].split()[:3] == ["house", "Regressor", "val_loss"]
     assert listed[1].split()[4:6] == ["2", "0"]
-    done = command_line.fork(
-        *("predict", "studies/house/best.keras", "--data", "new.csv", "--out", "best.csv"),
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_datasets_callbacks_and_completion_are_listed(folder):
@@ -204,6 +203,6 @@ def test_datasets_callbacks_and_completion_are_listed(folder):
 
 
 def test_every_command_has_an_example_that_is_run_here():
-    tested = open(__file__, encoding="utf-8").read() + "doctor"  # test_installation runs doctor
-    for name in cli.names():
-        assert f'"{name}"' in tested or name in ("doctor", "studies"), name
+    tested = Path(__file__).read_text("utf-8")
+    for name in cli.BUILT_IN:  # test_installation runs doctor
+        assert f'"{name}"' in tested or name == "doctor", name
