@@ -252,14 +252,15 @@ def _requirements() -> list[str]:
         found = metadata.requires(OURS) or []
     except metadata.PackageNotFoundError:
         return []
-    return [text.partition(";")[0].strip() for text in found if "extra ==" not in text]
+    plain = [text.partition(";")[0] for text in found if "extra ==" not in text]
+    return [re.sub(r"[ ()]", "", text) for text in plain]
 
 
 def _needed(name: str) -> str:
     """Return what to tell pip to install for a distribution."""
     for text in _requirements():
         if _plain(re.split(r"[^\w.-]", text)[0]) == name:
-            return text.replace(" ", "")
+            return text
     return name
 
 
@@ -273,21 +274,17 @@ def outside_bounds(
         required: The requirements, such as "keras>=3.15,<4".
     """
     for text in required:
-        name = _plain(re.split(r"[^\w.-]", text)[0])
-        wanted = text[len(re.split(r"[^\w.-]", text)[0]) :].strip(" ()")
+        written = re.split(r"[^\w.-]", text)[0]
+        name, wanted = _plain(written), text.removeprefix(written)
         if name not in installed:
             nightly = {"tensorflow": "tf-nightly", "keras": "keras-nightly"}.get(name)
             instead = f", but {nightly} is" if nightly in installed else ""
-            yield Finding(f"{name} is not installed{instead}", (pip("install", _joined(text)),))
+            yield Finding(f"{name} is not installed{instead}", (pip("install", text),))
             continue
         version = installed[name][0]
         if not all(within(version, bound) for bound in wanted.split(",") if bound):
             what = f"{name} is {version}, and must be {wanted}"
-            yield Finding(what, (pip("install", _joined(text)),))
-
-
-def _joined(text: str) -> str:
-    return text.replace(" ", "").replace("(", "").replace(")", "")
+            yield Finding(what, (pip("install", text),))
 
 
 def within(version: str, bound: str) -> bool:
@@ -407,7 +404,7 @@ def failed_import(code: int, error: str, installed: Mapping[str, list[str]]) -> 
             )
         what = f"importing TensorFlow ended with {name}, which damaged files cause"
         return Finding(what, _reinstall("tensorflow", installed))
-    library = re.search(r"(\S+\.(?:so[\w.]*|dylib|dll)): cannot open shared object", error)
+    library = re.search(r"([\w.+/-]+\.so[\w.]*): cannot open shared object", said)
     if library is not None:
         name = Path(library[1]).name
         what = f"TensorFlow cannot be imported, as the shared library {name} is missing"
@@ -562,9 +559,7 @@ def about_gpus(gpus: Gpus, installed: Mapping[str, list[str]]) -> Iterable[Findi
 
 
 def _places() -> dict[str, str]:
-    from trainer import __file__ as here
-
-    found = {"trainer": str(Path(here).parent)}
+    found = {"trainer": str(Path(__file__).parent)}
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     parent = next(folder for folder in (home, *home.parents) if folder.exists())
     writable = "" if os.access(parent, os.W_OK) else ", which cannot be written to"

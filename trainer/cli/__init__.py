@@ -5,7 +5,8 @@ line on stderr and an exit code. Not for what the commands do (the other modules
 
 A command's parser is built only when the command is called, and the modules of the commands import
 nothing large before they run: `trainer --help` and `trainer fit --help` load no TensorFlow, pandas
-or scikit-learn.
+or scikit-learn. Neither this module nor `examining` imports even NumPy, so that `trainer doctor`
+works where these are broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from trainer.cli.command import GROUP, Command, WrongCall, joined
 from trainer.cli.signatures import Argument
-from trainer.utils.checks import did_you_mean
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ BUILT_IN = {
     "tensorboard": "looking",
     "datasets": "knowing",
     "callbacks": "knowing",
-    "doctor": "knowing",
+    "doctor": "examining",
     "completion": "knowing",
 }
 _ABOUT = """\
@@ -112,6 +112,8 @@ def _called(arguments: list[str]) -> int:
         return DONE
     known = names()
     if name not in known:
+        from trainer.utils.checks import did_you_mean
+
         raise WrongCall(
             f"{name!r}: there is no such command; {did_you_mean(name, known)} "
             "trainer --help lists them"
@@ -149,6 +151,8 @@ def _in_words(
     if found is None:
         unknown = re.search(r"[Uu]nrecognized arguments: (--\S+)", message)
         if unknown is not None:
+            from trainer.utils.checks import did_you_mean
+
             flag = unknown[1].partition("=")[0]
             hint = did_you_mean(flag, [f"--{name}" for name in kinds if not name.isupper()])
             return f"{flag}: there is no such option; {hint} {see}"

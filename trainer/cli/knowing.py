@@ -1,4 +1,4 @@
-"""`trainer datasets`, `callbacks`, `doctor` and `completion`: what is there, and does it work."""
+"""`trainer datasets`, `callbacks` and `completion`: what there is to name in a call."""
 
 from __future__ import annotations
 
@@ -31,14 +31,6 @@ def _callbacks(given: dict[str, Any]) -> None:
         of = "" if entry.dist is None else f", of {entry.dist.name}"
         rows.append((entry.name, f"{entry.value}{of}"))
     print(table(rows))
-
-
-def _doctor(given: dict[str, Any]) -> int:
-    from trainer import installation
-
-    report = installation.examine(hosts=not given["offline"])
-    print(report.as_json() if given["json"] else report)
-    return 1 if report.broken else 0
 
 
 def _completion(given: dict[str, Any]) -> None:
@@ -78,20 +70,6 @@ CALLBACKS = Command(
     arguments=_none,
     description=(
         "trainer fit --callbacks '[early_stopping, {name: checkpoint, keep: 3}]' names two of them."
-    ),
-)
-DOCTOR = Command(
-    name="doctor",
-    summary="Examine the installation, and say how to mend it",
-    example="trainer doctor --offline",
-    run=_doctor,
-    arguments=lambda words: [
-        Argument("json", bool, "print JSON", False, flag=True),
-        Argument("offline", bool, "ask no host of data sets", False, flag=True),
-    ],
-    description=(
-        "It works where TensorFlow cannot be imported, too. The exit code is 1 if something is "
-        "broken."
     ),
 )
 COMPLETION = Command(

@@ -100,7 +100,7 @@ WRONG = {
     "datasets --timeout 0": "timeout=0.0",
     "studies none": "FOLDER none: there is no such folder",
     "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
-    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must be",
+    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must",
     "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
 }
 
