@@ -125,7 +125,10 @@ def _studies(given: dict[str, Any]) -> None:
 
 def _row(study: Path) -> tuple[str, ...]:
     # read-only: opening a Store would convert the study of an older version, and mark it as held
-    address = f"{(study / 'study.sqlite').resolve().as_uri()}?mode=ro"
+    path = (study / "study.sqlite").resolve()
+    # without a log of a writer nothing has to be read besides, and SQLite leaves no files behind
+    written_to = path.with_name("study.sqlite-wal").exists()
+    address = f"{path.as_uri()}?mode=ro{'' if written_to else '&immutable=1'}"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as file:
             trials = file.execute("select state, score, started from trials").fetchall()

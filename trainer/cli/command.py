@@ -51,11 +51,8 @@ class Command:
         Args:
             arguments: Those that `arguments` returned.
         """
-        from jsonargparse import (
-            ActionConfigFile,  # type: ignore[attr-defined]
-            ArgumentParser,
-            DefaultHelpFormatter,
-        )
+        import jsonargparse
+        from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
         class Help(DefaultHelpFormatter):
             def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -76,7 +73,7 @@ class Command:
         if self.config:
             parser.add_argument(
                 "--config",
-                action=ActionConfigFile,
+                action=jsonargparse.ActionConfigFile,  # type: ignore[attr-defined]
                 help="a YAML file with any of these options by name",
             )
         for argument in arguments:
