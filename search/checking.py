@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from search.executors import cores
 from search.proposers.pruning import PRUNERS
-from search.space import Point, Space
+from search.space import Point, Space, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
@@ -23,7 +23,7 @@ from search.study.storage import Trial
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
-from trainer.utils.checks import did_you_mean, integer, one_of, positive
+from trainer.utils.checks import boolean, did_you_mean, finite, integer, one_of, positive
 
 EXECUTORS = ("processes", "serial")
 
@@ -51,6 +51,11 @@ class Arguments(Protocol):
     max_epochs: int | None
     callbacks: Sequence[SearchCallback]
     verbose: Any
+    keep_models: int
+    warm_start_from: Any
+    return_train_score: bool
+    target_score: float | None
+    patience_trials: int | None
 
 
 def arguments(search: Arguments) -> None:
@@ -78,11 +83,25 @@ def arguments(search: Arguments) -> None:
         raise ValueError("resume=True: there is no directory; write directory='studies/first'")
     if search.seed is not None:
         integer("seed", search.seed, low=0, example=0)
-    if not isinstance(search.refit, (bool, str)):
-        raise TypeError(f"refit={search.refit!r}: must be True, False or the name of a score")
+    if not isinstance(search.refit, (bool, str)) and not callable(search.refit):
+        raise TypeError(
+            f"refit={search.refit!r}: must be True, False, the name of a score, or a function from "
+            "cv_results_ to the index of the best"
+        )
+    boolean("return_train_score", search.return_train_score)
+    if search.target_score is not None:
+        finite("target_score", search.target_score, example=0.9)
+    if search.patience_trials is not None:
+        integer("patience_trials", search.patience_trials, low=1, example=20)
     if search.max_seconds is not None:
         positive("max_seconds", search.max_seconds)
     integer("executions_per_trial", search.executions_per_trial, low=1, example=2)
+    integer("keep_models", search.keep_models, low=0, example=3)
+    if search.keep_models and search.directory is None:
+        raise ValueError(
+            f"keep_models={search.keep_models}: there is no directory to keep them in; write "
+            "directory='studies/first'"
+        )
     _check_trainer(search)
     _callbacks(search.callbacks)
     one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))
@@ -311,13 +330,14 @@ def epochs(search: Arguments, space: Space, fits: int, own: int | None, *, rungs
         )
 
 
-def pruning(search: Arguments, space: Space, own_rungs: str) -> None:
+def pruning(search: Arguments, space: Space, own_rungs: str, *, streamed: bool) -> None:
     """Check the arguments of pruning.
 
     Args:
         search: the search, with checked arguments.
         space: the space of the search.
         own_rungs: the argument by which its method chooses rungs itself; empty if it does not.
+        streamed: whether x is a stream.
 
     Raises:
         TypeError, ValueError: naming the argument, its value and what to write instead.
@@ -345,11 +365,11 @@ def pruning(search: Arguments, space: Space, own_rungs: str) -> None:
     factor = search.factor
     if factor is not None and not (_is_number(factor) and 1 < factor < math.inf):
         raise ValueError(f"factor={factor!r}: must be a number above 1; write factor={FACTOR}")
-    _check_resource(search, space)
+    _check_resource(search, space, streamed)
     _check_min_resources(search)
 
 
-def _check_resource(search: Arguments, space: Space) -> None:
+def _check_resource(search: Arguments, space: Space, streamed: bool) -> None:
     kind = type(search.estimator).__name__
     prefix, trainer = trainer_in(search.estimator)
     name = search.resource
@@ -368,6 +388,19 @@ def _check_resource(search: Arguments, space: Space) -> None:
                 "steps; write max_seconds, or resource='epochs'"
             )
         chosen = f"{prefix}epochs"
+        if name == STEPS and any(
+            f"{prefix}batch_size" in p.domains for p in space.parts or [space]
+        ):
+            raise ValueError(
+                f"resource='steps': epochs have different numbers of steps, because "
+                f"{prefix + 'batch_size'!r} is in the space; leave it out, or write "
+                "resource='epochs'"
+            )
+        if name == STEPS and streamed:
+            raise ValueError(
+                "resource='steps': how many steps an epoch of a stream has is not known; write "
+                "resource='epochs'"
+            )
     else:
         integers = [n for n in params if amount_of(params, n) is not None and "random" not in n]
         named = next((n for n in integers if n.split("__")[-1] == "n_estimators"), None)
@@ -442,15 +475,40 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
             f"enqueue={value!r}: must be a list of dicts from parameter to value; write "
             "enqueue=[{'learning_rate': 0.01}]"
         )
-    own = estimator.get_params(deep=True)
+    own = taken_apart(estimator.get_params(deep=True), space)
     points = []
     for i, point in enumerate(value):
-        whole = {name: own[name] for name in space.domains} | dict(point)
+        given = taken_apart(point, space)
+        whole = {name: own[name] for name in space.domains if name in own} | given
         try:
             points.append(space.check(whole))
         except ValueError as error:
             raise ValueError(f"enqueue[{i}]: {error}") from error
     return points
+
+
+def chosen_index(refit: Any, cv_results: Mapping[str, Any]) -> int:
+    """Return the index that refit, a function, chooses from cv_results_.
+
+    Raises:
+        TypeError, IndexError: it returns something else.
+        ValueError: the trial failed.
+    """
+    found = refit(cv_results)
+    name = getattr(refit, "__name__", repr(refit))
+    trials = len(cv_results["params"])
+    if isinstance(found, bool) or not hasattr(found, "__index__"):
+        raise TypeError(
+            f"refit={name}: returned {found!r}; it must return the index of a trial in cv_results_"
+        )
+    if not 0 <= int(found) < trials:
+        raise IndexError(
+            f"refit={name}: returned {found!r}; it must return an index from 0 to {trials - 1}"
+        )
+    scores = [v[int(found)] for n, v in cv_results.items() if n.startswith("mean_test_")]
+    if all(score != score for score in scores):
+        raise ValueError(f"refit={name}: returned {found!r}, the index of a trial that failed")
+    return int(found)
 
 
 def score_names(scoring: Any, trials: Sequence[Trial]) -> list[str]:

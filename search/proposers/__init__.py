@@ -91,7 +91,9 @@ class PastTrial:
 class Proposer(Protocol):
     """The protocol of proposers.
 
-    A proposer may also have the method `replay`: see Replaying.
+    A proposer may also have the method `replay`: see Replaying. And it may have a true attribute
+    `independent`: what it proposes does not depend on how trials end, so that many short ones may
+    be asked for at once.
 
     Attributes:
         slow: whether asking may take long, so that it pays to ask before a worker is free.
@@ -164,3 +166,8 @@ def replay(proposer: Proposer, trials: Sequence[PastTrial]) -> None:
     """Replay the trials if the proposer wants them."""
     if isinstance(proposer, Replaying):
         proposer.replay(trials)
+
+
+def is_independent(proposer: Proposer) -> bool:
+    """Whether what a proposer proposes does not depend on how trials end."""
+    return bool(getattr(proposer, "independent", False))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer, is_independent
 from search.proposers import replay as replay_if_wanted
 from search.space import Point
 
@@ -44,6 +44,7 @@ class Enqueued:
         self._inner = inner
         self._max_trials = max_trials
         self._asked = 0
+        self._running: set[str] = set()  # points that were asked for and have not ended
 
     @property
     def slow(self) -> bool:
@@ -55,6 +56,15 @@ class Enqueued:
         """Whether the other proposer does: always."""
         return self._inner.learns
 
+    @property
+    def independent(self) -> bool:
+        """Whether the other proposer's trials do not depend on how others end.
+
+        They depend on the points, which it learns when these end.
+        """
+        learnt = self._asked >= len(self._points) and not self._running
+        return learnt and is_independent(self._inner)
+
     def ask(self) -> Proposal:
         """Return the next of the points, or the other proposer's next trial."""
         if self._max_trials is not None and self._asked >= self._max_trials:
@@ -62,6 +72,7 @@ class Enqueued:
         if self._asked < len(self._points):
             key = f"enqueued-{self._asked}"
             proposal = Proposal(key, self._points[key])
+            self._running.add(key)
         else:
             proposal = self._inner.ask()
         self._asked += 1
@@ -70,6 +81,7 @@ class Enqueued:
     def tell(self, key: str, outcome: Outcome) -> None:
         """Pass the outcome on: one of the points as somebody else's trial."""
         if key in self._points:
+            self._running.discard(key)
             self._inner.learn(key, self._points[key], outcome)
         else:
             self._inner.tell(key, outcome)
@@ -85,6 +97,7 @@ class Enqueued:
     def restore(self, snapshot: Any) -> None:
         """Resume from a snapshot."""
         self._asked = snapshot["asked"]
+        self._running = set(list(self._points)[: self._asked])  # until `replay` says otherwise
         self._inner.restore(snapshot["inner"])
 
     def replay(self, trials: Sequence[PastTrial]) -> None:
@@ -97,4 +110,5 @@ class Enqueued:
             for trial in trials
             if trial.outcome is not None or trial.key not in self._points
         ]
+        self._running -= {trial.key for trial in known}
         replay_if_wanted(self._inner, known)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer, is_independent
 from search.proposers import replay as replay_if_wanted
 from search.space import Point, Space
 
@@ -46,6 +46,11 @@ class Given:
     def learns(self) -> bool:
         """Whether it can use trials it did not propose; False if the proposer does not say."""
         return bool(getattr(self._inner, "learns", False))
+
+    @property
+    def independent(self) -> bool:
+        """Whether the inner proposer's trials do not depend on how others end."""
+        return is_independent(self._inner)
 
     def ask(self) -> Proposal:
         """Return the proposer's next trial.

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from search.proposers import Outcome, PastTrial, Proposal, Proposer
+from search.proposers import Outcome, PastTrial, Proposal, Proposer, is_independent
 from search.proposers import replay as replay_if_wanted
 from search.space import Point, Space, with_when
 from trainer.hyperparameters import Choice, Domain
@@ -51,6 +51,7 @@ class Parts:
         self._space = space
         self.slow = inner.slow
         self.learns = inner.learns
+        self.independent = is_independent(inner)
 
     def ask(self) -> Proposal:
         """Return the next trial, without the name of its part."""

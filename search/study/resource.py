@@ -23,6 +23,7 @@ from trainer.utils.files import write_whole
 EPOCHS = "epochs"
 STEPS = "steps"
 ROWS = "n_samples"  # scikit-learn's name for it
+UNITS = 50  # in an epoch at most, because each is validated
 FACTOR = 3  # as in scikit-learn's halving searches and in Hyperband
 
 # Ensembles that come out the same, to the bit, if they grow in several fits with warm_start. Other
@@ -136,14 +137,17 @@ def ladder(full: int, factor: float, least: float) -> tuple[int, ...]:
     return tuple(dict.fromkeys(amounts))
 
 
-def ladder_of_steps(full: int, factor: float, least: float) -> tuple[tuple[int, ...], int]:
-    """Return the amounts of rungs in units, and the steps of a unit, which the first rung has.
+def unit_of(steps: int, least: float) -> int:
+    """Return how many steps a unit has: as many as fit into `least`, and a whole part of an epoch.
 
-    The last rung has `full` steps, or a few less: a whole number of units.
+    An epoch of Trainer.fit ends where its rows do, so that other units would have fewer steps.
+
+    Args:
+        steps: of an epoch over all rows.
+        least: of the first rung.
     """
-    count = int(math.log(max(1.0, full / least), factor) + 1e-9)
-    units = tuple(dict.fromkeys(max(1, round(factor**i)) for i in range(count + 1)))
-    return units, full // units[-1]
+    whole = [d for d in range(1, steps + 1) if steps % d == 0 and d <= max(1, least)]
+    return whole[-1] if steps // whole[-1] <= UNITS else steps
 
 
 def amount_of(params: Mapping[str, Any], name: str) -> int | None:
