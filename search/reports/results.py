@@ -13,7 +13,7 @@ import numpy as np
 
 from search.space import assembled
 from search.study.resource import EPOCHS, STEPS, Resource
-from search.study.storage import Trial
+from search.study.storage import SCORED, Trial
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def table(
 
 def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
     """Return trials with a score, best first; with `by_rung` those of later rungs come first."""
-    done = results[results.state.isin(("completed", "pruned"))]
+    done = results[results.state.isin(SCORED)]
     keys, orders = ["score"], [not maximize]
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
@@ -158,7 +158,7 @@ def cv_results(
             masked[i] = value
         found[f"param_{name}"] = masked
     found["params"] = [assembled(p) for p in params]
-    failed = [i for i, trial in enumerate(trials) if trial.state not in ("completed", "pruned")]
+    failed = [i for i, trial in enumerate(trials) if trial.state not in SCORED]
     for name, measured in scores.items():
         array = spread(measured)
         array[failed] = np.nan

@@ -43,7 +43,7 @@ from search.proposers import (
     resume,
 )
 from search.study.callbacks import SearchCallback
-from search.study.storage import ATTRIBUTES, ENDED, Store, Trial
+from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
@@ -482,7 +482,7 @@ class Coordinator:
         self._compare(trial)
 
     def _compare(self, trial: Trial) -> None:
-        if trial.state not in ("completed", "pruned") or trial.score is None:
+        if trial.state not in SCORED or trial.score is None:
             return
         best = self._best
         if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):

@@ -27,8 +27,9 @@ from search.study.trial import Fold
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ENDED", "FORMAT", "NAME", "Store", "Trial"]
+__all__ = ["ENDED", "FORMAT", "NAME", "SCORED", "Store", "Trial"]
 
+SCORED = ("completed", "pruned")  # the states of trials with a score
 ENDED = ("completed", "failed", "pruned")  # the states of trials that have ended
 
 
