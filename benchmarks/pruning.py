@@ -1,11 +1,11 @@
 """`python -m benchmarks.pruning`: a search with a pruner, without one, and keras-tuner's Hyperband.
 
-    python -m benchmarks.pruning                            # 10 seeds, four problems; writes the results
-    python -m benchmarks.pruning --seeds 2 --problems 2     # a quick look; prints the table
+    python -m benchmarks.pruning                         # 10 seeds; writes the results
+    python -m benchmarks.pruning --seeds 2 --problems 2  # a quick look; prints the table
 
-Every side searches width, depth, learning rate, batch size and dropout of a perceptron for the same
-number of epochs in all (BUDGET), of which a full trial has EPOCHS. Each run is a process of its own,
-and the sides take turns. Compared are the best validation accuracies that were known
+Every side searches width, depth, learning rate, batch size and dropout of a perceptron for the
+same number of epochs in all (BUDGET), of which a full trial has EPOCHS. Each run is a process of
+its own, and the sides take turns. Compared are the best validation accuracies that were known
 
 - when the budget of epochs was used up, and
 - after as many seconds as the fastest side of that seed took, start included. Ours have one worker
@@ -83,9 +83,9 @@ def ours(problem: str, tuner: str, pruner: str | None, seed: int) -> list[tuple[
     from trainer import Choice, Classifier, Float, Int
 
     class Net(Classifier):
-        units = 32
-        depth = 1
-        dropout = 0.0
+        units: int = 32
+        depth: int = 1
+        dropout: float = 0.0
 
         def build_model(self, spec: Any) -> Any:
             return network(spec.input_shape, spec.n_outputs, self.units, self.depth, self.dropout)
@@ -145,7 +145,9 @@ def theirs(problem: str, seed: int) -> list[tuple[int, float, float]]:
             )
             rate = hp.Float("rate", *LIMITS["rate"], sampling="log")
             model.compile(
-                keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"]
+                optimizer=keras.optimizers.Adam(rate),
+                loss="sparse_categorical_crossentropy",
+                metrics=["accuracy"],
             )
             return model
 
@@ -235,8 +237,8 @@ def table(runs: list[dict[str, Any]]) -> str:
             ratios.append(min(reached, default=np.inf) / other["course"][-1][1])
         if ratios:
             lines.append(
-                f"\n{side}: reaches the best accuracy of {goal} in {median(ratios):.2f} of its time "
-                f"(median of {len(ratios)} runs; inf: not within the budget)"
+                f"\n{side}: reaches the best accuracy of {goal} in {median(ratios):.2f} of "
+                f"its time (median of {len(ratios)} runs; inf: not within the budget)"
             )
     return "\n".join(lines)
 
