@@ -134,7 +134,7 @@ class Coordinator:
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
-            self._compare(trial)
+            self._note_best(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
         self._next_event = _number_events(self._trials)
         self._epochs = store.epochs_trained()
@@ -472,9 +472,9 @@ class Coordinator:
             self._epochs += self._store.epochs_trained(trial.id)
         if result.folds:
             self._durations.append(sum(f.fit_seconds + f.score_seconds for f in result.folds))
-        self._compare(trial)
+        self._note_best(trial)
 
-    def _compare(self, trial: Trial) -> None:
+    def _note_best(self, trial: Trial) -> None:
         if trial.state != "completed" or trial.score is None:
             return
         best = self._best
