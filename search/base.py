@@ -27,7 +27,7 @@ from search.proposers import Proposer
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
-from search.study import evaluation, stopping, trial_tasks
+from search.study import evaluation, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
 from search.study.data import (
@@ -46,6 +46,7 @@ from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
+from search.study.progress import Progress
 from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
 from search.study.trial import Fold
@@ -300,13 +301,15 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
     ) -> Iterator[Executor]:
-        try:
+        with contextlib.ExitStack() as ends:
+            self._watched = None
+            if self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None:
+                self._watched = ends.enter_context(Scratch("search-")).path
+            ends.callback(folder.remove_data)
             with contextlib.closing(
                 self._make_executor(folder, data, cuts, groups, wanted)
             ) as executor:
                 yield executor
-        finally:
-            folder.remove_data()
 
     def _make_executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
@@ -326,6 +329,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
+            progress=self._watched,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -418,7 +422,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 *self._keeper(folder),
                 Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
-                Display(self.verbose),
+                Display(self.verbose, self._progress),
                 *([] if tasks is None else [tasks]),
             ],
             known=self._known if folder.store.empty else (),
@@ -461,6 +465,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             )
         folder.store.set("history", taken.history)
         return taken.known
+
+    def _progress(self, trial: int) -> Progress | None:
+        return None if self._watched is None else progress.read(self._watched, trial)
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:

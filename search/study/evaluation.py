@@ -21,6 +21,7 @@ from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
+from search.study.progress import shown
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
 from search.study.trial_folders import TrialFolders, delete, refuse_link
@@ -68,6 +69,7 @@ class Evaluation:
         models: the folders for trained models, if any are kept.
         train_score: whether to score on the rows of training too.
         artifacts: the folders for files that trials write.
+        progress: the folder for the progress of running trials, or None if nobody watches.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Evaluation:
         models: TrialFolders | None = None,
         train_score: bool = False,
         artifacts: TrialFolders | None = None,
+        progress: Path | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -94,6 +97,7 @@ class Evaluation:
         self._models = models
         self._train_score = train_score
         self._artifacts = artifacts
+        self._progress = progress
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -201,7 +205,8 @@ class Evaluation:
             changed["run_dir"] = self._folders.make(job.trial) / name
             resume = self._prepare_run(job, changed["run_dir"], name)
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
-        with directory.state_alone():
+        number = execution * max(1, len(self._splits)) + fold + 1
+        with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
             return fit(estimator, train, resume=resume)
 
     def _parts(
