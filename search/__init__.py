@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.functions import FunctionSearch
     from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from search.study.current import current_trial
 
 __all__ = [
+    "FunctionSearch",
     "SearchCallback",
     "SklearnSearch",
     "Space",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FunctionSearch": "search.functions",
     "SearchCallback": "search.study.callbacks",
     "SklearnSearch": "search.searches",
     "Space": "search.space",

@@ -29,7 +29,7 @@ from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
 from search.study import evaluation, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
-from search.study.coordinator import Coordinator
+from search.study.coordinator import EARLIER, Coordinator
 from search.study.data import (
     HOLDOUT,
     Data,
@@ -146,9 +146,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         trial_tasks.checked(self)
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
-        wanted = measure(
-            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
-        )
+        wanted = self._wanted()
         routed = routing.route(self, sample_weight, groups, fit_params)
         sample_weight, groups = routed.weight, routed.groups
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
@@ -204,6 +202,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         """Return the proposer of the trials."""
+
+    def _wanted(self) -> Measure:
+        """Return what the score of a trial is."""
+        return measure(
+            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
+        )
 
     @abstractmethod
     def _method(self) -> dict[str, Any]:
@@ -452,7 +456,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> list[tuple[Trial, list[Fold]]]:
         """Return the trials that a new study begins with, or those that this one began with."""
         if not folder.store.empty:
-            return [(t, []) for t in folder.store.trials() if t.key.startswith(earlier.KEY)]
+            return [(t, []) for t in folder.store.trials() if t.key.startswith(EARLIER)]
         if self._source is None:
             return []
         taken = earlier.take(self._source, space, self.estimator, now)

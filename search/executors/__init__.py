@@ -6,8 +6,9 @@ Responsible for what an executor promises. Not for what a trial does, nor for ha
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from trainer.utils.text import printable
 
@@ -64,8 +65,25 @@ class Executor(Protocol):
         argument if none has: the future then raises Withdrawn.
         """
 
+    # An executor may also have `submit_many`: see Batching.
+
     def close(self) -> None:
         """Abandon running and waiting jobs, and shut down."""
+
+
+@runtime_checkable
+class Batching(Executor, Protocol):
+    """An executor that can run many short jobs for the price of one."""
+
+    def submit_many(self, arguments: Sequence[Any]) -> Future[list[Any]]:
+        """Run the work on several arguments in one worker, one after another.
+
+        Returns:
+            A future of one outcome per argument: its result, its Failure, or None if the batch took
+            so long that the worker ended it before this argument; submit it again. If the worker
+            died or a limit was exceeded the future raises that Failure, which says nothing about
+            any one of them: submit each alone.
+        """
 
 
 def cores() -> int:

@@ -15,12 +15,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from search.executors import guard
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
+SECONDS_OF_A_BATCH = 0.25  # after which a worker sends back what it has of a batch
 SECONDS_TO_CLEAN = 5.0  # for processes that a job left running to end
 # if true, a worker's parent is its guard; otherwise the coordinator
 GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
@@ -101,8 +103,11 @@ def _loaded() -> Any:
     return _work
 
 
-def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
-    """Do the work; return ("result", the pickled result) or ("raised", the error as text).
+Answer = tuple[str, bytes | str]  # ("result", the pickled result) or ("raised", the error as text)
+
+
+def run(job: int, argument: bytes) -> Answer:
+    """Do the work on an argument.
 
     Exceptions and results may not be picklable, so neither is sent as it is. Processes that the job
     started and left running are ended, so that the next job finds the machine as this one did.
@@ -111,10 +116,37 @@ def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
         job: its number; while it runs, a file beside the process's output holds it.
         argument: of the work, pickled.
     """
+    return run_many(job, [argument])[0]
+
+
+def run_many(job: int, arguments: Sequence[bytes]) -> list[Answer]:
+    """Do the work on one argument after another, for a quarter of a second; at least on one.
+
+    What holds for a job in `run` holds for all of these together.
+
+    Returns:
+        One answer for each argument that there was time for.
+    """
     os.ftruncate(1, 0)  # the file holds only what this job prints
     mark = Path(_file).with_name(f"{_number}.job")
     mark.write_text(str(job))
     before = _processes()
+    until = time.monotonic() + SECONDS_OF_A_BATCH
+    answers: list[Answer] = []
+    try:
+        for argument in arguments:
+            answers.append(_answer(argument))
+            if time.monotonic() > until:
+                break
+        return answers
+    finally:
+        _end_processes(before)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        mark.unlink(missing_ok=True)
+
+
+def _answer(argument: bytes) -> Answer:
     try:
         import cloudpickle
 
@@ -122,11 +154,6 @@ def run(job: int, argument: bytes) -> tuple[str, bytes | str]:
     except (Exception, SystemExit) as error:
         text = "".join(traceback.format_exception(error))
         return "raised", f"{type(error).__name__}: {error}\n{text}"
-    finally:
-        _end_processes(before)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        mark.unlink(missing_ok=True)
 
 
 def _processes() -> set[int]:

@@ -6,10 +6,12 @@ proposes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.proposers import Finished, Outcome, Proposal, Proposer
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Proposer, is_independent
+from search.proposers import replay as replay_if_wanted
 from search.space import Point, Space
 
 METHODS = ("ask", "tell", "learn", "snapshot", "restore")
@@ -44,6 +46,11 @@ class Given:
     def learns(self) -> bool:
         """Whether it can use trials it did not propose; False if the proposer does not say."""
         return bool(getattr(self._inner, "learns", False))
+
+    @property
+    def independent(self) -> bool:
+        """Whether the inner proposer's trials do not depend on how others end."""
+        return is_independent(self._inner)
 
     def ask(self) -> Proposal:
         """Return the proposer's next trial.
@@ -84,3 +91,7 @@ class Given:
         """Resume from a snapshot."""
         self._asked = snapshot["asked"]
         self._inner.restore(snapshot["inner"])
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        """Pass the trials on, if the proposer has the method."""
+        replay_if_wanted(self._inner, trials)

@@ -8,6 +8,9 @@ Domains that keras-tuner represents exactly (Int and Float) are passed on unchan
 else, and all of a grid, is passed as the index of a value and decoded here. keras-tuner would turn
 booleans into numbers, reject None, miss the last step of a number, and leave out the maximum of a
 logarithmic grid.
+
+A snapshot of one of keras-tuner's own oracles does not grow with the study: its trials are
+replayed. Only that of a custom oracle, which may do anything with its trials, contains them all.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from search.proposers import Finished, Outcome, Proposal, Wait, gaussian
+from search.proposers import Finished, Outcome, PastTrial, Proposal, Wait, gaussian
 from search.space import LEVELS, Point, Space, from_unit, listed, same, to_unit, values
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
 from trainer.network.allowed import safe_mode
@@ -32,6 +36,8 @@ from trainer.utils.checks import did_you_mean
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 OBJECTIVE = "score"
 _NO_LIMIT = 10**9
+# parts of an oracle's state that follow from its trials
+_OF_TRIALS = ("start_order", "end_order", "run_times", "tried_so_far", "id_to_hash")
 MOST_LISTED = 10_000  # points of a finite space that are listed to find those not tried yet
 
 
@@ -52,6 +58,7 @@ class KerasTuner:
     Attributes:
         slow: True if asking takes long: a Gaussian process takes seconds, a custom oracle may.
         learns: False for hyperband, whose rounds compare trials with equal epochs.
+        independent: True for random search.
     """
 
     def __init__(
@@ -95,10 +102,17 @@ class KerasTuner:
         self._oracle.save = lambda *ignored: None
         self._oracle._save_trial = lambda *ignored: None
         self._own = callable(tuner)
+        if not self._own:
+            # it goes through all trials at each end, and there is no limit
+            self._oracle._check_consecutive_failures = lambda: None
+            self._share_space()
         self.slow = self._own or tuner == "bayesian"
+        # its n-th point follows from its seed, n, and the points before
+        self.independent = tuner == "random"
         self.learns = not isinstance(self._oracle, oracles.HyperbandOracle)
         self._grid = isinstance(self._oracle, oracles.GridSearchOracle)
-        self._fitted: list[Any] | None = None
+        self._fitted: Any = None
+        self._keys: dict[str, str] = {}  # of the points of trials, by trial: see _tried
         self._remember_fits()
         if tuner in ("random", "bayesian") and space.size <= MOST_LISTED:
             self._draw_once_each()
@@ -106,6 +120,7 @@ class KerasTuner:
         self._told: dict[str, float] = {}
         self._texts: dict[str, str] = {}
         self._known: dict[str, float | None] = {}  # scores of learnt trials by hash
+        self._snapshot: Any = None  # restored, and waiting for its trials
 
     def ask(self) -> Proposal:
         """Return the oracle's next trial."""
@@ -125,7 +140,15 @@ class KerasTuner:
             epochs=own.get("tuner/epochs"),
             parent=parent,
             rung=own.get("tuner/round"),
+            memo=self._memo(found),
         )
+
+    def _memo(self, values: dict[str, Any]) -> Any:
+        """Return the oracle's values of a trial, if they do not follow from its point."""
+        if self._own:
+            return None
+        implied = self._encoded(self._point(values))
+        return None if implied is not None and _alike(implied, values) else values
 
     def _created(self) -> Any:
         with _one_thread() if self.slow else contextlib.nullcontext():
@@ -170,13 +193,12 @@ class KerasTuner:
         self.tell(key, outcome)
 
     def snapshot(self) -> Any:
-        """Return the oracle's state, its trials, and what its own state leaves out."""
+        """Return the oracle's state without what `replay` adds, and what its state leaves out."""
         oracle = self._oracle
         state = {k: v for k, v in oracle.get_state().items() if k != "display"}
         found: dict[str, Any] = {
             "asked": self._asked,
             "oracle": state,
-            "trials": [self._text(key, trial) for key, trial in oracle.trials.items()],
             "known": self._known,
             "fitted": self._fitted,
         }
@@ -185,22 +207,72 @@ class KerasTuner:
             name, keys, *rest = generator.get_state()
             found["generator"] = [name, keys.tolist(), *rest]
         if hasattr(oracle, "_ordered_ids"):
-            ids = oracle._ordered_ids
-            found["ordered"] = [
-                list(ids._memory),
-                [[k, v] for k, v in ids._next_index.items()],
-                ids._last_index,
-            ]
             found["next"] = list(oracle._populate_next)
+        # the trials of a grid include those that it skipped because they were known
+        if self._own or self._known:
+            found["trials"] = [self._text(key, trial) for key, trial in oracle.trials.items()]
+            if hasattr(oracle, "_ordered_ids"):
+                ids = oracle._ordered_ids
+                following = [[k, v] for k, v in ids._next_index.items()]
+                found["ordered"] = [list(ids._memory), following, ids._last_index]
+        else:
+            found["oracle"] = {k: v for k, v in state.items() if k not in _OF_TRIALS}
         return found
 
     def restore(self, snapshot: Any) -> None:
-        """Restore a snapshot."""
-        from keras_tuner import HyperParameters
-
-        oracle = self._oracle
+        """Restore a snapshot; without trials in it, `replay` does the rest."""
         self._asked = snapshot["asked"]
         self._known = dict(snapshot["known"])
+        self._oracle.trials, self._told, self._texts, self._keys = {}, {}, {}, {}
+        self._snapshot = snapshot
+        parameters = self._restored_parameters(snapshot)
+        if "trials" not in snapshot:
+            return
+        for text in snapshot["trials"]:
+            key, parameters.values, status, told, score = json.loads(text)
+            self._add(key, parameters.copy(), status, told, score)
+        self._restore_oracle(snapshot, snapshot["oracle"])
+        if "ordered" in snapshot:
+            memory, following, last = snapshot["ordered"]
+            self._restore_order(memory, dict(following), last)
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        """Add the trials of the study, unless the snapshot held them."""
+        snapshot, self._snapshot = self._snapshot, None
+        if snapshot is None or "trials" in snapshot:
+            return
+        parameters = self._restored_parameters(snapshot)
+        ended: list[tuple[int, str]] = []
+        # where an oracle has its trials in the order in which it heard of them
+        for trial in sorted(trials, key=lambda t: t.told or 0 if t.learnt else t.asked):
+            values = trial.memo or self._encoded(trial.point)
+            if values is None:
+                continue  # learnt, and not on the grid
+            parameters.values = values
+            score = None if trial.outcome is None else trial.outcome.score
+            told = score if score is not None and math.isfinite(score) else None
+            status = "RUNNING" if trial.told is None else "FAILED" if told is None else "COMPLETED"
+            self._add(trial.key, parameters.copy(), status, told, told)
+            if trial.told is not None:
+                ended.append((trial.told, trial.key))
+        added = self._oracle.trials
+        hashes = {k: self._oracle._compute_values_hash(t.hyperparameters.values)
+                  for k, t in added.items()}  # fmt: skip
+        end_order = [key for _, key in sorted(ended)]
+        of_trials = {
+            "start_order": list(added),
+            "end_order": end_order,
+            "run_times": dict.fromkeys(end_order, 1),
+            "tried_so_far": list(hashes.values()),
+            "id_to_hash": hashes,
+        }
+        self._restore_oracle(snapshot, snapshot["oracle"] | of_trials)
+        if self._grid:
+            self._restore_order(list(added), *self._chained(list(added)))
+
+    def _restored_parameters(self, snapshot: Any) -> Any:
+        from keras_tuner import HyperParameters
+
         config = copy.deepcopy(snapshot["oracle"]["hyperparameters"])  # from_config changes it
         kinds = ("Boolean", "Choice", "Fixed", "Float", "Int")
         for entry in config["space"]:  # Keras would look up any other class
@@ -208,33 +280,79 @@ class KerasTuner:
                 raise ValueError(f"{entry['class_name']!r} in its space is not a hyperparameter")
         with safe_mode():
             parameters = HyperParameters.from_config(config)
-        oracle.trials, self._told, self._texts = {}, {}, {}
-        for text in snapshot["trials"]:
-            key, parameters.values, status, told, score = json.loads(text)
-            trial = _trial(key, parameters.copy(), status)
-            if told is not None:
-                self._told[key] = told
-                trial.metrics.register(OBJECTIVE, direction=oracle.objective.direction)
-                trial.metrics.update(OBJECTIVE, told)
-            trial.score = score
-            oracle.trials[key] = trial
-        oracle.set_state(snapshot["oracle"] | {"display": oracle._display.get_state()})
+        if not self._own:
+            parameters.__class__ = _shared()
+        return parameters
+
+    def _add(
+        self, key: str, parameters: Any, status: str, told: float | None, score: float | None
+    ) -> None:
+        """Add a trial to the oracle's, as it left it."""
+        trial = _trial(key, parameters, status)
+        if told is not None:
+            self._told[key] = told
+            trial.metrics.register(OBJECTIVE, direction=self._oracle.objective.direction)
+            trial.metrics.update(OBJECTIVE, told)
+        trial.score = score
+        self._oracle.trials[key] = trial
+
+    def _restore_oracle(self, snapshot: Any, state: Any) -> None:
+        """Set the oracle's state, whose trials are there, and what its state leaves out."""
+        oracle = self._oracle
+        oracle.set_state(state | {"display": oracle._display.get_state()})
+        if not self._own:
+            self._share_space()
         self._remember_fits()  # set_state makes a new Gaussian process without data
-        if snapshot["fitted"] is not None:
-            x, y = snapshot["fitted"]
+        self._fitted = snapshot["fitted"]
+        if self._fitted is not None:
+            x, y = self._fitted_rows(self._fitted)
             with _one_thread():
-                oracle.gpr.fit(np.array(x), np.array(y))
+                self._fit(x, y)
         if "generator" in snapshot:
             name, keys, *rest = snapshot["generator"]
             oracle._random_state.set_state((name, np.array(keys, np.uint32), *rest))
-        if "ordered" in snapshot:
-            ids = oracle._ordered_ids
-            memory, following, ids._last_index = snapshot["ordered"]
-            ids._memory = list(memory)
-            ids._data_to_index = {data: i for i, data in enumerate(memory)}
-            ids._next_index.clear()
-            ids._next_index.update(dict(following))
+        if "next" in snapshot:
             oracle._populate_next = list(snapshot["next"])
+
+    def _fitted_rows(self, fitted: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the Gaussian process was last fitted to."""
+        if isinstance(fitted, list):  # of an earlier version, or of a custom oracle
+            return np.array(fitted[0]), np.array(fitted[1])
+        oracle, guessed = self._oracle, fitted["guessed"]
+        sign = -1.0 if oracle.objective.direction == "max" else 1.0
+        there = {*oracle.end_order[: fitted["ended"]], *guessed}
+        trials = {key: copy.copy(t) for key, t in oracle.trials.items() if key in there}
+        for key, score in guessed.items():
+            trials[key].status, trials[key].score = "COMPLETED", sign * score
+        kept = oracle.trials, oracle.ongoing_trials
+        oracle.trials, oracle.ongoing_trials = trials, {}
+        try:
+            x, y = oracle._vectorize_trials()
+        finally:
+            oracle.trials, oracle.ongoing_trials = kept
+        return (np.nan_to_num(x, posinf=0, neginf=0), np.nan_to_num(y, posinf=0, neginf=0))
+
+    def _restore_order(
+        self, memory: list[str], following: dict[Any, Any], last: int | None
+    ) -> None:
+        ids = self._oracle._ordered_ids
+        ids._memory, ids._last_index = list(memory), last
+        ids._data_to_index = {data: i for i, data in enumerate(memory)}
+        ids._next_index.clear()
+        ids._next_index.update(following)
+
+    def _chained(self, memory: list[str]) -> tuple[dict[Any, Any], int | None]:
+        """Return the links of a grid's list, which is in the order of the grid, and its end."""
+        trials = self._oracle.trials
+
+        def order(a: int, b: int) -> int:
+            values = (trials[memory[i]].hyperparameters.values for i in (a, b))
+            return int(self._oracle._compare(*values))
+
+        chain = sorted(range(len(memory)), key=functools.cmp_to_key(order))
+        if not chain:
+            return {}, None
+        return dict(zip([None, *chain], [*chain, None], strict=True)), chain[-1]
 
     def _text(self, key: str, trial: Any) -> str:
         """Return a trial as JSON; trials that have ended are serialized only once."""
@@ -318,7 +436,12 @@ class KerasTuner:
         return int(np.argmin(mean - oracle.beta * deviation))
 
     def _tried(self) -> set[str]:
-        return {self._key(trial.hyperparameters.values) for trial in self._oracle.trials.values()}
+        trials = self._oracle.trials
+        if self._own:
+            return {self._key(trial.hyperparameters.values) for trial in trials.values()}
+        for name in itertools.islice(trials, len(self._keys), None):  # trials are only added
+            self._keys[name] = self._key(trials[name].hyperparameters.values)
+        return set(self._keys.values())
 
     def _key(self, values: dict[str, Any]) -> str:
         """Return what identifies a point: the oracle's values of its active parameters."""
@@ -350,14 +473,53 @@ class KerasTuner:
             return
         fit = process.fit
 
-        def remembered(x: Any, y: Any) -> Any:
-            self._fitted = [np.asarray(x).tolist(), np.asarray(y).tolist()]
-            fitted = fit(x, y)
+        def fitted(x: Any, y: Any) -> Any:
+            made = fit(x, y)
             if not self._own:
                 process.predict = lambda at, return_std: gaussian.predict(process, at)
-            return fitted
+            return made
 
+        def remembered(x: Any, y: Any) -> Any:
+            if self._own:
+                self._fitted = [np.asarray(x).tolist(), np.asarray(y).tolist()]
+            else:
+                self._fitted = self._rows_of_fit(np.asarray(y))
+            return fitted(x, y)
+
+        self._fit = fitted
         process.fit = remembered
+
+    def _rows_of_fit(self, y: np.ndarray) -> dict[str, Any]:
+        """Return how many trials had ended at a fit, and the guessed scores of running ones."""
+        trials = self._oracle.trials.items()
+        rows = [key for key, trial in trials if trial.status in ("RUNNING", "COMPLETED")]
+        running = {trial.trial_id for trial in self._oracle.ongoing_trials.values()}
+        guessed = {k: float(v) for k, v in zip(rows, y, strict=True) if k in running}
+        return {"ended": len(self._oracle.end_order), "guessed": guessed}
+
+    def _share_space(self) -> None:
+        """Let copies of the oracle's parameters share its space, which does not change."""
+        self._oracle.hyperparameters.__class__ = _shared()
+
+
+@functools.cache
+def _shared() -> type:
+    from keras_tuner import HyperParameters
+
+    class Shared(HyperParameters):
+        """HyperParameters whose copies are made in microseconds: only values are their own."""
+
+        def copy(self) -> Any:
+            made = copy.copy(self)
+            made.values = dict(self.values)
+            return made
+
+    return Shared
+
+
+def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two dicts are equal with the types of their values: keras-tuner hashes their text."""
+    return a == b and all(type(a[name]) is type(b[name]) for name in a)
 
 
 class _Code:

@@ -7,9 +7,11 @@ proposing.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from search.proposers import Outcome, Proposal, Proposer
+from search.proposers import Outcome, PastTrial, Proposal, Proposer, is_independent
+from search.proposers import replay as replay_if_wanted
 from search.space import Point, Space, with_when
 from trainer.hyperparameters import Choice, Domain
 
@@ -49,12 +51,15 @@ class Parts:
         self._space = space
         self.slow = inner.slow
         self.learns = inner.learns
+        self.independent = is_independent(inner)
 
     def ask(self) -> Proposal:
         """Return the next trial, without the name of its part."""
         proposal = self._inner.ask()
         point = {n.rpartition("@")[0]: v for n, v in proposal.point.items() if n != PART}
-        return dataclasses.replace(proposal, point=point)
+        # a point may lie in several of the spaces
+        memo = {PART: proposal.point[PART], "inner": proposal.memo}
+        return dataclasses.replace(proposal, point=point, memo=memo)
 
     def tell(self, key: str, outcome: Outcome) -> None:
         """Pass the outcome on."""
@@ -62,9 +67,7 @@ class Parts:
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
         """Pass the outcome on, with the point in the flat space."""
-        part = self._space.part_of(point)
-        apart = {_apart(name, part): value for name, value in point.items()}
-        self._inner.learn(key, {PART: part, **apart}, outcome)
+        self._inner.learn(key, self._flat(point, self._space.part_of(point)), outcome)
 
     def snapshot(self) -> Any:
         """Return the inner proposer's state."""
@@ -73,3 +76,17 @@ class Parts:
     def restore(self, snapshot: Any) -> None:
         """Resume from a snapshot."""
         self._inner.restore(snapshot)
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        """Pass the trials on with their points in the flat space, if the inner one wants them."""
+        replay_if_wanted(self._inner, [self._past(trial) for trial in trials])
+
+    def _past(self, trial: PastTrial) -> PastTrial:
+        if trial.memo is None:  # proposed by somebody else, or by an earlier version
+            part, memo = self._space.part_of(trial.point), None
+        else:
+            part, memo = trial.memo[PART], trial.memo["inner"]
+        return dataclasses.replace(trial, point=self._flat(trial.point, part), memo=memo)
+
+    def _flat(self, point: Point, part: int) -> Point:
+        return {PART: part, **{_apart(name, part): value for name, value in point.items()}}

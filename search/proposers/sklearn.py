@@ -28,6 +28,7 @@ class Listed:
 
     slow = False
     learns = True
+    independent = True
 
     def __init__(self, points: list[Point]) -> None:
         self._points = points

@@ -11,6 +11,10 @@ from its start or from its own last state.
 If the proposer is slow, as many trials as there are workers are asked for ahead of time and wait in
 the executor. With one worker this is not done: each trial would be chosen without the score of the
 one before.
+
+Trials of milliseconds are asked for and submitted in batches, if the executor takes batches and the
+proposer's trials do not depend on how others end. What ends together is written in one transaction:
+nobody has been told of any of it before.
 """
 
 from __future__ import annotations
@@ -19,21 +23,35 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search.executors import Executor, Failure, Withdrawn
-from search.proposers import Finished, Outcome, Proposal, Proposer, Wait
+from search.executors import Batching, Executor, Failure, Withdrawn
+from search.proposers import (
+    Finished,
+    Outcome,
+    PastTrial,
+    Proposal,
+    Proposer,
+    Wait,
+    is_independent,
+    resume,
+)
 from search.study.callbacks import SearchCallback
 from search.study.storage import ATTRIBUTES, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
+EARLIER = "earlier-"  # begins the keys of trials that a study took over from another one
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
+SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
+MOST_IN_A_BATCH = 200
+RECENT = 20  # trials whose longest says how many fit into a batch
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -61,8 +79,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
-        known: trials of an earlier study, whose ends are known: with their state and score, keys
-            that no proposer uses, and folds. A new study begins with them.
+        known: trials of an earlier study, whose ends are known, with their folds; their keys
+            begin with EARLIER. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
@@ -107,7 +125,8 @@ class Coordinator:
         self._task = task
         self._callbacks = callbacks
         self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
-        self._submitted: dict[Future[Any], Trial] = {}
+        self._submitted: dict[Future[Any], list[Trial]] = {}
+        self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
         self._died: dict[int, int] = {}  # by trial: how often its process died
         new = store.empty
@@ -118,6 +137,7 @@ class Coordinator:
         for trial in self._trials:
             self._compare(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
+        self._next_event = _number_events(self._trials)
         self._epochs = store.epochs_trained()
         self.finished = False
         self._stopped = False
@@ -135,6 +155,7 @@ class Coordinator:
         """Begin the study, with trials that are known."""
         with self._store.transaction():
             for trial, folds in known:
+                trial.asked, trial.told = 2 * trial.id, 2 * trial.id + 1
                 self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
@@ -185,11 +206,13 @@ class Coordinator:
             if self._stopped:
                 self._withdraw()
             while not (finished or held_up or self._stopped or self._full):
+                size = self._batch
                 if left:
-                    self._submit(left.pop(0))
+                    self._submit(left[:size])
+                    left = left[size:]
                     continue
                 try:
-                    held_up = not self._ask()
+                    held_up = not self._ask(size)
                 except Wait:
                     if not self._submitted:
                         raise RuntimeError(
@@ -203,8 +226,8 @@ class Coordinator:
                 return
             done, _ = wait(self._submitted, SECONDS_BETWEEN_CHECKS, FIRST_COMPLETED)
             self._mark_started()
-            for future in sorted(done, key=lambda f: self._submitted[f].id):
-                self._end(self._submitted.pop(future), future)
+            if done:
+                self._end([(future, self._submitted.pop(future)) for future in done])
                 held_up = False
             idle_checks = 0 if done else idle_checks + 1
             if idle_checks == CHECKS_BETWEEN_WAITS:
@@ -213,31 +236,62 @@ class Coordinator:
 
     @property
     def _full(self) -> bool:
-        return len(self._submitted) >= self._executor.workers + self._ahead
+        ahead = self._executor.workers if self._batch > 1 else self._ahead
+        return len(self._submitted) >= self._executor.workers + ahead
 
-    def _ask(self) -> bool:
-        """Ask for a trial and submit it; return False if it could exceed the budget of epochs."""
+    @property
+    def _batch(self) -> int:
+        """How many trials to submit at once: as many as keep a worker busy for a moment."""
+        alone = self.max_epochs is not None or not isinstance(self._executor, Batching)
+        if alone or len(self._durations) < RECENT or not is_independent(self._proposer):
+            return 1
+        longest = max(self._durations)
+        return max(1, min(MOST_IN_A_BATCH, int(SECONDS_OF_A_BATCH / max(longest, 1e-9))))
+
+    def _ask(self, size: int) -> bool:
+        """Ask for trials and submit them; return False if one could exceed the budget of epochs.
+
+        Raises:
+            Wait, Finished: there is not even one.
+        """
+        trials: list[Trial] = []
+        while len(trials) < size:
+            try:
+                trial = self._proposed(len(self._trials) + len(trials))
+            except (Wait, Finished):
+                if not trials:
+                    raise
+                break
+            if trial is None:
+                return False
+            trials.append(trial)
+        with self._store.transaction():
+            for trial in trials:
+                self._store.add(trial)
+            self._store.set("proposer", self._proposer.snapshot())
+        self._trials += trials
+        self._numbers |= {trial.key: trial.id for trial in trials}
+        self._submit(trials)
+        return True
+
+    def _proposed(self, number: int) -> Trial | None:
+        """Ask for the trial with a number; return None if it could exceed the budget of epochs."""
         if self.max_epochs is not None:
             # as text: a snapshot may share lists with the proposer
             before = json.dumps(self._proposer.snapshot())
         proposal = self._proposer.ask()
         parent = None if proposal.parent is None else self._trials[self._numbers[proposal.parent]]
-        trial = self._trial(proposal, parent)
+        trial = self._trial(number, proposal, parent)
         if self.max_epochs is not None:
-            planned = sum(self._planned(t) for t in self._submitted.values())
+            running = (t for trials in self._submitted.values() for t in trials)
+            planned = sum(self._planned(t) for t in running)
             if self._epochs + planned + self._cost(trial, parent) > self.max_epochs:
-                self._proposer.restore(json.loads(before))
-                return False
-        with self._store.transaction():
-            self._store.add(trial)
-            self._store.set("proposer", self._proposer.snapshot())
-        self._trials.append(trial)
-        self._numbers[trial.key] = trial.id
-        self._submit(trial)
-        return True
+                resume(self._proposer, json.loads(before), self._past())
+                return None
+        trial.asked = self._event()
+        return trial
 
-    def _trial(self, proposal: Proposal, parent: Trial | None) -> Trial:
-        number = len(self._trials)
+    def _trial(self, number: int, proposal: Proposal, parent: Trial | None) -> Trial:
         return Trial(
             number,
             proposal.key,
@@ -247,6 +301,34 @@ class Coordinator:
             epochs=proposal.epochs,
             parent=None if parent is None else parent.id,
             rung=proposal.rung,
+            memo=proposal.memo,
+        )
+
+    def _event(self) -> int:
+        self._next_event += 1
+        return self._next_event - 1
+
+    def _past(self) -> list[PastTrial]:
+        """Return the trials as a proposer replays them."""
+        # every trial has a number here: `_number_events` and `_ask` saw to that
+        ended = sorted((t for t in self._trials if t.told is not None), key=lambda t: t.told or 0)
+        return [self._past_trial(t) for t in ended] + [
+            self._past_trial(t) for t in self._trials if t.told is None
+        ]
+
+    def _past_trial(self, trial: Trial) -> PastTrial:
+        assert trial.asked is not None
+        return PastTrial(
+            trial.key,
+            trial.params,
+            None if trial.told is None else Outcome(trial.score, **trial.outcome),
+            trial.asked,
+            trial.told,
+            trial.epochs,
+            None if trial.parent is None else self._trials[trial.parent].key,
+            trial.rung,
+            trial.memo,
+            learnt=trial.key.startswith(EARLIER),
         )
 
     def _planned(self, trial: Trial) -> int:
@@ -254,7 +336,7 @@ class Coordinator:
 
     def _restore(self, snapshot: Any) -> None:
         try:
-            self._proposer.restore(snapshot)
+            resume(self._proposer, snapshot, self._past())
         except Exception as error:
             raise ValueError(
                 f"directory={str(self._store.path.parent)!r}: the state of "
@@ -264,9 +346,21 @@ class Coordinator:
                 "directory"
             ) from error
 
-    def _submit(self, trial: Trial) -> None:
+    def _submit(self, trials: list[Trial]) -> None:
+        if len(self._submitted) < self._executor.workers:
+            # there is a worker for them; what an earlier batch left has been started already
+            self._begin([t for t in trials if t.id not in self._started_trials])
+        jobs = [self._job(trial) for trial in trials]
+        if len(trials) > 1:
+            assert isinstance(self._executor, Batching)
+            future: Future[Any] = self._executor.submit_many(jobs)
+        else:
+            future = self._executor.submit(jobs[0])
+        self._submitted[future] = trials
+
+    def _job(self, trial: Trial) -> Job:
         parent = None if trial.parent is None else self._trials[trial.parent]
-        job = Job(
+        return Job(
             trial.id,
             trial.params,
             trial.seed,
@@ -275,59 +369,113 @@ class Coordinator:
             None if parent is None else parent.epochs,
             self._task(trial.id),
         )
-        if len(self._submitted) < self._executor.workers:
-            self._begin(trial)  # there is a worker for it
-        self._submitted[self._executor.submit(job)] = trial
 
     def _mark_started(self) -> None:
-        for future, trial in self._submitted.items():
-            if trial.id not in self._started_trials and (future.running() or _ended(future)):
-                self._begin(trial)
+        for future, trials in self._submitted.items():
+            new = trials[0].id not in self._started_trials
+            if new and (future.running() or _ended(future)):
+                self._begin(trials)
 
-    def _begin(self, trial: Trial) -> None:
-        self._started_trials.add(trial.id)
-        trial.state, trial.started = "running", time.time()
-        trial.attempts += 1
-        self._store.start(trial.id)
-        self._notify_callbacks("on_trial_begin", trial)
+    def _begin(self, trials: list[Trial]) -> None:
+        if not trials:
+            return
+        now = time.time()
+        # not durable: if a power cut undoes it, the trials are started again
+        with self._store.transaction(durable=False):
+            for trial in trials:
+                self._started_trials.add(trial.id)
+                trial.state, trial.started = "running", now
+                trial.attempts += 1
+                self._store.start(trial.id)
+        for trial in trials:
+            self._notify_callbacks("on_trial_begin", trial)
 
-    def _end(self, trial: Trial, future: Future[Any]) -> None:
-        self._started_trials.discard(trial.id)
-        try:
-            result: Result = future.result()
-        except Withdrawn:
-            return  # it stays in the study, for when the search resumes
-        except Failure as failure:
-            # not trial.attempts: those also count attempts that ended with a killed coordinator
-            self._died[trial.id] = self._died.get(trial.id, 0) + failure.again
-            if failure.again and self._died[trial.id] <= self._retries:
-                self._submit(trial)
-                return
-            result, error = Result(None), str(failure)
-        else:
-            if result.disk_error:
+    def _end(self, done: list[tuple[Future[Any], list[Trial]]]) -> None:
+        """Tell and write the outcomes of futures that are done; submit again what has none."""
+        outcomes: list[tuple[Trial, Result, str]] = []
+        again: list[list[Trial]] = []
+        disk: OSError | None = None
+        for trial, outcome in self._outcomes(done, again):
+            self._started_trials.discard(trial.id)
+            if isinstance(outcome, Withdrawn):
+                continue  # it stays in the study, for when the search resumes
+            if isinstance(outcome, Failure):
+                # not trial.attempts: those also count attempts that ended with a killed coordinator
+                self._died[trial.id] = self._died.get(trial.id, 0) + outcome.again
+                if outcome.again and self._died[trial.id] <= self._retries:
+                    again.append([trial])
+                    continue
+                outcomes.append((trial, Result(None), str(outcome)))
+                continue
+            if outcome.disk_error:
                 # the trial stays in the study as running, and is run when the search resumes
-                raise OSError(
-                    f"{result.disk_error}. The search ended because trial {trial.id} could not use "
-                    "its folder; make room or repair the disk, and the same call resumes"
+                disk = disk or OSError(
+                    f"{outcome.disk_error}. The search ended because trial {trial.id} could not "
+                    "use its folder; make room or repair the disk, and the same call resumes"
                 )
-            score = result.score
+                continue
+            score = outcome.score
             whole = score is not None and math.isfinite(score)
             error = "" if whole else f"the score is {score}, which is not a finite number"
+            outcomes.append((trial, outcome, error))
+        self._record(outcomes)
+        if disk is not None:
+            raise disk
+        for trials in again:
+            self._submit(trials)
+
+    def _outcomes(
+        self, done: list[tuple[Future[Any], list[Trial]]], again: list[list[Trial]]
+    ) -> Iterator[tuple[Trial, Any]]:
+        """Yield each trial's Result or Failure, by its number; add what has none to `again`."""
+        found: list[tuple[Trial, Any]] = []
+        for future, trials in done:
+            try:
+                outcome = future.result()
+            except Failure as failure:
+                outcome = failure
+            if len(trials) == 1:
+                found.append((trials[0], outcome))
+            elif isinstance(outcome, Withdrawn):
+                found += [(trial, outcome) for trial in trials]
+            elif isinstance(outcome, Failure):
+                # whichever of the batch was to blame: each again, alone
+                again += [[trial] for trial in trials]
+                self._started_trials -= {trial.id for trial in trials}
+            else:
+                left = [t for t, result in zip(trials, outcome, strict=True) if result is None]
+                found += [p for p in zip(trials, outcome, strict=True) if p[1] is not None]
+                # where the search was stopped they stay in the study, for when it resumes
+                again += [left] if left and not self._stopped else []
+        yield from sorted(found, key=lambda pair: pair[0].id)
+
+    def _record(self, outcomes: list[tuple[Trial, Result, str]]) -> None:
+        if not outcomes:
+            return
+        with self._store.transaction(durable=False):  # settle makes it durable, once
+            for trial, result, error in outcomes:
+                self._record_one(trial, result, error)
+            self._store.set("proposer", self._proposer.snapshot())
+        self._store.settle()
+        for trial, _, _ in outcomes:
+            self._notify_callbacks("on_trial_end", trial)
+
+    def _record_one(self, trial: Trial, result: Result, error: str) -> None:
         trial.score = None if error else result.score
         trial.state = "failed" if error else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
-        self._proposer.tell(trial.key, Outcome(trial.score))
-        with self._store.transaction(durable=False):  # settle makes it durable, once
-            self._store.add_folds(trial.id, result.folds)
-            if result.attributes:
-                self._store.set(f"{ATTRIBUTES}{trial.id}", result.attributes)
-            self._store.end(trial)
-            self._store.set("proposer", self._proposer.snapshot())
-        self._store.settle()
-        self._epochs += self._store.epochs_trained(trial.id)
+        outcome = Outcome(trial.score)
+        trial.outcome, trial.told = outcome.besides_score(), self._event()
+        self._proposer.tell(trial.key, outcome)
+        self._store.add_folds(trial.id, result.folds)
+        if result.attributes:
+            self._store.set(f"{ATTRIBUTES}{trial.id}", result.attributes)
+        self._store.end(trial)
+        if any(fold.epochs for fold in result.folds):
+            self._epochs += self._store.epochs_trained(trial.id)
+        if result.folds:
+            self._durations.append(sum(f.fit_seconds + f.score_seconds for f in result.folds))
         self._compare(trial)
-        self._notify_callbacks("on_trial_end", trial)
 
     def _compare(self, trial: Trial) -> None:
         if trial.state != "completed" or trial.score is None:
@@ -353,3 +501,29 @@ class Coordinator:
 
 def _ended(future: Future[Any]) -> bool:
     return future.done() and not isinstance(future.exception(), Withdrawn)
+
+
+def _number_events(trials: Sequence[Trial]) -> int:
+    """Number the asks and ends of trials that an earlier version stored without numbers.
+
+    Trials are stored in the order they were asked for, and their times say in which order they
+    ended. How asks and ends alternated was not stored; with one worker, they took turns.
+
+    Returns:
+        The number of the next event.
+    """
+    unnumbered = [t for t in trials if t.asked is None]
+    number = 0
+    asked = iter(unnumbered)
+    done: set[int] = set()
+    # a trial that ended after the study was converted has its number already
+    ended = [t for t in unnumbered if t.state in ("completed", "failed") and t.told is None]
+    for trial in sorted(ended, key=lambda t: (t.ended or 0, t.id)):
+        while trial.id not in done:
+            earlier = next(asked)
+            earlier.asked, number = number, number + 1
+            done.add(earlier.id)
+        trial.told, number = number, number + 1
+    for trial in asked:
+        trial.asked, number = number, number + 1
+    return 1 + max((n for t in trials for n in (t.asked, t.told) if n is not None), default=-1)

@@ -12,6 +12,7 @@ silently ignores the rest of a damaged log.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ from typing import Any
 
 from trainer.utils.files import write_whole
 
-FORMAT = 2
+FORMAT = 3
 NAME = "study.sqlite"
 SIDE_FILES = tuple(f"{NAME}-{end}" for end in ("wal", "shm", "journal"))  # written by SQLite
 APPLICATION = 0x4B545354  # in the header of the file, from format 2 on
@@ -37,6 +38,53 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 SECONDS_UNTIL_FREE = 30.0  # how long a write waits for another program's write
 
 _SCHEMA = """
+create table study (name text primary key, value text not null,
+    checksum integer not null) without rowid;
+create table trials (
+    id integer primary key,
+    key text not null unique,
+    state text not null
+        check (state in ('waiting', 'running', 'completed', 'failed', 'pruned')),
+    score real,
+    params text not null,
+    epochs integer,
+    parent integer references trials (id),
+    rung integer,
+    seed integer not null,
+    attempts integer not null default 0,
+    started real,
+    ended real,
+    metrics text not null default '{}',
+    error text,
+    asked integer,
+    told integer,
+    memo text,
+    outcome text,
+    checksum integer not null
+);
+create table folds (
+    trial integer not null references trials (id),
+    fold integer not null,
+    execution integer not null,
+    score real,
+    metrics text not null,
+    fit_seconds real not null,
+    score_seconds real not null,
+    checksum integer not null,
+    primary key (trial, fold, execution)
+) without rowid;
+create table epochs (
+    trial integer not null references trials (id),
+    fold integer not null,
+    execution integer not null,
+    epoch integer not null,
+    metrics text not null,
+    checksum integer not null,
+    primary key (trial, fold, execution, epoch)
+) without rowid;
+"""
+# as format 2 had it; format 1 had no checksums
+_SCHEMA_2 = """
 create table study (name text primary key, value text not null,
     checksum integer not null) without rowid;
 create table trials (
@@ -87,6 +135,11 @@ class Table:
     name: str
     columns: dict[str, tuple[type, bool]]  # the type, and whether it may be null
     keys: int  # the first `keys` columns are the primary key
+
+    def earlier(self, version: int) -> Table:
+        """Return the table as a format had it: format 3 added the columns at its end."""
+        names = self.columns.keys() & set(_names(version)[self.name])
+        return Table(self.name, {n: v for n, v in self.columns.items() if n in names}, self.keys)
 
     def row(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the values as SQLite will return them."""
@@ -152,6 +205,10 @@ TABLES = {
             ended=float | None,
             metrics=str,
             error=str | None,
+            asked=int | None,
+            told=int | None,
+            memo=str | None,
+            outcome=str | None,
         ),
         1,
     ),
@@ -344,12 +401,17 @@ class Database:
         self.put("study", ("sums", json.dumps(self._sums)))
 
     def _migrate(self, found: int | None) -> None:
-        """Convert format 1, which had no checksums, or a file without tables, to format 2."""
+        """Convert an earlier format, or a file without tables, to the present one."""
         self._run("pragma foreign_keys = off")
         with self.transaction():
-            rows = {}
+            rows: dict[str, list[tuple[Any, ...]]] = {}
             for name, table in TABLES.items() if found else ():
-                rows[name] = self.select(f"select {', '.join(table.columns)} from {name}")
+                names = table.earlier(found or FORMAT).columns
+                kept = self.select(f"select {', '.join(names)} from {name}")
+                rows[name] = [
+                    tuple(dict(zip(names, row, strict=True)).get(n) for n in table.columns)
+                    for row in kept
+                ]
             for name in reversed(rows):
                 self._run(f"drop table {name}")
             self._make_tables()
@@ -357,7 +419,7 @@ class Database:
                 for row in earlier:
                     if (name, row[0]) != ("study", "format"):
                         self.put(name, row)
-            if found:
+            if found == 1:
                 self.put("study", ("unmarked", json.dumps(True)))
         self.migrated = bool(found)
 
@@ -491,9 +553,9 @@ def _examine(database: sqlite3.Connection, path: Path, head: bytes) -> int | Non
 def _format(database: sqlite3.Connection, path: Path) -> int:
     row = database.execute("select value from study where name = 'format'").fetchone()
     text = row[0] if row else None
-    if text not in ("1", str(FORMAT)):
+    if text is None or text not in [str(n) for n in range(1, FORMAT + 1)]:
         raise ValueError(
-            f"{_where(path)} has format {_short(text)}, and this version reads 1 and {FORMAT}; "
+            f"{_where(path)} has format {_short(text)}, and this version reads 1 to {FORMAT}; "
             "install the version that wrote it, or write another directory. If this version wrote "
             "it, the file is damaged: restore a backup copy"
         )
@@ -501,12 +563,27 @@ def _format(database: sqlite3.Connection, path: Path) -> int:
 
 
 def _definitions(version: int) -> dict[str, str]:
-    schema = _SCHEMA
+    with closing(_empty(version)) as database:
+        return dict(database.execute("select name, sql from sqlite_master where type = 'table'"))
+
+
+@functools.cache
+def _names(version: int) -> dict[str, list[str]]:
+    """Return the names of the columns of each table."""
+    with closing(_empty(version)) as database:
+        return {
+            name: [row[1] for row in database.execute(f"pragma table_info({name})")]
+            for name in TABLES
+        }
+
+
+def _empty(version: int) -> sqlite3.Connection:
+    schema = _SCHEMA if version == FORMAT else _SCHEMA_2
     if version == 1:
         schema = re.sub(r",\n    checksum integer not null", "", schema)
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(schema)
-        return dict(database.execute("select name, sql from sqlite_master where type = 'table'"))
+    database = sqlite3.connect(":memory:")
+    database.executescript(schema)
+    return database
 
 
 def _integrity(database: sqlite3.Connection) -> list[str]:
@@ -522,7 +599,7 @@ def _rows(
     database: sqlite3.Connection, name: str, version: int, wrong: list[str]
 ) -> list[tuple[Any, ...]]:
     """Return all rows that can be read, each with its checksum last if the format has them."""
-    columns = [*TABLES[name].columns, *(["checksum"] if version > 1 else [])]
+    columns = [*TABLES[name].earlier(version).columns, *(["checksum"] if version > 1 else [])]
     found: list[tuple[Any, ...]] = []
     try:
         found.extend(database.execute(f"select {', '.join(columns)} from {name}"))
@@ -537,7 +614,8 @@ def _damaged(
     """Return the damage by trial, and append damage to the study itself to `wrong`."""
     trials: dict[Any, list[str]] = {}
     sums: dict[str, list[int]] = {}
-    for name, table in TABLES.items():
+    for name in TABLES:
+        table = TABLES[name].earlier(version)
         for row in rows[name]:
             why: str | None = None
             if version == 1:

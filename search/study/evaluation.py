@@ -21,6 +21,7 @@ from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
+from search.study.function import Function
 from search.study.progress import shown
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -270,6 +271,8 @@ class Evaluation:
     ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
         metrics = {} if trainer is None else _kept(trainer)
+        if isinstance(estimator, Function):
+            metrics |= estimator.metrics_
         if self._measure.log:
             assert trainer is not None
             if test is not None:

@@ -32,7 +32,10 @@ __all__ = ["FORMAT", "NAME", "Store", "Trial"]
 
 @dataclass
 class Trial:
-    """A row of the table trials, as a Python object."""
+    """A row of the table trials, as a Python object.
+
+    Attributes: those of the table, which `search.store` describes.
+    """
 
     id: int
     key: str
@@ -48,6 +51,10 @@ class Trial:
     ended: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    asked: int | None = None
+    told: int | None = None
+    memo: Any = None
+    outcome: dict[str, Any] = field(default_factory=dict)
 
 
 ATTRIBUTES = "attributes of trial "  # name of a study's value: those of one trial, as a dict
@@ -65,7 +72,7 @@ class Store:
 
     Attributes:
         path: the file.
-        migrated: whether version 0.1.0 wrote it.
+        migrated: whether it had the format of an earlier version.
 
     Raises:
         ValueError: the file has a later format, is not a study, or is damaged.
@@ -135,6 +142,8 @@ class Store:
                 "state": "waiting",
                 "params": json.dumps(self._space.to_json(trial.params)),
                 "metrics": json.dumps(trial.metrics),
+                "memo": _text(trial.memo),
+                "outcome": _text(trial.outcome),
             }
             self._database.put("trials", [row[name] for name in _COLUMNS])
 
@@ -155,6 +164,8 @@ class Store:
                 metrics=json.dumps(trial.metrics),
                 error=trial.error,
                 ended=trial.ended,
+                told=trial.told,
+                outcome=_text(trial.outcome),
             )
 
     def add_folds(self, trial: int, folds: list[Fold]) -> None:
@@ -222,4 +233,11 @@ class Store:
                 f"values outside the space ({error!r}); restore a backup copy, or write another "
                 "directory"
             ) from error
-        return Trial(**found | {"params": params, "metrics": json.loads(found["metrics"])})
+        memo, outcome = (json.loads(found[n] or "null") for n in ("memo", "outcome"))
+        read = {"params": params, "metrics": json.loads(found["metrics"]), "memo": memo}
+        return Trial(**found | read | {"outcome": outcome or {}})
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as JSON; null for nothing."""
+    return json.dumps(value) if value not in (None, {}) else None

@@ -55,7 +55,18 @@ def work(argument: Any) -> Any:
             print("x" * 1_000_000)
     if argument == "result":
         return lambda: 0
+    if argument == "slow":
+        time.sleep(0.15)
     return argument, os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +299,31 @@ def test_the_serial_executor_tells_failures_alike(argument: str) -> None:
     with pytest.raises(Raised, match=r"(ValueError: a reason|SystemExit: 0)\n"):
         Serial(work).submit(argument).result()
     assert Serial(lambda value: value + 1).submit(1).result() == 2
+
+
+def test_a_batch_has_an_outcome_for_each_argument_until_its_time_is_over(
+    by_value: None,
+) -> None:
+    pool = Processes(work, workers=1)
+    try:
+        found = pool.submit_many([1, "raise", 2, "unpicklable", "exit"]).result(60)
+        assert [found[0][0], found[2][0]] == [1, 2]
+        assert all(isinstance(found[i], Raised) for i in (1, 3, 4))
+        assert "ValueError: a reason" in str(found[1])
+        slow = pool.submit_many(["slow"] * 5).result(60)
+        assert [outcome is None for outcome in slow[-2:]] == [True, True] and slow[0] is not None
+        assert pool.submit_many(["slow"]).result(60)[0][0] == "slow"
+    finally:
+        pool.close()
+
+
+def test_a_batch_whose_worker_dies_or_takes_too_long_fails_as_a_whole(by_value: None) -> None:
+    pool = Processes(work, workers=1, timeout=3)
+    try:
+        with pytest.raises(Crashed, match="died of SIGKILL"):
+            pool.submit_many([1, "killed", 2]).result(60)
+        with pytest.raises(TimedOut, match="took longer than 3 s"):
+            pool.submit_many([1, "hang"]).result(60)
+        assert pool.submit_many([1, 2]).result(60)[1][0] == 2
+    finally:
+        pool.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.proposers import Finished, Outcome, Proposal
+from search.proposers import Finished, Outcome, PastTrial, Proposal
 from search.proposers.enqueued import Enqueued
 
 
@@ -78,3 +78,20 @@ def test_a_proposer_that_cannot_learn_takes_no_points() -> None:
     with pytest.raises(ValueError, match=r"enqueue=\[\{'a': 7\}\]: this tuner cannot learn"):
         Enqueued([{"a": 7}], Counting(learns=False))
     assert Enqueued([], Counting(slow=True)).slow
+
+
+def test_points_that_have_ended_are_replayed_as_trials_that_were_learnt() -> None:
+    class Replaying(Counting):
+        def replay(self, trials: Any) -> None:
+            self.replayed = [(t.key, t.learnt) for t in trials]
+
+    inner = Replaying()
+    Enqueued([{"a": 7}, {"a": 8}], inner).replay(
+        [
+            PastTrial("enqueued-0", {"a": 7}, Outcome(1.0), 0, 2),
+            PastTrial("1", {"a": 0}, Outcome(None), 3, 4),
+            PastTrial("enqueued-1", {"a": 8}, None, 1, None),
+            PastTrial("2", {"a": 1}, None, 5, None),
+        ]
+    )
+    assert inner.replayed == [("enqueued-0", True), ("1", False), ("2", False)]

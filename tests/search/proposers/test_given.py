@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from light_searches import R, Told, X, tuner_search
 
-from search.proposers import Finished, Outcome, Proposal
+from search.proposers import Finished, Outcome, PastTrial, Proposal, resume
+from search.proposers.given import Given
+from search.space import Space
 from trainer import Float
 
 
@@ -85,3 +87,17 @@ def test_what_cannot_be_run_is_refused(values: Any, error: type[Exception], said
 def test_an_object_without_the_methods_is_refused() -> None:
     with pytest.raises(TypeError, match=r"tuner=.*an object with the methods of search.proposers"):
         tuner_search(tuner=Float(0.0, 1.0)).fit(X, R)
+
+
+def test_past_trials_are_passed_on_to_a_proposer_that_replays_them() -> None:
+    class Replaying(Steps):
+        def replay(self, trials: Any) -> None:
+            self.replayed = trials
+
+    past = [PastTrial("1", {"a": 0.1}, Outcome(1.0), 0, 1)]
+    for cls in (Steps, Replaying):
+        inner = cls([0.1])
+        proposer = Given(inner, Space({"a": Float(0, 1)}), None)
+        resume(proposer, {"asked": 1, "inner": {"asked": 1, "told": []}}, past)
+        found = getattr(inner, "replayed", None)
+        assert found == (past if cls is Replaying else None)

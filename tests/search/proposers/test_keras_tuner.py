@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -10,7 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.proposers import Finished, Outcome, Proposal, Proposer, Wait, gaussian
+from search.proposers import (
+    Finished,
+    Outcome,
+    PastTrial,
+    Proposal,
+    Proposer,
+    Wait,
+    gaussian,
+    resume,
+)
 from search.proposers.enqueued import Enqueued
 from search.proposers.keras_tuner import KerasTuner
 from search.proposers.sklearn import Halving, draw, grid, random
@@ -70,20 +82,44 @@ FEW: dict[str, Any] = {"bayesian": {"num_initial_points": 3}}
 SLOW = ("bayesian", "points, then bayesian")
 
 
+class History:
+    """The trials of a study as the coordinator replays them."""
+
+    def __init__(self) -> None:
+        self.trials: dict[str, PastTrial] = {}
+        self.events = 0
+
+    def asked(self, p: Proposal) -> None:
+        fields = (p.epochs, p.parent, p.rung, json.loads(json.dumps(p.memo)))
+        self.trials[p.key] = PastTrial(p.key, p.point, None, self.events, None, *fields)
+        self.events += 1
+
+    def told(self, key: str, outcome: Outcome) -> None:
+        changed = {"outcome": outcome, "told": self.events}
+        self.trials[key] = dataclasses.replace(self.trials[key], **changed)
+        self.events += 1
+
+    def resumed(self, proposer: Proposer, made: Proposer) -> Proposer:
+        """Return what resumes from where a proposer is."""
+        ended = sorted((t for t in self.trials.values() if t.told), key=lambda t: t.told or 0)
+        running = [t for t in self.trials.values() if not t.told]
+        resume(made, json.loads(json.dumps(proposer.snapshot())), [*ended, *running])
+        return made
+
+
 def _run(make: Callable[[], Proposer], *, restart: bool, workers: int = 1) -> list[Proposal]:
     """All proposals of a study in which trials end in the order in which they were asked for."""
-    proposer, asked = make(), []
+    proposer, asked, history = make(), [], History()
     running: list[Proposal] = []
     while True:
         if restart:
-            kept = json.loads(json.dumps(proposer.snapshot()))
-            proposer = make()
-            proposer.restore(kept)
+            proposer = history.resumed(proposer, make())
         try:
             if len(running) < workers:
                 proposal = proposer.ask()
                 running.append(proposal)
                 asked.append(proposal)
+                history.asked(proposal)
                 continue
         except Wait:
             assert running, "it waits for nothing"
@@ -92,7 +128,9 @@ def _run(make: Callable[[], Proposer], *, restart: bool, workers: int = 1) -> li
                 return asked
         ended = running.pop(0)
         failed = len(asked) % 5 == 0
-        proposer.tell(ended.key, Outcome(None if failed else _score(ended.point)))
+        outcome = Outcome(None if failed else _score(ended.point))
+        proposer.tell(ended.key, outcome)
+        history.told(ended.key, outcome)
 
 
 def _points(proposer: Proposer, score: float | None = 0.0) -> list[dict[str, Any]]:
@@ -256,11 +294,64 @@ def test_a_gaussian_process_is_fitted_to_points_that_were_given() -> None:
     for score in (1.0, 3.0):
         proposer.tell(proposer.ask().key, Outcome(score))
     proposer.ask()
-    x, y = proposer.snapshot()["inner"]["fitted"]
-    assert y == [-1.0, -3.0]  # it minimises
+    process = inner._oracle.gpr
+    assert list(process.y_train_ * process._y_train_std + process._y_train_mean) == [-1.0, -3.0]
     # 0.3 is the fourth of eleven values, each with an equal share of 0..1
-    assert x[0][3] == pytest.approx(3.5 / 11)
-    assert len(x[0]) == len(SPACE.domains)
+    assert process.X_train_[0][3] == pytest.approx(3.5 / 11)
+    assert len(process.X_train_[0]) == len(SPACE.domains)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("tuner", "n"), [("random", 60), ("grid", 60), ("bayesian", 12)])
+def test_a_snapshot_does_not_grow_with_the_study(tuner: str, n: int) -> None:
+    space = Space({"a": Float(0, 1), "b": Int(0, 100)})
+    options = {"num_initial_points": 3} if tuner == "bayesian" else None
+    proposer = KerasTuner(space, tuner, max_trials=n, maximize=False, seed=0, options=options)
+    sizes = []
+    for i in range(n):
+        proposer.tell(proposer.ask().key, Outcome(float(i)))
+        sizes.append(len(json.dumps(proposer.snapshot())))
+    assert max(sizes[n // 2 :]) < 1.05 * max(sizes[: n // 2])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_snapshot_of_an_earlier_version_still_opens(tuner: str, workers: int) -> None:
+    """Snapshots with all trials in them, as they were before these were replayed."""
+
+    def make() -> KerasTuner:
+        return _tuner(tuner, 12)
+
+    proposer, history, running = make(), History(), []
+    for _ in range(8):
+        with contextlib.suppress(Wait):  # a grid, until another trial ends
+            while len(running) < workers:
+                running.append(proposer.ask())
+                history.asked(running[-1])
+        ended = running.pop(0)
+        proposer.tell(ended.key, Outcome(_score(ended.point)))
+        history.told(ended.key, Outcome(_score(ended.point)))
+    earlier = copy.deepcopy(proposer.snapshot())
+    oracle = proposer._oracle
+    earlier["oracle"] = {k: v for k, v in oracle.get_state().items() if k != "display"}
+    earlier["trials"] = [proposer._text(k, t) for k, t in oracle.trials.items()]
+    if tuner == "grid":
+        ids = oracle._ordered_ids
+        following = [[k, v] for k, v in ids._next_index.items()]
+        earlier["ordered"] = [list(ids._memory), following, ids._last_index]
+    if hasattr(oracle, "gpr") and earlier["fitted"] is not None:
+        earlier["fitted"] = [v.tolist() for v in proposer._fitted_rows(earlier["fitted"])]
+    opened = make()
+    resume(opened, json.loads(json.dumps(earlier)), list(history.trials.values()))
+    assert opened.snapshot()["oracle"] == proposer.snapshot()["oracle"]
+    again = history.resumed(opened, make())
+    for _ in range(2):
+        for ended in running:
+            for each in (proposer, opened, again):
+                each.tell(ended.key, Outcome(_score(ended.point)))
+        running = [proposer.ask()]
+        assert opened.ask() == running[0] == again.ask()
 
 
 @pytest.mark.parametrize("rows", [1, 20])
@@ -356,22 +447,24 @@ def test_every_point_of_a_finite_space_is_proposed_once(tuner: str, workers: int
     def proposed(*, restart: bool) -> list[str]:
         found: list[str] = []
         running: list[Proposal] = []
-        proposer = make()
+        proposer: Any = make()
+        history = History()
         while True:
             if restart:
-                kept = json.loads(json.dumps(proposer.snapshot()))
-                proposer = make()
-                proposer.restore(kept)
+                proposer = history.resumed(proposer, make())
             try:
                 if len(running) < workers:
                     running.append(proposer.ask())
+                    history.asked(running[-1])
                     found.append(repr(running[-1].point))
                     continue
             except Finished:
                 if not running:
                     return found
             ended = running.pop(0)
-            proposer.tell(ended.key, Outcome(float(len(found))))
+            outcome = Outcome(float(len(found)))
+            proposer.tell(ended.key, outcome)
+            history.told(ended.key, outcome)
 
     found = proposed(restart=False)
     assert len(found) == len(set(found)) == 6

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from search.proposers import Outcome, Proposal
+from search.proposers import Outcome, PastTrial, Proposal
 from search.proposers.parts import PART, Parts, defaults, flat
 from search.space import Space
 from trainer import Choice, Float
@@ -74,3 +74,21 @@ def test_a_point_that_was_given_is_learned_where_it_lies() -> None:
     again = Parts(Fixed({}), SPACES)
     again.restore(proposer.snapshot())
     assert again.snapshot() == proposer.snapshot()
+
+
+def test_past_trials_are_replayed_in_the_space_they_came_from() -> None:
+    class Replaying(Fixed):
+        def replay(self, trials: Any) -> None:
+            self.replayed = trials
+
+    overlapping = Space.of(Two(), [{"a": Float(0, 1)}, {"a": Float(0, 2)}])
+    proposal = Parts(Replaying({PART: 1, "a@1": 0.5}), overlapping).ask()
+    inner = Replaying({})
+    trials = [
+        PastTrial("k", proposal.point, Outcome(1.0), 0, 1, memo=proposal.memo),
+        PastTrial("x", {"a": 0.25}, None, 2, None),  # without a memo: proposed by somebody else
+    ]
+    Parts(inner, overlapping).replay(trials)
+    assert [t.point for t in inner.replayed] == [{PART: 1, "a@1": 0.5}, {PART: 0, "a@0": 0.25}]
+    assert [t.memo for t in inner.replayed] == [None, None]
+    Parts(Fixed({}), overlapping).replay(trials)  # which has no use for them

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 from search.executors import Crashed
 from search.executors.processes import Processes
 from search.executors.serial import Serial
+from search.proposers import Finished, Outcome, PastTrial, Proposal
 from search.proposers.sklearn import Halving, draw, random
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
@@ -121,6 +124,150 @@ def test_rungs_name_their_parents(tmp_path: Path) -> None:
         assert trials[trial.parent].params == trial.params
         assert trials[trial.parent].rung == (trial.rung or 0) - 1
     assert sorted(trials[9:12], key=lambda t: t.score or 0)[0].params == trials[12].params
+
+
+class Replayed:
+    """Proposes x from what it was told in which order; nothing of that is in its snapshot."""
+
+    slow, learns = False, True
+
+    def __init__(self, n: int = 8) -> None:
+        self.n = n
+        self.events: list[tuple[Any, ...]] = []
+        self.replays = 0
+
+    def ask(self) -> Proposal:
+        number = sum(e[0] == "ask" for e in self.events)
+        if number == self.n:
+            raise Finished
+        x = math.sin(len(self.events) + sum(e[2] for e in self.events if e[0] == "tell"))
+        self.events.append(("ask", f"t{number}", x))
+        point = {"x": x, "units": 1 + number, "kind": None}
+        return Proposal(f"t{number}", point, memo={"number": number})
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        self.events.append(("tell", key, outcome.score))
+
+    def learn(self, key: str, point: Any, outcome: Outcome) -> None:
+        self.events.append(("learn", key, outcome.score))
+
+    def snapshot(self) -> Any:
+        return {"n": self.n}
+
+    def restore(self, snapshot: Any) -> None:
+        self.events = []
+
+    def replay(self, trials: Sequence[PastTrial]) -> None:
+        self.replays += 1
+        found = [(t.asked, ("ask", t.key, t.point["x"])) for t in trials]
+        found += [
+            (t.told, ("tell", t.key, t.outcome.score))
+            for t in trials
+            if t.told is not None and t.outcome is not None
+        ]
+        self.events = [event for _, event in sorted(found)]
+        assert all(t.memo == {"number": int(t.key[1:])} for t in trials)
+
+
+def _replayed(folder: Path, **options: Any) -> tuple[Replayed, list[Trial]]:
+    folder.mkdir(exist_ok=True)
+    store, proposer = Store(folder, SPACE), Replayed()
+    with contextlib.closing(store):
+        Coordinator(store, proposer, Serial(work), seed=0, maximize=False, **options).run()
+        return proposer, store.trials()
+
+
+class Scripted:
+    """An executor with four workers, in which trial 2 ends before trial 0, and then the user."""
+
+    workers = 4
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, job: Job) -> Future[Any]:
+        self.futures.append(Future())
+        if job.trial == 3:
+            self.futures[2].set_result(Result(2.0))
+        if job.trial == 4:
+            self.futures[0].set_result(Result(0.0))
+        if job.trial == 5:
+            raise KeyboardInterrupt
+        return self.futures[-1]
+
+    def close(self) -> None:
+        pass
+
+
+class Stopping(SearchCallback):
+    """Stops the study at the end of a trial."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        if trial.id == self.last:
+            study.stop()
+
+
+def test_a_proposer_that_replays_the_trials_goes_on_as_if_it_had_not_been_interrupted(
+    tmp_path: Path,
+) -> None:
+    whole, expected = _replayed(tmp_path / "whole")
+    assert whole.replays == 0, "a new study has no trials to replay"
+    for last in (0, 3, 6):
+        _replayed(tmp_path / "parts", callbacks=[Stopping(last)])
+    parts, found = _replayed(tmp_path / "parts")
+    assert parts.events == whole.events and len(whole.events) == 16
+    assert [(t.params, t.score) for t in found] == [(t.params, t.score) for t in expected]
+
+
+def test_a_replay_has_running_trials_last_and_says_when_each_was_asked_for_and_told(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path, SPACE)
+    coordinator = Coordinator(store, Replayed(), Scripted(), seed=0, maximize=False)
+    with pytest.raises(KeyboardInterrupt):
+        coordinator.run()
+    store.close()
+    proposer = Replayed()
+    seen: list[PastTrial] = []
+    proposer.replay = seen.extend  # type: ignore[method-assign, assignment]
+    with contextlib.closing(Store(tmp_path, SPACE)) as store:
+        Coordinator(store, proposer, Serial(work), seed=0, maximize=False)
+    # trial 2 ended first, then 0; each end made room for another trial
+    assert [(t.key, t.asked, t.told) for t in seen] == [
+        ("t2", 2, 4),
+        ("t0", 0, 6),
+        ("t1", 1, None),
+        ("t3", 3, None),
+        ("t4", 5, None),
+        ("t5", 7, None),
+    ]
+    assert [t.outcome for t in seen[2:]] == [None] * 4 and seen[0].outcome == Outcome(2.0)
+
+
+def test_a_proposal_over_the_budget_of_epochs_is_taken_back_from_a_proposer_that_replays(
+    tmp_path: Path,
+) -> None:
+    proposer, trials = _replayed(tmp_path, max_epochs=3, cost=lambda trial, parent: 1)
+    assert len(trials) == 3
+    assert [e[:2] for e in proposer.events] == [
+        (kind, f"t{i}") for i in range(3) for kind in ("ask", "tell")
+    ]
+
+
+def test_trials_of_an_earlier_version_are_replayed_in_the_order_they_ended(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[2] / "data" / "format_2" / NAME, tmp_path)
+    proposer = Replayed()
+    seen: list[PastTrial] = []
+    proposer.replay = seen.extend  # type: ignore[method-assign, assignment]
+    with contextlib.closing(Store(tmp_path, Space({"a": Float(0.0, 1.0)}))) as store:
+        Coordinator(store, proposer, Serial(work), seed=0, maximize=True)
+    assert [(t.key, t.asked, t.told) for t in seen] == [
+        (str(i), 2 * i, 2 * i + 1) for i in range(4)
+    ]
+    assert all(t.outcome is not None and t.outcome.score is not None for t in seen)
 
 
 # ---- workers that die ----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from light_estimators import Bowl
-from light_searches import R, Told, X, sklearn_search
+from light_searches import R, Told, X, sklearn_search, tuner_search
 
 from search.space import Space
 from search.study import database
@@ -99,7 +99,7 @@ DAMAGE = {
     ),
     "a definition": (
         "alter table folds add column extra integer",
-        "4 of 4 .*; the definition of table folds is not that of format 2",
+        "4 of 4 .*; the definition of table folds is not that of format 3",
     ),
 }
 
@@ -251,7 +251,9 @@ def test_a_study_of_0_1_0_gets_checksums_when_it_is_opened(tmp_path: Path) -> No
     file = Path(shutil.copy(DATA / "studies" / "random" / NAME, tmp_path))
     with closing(sqlite3.connect(file)) as old:
         before = {
-            name: old.execute(f"select {', '.join(table.columns)} from {name}").fetchall()
+            name: old.execute(
+                f"select {', '.join(table.earlier(1).columns)} from {name}"
+            ).fetchall()
             for name, table in TABLES.items()
         }
     assert ("format", "1") in before["study"]
@@ -261,14 +263,43 @@ def test_a_study_of_0_1_0_gets_checksums_when_it_is_opened(tmp_path: Path) -> No
     again = Database(file)
     assert not again.migrated
     for name in ("trials", "folds", "epochs"):
-        names = ", ".join(TABLES[name].columns)
+        names = ", ".join(TABLES[name].earlier(1).columns)
         assert again.select(f"select {names} from {name}") == before[name]
     values = dict(again.select("select name, value from study"))
-    assert values["format"] == "2"
+    assert values["format"] == "3"
     assert {n: v for n, v in before["study"] if n != "format"}.items() <= values.items()
     again.close()
     _sql(file, "update trials set score = 0 where id = 0")
     with pytest.raises(ValueError, match="trial 0 is damaged"):
+        Database(file)
+
+
+def test_a_study_of_format_2_gets_the_new_columns_and_keeps_its_rows(tmp_path: Path) -> None:
+    file = Path(shutil.copy(DATA.parent / "format_2" / NAME, tmp_path))
+    with closing(sqlite3.connect(file)) as old:
+        before = old.execute("select id, key, state, score, params, seed from trials").fetchall()
+    assert len(before) == 4
+    opened = Database(file)
+    found = opened.select("select id, key, state, score, params, seed from trials")
+    assert opened.migrated and found == before
+    assert opened.select("select asked, told, memo, outcome from trials") == [(None,) * 4] * 4
+    assert not opened.select("select * from study where name = 'unmarked'")
+    opened.close()
+    assert not (again := Database(file)).migrated
+    again.close()
+
+
+def test_a_study_of_format_2_is_resumed_with_more_trials(tmp_path: Path) -> None:
+    shutil.copy(DATA.parent / "format_2" / NAME, tmp_path)
+    resumed = tuner_search(directory=tmp_path, max_trials=6, refit=False).fit(X, R)
+    apart = tuner_search(directory=tmp_path / "apart", max_trials=6, refit=False).fit(X, R)
+    assert _content(resumed) == _content(apart)
+
+
+def test_damage_to_a_study_of_format_2_is_found(tmp_path: Path) -> None:
+    file = Path(shutil.copy(DATA.parent / "format_2" / NAME, tmp_path))
+    _sql(file, "update trials set score = 0 where id = 1")
+    with pytest.raises(ValueError, match="3 of 4 .* intact; trial 1 is damaged"):
         Database(file)
 
 

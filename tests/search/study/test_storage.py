@@ -128,9 +128,9 @@ def test_what_is_no_study_is_named(tmp_path: Path) -> None:
 
 def test_a_later_format_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path, SPACE)
-    store.set("format", 3)
+    store.set("format", 4)
     store.close()
-    with pytest.raises(ValueError, match="has format '3', and this version reads 1 and 2"):
+    with pytest.raises(ValueError, match="has format '4', and this version reads 1 to 3"):
         Store(tmp_path, SPACE)
 
 
