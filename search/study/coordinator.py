@@ -47,6 +47,7 @@ from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
+EARLIER = "earlier-"  # begins the keys of trials that a study took over from another one
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 MOST_IN_A_BATCH = 200
@@ -79,8 +80,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
-        known: trials of an earlier study, whose ends are known: with their state and score, keys
-            that no proposer uses, and folds. A new study begins with them.
+        known: trials of an earlier study, whose ends are known, with their folds; their keys
+            begin with EARLIER. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
@@ -157,6 +158,7 @@ class Coordinator:
         """Begin the study, with trials that are known."""
         with self._store.transaction():
             for trial, folds in known:
+                trial.asked, trial.told = 2 * trial.id, 2 * trial.id + 1
                 self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
@@ -332,6 +334,7 @@ class Coordinator:
             None if trial.parent is None else self._trials[trial.parent].key,
             trial.rung,
             trial.memo,
+            learnt=trial.key.startswith(EARLIER),
         )
 
     def _planned(self, trial: Trial) -> int:
