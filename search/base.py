@@ -12,7 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
@@ -51,6 +51,9 @@ from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
 from trainer.utils.scratch import Scratch, sweep
+
+if TYPE_CHECKING:
+    from search.executors.processes import Processes
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -121,6 +124,12 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         """
         checking.arguments(self)
         trial_tasks.checked(self)
+        with contextlib.ExitStack() as ends:
+            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            self._early = self._started_early(ends)
+            return self._fit(x, y, validation_data, groups, sample_weight)
+
+    def _fit(self, x: Any, y: Any, validation_data: Any, groups: Any, sample_weight: Any) -> Self:
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
         wanted = self._wanted()
@@ -306,12 +315,34 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             return Serial(work)
         from search.executors.processes import Processes
 
+        workers = checking.workers(self.workers, self._most_trials)
+        if self._early is not None and self._early.workers == workers:
+            self._early.load(work)
+            return self._early
         return Processes(
-            work,
-            workers=checking.workers(self.workers, self._most_trials),
+            work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
+        )
+
+    def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
+        """Start workers of a Trainer's search: they import TensorFlow while this process does."""
+        if self.executor != "processes" or trainer_in(self.estimator)[1] is None:
+            return None
+        from search.executors.processes import Processes
+
+        early = Processes(
+            workers=checking.workers(self.workers, self._likely_trials),
             timeout=self.trial_timeout,
             memory=self.trial_memory,
+            preload=("search.study.evaluation", "keras"),
         )
+        ends.callback(early.close)
+        early.start()
+        return early
+
+    @property
+    def _likely_trials(self) -> int | None:
+        """The most trials there will be, as far as it is known before the space is."""
+        return self._most_trials
 
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check that an estimator can be fitted and scored, and refitted, with one of a few points.
