@@ -4,10 +4,10 @@
     python -m benchmarks.keras_tests keras-3.15.1/keras/src
 
 Runs trainers/trainer_test.py and callbacks/*_test.py of that folder twice, each in a process of its
-own: with Keras itself, and with `fit`, `evaluate` and `predict` of a Trainer whose build_model
-returns the test's model. Not by `from_keras`, which trains a copy: the tests look at the very model
-that was trained. Prints the tests that pass with Keras and not with us. The tests themselves need
-jax and requests to be importable.
+own: with Keras itself, and with `fit`, `evaluate` and `predict` of `Trainer.from_keras(model)`. That
+trains a copy, and the tests look at their own model, which is therefore replaced by the copy
+afterwards. Prints the tests that pass with Keras and not with us. The tests themselves need jax and
+requests to be importable.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def _replace() -> None:
             steps=steps,
             callbacks=callbacks,
         )
+        _adopt(model, trainer.model_)
         return logs if return_dict else model._flatten_metrics_in_order(logs)
 
     def predict(
@@ -76,7 +77,9 @@ def _replace() -> None:
         callbacks: Any = None,
     ) -> Any:
         x, trainer = _ready(_as_model(model), x)
-        return trainer.predict(x, batch_size=batch_size, steps=steps, callbacks=callbacks)
+        made = trainer.predict(x, batch_size=batch_size, steps=steps, callbacks=callbacks)
+        _adopt(model, trainer.model_)
+        return made
 
     TensorFlowTrainer.fit = fit
     TensorFlowTrainer.evaluate = evaluate
@@ -91,19 +94,44 @@ def _as_model(model: Any) -> Any:
     if not isinstance(model, keras.Model):
         cls = type(model)
         own = {name: getattr(cls, name) for name in ("call", "build", "compute_output_shape")}
+        if "layers" in vars(model):  # a property of keras.Model
+            own["layers"] = None
         model.__class__ = type(cls.__name__, (cls, keras.Model), own)
     return model
 
 
 def _trainer(model: Any, **fields: Any) -> Any:
-    """Return a Trainer of the model itself, as the tests look at it afterwards."""
+    """Return a Trainer of a copy of the model."""
     from trainer import Trainer
 
-    class Own(Trainer):
-        def build_model(self, spec: Any) -> Any:
-            return model
+    return Trainer.from_keras(model, run_eagerly=bool(model.run_eagerly), **fields)
 
-    return Own(run_eagerly=bool(model.run_eagerly), **fields)
+
+def _adopt(model: Any, trained: Any) -> None:
+    """Let the test's model be the copy that was trained: the tests look at theirs."""
+    if trained is not model:
+        model.__class__ = type(trained)
+        vars(model).clear()
+        vars(model).update(vars(trained))
+
+
+def _taking(optimizer: Any) -> Any:
+    """Return a callback that remembers the copy, and patches its optimizer as the test did its own.
+
+    A training that a test interrupts leaves no fitted Trainer.
+    """
+    import keras
+
+    class Taking(keras.callbacks.Callback):
+        trained: Any = None
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.trained = self.model  # afterwards it is None
+            patched = vars(optimizer).get("assign_sub")
+            if patched is not None:
+                vars(self.model.optimizer)["assign_sub"] = patched
+
+    return Taking()
 
 
 def _ready(model: Any, x: Any, y: Any = None) -> tuple[Any, Any]:
@@ -119,7 +147,15 @@ def _fit(model: Any, x: Any, y: Any, **given: Any) -> Any:
     names = ["batch_size", "epochs", "verbose", "callbacks", "validation_split"]
     names += ["shuffle", "class_weight"]
     fields = {"epochs": 1} | {name: given.pop(name) for name in names if name in given}
-    trainer = _trainer(model, **fields).fit(x, y, **given)
+    taking = _taking(model.optimizer)
+    callbacks = fields.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    trainer = _trainer(model, **fields | {"callbacks": [taking, *callbacks]})
+    try:
+        trainer.fit(x, y, **given)
+    finally:
+        if taking.trained is not None:
+            _adopt(model, taking.trained)
     found = importlib.import_module("keras").callbacks.History()
     found.history = trainer.history_.history
     found.epoch = [int(epoch) - 1 for epoch in trainer.history_["epoch"]]

@@ -19,15 +19,22 @@ if TYPE_CHECKING:
     from search.interop.hypermodels import hypermodel
     from search.searches import SklearnSearch, TunerSearch
     from search.space import Space
+    from search.studies import StudyResults, compare, import_optuna, load_study
     from search.study.callbacks import SearchCallback
+    from search.study.current import current_trial
 
 __all__ = [
     "FunctionSearch",
     "SearchCallback",
     "SklearnSearch",
     "Space",
+    "StudyResults",
     "TunerSearch",
+    "compare",
+    "current_trial",
     "hypermodel",
+    "import_optuna",
+    "load_study",
 ]
 
 _HOMES = {
@@ -35,7 +42,12 @@ _HOMES = {
     "SearchCallback": "search.study.callbacks",
     "SklearnSearch": "search.searches",
     "Space": "search.space",
+    "StudyResults": "search.studies",
     "TunerSearch": "search.searches",
+    "compare": "search.studies",
+    "current_trial": "search.study.current",
+    "import_optuna": "search.studies",
+    "load_study": "search.studies",
     "hypermodel": "search.interop.hypermodels",
 }
 

@@ -7,6 +7,7 @@ one (`evaluation`), scheduling them (`coordinator`), or acting as the best estim
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import time
 from abc import abstractmethod
@@ -18,13 +19,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from search import checking
+from search import checking, earlier, routing
 from search.best import BestEstimator
 from search.executors import Executor, Failure
-from search.pictures import Pictures
+from search.kept import Kept
 from search.proposers import Proposer
 from search.reports import results
-from search.space import Point, Space, described_domain, values
+from search.space import Point, Space, assembled, described_domain, values
+from search.studies import StudyResults, history_table
 from search.study import evaluation, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import Coordinator
@@ -40,10 +42,13 @@ from search.study.data import (
     unpacked,
     unseeded,
 )
+from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.models import KeepModels
 from search.study.scoring import Measure, chosen, measure, trainer_in
 from search.study.storage import Store, Trial
+from search.study.trial import Fold
 from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
@@ -53,13 +58,15 @@ from trainer.sklearn_callbacks import SupportsCallbacks, Task
 from trainer.utils.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from search.executors.processes import Processes
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
 
-class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, BaseEstimator):
+class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEstimator):
     """A search over the hyperparameters of an estimator: see TunerSearch and SklearnSearch."""
 
     _by_log: ClassVar[bool]
@@ -83,6 +90,12 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
     max_epochs: int | None
     callbacks: Sequence[SearchCallback]
     verbose: Any
+    keep_models: int
+    warm_start_from: Any
+    return_train_score: bool
+    target_score: float | None
+    patience_trials: int | None
+    _known: list[tuple[Trial, list[Fold]]]
 
     # ---- what people call --------------------------------------------------------------------
 
@@ -94,6 +107,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         validation_data: Any = None,
         groups: Any = None,
         sample_weight: Any = None,
+        **fit_params: Any,
     ) -> Self:
         """Run the trials, or resume the study in the directory; then refit the best on all rows.
 
@@ -112,6 +126,10 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             groups: group of each row [n], for cv splitters that use groups.
             sample_weight: weight of each row [n], used in fitting and in logs; scikit-learn scores
                 ignore it.
+            fit_params: further arguments of the estimator's fit, such as `step__argument` of a
+                pipeline; of those with one value per row each fold gets its rows. If
+                sklearn.set_config(enable_metadata_routing=True), these, sample_weight and groups
+                go where the estimator, the scorer and the splitter request them.
 
         Returns:
             self.
@@ -123,18 +141,35 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
                 the same call resumes.
         """
         checking.arguments(self)
+        self._source: StudyResults | None = None
+        if self.warm_start_from is not None:
+            self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
             ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
             self._early = self._started_early(ends)
-            return self._fit(x, y, validation_data, groups, sample_weight)
+            return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
 
-    def _fit(self, x: Any, y: Any, validation_data: Any, groups: Any, sample_weight: Any) -> Self:
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        groups: Any,
+        sample_weight: Any,
+        fit_params: dict[str, Any],
+    ) -> Self:
         space = Space.of(self.estimator, self.space)
         points = checking.enqueued(self.enqueue, space, self.estimator)
         wanted = self._wanted()
+        routed = routing.route(self, sample_weight, groups, fit_params)
+        sample_weight, groups = routed.weight, routed.groups
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
-        data = Data.of(x, y, sample_weight, validation_data)
+        data = dataclasses.replace(
+            Data.of(x, y, sample_weight, validation_data),
+            fit_params=routed.fit,
+            score_params=routed.score,
+        )
         trainer = trainer_in(self.estimator)[1]
         if trainer is not None:
             data, kept = data.with_targets(trainer.missing_targets())
@@ -148,8 +183,16 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
                 grouped = None if groups is None else np.asarray(groups)
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
+                now = self._description(space, points, wanted, data, cuts)
+                self._known = self._taken_over(folder, space, now)
                 proposer = self._proposer(space, points, folder.seed, wanted.maximize)
-                folder.describe(self._description(space, points, wanted, data, cuts))
+                if self._known and not proposer.learns:
+                    raise ValueError(
+                        f"warm_start_from={str(self.warm_start_from)!r}: this method compares only "
+                        "trials whose epochs it chose itself; write tuner='random' or "
+                        "tuner='bayesian', or leave out warm_start_from"
+                    )
+                folder.describe(now)
                 with self._executor(folder, whole, cuts, grouped, wanted) as executor:
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)
@@ -165,14 +208,9 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
                 task.end()
         return self
 
-    def top(self, n: int = 5) -> Any:
-        """Return the rows of results_ with the best scores, best first.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: before fit.
-        """
-        check_is_fitted(self, "results_")
-        return results.ranked(self.results_, maximize=self._maximize, by_rung=self._by_rung).head(n)
+    def get_metadata_routing(self) -> Any:
+        """Return where scikit-learn's metadata routing sends the arguments of fit."""
+        return routing.router(self)
 
     # ---- the parts of a search ---------------------------------------------------------------
 
@@ -305,6 +343,9 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             groups=groups,
             executions=self.executions_per_trial,
             folders=folder.trials if states and is_trainer else None,
+            models=folder.models if self.keep_models else None,
+            train_score=self.return_train_score,
+            artifacts=None if self.directory is None else folder.artifacts,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -395,6 +436,10 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
         from search.reports.display import Display
 
         wanted = self._measure
+        history = folder.store.get("history") or []
+        most = self._most_trials
+        if most is not None:
+            most += len(self._known)
         tasks = None if task is None else TrialTasks(task, self._most_trials, fits)
         coordinator = Coordinator(
             folder.store,
@@ -406,19 +451,24 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             objective=wanted.name,
             by_rung=self._by_rung,
             retries=self.trial_retries,
-            max_trials=self._most_trials,
+            max_trials=most,
             max_seconds=self.max_seconds,
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
                 Tidy(folder.trials, rungs=self._has_rungs),
+                *self._keeper(folder),
+                Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
                 Display(self.verbose),
                 *([] if tasks is None else [tasks]),
             ],
+            known=self._known if folder.store.empty else (),
             task=tasks.of if tasks is not None else lambda trial: None,
         )
         self._space, self._maximize, self._objective = space, wanted.maximize, wanted.name
+        folder.record_space()
+        self._identity = folder.store.get("identity")
         self.seed_, self.directory_ = folder.seed, self.directory and str(folder.path)
         try:
             coordinator.run()
@@ -429,8 +479,48 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             self._seconds = coordinator.seconds
             self._folds = folder.store.frame("folds")
             self.epochs_ = folder.store.frame("epochs")
+            self._attributes = folder.store.attributes()
+            if history:
+                self.history_ = history_table(history)
             names = list(space.domains)
             self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
+
+    def _taken_over(
+        self, folder: Folder, space: Space, now: dict[str, Any]
+    ) -> list[tuple[Trial, list[Fold]]]:
+        """Return the trials that a new study begins with, or those that this one began with."""
+        if not folder.store.empty:
+            return [(t, []) for t in folder.store.trials() if t.key.startswith(earlier.KEY)]
+        if self._source is None:
+            return []
+        taken = earlier.take(self._source, space, self.estimator, now)
+        if not taken.known:
+            why = next((r["why"] for r in taken.history), "it has no trial that ended")
+            raise ValueError(
+                f"warm_start_from={str(self.warm_start_from)!r}: none of its "
+                f"{len(taken.history)} trials lies in the space ({why}); widen the space, or leave "
+                "out warm_start_from"
+            )
+        folder.store.set("history", taken.history)
+        return taken.known
+
+    def _keeper(self, folder: Folder) -> list[SearchCallback]:
+        if not self.keep_models:
+            return []
+        self._maximize = self._measure.maximize
+        return [KeepModels(folder.models, self.keep_models, self.merit)]
+
+    def _table(self) -> pd.DataFrame:
+        check_is_fitted(self, "results_")
+        return self.results_
+
+    @property
+    def _owner(self) -> Any:
+        return type(self.estimator) if isinstance(self.estimator, Trainer) else None
+
+    @property
+    def _trusted(self) -> bool:
+        return True  # it trained them itself, and its workers exchange pickles through files
 
     def _epochs(self, trial: Trial, parent: Trial | None) -> int:
         """The number of epochs that one fit of the trial may take, without its parent's."""
@@ -464,8 +554,10 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
             maximize=self._maximize,
             several=checking.score_names(self.scoring, ended) if self.multimetric_ else (),
         )
+        if callable(self.refit):
+            best = self._best = ended[checking.chosen_index(self.refit, self.cv_results_)]
         self.best_index_ = ended.index(best)
-        self.best_params_, self.best_score_ = dict(best.params), best.score
+        self.best_params_, self.best_score_ = assembled(best.params), best.score
 
     def _task(self, x: Any, y: Any, sample_weight: Any) -> Task | None:
         """Begin the search as a task of scikit-learn's callbacks, if some watch it."""
@@ -478,7 +570,7 @@ class Search(SupportsCallbacks, Pictures, BestEstimator, MetaEstimatorMixin, Bas
     def _refit(self, data: Data, task: Task | None) -> None:
         began = time.perf_counter()
         assert self._best is not None
-        made = evaluation.fresh(self._trained, self.best_params_, self._best.seed)
+        made = evaluation.fresh(self._trained, self._best.params, self._best.seed)
         prefix, trainer = trainer_in(made)
         self.refit_epochs_ = None
         with contextlib.ExitStack() as ends:

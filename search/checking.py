@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from search.executors import cores
-from search.space import Point, Space
+from search.space import Point, Space, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.scoring import Measure, trainer_in
@@ -19,7 +19,7 @@ from search.study.storage import Trial
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
-from trainer.utils.checks import integer, one_of, positive
+from trainer.utils.checks import boolean, finite, integer, one_of, positive
 
 EXECUTORS = ("processes", "serial")
 
@@ -43,6 +43,11 @@ class Arguments(Protocol):
     max_epochs: int | None
     callbacks: Sequence[SearchCallback]
     verbose: Any
+    keep_models: int
+    warm_start_from: Any
+    return_train_score: bool
+    target_score: float | None
+    patience_trials: int | None
 
 
 def arguments(search: Arguments) -> None:
@@ -70,11 +75,25 @@ def arguments(search: Arguments) -> None:
         raise ValueError("resume=True: there is no directory; write directory='studies/first'")
     if search.seed is not None:
         integer("seed", search.seed, low=0, example=0)
-    if not isinstance(search.refit, (bool, str)):
-        raise TypeError(f"refit={search.refit!r}: must be True, False or the name of a score")
+    if not isinstance(search.refit, (bool, str)) and not callable(search.refit):
+        raise TypeError(
+            f"refit={search.refit!r}: must be True, False, the name of a score, or a function from "
+            "cv_results_ to the index of the best"
+        )
+    boolean("return_train_score", search.return_train_score)
+    if search.target_score is not None:
+        finite("target_score", search.target_score, example=0.9)
+    if search.patience_trials is not None:
+        integer("patience_trials", search.patience_trials, low=1, example=20)
     if search.max_seconds is not None:
         positive("max_seconds", search.max_seconds)
     integer("executions_per_trial", search.executions_per_trial, low=1, example=2)
+    integer("keep_models", search.keep_models, low=0, example=3)
+    if search.keep_models and search.directory is None:
+        raise ValueError(
+            f"keep_models={search.keep_models}: there is no directory to keep them in; write "
+            "directory='studies/first'"
+        )
     _check_trainer(search)
     _callbacks(search.callbacks)
     one_of("verbose", search.verbose, ("auto", 0, 1, 2, True, False))
@@ -317,15 +336,40 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
             f"enqueue={value!r}: must be a list of dicts from parameter to value; write "
             "enqueue=[{'learning_rate': 0.01}]"
         )
-    own = estimator.get_params(deep=True)
+    own = taken_apart(estimator.get_params(deep=True), space)
     points = []
     for i, point in enumerate(value):
-        whole = {name: own[name] for name in space.domains} | dict(point)
+        given = taken_apart(point, space)
+        whole = {name: own[name] for name in space.domains if name in own} | given
         try:
             points.append(space.check(whole))
         except ValueError as error:
             raise ValueError(f"enqueue[{i}]: {error}") from error
     return points
+
+
+def chosen_index(refit: Any, cv_results: Mapping[str, Any]) -> int:
+    """Return the index that refit, a function, chooses from cv_results_.
+
+    Raises:
+        TypeError, IndexError: it returns something else.
+        ValueError: the trial failed.
+    """
+    found = refit(cv_results)
+    name = getattr(refit, "__name__", repr(refit))
+    trials = len(cv_results["params"])
+    if isinstance(found, bool) or not hasattr(found, "__index__"):
+        raise TypeError(
+            f"refit={name}: returned {found!r}; it must return the index of a trial in cv_results_"
+        )
+    if not 0 <= int(found) < trials:
+        raise IndexError(
+            f"refit={name}: returned {found!r}; it must return an index from 0 to {trials - 1}"
+        )
+    scores = [v[int(found)] for n, v in cv_results.items() if n.startswith("mean_test_")]
+    if all(score != score for score in scores):
+        raise ValueError(f"refit={name}: returned {found!r}, the index of a trial that failed")
+    return int(found)
 
 
 def score_names(scoring: Any, trials: Sequence[Trial]) -> list[str]:

@@ -90,5 +90,5 @@ def _unconditional(estimator: Any, space: Any) -> dict[str, Domain]:
 
 def _drawn(domain: Domain) -> Any:
     found = values(domain)
-    uneven = isinstance(domain, Int) and domain.log
+    uneven = isinstance(domain, Int) and domain.log and domain.step is None
     return Distribution(domain) if found is None or uneven else found

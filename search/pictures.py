@@ -10,8 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sklearn.utils.validation import check_is_fitted
-
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -24,12 +22,11 @@ class Pictures(ABC):
 
     results_: pd.DataFrame
     epochs_: pd.DataFrame
-    best_index_: int
     directory_: str | None
     _space: Space
     _maximize: bool
     _objective: str
-    _seconds: float
+    _seconds: float | None
 
     @property
     @abstractmethod
@@ -114,9 +111,8 @@ class Pictures(ABC):
             refit_epochs=getattr(self, "refit_epochs_", None),
         )
 
-    def _table(self) -> pd.DataFrame:
-        check_is_fitted(self, "results_")
-        return self.results_
+    @abstractmethod
+    def _table(self) -> pd.DataFrame: ...
 
     def _goal(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from search.base import Search
 from search.proposers import Proposer
-from search.space import Point, Space, same
+from search.space import Point, Space, same, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.scoring import trainer_in
 from trainer.utils.checks import integer, one_of
@@ -60,8 +60,9 @@ class TunerSearch(Search):
             of the scorer has changed.
         seed: of the search; each trial's seed is derived from it and from the trial's number. None:
             one is drawn, and saved in seed_.
-        refit: whether to fit the best parameters on all rows, or the name of the score, of several,
-            that determines the best.
+        refit: whether to fit the best parameters on all rows; the name of the score, of several,
+            that determines the best; or a function that takes cv_results_ and returns best_index_,
+            as in scikit-learn. The tuner then learns from objective, or else from the first score.
         trial_timeout: seconds after which a trial is ended, with all processes it started.
         trial_memory: bytes above which a trial is ended, with all processes it started. All memory
             they hold together counts: arrays, TensorFlow's own memory, memory shared among them
@@ -73,6 +74,15 @@ class TunerSearch(Search):
         callbacks: SearchCallback objects; callbacks of a training belong to the estimator.
         verbose: 1 a live table, 2 plain lines, 0 nothing; "auto" a table on a terminal or in a
             notebook, lines elsewhere.
+        keep_models: of how many of the best trials the trained models are kept in the directory,
+            for load_model, best_estimators and ensemble.
+        warm_start_from: the directory of an earlier study, or what load_study or import_optuna
+            returned. A new study begins with its trials that lie in the space, which may be wider,
+            narrower or another one: they count, except for max_trials, and the tuner learns from
+            them. history_ has all of them. Objective, data and estimator must be the same.
+        return_train_score: whether cv_results_ also has the scores on the rows of training.
+        target_score: no new trial starts once one has this score, or a better one.
+        patience_trials: no new trial starts once as many have ended since the best one did.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
     DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
@@ -80,6 +90,7 @@ class TunerSearch(Search):
     """
 
     _by_log: ClassVar[bool] = True
+    _known: list[Any]
 
     def __init__(
         self,
@@ -106,6 +117,11 @@ class TunerSearch(Search):
         max_epochs: int | None = None,
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
+        keep_models: int = 0,
+        warm_start_from: Any = None,
+        return_train_score: bool = False,
+        target_score: float | None = None,
+        patience_trials: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -129,6 +145,11 @@ class TunerSearch(Search):
         self.max_epochs = max_epochs
         self.callbacks = callbacks
         self.verbose = verbose
+        self.keep_models = keep_models
+        self.warm_start_from = warm_start_from
+        self.return_train_score = return_train_score
+        self.target_score = target_score
+        self.patience_trials = patience_trials
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
@@ -161,11 +182,12 @@ class TunerSearch(Search):
                 UserWarning,
                 stacklevel=3,
             )
-        own = self.estimator.get_params(deep=True)
+        own = taken_apart(self.estimator.get_params(deep=True), space)
         inner: Proposer = KerasTuner(
             parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
-            max_trials=self._limit,
+            # an oracle counts the trials that it learns
+            max_trials=None if self._limit is None else self._limit + len(self._known),
             maximize=maximize,
             seed=seed,
             epochs=epochs,
@@ -173,7 +195,8 @@ class TunerSearch(Search):
         )
         if space.parts:
             inner = parts.Parts(inner, space)
-        return Enqueued(points, inner, max_trials=self._limit) if points else inner
+        limited = points or (self._known and inner.learns)
+        return Enqueued(points, inner, max_trials=self._limit) if limited else inner
 
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
@@ -243,6 +266,11 @@ class SklearnSearch(Search):
         max_epochs: int | None = None,
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
+        keep_models: int = 0,
+        warm_start_from: Any = None,
+        return_train_score: bool = False,
+        target_score: float | None = None,
+        patience_trials: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -266,6 +294,11 @@ class SklearnSearch(Search):
         self.max_epochs = max_epochs
         self.callbacks = callbacks
         self.verbose = verbose
+        self.keep_models = keep_models
+        self.warm_start_from = warm_start_from
+        self.return_train_score = return_train_score
+        self.target_score = target_score
+        self.patience_trials = patience_trials
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw

@@ -9,6 +9,7 @@ not hold is left out, and the estimator keeps its own value for it.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import itertools
 import math
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
 from trainer.utils.checks import did_you_mean
 
 LEVELS = 10  # number of values of a domain without steps in a grid
@@ -49,8 +50,8 @@ class Space:
             estimator: a scikit-learn estimator; the annotated fields of Trainers in it, of their
                 callbacks and of the steps of pipelines have domains.
             space: None for all of these; names, to search only these; or a dict from name to Int,
-                Float, Choice, Bool, a list of values, or scipy.stats' loguniform, uniform or
-                randint, to search these instead; or a list of such dicts, each a space of its own.
+                Float, Choice, Bool, a list of values, or any frozen distribution of scipy.stats,
+                to search these instead; or a list of such dicts, each a space of its own.
 
         Raises:
             TypeError, ValueError: an unknown name, an empty space, or something that is not a
@@ -85,8 +86,9 @@ class Space:
             found = {name: own[name] for name in space}
         if not found:
             raise ValueError("space is empty; write at least one domain")
+        found = _expanded(found)
         for name in found:
-            if name not in params:
+            if field_of(name) not in params:
                 raise ValueError(
                     f"space={{{name!r}: ...}}: {type(estimator).__name__} has no such parameter; "
                     f"{did_you_mean(name, params)}"
@@ -209,6 +211,51 @@ class Space:
             point[name] = value
         return point
 
+    def described(self) -> dict[str, Any]:
+        """Return the space as JSON values, from which `Space.recorded` makes it again."""
+        if self.parts:
+            return {"parts": [part.described() for part in self.parts]}
+        return {
+            "domains": [
+                {"name": name, **self._described(domain)} for name, domain in self.domains.items()
+            ]
+        }
+
+    def _described(self, domain: Domain) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": type(domain).__name__}
+        if isinstance(domain, Choice):
+            found["values"] = [_written(value) for value in domain.values]
+        elif isinstance(domain, (Int, Float)):
+            found |= {n: getattr(domain, n) for n in ("low", "high", "step", "log")}
+        elif isinstance(domain, Drawn):
+            found |= _described_distribution(domain)
+        when = {}
+        for parent, wanted in (domain.when or {}).items():
+            options = wanted if isinstance(wanted, tuple) else (wanted,)
+            when[parent] = [self.to_json({parent: v})[parent] for v in options]
+        return found | ({"when": when} if when else {})
+
+    @classmethod
+    def recorded(cls, description: Mapping[str, Any]) -> Space:
+        """Return the space that `described` wrote, without the classes that it was made with.
+
+        Values that JSON does not have are texts in it, lists and tuples of plain values excepted:
+        a layer is known by its configuration, a function by its name.
+        """
+        if "parts" in description:
+            parts = tuple(cls.recorded(part) for part in description["parts"])
+            return of_parts(parts)
+        space = cls({})
+        found: dict[str, Domain] = {}
+        for entry in description["domains"]:
+            space = cls(found)  # a domain comes after those in its condition
+            when = {
+                parent: tuple(space.from_json({parent: v})[parent] for v in options)
+                for parent, options in entry.get("when", {}).items()
+            }
+            found[entry["name"]] = _recorded_domain(entry, when or None)
+        return cls(found)
+
     @property
     def finite(self) -> bool:
         """Whether there are finitely many points."""
@@ -245,6 +292,59 @@ def _merged(parts: Sequence[Space]) -> dict[str, Domain]:
     return found
 
 
+def field_of(name: str) -> str:
+    """Return the parameter of an estimator that a name of a space belongs to."""
+    return name.partition("[")[0]
+
+
+def _expanded(found: Mapping[str, Domain]) -> dict[str, Domain]:
+    """Return the domains with one for each value of each part of those that repeat."""
+    expanded: dict[str, Domain] = {}
+    for name, domain in found.items():
+        if not isinstance(domain, Repeat):
+            expanded[name] = domain
+            continue
+        expanded[name] = with_when(domain.count, domain.when or {})
+        counts = values(domain.count) or ()
+        for i in range(max(counts)):
+            enough = tuple(count for count in counts if count > i)
+            for key, part in domain.parts.items():
+                inner = {f"{name}[{i}].{k}": v for k, v in (part.when or {}).items()}
+                expanded[f"{name}[{i}].{key}"] = with_when(part, {name: enough} | inner)
+    return expanded
+
+
+def assembled(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point as an estimator's set_params takes it: parts that repeat as tuples of dicts.
+
+    Args:
+        point: of a space; {"layers": 1, "layers[0].units": 8} becomes {"layers": ({"units": 8},)}.
+    """
+    repeated = {field_of(name) for name in point if "[" in name}
+    made = {
+        name: tuple({} for _ in range(value)) if name in repeated else value
+        for name, value in point.items()
+        if "[" not in name
+    }
+    for name, value in point.items():
+        field, bracket, rest = name.partition("[")
+        if bracket:
+            place, _, key = rest.partition("].")
+            made[field][int(place)][key] = value
+    return made
+
+
+def taken_apart(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Return the parameters of an estimator by the names of a space: the reverse of `assembled`."""
+    found = dict(params)
+    for field in {field_of(name) for name in space.domains if "[" in name}:
+        parts = params.get(field)
+        if isinstance(parts, (tuple, list)):
+            found[field] = len(parts)
+            found |= {f"{field}[{i}].{k}": v for i, p in enumerate(parts) for k, v in p.items()}
+    return found
+
+
 def annotated(estimator: Any) -> dict[str, Domain]:
     """Return the domains declared by an estimator and its parts, by parameter name."""
     found: dict[str, Domain] = {}
@@ -269,7 +369,9 @@ def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
         return Choice(*domain.values, when=kept)
     if isinstance(domain, Bool):
         return Bool(when=kept)
-    assert isinstance(domain, (Int, Float))
+    if isinstance(domain, Repeat):
+        return Repeat(domain.count, when=kept, **domain.parts)
+    assert isinstance(domain, (Int, Float, Drawn))
     return dataclasses.replace(domain, when=kept)
 
 
@@ -291,14 +393,23 @@ def _domain(name: str, value: Any) -> Domain:
         if kind == "randint":
             return Int(int(low), int(high))
         return Float(float(low), float(high), log=kind != "uniform")
+    if all(callable(getattr(value, m, None)) for m in ("ppf", "cdf", "support", "rvs")):
+        return Drawn(value)
     raise TypeError(
-        f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool or a list of values; "
-        f"write Float(0.1, 1.0), for example"
+        f"space={{{name!r}: {value!r}}}: must be Int, Float, Choice, Bool, a list of values or "
+        "a frozen distribution of scipy.stats; write Float(0.1, 1.0), for example"
     )
 
 
 def _check_step(name: str, domain: Domain) -> None:
     if isinstance(domain, (Int, Float)) and domain.step is not None:
+        if domain.log:
+            if domain.low < domain.high < domain.low * domain.step:
+                raise ValueError(
+                    f"{name}: {domain!r}: the first step, a factor of {domain.step:g}, already "
+                    f"exceeds the end; write [{domain.low!r}] for this value alone"
+                )
+            return
         width = domain.high - domain.low
         if 0 < width < domain.step:
             raise ValueError(
@@ -410,6 +521,95 @@ def described_domain(domain: Domain) -> str:
     return f"Choice(when={domain.when!r}, values=({', '.join(map(text_of, domain.values))}))"
 
 
+def _written(value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if isinstance(plain, _PLAIN) else {"text": text_of(value)}
+
+
+def _recorded_domain(entry: Mapping[str, Any], when: Mapping[str, Any] | None) -> Domain:
+    kind = entry["kind"]
+    if kind == "Choice":
+        return Choice(*_told_apart([_read(value) for value in entry["values"]]), when=when)
+    if kind == "Bool":
+        return Bool(when=when)
+    if kind == "Drawn" and entry["name_in_scipy"]:
+        from scipy import stats
+
+        named = getattr(stats, entry["name_in_scipy"], None)
+        if isinstance(named, stats.rv_continuous | stats.rv_discrete):
+            return Drawn(named(*entry["args"], **entry["kwds"]), when=when)
+    if kind == "Drawn":
+        return Float(entry["low"], entry["high"], when=when)
+    if kind not in ("Int", "Float"):
+        raise ValueError(f"a space has no domains of the kind {kind!r}")
+    limits = {name: entry[name] for name in ("low", "high", "step", "log")}
+    return (Int if kind == "Int" else Float)(**limits, when=when)
+
+
+def _described_distribution(domain: Drawn) -> dict[str, Any]:
+    """Return a distribution as scipy.stats knows it, and the range of nearly all of its values."""
+    own = domain.distribution
+    args, kwds = list(getattr(own, "args", ())), dict(getattr(own, "kwds", {}))
+    plain = all(isinstance(v, (int, float)) for v in [*args, *kwds.values()])
+    ends = zip(own.support(), own.ppf([1e-9, 1 - 1e-9]), strict=True)
+    low, high = (float(end if math.isfinite(end) else near) for end, near in ends)
+    found: dict[str, Any] = {"name_in_scipy": None, "low": low, "high": high}
+    if plain:
+        name = getattr(getattr(own, "dist", None), "name", None)
+        found |= {"name_in_scipy": name, "args": args, "kwds": kwds}
+    return found
+
+
+def _read(written: Any) -> Any:
+    if not isinstance(written, dict):
+        return written
+    try:
+        value = ast.literal_eval(written["text"])
+    except (ValueError, SyntaxError):
+        return written["text"]
+    return value if isinstance(value, (list, tuple)) else written["text"]
+
+
+def _told_apart(values: list[Any]) -> list[Any]:
+    """Number the values if two of them are equal: objects with the same text."""
+    if not any(same(v, other) for i, v in enumerate(values) for other in values[:i]):
+        return values
+    return [f"{i}: {text_of(value)}" for i, value in enumerate(values)]
+
+
+def recorded_before(texts: Mapping[str, Any]) -> Space | None:
+    """Return the space of a study that has only the texts of its domains, as until 0.2.
+
+    Args:
+        texts: of the domains by parameter; or of those of several spaces by their number.
+
+    Returns:
+        None if a text names objects of classes that are not known here.
+    """
+    if texts and all(isinstance(text, Mapping) for text in texts.values()):
+        parts = tuple(recorded_before(part) for part in texts.values())
+        known = tuple(part for part in parts if part is not None)
+        return of_parts(known) if len(known) == len(parts) else None
+    found: dict[str, Domain] = {}
+    for name, text in texts.items():
+        try:
+            call = ast.parse(text, mode="eval").body
+            assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+            given = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        except (SyntaxError, ValueError, AssertionError):
+            return None
+        if call.func.id == "Choice":
+            found[name] = Choice(*given["values"], when=given["when"])
+        else:
+            found[name] = {"Int": Int, "Float": Float, "Bool": Bool}[call.func.id](**given)
+    return Space(found)
+
+
+def of_parts(parts: tuple[Space, ...]) -> Space:
+    """Return several spaces as one."""
+    return Space(_merged(parts), parts)
+
+
 def key_of(value: Any) -> Any:
     """Return what tells a value of a point from others: objects are what they are."""
     plain = isinstance(value, (*_PLAIN, np.generic))
@@ -430,6 +630,13 @@ def values(domain: Domain) -> Sequence[Any] | None:
         return domain.values
     if isinstance(domain, Bool):
         return (False, True)
+    if isinstance(domain, Drawn):
+        return None
+    if isinstance(domain, (Int, Float)) and domain.log and domain.step is not None:
+        count = math.floor(math.log(domain.high / domain.low) / math.log(domain.step) + 1e-9)
+        powers = [domain.low * domain.step**i for i in range(count + 1)]
+        whole = isinstance(domain, Int)
+        return [int(v) if whole else min(float(v), float(domain.high)) for v in powers]
     if isinstance(domain, Int):
         return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
     assert isinstance(domain, Float)
@@ -447,6 +654,10 @@ def listed(domain: Domain, levels: float) -> list[Any]:
     values (by ratio if it is logarithmic), both ends included.
     """
     found = values(domain)
+    if isinstance(domain, Drawn):
+        count = int(levels)
+        quantiles = [from_unit(domain, (i + 0.5) / count) for i in range(count)]
+        return list(dict.fromkeys(quantiles))
     if isinstance(domain, (Int, Float)) and domain.step is None:
         if found is not None and len(found) <= levels:
             return list(found)
@@ -464,7 +675,11 @@ def from_unit(domain: Domain, u: float) -> Any:
 
     In a logarithmic Int the whole number k has a share proportional to log((k + 1) / k).
     """
-    if isinstance(domain, Int) and domain.log:
+    if isinstance(domain, Drawn):
+        # the ends of an open support are never drawn
+        drawn = domain.distribution.ppf(min(max(u, 1e-12), 1 - 1e-12))
+        return int(drawn) if domain.discrete else float(drawn)
+    if isinstance(domain, Int) and domain.log and domain.step is None:
         low, high = math.log(domain.low), math.log(domain.high + 1)
         return min(max(int(math.exp(low + u * (high - low))), domain.low), domain.high)
     found = values(domain)
@@ -479,7 +694,10 @@ def from_unit(domain: Domain, u: float) -> Any:
 
 def to_unit(domain: Domain, value: Any) -> float:
     """Return a `u` for which `from_unit` returns the value: the middle of its share."""
-    if isinstance(domain, Int) and domain.log:
+    if isinstance(domain, Drawn):
+        reached = float(domain.distribution.cdf(value))
+        return reached - float(domain.distribution.pmf(value)) / 2 if domain.discrete else reached
+    if isinstance(domain, Int) and domain.log and domain.step is None:
         low, high = math.log(domain.low), math.log(domain.high + 1)
         if high == low:
             return 0.5

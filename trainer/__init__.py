@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.estimators import Classifier, Regressor
     from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
-    from trainer.hyperparameters import Bool, Choice, Float, Int
+    from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int, Repeat
     from trainer.models import ModelSpec
     from trainer.serving import serve
     from trainer.tasks import Task
@@ -37,11 +37,13 @@ __all__ = [
     "Bool",
     "Choice",
     "Classifier",
+    "Drawn",
     "Float",
     "History",
     "Int",
     "ModelSpec",
     "Regressor",
+    "Repeat",
     "Task",
     "Trainer",
     "datasets",
@@ -56,11 +58,13 @@ _HOMES = {
     "Bool": "trainer.hyperparameters",
     "Choice": "trainer.hyperparameters",
     "Classifier": "trainer.estimators",
+    "Drawn": "trainer.hyperparameters",
     "Float": "trainer.hyperparameters",
     "History": "trainer.history",
     "Int": "trainer.hyperparameters",
     "ModelSpec": "trainer.models",
     "Regressor": "trainer.estimators",
+    "Repeat": "trainer.hyperparameters",
     "Task": "trainer.tasks",
     "Trainer": "trainer.base",
     "find_batch_size": "trainer.finders",

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Bool", "Choice", "Domain", "Float", "Int"]
+__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +69,22 @@ class _Range(Domain):
                 f"{kind}(low={self.low!r}, log=True): low must be above 0 on a logarithmic scale"
             )
         if self.step is not None:
-            if self.log:
-                raise ValueError(
-                    f"{kind}(step={self.step!r}, log=True): pass step or log=True, not both"
-                )
             if isinstance(self.step, bool) or not isinstance(self.step, (int, float)):
                 raise TypeError(f"{kind}(step={self.step!r}): must be a number above 0")
             if not (self.step > 0 and math.isfinite(self.step)):
                 raise ValueError(f"{kind}(step={self.step!r}): must be above 0, and finite")
+            if self.log and self.step <= 1:
+                raise ValueError(
+                    f"{kind}(step={self.step!r}, log=True): with log=True the step is a factor, "
+                    "and must be above 1; write step=2"
+                )
 
     def _on_grid(self, value: float) -> bool:
         if self.step is None:
             return True
+        if self.log:
+            powers = math.log(value / self.low) / math.log(self.step)
+            return math.isclose(powers, round(powers), abs_tol=1e-9)
         steps = (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
@@ -92,7 +96,8 @@ class Int(_Range):
     Attributes:
         low: The smallest value.
         high: The upper bound; with `step`, the largest value may be lower.
-        step: The distance between values; None is 1.
+        step: The distance between values; None is 1. With log=True it is the factor between them,
+            as in KerasTuner: Int(1, 8, step=2, log=True) has the values 1, 2, 4 and 8.
         log: Whether values are uniform on a logarithmic scale.
 
     Raises:
@@ -129,7 +134,8 @@ class Float(_Range):
     Attributes:
         low: The smallest value.
         high: The upper bound; with `step`, the largest value may be lower.
-        step: The distance between values; None allows any number between the bounds.
+        step: The distance between values, with log=True the factor between them; None allows any
+            number between the bounds.
         log: Whether values are uniform on a logarithmic scale.
 
     Raises:
@@ -194,6 +200,110 @@ class Bool(Domain):
     def contains(self, value: Any) -> bool:
         """Return whether `value` is a boolean."""
         return isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Drawn(Domain):
+    """The values of a distribution of scipy.stats, such as `scipy.stats.norm(0, 1)`.
+
+    Attributes:
+        distribution: A frozen distribution, continuous or discrete, with its parameters. A search
+            draws from it, and spreads values by its quantiles.
+
+    Raises:
+        TypeError: It has no quantiles: the methods ppf, cdf and support.
+    """
+
+    distribution: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for method in ("ppf", "cdf", "support"):
+            if not callable(getattr(self.distribution, method, None)):
+                raise TypeError(
+                    f"Drawn({self.distribution!r}): must be a frozen distribution with the method "
+                    f"{method}; write Drawn(scipy.stats.norm(0, 1))"
+                )
+        try:
+            self.distribution.support()
+        except TypeError as error:
+            name = getattr(self.distribution, "name", repr(self.distribution))
+            raise TypeError(
+                f"Drawn({name}): a distribution without its parameters ({error}); write "
+                f"scipy.stats.{name}(...) with numbers"
+            ) from error
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its values are whole numbers."""
+        return hasattr(self.distribution, "pmf")
+
+    def contains(self, value: Any) -> bool:
+        """Return whether `value` can be drawn."""
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False
+        low, high = self.distribution.support()
+        if not (math.isfinite(value) and low <= value <= high):
+            return False
+        whole = hasattr(value, "__index__") or float(value).is_integer()
+        return not self.discrete or (whole and bool(self.distribution.pmf(value) > 0))
+
+    def __repr__(self) -> str:
+        name = getattr(getattr(self.distribution, "dist", None), "name", None)
+        given = [repr(v) for v in getattr(self.distribution, "args", ())]
+        given += [f"{k}={v!r}" for k, v in getattr(self.distribution, "kwds", {}).items()]
+        made = f"{name or type(self.distribution).__name__}({', '.join(given)})"
+        return f"Drawn(when={self.when!r}, distribution={made})"
+
+
+@dataclass(frozen=True, init=False)
+class Repeat(Domain):
+    """A number of parts, each with values of its own: layers and their widths, for example.
+
+        layers: Annotated[tuple, Repeat(Int(1, 4), units=Int(16, 256))] = ({"units": 64},)
+
+    The field is a tuple with a dict for each part, such as ({"units": 64}, {"units": 32}). In a
+    search the number is a parameter of the field's name, and the values are layers[0].units,
+    layers[1].units and so on, which are active if there are that many parts.
+
+    Attributes:
+        count: The number of parts.
+        parts: The domains of each part, by name; the condition of one may name another.
+
+    Raises:
+        TypeError: The count is no Int from 0 on, or a part has no domains.
+    """
+
+    count: Int
+    parts: Mapping[str, Domain]
+
+    def __init__(
+        self, count: Int, *, when: Mapping[str, Any] | None = None, **parts: Domain
+    ) -> None:
+        if not isinstance(count, Int) or count.low < 0:
+            raise TypeError(f"Repeat({count!r}): must be an Int from 0 on; write Repeat(Int(1, 4))")
+        if not parts:
+            raise TypeError(f"Repeat({count!r}): no domains; write Repeat(..., units=Int(16, 256))")
+        for name, domain in parts.items():
+            if not isinstance(domain, Domain) or isinstance(domain, Repeat):
+                raise TypeError(
+                    f"Repeat({name}={domain!r}): must be Int, Float, Choice, Bool or Drawn"
+                )
+        object.__setattr__(self, "count", count)
+        object.__setattr__(self, "parts", dict(parts))
+        object.__setattr__(self, "when", when)
+        self.__post_init__()
+
+    def contains(self, value: Any) -> bool:
+        """Return whether `value` is a tuple of as many dicts, with values in the domains."""
+        if not isinstance(value, (tuple, list)) or not self.count.contains(len(value)):
+            return False
+        return all(
+            isinstance(part, Mapping)
+            and part.keys() <= self.parts.keys()
+            and all(self.parts[name].contains(v) for name, v in part.items())
+            for part in value
+        )
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -27,7 +27,7 @@ from sklearn.base import clone
 
 from search.interop.trial_model import TrialModel
 from search.proposers import hyperspace
-from search.space import Point, Space
+from search.space import Point, Space, assembled
 from trainer import Trainer
 from trainer.history import History
 from trainer.models import Values
@@ -110,7 +110,7 @@ class TrainerHyperModel(keras_tuner.HyperModel):
         Raises:
             ValueError: a value lies outside its domain.
         """
-        made: Trainer = clone(self._trainer).set_params(**self.point(hp))
+        made: Trainer = clone(self._trainer).set_params(**assembled(self.point(hp)))
         return made
 
     def point(self, hp: keras_tuner.HyperParameters) -> Point:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.reports.results import ranked
 from search.space import Point, Space, to_unit, values
-from trainer.hyperparameters import Domain, Float, Int
+from trainer.hyperparameters import Domain, Drawn, Float, Int
 from trainer.utils.checks import boolean
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _value(domain: Domain, cell: Any) -> Any:
         return None
     if isinstance(domain, Float) and type(cell) is int:
         return float(cell)
-    if isinstance(domain, Int):
+    if isinstance(domain, Int) or (isinstance(domain, Drawn) and domain.discrete):
         return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
     if domain.contains(cell):
         return cell

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.space import Space, listed, shown, text_of, to_unit, values
-from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from search.space import Space, from_unit, listed, shown, text_of, to_unit, values
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
 from trainer.utils.figures import WRONG, as_label, distinct_colours, width_of
 
 if TYPE_CHECKING:
@@ -104,9 +104,12 @@ def marks(domain: Domain, apart: float) -> list[Mark]:
         return _apart(
             [(to_unit(domain, v), v, text) for v, text in zip(found, texts, strict=True)], apart
         )
-    assert isinstance(domain, (Int, Float))
+    assert isinstance(domain, (Int, Float, Drawn))
     ticks: Sequence[Any]
-    if isinstance(domain, Int) and domain.log:
+    if isinstance(domain, Drawn):
+        ticks = [from_unit(domain, u) for u in (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999)]
+        ticks = list(dict.fromkeys(ticks))
+    elif isinstance(domain, Int) and domain.log and domain.step is None:
         ticks = listed(domain, 6)
     elif found is not None:
         count = min(len(found), 6)
@@ -148,6 +151,9 @@ def parameter_axis(ax: Axes, domain: Domain) -> None:
         ax.set_xlim(-0.6, len(values(domain) or ()) - 0.4)
         if sum(map(width_of, texts)) > 30:
             slant(ax)
+        return
+    if isinstance(domain, Drawn):
+        ax.set_xticks(places, labels=texts, fontsize=8)
         return
     assert isinstance(domain, (Int, Float))
     if domain.log:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from search.space import Space, same, values
-from trainer.hyperparameters import Bool, Domain, Float, Int
+from search.space import Space, from_unit, same, to_unit, values
+from trainer.hyperparameters import Bool, Domain, Drawn, Float, Int
 
 
 def register(hp: Any, name: str, domain: Domain, default: Any) -> None:
@@ -25,13 +25,15 @@ def register(hp: Any, name: str, domain: Domain, default: Any) -> None:
     if isinstance(domain, Bool):
         hp.Boolean(name, **kept)
     elif isinstance(domain, Int):
-        # its logarithmic Int has our distribution without a step; a step would be a factor
+        # its logarithmic Int has our distribution, and its step is a factor, as ours is
         reached = values(domain)
         assert reached is not None
-        step = None if domain.log else int(domain.step or 1)
+        step = domain.step if domain.log else int(domain.step or 1)
         hp.Int(name, int(domain.low), int(reached[-1]), step=step, sampling=sampling, **kept)
     elif isinstance(domain, Float) and domain.step is None:
         hp.Float(name, domain.low, domain.high, sampling=sampling, **kept)
+    elif isinstance(domain, Drawn):
+        hp.Float(name, 0.0, 1.0, **kept)  # the quantile
     else:
         hp.Choice(name, _options(domain), **kept)
 
@@ -55,6 +57,8 @@ def _encoded(domain: Domain, value: Any) -> Any:
         return int(value)
     if isinstance(domain, Float) and domain.step is None:
         return float(value)
+    if isinstance(domain, Drawn):
+        return to_unit(domain, value)
     if isinstance(domain, Float):
         return min(_options(domain), key=lambda v: abs(v - value))
     listed = values(domain) or ()
@@ -65,6 +69,8 @@ def decoded(domain: Domain, value: Any) -> Any:
     """Return a value of keras-tuner as the Trainer takes it."""
     if isinstance(domain, Bool):
         return value
+    if isinstance(domain, Drawn):
+        return from_unit(domain, float(value))
     if isinstance(domain, (Int, Float)):
         # rounding may push it beyond an end, and an Int to one above the last value
         last = domain.high + 1 if isinstance(domain, Int) and domain.log else domain.high

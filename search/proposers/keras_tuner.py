@@ -28,8 +28,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from search.proposers import Finished, Outcome, PastTrial, Proposal, Wait, gaussian
-from search.space import LEVELS, Point, Space, listed, same, values
-from trainer.hyperparameters import Bool, Choice, Domain, Float, Int
+from search.space import LEVELS, Point, Space, from_unit, listed, same, to_unit, values
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
 from trainer.network.allowed import safe_mode
 from trainer.utils.checks import did_you_mean
 
@@ -531,8 +531,10 @@ class _Code:
         self._kind = "index"
         if grid:
             self._listed = listed(domain, LEVELS)
-        elif isinstance(domain, Int):
+        elif isinstance(domain, Int) and not (domain.log and domain.step is not None):
             self._kind = "int"
+        elif isinstance(domain, Drawn):
+            self._kind = "quantile"
         elif isinstance(domain, Float) and domain.step is None and domain.low < domain.high:
             self._kind = "float"
         else:
@@ -556,6 +558,9 @@ class _Code:
             # a step of 1 keeps keras-tuner within the domain; with log=True it would be a ratio
             kept |= {"sampling": "log"} if domain.log else {"step": int(domain.step or 1)}
             parameters.Int(name, int(domain.low), int(reached[-1]), **kept)
+        elif self._kind == "quantile":
+            kept = {"default": to_unit(domain, default)} if inside else {}
+            parameters.Float(name, 0.0, 1.0, **kept)
         else:
             assert isinstance(domain, Float)
             kept = {"default": float(default)} if inside else {}
@@ -565,6 +570,8 @@ class _Code:
     def decode(self, value: Any) -> Any:
         if self._kind == "index":
             return self._listed[value]
+        if self._kind == "quantile":
+            return from_unit(self._domain, float(value))
         assert isinstance(self._domain, (Int, Float))
         if self._kind == "int":
             # a Gaussian process that proposes the end of a logarithmic range gets one above it
@@ -578,6 +585,8 @@ class _Code:
             near = functools.partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
             alike = same if isinstance(self._domain, (Choice, Bool)) else near
             return next((i for i, v in enumerate(self._listed) if alike(v, value)), None)
+        if self._kind == "quantile":
+            return to_unit(self._domain, value)
         return int(value) if self._kind == "int" else float(value)
 
     def encoded(self, wanted: Any) -> list[Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from search.proposers import Finished, Outcome, Proposal, Wait
-from search.space import LEVELS, Point, Space, key_of
+from search.space import LEVELS, Point, Space, key_of, same
 
 COLLISIONS = 1_000  # draws without a new point until a finite space counts as used up
 
@@ -33,9 +33,12 @@ class Listed:
     def __init__(self, points: list[Point]) -> None:
         self._points = points
         self._next = 0
+        self._known: list[int] = []
 
     def ask(self) -> Proposal:
-        """Return the next point."""
+        """Return the next point that is not known."""
+        while self._next in self._known:
+            self._next += 1
         if self._next >= len(self._points):
             raise Finished
         self._next += 1
@@ -45,15 +48,20 @@ class Listed:
         """Do nothing: the points are fixed."""
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
-        """Do nothing: the points are fixed."""
+        """Leave this point out: its score is known."""
+        for i, own in enumerate(self._points):
+            alike = own.keys() == point.keys() and all(same(own[n], point[n]) for n in own)
+            if alike and i >= self._next and i not in self._known:
+                self._known.append(i)
 
     def snapshot(self) -> Any:
-        """Return how many points were proposed."""
-        return {"next": self._next}
+        """Return how many points were proposed, and which are left out."""
+        return {"next": self._next} | ({"known": self._known} if self._known else {})
 
     def restore(self, snapshot: Any) -> None:
         """Resume from a snapshot."""
         self._next = snapshot["next"]
+        self._known = list(snapshot.get("known", []))
 
 
 def grid(space: Space, levels: int = LEVELS) -> Listed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.space import assembled
 from search.study.storage import Trial
 from trainer.utils.text import printable
 
@@ -113,7 +114,8 @@ def cv_results(
 
     Returns:
         mean_fit_time, std_fit_time, mean_score_time, std_score_time [n]; param_NAME, masked where
-        it was not active; params; for each score split{i}_test_SCORE, mean_, std_ and rank_.
+        it was not active; params; for each score split{i}_test_SCORE, mean_, std_ and rank_; and
+        the same of training, without ranks, if it was scored.
         Failed trials have NaN and the last rank.
     """
     from numpy.ma import MaskedArray
@@ -142,7 +144,7 @@ def cv_results(
         for i, value in values:
             masked[i] = value
         found[f"param_{name}"] = masked
-    found["params"] = params
+    found["params"] = [assembled(p) for p in params]
     failed = [i for i, trial in enumerate(trials) if trial.state != "completed"]
     for name, measured in scores.items():
         array = spread(measured)
@@ -155,6 +157,13 @@ def cv_results(
         mean[failed] = np.nan
         found[f"mean_test_{name}"], found[f"std_test_{name}"] = mean, array.std(axis=1)
         found[f"rank_test_{name}"] = _ranks(mean if maximize else -mean)
+        if f"train_{name}" in ended:
+            trained = spread(f"train_{name}")
+            trained[failed] = np.nan
+            for split in range(n_splits):
+                found[f"split{split}_train_{name}"] = trained[:, split]
+            found[f"mean_train_{name}"] = trained.mean(axis=1)
+            found[f"std_train_{name}"] = trained.std(axis=1)
     if failed:
         warnings.warn(
             f"{len(failed)} of {len(trials)} trials failed: their scores in cv_results_ are NaN, "

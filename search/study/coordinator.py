@@ -43,14 +43,15 @@ from search.proposers import (
     resume,
 )
 from search.study.callbacks import SearchCallback
-from search.study.storage import Store, Trial
-from search.study.trial import Job, Result
+from search.study.storage import ATTRIBUTES, Store, Trial
+from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
+LEARNT = {"learnt": True}  # the memo of trials of an earlier study
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -78,6 +79,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
+        known: trials of an earlier study, whose ends are known: with their state and score, keys
+            that no proposer uses, and folds. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
@@ -102,6 +105,7 @@ class Coordinator:
         max_epochs: int | None = None,
         cost: Callable[[Trial, Trial | None], int] = lambda trial, parent: 0,
         callbacks: Sequence[SearchCallback] = (),
+        known: Sequence[tuple[Trial, list[Fold]]] = (),
         task: Callable[[int], Task | None] = lambda trial: None,
     ) -> None:
         self.directory = directory
@@ -125,6 +129,9 @@ class Coordinator:
         self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
         self._died: dict[int, int] = {}  # by trial: how often its process died
+        new = store.empty
+        if new:
+            self._take_over(known)
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
@@ -136,17 +143,26 @@ class Coordinator:
         self._stopped = False
         self._started = time.monotonic()
         kept = store.get("seed")
-        if store.empty:
-            with store.transaction():
-                store.set("seed", seed)
-                store.set("proposer", proposer.snapshot())
-        elif kept != seed:
+        if not new and kept != seed:
             raise ValueError(
                 f"seed={seed}: the study in {str(store.path.parent)!r} has seed {kept}; write "
                 f"seed={kept} to resume it, or another directory"
             )
-        else:
+        if not new:
             self._restore(store.get("proposer"))
+
+    def _take_over(self, known: Sequence[tuple[Trial, list[Fold]]]) -> None:
+        """Begin the study, with trials that are known."""
+        with self._store.transaction():
+            for event, (trial, folds) in enumerate(known):
+                # its numbers and its memo were those of the other study and its proposer
+                trial.asked, trial.told, trial.memo = 2 * event, 2 * event + 1, LEARNT
+                self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
+                self._store.add(trial)
+                self._store.add_folds(trial.id, folds)
+                self._store.end(trial)
+            self._store.set("seed", self._seed)
+            self._store.set("proposer", self._proposer.snapshot())
 
     @property
     def trials(self) -> list[Trial]:
@@ -312,7 +328,8 @@ class Coordinator:
             trial.epochs,
             None if trial.parent is None else self._trials[trial.parent].key,
             trial.rung,
-            trial.memo,
+            None if trial.memo == LEARNT else trial.memo,
+            learnt=trial.memo == LEARNT,
         )
 
     def _planned(self, trial: Trial) -> int:
@@ -452,6 +469,8 @@ class Coordinator:
         trial.outcome, trial.told = outcome.besides_score(), self._event()
         self._proposer.tell(trial.key, outcome)
         self._store.add_folds(trial.id, result.folds)
+        if result.attributes:
+            self._store.set(f"{ATTRIBUTES}{trial.id}", result.attributes)
         self._store.end(trial)
         if any(fold.epochs for fold in result.folds):
             self._epochs += self._store.epochs_trained(trial.id)

@@ -12,8 +12,8 @@ import hashlib
 import math
 import os
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,17 @@ class Data:
         y: targets of the rows, or None.
         weight: weight of each row [n], or None.
         validation: (x, y) or (x, y, weight) or a stream, if validation data were passed.
+        fit_params: further arguments of the estimator's fit, such as {"coef_init": ...}.
+        score_params: arguments of the scorer, by scikit-learn's metadata routing. Of both those
+            with one value for each row are cut as the rows are.
     """
 
     x: Any
     y: Any = None
     weight: Any = None
     validation: Any = None
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, x: Any, y: Any, weight: Any, validation: Any) -> Data:
@@ -63,7 +68,13 @@ class Data:
 
     def take(self, index: np.ndarray) -> Data:
         """Return the given rows, without validation data."""
-        return Data(_take(self.x, index), _take(self.y, index), _take(self.weight, index))
+        return Data(
+            _take(self.x, index),
+            _take(self.y, index),
+            _take(self.weight, index),
+            fit_params=_cut(self.fit_params, self.n, index),
+            score_params=_cut(self.score_params, self.n, index),
+        )
 
     def with_targets(self, missing: MissingTargets) -> tuple[Data, np.ndarray | None]:
         """Leave out the rows that have no target, also of the validation data.
@@ -127,6 +138,18 @@ def _take(value: Any, index: np.ndarray) -> Any:
     from sklearn.utils import _safe_indexing
 
     return _safe_indexing(value, index)
+
+
+def _cut(params: Mapping[str, Any], n: int, index: np.ndarray) -> dict[str, Any]:
+    """Return arguments for some rows; those without one value per row stay as they are."""
+    found = {}
+    for name, value in params.items():
+        whole = value
+        sized = hasattr(value, "__len__") and not isinstance(value, (str, bytes, Mapping))
+        if sized and rows(value) == n:
+            whole = _take(value, index)
+        found[name] = whole
+    return found
 
 
 # ---- splits --------------------------------------------------------------------------------------

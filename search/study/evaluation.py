@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from search.space import Point
-from search.study import scoring, stopping, trial_tasks
+from search.space import Point, assembled
+from search.study import models, scoring, stopping, trial_tasks
+from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
 from search.study.scoring import Measure, trainer_in
@@ -65,6 +66,9 @@ class Evaluation:
         groups: the group of each row [n], or None; rows of a group stay together in a fold.
         executions: number of fits per split.
         folders: of the trials' states, if trials resume after a kill or from a parent.
+        models: the folders for trained models, if any are kept.
+        train_score: whether to score on the rows of training too.
+        artifacts: the folders for files that trials write.
     """
 
     def __init__(
@@ -77,6 +81,9 @@ class Evaluation:
         groups: np.ndarray | None = None,
         executions: int = 1,
         folders: TrialFolders | None = None,
+        models: TrialFolders | None = None,
+        train_score: bool = False,
+        artifacts: TrialFolders | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -85,6 +92,9 @@ class Evaluation:
         self._groups = groups
         self._executions = executions
         self._folders = folders
+        self._models = models
+        self._train_score = train_score
+        self._artifacts = artifacts
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -98,12 +108,14 @@ class Evaluation:
         if isinstance(job, DryRun):
             self._dry_run(job)
             return None
+        trial = CurrentTrial(job.trial, self._artifacts)
         try:
-            folds = [
-                self._fold(job, fold, execution)
-                for execution in range(self._executions)
-                for fold in range(max(1, len(self._splits)))
-            ]
+            with running(trial):
+                folds = [
+                    self._fold(job, fold, execution)
+                    for execution in range(self._executions)
+                    for fold in range(max(1, len(self._splits)))
+                ]
         except _DiskError as error:
             return Result(None, disk_error=str(error))
         scores = [fold.score for fold in folds]
@@ -115,7 +127,7 @@ class Evaluation:
             name: sum(fold.metrics.get(name, float("nan")) for fold in folds) / len(folds)
             for name in names
         }
-        return Result(score, metrics, folds)
+        return Result(score, metrics, folds, attributes=trial.attributes)
 
     def _load(self) -> Data:
         if isinstance(self._data, Path):
@@ -128,7 +140,8 @@ class Evaluation:
         except (OSError, directory.RunError, BadState) as error:
             # A fault of the disk in the study's own folder is not the trial's, and what was trained
             # is saved.
-            if self._folders is None or str(self._folders.path.parent) not in str(error):
+            own = self._folders or self._models
+            if own is None or str(own.path.parent) not in str(error):
                 raise
             try:
                 return self._fit_and_score(job, fold, execution)
@@ -148,6 +161,11 @@ class Evaluation:
             test_parts = self._fit(job, fold, execution, estimator, train, fields)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
+        scored = time.perf_counter()
+        if self._train_score:
+            metrics |= self._scored_on_training(estimator, train)
+        if self._models is not None:
+            models.save(self._models.make(job.trial), fold, execution, estimator)
         if trainer is not None:
             kept = stopping.kept_epoch(trainer)
             metrics |= {} if kept is None else {stopping.KEPT: kept}
@@ -157,7 +175,7 @@ class Evaluation:
             score,
             metrics,
             fitted - began,
-            time.perf_counter() - fitted,
+            scored - fitted,
             [] if trainer is None else _records(trainer_in(estimator)[1]),
         )
 
@@ -218,6 +236,7 @@ class Evaluation:
         if self._measure.log:
             return data, None, {}
         x, y, *_ = data.validation
+        # arguments of a scorer belong to the rows of training: validation data have none
         return data, Data(x, y), {}
 
     def _prepare_run(self, job: Job, path: Path, name: str) -> bool | str:
@@ -256,10 +275,22 @@ class Evaluation:
                 validation = (x, test.y)
             return _log(trainer, self._measure.name, validation), metrics
         assert test is not None
-        found = self._measure.scores(estimator, test.x, test.y)
+        found = self._measure.scores(estimator, test.x, test.y, test.score_params)
         if len(found) > 1 or self._measure.several:
             metrics |= {f"test_{name}": value for name, value in found.items()}
         return found[self._measure.key], metrics
+
+    def _scored_on_training(self, estimator: Any, train: Data) -> dict[str, float]:
+        """Return the scores on the rows of training, by their names in cv_results_."""
+        if self._measure.log:
+            trainer = trainer_in(estimator)[1]
+            assert trainer is not None
+            found = stopping.kept_logs(trainer).get(self._measure.name.removeprefix("val_"))
+            return {} if found is None else {"train_score": found}
+        scores = self._measure.scores(estimator, train.x, train.y, train.score_params)
+        if self._measure.several:
+            return {f"train_{name}": value for name, value in scores.items()}
+        return {"train_score": scores[self._measure.key]}
 
     def _dry_run(self, job: DryRun) -> None:
         data = self._load()
@@ -305,7 +336,7 @@ def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
     """Return a clone with the parameters; every random_state that is None becomes the seed."""
     from sklearn.base import clone
 
-    made = clone(estimator).set_params(**clone(dict(params), safe=False))
+    made = clone(estimator).set_params(**clone(assembled(params), safe=False))
     open_ = [
         name
         for name, value in made.get_params(deep=True).items()
@@ -323,12 +354,12 @@ def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
     prefix, trainer = trainer_in(estimator)
     weight = {} if data.weight is None else {"sample_weight": data.weight}
     if trainer is None:
-        estimator.fit(data.x, data.y, **_routed(estimator, weight))
+        estimator.fit(data.x, data.y, **_routed(estimator, weight), **data.fit_params)
         return None
     x, validation = data.x, data.validation
     if prefix:
         head = estimator[:-1]
-        x = head.fit_transform(x, data.y)
+        x = head.fit_transform(x, data.y, **data.fit_params)
         if validation is not None and not is_stream(validation):
             validation = (head.transform(validation[0]), *validation[1:])
         estimator.steps[:-1] = head.steps  # a pipeline with memory fits copies

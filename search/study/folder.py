@@ -6,6 +6,8 @@ Responsible for the lock, and for writing and comparing the study's description.
     study.sqlite             all trials: see search.store
     data-IDENTITY.joblib     the data, while trials run
     trials/                  states of running trials, and of the best one: see trial_folders
+    models/                  trained models of the best trials: see models
+    artifacts/               files that trials wrote: see current
 
 Anything else in the directory is foreign, and is left alone.
 """
@@ -22,8 +24,10 @@ from typing import Any
 
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
+from search.study.current import ARTIFACTS
 from search.study.data import unfinished
 from search.study.database import APPLICATION, SIDE_FILES, Taken
+from search.study.models import MODELS
 from search.study.storage import NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
@@ -49,6 +53,8 @@ class Folder:
         path: the directory, absolute and without links.
         store: the trials.
         trials: the folders of their states.
+        models: the folders of their models.
+        artifacts: the folders of their files.
         data: the file for the data.
         seed: of the study.
 
@@ -63,7 +69,7 @@ class Folder:
     ) -> None:
         self.path = path = _resolved(path)
         self._force = resume == "force"
-        for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS):
+        for name in (NAME, *SIDE_FILES, LOCK, HOLDER, TRIALS, MODELS, ARTIFACTS):
             refuse_link(path / name)
         there = os.path.lexists(path / NAME)
         if resume is True and not there:
@@ -95,6 +101,11 @@ class Folder:
             refuse_link(self.data)
             self.trials = TrialFolders(path / TRIALS, identity)
             self.trials.refuse_links()
+            self.models = TrialFolders(path / MODELS, identity)
+            self.models.refuse_links()
+            self.artifacts = TrialFolders(path / ARTIFACTS, identity)
+            self.artifacts.refuse_links()
+            self._space = space
             if self.store.get("unmarked"):
                 self._adopt()
             self._clean()
@@ -157,6 +168,12 @@ class Folder:
             )
         if written != now_written:
             self.store.set("description", {**earlier, "code": now_written})
+
+    def record_space(self) -> None:
+        """Save the space in a form that can be read without the estimator's classes."""
+        described = json.loads(json.dumps(self._space.described()))
+        if self.store.get("space") != described:
+            self.store.set("space", described)
 
     def remove_data(self) -> None:
         """Delete files that are needed only while trials run, unless another search uses them."""

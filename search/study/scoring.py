@@ -38,11 +38,20 @@ class Measure:
     scoring: Any = None
     several: bool = False
 
-    def scores(self, estimator: Any, x: Any, y: Any) -> dict[str, float]:
-        """Return all scores of a fitted estimator; the trial's score is the one under `key`."""
+    def scores(
+        self, estimator: Any, x: Any, y: Any, params: Mapping[str, Any] | None = None
+    ) -> dict[str, float]:
+        """Return all scores of a fitted estimator; the trial's score is the one under `key`.
+
+        Args:
+            estimator: fitted.
+            x: rows to score on.
+            y: their targets.
+            params: arguments of the scorer.
+        """
         from sklearn.metrics import check_scoring
 
-        given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y)
+        given = check_scoring(estimator, scoring=self.scoring)(estimator, x, y, **(params or {}))
         if not isinstance(given, Mapping):
             if self.several:
                 raise ValueError(
@@ -122,7 +131,8 @@ def measure(estimator: Any, objective: Any, scoring: Any, refit: Any, *, by_log:
         estimator: of the search.
         objective: None, the name of a log, (name, "min" or "max"), or a keras_tuner.Objective.
         scoring: None, a scorer's name, a callable, or several as a list of names or a dict.
-        refit: True, False, or the name of the score that counts, of several.
+        refit: True, False, the name of the score that counts, of several, or a function that
+            chooses the best at the end.
         by_log: whether a Trainer's score is the validation loss by default.
 
     Raises:
@@ -207,6 +217,8 @@ def _of_scoring(estimator: Any, objective: Any, scoring: Any, refit: Any) -> Mea
         raise ValueError(f"objective={objective!r}, refit={refit!r}: two scores; write one of them")
     if isinstance(scoring, (list, tuple, set, Mapping)):
         names = list(scoring)
+        if chosen is None and callable(refit):
+            chosen = names[0]  # refit is a rule for the end; trials are compared by one score
         if chosen not in names:
             argument = "refit" if refit or objective is None else "objective"
             given = objective if argument == "objective" else refit

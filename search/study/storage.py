@@ -57,6 +57,7 @@ class Trial:
     outcome: dict[str, Any] = field(default_factory=dict)
 
 
+ATTRIBUTES = "attributes of trial "  # name of a study's value: those of one trial, as a dict
 _COLUMNS = list(TABLES["trials"].columns)
 _TRIALS = f"select {', '.join(_COLUMNS)} from trials"
 
@@ -125,6 +126,13 @@ class Store:
         """Return a value written by `set`; None if there is none."""
         rows = self._database.select("select value from study where name = ?", (name,))
         return json.loads(rows[0][0]) if rows else None
+
+    def attributes(self) -> dict[int, dict[str, Any]]:
+        """Return the attributes that trials have set, by trial."""
+        rows = self._database.select(
+            "select name, value from study where name like ?", (f"{ATTRIBUTES}%",)
+        )
+        return {int(name.removeprefix(ATTRIBUTES)): json.loads(text) for name, text in rows}
 
     def add(self, trial: Trial) -> None:
         """Add a trial that was asked for."""

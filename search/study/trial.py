@@ -6,7 +6,7 @@ Responsible for the form of both. Not for what is done with them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.space import Point
 
@@ -68,6 +68,7 @@ class Result:
         score: of the objective, the mean over its fits; None if there is none.
         metrics: all other metrics, the mean over its fits.
         folds: one per fit.
+        attributes: that code in the trial set: see search.study.current.
         disk_error: why the trial could not use its folder; empty where it could. It has no result
             then, and is not to blame for that.
     """
@@ -76,3 +77,4 @@ class Result:
     metrics: dict[str, float] = field(default_factory=dict)
     folds: list[Fold] = field(default_factory=list)
     disk_error: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)

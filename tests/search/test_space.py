@@ -175,9 +175,13 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "an unknown name in a list": (["unit"], ValueError, "did you mean 'units'"),
     "an empty space": ({}, ValueError, "space is empty"),
     "an empty list": ({"units": []}, ValueError, "an empty list"),
-    "no domain": ({"units": 3}, TypeError, "must be Int, Float, Choice, Bool or a list"),
+    "no domain": ({"units": 3}, TypeError, "must be Int, Float, Choice, Bool, a list"),
     "a word": ("units", TypeError, "must be a dict of domains, or a list of names"),
-    "another distribution": ({"units": stats.norm()}, TypeError, "must be Int, Float"),
+    "a distribution without parameters": (
+        {"units": stats.beta},
+        TypeError,
+        "without its parameters",
+    ),
     "a condition that never holds": (
         {"optimizer": ["sgd"], "momentum": Float(0, 1, when={"optimizer": "adam"})},
         ValueError,

@@ -57,7 +57,11 @@ UNSOUND: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "floats above": (lambda: Float(0.5, 0.1), ValueError, r"low is above high.*Float\(0.1, 0.5\)"),
     "log from 0": (lambda: Int(0, 9, log=True), ValueError, r"Int\(low=0, log=True\).*above 0"),
     "log below 0": (lambda: Float(-1.0, 1.0, log=True), ValueError, r"low=-1.0.*above 0"),
-    "log with steps": (lambda: Int(1, 9, step=2, log=True), ValueError, r"step=2.*not both"),
+    "a factor of 1": (
+        lambda: Int(1, 9, step=1, log=True),
+        ValueError,
+        r"step=1.*a factor.*above 1",
+    ),
     "a step of 0": (lambda: Int(1, 9, step=0), ValueError, r"Int\(step=0\).*above 0"),
     "a step below 0": (lambda: Float(0.0, 1.0, step=-0.1), ValueError, r"step=-0.1.*above 0"),
     "an endless step": (lambda: Float(0.0, 1.0, step=float("inf")), ValueError, r"step=inf"),

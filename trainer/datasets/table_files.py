@@ -102,6 +102,26 @@ def read_table(path: Path) -> Table:
     return reader(path, content)
 
 
+def read_columns(path: Path, target: Hashable | None) -> tuple[pd.DataFrame, pd.Series | None]:
+    """Read all rows of a table, in their order, as `as_table` reads those that it splits.
+
+    Args:
+        path: The file.
+        target: The label of the column with the targets; it may be missing, as in rows to predict.
+
+    Returns:
+        The other columns, and the target or None.
+
+    Raises:
+        ValueError, DataFileError, ImportError: As for `read_table`.
+    """
+    frame, _ = _with_named_index(path.name, read_table(path).frame)
+    frame = _with_plain_cells(path.name, frame)
+    if target is None or target not in frame.columns:
+        return frame, None
+    return frame.drop(columns=target), _plain_target(frame[target])
+
+
 def as_table(
     frame: Any,
     target: Hashable,

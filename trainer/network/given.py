@@ -51,9 +51,16 @@ def by_output(model: keras.Model, y: Any) -> Any:
 
     Args:
         model: A Keras model.
-        y: Targets; anything else than a matrix [n, outputs] is returned unchanged.
+        y: Targets; anything else than a matrix [n, outputs] is returned unchanged. So is the y of a
+            model that was compiled without a loss for some outputs: it belongs to the others.
     """
     output = getattr(model, "output", None) if getattr(model, "outputs", None) else None
+    found = compiled.find(model)
+    losses = None if found is None else found.loss
+    if isinstance(losses, (list, tuple, dict)):
+        each = list(losses.values()) if isinstance(losses, dict) else losses
+        if sum(loss is not None for loss in each) != len(getattr(model, "outputs", None) or ()):
+            return y
     shape: tuple[int, ...] = getattr(y, "shape", ())
     if not isinstance(output, (dict, list, tuple)) or len(output) < 2:
         return y
@@ -270,6 +277,14 @@ class _Copy:
         """Return an attribute for the copy; what is never changed is shared."""
         import keras
 
+        without_state = (
+            keras.initializers.Initializer,
+            keras.regularizers.Regularizer,
+            keras.constraints.Constraint,
+            keras.losses.Loss,
+            keras.optimizers.schedules.LearningRateSchedule,
+        )
+
         if isinstance(value, keras.Operation):
             return self.of(value)
         if isinstance(value, keras.metrics.Metric):
@@ -287,6 +302,8 @@ class _Copy:
             return items if isinstance(value, list) else type(value)(items)
         if isinstance(value, np.ndarray):
             return value.copy()
+        if isinstance(value, without_state):
+            return type(value).from_config(value.get_config())
         if isinstance(value, types.MethodType) and id(value.__self__) in self._known:
             return types.MethodType(value.__func__, self._known[id(value.__self__)])
         if isinstance(value, types.FunctionType) and not _closes_over_state(value):

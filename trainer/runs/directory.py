@@ -3,7 +3,8 @@
 Responsible for locking the folder, for whether a fit starts a run, resumes one, returns a finished
 one or is refused, and for the files in it. Not for the state of a training (`checkpointing`).
 
-    config.json       fields, decisions, seed, data, digests of code, command line, commit
+    config.json       fields, decisions, seed, data, digests of code, command line, commit, and
+                      the files that `trainer fit` was called with
     environment.json  versions and machine
     history.csv       one row per epoch
     run.log           what happened when
@@ -202,6 +203,7 @@ class Run:
             "command": sys.argv,
             "commit": _commit(),
             "begun": earlier["begun"] if earlier else _now(),
+            **_source_now(earlier or {}),
         }
         if earlier is not None and earlier["status"] == "finished" and not _longer(earlier, config):
             self._open_finished()
@@ -512,6 +514,52 @@ def state_alone() -> Iterator[None]:
         _state_alone.reset(token)
 
 
+_source: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
+    "source", default=None
+)
+
+
+@contextlib.contextmanager
+def source_recorded(source: dict[str, Any]) -> Iterator[None]:
+    """Within this context, runs write to their config.json what they were made from.
+
+    Args:
+        source: JSON by name: the path of the data, the target, the class and its fields. A run
+            that is resumed outside of such a context keeps what it has.
+    """
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def _source_now(earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of config.json that `source_recorded` is for, if there is one."""
+    source = _source.get() or earlier.get("source")
+    return {} if source is None else {"source": source}
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """Return the config.json of the run in a folder.
+
+    Raises:
+        RunError: There is no run, or its config.json cannot be read.
+    """
+    config = _read_config(folder)
+    if config is None:
+        raise RunError(
+            f"path={str(folder)!r}: is a folder without a run; write the name of a .keras file, or "
+            "the run_dir of a fit"
+        )
+    return config
+
+
+def packages(folder: Path) -> dict[str, str]:
+    """Return the versions of packages that a run was trained with; empty if they are not known."""
+    return _earlier_packages(folder / "environment.json")
+
+
 def finished_epochs(path: Path) -> int | None:
     """Return the field epochs of a run that has ended; None if there is no such run.
 
@@ -536,13 +584,7 @@ def status(folder: Path) -> tuple[str, bool]:
     Raises:
         RunError: There is no run, or its config.json cannot be read.
     """
-    config = _read_config(folder)
-    if config is None:
-        raise RunError(
-            f"path={str(folder)!r}: is a folder without a run; write the name of a .keras file, or "
-            "the run_dir of a fit"
-        )
-    return config["run"], finished_epochs(folder) is not None
+    return configuration(folder)["run"], finished_epochs(folder) is not None
 
 
 def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
@@ -749,6 +791,7 @@ def _check_config(config: dict[str, Any]) -> None:
         architecture = forms.mapping("architecture", config["architecture"], ("name",))
         if architecture["name"] is not None:
             forms.text("architecture: name", architecture["name"])
+    forms.mapping("source", config.get("source", {}))
     for name, digest in forms.mapping("code", config.get("code", {})).items():
         forms.text(f"code: {name}", digest)
     for name, part in forms.mapping("data", config["data"], ("training", "validation")).items():

@@ -137,6 +137,9 @@ def test_a_copy_keeps_vocabularies_and_statistics() -> None:
         (object(), r"Net\.extra is a object, which may not be copied; define get_config"),
         (open, None),
         ({"a": [1, (2.0, None)], "f": np.zeros(2)}, None),
+        (keras.initializers.GlorotUniform(seed=3), None),
+        ([keras.regularizers.L2(0.1), keras.losses.Huber(), keras.constraints.NonNeg()], None),
+        (keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.9), None),
     ],
 )
 def test_an_attribute_that_cannot_be_copied_is_named(attribute: Any, message: Any) -> None:
@@ -323,6 +326,16 @@ def test_a_matrix_of_targets_has_a_column_for_each_output(named: bool) -> None:
     columns = list(found.values()) if named else list(found)
     assert [len(c) for c in columns] == [24, 24] and len(fitted.classes_) == 2
     assert set(fitted.evaluate(X, y)) == set(fitted.history_.metrics)
+
+
+def test_a_matrix_belongs_to_the_only_output_with_a_loss() -> None:
+    x = keras.Input((3,))
+    out = layers.Dense(2, kernel_initializer="ones")(x)
+    model = keras.Model(x, [out, out])
+    model.compile("sgd", loss=["mse", None])
+    y = np.ones((24, 2), "float32")
+    expected = model.evaluate(X, y, return_dict=True, verbose=0)
+    assert Trainer.from_keras(model, verbose=0).evaluate(X, y) == expected
 
 
 def test_sample_weights_are_routed_to_fit_and_score() -> None:

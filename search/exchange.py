@@ -1,0 +1,287 @@
+"""A study for other programs, and studies of Optuna as ours.
+
+Responsible for translating trials and spaces. Not for what is done with them (`studies`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.space import Space, of_parts, shown, values
+from search.study.reading import Recorded
+from search.study.storage import Trial
+from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
+from trainer.utils.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PLAIN = (type(None), bool, int, float, str)  # what Optuna's choices may be
+
+
+def write_csv(table: pd.DataFrame, path: Any) -> Path:
+    """Write a table of results to a CSV file, objects as text; an existing file is replaced.
+
+    Args:
+        table: as results_.
+        path: of the file.
+
+    Raises:
+        TypeError: the path is not the name of a file.
+        OSError: it cannot be written.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise TypeError(f"path={path!r}: must be the name of a file; write 'trials.csv'")
+    plain = table.copy()
+    for name in (n for n in plain if plain[n].dtype.kind == "O"):
+        plain[name] = [v if isinstance(v, _PLAIN) else shown(v) for v in plain[name]]
+    write_whole(path, plain.to_csv(index=False).encode())
+    return Path(path)
+
+
+# ---- to Optuna -----------------------------------------------------------------------------------
+
+
+def to_optuna(
+    trials: Sequence[Trial],
+    space: Space,
+    curves: Mapping[int, Mapping[int, float]],
+    *,
+    storage: Any,
+    name: str | None,
+    objective: str,
+    maximize: bool,
+) -> Any:
+    """Add trials that have ended to a new study of Optuna.
+
+    Args:
+        trials: of ours.
+        space: that they lie in.
+        curves: the objective by epoch, by trial.
+        storage: of Optuna, or its address; None: in memory.
+        name: of the study; None: Optuna draws one.
+        objective: the name of the score.
+        maximize: whether a higher score is better.
+
+    Returns:
+        The optuna.Study.
+
+    Raises:
+        ValueError: the storage has a study of this name.
+    """
+    import optuna
+
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize" if maximize else "minimize"
+        )
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise ValueError(
+            f"name={name!r}: the storage has a study of this name already; write another one"
+        ) from error
+    with warnings.catch_warnings():  # Optuna calls it experimental since 3.2
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective])
+    states = {"completed": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}
+    distributions = {n: _distribution(domain) for n, domain in space.domains.items()}
+    made = []
+    for trial in trials:
+        if trial.state not in states:
+            continue
+        state = optuna.trial.TrialState[states[trial.state]]
+        frozen = optuna.trial.create_trial(
+            state=state,
+            value=trial.score if trial.state == "completed" else None,
+            params={n: _for_optuna(space.domains[n], v) for n, v in trial.params.items()},
+            distributions={n: distributions[n] for n in trial.params},
+            intermediate_values=dict(curves.get(trial.id, {})),
+            user_attrs={
+                "trial": trial.id,
+                "seed": trial.seed,
+                "metrics": trial.metrics,
+                **({"error": trial.error} if trial.error else {}),
+            },
+        )
+        for field, seconds in (
+            ("datetime_start", trial.started),
+            ("datetime_complete", trial.ended),
+        ):
+            if seconds is not None:
+                setattr(frozen, field, datetime.datetime.fromtimestamp(seconds))
+        made.append(frozen)
+    study.add_trials(made)
+    return study
+
+
+def _distribution(domain: Domain) -> Any:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    found = values(domain)
+    if isinstance(domain, Int) and not (domain.log and domain.step is not None):
+        assert found is not None
+        last = int(found[-1])
+        return IntDistribution(int(domain.low), last, log=domain.log, step=int(domain.step or 1))
+    if isinstance(domain, Float) and domain.step is None:
+        return FloatDistribution(domain.low, domain.high, log=domain.log)
+    if isinstance(domain, Drawn):
+        entry = Space({"a": domain}).described()["domains"][0]
+        if domain.discrete:
+            return IntDistribution(int(entry["low"]), int(entry["high"]))
+        return FloatDistribution(entry["low"], entry["high"])
+    assert found is not None
+    return CategoricalDistribution([_for_optuna(domain, value) for value in found])
+
+
+def _for_optuna(domain: Domain, value: Any) -> Any:
+    if isinstance(domain, Float):
+        return float(value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, _PLAIN):
+        return plain
+    listed = values(domain) or ()
+    texts = [shown(v) for v in listed]
+    place = next(i for i, v in enumerate(listed) if v is value or v == value)
+    return texts[place] if texts.count(texts[place]) == 1 else f"{place}: {texts[place]}"
+
+
+# ---- from Optuna ---------------------------------------------------------------------------------
+
+
+def from_optuna(study: Any, name: str | None, objective: int) -> Recorded:
+    """Return a study of Optuna as ours.
+
+    Args:
+        study: an optuna.Study, or a storage or its address.
+        name: of the study in the storage, if it has several.
+        objective: which of several objectives is the score.
+
+    Raises:
+        TypeError: not a study, and not a storage.
+        ValueError: no such study or objective, or no trial.
+    """
+    import optuna
+    import pandas as pd
+
+    if not isinstance(study, optuna.Study):
+        if not isinstance(study, (str, optuna.storages.BaseStorage)):
+            raise TypeError(
+                f"study={study!r}: must be an optuna.Study, or a storage; write "
+                "import_optuna('sqlite:///optuna.db', name='first')"
+            )
+        names = optuna.get_all_study_names(study)
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name not in names:
+            raise ValueError(
+                f"name={name!r}: the storage has the studies {', '.join(map(repr, names))}; write "
+                "the name of one of them"
+            )
+        study = optuna.load_study(study_name=name, storage=study)
+    if not 0 <= objective < len(study.directions):
+        raise ValueError(
+            f"objective={objective!r}: the study has {len(study.directions)} objectives; write a "
+            f"number from 0 to {len(study.directions) - 1}"
+        )
+    found = study.get_trials(deepcopy=False)
+    if not found:
+        raise ValueError(f"study={study.study_name!r}: has no trials")
+    names = study.metric_names or ["value"] * len(study.directions)
+    maximize = study.directions[objective].name == "MAXIMIZE"
+    space = _space_of(found)
+    trials = [_trial(i, trial, space, objective) for i, trial in enumerate(found)]
+    steps = [
+        {"trial": t.id, "fold": 0, "execution": 0, "epoch": step, names[objective]: value}
+        for t, trial in zip(trials, found, strict=True)
+        for step, value in trial.intermediate_values.items()
+    ]
+    return Recorded(
+        Path(),
+        {
+            "description": {
+                "objective": [names[objective], "max" if maximize else "min", None],
+                "search": {"class": "optuna", "tuner": type(study.sampler).__name__},
+            }
+        },
+        space,
+        trials,
+        frames={
+            "folds": pd.DataFrame(
+                {
+                    "trial": [t.id for t in trials],
+                    "fold": 0,
+                    "execution": 0,
+                    "score": [t.score for t in trials],
+                    "fit_seconds": [(t.ended or np.nan) - (t.started or np.nan) for t in trials],
+                    "score_seconds": 0.0,
+                }
+            ),
+            "epochs": pd.DataFrame(
+                steps, columns=["trial", "fold", "execution", "epoch", names[objective]]
+            ),
+        },
+    )
+
+
+def _space_of(trials: Sequence[Any]) -> Space:
+    """Return one space for each set of parameters that trials have together."""
+    known: dict[str, list[Any]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            if distribution not in known.setdefault(name, []):
+                known[name].append(distribution)
+    domains = {name: _domain(found) for name, found in known.items()}
+    sets = dict.fromkeys(tuple(sorted(trial.distributions)) for trial in trials)
+    parts = [Space({name: domains[name] for name in names}) for names in sets if names]
+    if not parts:
+        raise ValueError("study: none of its trials has a parameter")
+    return parts[0] if len(parts) == 1 else of_parts(tuple(parts))
+
+
+def _domain(found: Sequence[Any]) -> Domain:
+    if hasattr(found[0], "choices"):
+        listed: list[Any] = []
+        for value in itertools.chain.from_iterable(d.choices for d in found):
+            if not any(type(value) is type(v) and value == v for v in listed):
+                listed.append(value)
+        return Bool() if listed in ([True, False], [False, True]) else Choice(*listed)
+    low, high = min(d.low for d in found), max(d.high for d in found)
+    log = all(d.log for d in found)
+    steps = {d.step for d in found}
+    step = steps.pop() if len(steps) == 1 and len({d.low for d in found}) == 1 else None
+    if type(found[0]).__name__ == "IntDistribution":
+        return Int(low, high, step=None if log or step == 1 else step, log=log)
+    return Float(low, high, step=step, log=log)
+
+
+def _trial(number: int, trial: Any, space: Space, objective: int) -> Trial:
+    states = {"COMPLETE": "completed", "FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running"}
+    state = states.get(trial.state.name, "waiting")
+    score = trial.values[objective] if trial.values and state == "completed" else None
+    params = {
+        name: float(v) if isinstance(space.domains[name], Float) else v
+        for name, v in trial.params.items()
+    }
+    return Trial(
+        number,
+        str(trial.number),
+        params,
+        seed=0,
+        state=state,
+        score=score,
+        attempts=1,
+        started=trial.datetime_start.timestamp() if trial.datetime_start else None,
+        ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+        error=trial.user_attrs.get("error") or trial.system_attrs.get("fail_reason"),
+    )

@@ -1,0 +1,251 @@
+"""What a study holds, for a search after its fit and for a study that was loaded.
+
+Responsible for the best trials, why others failed, and the models that were kept. Not for running
+(`base`), nor for reading the file (`study.reading`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search import ensembles, exchange
+from search.pictures import Pictures
+from search.reports import results
+from search.study import models
+from search.study.current import ARTIFACTS
+from search.study.storage import Trial
+from search.study.trial_folders import MARK, TrialFolders
+from trainer.utils.checks import integer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search.space import Space
+
+
+class Kept(Pictures):
+    """The trials of a study, its plots, and its models."""
+
+    _trials: list[Trial]
+    _identity: str
+    _attributes: dict[int, dict[str, Any]]
+    _space: Space
+    _maximize: bool
+    _objective: str
+
+    @property
+    @abstractmethod
+    def _by_rung(self) -> bool: ...
+
+    @abstractmethod
+    def _table(self) -> pd.DataFrame:
+        """Return results_."""
+
+    @property
+    @abstractmethod
+    def _owner(self) -> Any:
+        """The class of the estimator if it is known and a Trainer, or None."""
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether pickled models may be loaded without being asked for."""
+        return False
+
+    def top(self, n: int = 5) -> pd.DataFrame:
+        """Return the rows of results_ with the best scores, best first.
+
+        Args:
+            n: the maximum number of rows.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+        """
+        table = self._table()
+        return results.ranked(table, maximize=self._maximize, by_rung=self._by_rung).head(
+            integer("n", n, low=1, example=5)
+        )
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The failed trials: their number, parameters and seconds, and reason without traceback."""
+        table = self._table()
+        failed = table[table.state == "failed"]
+        names = [name for name in self._space.domains if name in table]
+        reasons = failed.error.map(lambda text: results.reason(text or ""))
+        return failed[["trial", *names, "seconds"]].assign(reason=reasons)
+
+    def attributes(self, trial: int) -> dict[str, Any]:
+        """Return what code in a trial has set with current_trial().set_attribute.
+
+        Args:
+            trial: its number.
+
+        Raises:
+            ValueError: there is no such trial.
+        """
+        return dict(self._attributes.get(self._known_trial(trial), {}))
+
+    def artifacts(self, trial: int) -> list[Path]:
+        """Return the files that code in a trial wrote to current_trial().artifact_folder().
+
+        Args:
+            trial: its number.
+
+        Raises:
+            ValueError: there is no such trial.
+        """
+        self._known_trial(trial)
+        if self.directory_ is None:
+            return []
+        folder = TrialFolders(Path(self.directory_) / ARTIFACTS, self._identity).find(trial)
+        files = [] if folder is None else folder.rglob("*")
+        return sorted(p for p in files if p.is_file() and p != (folder or p) / MARK)
+
+    @property
+    def kept_models(self) -> list[int]:
+        """The trials whose models are on disk, the best first: see keep_models."""
+        self._table()
+        if self.directory_ is None:
+            return []
+        there = set(self._models().numbers())
+        merit = {t.id: t for t in self._trials if t.id in there and t.state == "completed"}
+        return sorted(merit, key=lambda i: (*self.merit(merit[i]), -i), reverse=True)
+
+    def load_model(self, trial: int, kind: Any = None, *, trust: bool | None = None) -> Any:
+        """Return the model of a trial as its fit left it, if it was kept: see keep_models.
+
+        Args:
+            trial: its number.
+            kind: the class of the Trainer, if it is neither Classifier nor Regressor; a search
+                knows it.
+            trust: whether an estimator that is not a Trainer may be unpickled, which may run code.
+                None: a search that ran in this process trusts its own directory, a loaded study
+                does not.
+
+        Returns:
+            The fitted estimator. If the trial has several fits, by cv or executions_per_trial, the
+            ensemble of their models, which has them as estimators_.
+
+        Raises:
+            ValueError: the trial's models were not kept, or they would have to be unpickled.
+            TypeError: the class is needed.
+        """
+        integer("trial", trial, low=0, example=0)
+        folder = None if self.directory_ is None else self._models().find(trial)
+        found = [] if folder is None else models.files(folder)
+        if not found:
+            known = ", ".join(map(str, self.kept_models)) or "none"
+            raise ValueError(
+                f"trial={trial}: its model was not kept; those kept are {known}. A search keeps "
+                "the best ones with directory=... and keep_models=3"
+            )
+        sure = self._trusted if trust is None else trust
+        loaded = [models.load(path, kind or self._owner, trust=sure) for path in found]
+        return loaded[0] if len(loaded) == 1 else ensembles.ensemble(loaded)
+
+    def best_estimators(self, k: int = 3, kind: Any = None, *, trust: bool | None = None) -> Any:
+        """Return the models of the best trials, the best first.
+
+        Args:
+            k: number of trials, at most keep_models of the search.
+            kind: as in load_model.
+            trust: as in load_model.
+
+        Returns:
+            A list of k fitted estimators, each as load_model returns it: trained on the rows of
+            the trial, not refitted on all.
+
+        Raises:
+            ValueError: fewer models were kept.
+            TypeError: as load_model.
+        """
+        integer("k", k, low=1, example=3)
+        kept = self.kept_models
+        if len(kept) < k:
+            raise ValueError(
+                f"k={k}: the models of {len(kept)} trials were kept; write k={len(kept) or 1}, or "
+                f"search with keep_models={k}"
+            )
+        return [self.load_model(trial, kind, trust=trust) for trial in kept[:k]]
+
+    def ensemble(self, k: int = 3, kind: Any = None, *, trust: bool | None = None) -> Any:
+        """Return the best k models as one fitted estimator of scikit-learn.
+
+        Classifiers vote with the mean of their probabilities, of others predictions are averaged.
+
+        Args:
+            k: number of trials, at most keep_models of the search.
+            kind: as in load_model.
+            trust: as in load_model.
+
+        Raises:
+            ValueError, TypeError: as best_estimators.
+        """
+        return ensembles.ensemble(self.best_estimators(k, kind, trust=trust))
+
+    def export_csv(self, path: Any) -> Path:
+        """Write results_ to a CSV file, objects as text, and return its path.
+
+        Args:
+            path: of the file; an existing one is replaced.
+
+        Raises:
+            TypeError, OSError: not a name of a file, or it cannot be written.
+        """
+        return exchange.write_csv(self._table(), path)
+
+    def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:
+        """Copy the trials that have ended into a new study of Optuna, for its dashboard and plots.
+
+        Objects in choices become texts. Metrics, seeds and errors are user attributes, the
+        objective's logs the intermediate values.
+
+        Args:
+            storage: of Optuna, or its address, such as "sqlite:///optuna.db"; None: in memory.
+            name: of the study; None: Optuna draws one.
+
+        Returns:
+            The optuna.Study.
+
+        Raises:
+            ValueError: the storage has a study of this name.
+        """
+        self._table()
+        curves: dict[int, dict[int, float]] = {}
+        if self._objective in self.epochs_:
+            means = self.epochs_.groupby(["trial", "epoch"])[self._objective].mean().dropna()
+            for (trial, epoch), value in means.items():
+                curves.setdefault(int(trial), {})[int(epoch)] = float(value)
+        return exchange.to_optuna(
+            self._trials,
+            self._space,
+            curves,
+            storage=storage,
+            name=name,
+            objective=self._objective,
+            maximize=self._maximize,
+        )
+
+    # ---- its parts ---------------------------------------------------------------------------
+
+    def merit(self, trial: Trial) -> tuple[float, ...]:
+        """Return what a completed trial is compared by: higher is better."""
+        score = trial.score if trial.score is not None else float("nan")
+        rung = (trial.rung or 0) if self._by_rung else 0
+        return rung, score if self._maximize else -score
+
+    def _known_trial(self, trial: int) -> int:
+        self._table()
+        integer("trial", trial, low=0, example=0)
+        if trial >= len(self._trials):
+            raise ValueError(
+                f"trial={trial}: the study has {len(self._trials)} trials; write a number from 0 "
+                f"to {len(self._trials) - 1}"
+            )
+        return trial
+
+    def _models(self) -> TrialFolders:
+        assert self.directory_ is not None
+        return TrialFolders(Path(self.directory_) / models.MODELS, self._identity)

@@ -1,0 +1,102 @@
+"""Calls of the command line, as a shell makes them, and the files that they are made on.
+
+A worktree is not installed, so that its entry points are not known to the interpreter: they are
+taken from setup.cfg, in a distribution that is made for the tests.
+"""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import functools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import warm
+
+ROOT = Path(__file__).parents[2]
+MAIN = "import sys\nfrom trainer.cli import main\nsys.exit(main())"
+SEVERAL = """
+import contextlib, io, json, sys
+from trainer.cli import main
+found = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            code = main(words)
+    found.append([code, output.getvalue(), error.getvalue()])
+print(json.dumps(found))
+"""
+TOWNS = {"York": 10, "Rome": 80, "Bonn": 33}
+
+
+@functools.cache
+def _entry_points() -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory()
+    found = configparser.ConfigParser()
+    found.read(ROOT / "setup.cfg")
+    info = Path(folder.name) / "entry_points_of_the_worktree-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: entry-points-of-the-worktree\n")
+    lines = found["options.entry_points"]["trainer.commands"].strip()
+    (info / "entry_points.txt").write_text(f"[trainer.commands]\n{lines}\n")
+    return folder
+
+
+def environment(*more: Path | str) -> dict[str, str]:
+    """The environment of a call: this worktree, its entry points, and more folders to import."""
+    path = os.pathsep.join([*map(str, more), str(ROOT), _entry_points().name])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
+
+
+def call(*words: str | Path, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:
+    """`python -m trainer WORDS`, in a process of its own that loads what it needs."""
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *map(str, words)],
+        cwd=cwd,
+        env=environment(*([path] if path else [])),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fork(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in a process that is forked from one which has loaded TensorFlow."""
+    return warm.run(MAIN, *words, cwd=cwd, env=environment())
+
+
+def several(
+    calls: Sequence[Sequence[str | Path]], cwd: Path
+) -> list[subprocess.CompletedProcess[str]]:
+    """Several calls, one after the other in one forked process, which loads libraries once."""
+    given = [[str(word) for word in words] for words in calls]
+    done = warm.run(SEVERAL, json.dumps(given), cwd=cwd, env=environment())
+    assert done.returncode == 0, done.stderr
+    found = zip(given, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    return [subprocess.CompletedProcess(words, *each) for words, each in found]
+
+
+def start(*words: str | Path, cwd: Path) -> warm.Started:
+    """The same, not waited for."""
+    return warm.start(MAIN, *words, cwd=cwd, env=environment())
+
+
+def houses(path: Path, rows: int, *, price: bool = True, seed: int = 0) -> Path:
+    """Write a table of houses."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["size", "town", *(["price"] if price else [])])
+        for _ in range(rows):
+            size, town = draw.randint(30, 200), draw.choice(list(TOWNS))
+            cost = round(size * 3.5 + TOWNS[town] + draw.random(), 2)
+            writer.writerow([size, town, *([cost] if price else [])])
+    return path

@@ -1,0 +1,95 @@
+"""`trainer search` resumes what Ctrl-C stopped, with a class of a file; `trainer studies`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import command_line
+
+NET = """\
+from typing import Annotated
+import keras
+from trainer import Int, Regressor
+
+class Net(Regressor):
+    units: Annotated[int, Int(2, 8)] = 4
+
+    def build_model(self, spec):
+        return keras.Sequential(
+            [keras.Input(spec.input_shape), keras.layers.Dense(self.units), keras.layers.Dense(1)]
+        )
+"""
+YAML = """\
+data: house.csv
+target: price
+trainer: net.py:Net
+fields: {epochs: 1, verbose: 0, normalize: standard}
+directory: studies/units
+tuner: random
+max_trials: 6
+workers: 1
+seed: 0
+verbose: 0
+"""
+
+
+def ended(study: Path) -> int:
+    """How many trials have ended."""
+    try:
+        file = sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)
+    except sqlite3.OperationalError:
+        return 0  # not made yet
+    try:
+        return file.execute("select count(*) from trials where state = 'completed'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        file.close()
+
+
+def test_a_search_that_was_interrupted_is_resumed_by_the_same_call(tmp_path):
+    command_line.houses(tmp_path / "house.csv", 40)
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "study.yaml").write_text(YAML)
+    words = ["search", "--config", "study.yaml"]
+    started = command_line.start(*words, cwd=tmp_path)
+    study = tmp_path / "studies" / "units" / "study.sqlite"
+    while not ended(study):
+        assert started.poll() is None, started.error()
+        time.sleep(0.02)
+    os.kill(started.pid, signal.SIGINT)
+    assert started.wait() == 130, started.error()
+    said = "trainer: interrupted, and saved in studies/units; the same call goes on"
+    assert started.error().splitlines()[-1] == said
+    before = ended(study)
+    assert 1 <= before <= 6
+    done, listed = command_line.several([words, ["studies"]], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^units +Net +val_loss +\S+ +6 +0 ", listed.stdout, re.M), listed.stdout
+    assert (tmp_path / "studies" / "units" / "best.keras").is_file()
+
+
+def test_studies_of_an_older_version_are_listed_and_not_changed(tmp_path):
+    folder = tmp_path / "studies"
+    shutil.copytree(Path(__file__).parents[1] / "data" / "v0_1_0" / "studies", folder)
+    files = sorted(folder.glob("*/study.sqlite"))
+    before = [file.read_bytes() for file in files]
+    beside = sorted((folder / "random").iterdir())
+    done = command_line.call("studies", folder, cwd=tmp_path)
+    assert re.search(r"^random +Sized +", done.stdout, re.M), done.stderr
+    assert len(done.stdout.splitlines()) == 1 + len(files)
+    assert [file.read_bytes() for file in files] == before
+    assert sorted((folder / "random").iterdir()) == beside
+
+
+def test_a_file_that_is_no_study_is_said_so(tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "study.sqlite").write_bytes(b"not a database" * 100)
+    done = command_line.call("studies", ".", cwd=tmp_path)
+    assert done.returncode == 0 and "odd" in done.stdout and "cannot be read" in done.stdout

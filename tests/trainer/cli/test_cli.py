@@ -1,0 +1,202 @@
+"""Calls that are answered before anything is trained: help, mistakes, other commands."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import command_line
+import pytest
+
+from trainer import cli
+
+NAMES = [*cli.BUILT_IN, "search", "studies"]
+LARGE = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "matplotlib")
+
+
+def only_line(done: subprocess.CompletedProcess, code: int = 2) -> str:
+    """The one line on stderr."""
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("trainer: ")
+    return line
+
+
+def test_the_help_of_all_commands_loads_nothing_large(tmp_path):
+    code = (
+        "import sys\nfrom trainer.cli import main\n"
+        "for words in ['--help'], *([n, '--help'] for n in sys.argv[1:]): assert main(words) == 0\n"
+        f"assert not set({LARGE}) & set(sys.modules), sys.modules.keys()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *NAMES],
+        cwd=tmp_path,
+        env=command_line.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in NAMES:
+        assert re.search(rf"^  {name} +\w", done.stdout, re.M)
+        example = cli.find(name).example if name in cli.BUILT_IN else f"trainer {name}"
+        assert f"example: {example}" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["search", "--help"]])
+def test_help_takes_less_than_a_second_and_a_half(words, tmp_path):
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = spent()
+    done = command_line.call(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert spent() - before < 1.5  # of the processor's time: other processes may be waited for
+
+
+def test_the_help_of_fit_has_every_field_of_the_classes(tmp_path):
+    from trainer import Classifier, Regressor
+
+    text = command_line.call("fit", "--help", cwd=tmp_path).stdout
+    for name in {*Classifier._get_param_names(), *Regressor._get_param_names()}:
+        assert f"  --{name} " in text
+
+
+def test_without_a_command_the_list_is_shown(tmp_path):
+    done = command_line.call(cwd=tmp_path)
+    assert done.returncode == 2 and "commands:" in done.stderr
+
+
+WRONG = {
+    "fitt": "did you mean 'fit'?",
+    "fit --data house.csv --target price --epoch 3": "--epoch: there is no such option; did you",
+    "fit --data house.csv --target price --epochs many": "--epochs many: must be a whole number",
+    "fit --data house.csv --target prize": "--target 'prize': house.csv has no such column; did",
+    "fit --data house.csv": "--target None: must be the name of the column to predict",
+    "fit --data hause.csv --target price": "no such file or folder; did you mean 'house.csv'?",
+    "fit --target price": "the following arguments are required: data",
+    "fit --config none.yaml": "--config: File does not exist: ",
+    "fit --config broken.yaml": "--config broken.yaml: is not YAML",
+    "fit --data house.csv --target price --trainer nothing:Net": "there is no module 'nothing'",
+    "fit --data house.csv --target price --trainer net.py:Nett": "has no Nett; did you mean 'Net'?",
+    "fit --data house.csv --target price --trainer Regression": "must be Classifier, Regressor, or",
+    "fit --data house.csv --target price --pos_label 1": "--pos_label 1: is a field of Classifier",
+    "fit --data house.csv --target price --epochs 0": "epochs=0: must be 1 or more",
+    "fit --data house.csv --target price --callbacks [earlystopping]": "mean 'early_stopping'?",
+    "fit --data odd.csv --target price": "odd.csv",
+    "predict runs/none --data house.csv --out p.csv": "RUN runs/none: there is no such folder",
+    "predict runs/none --data house.csv --out p.txt": "--out p.txt: must end in .csv or .npy",
+    "evaluate empty": "is a folder without a run",
+    "resume empty": "is a folder without a run",
+    "runs none": "FOLDER none: there is no such folder",
+    "compare empty": "RUNS: two or more are needed",
+    "compare empty empty --out p.txt": "--out p.txt: must end in .png, .svg or .pdf",
+    "tensorboard empty": "holds no logs of TensorBoard",
+    "export empty --out o --format pdf": "--format pdf: there is no such format; choose one of",
+    "serve empty --port x": "--port x: must be a whole number",
+    "datasets --timeout 0": "timeout=0.0",
+    "studies none": "FOLDER none: there is no such folder",
+    "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
+    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must",
+    "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a table, a class, and files that are wrong."""
+    path = tmp_path_factory.mktemp("wrong")
+    command_line.houses(path / "house.csv", 40)
+    (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
+    (path / "broken.yaml").write_text("data: [house.csv\n")
+    (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
+    (path / "empty").mkdir()
+    return path
+
+
+def test_wrong_calls_give_one_line_and_end_with_two(folder):
+    def split(words: str) -> list[str]:
+        flags, brace, value = words.partition("{")
+        return [*flags.split(), *([brace + value] if brace else [])]
+
+    found = command_line.several(list(map(split, WRONG)), folder)
+    for (words, said), done in zip(WRONG.items(), found, strict=True):
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+        assert (done.returncode, len(lines)) == (2, 1), (words, done.stderr)
+        assert lines[0].startswith("trainer: ") and said in lines[0], (words, done.stderr)
+    assert not list((folder / "runs").glob("*")), "a fit that is refused leaves no folder"
+
+
+def test_a_wrong_call_is_so_in_a_process_of_its_own(folder):
+    line = only_line(
+        command_line.call("fit", "--data", "hause.csv", "--target", "price", cwd=folder)
+    )
+    assert "did you mean 'house.csv'?" in line
+
+
+def test_debug_shows_where(folder):
+    done = command_line.call("--debug", "runs", "none", cwd=folder)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_control_characters_of_a_call_do_not_reach_the_terminal(folder):
+    line = only_line(command_line.call("runs", "no\x1b[2Jne\nx", cwd=folder))
+    assert "\x1b" not in line
+
+
+def distribution(folder: Path, entry_points: str) -> Path:
+    """A distribution with entry points."""
+    info = folder / "other-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[trainer.commands]\n{entry_points}\n")
+    return folder
+
+
+def test_an_installed_package_adds_a_command(tmp_path):
+    (tmp_path / "greeting.py").write_text(
+        "from trainer.cli.command import Command\n"
+        "from trainer.cli.signatures import Argument\n"
+        "GREET = Command('greet', 'Say hello', 'trainer greet --name Ada',\n"
+        "    lambda given: print('hello', given['name']),\n"
+        "    lambda words: [Argument('name', str, 'who')])\n"
+    )
+    path = distribution(tmp_path, "greet = greeting:GREET")
+    done = command_line.call("greet", "--name", "Ada", cwd=tmp_path, path=path)
+    assert (done.returncode, done.stdout) == (0, "hello Ada\n"), done.stderr
+    assert re.search(
+        r"^  greet +Say hello$", command_line.call("--help", cwd=tmp_path, path=path).stdout, re.M
+    )
+
+
+def test_a_command_that_cannot_be_loaded_is_one_line_and_hides_no_other(tmp_path):
+    path = distribution(tmp_path, "lost = nowhere:LOST\nodd = os:sep")
+    line = only_line(command_line.call("lost", cwd=tmp_path, path=path))
+    assert "'nowhere:LOST' cannot be loaded (No module named 'nowhere')" in line
+    line = only_line(command_line.call("odd", cwd=tmp_path, path=path))
+    assert "'os:sep' in the group 'trainer.commands' is not a" in line
+    listed = command_line.call("--help", cwd=tmp_path, path=path)
+    assert listed.returncode == 0 and "fit" in listed.stdout and "lost" in listed.stdout
+
+
+def test_a_broken_tensorflow_is_one_line_that_names_the_doctor(folder, tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text(
+        "raise ValueError('Duplicate registrations for type \"experimentalOptimizer\"')"
+    )
+    words = ["fit", "--data", "house.csv", "--target", "price"]
+    done = command_line.call(*words, cwd=folder, path=tmp_path)
+    line = only_line(done, 1)
+    assert "Duplicate registrations" in line and "run trainer doctor" in line
+
+
+def test_a_reader_that_ends_early_is_no_error(tmp_path):
+    env = command_line.environment()
+    code = f"{sys.executable} -m trainer callbacks | head -1"
+    done = subprocess.run(
+        code, shell=True, cwd=tmp_path, env={**os.environ, **env}, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("name") and not done.stderr

@@ -1,0 +1,208 @@
+"""The example of every command runs as printed, in the order in which a user would write them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import command_line
+import numpy as np
+import pytest
+
+from trainer import cli
+
+YAML = """\
+data: house.csv
+target: price
+space:
+  learning_rate: {low: 0.001, high: 0.1, log: true}
+  batch_size: [8, 16]
+fields: {epochs: 1, model: mlp, verbose: 0}
+tuner: random
+max_trials: 2
+workers: 1
+seed: 0
+verbose: 0
+"""
+# What is added to an example so that it takes no longer than a test may.
+QUICK = {"fit": "--epochs 2 --model mlp --random_state 0 --callbacks [tensorboard] --verbose 0"}
+WAITING = ("serve", "tensorboard")  # until Ctrl-C
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which two runs were trained by the example of fit."""
+    path = tmp_path_factory.mktemp("house")
+    command_line.houses(path / "house.csv", 60)
+    command_line.houses(path / "new.csv", 5, price=False, seed=1)
+    (path / "study.yaml").write_text(YAML)
+    for seed in ("0", "1"):
+        done = example("fit", path, "--random_state", seed)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr, "nothing to warn of"
+    return path
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a command's example, after `trainer`."""
+    program, *words = shlex.split(cli.find(name).example)
+    assert program == "trainer" and words[0] == name
+    return [*words, *shlex.split(QUICK.get(name, ""))]
+
+
+def example(name: str, folder, *more: str):
+    return command_line.fork(*words_of(name), *more, cwd=folder)
+
+
+def test_fit_says_the_task_and_the_score_and_records_what_it_was_called_with(folder):
+    found = json.loads((folder / "runs" / "house-1" / "config.json").read_text())
+    assert found["source"] == {
+        "data": str(folder / "house.csv"),
+        "target": "price",
+        "split_seed": 0,
+        "as_text": False,
+        "image_size": None,
+        "broken_images": "raise",
+        "trainer": "Regressor",
+        "fields": {
+            "epochs": 2,
+            "model": "mlp",
+            "random_state": 0,
+            "callbacks": ["tensorboard"],
+            "verbose": 0,
+        },
+    }
+    evaluation = json.loads((folder / "runs" / "house-1" / "evaluation.json").read_text())
+    assert evaluation["rows"] == "12 test rows of house.csv"
+    assert evaluation["score"]["name"] == "R squared"
+
+
+def test_runs_lists_them(folder):
+    done = example("runs", folder)
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["name", "data"],
+        ["house-1", "house.csv"],
+        ["house-2", "house.csv"],
+    ]
+    assert all("R squared" in line and line.endswith("finished") for line in lines[1:])
+
+
+def test_a_finished_run_is_resumed_unchanged(folder):
+    before = (folder / "runs" / "house-1" / "model.keras").read_bytes()
+    done = example("resume", folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "runs" / "house-1" / "model.keras").read_bytes() == before
+
+
+def test_evaluate_scores_all_rows_of_a_file(folder):
+    done, own = command_line.several([words_of("evaluate"), ["evaluate", "runs/house-1"]], folder)
+    assert done.stdout.startswith("on 60 rows of house.csv:\n  R squared  "), done.stderr
+    assert own.stdout.startswith("on 12 test rows of house.csv:\n")
+
+
+def test_predict_equals_the_python_api(folder):
+    from trainer import Regressor
+    from trainer.datasets.table_files import read_table
+
+    words = ["predict", "runs/house-1/model.keras", "--data", "new.csv", "--out", "p.npy"]
+    done, own = command_line.several([words_of("predict"), words], folder)
+    assert done.stdout == "5 predictions: predictions.csv\n", done.stderr
+    with (folder / "predictions.csv").open(encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    loaded = Regressor.load(folder / "runs" / "house-1")
+    wanted = loaded.predict(read_table(folder / "new.csv").frame)
+    assert header == ["prediction"]
+    assert np.array_equal(np.array(rows, float)[:, 0], wanted)
+    assert own.returncode == 0, own.stderr
+    assert np.array_equal(np.load(folder / "p.npy"), wanted)
+
+
+def test_compare_says_what_differs_and_draws(folder):
+    done = example("compare", folder)
+    assert "random_state was 0, is 1" in done.stdout and "seed" in done.stdout, done.stderr
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_writes_a_model(folder):
+    done = example("export", folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "exported" / "saved_model.pb").is_file()
+
+
+def test_serve_answers_until_ctrl_c(folder):
+    words = words_of("serve")
+    words[words.index("8000")] = "0"
+    started = command_line.start(*words, cwd=folder)
+    try:
+        line = started.wait_for("Regressor is served at ")
+        url = line.rpartition(" ")[2]
+        body = json.dumps([{"size": 50, "town": "Rome"}]).encode()
+        head = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{url}/predict", body, head)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert len(json.load(answer)["predictions"]) == 1
+        os.kill(started.pid, signal.SIGINT)
+        assert started.wait() in (0, 130), started.error()
+    finally:
+        started.kill()
+
+
+def test_tensorboard_answers_until_ctrl_c(folder):
+    pytest.importorskip("tensorboard", reason="the package tensorboard is not installed")
+    words = words_of("tensorboard")
+    words[words.index("6006")] = "0"
+    started = command_line.start(*words, cwd=folder)
+    try:
+        while "http://" not in started.error():
+            assert started.poll() is None, started.error()
+            time.sleep(0.05)
+        (url,) = {w for w in started.error().split() if w.startswith("http://")}
+        with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
+            found = json.load(answer)
+        assert "house-1/tensorboard/train" in found and "house-2/tensorboard/validation" in found
+        os.kill(started.pid, signal.SIGINT)
+        assert started.wait() == 0, started.error()
+    finally:
+        started.kill()
+
+
+def test_search_and_studies_are_joined_by_their_entry_points(folder):
+    calls = [
+        ["search", "--config", "study.yaml"],
+        ["predict", "studies/house/best.keras", "--data", "new.csv", "--out", "best.csv"],
+        ["studies"],
+    ]
+    done, predicted, table = command_line.several(calls, folder)
+    assert done.returncode == 0, done.stderr
+    assert "model: studies/house/best.keras" in done.stdout
+    assert predicted.returncode == 0, predicted.stderr
+    listed = table.stdout.splitlines()
+    assert listed[0].split() == ["name", "class", "score", "best", "trials", "failed", "began"]
+    assert listed[1].split()[:3] == ["house", "Regressor", "val_loss"]
+    assert listed[1].split()[4:6] == ["2", "0"]
+
+
+def test_datasets_callbacks_and_completion_are_listed(folder):
+    done = command_line.call("datasets", "--timeout", "0.1", cwd=folder)
+    assert any(line.split()[:2] == ["iris", "ready"] for line in done.stdout.splitlines())
+    done = command_line.call("callbacks", cwd=folder)
+    found = [line.split()[0] for line in done.stdout.splitlines()]
+    from trainer import callbacks
+
+    assert set(callbacks.names()) <= set(found)
+    for shell in ("bash", "zsh", "fish"):
+        done = command_line.call("completion", shell, cwd=folder)
+        assert "learning_rate" in done.stdout and "doctor" in done.stdout, done.stderr
+
+
+def test_every_command_has_an_example_that_is_run_here():
+    tested = Path(__file__).read_text("utf-8")
+    for name in cli.BUILT_IN:  # test_installation runs doctor
+        assert f'"{name}"' in tested or name == "doctor", name

@@ -1,0 +1,191 @@
+"""`trainer fit` and `resume`: classes of the user's, interruptions, and runs from Python."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import time
+
+import command_line
+import numpy as np
+import pytest
+import warm
+
+from trainer import Classifier, Regressor, datasets
+
+NET = """\
+from typing import Annotated
+import keras
+from beside import UNITS
+from trainer import Int, Regressor
+
+class Net(Regressor):
+    '''A network.
+
+    Attributes:
+        units: how many units the layer has.
+    '''
+
+    units: Annotated[int, Int(2, 8)] = UNITS
+
+    def build_model(self, spec):
+        return keras.Sequential(
+            [keras.Input(spec.input_shape), keras.layers.Dense(self.units), keras.layers.Dense(1)]
+        )
+"""
+FIT = [
+    *("fit", "--data", "house.csv", "--target", "price", "--verbose", "0", "--random_state", "0"),
+    *("--model", "mlp", "--epochs", "40", "--save_steps", "1"),
+]
+
+
+def weights(folder) -> list[np.ndarray]:
+    return Regressor.load(folder).model_.get_weights()
+
+
+def wait_for(path, started) -> None:
+    while not path.exists():
+        assert started.poll() is None, started.error()
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a table, and a run that was not interrupted."""
+    path = tmp_path_factory.mktemp("house")
+    command_line.houses(path / "house.csv", 60)
+    done = command_line.fork(*FIT, "--run_dir", "runs/whole", cwd=path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def is_whole(run) -> bool:
+    """Whether a run has the weights of the one that was not interrupted."""
+    pairs = zip(weights(run.parent / "whole"), weights(run), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_fit_is_resumed_to_the_same_weights(number, folder):
+    run = folder / "runs" / f"cut-{number}"
+    started = command_line.start(*FIT, "--run_dir", f"runs/{run.name}", cwd=folder)
+    wait_for(run / "history.csv", started)
+    os.kill(started.pid, number)
+    code = started.wait()
+    calls = [["runs"], ["resume", f"runs/{run.name}"]]
+    listed, resumed = command_line.several(calls, folder)
+    if number == signal.SIGINT:
+        said = f"trainer: interrupted, and saved; trainer resume runs/{run.name} goes on"
+        assert (code, started.error().splitlines()[-1]) == (130, said)
+        assert re.search(rf"^{run.name} .* stopped by SIGINT$", listed.stdout, re.M)
+    else:
+        assert re.search(rf"^{run.name} .* unfinished$", listed.stdout, re.M)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumes from epoch" in (run / "run.log").read_text()
+    assert is_whole(run)
+
+
+def test_a_class_in_a_file_is_trained_with_its_fields_and_found_again(tmp_path):
+    command_line.houses(tmp_path / "house.csv", 40)
+    (tmp_path / "beside.py").write_text("UNITS = 3\n")
+    (tmp_path / "net.py").write_text(NET)
+    text = command_line.fork("fit", "--trainer", "net.py:Net", "--help", cwd=tmp_path).stdout
+    assert "--units UNITS" in text and "how many units the layer has." in text
+    (tmp_path / "run.yaml").write_text(
+        "data: house.csv\ntarget: price\ntrainer: net.py:Net\nunits: 5\nepochs: 1\nverbose: 0\n"
+        "normalize: standard\ncallbacks: [{name: early_stopping, patience: 2}]\n"
+    )
+    printed = command_line.fork("fit", "--config", "run.yaml", "--print_config", cwd=tmp_path)
+    assert "units: 5" in printed.stdout and "shuffle: true" in printed.stdout, printed.stderr
+    (tmp_path / "printed.yaml").write_text(printed.stdout)
+    done = command_line.fork("fit", "--config", "printed.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "task: " in done.stdout and "net.py:Net, as --trainer says" in done.stdout
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = tmp_path / "runs" / "house-1"
+    done = command_line.fork("evaluate", run, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    # a run does not bring its own code
+    (run / "net.py").write_text(NET)
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace(f"{tmp_path}/net.py", f"{run}/net.py"))
+    done = command_line.fork("evaluate", run, cwd=elsewhere)
+    assert done.returncode == 2 and "inside the run, which is not executed" in done.stderr
+
+
+PYTHON = """\
+import sys
+from trainer import Regressor, datasets
+data = datasets.load("house.csv", target="price")
+fields = {"epochs": 40, "model": "mlp", "random_state": 0, "verbose": 0, "save_steps": 1}
+Regressor(**fields, run_dir=sys.argv[1]).fit(*data.train, validation_data=data.valid)
+"""
+
+
+def test_a_run_from_python_is_resumed_with_the_data_that_the_call_names(folder):
+    run = folder / "runs" / "own"
+    started = warm.start(PYTHON, "runs/own", cwd=folder, env=command_line.environment())
+    wait_for(run / "history.csv", started)
+    os.kill(started.pid, signal.SIGTERM)
+    assert started.wait() == 143
+    words = ["resume", "runs/own"]
+    calls = [words, [*words, "--data", "house.csv", "--target", "price"], ["runs"]]
+    unknown, resumed, listed = command_line.several(calls, folder)
+    assert unknown.returncode == 2
+    assert "write trainer resume runs/own --data house.csv" in unknown.stderr
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"^own +\(from Python\) .* finished$", listed.stdout, re.M)
+    assert is_whole(run)
+
+
+def test_rows_to_predict_may_be_odd(tmp_path):
+    command_line.houses(tmp_path / "house.csv", 60)
+    with (tmp_path / "house.csv").open(encoding="utf-8") as file:
+        rows = [
+            [size, town, "dear" if float(price) > 450 else "=cheap"]
+            for size, town, price in list(csv.reader(file))[1:]
+        ]
+    with (tmp_path / "class.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["size", "town", "price"], *rows])
+    words = ["fit", "--data", "class.csv", "--target", "price", "--verbose", "0", "--epochs", "1"]
+    done = command_line.fork(*words, "--run_dir", "run", cwd=tmp_path)
+    assert "task: classification into 2 classes" in done.stdout, done.stderr
+    tables = {
+        "unseen": "size,town\n50,Paris\n",
+        "missing": "size,town\n,\n60,Rome\n",
+        "with_target": "size,town,price\n50,Rome,dear\n",
+        "more": "size,town,garden\n50,Rome,1\n",
+        "less": "size\n50\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    calls = [["predict", "run", "--data", f"{n}.csv", "--out", f"{n}_out.csv"] for n in tables]
+    calls += [[*calls[3], "--extra_columns", "ignore"]]
+    *found, ignoring = command_line.several(calls, tmp_path)
+    said = {n: (d.returncode, d.stderr.splitlines()) for n, d in zip(tables, found, strict=True)}
+    for name in ("unseen", "missing", "with_target"):
+        assert said[name][0] == 0, said[name]
+        with (tmp_path / f"{name}_out.csv").open(encoding="utf-8") as file:
+            header, *found = csv.reader(file)
+        # the first apostrophe keeps a spreadsheet from calculating it
+        assert header == ["prediction", "probability_=cheap", "probability_dear"]
+        assert all(abs(float(a) + float(b) - 1) < 1e-6 for _, a, b in found)
+    for name, what in (("more", "garden"), ("less", "town")):
+        code, lines = said[name]
+        assert code == 2 and what in lines[-1] and lines[-1].startswith(f"trainer: --data {name}")
+    assert not (tmp_path / "less_out.csv").exists()
+    assert "--extra_columns ignore" in said["more"][1][-1]
+    assert ignoring.returncode == 0 and (tmp_path / "more_out.csv").exists(), ignoring.stderr
+
+
+def test_a_named_data_set_is_trained_on_and_its_test_rows_are_predicted(tmp_path):
+    fit = ["fit", "--data", "iris", "--epochs", "1", "--verbose", "0", "--run_dir", "run"]
+    calls = [fit, ["predict", "run", "--data", "iris", "--out", "p.npy"], ["evaluate", "run"]]
+    found = command_line.several(calls, tmp_path)
+    assert [done.returncode for done in found] == [0, 0, 0], [done.stderr for done in found]
+    assert found[2].stdout.startswith("on 30 test rows of iris:")
+    wanted = Classifier.load(tmp_path / "run").predict(datasets.load("iris").test.x)
+    assert np.array_equal(np.load(tmp_path / "p.npy"), wanted)

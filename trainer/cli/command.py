@@ -1,0 +1,97 @@
+"""What a command of the command line is.
+
+Responsible for its name, help and parser. Other packages add commands with entry points in the
+group `trainer.commands`, each of which names a Command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer.cli.signatures import REQUIRED, Argument
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+GROUP = "trainer.commands"
+
+
+class WrongCall(ValueError):
+    """The call of a command is wrong; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        name: What follows `trainer`.
+        summary: What it does, in one line.
+        example: A whole call, which the tests run.
+        run: Called with the parsed arguments by name; returns the exit code, or None for 0.
+        arguments: Returns the arguments. It is called with the words of the call, because the
+            fields of a class depend on which class is named there.
+        config: Whether it takes `--config FILE` and `--print_config`.
+        description: More about it, for its help.
+    """
+
+    name: str
+    summary: str
+    example: str
+    run: Callable[[dict[str, Any]], int | None]
+    arguments: Callable[[Sequence[str]], Sequence[Argument]]
+    config: bool = False
+    description: str = ""
+
+    def parser(self, arguments: Sequence[Argument]) -> ArgumentParser:
+        """Build the parser.
+
+        Args:
+            arguments: Those that `arguments` returned.
+        """
+        import jsonargparse
+        from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+        class Help(DefaultHelpFormatter):
+            def _fill_text(self, text: str, width: int, indent: str) -> str:
+                parts = text.split("\n\n")  # which argparse would make one paragraph of
+                return "\n\n".join(super(Help, self)._fill_text(p, width, indent) for p in parts)
+
+        text = "\n\n".join(filter(None, (f"{self.summary}.", self.description)))
+        parser = ArgumentParser(
+            prog=f"trainer {self.name}",
+            usage=f"trainer {self.name} {self._usage(arguments)}",
+            description=text.replace("%", "%%"),
+            epilog=f"example: {self.example}".replace("%", "%%"),
+            formatter_class=Help,
+            exit_on_error=False,
+            allow_abbrev=False,
+            default_env=False,
+        )
+        if self.config:
+            parser.add_argument(
+                "--config",
+                action=jsonargparse.ActionConfigFile,  # type: ignore[attr-defined]
+                help="a YAML file with any of these options by name",
+            )
+        for argument in arguments:
+            argument.add_to(parser)
+        return parser
+
+    @staticmethod
+    def _usage(arguments: Sequence[Argument]) -> str:
+        """Return the arguments that a call must have, in its order."""
+        needed = [a.name for a in arguments if a.name.isupper()]
+        needed += [
+            f"--{a.name} {a.name.upper()}"
+            for a in arguments
+            if a.default is REQUIRED and not a.name.isupper()
+        ]
+        return " ".join([*needed, "[options]"])
+
+
+def joined(text: str) -> str:
+    """Return text as one line."""
+    return " ".join(text.split())

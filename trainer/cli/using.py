@@ -1,0 +1,155 @@
+"""`trainer evaluate`, `predict`, `export` and `serve`: what a trained run is used for."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.cli import classes, rows
+from trainer.cli.command import Command, WrongCall
+from trainer.cli.signatures import Argument
+from trainer.cli.training import TRAINER, evaluated, existing, shown, source_of
+from trainer.utils.checks import did_you_mean
+from trainer.utils.files import write_whole
+
+if TYPE_CHECKING:
+    from trainer.base import Trainer
+
+MODEL = Argument("RUN", str, "the folder of a run, or a .keras file")
+_OTHER_DATA = Argument("data", str | None, "rows; left out: the test rows of the run", None)
+_FORMATS = ("tf_saved_model", "onnx", "litert", "openvino", "torch")
+
+
+def _loaded(given: dict[str, Any]) -> tuple[Trainer, dict[str, Any]]:
+    """Return the Trainer of a run or file, and the run's config.json; {} for a file."""
+    path = Path(given["RUN"]).expanduser()
+    if not path.is_file():
+        from trainer.runs.directory import configuration
+
+        folder = existing(given["RUN"])
+        config = configuration(folder)
+        return classes.of_run(config, folder, given["trainer"]).load(folder), config
+    from trainer.saving import owner_of
+
+    owner = owner_of(path)
+    if given["trainer"] is None and owner not in classes.OWN:
+        raise WrongCall(
+            f"RUN {path}: was saved by {owner}, a class of your own; write "
+            f"--trainer file.py:{owner} to say where that is"
+        )
+    return classes.found(given["trainer"] or owner).load(path), {}
+
+
+def _evaluate(given: dict[str, Any]) -> None:
+    trainer, config = _loaded(given)
+    call = f"trainer evaluate {shlex.quote(given['RUN'])}"
+    source = source_of(config, given, call)
+    if given["data"] is None:
+        dataset = rows.load(source)
+        x, y = dataset.test
+        what = f"{len(x):,} test rows of {dataset.name}"
+    else:
+        x, y, what = rows.to_evaluate(source)
+    print(shown(evaluated(trainer, x, y, what)))
+
+
+def _predict(given: dict[str, Any]) -> None:
+    out = Path(given["out"]).expanduser()
+    if out.suffix.lower() not in (".csv", ".npy"):
+        raise WrongCall(f"--out {out}: must end in .csv or .npy; write --out predictions.csv")
+    if not out.parent.is_dir():
+        raise WrongCall(f"--out {out}: there is no folder {str(out.parent)!r}; make it first")
+    trainer, config = _loaded(given)
+    target = given["target"] or config.get("source", {}).get("target")
+    x = rows.to_predict(given["data"], target)
+    extra = given["extra_columns"]
+    try:
+        if out.suffix.lower() == ".npy":
+            trainer.predict(x, out=out, extra_columns=extra)
+        else:
+            text = rows.predictions(trainer, x, extra_columns=extra)
+            write_whole(out, text.encode("utf-8"))
+    except ValueError as error:
+        said = str(error).replace("extra_columns='ignore'", "--extra_columns ignore")
+        raise WrongCall(f"--data {given['data']}: {said}") from error
+    print(f"{len(x):,} predictions: {out}")
+
+
+def _export(given: dict[str, Any]) -> None:
+    if given["format"] not in _FORMATS:
+        raise WrongCall(
+            f"--format {given['format']}: there is no such format; "
+            f"{did_you_mean(given['format'], _FORMATS)}"
+        )
+    trainer, _ = _loaded(given)
+    print(trainer.export(given["out"], format=given["format"]))
+
+
+def _serve(given: dict[str, Any]) -> None:
+    from trainer.serving import serve
+
+    trainer, _ = _loaded(given)
+    serve(trainer, host=given["host"], port=given["port"])
+
+
+EVALUATE = Command(
+    name="evaluate",
+    summary="Score a trained run on a file",
+    example="trainer evaluate runs/house-1 --data house.csv",
+    run=_evaluate,
+    arguments=lambda words: [MODEL, _OTHER_DATA, rows.TARGET, TRAINER],
+    description=(
+        "All rows of the file are used, of a named data set the test rows. The target is that of "
+        "the run unless --target names another column."
+    ),
+)
+PREDICT = Command(
+    name="predict",
+    summary="Write predictions for the rows of a file",
+    example="trainer predict runs/house-1 --data new.csv --out predictions.csv",
+    run=_predict,
+    arguments=lambda words: [
+        MODEL,
+        Argument("data", str, "a table, .npy or .npz; or a named data set, for its test rows"),
+        Argument("out", str, "the file to write, .csv or .npy"),
+        Argument(
+            "extra_columns",
+            str,
+            "whether columns that training did not have are an error",
+            "raise",
+            choices=("raise", "ignore"),
+        ),
+        Argument("target", str | None, "a column to leave out; that of the run by itself", None),
+        TRAINER,
+    ],
+    description=(
+        "A .csv has the column prediction, and for classes the probability of each, in the order "
+        "of the rows. A .npy file has what predict returns."
+    ),
+)
+EXPORT = Command(
+    name="export",
+    summary="Write a trained run for another runtime",
+    example="trainer export runs/house-1 --out exported",
+    run=_export,
+    arguments=lambda words: [
+        MODEL,
+        Argument("out", str, "a folder for tf_saved_model, else a file"),
+        Argument("format", str, f"one of {', '.join(_FORMATS)}", "tf_saved_model"),
+        TRAINER,
+    ],
+)
+SERVE = Command(
+    name="serve",
+    summary="Answer predictions of a trained run over HTTP",
+    example="trainer serve runs/house-1 --port 8000",
+    run=_serve,
+    arguments=lambda words: [
+        MODEL,
+        Argument("host", str, "the address to listen on", "127.0.0.1"),
+        Argument("port", int, "the port; 0 for a free one", 8000),
+        TRAINER,
+    ],
+    description="It ends with Ctrl-C, once the requests that it has are answered.",
+)
