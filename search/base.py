@@ -73,6 +73,8 @@ from trainer.utils.scratch import Scratch, sweep
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.executors.processes import Processes
+
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
 
@@ -160,6 +162,20 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         if self.warm_start_from is not None:
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
+        with contextlib.ExitStack() as ends:
+            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            self._early = self._started_early(ends)
+            return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        groups: Any,
+        sample_weight: Any,
+        fit_params: dict[str, Any],
+    ) -> Self:
         space = Space.of(self.estimator, self.space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
@@ -425,12 +441,34 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             return Serial(work)
         from search.executors.processes import Processes
 
+        workers = checking.workers(self.workers, self._most_trials)
+        if self._early is not None and self._early.workers == workers:
+            self._early.load(work)
+            return self._early
         return Processes(
-            work,
-            workers=checking.workers(self.workers, self._most_trials),
+            work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
+        )
+
+    def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
+        """Start workers of a Trainer's search: they import TensorFlow while this process does."""
+        if self.executor != "processes" or trainer_in(self.estimator)[1] is None:
+            return None
+        from search.executors.processes import Processes
+
+        early = Processes(
+            workers=checking.workers(self.workers, self._likely_trials),
             timeout=self.trial_timeout,
             memory=self.trial_memory,
+            preload=("search.study.evaluation", "keras"),
         )
+        ends.callback(early.close)
+        early.start()
+        return early
+
+    @property
+    def _likely_trials(self) -> int | None:
+        """The most trials there will be, as far as it is known before the space is."""
+        return self._most_trials
 
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check that an estimator can be fitted and scored, and refitted, with one of a few points.

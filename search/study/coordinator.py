@@ -52,6 +52,7 @@ SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
+LEARNT = {"learnt": True}  # the memo of trials of an earlier study
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -157,8 +158,9 @@ class Coordinator:
     def _take_over(self, known: Sequence[tuple[Trial, list[Fold]]]) -> None:
         """Begin the study, with trials that are known."""
         with self._store.transaction():
-            for trial, folds in known:
-                trial.asked, trial.told = 2 * trial.id, 2 * trial.id + 1
+            for event, (trial, folds) in enumerate(known):
+                # its numbers and its memo were those of the other study and its proposer
+                trial.asked, trial.told, trial.memo = 2 * event, 2 * event + 1, LEARNT
                 self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
@@ -333,8 +335,8 @@ class Coordinator:
             trial.epochs,
             None if trial.parent is None else self._trials[trial.parent].key,
             trial.rung,
-            trial.memo,
-            learnt=trial.key.startswith(EARLIER),
+            None if trial.memo == LEARNT else trial.memo,
+            learnt=trial.memo == LEARNT,
         )
 
     def _planned(self, trial: Trial) -> int:
