@@ -36,6 +36,7 @@ BUILT_IN = {
     "resume": "training",
     "evaluate": "using",
     "predict": "using",
+    "report": "using",
     "export": "using",
     "serve": "using",
     "runs": "looking",

@@ -107,7 +107,7 @@ def _train(
     valid = None if own_split else tuple(dataset.valid)
     with source_recorded(json.loads(json.dumps(source, default=str))):
         _with_hint(trainer, x, y, valid, resume, folder)
-    _finish(trainer, dataset, folder)
+    _finish(trainer, dataset, folder, command_of(source))
 
 
 def _train_further(
@@ -119,7 +119,7 @@ def _train_further(
     validated = config["data"]["validation"] is not None
     valid = tuple(dataset.valid) if validated else None
     _with_hint(trainer, *dataset.train, valid, True, folder)
-    _finish(trainer, dataset, folder)
+    _finish(trainer, dataset, folder, "")
 
 
 def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder: Path) -> None:
@@ -133,12 +133,25 @@ def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder
         ) from None
 
 
-def _finish(trainer: Trainer, dataset: Dataset, folder: Path) -> None:
+def _finish(trainer: Trainer, dataset: Dataset, folder: Path, command: str) -> None:
+    from trainer import reports
+
     what = f"{len(dataset.test.x):,} test rows of {dataset.name}"
     evaluation = evaluated(trainer, *dataset.test, what)
     content = json.dumps(evaluation, indent=1) + "\n"
     write_whole(folder / EVALUATION, content.encode(), follow_links=False)
-    print(f"\n{shown(evaluation)}\nrun: {folder}")
+    report = reports.write(trainer, dataset, folder / reports.NAME, command=command)
+    print(f"\n{shown(evaluation)}\nrun: {folder}\nreport: {report}")
+
+
+def command_of(source: Mapping[str, Any]) -> str:
+    """Return the call of `trainer fit` that a run was made by."""
+    words = ["trainer", "fit"]
+    defaults = {a.name: a.default for a in (rows.TARGET, *rows.LOADING)}
+    for name, value in {**source, **source["fields"]}.items():
+        if name != "fields" and value != defaults.get(name):
+            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return shlex.join(words)
 
 
 def evaluated(trainer: Trainer, x: Any, y: Any, what: str) -> dict[str, Any]:
