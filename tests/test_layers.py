@@ -13,8 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(f for package in ("trainer", "search") for f in (ROOT / package).rglob("*.py"))
-# scikit-learn's protocol of parameters, and attributes of objects of Keras, keras-tuner and tf.data
-OF_LIBRARIES = {"_get_param_names", "_value", "_dtype", "_display", "_inputs"}
+# protocols of scikit-learn and IPython; attributes of objects of Keras, keras-tuner and tf.data
+OF_LIBRARIES = {
+    "_get_param_names",
+    "_html_repr",
+    "_repr_html_",
+    "_value",
+    "_dtype",
+    "_display",
+    "_inputs",
+}
 
 
 def test_imports_go_down_only():

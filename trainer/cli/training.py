@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import classes, rows
 from trainer.cli.command import Command, WrongCall
 from trainer.cli.signatures import Argument, of_class
+from trainer.utils import forms
 from trainer.utils.files import write_whole
 
 if TYPE_CHECKING:
@@ -207,8 +208,12 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
 
     Raises:
         WrongCall: Neither the run nor the call says it.
+        Malformed: What the run says is not what `fit` wrote.
     """
     recorded: dict[str, Any] | None = config.get("source")
+    if recorded is not None:
+        names = ("data", "target", "trainer", "fields")
+        forms.mapping("fields", forms.mapping("source", recorded, names)["fields"])
     defaults = {a.name: a.default for a in rows.LOADING}
     if given["data"] is None and recorded is None:
         raise WrongCall(

@@ -3,7 +3,7 @@
     reports.write(trainer, dataset, "report.html")
 
 Responsible for putting the page together and writing it. Not for what is examined (`examining`,
-`profile`), or for how it is drawn (`drawing`, page.html).
+`profile`), or for how it is drawn (`utils.drawings`, page.html).
 
 The page has no script, and its Content-Security-Policy forbids all: it makes no request, and a
 name such as `<script>` shows as text. All text is escaped by the template.

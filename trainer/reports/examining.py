@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.reports.drawing import Picture, picture
+from trainer.utils.drawings import Picture, picture
 from trainer.utils.figures import COLOURS, as_label, new_figure
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
     from trainer.datasets import Dataset
 
+_MOST_DRAWN = 5_000  # test rows in the pictures, so that a page stays small
 _MOST_ROWS = 2_000  # test rows that are permuted
 _MOST_COLUMNS = 40  # of which the importance is computed
 _SHOWN = 4  # columns of which the dependence is drawn
@@ -35,14 +36,17 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
         "metrics", the score and the metrics by name; "pictures"; "mistakes", a table or pictures of
         the worst; "importance", the columns with the loss of score if they are permuted.
     """
-    x, y = dataset.test
-    y = np.asarray(y)
+    x: Any = dataset.test.x
+    y = np.asarray(dataset.test.y)
     classifier = isinstance(getattr(trainer, "classes_", None), np.ndarray) and y.ndim == 1
     score = "accuracy" if hasattr(trainer, "classes_") else "R squared"
     metrics = {name: float(value) for name, value in trainer.evaluate(x, y).items()}
     found: dict[str, Any] = {"metrics": metrics, "mistakes": None, "importance": []}
     if hasattr(trainer, "score"):
         found["metrics"] = {score: float(trainer.score(x, y)), **metrics}
+    if len(y) > _MOST_DRAWN:
+        drawn = np.sort(np.random.default_rng(trainer.seed_).permutation(len(y))[:_MOST_DRAWN])
+        x, y = x.iloc[drawn] if hasattr(x, "iloc") else np.asarray(x)[drawn], y[drawn]
     pictures = []
     if len(trainer.history_):
         says = f"The logs of each of {len(trainer.history_)} epochs."
@@ -56,8 +60,10 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
         found["mistakes"] = _largest_errors(trainer, x, y)
     if hasattr(x, "iloc") and y.ndim == 1 and hasattr(trainer, "score"):
         found["importance"] = importance(trainer, x, y)
+        columns = {str(name): name for name in x.columns}
         for name, _, _ in found["importance"][:_SHOWN]:
-            pictures.append(_dependence(trainer, x, name))
+            if x[columns[name]].notna().any():
+                pictures.append(_dependence(trainer, x, columns[name]))
     found["pictures"] = pictures
     return found
 
@@ -145,32 +151,31 @@ def importance(trainer: Any, x: Any, y: np.ndarray) -> list[tuple[str, float, fl
         falls = []
         for _ in range(_REPEATS):
             order = generator.permutation(len(x))
-            permuted = x.assign(**{name: x[name].iloc[order].reset_index(drop=True)})
+            permuted = x.copy()
+            permuted[name] = x[name].iloc[order].reset_index(drop=True)
             falls.append(whole - trainer.score(permuted, y))
         found.append((str(name), float(np.mean(falls)), float(np.std(falls))))
     return sorted(found, key=lambda each: -each[1])
 
 
-def _dependence(trainer: Any, x: Any, name: str) -> Picture:
+def _dependence(trainer: Any, x: Any, column: Any) -> Picture:
     """Draw the mean prediction if a column has one value in all rows (Friedman 2001)."""
-    column = next(c for c in x.columns if str(c) == name)
+    import pandas as pd
+
     few = x.iloc[:200]
     numeric = few[column].dtype.kind in "iuf"
     known = x[column].dropna()
     if numeric:
         values = np.unique(np.quantile(known.to_numpy(float), np.linspace(0.02, 0.98, 15)))
         values = np.unique(np.round(values)) if few[column].dtype.kind in "iu" else values
-        grid = values.astype(few[column].dtype)
+        grid = pd.Series(values).astype(few[column].dtype).tolist()
     else:
-        grid = known.value_counts().index[:12].to_numpy()
+        grid = known.value_counts().index[:12].tolist()
     classes = getattr(trainer, "classes_", None)
     means = []
     for value in grid:
-        held = few.assign(**{str(column): value}) if isinstance(column, str) else few.copy()
-        if not isinstance(column, str):
-            held[column] = value
-        if not numeric:
-            held[column] = held[column].astype(few[column].dtype)
+        held = few.copy()
+        held[column] = pd.Series(value, index=few.index).astype(few[column].dtype)
         outputs = trainer.predict(held) if classes is None else trainer.predict_proba(held)
         means.append(np.asarray(outputs, float).reshape(len(held), -1).mean(axis=0))
     lines = np.array(means)
@@ -185,11 +190,11 @@ def _dependence(trainer: Any, x: Any, name: str) -> Picture:
             ax.plot(at, lines[:, i], marker="o", color=COLOURS[i], label=label)
         if not numeric:
             ax.set_xticks(at, [as_label(v, 16) for v in grid], rotation=45, ha="right")
-        ax.set_xlabel(as_label(name, 40))
+        ax.set_xlabel(as_label(column, 40))
         ax.set_ylabel("mean prediction" if classes is None else "mean probability")
         if classes is not None:
             ax.legend(fontsize="small")
         return ax
 
-    says = f"The mean prediction of {len(few)} rows if {name} has the same value in all of them."
-    return picture(f"Dependence on {name}", says, draw)
+    says = f"The mean prediction of {len(few)} rows if {column} has the same value in all of them."
+    return picture(f"Dependence on {column}", says, draw)

@@ -115,7 +115,10 @@ def _gives_away(column: Any, y: np.ndarray, task: str) -> bool:
     import pandas as pd
 
     table = pd.crosstab(column.astype(str).to_numpy(), y)
-    return bool(table.max(axis=1).sum() / max(1, table.to_numpy().sum()) > LEAK)
+    n = table.to_numpy().sum()
+    wrong, always = 1 - table.max(axis=1).sum() / n, 1 - table.sum().max() / n
+    # of two classes one of which is rare, every column tells nearly all
+    return bool(wrong < 1 - LEAK and wrong < always / 10)
 
 
 def _distance(one: Any, other: Any) -> float:

@@ -1,5 +1,6 @@
 """Calls that are answered before anything is trained: help, mistakes, other commands."""
 
+import gzip
 import os
 import re
 import resource
@@ -87,6 +88,8 @@ WRONG = {
     "fit --data house.csv --target price --epochs 0": "epochs=0: must be 1 or more",
     "fit --data house.csv --target price --callbacks [earlystopping]": "mean 'early_stopping'?",
     "fit --data odd.csv --target price": "odd.csv",
+    "fit --data cut.csv.gz --target price": "cut.csv.gz",
+    "fit --data empty.csv --target price": "empty.csv is empty",
     "predict runs/none --data house.csv --out p.csv": "RUN runs/none: there is no such folder",
     "predict runs/none --data house.csv --out p.txt": "--out p.txt: must end in .csv or .npy",
     "evaluate empty": "is a folder without a run",
@@ -100,7 +103,7 @@ WRONG = {
     "datasets --timeout 0": "timeout=0.0",
     "studies none": "FOLDER none: there is no such folder",
     "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
-    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must",
+    "search --data house.csv --target price --tuner any --space {epochs: [1]}": "tuner='any': ",
     "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
 }
 
@@ -113,6 +116,8 @@ def folder(tmp_path_factory):
     (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
     (path / "broken.yaml").write_text("data: [house.csv\n")
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
+    (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
+    (path / "empty.csv").touch()
     (path / "empty").mkdir()
     return path
 

@@ -131,6 +131,26 @@ def test_a_regression_has_residuals_and_its_largest_errors():
     assert page.has("Residuals", "R squared", "predicted", "error", "Dependence on")
 
 
+def test_columns_of_all_kinds_and_many_rows_make_a_small_page():
+    draw = np.random.default_rng(0)
+    n = 40_000
+    frame = pd.DataFrame(
+        {
+            "nullable": pd.array(draw.integers(0, 9, n), dtype="Int64"),
+            "category": pd.Categorical(draw.choice(["p", "q"], n)),
+            "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(draw.integers(0, 99, n), "D"),
+            "flag": draw.choice([True, False], n),
+            "nothing": np.full(n, np.nan),
+            7: draw.normal(size=n),
+        }
+    )
+    frame["y"] = frame[7] + frame["flag"] + draw.normal(size=n)
+    data = datasets.load(frame.rename(columns={7: "seven"}), target="y")
+    trainer = Regressor(epochs=1, model="mlp", batch_size=4096, random_state=0, verbose=0)
+    page = check_safe(reports.page(trainer.fit(*data.train), data, title="kinds"))
+    assert page.has("seven", "nullable", "100.0%")
+
+
 def test_images_are_shown_where_they_were_mistaken():
     data = datasets.load("digits")
     trainer = Classifier(epochs=1, model="mlp", random_state=0, verbose=0).fit(*data.train)
@@ -177,6 +197,13 @@ def made(n: int, seed: int, **columns) -> pd.DataFrame:
     frame = pd.DataFrame({"a": draw.normal(size=n), "b": draw.choice(["u", "v"], n)})
     frame["y"] = frame["a"] + draw.normal(size=n)
     return frame.assign(**{name: make(frame) for name, make in columns.items()})
+
+
+def test_a_rare_class_is_no_column_that_tells_the_target():
+    parts = [made(3000, 0), made(100, 1)]
+    train, test = (part.assign(y=part["y"] > 4.9, b=part["b"]) for part in parts)
+    assert train["y"].mean() < 1 - profile.LEAK
+    assert profile.warnings(dataset(train, test, "classification")) == []
 
 
 def test_data_that_mislead_nobody_give_no_warning():

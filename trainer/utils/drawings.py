@@ -1,7 +1,12 @@
-"""Figures of matplotlib as SVG within a page."""
+"""Figures of matplotlib as SVG within HTML: of pages, and of what notebooks show.
+
+Responsible for SVG that is safe to place in HTML. Not for what is drawn (`history`, `plots`).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import html
 import io
 import re
 import warnings
@@ -26,12 +31,22 @@ class Picture:
     says: str
     svg: str
 
+    def as_html(self) -> str:
+        """Return it as an element of its own, for notebooks."""
+        says = html.escape(self.says)
+        return f'<div role="img" aria-label="{says}" style="background: #fff">{self.svg}</div>'
+
+
+def as_text(text: str) -> str:
+    """Return preformatted text as HTML."""
+    return f"<pre>{html.escape(printable(text, lines=True))}</pre>"
+
 
 def picture(title: str, says: str, draw: Callable[[], Any]) -> Picture:
     """Draw a picture.
 
     Args:
-        title: Its caption, which also makes the identifiers within it differ from those of others.
+        title: Its caption.
         says: What it shows, in a sentence.
         draw: Returns an Axes, an array of them, or a Figure.
     """
@@ -48,7 +63,9 @@ def picture(title: str, says: str, draw: Callable[[], Any]) -> Picture:
         figure = drawn if hasattr(drawn, "savefig") else np.ravel(drawn)[0].figure
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
-    return Picture(title, says, _inline(text.getvalue(), re.sub(r"\W+", "-", title.lower())))
+    # several pictures lie in one page or notebook, where an identifier may be there once
+    prefix = f"p{hashlib.sha256((title + text.getvalue()).encode()).hexdigest()[:12]}"
+    return Picture(title, says, _inline(text.getvalue(), prefix))
 
 
 def _inline(svg: str, prefix: str) -> str:
