@@ -235,7 +235,7 @@ def class_for(dataset: Dataset) -> str:
 
 def _told(dataset: Dataset, source: Mapping[str, Any], *, chosen: bool) -> str:
     """Return which task it is and why, and how the rows were split."""
-    target = source["target"] or "the target"
+    target = source["target"] or dataset.name
     if chosen:
         task = f"{source['trainer']}, as --trainer says"
     elif dataset.task == "regression":
@@ -245,8 +245,9 @@ def _told(dataset: Dataset, source: Mapping[str, Any], *, chosen: bool) -> str:
         )
     else:
         n = "" if dataset.class_names is None else f"{len(dataset.class_names)} "
+        of = "folders of images" if Path(source["data"]).is_dir() else "text"
         task = (
-            f"classification into {n}classes, as {target} has text or few distinct whole numbers; "
+            f"classification into {n}classes, as {target} has {of} or few distinct whole numbers; "
             "if these are amounts, write --trainer Regressor"
         )
     return f"task: {task}\ndata: {dataset.description}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import command_line
 import pytest
+from PIL import Image
 
 from trainer import cli
 
@@ -78,6 +79,7 @@ WRONG = {
     "fit --data house.csv --target prize": "--target 'prize': house.csv has no such column; did",
     "fit --data house.csv": "--target None: must be the name of the column to predict",
     "fit --data hause.csv --target price": "no such file or folder; did you mean 'house.csv'?",
+    "fit --data photos": "write --image_size '[4, 4]', the height and width",
     "fit --target price": "the following arguments are required: data",
     "fit --config none.yaml": "--config: File does not exist: ",
     "fit --config broken.yaml": "--config broken.yaml: is not YAML",
@@ -118,6 +120,9 @@ def folder(tmp_path_factory):
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
     (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
     (path / "empty.csv").touch()
+    for name, side in (("cat", 4), ("dog", 5)):
+        (path / "photos" / name).mkdir(parents=True)
+        Image.new("L", (side, side)).save(path / "photos" / name / "1.png")
     (path / "empty").mkdir()
     return path
 
