@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import classes, rows
+from trainer.cli import classes, rows, trust
 from trainer.cli.command import Command, WrongCall
 from trainer.cli.signatures import Argument, of_class
 from trainer.utils import forms
@@ -106,7 +106,10 @@ def _train(
     own_split = trainer.validation_split is not None
     x, y = rows.training_rows(dataset, with_valid=own_split)
     valid = None if own_split else tuple(dataset.valid)
-    with source_recorded(json.loads(json.dumps(source, default=str))):
+    recorded = json.loads(json.dumps(source, default=str))
+    if source["trainer"] not in classes.OWN:
+        recorded["mark"] = trust.mark(recorded)
+    with source_recorded(recorded):
         _with_hint(trainer, x, y, valid, resume, folder)
     _finish(trainer, dataset, folder, command_of(source))
 
@@ -150,7 +153,7 @@ def command_of(source: Mapping[str, Any]) -> str:
     words = ["trainer", "fit"]
     defaults = {a.name: a.default for a in (rows.TARGET, *rows.LOADING)}
     for name, value in {**source, **source["fields"]}.items():
-        if name != "fields" and value != defaults.get(name):
+        if name not in ("fields", "mark") and value != defaults.get(name):
             words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return shlex.join(words)
 
@@ -221,7 +224,7 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
             f"{call} --data house.csv --target price"
         )
     if given["data"] is None and recorded is not None:
-        found = {n: v for n, v in recorded.items() if n not in ("trainer", "fields")}
+        found = {n: recorded[n] for n in (*defaults, "data", "target") if n in recorded}
         return {**defaults, **found}
     new = {**defaults, **(recorded or {}), "data": given["data"]}
     new["target"] = given["target"] if given["target"] is not None else new.get("target")
