@@ -29,9 +29,9 @@ from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
-from search.study import evaluation, stopping, trial_tasks
+from search.study import evaluation, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
-from search.study.coordinator import Coordinator
+from search.study.coordinator import EARLIER, Coordinator
 from search.study.data import (
     HOLDOUT,
     Data,
@@ -48,6 +48,7 @@ from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
+from search.study.progress import Progress
 from search.study.resource import (
     EPOCHS,
     FACTOR,
@@ -71,6 +72,8 @@ from trainer.utils.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from search.executors.processes import Processes
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -159,6 +162,20 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         if self.warm_start_from is not None:
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
+        with contextlib.ExitStack() as ends:
+            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            self._early = self._started_early(ends)
+            return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        groups: Any,
+        sample_weight: Any,
+        fit_params: dict[str, Any],
+    ) -> Self:
         space = Space.of(self.estimator, self.space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
@@ -382,13 +399,15 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
     ) -> Iterator[Executor]:
-        try:
+        with contextlib.ExitStack() as ends:
+            self._watched = None
+            if self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None:
+                self._watched = ends.enter_context(Scratch("search-")).path
+            ends.callback(folder.remove_data)
             with contextlib.closing(
                 self._make_executor(folder, data, cuts, groups, wanted)
             ) as executor:
                 yield executor
-        finally:
-            folder.remove_data()
 
     def _make_executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
@@ -411,6 +430,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
+            progress=self._watched,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -421,12 +441,34 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             return Serial(work)
         from search.executors.processes import Processes
 
+        workers = checking.workers(self.workers, self._most_trials)
+        if self._early is not None and self._early.workers == workers:
+            self._early.load(work)
+            return self._early
         return Processes(
-            work,
-            workers=checking.workers(self.workers, self._most_trials),
+            work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
+        )
+
+    def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
+        """Start workers of a Trainer's search: they import TensorFlow while this process does."""
+        if self.executor != "processes" or trainer_in(self.estimator)[1] is None:
+            return None
+        from search.executors.processes import Processes
+
+        early = Processes(
+            workers=checking.workers(self.workers, self._likely_trials),
             timeout=self.trial_timeout,
             memory=self.trial_memory,
+            preload=("search.study.evaluation", "keras"),
         )
+        ends.callback(early.close)
+        early.start()
+        return early
+
+    @property
+    def _likely_trials(self) -> int | None:
+        """The most trials there will be, as far as it is known before the space is."""
+        return self._most_trials
 
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check that an estimator can be fitted and scored, and refitted, with one of a few points.
@@ -504,7 +546,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 *self._keeper(folder),
                 Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
-                Display(self.verbose),
+                Display(self.verbose, self._progress),
                 *([] if tasks is None else [tasks]),
             ],
             known=self._known if folder.store.empty else (),
@@ -536,7 +578,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> list[tuple[Trial, list[Fold]]]:
         """Return the trials that a new study begins with, or those that this one began with."""
         if not folder.store.empty:
-            return [(t, []) for t in folder.store.trials() if t.key.startswith(earlier.KEY)]
+            return [(t, []) for t in folder.store.trials() if t.key.startswith(EARLIER)]
         if self._source is None:
             return []
         taken = earlier.take(self._source, space, self.estimator, now)
@@ -549,6 +591,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             )
         folder.store.set("history", taken.history)
         return taken.known
+
+    def _progress(self, trial: int) -> Progress | None:
+        return None if self._watched is None else progress.read(self._watched, trial)
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:

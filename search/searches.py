@@ -361,6 +361,10 @@ class SklearnSearch(Search):
         return self._count
 
     @property
+    def _likely_trials(self) -> int | None:
+        return None if self.method == "grid" or not isinstance(self.n_iter, int) else self.n_iter
+
+    @property
     def _has_rungs(self) -> bool:
         return self.method == "halving" or self.pruner is not None
 

@@ -47,10 +47,12 @@ from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
+EARLIER = "earlier-"  # begins the keys of trials that a study took over from another one
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
+LEARNT = {"learnt": True}  # the memo of trials of an earlier study
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -79,8 +81,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
-        known: trials of an earlier study, whose ends are known: with their state and score, keys
-            that no proposer uses, and folds. A new study begins with them.
+        known: trials of an earlier study, whose ends are known, with their folds; their keys
+            begin with EARLIER. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:
@@ -137,7 +139,7 @@ class Coordinator:
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
-            self._compare(trial)
+            self._note_best(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
         self._next_event = _number_events(self._trials)
         self._epochs = store.epochs_trained()
@@ -156,7 +158,9 @@ class Coordinator:
     def _take_over(self, known: Sequence[tuple[Trial, list[Fold]]]) -> None:
         """Begin the study, with trials that are known."""
         with self._store.transaction():
-            for trial, folds in known:
+            for event, (trial, folds) in enumerate(known):
+                # its numbers and its memo were those of the other study and its proposer
+                trial.asked, trial.told, trial.memo = 2 * event, 2 * event + 1, LEARNT
                 self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
@@ -331,7 +335,8 @@ class Coordinator:
             trial.epochs,
             None if trial.parent is None else self._trials[trial.parent].key,
             trial.rung,
-            trial.memo,
+            None if trial.memo == LEARNT else trial.memo,
+            learnt=trial.memo == LEARNT,
         )
 
     def _planned(self, trial: Trial) -> int:
@@ -479,9 +484,9 @@ class Coordinator:
             self._epochs += self._store.epochs_trained(trial.id)
         if result.folds:
             self._durations.append(sum(f.fit_seconds + f.score_seconds for f in result.folds))
-        self._compare(trial)
+        self._note_best(trial)
 
-    def _compare(self, trial: Trial) -> None:
+    def _note_best(self, trial: Trial) -> None:
         if trial.state not in SCORED or trial.score is None:
             return
         best = self._best
