@@ -4,8 +4,8 @@
     python -m benchmarks.keras_tests keras-3.15.1/keras/src
 
 Runs trainers/trainer_test.py and callbacks/*_test.py of that folder twice, each in a process of its
-own: with Keras itself, and with `fit`, `evaluate` and `predict` of `Trainer.from_keras(model)`. That
-trains a copy, and the tests look at their own model, which is therefore replaced by the copy
+own: with Keras itself, and with `fit`, `evaluate` and `predict` of `Trainer.from_keras(model)`.
+That trains a copy, and the tests look at their own model, which is therefore replaced by the copy
 afterwards. Prints the tests that pass with Keras and not with us. The tests themselves need jax and
 requests to be importable.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import secrets
 import time
 from abc import abstractmethod
@@ -24,6 +25,7 @@ from search.best import BestEstimator
 from search.executors import Executor, Failure
 from search.kept import Kept
 from search.proposers import Proposer
+from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
@@ -47,12 +49,22 @@ from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
 from search.study.progress import Progress
+from search.study.resource import (
+    EPOCHS,
+    FACTOR,
+    ROWS,
+    STEPS,
+    Resource,
+    ladder,
+    unit_of,
+)
 from search.study.scoring import Measure, chosen, measure, trainer_in
-from search.study.storage import Store, Trial
+from search.study.storage import ENDED, Store, Trial
 from search.study.trial import Fold
 from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
+from trainer.data.streams import is_stream
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
@@ -60,6 +72,8 @@ from trainer.utils.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from search.executors.processes import Processes
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -76,6 +90,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     cv: Any
     executions_per_trial: int
     enqueue: Any
+    pruner: str | None
+    factor: float | None
+    min_resources: float | None
+    resource: str | None
     workers: int | None
     executor: Any
     directory: Any
@@ -144,7 +162,22 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         if self.warm_start_from is not None:
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
+        with contextlib.ExitStack() as ends:
+            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            self._early = self._started_early(ends)
+            return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        groups: Any,
+        sample_weight: Any,
+        fit_params: dict[str, Any],
+    ) -> Self:
         space = Space.of(self.estimator, self.space)
+        checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
         wanted = self._wanted()
         routed = routing.route(self, sample_weight, groups, fit_params)
@@ -170,12 +203,21 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
                 now = self._description(space, points, wanted, data, cuts)
                 self._known = self._taken_over(folder, space, now)
+                self._resource = self._measured_rungs(whole, cuts, folder.seed)
                 proposer = self._proposer(space, points, folder.seed, wanted.maximize)
+                if self._resource is not None:
+                    proposer = Pruned(
+                        proposer,
+                        str(self.pruner),
+                        self._resource.amounts,
+                        factor=self.factor or FACTOR,
+                        maximize=wanted.maximize,
+                    )
                 if self._known and not proposer.learns:
                     raise ValueError(
                         f"warm_start_from={str(self.warm_start_from)!r}: this method compares only "
                         "trials whose epochs it chose itself; write tuner='random' or "
-                        "tuner='bayesian', or leave out warm_start_from"
+                        "tuner='bayesian' without a pruner, or leave out warm_start_from"
                     )
                 folder.describe(now)
                 with self._executor(folder, whole, cuts, grouped, wanted) as executor:
@@ -224,9 +266,61 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         """Whether trials may resume from other trials."""
 
     @property
+    @abstractmethod
+    def _own_rungs(self) -> str:
+        """The argument by which the method chooses rungs itself; empty if it does not."""
+
+    @property
     def _by_rung(self) -> bool:
         """Whether only a trial of the last rung can be the best."""
-        return False
+        return self.pruner is not None
+
+    @property
+    def _described_pruning(self) -> dict[str, Any]:
+        """The arguments of pruning that determine which trials there are, if it prunes."""
+        if self.pruner is None:
+            return {}
+        names = ("pruner", "factor", "min_resources", "resource")
+        return {name: getattr(self, name) for name in names}
+
+    def _measured_rungs(self, data: Data, cuts: list[Split], seed: int) -> Resource | None:
+        """Return the rungs of the trials; None without a pruner.
+
+        Raises:
+            ValueError: there is no rung below the last one.
+        """
+        if self.pruner is None:
+            return None
+        trainer = trainer_in(self.estimator)[1]
+        name = self.resource or EPOCHS
+        factor = self.factor or FACTOR
+        rows = 0 if is_stream(data.x) else len(cuts[0][0]) if cuts else data.n
+        unit = steps = 1
+        if name == ROWS:
+            full = rows
+        elif trainer is None:
+            full = int(self.estimator.get_params(deep=True)[name])
+        else:
+            assert self._chosen is not None
+            full = self._chosen.values.epochs
+            if name == STEPS:
+                held = self._chosen.values.validation_split if data.validation is None else 0.0
+                steps = math.ceil(rows * (1 - held) / self._chosen.values.batch_size)
+                full *= steps
+        least = self.min_resources or (1 if name == EPOCHS else full / factor**3)
+        if least < 1 and name == ROWS and self.min_resources is not None:
+            least *= rows
+        elif name == ROWS and self.min_resources is None and is_classifier(self.estimator):
+            least = max(least, 2 * len(np.unique(data.y)))  # as in scikit-learn's halving
+        if name == STEPS:
+            unit = unit_of(steps, least)
+            full, least = full // unit, least / unit
+        amounts: tuple[int, ...] = ()
+        if least < full:
+            amounts = ladder(full, factor, max(least, 1))
+        if len(amounts) < 2:
+            raise ValueError(checking.no_rungs(self, name, full * unit, factor))
+        return Resource(name, amounts, unit, seed)
 
     @contextlib.contextmanager
     def _folder(self, space: Space) -> Iterator[Folder]:
@@ -321,6 +415,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         # save states where trials resume from others, and where a kill could cost long ones
         states = self._has_rungs or self.directory is not None
         is_trainer = trainer_in(self.estimator)[1] is not None
+        resource = self._resource
+        grows = resource is not None and resource.is_parameter and resource.grows(self.estimator)
         in_process = self.executor == "serial"
         work = Evaluation(
             self._trained,
@@ -329,7 +425,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             splits=cuts,
             groups=groups,
             executions=self.executions_per_trial,
-            folders=folder.trials if states and is_trainer else None,
+            folders=folder.trials if states and (is_trainer or grows) else None,
+            resource=self._resource,
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
@@ -344,12 +441,34 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             return Serial(work)
         from search.executors.processes import Processes
 
+        workers = checking.workers(self.workers, self._most_trials)
+        if self._early is not None and self._early.workers == workers:
+            self._early.load(work)
+            return self._early
         return Processes(
-            work,
-            workers=checking.workers(self.workers, self._most_trials),
+            work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
+        )
+
+    def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
+        """Start workers of a Trainer's search: they import TensorFlow while this process does."""
+        if self.executor != "processes" or trainer_in(self.estimator)[1] is None:
+            return None
+        from search.executors.processes import Processes
+
+        early = Processes(
+            workers=checking.workers(self.workers, self._likely_trials),
             timeout=self.trial_timeout,
             memory=self.trial_memory,
+            preload=("search.study.evaluation", "keras"),
         )
+        ends.callback(early.close)
+        early.start()
+        return early
+
+    @property
+    def _likely_trials(self) -> int | None:
+        """The most trials there will be, as far as it is known before the space is."""
+        return self._most_trials
 
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check that an estimator can be fitted and scored, and refitted, with one of a few points.
@@ -403,10 +522,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
 
         wanted = self._measure
         history = folder.store.get("history") or []
-        most = self._most_trials
-        if most is not None:
-            most += len(self._known)
-        tasks = None if task is None else TrialTasks(task, self._most_trials, fits)
+        # how many rungs trials will have together is not known
+        planned = self._most_trials if self._resource is None else None
+        most = None if planned is None else planned + len(self._known)
+        tasks = None if task is None else TrialTasks(task, planned, fits)
         coordinator = Coordinator(
             folder.store,
             proposer,
@@ -417,6 +536,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             objective=wanted.name,
             by_rung=self._by_rung,
             retries=self.trial_retries,
+            last_rung=None if self._resource is None else len(self._resource.amounts) - 1,
             max_trials=most,
             max_seconds=self.max_seconds,
             max_epochs=self.max_epochs,
@@ -449,7 +569,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             if history:
                 self.history_ = history_table(history)
             names = list(space.domains)
-            self.results_ = results.table(self._trials, names, self._folds, self.epochs_)
+            self.results_ = results.table(
+                self._trials, names, self._folds, self.epochs_, resource=self._resource
+            )
 
     def _taken_over(
         self, folder: Folder, space: Space, now: dict[str, Any]
@@ -506,7 +628,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             delattr(self, name)
 
     def _choose_best(self) -> None:
-        ended = [t for t in self._trials if t.state in ("completed", "failed")]
+        ended = [t for t in self._trials if t.state in ENDED]
         best = self._best
         if best is None or best.score is None:
             if not ended:
@@ -551,8 +673,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 epochs = self.refit_epochs_ or self._best.epochs
                 if epochs is not None:
                     made.set_params(**{f"{prefix}epochs": epochs})
+            elif self._resource is not None and self._resource.is_parameter:
+                made.set_params(**{self._resource.name: self._best.epochs})
             ends.enter_context(trial_tasks.refit_of(task, made))
-            evaluation.fit(made, data)
+            passes = {} if self._resource is None else self._resource.passes
+            evaluation.fit(made, data, passes=passes)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
 

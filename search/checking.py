@@ -6,20 +6,24 @@ for the space (`space`) or the score (`scoring`), which check their own argument
 
 from __future__ import annotations
 
+import math
+import numbers
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from search.executors import cores
+from search.proposers.pruning import PRUNERS
 from search.space import Point, Space, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
+from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
 from search.study.scoring import Measure, trainer_in
 from search.study.storage import Trial
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
-from trainer.utils.checks import boolean, finite, integer, one_of, positive
+from trainer.utils.checks import boolean, did_you_mean, finite, integer, one_of, positive
 
 EXECUTORS = ("processes", "serial")
 
@@ -29,6 +33,10 @@ class Arguments(Protocol):
 
     estimator: Any
     cv: Any
+    pruner: str | None
+    factor: float | None
+    min_resources: float | None
+    resource: str | None
     executions_per_trial: int
     workers: int | None
     executor: Any
@@ -320,6 +328,137 @@ def epochs(search: Arguments, space: Space, fits: int, own: int | None, *, rungs
             f"max_epochs={search.max_epochs}: a trial takes {needed} epochs, {own} in "
             f"each of {fits} fits; write max_epochs={20 * needed} for 20 trials, for example"
         )
+
+
+def pruning(search: Arguments, space: Space, own_rungs: str, *, streamed: bool) -> None:
+    """Check the arguments of pruning.
+
+    Args:
+        search: the search, with checked arguments.
+        space: the space of the search.
+        own_rungs: the argument by which its method chooses rungs itself; empty if it does not.
+        streamed: whether x is a stream.
+
+    Raises:
+        TypeError, ValueError: naming the argument, its value and what to write instead.
+    """
+    given = {
+        name: getattr(search, name)
+        for name in ("pruner", "factor", "min_resources", "resource")
+        if getattr(search, name) is not None
+    }
+    if not given:
+        return
+    name, value = next(iter(given.items()))
+    if own_rungs:
+        instead = f"{own_rungs.partition('=')[0]}='random'"
+        raise ValueError(
+            f"{name}={value!r}: {own_rungs} has rungs of its own; leave out {name}, or write "
+            f"{instead} with a pruner"
+        )
+    if search.pruner is None:
+        raise ValueError(
+            f"{name}={value!r}: says how trials are pruned, but there is no pruner; write "
+            "pruner='asha' too"
+        )
+    one_of("pruner", search.pruner, PRUNERS)
+    factor = search.factor
+    if factor is not None and not (_is_number(factor) and 1 < factor < math.inf):
+        raise ValueError(f"factor={factor!r}: must be a number above 1; write factor={FACTOR}")
+    _check_resource(search, space, streamed)
+    _check_min_resources(search)
+
+
+def _check_resource(search: Arguments, space: Space, streamed: bool) -> None:
+    kind = type(search.estimator).__name__
+    prefix, trainer = trainer_in(search.estimator)
+    name = search.resource
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"resource={name!r}: must be a name; write resource='epochs'")
+    params = search.estimator.get_params(deep=True)
+    if trainer is not None:
+        if name not in (None, EPOCHS, STEPS):
+            raise ValueError(
+                f"resource={name!r}: the resources of a {type(trainer).__name__} are 'epochs' and "
+                "'steps'; write one of them"
+            )
+        if name == STEPS and search.max_epochs is not None:
+            raise ValueError(
+                f"max_epochs={search.max_epochs}: with resource='steps' trials are counted in "
+                "steps; write max_seconds, or resource='epochs'"
+            )
+        chosen = f"{prefix}epochs"
+        if name == STEPS and any(
+            f"{prefix}batch_size" in p.domains for p in space.parts or [space]
+        ):
+            raise ValueError(
+                f"resource='steps': epochs have different numbers of steps, because "
+                f"{prefix + 'batch_size'!r} is in the space; leave it out, or write "
+                "resource='epochs'"
+            )
+        if name == STEPS and streamed:
+            raise ValueError(
+                "resource='steps': how many steps an epoch of a stream has is not known; write "
+                "resource='epochs'"
+            )
+    else:
+        integers = [n for n in params if amount_of(params, n) is not None and "random" not in n]
+        named = next((n for n in integers if n.split("__")[-1] == "n_estimators"), None)
+        if name is None or name in (EPOCHS, STEPS):
+            instead = "resource='n_samples'" + (f" or resource={named!r}" if named else "")
+            raise ValueError(
+                f"{'pruner' if name is None else 'resource'}="
+                f"{search.pruner if name is None else name!r}: {kind} has no epochs to divide "
+                f"into rungs; write {instead}"
+            )
+        if name != ROWS and name not in params:
+            raise ValueError(
+                f"resource={name!r}: {kind} has no such parameter; "
+                f"{did_you_mean(name, [ROWS, *integers])}"
+            )
+        if name != ROWS and amount_of(params, name) is None:
+            raise ValueError(
+                f"resource={name!r}: its value in the {kind} is {params[name]!r}, and must be an "
+                f"integer, which the last rung has; write {kind}({name}=100), for example"
+            )
+        chosen = name
+    parts = space.parts or (space,)
+    if any(chosen in part.domains for part in parts):
+        raise ValueError(
+            f"pruner={search.pruner!r}: chooses {chosen!r} itself; leave it out of the space, and "
+            f"give the estimator the value for the last rung"
+        )
+
+
+def _check_min_resources(search: Arguments) -> None:
+    least = search.min_resources
+    if least is None:
+        return
+    share = search.resource == ROWS and isinstance(least, float) and 0 < least < 1
+    if not share and (amount_of({"": least}, "") is None or least < 1):
+        also = ", or a share of the rows such as 0.1" if search.resource == ROWS else ""
+        raise ValueError(
+            f"min_resources={least!r}: must be an integer from 1 on{also}; write min_resources=1"
+        )
+
+
+def no_rungs(search: Arguments, name: str, full: int, factor: float) -> str:
+    """Return the message for a resource that leaves no rung below the last one."""
+    least = search.min_resources
+    said = f"pruner={search.pruner!r}" if least is None else f"min_resources={least!r}"
+    kind = type(trainer_in(search.estimator)[1] or search.estimator).__name__
+    more = (
+        "more rows" if name == ROWS else f"{kind}({name if name != STEPS else EPOCHS}=...) of more"
+    )
+    smaller = "" if least is None else f"min_resources={max(1, int(full / factor**2))}, or "
+    return (
+        f"{said}: with {full} {name.replace('_', ' ') if name == ROWS else name} and factor="
+        f"{factor:g} there is no rung below the last one; write {smaller}{more}"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:

@@ -15,7 +15,7 @@ from search.pictures import Pictures
 from search.reports import results
 from search.study import models
 from search.study.current import ARTIFACTS
-from search.study.storage import Trial
+from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
 
@@ -110,7 +110,7 @@ class Kept(Pictures):
         if self.directory_ is None:
             return []
         there = set(self._models().numbers())
-        merit = {t.id: t for t in self._trials if t.id in there and t.state == "completed"}
+        merit = {t.id: t for t in self._trials if t.id in there and t.state in SCORED}
         return sorted(merit, key=lambda i: (*self.merit(merit[i]), -i), reverse=True)
 
     def load_model(self, trial: int, kind: Any = None, *, trust: bool | None = None) -> Any:

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.study.storage import ENDED
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -178,7 +180,7 @@ class Pictures(ABC):
         if metric is None:
             metric = self._objective if self._objective in self.epochs_ else "loss"
         best = getattr(self, "best_index_", None)
-        ended = table.trial[table.state.isin(("completed", "failed"))]
+        ended = table.trial[table.state.isin(ENDED)]
         shown = None if best is None else int(ended.iloc[best])
         return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
 

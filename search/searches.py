@@ -50,6 +50,17 @@ class TunerSearch(Search):
         cv: None: trials are scored on validation data. A number of folds, or a splitter.
         executions_per_trial: fits per split, each with its own seed; the score is the mean.
         enqueue: points to try first, such as [{"learning_rate": 0.01}].
+        pruner: trains trials to a rung, and only promising ones further: "asha" (Li et al. 2018;
+            of those that have ended at a rung one in `factor` goes on), "hyperband" (the same in
+            brackets that begin at different rungs), "median" (who is worse than the median at a
+            rung ends), "patient" (who does not improve from rung to rung ends). None: every trial
+            gets all of the resource. See docs/search.md.
+        factor: with a pruner, how many times more of the resource each rung has. None: 3.
+        min_resources: with a pruner, the least that the first rung has; for n_samples also a share
+            of the rows, such as 0.1. None: 1 epoch; a 27th of other resources.
+        resource: with a pruner, what rungs are measured in: "epochs" or "steps" of a Trainer;
+            "n_samples", or an integer parameter such as "n_estimators", of other estimators, whose
+            own value is the maximum. None: epochs.
         workers: number of trials at once. None: one per core.
         executor: "processes", "serial" (in this process, for debugging), or a function that makes
             a search.executors.Executor for the work.
@@ -104,6 +115,10 @@ class TunerSearch(Search):
         cv: Any = None,
         executions_per_trial: int = 1,
         enqueue: Any = None,
+        pruner: str | None = None,
+        factor: float | None = None,
+        min_resources: float | None = None,
+        resource: str | None = None,
         workers: int | None = None,
         executor: Any = "processes",
         directory: Any = None,
@@ -132,6 +147,10 @@ class TunerSearch(Search):
         self.cv = cv
         self.executions_per_trial = executions_per_trial
         self.enqueue = enqueue
+        self.pruner = pruner
+        self.factor = factor
+        self.min_resources = min_resources
+        self.resource = resource
         self.workers = workers
         self.executor = executor
         self.directory = directory
@@ -201,7 +220,7 @@ class TunerSearch(Search):
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
         tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
-        return {"tuner": tuner}
+        return {"tuner": tuner} | self._described_pruning
 
     @property
     def _limit(self) -> int | None:
@@ -215,7 +234,13 @@ class TunerSearch(Search):
 
     @property
     def _has_rungs(self) -> bool:
-        return not isinstance(self.tuner, str) or self.tuner == "hyperband"
+        given = not isinstance(self.tuner, str)
+        return given or self.tuner == "hyperband" or self.pruner is not None
+
+    @property
+    def _own_rungs(self) -> str:
+        oracle = any(kind.__name__ == "HyperbandOracle" for kind in type(self.tuner).__mro__)
+        return "tuner='hyperband'" if oracle or self.tuner == "hyperband" else ""
 
 
 class SklearnSearch(Search):
@@ -253,6 +278,10 @@ class SklearnSearch(Search):
         scoring: Any = None,
         executions_per_trial: int = 1,
         enqueue: Any = None,
+        pruner: str | None = None,
+        factor: float | None = None,
+        min_resources: float | None = None,
+        resource: str | None = None,
         workers: int | None = None,
         executor: Any = "processes",
         directory: Any = None,
@@ -281,6 +310,10 @@ class SklearnSearch(Search):
         self.scoring = scoring
         self.executions_per_trial = executions_per_trial
         self.enqueue = enqueue
+        self.pruner = pruner
+        self.factor = factor
+        self.min_resources = min_resources
+        self.resource = resource
         self.workers = workers
         self.executor = executor
         self.directory = directory
@@ -320,19 +353,29 @@ class SklearnSearch(Search):
         return halving
 
     def _method(self) -> dict[str, Any]:
-        return {"method": self.method} | ({"n_iter": self.n_iter} if self._has_rungs else {})
+        candidates = {"n_iter": self.n_iter} if self.method == "halving" else {}
+        return {"method": self.method} | candidates | self._described_pruning
 
     @property
     def _most_trials(self) -> int | None:
         return self._count
 
     @property
+    def _likely_trials(self) -> int | None:
+        return None if self.method == "grid" or not isinstance(self.n_iter, int) else self.n_iter
+
+    @property
     def _has_rungs(self) -> bool:
-        return self.method == "halving"
+        return self.method == "halving" or self.pruner is not None
+
+    @property
+    def _own_rungs(self) -> str:
+        return "method='halving'" if self.method == "halving" else ""
 
     @property
     def _by_rung(self) -> bool:
-        return self.method == "halving"  # as in scikit-learn's halving searches
+        # as in scikit-learn's halving searches
+        return self.method == "halving" or self.pruner is not None
 
 
 def _others(candidates: Iterable[Point], points: list[Point]) -> list[Point]:

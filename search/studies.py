@@ -18,7 +18,7 @@ from search.reports import results
 from search.space import assembled
 from search.study import reading
 from search.study.reading import Recorded
-from search.study.storage import ATTRIBUTES, Trial
+from search.study.storage import ATTRIBUTES, SCORED, Trial
 from search.study.trial import Fold
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class StudyResults(Kept):
 
     @functools.cached_property
     def _best(self) -> Trial:
-        done = [t for t in self.trials if t.state == "completed" and t.score is not None]
+        done = [t for t in self.trials if t.state in SCORED and t.score is not None]
         if not done:
             raise AttributeError(
                 f"directory={self.directory_!r}: none of {len(self.trials)} trials has a score "
@@ -212,7 +212,8 @@ class StudyResults(Kept):
 
     @property
     def _by_rung(self) -> bool:
-        return bool(self._recorded.description["search"].get("method") == "halving")
+        method = self._recorded.description["search"]
+        return method.get("method") == "halving" or method.get("pruner") is not None
 
     @property
     def _owner(self) -> Any:
@@ -260,7 +261,7 @@ def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:
     rows = []
     for name, study in found.items():
         table = study._table()
-        done = table[np.isfinite(table.score) & (table.state == "completed")]
+        done = table[np.isfinite(table.score) & table.state.isin(SCORED)]
         row: dict[str, Any] = {
             "study": name,
             "trials": len(table),

@@ -51,12 +51,14 @@ class Processes:
     """A pool of worker processes.
 
     Args:
-        work: takes an argument and returns a picklable result; cloudpickle sends it.
+        work: takes an argument and returns a picklable result; cloudpickle sends it. None: it
+            comes later, by `load`, and workers meanwhile import what it needs.
         workers: number of processes.
         timeout: seconds after which a job is ended, or None.
         memory: bytes above which a worker is ended with all processes it started, as counted by
             `search.executors.memory`; or None.
         recycle: number of jobs after which a process is replaced by a new one; 0: never.
+        preload: modules that workers import as they start.
 
     Raises:
         TypeError: the work cannot be pickled.
@@ -64,37 +66,32 @@ class Processes:
 
     def __init__(
         self,
-        work: Any,
+        work: Any = None,
         *,
         workers: int,
         timeout: float | None = None,
         memory: int | None = None,
         recycle: int = 0,
+        preload: Sequence[str] = (),
     ) -> None:
-        import cloudpickle
         from pebble import ProcessPool
 
         self.workers = workers
         self._timeout = timeout
         self._memory = memory
-        try:
-            content = cloudpickle.dumps(work)
-        except Exception as error:
-            raise TypeError(
-                f"the search cannot be sent to other processes ({error}); write "
-                "executor='serial', or keep open files, locks and the like out of the estimator"
-            ) from error
+        content = None if work is None else _pickled(work)
         self._scratch = Scratch("search-")
         self._folder = self._scratch.path
-        file = self._folder / "work.pickle"
-        file.write_bytes(content)
+        self._file = self._folder / "work.pickle"
+        if content is not None:
+            self._file.write_bytes(content)
         self._seats = _Seats(self._folder, devices.shares(workers))
         threads = max(1, cores() // workers)
         self._new_pool: Callable[[], Any] = lambda: ProcessPool(
             max_workers=workers,
             max_tasks=recycle,
             initializer=worker.prepare,
-            initargs=(str(file), str(self._folder), os.getpid(), threads),
+            initargs=(str(self._file), str(self._folder), os.getpid(), threads, tuple(preload)),
             context=_Context(self._seats),
         )
         self._pool = self._new_pool()
@@ -103,6 +100,22 @@ class Processes:
         self._submitted = 0
         self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def start(self) -> None:
+        """Start the workers, before there is a job."""
+        if not self._pool.active:  # reading `active` starts the pool
+            self._renew()
+
+    def load(self, work: Any) -> None:
+        """Set the work, before the first job.
+
+        Raises:
+            TypeError: it cannot be pickled.
+        """
+        content = _pickled(work)
+        beside = self._file.with_suffix(".part")
+        beside.write_bytes(content)
+        os.replace(beside, self._file)  # a worker that is starting finds all of it or nothing
 
     def submit(self, argument: Any) -> Future[Any]:
         """Run the work on an argument in a free worker, or as soon as one is free."""
@@ -126,8 +139,7 @@ class Processes:
     ) -> Future[Any]:
         self._submitted += 1
         number = self._submitted
-        if not self._pool.active:  # reading `active` starts the pool
-            self._renew()
+        self.start()
         inner = self._pool.schedule(run, args=(number, sent), timeout=self._timeout)
         outer = self._jobs[number] = _Job(inner)
 
@@ -253,6 +265,19 @@ class Processes:
                     os.kill(process, signal.SIGKILL)
 
 
+def _pickled(work: Any) -> bytes:
+    import cloudpickle
+
+    try:
+        found: bytes = cloudpickle.dumps(work)
+    except Exception as error:
+        raise TypeError(
+            f"the search cannot be sent to other processes ({error}); write "
+            "executor='serial', or keep open files, locks and the like out of the estimator"
+        ) from error
+    return found
+
+
 def _result(answer: worker.Answer) -> Any:
     """Return what the work returned, or raise a Failure."""
     kind, content = answer
@@ -324,7 +349,7 @@ class _Seats:
             _end_session(taken)
         environment = self._environments[number % len(self._environments)]
         made = self._taken[number] = _Process(**options)
-        made.settle(self._folder, environment)
+        made.settle(self._folder, {**environment, worker.SEAT: str(number)})
         return made
 
     def end(self) -> None:

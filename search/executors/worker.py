@@ -8,6 +8,7 @@ sent back, and for ending processes that a job leaves running. Not for starting 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import signal
@@ -19,13 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.executors import guard
+from search.executors import cores, guard
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
 SECONDS_OF_A_BATCH = 0.25  # after which a worker sends back what it has of a batch
 SECONDS_TO_CLEAN = 5.0  # for processes that a job left running to end
 # if true, a worker's parent is its guard; otherwise the coordinator
 GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
+SEAT = "SEARCH_WORKER_SEAT"  # environment variable: which of the pool's workers this is, from 0
+SECONDS_TO_IMPORT = 15.0  # how long a worker waits for others to have imported what it needs
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 _work: Any = None
@@ -33,14 +36,18 @@ _file = ""
 _number = 0  # the coordinator's number for this worker: its guard's process number
 
 
-def prepare(work: str, folder: str, parent: int, threads: int) -> None:
+def prepare(
+    work: str, folder: str, parent: int, threads: int, preload: tuple[str, ...] = ()
+) -> None:
     """Make this process a worker.
 
     Args:
-        work: file of the pickled work.
+        work: file of the pickled work; it may come later, before the first job.
         folder: for the mark of a running job, and the process's output.
         parent: the coordinator's process.
         threads: number of threads for libraries, unless the environment sets it.
+        preload: modules to import. The first worker is the first to do so, where there are fewer
+            cores than processes that want to: a search waits for its first result only.
     """
     global _file, _number
     _file = work
@@ -56,10 +63,27 @@ def prepare(work: str, folder: str, parent: int, threads: int) -> None:
     else:
         _print_to(Path(folder) / f"{_number}.txt")
         _end_with_parent(parent)
+    seat = int(os.environ.pop(SEAT, "0"))
+    if preload:
+        _import(preload, Path(folder), seat)
+    if not os.path.exists(work):
+        return
     with contextlib.suppress(Exception):  # the first job reports what is wrong
         warm_up = getattr(_loaded(), "warm_up", None)
         if warm_up is not None:
             warm_up()
+
+
+def _import(names: tuple[str, ...], folder: Path, seat: int) -> None:
+    """Import modules, after the workers in earlier seats if there are too few cores for all."""
+    at_once = max(1, cores() - 1)  # the coordinator imports them as well
+    until = time.monotonic() + SECONDS_TO_IMPORT
+    while len(list(folder.glob("*.ready"))) <= seat - at_once and time.monotonic() < until:
+        time.sleep(0.02)
+    for name in names:
+        with contextlib.suppress(Exception):  # the first job reports what is wrong
+            importlib.import_module(name)
+    (folder / f"{seat}.ready").touch()
 
 
 def _use_own_tracker() -> None:

@@ -86,6 +86,7 @@ class _Counting(SearchCallback):
     def on_search_begin(self, study: Study) -> None:
         states = [trial.state for trial in study.trials]
         self.completed, self.failed = states.count("completed"), states.count("failed")
+        self.pruned = {trial.id for trial in study.trials if trial.state == "pruned"}
         self.running: dict[int, Trial] = {}
         self._seconds: list[float] = []
         self._ends: list[float] = []
@@ -95,12 +96,17 @@ class _Counting(SearchCallback):
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
         self.running[trial.id] = trial
         self._rungs |= trial.rung is not None
+        if trial.parent in self.pruned:  # it has been promoted
+            self.pruned.remove(trial.parent)
+            self.completed += 1
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         self.running.pop(trial.id, None)
         if trial.state == "completed":
             self.completed += 1
             self._one_completed = True
+        elif trial.state == "pruned":
+            self.pruned.add(trial.id)
         else:
             self.failed += 1
         taken = _taken(trial)
@@ -110,7 +116,7 @@ class _Counting(SearchCallback):
 
     @property
     def ended(self) -> int:
-        return self.completed + self.failed
+        return self.completed + len(self.pruned) + self.failed
 
     def remaining(self, study: Study) -> float | None:
         """Estimate the seconds until the search ends; None if they cannot be estimated.
@@ -170,19 +176,21 @@ class Lines(_Counting):
         """Print its line, or leave it out."""
         super().on_trial_end(study, trial)
         best = study.best
-        if trial.state == "completed" and best is not None and best.id != trial.id:
+        scored = trial.state in ("completed", "pruned")
+        if scored and best is not None and best.id != trial.id:
             if self._lines >= FREE_LINES + study.seconds / SECONDS_PER_LINE:
                 self._left_out += 1
                 return
             self._lines += 1
         of = "" if study.max_trials is None else f"/{study.max_trials}"
         taken = _taken(trial)
-        line = f"[{self.ended}{of}] trial {trial.id} {trial.state}"
+        state = "at its rung" if trial.state == "pruned" else trial.state
+        line = f"[{self.ended}{of}] trial {trial.id} {state}"
         if taken is not None:
-            line += f" {'in' if trial.state == 'completed' else 'after'} {duration(taken)}"
+            line += f" {'in' if scored else 'after'} {duration(taken)}"
         if trial.attempts > 1:
             line += f", attempt {trial.attempts}"
-        if trial.state == "completed":
+        if scored:
             line += f": {_score(study, trial)}"
             if best is not None:
                 known = f"best {number(best.score)}, trial {best.id}"
@@ -402,7 +410,8 @@ def _score(study: Study, trial: Trial) -> str:
 
 
 def _counts(counts: _Counting) -> str:
-    return f"{counts.completed} completed, {counts.failed} failed"
+    pruned = f"{len(counts.pruned)} pruned, " if counts.pruned else ""
+    return f"{counts.completed} completed, {pruned}{counts.failed} failed"
 
 
 def _print(line: str) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.space import assembled
-from search.study.storage import Trial
+from search.study.resource import EPOCHS, STEPS, Resource
+from search.study.storage import SCORED, Trial
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def table(
-    trials: Sequence[Trial], names: Sequence[str], folds: pd.DataFrame, epochs: pd.DataFrame
+    trials: Sequence[Trial],
+    names: Sequence[str],
+    folds: pd.DataFrame,
+    epochs: pd.DataFrame,
+    *,
+    resource: Resource | None = None,
 ) -> pd.DataFrame:
     """Return one row per trial, in order.
 
@@ -29,12 +35,14 @@ def table(
         names: of the parameters.
         folds: the study's table of that name.
         epochs: the study's table of that name.
+        resource: of the rungs of trials that were pruned.
 
     Returns:
         Columns trial, state, score (NaN without one), one column per parameter under its name (None
-        where it was not active), the other metrics, epochs (the last one trained, if any), seconds
-        (of fitting and scoring), rung and parent if trials were promoted, and error (None without
-        one). A metric with the same name as a parameter is called "metric NAME".
+        where it was not active), the other metrics, epochs (the last one trained, if any), the
+        resource of the trial's rung if that is another one, under its name, seconds (of fitting and
+        scoring), rung and parent if trials were promoted, and error (None without one). A metric
+        with the same name as a parameter is called "metric NAME".
     """
     import pandas as pd
 
@@ -58,6 +66,11 @@ def table(
         columns[f"metric {name}" if taken else name] = np.array(values, float)
     if trained and "epochs" not in columns:
         columns["epochs"] = [trained.get(t.id, np.nan) for t in trials]
+    if resource is not None and resource.name != EPOCHS:
+        if resource.name == STEPS:  # the epochs are units of steps
+            columns.pop("epochs", None)
+        amounts = [t.epochs and t.epochs * resource.unit for t in trials]
+        columns[resource.name] = pd.Series(amounts, dtype=object)
     columns["seconds"] = [seconds.get(t.id, _elapsed(t)) for t in trials]
     if rungs:
         columns["rung"] = np.array([np.nan if t.rung is None else t.rung for t in trials], float)
@@ -69,8 +82,8 @@ def table(
 
 
 def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
-    """Return completed trials, best first; with `by_rung` those of later rungs come first."""
-    done = results[results.state == "completed"]
+    """Return trials with a score, best first; with `by_rung` those of later rungs come first."""
+    done = results[results.state.isin(SCORED)]
     keys, orders = ["score"], [not maximize]
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
@@ -145,7 +158,7 @@ def cv_results(
             masked[i] = value
         found[f"param_{name}"] = masked
     found["params"] = [assembled(p) for p in params]
-    failed = [i for i, trial in enumerate(trials) if trial.state != "completed"]
+    failed = [i for i, trial in enumerate(trials) if trial.state not in SCORED]
     for name, measured in scores.items():
         array = spread(measured)
         array[failed] = np.nan

@@ -29,7 +29,7 @@ TOP = 5  # number of trials in the table of the best
 REASONS = 8  # number of different reasons of failures listed
 LONGEST = 24  # maximum number of characters of a parameter's value
 NARROW = 12  # the same, in the table of the best
-STATES = ("completed", "failed", "running", "waiting")
+STATES = ("completed", "pruned", "failed", "running", "waiting")
 _CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # terminal colours, as in messages of Keras
 
 
@@ -60,7 +60,7 @@ def describe(
         seconds: duration of the last call of fit, or None if unknown.
         refit_epochs: number of epochs of the refit, if early stopping chose it.
     """
-    completed = results[results["state"] == "completed"]
+    completed = results[results["state"].isin(("completed", "pruned"))]
     best = ranked(results, maximize=maximize, by_rung=by_rung).head(TOP)
     names = [name for name in parameters if name in results]
     parts: list[RenderableType] = []

@@ -21,15 +21,15 @@ class Study(Protocol):
         objective: the name of the score, such as "val_loss" or "score".
         maximize: whether a higher score is better.
         workers: number of trials that run at once.
-        trials: all trials, in the order they were asked for; `state` is waiting, running, completed
-            or failed.
+        trials: all trials, in the order they were asked for; `state` is waiting, running,
+            completed, failed or pruned (ended below the last rung, and not promoted so far).
         max_trials: maximum number of trials, or None if unknown.
         max_seconds: no trial starts later than this after the start of this call of fit; or None.
         max_epochs: maximum number of epochs of all fits together, or None.
         finished: whether the search ended because no trial was left, and not because of a budget,
             a stop or an exception.
         seconds: since the start of this call of fit.
-        best: the completed trial with the best score, or None.
+        best: the trial with the best score, or None; with a pruner, of those at the highest rung.
     """
 
     directory: Path | None
@@ -51,7 +51,7 @@ class Study(Protocol):
 
     @property
     def best(self) -> Trial | None:
-        """Return the completed trial with the best score, if any."""
+        """Return the trial with the best score, if any."""
 
     def stop(self) -> None:
         """Start no new trials; running ones finish, and the search ends as usual."""
@@ -71,7 +71,7 @@ class SearchCallback:
         """A worker has started the trial, perhaps not for the first time: see `trial.attempts`."""
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
-        """The trial has ended and is saved: `trial.state` is completed or failed."""
+        """The trial has ended and is saved: `state` is completed, failed or pruned."""
 
     def on_wait(self, study: Study) -> None:
         """Nothing has happened for half a second."""

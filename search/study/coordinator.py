@@ -43,7 +43,7 @@ from search.proposers import (
     resume,
 )
 from search.study.callbacks import SearchCallback
-from search.study.storage import ATTRIBUTES, Store, Trial
+from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
@@ -52,6 +52,7 @@ SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
+LEARNT = {"learnt": True}  # the memo of trials of an earlier study
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -72,6 +73,7 @@ class Coordinator:
         directory: where the study is saved, for callbacks; None if it is not.
         objective: the name of the score.
         by_rung: whether the best trial is the best of the last rung, whose trials had all epochs.
+        last_rung: the rung that trials reach unless they are pruned; None: there is no pruning.
         retries: how many times to restart a trial whose process died.
         max_trials: maximum number of trials, if known; enforced by the proposer.
         max_seconds: no new trial starts after this time; or None.
@@ -99,6 +101,7 @@ class Coordinator:
         directory: Path | None = None,
         objective: str = "score",
         by_rung: bool = False,
+        last_rung: int | None = None,
         retries: int = 1,
         max_trials: int | None = None,
         max_seconds: float | None = None,
@@ -120,6 +123,7 @@ class Coordinator:
         self._executor = executor
         self._seed = seed
         self._by_rung = by_rung
+        self._last_rung = last_rung
         self._retries = retries
         self._cost = cost
         self._task = task
@@ -135,7 +139,7 @@ class Coordinator:
         self._trials = store.trials()
         self._best: Trial | None = None
         for trial in self._trials:
-            self._compare(trial)
+            self._note_best(trial)
         self._numbers = {trial.key: trial.id for trial in self._trials}
         self._next_event = _number_events(self._trials)
         self._epochs = store.epochs_trained()
@@ -154,8 +158,9 @@ class Coordinator:
     def _take_over(self, known: Sequence[tuple[Trial, list[Fold]]]) -> None:
         """Begin the study, with trials that are known."""
         with self._store.transaction():
-            for trial, folds in known:
-                trial.asked, trial.told = 2 * trial.id, 2 * trial.id + 1
+            for event, (trial, folds) in enumerate(known):
+                # its numbers and its memo were those of the other study and its proposer
+                trial.asked, trial.told, trial.memo = 2 * event, 2 * event + 1, LEARNT
                 self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
@@ -268,6 +273,9 @@ class Coordinator:
         with self._store.transaction():
             for trial in trials:
                 self._store.add(trial)
+                if trial.parent is not None and self._trials[trial.parent].state == "pruned":
+                    self._trials[trial.parent].state = "completed"  # not pruned after all
+                    self._store.promote(trial.parent)
             self._store.set("proposer", self._proposer.snapshot())
         self._trials += trials
         self._numbers |= {trial.key: trial.id for trial in trials}
@@ -327,8 +335,8 @@ class Coordinator:
             trial.epochs,
             None if trial.parent is None else self._trials[trial.parent].key,
             trial.rung,
-            trial.memo,
-            learnt=trial.key.startswith(EARLIER),
+            None if trial.memo == LEARNT else trial.memo,
+            learnt=trial.memo == LEARNT,
         )
 
     def _planned(self, trial: Trial) -> int:
@@ -462,7 +470,8 @@ class Coordinator:
 
     def _record_one(self, trial: Trial, result: Result, error: str) -> None:
         trial.score = None if error else result.score
-        trial.state = "failed" if error else "completed"
+        pruned = self._last_rung is not None and (trial.rung or 0) < self._last_rung
+        trial.state = "failed" if error else "pruned" if pruned else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
         outcome = Outcome(trial.score)
         trial.outcome, trial.told = outcome.besides_score(), self._event()
@@ -475,10 +484,10 @@ class Coordinator:
             self._epochs += self._store.epochs_trained(trial.id)
         if result.folds:
             self._durations.append(sum(f.fit_seconds + f.score_seconds for f in result.folds))
-        self._compare(trial)
+        self._note_best(trial)
 
-    def _compare(self, trial: Trial) -> None:
-        if trial.state != "completed" or trial.score is None:
+    def _note_best(self, trial: Trial) -> None:
+        if trial.state not in SCORED or trial.score is None:
             return
         best = self._best
         if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):
@@ -517,7 +526,7 @@ def _number_events(trials: Sequence[Trial]) -> int:
     asked = iter(unnumbered)
     done: set[int] = set()
     # a trial that ended after the study was converted has its number already
-    ended = [t for t in unnumbered if t.state in ("completed", "failed") and t.told is None]
+    ended = [t for t in unnumbered if t.state in ENDED and t.told is None]
     for trial in sorted(ended, key=lambda t: (t.ended or 0, t.id)):
         while trial.id not in done:
             earlier = next(asked)

@@ -13,9 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
@@ -23,6 +25,7 @@ from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
 from search.study.progress import shown
+from search.study.resource import Resource
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
 from search.study.trial_folders import TrialFolders, delete, refuse_link
@@ -70,6 +73,7 @@ class Evaluation:
         models: the folders for trained models, if any are kept.
         train_score: whether to score on the rows of training too.
         artifacts: the folders for files that trials write.
+        resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
         progress: the folder for the progress of running trials, or None if nobody watches.
     """
 
@@ -86,6 +90,7 @@ class Evaluation:
         models: TrialFolders | None = None,
         train_score: bool = False,
         artifacts: TrialFolders | None = None,
+        resource: Resource | None = None,
         progress: Path | None = None,
     ) -> None:
         self._estimator = estimator
@@ -95,6 +100,7 @@ class Evaluation:
         self._groups = groups
         self._executions = executions
         self._folders = folders
+        self._resource = resource
         self._models = models
         self._train_score = train_score
         self._artifacts = artifacts
@@ -162,7 +168,10 @@ class Evaluation:
         began = time.perf_counter()
         number = execution * max(1, len(self._splits)) + fold
         with trial_tasks.fit_of(job.task, number, estimator):
-            test_parts = self._fit(job, fold, execution, estimator, train, fields)
+            if trainer is None:
+                estimator, test_parts = self._fit_amount(job, fold, execution, estimator, train)
+            else:
+                test_parts = self._fit(job, fold, execution, estimator, train, fields)
         fitted = time.perf_counter()
         score, metrics = self._score(estimator, test, test_parts)
         scored = time.perf_counter()
@@ -194,8 +203,6 @@ class Evaluation:
     ) -> Any:
         """Fit the estimator, as `fit` does, with the trial's epochs and its folder."""
         prefix, trainer = trainer_in(estimator)
-        if trainer is None:
-            return fit(estimator, train)
         # the estimator's own folder is for a single training: the refit on all rows
         changed: dict[str, Any] = {"verbose": 0, "run_dir": None, **fields}
         if job.epochs is not None:
@@ -206,9 +213,44 @@ class Evaluation:
             changed["run_dir"] = self._folders.make(job.trial) / name
             resume = self._prepare_run(job, changed["run_dir"], name)
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
+        passes = {} if self._resource is None else self._resource.passes
         number = execution * max(1, len(self._splits)) + fold + 1
         with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
-            return fit(estimator, train, resume=resume)
+            return fit(estimator, train, resume=resume, passes=passes)
+
+    def _fit_amount(
+        self, job: Job, fold: int, execution: int, estimator: Any, train: Data
+    ) -> tuple[Any, Any]:
+        """Fit an estimator without epochs with the trial's share of the resource.
+
+        Returns:
+            The fitted estimator, which may be another object than the given one; None.
+        """
+        resource, amount = self._resource, job.epochs
+        if resource is None or amount is None:
+            return estimator, fit(estimator, train)
+        if not resource.is_parameter:
+            labels = None
+            if is_classifier(estimator) and np.ndim(train.y) == 1:
+                labels = np.asarray(train.y)
+            rows = resource.rows(train.n, labels, amount)
+            return estimator, fit(estimator, train.take(rows))
+        if self._folders is None or not resource.grows(estimator):
+            estimator.set_params(**{resource.name: amount})
+            return estimator, fit(estimator, train)
+        name = f"{fold}-{execution}.ensemble"
+        before = None if job.parent is None else self._folders.find(job.parent)
+        grown = None if before is None else resource.load(before / name)
+        estimator = estimator if grown is None else grown
+        prefix = resource.name.rpartition("__")[0]
+        warm = f"{prefix}__warm_start" if prefix else "warm_start"
+        estimator.set_params(**{resource.name: amount, warm: True})
+        fit(estimator, train)
+        if amount < resource.amounts[-1]:
+            path = self._folders.make(job.trial) / name
+            refuse_link(path, self._folders.path.parent)
+            resource.save(estimator, path)
+        return estimator, None
 
     def _parts(
         self, data: Data, fold: int, estimator: Any
@@ -350,8 +392,20 @@ def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
     return made.set_params(**dict.fromkeys(open_, seed))
 
 
-def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
+def fit(
+    estimator: Any,
+    data: Data,
+    *,
+    resume: bool | str = "auto",
+    passes: Mapping[str, int] = MappingProxyType({}),
+) -> Any:
     """Fit on rows; a Trainer in a pipeline gets validation data transformed like its rows.
+
+    Args:
+        estimator: not fitted.
+        data: the rows.
+        resume: of Trainer.fit.
+        passes: further arguments of Trainer.fit, which limit the steps of an epoch.
 
     Returns:
         The validation data as the Trainer saw them, or None.
@@ -368,7 +422,7 @@ def fit(estimator: Any, data: Data, *, resume: bool | str = "auto") -> Any:
         if validation is not None and not is_stream(validation):
             validation = (head.transform(validation[0]), *validation[1:])
         estimator.steps[:-1] = head.steps  # a pipeline with memory fits copies
-    trainer.fit(x, data.y, validation_data=validation, resume=resume, **weight)
+    trainer.fit(x, data.y, validation_data=validation, resume=resume, **weight, **passes)
     return validation
 
 

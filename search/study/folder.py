@@ -28,7 +28,7 @@ from search.study.current import ARTIFACTS
 from search.study.data import unfinished
 from search.study.database import APPLICATION, SIDE_FILES, Taken
 from search.study.models import MODELS
-from search.study.storage import NAME, Store, Trial
+from search.study.storage import ENDED, NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
 from trainer.runs.directory import NEW, described
@@ -270,7 +270,7 @@ class Tidy(SearchCallback):
         for number in numbers:
             if number >= len(trials) or number == best:
                 continue
-            if trials[number].state in ("completed", "failed"):
+            if trials[number].state in ENDED:
                 with self._warn_on_failure():
                     self._folders.discard(number)
 

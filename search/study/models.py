@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from search.study.callbacks import SearchCallback, Study
-from search.study.storage import Trial
+from search.study.storage import SCORED, Trial
 from search.study.trial_folders import TrialFolders
 from trainer.base import Trainer
 from trainer.utils.files import write_whole
@@ -127,7 +127,7 @@ class KeepModels(SearchCallback):
         self._tidy(study)
 
     def _tidy(self, study: Study) -> None:
-        completed = [t for t in study.trials if t.state == "completed" and t.score is not None]
+        completed = [t for t in study.trials if t.state in SCORED and t.score is not None]
         best = heapq.nlargest(self._most, completed, key=lambda t: (*self._merit(t), -t.id))
         kept = {trial.id for trial in best}
         for number in self._folders.numbers():

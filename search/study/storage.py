@@ -27,7 +27,10 @@ from search.study.trial import Fold
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "NAME", "Store", "Trial"]
+__all__ = ["ENDED", "FORMAT", "NAME", "SCORED", "Store", "Trial"]
+
+SCORED = ("completed", "pruned")  # the states of trials with a score
+ENDED = ("completed", "failed", "pruned")  # the states of trials that have ended
 
 
 @dataclass
@@ -167,6 +170,11 @@ class Store:
                 told=trial.told,
                 outcome=_text(trial.outcome),
             )
+
+    def promote(self, trial: int) -> None:
+        """Record that another trial resumes from this one, which is thus not pruned."""
+        with self.transaction():
+            self._change(trial, state="completed")
 
     def add_folds(self, trial: int, folds: list[Fold]) -> None:
         """Add the results of a trial's fits; repeated fits replace their rows."""

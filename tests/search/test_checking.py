@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import pytest
 from bad_searches import Row, bowl, check, near, net, net_cv, tuned
-from keras_tuner.oracles import RandomSearchOracle
+from keras_tuner.oracles import HyperbandOracle, RandomSearchOracle
 from light_estimators import Bowl, Nearest, Tiny
 from light_searches import X, Y
 from sklearn.linear_model import LogisticRegression
@@ -233,6 +233,111 @@ ARGUMENTS: dict[str, Row] = {
     "a seed below 0": (lambda: bowl(seed=-1), ValueError, "seed=-1: must be 0 or more"),
     "another verbosity": (lambda: bowl(verbose=7), ValueError, "verbose=7: must be one of"),
     "another resume": (lambda: bowl(resume="yes"), ValueError, "resume='yes': must be one of"),
+    "an unknown pruner": (
+        lambda: net(pruner="asah"),
+        ValueError,
+        "pruner='asah': must be one of .*did you mean 'asha'",
+    ),
+    "a pruner as an object": (
+        lambda: net(pruner=object()),
+        ValueError,
+        "pruner=<object.*: must be one of 'asha'",
+    ),
+    "a pruner with hyperband": (
+        lambda: net(Tiny(epochs=9), tuner="hyperband", pruner="asha"),
+        ValueError,
+        "pruner='asha': tuner='hyperband' has rungs of its own; leave out pruner, or write tuner=",
+    ),
+    "a pruner with halving": (
+        lambda: net_cv(Tiny(epochs=9), method="halving", pruner="median"),
+        ValueError,
+        "pruner='median': method='halving' has rungs of its own; .*method='random'",
+    ),
+    "a pruner with an oracle of hyperband": (
+        lambda: net(Tiny(epochs=9), tuner=HyperbandOracle(), pruner="asha"),
+        ValueError,
+        "pruner='asha': tuner='hyperband' has rungs of its own",
+    ),
+    "a factor without a pruner": (
+        lambda: net(factor=2),
+        ValueError,
+        "factor=2: .*there is no pruner; write pruner='asha' too",
+    ),
+    "a resource without a pruner": (
+        lambda: near(resource="n_samples"),
+        ValueError,
+        "resource='n_samples': .*there is no pruner",
+    ),
+    "a factor of 1": (
+        lambda: net(Tiny(epochs=9), pruner="asha", factor=1),
+        ValueError,
+        "factor=1: must be a number above 1; write factor=3",
+    ),
+    "a factor as text": (
+        lambda: net(Tiny(epochs=9), pruner="asha", factor="3"),
+        ValueError,
+        "factor='3': must be a number above 1",
+    ),
+    "no min_resources": (
+        lambda: net(Tiny(epochs=9), pruner="asha", min_resources=0),
+        ValueError,
+        "min_resources=0: must be an integer from 1 on; write min_resources=1",
+    ),
+    "a share of epochs": (
+        lambda: net(Tiny(epochs=9), pruner="asha", min_resources=0.5),
+        ValueError,
+        "min_resources=0.5: must be an integer",
+    ),
+    "min_resources above all": (
+        lambda: net(Tiny(epochs=9), pruner="asha", min_resources=20),
+        ValueError,
+        "min_resources=20: with 9 epochs and factor=3 there is no rung below the last one; write",
+    ),
+    "a pruner of a single epoch": (
+        lambda: net(Tiny(epochs=1), pruner="patient"),
+        ValueError,
+        r"pruner='patient': with 1 epochs and factor=3 there is no rung below .*Tiny\(epochs=",
+    ),
+    "epochs in the space of a pruner": (
+        lambda: net(Tiny(), space={"epochs": [1, 9]}, pruner="asha"),
+        ValueError,
+        "pruner='asha': chooses 'epochs' itself; leave it out of the space",
+    ),
+    "a pruner without epochs": (
+        lambda: near(pruner="asha"),
+        ValueError,
+        "pruner='asha': Nearest has no epochs .*write resource='n_samples'",
+    ),
+    "a resource that is no parameter": (
+        lambda: near(pruner="asha", resource="n_sample"),
+        ValueError,
+        "resource='n_sample': Nearest has no such parameter; did you mean 'n_samples'",
+    ),
+    "a resource that is no integer": (
+        lambda: near(pruner="asha", resource="power"),
+        ValueError,
+        r"resource='power': its value in the Nearest is 2\.0, and must be an integer",
+    ),
+    "a resource that is no name": (
+        lambda: near(pruner="asha", resource=3),
+        TypeError,
+        "resource=3: must be a name",
+    ),
+    "rows as the resource of a Trainer": (
+        lambda: net(pruner="asha", resource="n_samples"),
+        ValueError,
+        "resource='n_samples': the resources of a Tiny are 'epochs' and 'steps'",
+    ),
+    "steps and max_epochs": (
+        lambda: net(pruner="asha", resource="steps", max_epochs=9),
+        ValueError,
+        "max_epochs=9: with resource='steps' .*write max_seconds",
+    ),
+    "steps of several batch sizes": (
+        lambda: net(space={"batch_size": [8, 16]}, pruner="asha", resource="steps"),
+        ValueError,
+        "resource='steps': .*'batch_size' is in the space; leave it out",
+    ),
     "cv=1": (lambda: bowl(cv=1), ValueError, "cv=1: must be 2 or more; write cv=5"),
 }
 

@@ -122,7 +122,7 @@ def _history(run: Path) -> Any:
     return found if len(found) else None
 
 
-def _compare(given: dict[str, Any]) -> None:
+def _compared(given: dict[str, Any]) -> None:
     from trainer.runs import code
     from trainer.runs.directory import configuration, differences, packages
 
@@ -225,7 +225,7 @@ COMPARE = Command(
     name="compare",
     summary="Say how runs differ, and draw their curves in one picture",
     example="trainer compare runs/house-1 runs/house-2 --out comparison.png",
-    run=_compare,
+    run=_compared,
     arguments=lambda words: [
         Argument("RUNS", str, "the folders of two or more runs", many=True),
         Argument("out", str, "the picture to write: .png, .svg or .pdf", "comparison.png"),

@@ -6,6 +6,7 @@ reading files (`trainer.datasets`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def load(source: Mapping[str, Any], *, missing_target: str = "drop") -> Dataset:
         for name, flag in (("name_or_path=", "--data "), ("target=", "--target ")):
             if text.startswith(name):
                 text = flag + text.removeprefix(name)
-        raise WrongCall(text) from error
+        pixels = r"image_size=\((\d+), (\d+)\)"
+        raise WrongCall(re.sub(pixels, r"--image_size '[\1, \2]'", text)) from error
 
 
 def to_evaluate(source: Mapping[str, Any]) -> tuple[Any, Any, str]:

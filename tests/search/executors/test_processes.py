@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut
+from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
 from search.executors.processes import Processes
 from search.executors.serial import Serial
 
@@ -325,5 +326,22 @@ def test_a_batch_whose_worker_dies_or_takes_too_long_fails_as_a_whole(by_value: 
         with pytest.raises(TimedOut, match="took longer than 3 s"):
             pool.submit_many([1, "hang"]).result(60)
         assert pool.submit_many([1, 2]).result(60)[1][0] == 2
+    finally:
+        pool.close()
+
+
+def imported(argument: Any) -> Any:
+    return argument in sys.modules, os.environ.get(worker.SEAT)
+
+
+def test_workers_import_what_they_will_need_before_there_is_work(by_value: None) -> None:
+    pool = Processes(workers=2, preload=("this_is_no_module", "wave"))
+    try:
+        pool.start()
+        pool.load(imported)
+        found = [pool.submit("wave") for _ in range(2)]
+        assert [f.result(60) for f in found] == [(True, None)] * 2
+        with pytest.raises(TypeError, match="cannot be sent to other processes"):
+            pool.load(threading.Lock())
     finally:
         pool.close()

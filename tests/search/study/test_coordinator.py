@@ -22,6 +22,7 @@ from search.executors import Crashed
 from search.executors.processes import Processes
 from search.executors.serial import Serial
 from search.proposers import Finished, Outcome, PastTrial, Proposal
+from search.proposers.keras_tuner import KerasTuner
 from search.proposers.sklearn import Halving, draw, random
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
@@ -413,3 +414,55 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_pat
     text = _coordinator(tmp_path / "killed").communicate()[0]
     assert text == whole
     assert (tmp_path / "killed" / NAME).exists()
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+def test_trials_taken_over_from_another_study_are_replayed_as_learnt(
+    tmp_path: Path, tuner: str
+) -> None:
+    space = Space({"a": Int(0, 3), "b": Int(0, 3)})
+
+    def run(folder: Path, last: int | None) -> tuple[list[Trial], list[PastTrial]]:
+        folder.mkdir(exist_ok=True)
+        seen: list[PastTrial] = []
+        known = [
+            (
+                Trial(
+                    i,
+                    f"of-{i}",
+                    {"a": i, "b": 1},
+                    7,
+                    state="completed",
+                    score=float(i),
+                    ended=1.0,
+                    asked=70 + i,
+                    told=90 - i,
+                    memo={"part": 3},
+                ),
+                [],
+            )  # fmt: skip
+            for i in range(3)
+        ]
+        proposer = KerasTuner(space, tuner, max_trials=6, maximize=False, seed=0)
+        replay = proposer.replay
+        proposer.replay = lambda trials: (seen.extend(trials), replay(trials))[1]  # type: ignore[method-assign]
+        with contextlib.closing(Store(folder, space)) as store:
+            taken = known if store.empty else ()
+            serial = Serial(lambda job: Result(job.params["a"] + job.params["b"]))
+            callbacks = [] if last is None else [Stopping(last)]
+            Coordinator(
+                store, proposer, serial, seed=0, maximize=False, known=taken, callbacks=callbacks
+            ).run()
+            return store.trials(), seen
+
+    whole, none = run(tmp_path / "whole", None)
+    assert none == [] and len(whole) > 5
+    run(tmp_path / "parts", 3)
+    parts, seen = run(tmp_path / "parts", None)
+    assert [(t.learnt, t.memo, t.asked, t.told) for t in seen[:3]] == [
+        (True, None, 2 * i, 2 * i + 1) for i in range(3)
+    ]
+    assert not any(t.learnt for t in seen[3:])
+    assert [(t.key, t.params, t.score) for t in parts] == [
+        (t.key, t.params, t.score) for t in whole
+    ]

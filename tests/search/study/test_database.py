@@ -577,5 +577,5 @@ def test_a_study_that_is_removed_while_it_is_written_is_said(tmp_path: Path) -> 
         with pytest.raises(OSError, match="study.sqlite was removed or replaced while") as caught:
             search.fit(X, R)
         assert caught.value.errno == errno.ENOENT
-        assert search.results_["state"].tolist() == ["completed", "completed", "completed"]
+        assert search.results_["state"].tolist()[:2] == ["completed", "completed"]
         assert not (directory / NAME).exists()

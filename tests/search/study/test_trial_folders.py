@@ -18,6 +18,7 @@ import pytest
 from light_estimators import Bowl
 from light_searches import R, Told, X, sklearn_search
 
+from search.study.database import FORMAT
 from search.study.storage import NAME
 from search.study.trial_folders import MARK, TrialFolders
 
@@ -324,10 +325,10 @@ def test_data_that_a_killed_search_of_0_1_0_left_are_deleted(
 
     study = Path(shutil.copytree(DATA / "studies" / "light", tmp_path / "study"))
     joblib.dump(Data(X, R), study / "data.joblib")
-    assert _open(study) == 2
+    assert _open(study) == FORMAT
     assert not (study / "data.joblib").exists()
     joblib.dump(Data(X, R), study / "data.joblib")  # later it is a person's
-    assert _open(study) == 2
+    assert _open(study) == FORMAT
     assert (study / "data.joblib").exists()
 
 

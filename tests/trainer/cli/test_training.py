@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
@@ -108,12 +109,16 @@ def test_a_class_in_a_file_is_trained_with_its_fields_and_found_again(tmp_path):
     run = tmp_path / "runs" / "house-1"
     done = command_line.fork("evaluate", run, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
-    # a run does not bring its own code
-    (run / "net.py").write_text(NET)
-    config = (run / "config.json").read_text()
-    (run / "config.json").write_text(config.replace(f"{tmp_path}/net.py", f"{run}/net.py"))
-    done = command_line.fork("evaluate", run, cwd=elsewhere)
-    assert done.returncode == 2 and "inside the run, which is not executed" in done.stderr
+    # whoever sends a run does not decide which code is executed
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n{NET}")
+    config = json.loads((run / "config.json").read_text())
+    for place in (f"{evil}:Net", "evil:Net"):
+        config["source"]["trainer"] = place
+        (run / "config.json").write_text(json.dumps(config))
+        done = command_line.fork("evaluate", run, cwd=tmp_path)
+        assert done.returncode == 2 and "was not trained by you" in done.stderr
+        assert not (tmp_path / "executed").exists()
 
 
 PYTHON = """\
