@@ -95,7 +95,7 @@ def take(
     known: list[tuple[Trial, list[Fold]]] = []
     history = []
     for trial in study.trials:
-        if trial.state not in ("completed", "failed"):
+        if trial.state in ("waiting", "running"):
             continue
         record: dict[str, Any] = {
             "trial": trial.id,
@@ -103,6 +103,10 @@ def take(
             "score": trial.score,
             "params": {n: v if _is_plain(v) else shown(v) for n, v in trial.params.items()},
         }
+        if trial.state == "pruned":
+            why = "it was pruned, and has no score of a whole training"
+            history.append(record | {"counts": False, "why": why})
+            continue
         try:
             point = _placed(trial.params, space, own)
         except ValueError as error:

@@ -139,8 +139,9 @@ class Pictures(ABC):
 
         tables = {"this study": self._table()}
         tables |= {name: study.results_ for name, study in (others or {}).items()}
-        goal = {"maximize": self._maximize, "objective": self._objective}
-        return plots.plot_distribution(tables, **goal, ax=ax)
+        return plots.plot_distribution(
+            tables, maximize=self._maximize, objective=self._objective, ax=ax
+        )
 
     def plot_timeline(self, *, ax: Axes | None = None) -> Axes:
         """Plot when trials ran, and on how many workers: see search.plots.plot_timeline."""

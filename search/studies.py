@@ -246,7 +246,7 @@ def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:
             have the same objective.
 
     Returns:
-        The columns study, method, trials, completed, failed, best (its score), median (of the
+        The columns study, trials, completed, pruned, failed, best (its score), median (of the
         scores), trials_to_best and seconds_to_best (of workers, until the best trial had ended),
         seconds (of workers, in all), and one for each parameter: its value in the best trial.
 
@@ -266,6 +266,7 @@ def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:
             "study": name,
             "trials": len(table),
             "completed": int((table.state == "completed").sum()),
+            "pruned": int((table.state == "pruned").sum()),
             "failed": int((table.state == "failed").sum()),
             "best": np.nan,
             "median": float(done.score.median()) if len(done) else np.nan,

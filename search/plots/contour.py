@@ -85,7 +85,8 @@ def plot_contour(
             surface = _surface(points, goodness, across, up)
             ax.contourf(across, up, surface, levels=12, cmap="viridis", alpha=0.75, zorder=1)
         ax.scatter(
-            *points.T,
+            points[:, 0],
+            points[:, 1],
             c=goodness,
             cmap="viridis",
             vmin=0,
@@ -96,7 +97,15 @@ def plot_contour(
             zorder=2,
         )
         best = int(goodness.argmax())
-        ax.scatter(*points[best], marker="*", s=170, color="white", edgecolors="black", zorder=3)
+        ax.scatter(
+            points[best, 0],
+            points[best, 1],
+            marker="*",
+            s=170,
+            color="white",
+            edgecolors="black",
+            zorder=3,
+        )
         bar = ax.figure.colorbar(
             ScalarMappable(Normalize(0, 1), "viridis"), ax=ax, ticks=[m[0] for m in marks]
         )
@@ -106,7 +115,9 @@ def plot_contour(
         )
     failed = active & (table["state"] == "failed").to_numpy()
     if failed.any():
-        ax.scatter(*both[failed].T, marker="x", color="black", s=22, lw=1, zorder=2)
+        ax.scatter(
+            both[failed, 0], both[failed, 1], marker="x", color="black", s=22, lw=1, zorder=2
+        )
     for axis, name in ((ax.xaxis, x), (ax.yaxis, y)):
         marks = scales.marks(space.domains[name], 0.1)
         axis.set_ticks([m[0] for m in marks], labels=[m[2] for m in marks], fontsize=8)

@@ -128,8 +128,13 @@ def plot_distribution(
         shares = np.arange(1, len(scores) + 1) / len(scores)
         if not maximize:
             shares = 1 - (shares - 1 / len(scores))
-        where = "post" if maximize else "pre"
-        ax.step(scores, shares, where=where, color=colour, label=f"{name} ({len(scores):,})")
+        ax.step(
+            scores,
+            shares,
+            where="post" if maximize else "pre",
+            color=colour,
+            label=f"{name} ({len(scores):,})",
+        )
         everything.append(scores)
     found = np.concatenate(everything)
     scale = scales.scale_of(found, maximize)
