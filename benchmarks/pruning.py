@@ -2,6 +2,7 @@
 
     python -m benchmarks.pruning                         # 10 seeds; writes the results
     python -m benchmarks.pruning --seeds 2 --problems 2  # a quick look; prints the table
+    BENCHMARK_EPOCHS=81 python -m benchmarks.pruning --seeds 1 --problems 1    # a quicker one
 
 Every side searches width, depth, learning rate, batch size and dropout of a perceptron for the
 same number of epochs in all (BUDGET), of which a full trial has EPOCHS. Each run is a process of
@@ -33,7 +34,7 @@ from benchmarks import machine
 
 RESULTS = Path(__file__).parent / "results"
 EPOCHS = 27
-BUDGET = 8 * EPOCHS
+BUDGET = int(os.environ.get("BENCHMARK_EPOCHS", str(8 * EPOCHS)))
 PROBLEMS = ("digits", "breast cancer", "spirals", "noisy clusters")
 SIDES = ("random", "random + asha", "random + median", "tpe + asha", "keras-tuner's Hyperband")
 LIMITS = {"units": (8, 128), "rate": (1e-4, 1e-1), "depth": (1, 3), "dropout": (0.0, 0.5)}
