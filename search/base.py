@@ -384,7 +384,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> dict[str, Any]:
         scored = [wanted.name, "max" if wanted.maximize else "min", described(self.scoring)]
         return {
-            "search": {"class": type(self).__name__, **self._method()},
+            "search": {"class": type(self).__name__, **self._method(), **self._described_pruning},
             "estimator": description(self.estimator),
             "architecture": None if self._chosen is None else self._chosen.resolved(),
             "space": _described_space(space),
