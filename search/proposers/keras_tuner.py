@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -114,7 +113,8 @@ class KerasTuner:
         self._fitted: Any = None
         self._keys: dict[str, str] = {}  # of the points of trials, by trial: see _tried
         self._remember_fits()
-        if tuner in ("random", "bayesian") and space.size <= MOST_LISTED:
+        self._finite = tuner in ("random", "bayesian") and space.size <= MOST_LISTED
+        if self._finite:
             self._draw_once_each()
         self._asked = 0
         self._told: dict[str, float] = {}
@@ -131,6 +131,8 @@ class KerasTuner:
             self.tell(trial.trial_id, Outcome(self._known[point]))
             trial = self._created()
         self._asked += 1
+        if self._finite:
+            self._keys[trial.trial_id] = self._key(trial.hyperparameters.values)
         found = dict(trial.hyperparameters.values)
         own = {name: found[name] for name in found if name.startswith("tuner/")}
         parent = own.get("tuner/trial_id")
@@ -170,6 +172,15 @@ class KerasTuner:
         else:
             trial.status = "FAILED"
         self._oracle.end_trial(trial)
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        """Drop what random search does not need of a trial that has ended: all but its hash."""
+        if self.independent:
+            if self._finite and key not in self._keys:
+                self._keys[key] = self._key(self._oracle.trials[key].hyperparameters.values)
+            self._oracle.trials[key] = None
+            self._told.pop(key, None)
 
     def learn(self, key: str, point: Point, outcome: Outcome) -> None:
         """Add the trial to the oracle's, if the oracle can represent the point: a grid may not.
@@ -232,6 +243,7 @@ class KerasTuner:
             key, parameters.values, status, told, score = json.loads(text)
             self._add(key, parameters.copy(), status, told, score)
         self._restore_oracle(snapshot, snapshot["oracle"])
+        self._forget_ended()
         if "ordered" in snapshot:
             memory, following, last = snapshot["ordered"]
             self._restore_order(memory, dict(following), last)
@@ -267,8 +279,13 @@ class KerasTuner:
             "id_to_hash": hashes,
         }
         self._restore_oracle(snapshot, snapshot["oracle"] | of_trials)
+        self._forget_ended()
         if self._grid:
             self._restore_order(list(added), *self._chained(list(added)))
+
+    def _forget_ended(self) -> None:
+        for key in list(self._oracle.end_order):
+            self._forget(key)
 
     def _restored_parameters(self, snapshot: Any) -> Any:
         from keras_tuner import HyperParameters
@@ -437,10 +454,8 @@ class KerasTuner:
 
     def _tried(self) -> set[str]:
         trials = self._oracle.trials
-        if self._own:
-            return {self._key(trial.hyperparameters.values) for trial in trials.values()}
-        for name in itertools.islice(trials, len(self._keys), None):  # trials are only added
-            self._keys[name] = self._key(trials[name].hyperparameters.values)
+        for key in trials.keys() - self._keys.keys():
+            self._keys[key] = self._key(trials[key].hyperparameters.values)
         return set(self._keys.values())
 
     def _key(self, values: dict[str, Any]) -> str:

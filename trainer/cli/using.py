@@ -62,13 +62,13 @@ def _predict(given: dict[str, Any]) -> None:
         raise WrongCall(f"--out {out}: there is no folder {str(out.parent)!r}; make it first")
     trainer, config = _loaded(given)
     target = given["target"] or config.get("source", {}).get("target")
-    x = rows.to_predict(given["data"], target)
+    x, files = rows.to_predict(trainer, given["data"], target)
     extra = given["extra_columns"]
     try:
         if out.suffix.lower() == ".npy":
             trainer.predict(x, out=out, extra_columns=extra)
         else:
-            text = rows.predictions(trainer, x, extra_columns=extra)
+            text = rows.predictions(trainer, x, files, extra_columns=extra)
             write_whole(out, text.encode("utf-8"))
     except ValueError as error:
         said = str(error).replace("extra_columns='ignore'", "--extra_columns ignore")
@@ -124,7 +124,7 @@ PREDICT = Command(
     run=_predict,
     arguments=lambda words: [
         MODEL,
-        Argument("data", str, "a table, .npy or .npz; or a named data set, for its test rows"),
+        Argument("data", str, "a table, .npy, .npz or a folder of images; or a named data set"),
         Argument("out", str, "the file to write, .csv or .npy"),
         Argument(
             "extra_columns",
@@ -138,7 +138,8 @@ PREDICT = Command(
     ],
     description=(
         "A .csv has the column prediction, and for classes the probability of each, in the order "
-        "of the rows. A .npy file has what predict returns."
+        "of the rows; for images also the file. Of a named data set the test rows are predicted. "
+        "A .npy file has what predict returns."
     ),
 )
 REPORT = Command(

@@ -213,6 +213,12 @@ def check_dense(value: Any, name: str) -> None:
             f"{name} is a tf.RaggedTensor, but its rows must have the same length; write "
             f"{place}.to_tensor(), which pads them"
         )
+    if type(value).__module__.startswith("torch.utils.data"):
+        raise TypeError(
+            f"{name} is a PyTorch {type(value).__name__}, whose random state could not be saved; "
+            "pass the arrays themselves (for a TensorDataset, fit(*dataset.tensors)), or "
+            "tf.data.Dataset.from_generator(function, ...), whose function iterates over it"
+        )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array, whose masked values would be used; write "

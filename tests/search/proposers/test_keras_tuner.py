@@ -335,7 +335,12 @@ def test_a_snapshot_of_an_earlier_version_still_opens(tuner: str, workers: int) 
     earlier = copy.deepcopy(proposer.snapshot())
     oracle = proposer._oracle
     earlier["oracle"] = {k: v for k, v in oracle.get_state().items() if k != "display"}
-    earlier["trials"] = [proposer._text(k, t) for k, t in oracle.trials.items()]
+    earlier["trials"] = []
+    for key, trial in history.trials.items():
+        values = trial.memo or proposer._encoded(trial.point)
+        score = None if trial.outcome is None else trial.outcome.score
+        status = "RUNNING" if score is None else "COMPLETED"
+        earlier["trials"].append(json.dumps([key, values, status, score, score]))
     if tuner == "grid":
         ids = oracle._ordered_ids
         following = [[k, v] for k, v in ids._next_index.items()]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from trainer import Classifier, Regressor
-from trainer.data.preparation import Rows, class_weights, split_rows
+from trainer.data.preparation import Rows, class_weights, collect, split_rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes
 from trainer.tasks import Classification
@@ -211,3 +211,9 @@ def test_balanced_weights_of_a_stream_are_those_of_scikit_learn(weighted: bool) 
     )
     assert found is not None
     np.testing.assert_allclose([found[0], found[1]], expected)
+
+
+def test_a_data_loader_of_pytorch_is_refused_with_what_to_pass() -> None:
+    loader = type("DataLoader", (), {"__module__": "torch.utils.data.dataloader"})()
+    with pytest.raises(TypeError, match=r"x is a PyTorch DataLoader, .* fit\(\*dataset\.tensors\)"):
+        collect(loader, None, None, batch_size=2, needs_y=None)
