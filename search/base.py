@@ -384,15 +384,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> dict[str, Any]:
         scored = [wanted.name, "max" if wanted.maximize else "min", described(self.scoring)]
         return {
-<<<<<<< HEAD
-            "search": {"class": type(self).__name__, **self._method(), **self._described_pruning},
-=======
             "search": {
                 "class": type(self).__name__,
                 **self._method(),
                 **self._described_pruning,
             },
->>>>>>> main
             "estimator": description(self.estimator),
             "architecture": None if self._chosen is None else self._chosen.resolved(),
             "space": _described_space(space),
