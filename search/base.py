@@ -29,9 +29,9 @@ from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
-from search.study import evaluation, stopping, trial_tasks
+from search.study import evaluation, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
-from search.study.coordinator import Coordinator
+from search.study.coordinator import EARLIER, Coordinator
 from search.study.data import (
     HOLDOUT,
     Data,
@@ -48,6 +48,7 @@ from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
 from search.study.models import KeepModels
+from search.study.progress import Progress
 from search.study.resource import (
     EPOCHS,
     FACTOR,
@@ -383,7 +384,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> dict[str, Any]:
         scored = [wanted.name, "max" if wanted.maximize else "min", described(self.scoring)]
         return {
-            "search": {"class": type(self).__name__, **self._method()},
+            "search": {
+                "class": type(self).__name__,
+                **self._method(),
+                **self._described_pruning,
+            },
             "estimator": description(self.estimator),
             "architecture": None if self._chosen is None else self._chosen.resolved(),
             "space": _described_space(space),
@@ -398,13 +403,15 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
     ) -> Iterator[Executor]:
-        try:
+        with contextlib.ExitStack() as ends:
+            self._watched = None
+            if self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None:
+                self._watched = ends.enter_context(Scratch("search-")).path
+            ends.callback(folder.remove_data)
             with contextlib.closing(
                 self._make_executor(folder, data, cuts, groups, wanted)
             ) as executor:
                 yield executor
-        finally:
-            folder.remove_data()
 
     def _make_executor(
         self, folder: Folder, data: Data, cuts: list[Split], groups: Any, wanted: Measure
@@ -427,6 +434,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
+            progress=self._watched,
         )
         if callable(self.executor):
             made: Executor = self.executor(work)
@@ -542,7 +550,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 *self._keeper(folder),
                 Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
-                Display(self.verbose),
+                Display(self.verbose, self._progress),
                 *([] if tasks is None else [tasks]),
             ],
             known=self._known if folder.store.empty else (),
@@ -574,7 +582,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> list[tuple[Trial, list[Fold]]]:
         """Return the trials that a new study begins with, or those that this one began with."""
         if not folder.store.empty:
-            return [(t, []) for t in folder.store.trials() if t.key.startswith(earlier.KEY)]
+            return [(t, []) for t in folder.store.trials() if t.key.startswith(EARLIER)]
         if self._source is None:
             return []
         taken = earlier.take(self._source, space, self.estimator, now)
@@ -587,6 +595,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             )
         folder.store.set("history", taken.history)
         return taken.known
+
+    def _progress(self, trial: int) -> Progress | None:
+        return None if self._watched is None else progress.read(self._watched, trial)
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:

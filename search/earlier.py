@@ -17,12 +17,11 @@ from typing import Any
 from search.kept import Kept
 from search.space import Point, Space, shown, taken_apart, text_of
 from search.studies import StudyResults, load_study
+from search.study.coordinator import EARLIER
 from search.study.storage import Trial
 from search.study.trial import Fold
 from trainer.hyperparameters import Choice, Float
 from trainer.utils.text import printable
-
-KEY = "earlier-"  # of a trial that was taken over, with its number there
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,13 @@ def take(
             continue
         history.append(record | {"counts": True, "why": ""})
         taken = dataclasses.replace(
-            trial, id=len(known), key=f"{KEY}{trial.id}", params=point, parent=None, rung=None
+            trial,
+            id=len(known),
+            key=f"{EARLIER}{trial.id}",
+            params=point,
+            parent=None,
+            rung=None,
+            outcome={},
         )
         known.append((taken, folds.get(trial.id, [])))
     return Earlier(known, history)

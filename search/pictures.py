@@ -7,7 +7,7 @@ Responsible for passing the results of a fitted search to the code that draws th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.study.storage import ENDED
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from search.space import Space
+    from search.study.storage import Trial
 
 
 class Pictures(ABC):
@@ -26,6 +27,7 @@ class Pictures(ABC):
     epochs_: pd.DataFrame
     directory_: str | None
     _space: Space
+    _trials: list[Trial]
     _maximize: bool
     _objective: str
     _seconds: float | None
@@ -52,14 +54,33 @@ class Pictures(ABC):
 
         return plots.plot_slice(self._table(), self._space, **self._goal(), names=names)
 
-    def importance(self, *, random_state: int = 0) -> pd.Series:
-        """Return the share of the score's variance by parameter: see search.plots.importance."""
+    def importance(self, *, random_state: int = 0, method: str = "forest") -> pd.Series:
+        """Return the importance of each parameter: see search.plots.importance.
+
+        Args:
+            random_state: the same value returns the same shares.
+            method: "forest", "fanova" or "ped-anova".
+        """
         from search import plots
 
-        return plots.importance(self._table(), self._space, random_state=random_state)
+        return plots.importance(
+            self._table(),
+            self._space,
+            random_state=random_state,
+            method=method,
+            maximize=self._maximize,
+        )
 
-    def plot_importance(self, *, random_state: int = 0, ax: Axes | None = None) -> Axes:
-        """Plot the importance as bars: see search.plots.plot_importance."""
+    def plot_importance(
+        self, *, random_state: int = 0, method: str = "forest", ax: Axes | None = None
+    ) -> Axes:
+        """Plot the importance as bars: see search.plots.plot_importance.
+
+        Args:
+            random_state: the same value returns the same shares.
+            method: "forest", "fanova" or "ped-anova".
+            ax: where to draw.
+        """
         from search import plots
 
         return plots.plot_importance(
@@ -67,8 +88,71 @@ class Pictures(ABC):
             self._space,
             objective=self._objective,
             random_state=random_state,
+            method=method,
+            maximize=self._maximize,
             ax=ax,
         )
+
+    def plot_contour(
+        self, x: str | None = None, y: str | None = None, *, ax: Axes | None = None
+    ) -> Axes:
+        """Plot the score over two parameters: see search.plots.plot_contour.
+
+        Args:
+            x: the parameter of the horizontal axis. None: the most important one that is left, or
+                the first if there are too few trials to know.
+            y: the other one; None: as x.
+            ax: where to draw.
+
+        Raises:
+            ValueError: the space has a single parameter, or no such one.
+        """
+        from search import plots
+
+        table = self._table()
+        names = list(self._space.domains)
+        if len(names) < 2:
+            raise ValueError(
+                f"plot_contour: the space has only {names[0]!r}; write plot_slice() for one "
+                "parameter"
+            )
+        if x is None or y is None:
+            try:
+                names = list(self.importance().index)
+            except ValueError:  # too few trials, or all alike: any two
+                names = list(self._space.domains)
+        left = [name for name in names if name not in (x, y)]
+        x = left.pop(0) if x is None else x
+        y = left.pop(0) if y is None else y
+        return plots.plot_contour(table, self._space, x, y, **self._goal(), ax=ax)
+
+    def plot_distribution(
+        self, others: Mapping[str, Any] | None = None, *, ax: Axes | None = None
+    ) -> Axes:
+        """Plot the distribution of the scores: see search.plots.plot_distribution.
+
+        Args:
+            others: studies to compare with, fitted or loaded, by name.
+            ax: where to draw.
+        """
+        from search import plots
+
+        tables = {"this study": self._table()}
+        tables |= {name: study.results_ for name, study in (others or {}).items()}
+        goal = {"maximize": self._maximize, "objective": self._objective}
+        return plots.plot_distribution(tables, **goal, ax=ax)
+
+    def plot_timeline(self, *, ax: Axes | None = None) -> Axes:
+        """Plot when trials ran, and on how many workers: see search.plots.plot_timeline."""
+        import pandas as pd
+
+        from search import plots
+
+        self._table()
+        columns = ("trial", "state", "started", "ended")
+        rows = [(t.id, t.state, t.started, t.ended) for t in self._trials]
+        table = pd.DataFrame(rows, columns=columns).astype({"started": float, "ended": float})
+        return plots.plot_timeline(table, ax=ax)
 
     def plot_rungs(self, *, ax: Axes | None = None) -> Axes:
         """Plot which trials were promoted, against epochs: see search.plots.plot_rungs."""

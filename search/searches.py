@@ -220,7 +220,7 @@ class TunerSearch(Search):
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
         tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
-        return {"tuner": tuner} | self._described_pruning
+        return {"tuner": tuner}
 
     @property
     def _limit(self) -> int | None:
@@ -354,7 +354,7 @@ class SklearnSearch(Search):
 
     def _method(self) -> dict[str, Any]:
         candidates = {"n_iter": self.n_iter} if self.method == "halving" else {}
-        return {"method": self.method} | candidates | self._described_pruning
+        return {"method": self.method} | candidates
 
     @property
     def _most_trials(self) -> int | None:

@@ -49,11 +49,16 @@ def test_a_wheel_works_outside_the_checkout(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        (entries,) = (n for n in names if n.endswith("entry_points.txt"))
+        commands = archive.read(entries).decode()
         archive.extractall(tmp_path / "site")
     packages = {
         name.split("/")[0] for name in names if not name.split("/")[0].endswith("dist-info")
     }
     assert packages == {"trainer", "search"}
+    assert "trainer/reports/page.html" in names
+    assert "trainer = trainer.cli:main" in commands
+    assert "search = search.commands:SEARCH" in commands
     out = run(
         "import trainer\n"
         "from trainer import Classifier, datasets\n"

@@ -45,6 +45,7 @@ from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
 from trainer.utils import checks
+from trainer.utils.drawings import as_text
 
 if TYPE_CHECKING:
     import keras
@@ -634,6 +635,15 @@ class Trainer(SupportsCallbacks, Parameters):
         from trainer.network.summary import describe
 
         return describe(type(self).__name__, self.network_, self.history_, self.seed_)
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows: scikit-learn's diagram and, after fit, how it went."""
+        diagram: str = super()._html_repr()
+        if "model_" not in vars(self):
+            return diagram
+        head = self.summary().split("\nModel:")[0]  # without the table of layers
+        curves = self.history_._repr_html_() if len(self.history_) else ""
+        return f"<div>{diagram}{as_text(head)}{curves}</div>"
 
     def diagnose(self) -> Diagnosis:
         """Find what is wrong with the training, if anything; the likeliest cause comes first.

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainer.utils import forms
 from trainer.utils.checks import did_you_mean, integer, one_of
+from trainer.utils.drawings import as_text, picture
 from trainer.utils.figures import (
     COLOURS,
     WRONG,
@@ -303,6 +304,14 @@ class History:
                 f"path={os.fspath(path)!r}: is not a history written by to_json, "
                 f"or is incomplete ({error})"
             ) from error
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the curves, and the last epoch."""
+        if not len(self):
+            return as_text("History of 0 epochs")
+        last = "  ".join(f"{name} {value:.4g}" for name, value in self.records[-1].items())
+        says = f"Learning curves of {len(self)} epochs."
+        return picture("Learning curves", says, self.plot).as_html() + as_text(last)
 
     def __len__(self) -> int:
         return len(self.records)

@@ -190,17 +190,12 @@ def pip(*words: str) -> str:
 def _installed() -> dict[str, list[str]]:
     """Return the versions of each distribution by its name; more than one is one too many."""
     found: dict[str, list[str]] = defaultdict(list)
-    places: dict[str, set[str]] = defaultdict(set)
+    places: dict[str, str] = {}
     for each in metadata.distributions():
         name, place = _plain(each.name or ""), str(each.locate_file(""))
-        # a folder that is in sys.path twice, or a second one that is shadowed, is no second copy
-        if not name or place in places[name] - {""}:
-            if name and each.version not in found[name]:
-                found[name].append(each.version)
-            continue
-        if not places[name]:
+        # a copy in a folder that comes later in sys.path is not imported, so that it does no harm
+        if name and places.setdefault(name, place) == place and each.version not in found[name]:
             found[name].append(each.version)
-            places[name].add(place)
     return dict(found)
 
 
@@ -214,9 +209,9 @@ def overlapping(installed: Mapping[str, list[str]]) -> Iterable[Finding]:
     Args:
         installed: The versions of each distribution.
     """
+    brought = metadata.packages_distributions()
     for package, owner in _OWNERS.items():
-        brought = metadata.packages_distributions().get(package, [])
-        owners = sorted({_plain(name) for name in brought})
+        owners = sorted({_plain(name) for name in brought.get(package, [])})
         if len(owners) > 1:
             needed = _needed(owner)
             yield Finding(

@@ -15,16 +15,21 @@ ValueError; a table or flag of another type a TypeError.
 
 from __future__ import annotations
 
+from search.plots.contour import plot_contour
+from search.plots.course import plot_distribution, plot_timeline
 from search.plots.curves import plot_curves, plot_rungs
 from search.plots.shares import importance, plot_importance
 from search.plots.study import plot_history, plot_parallel, plot_slice
 
 __all__ = [
     "importance",
+    "plot_contour",
     "plot_curves",
+    "plot_distribution",
     "plot_history",
     "plot_importance",
     "plot_parallel",
     "plot_rungs",
     "plot_slice",
+    "plot_timeline",
 ]

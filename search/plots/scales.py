@@ -41,7 +41,7 @@ def golden(table: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray((table["trial"] * 0.618034) % 1 - 0.5, dtype=np.float64)
 
 
-def _scale(scores: NDArray[np.float64], maximize: bool) -> dict[str, Any]:
+def scale_of(scores: NDArray[np.float64], maximize: bool) -> dict[str, Any]:
     """Return arguments of set_yscale: logarithmic if bad scores would hide the others."""
     bad = -scores if maximize else scores
     if len(bad) and bad.min() > 0 and bad.max() >= 1000 * bad.min():
@@ -61,7 +61,7 @@ def goodness(scores: NDArray[np.float64], maximize: bool) -> tuple[NDArray[np.fl
     """Return heights of scores in 0..1, the best on top, and the marks of their axis."""
     from matplotlib import colors, ticker
 
-    scale = _scale(scores, maximize)
+    scale = scale_of(scores, maximize)
     low, high = float(scores.min()), float(scores.max())
     ticks = [low, high]
     norm: Any
@@ -180,7 +180,7 @@ def score_axis(ax: Axes, scores: Any, maximize: bool, objective: str) -> None:
     """Scale and label the y axis for scores, so that differences between good ones show."""
     found = np.asarray(scores, dtype=np.float64)
     if len(found):
-        scale = _scale(found, maximize)
+        scale = scale_of(found, maximize)
         ax.set_yscale(**scale)
         ax.margins(y=0.1)  # for the crosses of failed trials
         if scale["value"] == "symlog":  # its default ticks leave out the part with most scores

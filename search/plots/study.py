@@ -78,6 +78,9 @@ def plot_parallel(
 ) -> Axes:
     """Plot each trial as a line through one axis per parameter, and finally through its score.
 
+    Values have a strip of their own beside their axis, behind which the lines pass. With more than
+    100 trials the worse ones are faint.
+
     The best is on top of the score axis, darkest, and drawn over the others; failed trials are grey
     and end before that axis. A parameter's axis is spread as it is searched: by ratio if it is
     logarithmic. If it has ten values or fewer, lines pass near the value instead of through it, so
@@ -99,6 +102,7 @@ def plot_parallel(
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
     from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.patches import Rectangle
 
     table = frames.checked(results, maximize)
     units = frames.units(frames.points(table, space), space)
@@ -121,7 +125,10 @@ def plot_parallel(
         shades = ListedColormap(colormaps["viridis_r"](np.linspace(0.08, 1, 256)))
         widths = np.full(len(lines), 1.4 if len(lines) <= 100 else 0.7)
         widths[-1] = 3
-        alpha = 0.9 if len(lines) <= 100 else 0.5
+        # of many lines the good ones are seen, and the others are their background
+        shade = np.full(len(lines), 0.9)
+        if len(lines) > 100:
+            shade = 0.08 + 0.72 * goodness[order] ** 2
         ax.add_collection(
             LineCollection(
                 lines,
@@ -129,7 +136,7 @@ def plot_parallel(
                 cmap=shades,
                 norm=Normalize(0, 1),
                 linewidths=widths,
-                alpha=np.where(widths == 3, 1.0, alpha),
+                alpha=np.where(widths == 3, 1.0, shade),
                 zorder=2,
             )
         )
@@ -137,15 +144,19 @@ def plot_parallel(
         ax.figure.colorbar(ScalarMappable(Normalize(0, 1), shades), cax=bar, ticks=[])
         for height, _, text in marks:
             ax.text(n + 0.12, height, text, fontsize=8, va="center")
-    beside = {"facecolor": "white", "alpha": 0.75, "pad": 0.6, "linewidth": 0}
     for position, domain in enumerate(space.domains.values()):
         ax.plot([position] * 2, [0, 1], color="0.3", lw=1, zorder=3)
         marks = scales.marks(domain, 0.05)
         if np.isnan(units[:, position]).any():
             marks.append((-0.15, None, "inactive"))
+        # a strip of its own for the labels: lines pass behind it
+        wide = min(0.07 + 0.048 * max(width_of(text) for _, _, text in marks), 0.75)
+        strip = Rectangle(
+            (position - wide, -0.3), wide - 0.02, 1.4, color="white", lw=0, zorder=2.5
+        )
+        ax.add_patch(strip)
         for height, _, text in marks:
-            style: dict[str, Any] = {"ha": "right", "va": "center", "zorder": 4, "bbox": beside}
-            ax.text(position - 0.05, height, text, fontsize=8, **style)
+            ax.text(position - 0.05, height, text, fontsize=8, ha="right", va="center", zorder=4)
     shown = [*space.domains, objective] if scored.any() else list(space.domains)
     # break a nested name where its parts meet
     texts = [as_label(name, 60).replace("__", "__\n") for name in shown]

@@ -10,10 +10,12 @@ import importlib.util
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from search.reports.summary import duration, number, one_line, reason, settings
 from search.study.callbacks import SearchCallback, Study
+from search.study.progress import Progress
 from search.study.storage import Trial
 from trainer.utils.checks import one_of
 from trainer.utils.figures import shortened
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_DRAWINGS = 0.5  # drawing takes about 1% of this
 FAILURES = 3  # number of reasons shown below the live table
+LOGS = 2  # number of logs shown of a running trial
 REASON = 200  # maximum number of characters of a reason in a plain line
 FREE_LINES = 50  # lines about ordinary trials before some are left out
 SECONDS_PER_LINE = 10.0  # after these, one more such line
@@ -37,12 +40,18 @@ class Display(SearchCallback):
         verbose: 1 or "auto": a live table on a terminal or in a notebook (with ipywidgets), plain
             lines elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
             in a file or a pipe: it takes hours, and its log may be the only thing people look at.
+        progress: returns how far a running trial is, by its number, if that is known.
 
     Raises:
         ValueError: another `verbose`.
     """
 
-    def __init__(self, verbose: int | str = "auto") -> None:
+    def __init__(
+        self,
+        verbose: int | str = "auto",
+        progress: Callable[[int], Progress | None] = lambda trial: None,
+    ) -> None:
+        self._progress = progress
         self.verbose = one_of("verbose", verbose, ("auto", 0, 1, 2, True, False))
         self._shown = SearchCallback()
 
@@ -51,7 +60,7 @@ class Display(SearchCallback):
         if not self.verbose:
             return
         console = None if self.verbose == 2 else _moving()
-        self._shown = Lines() if console is None else LiveTable(console)
+        self._shown = Lines() if console is None else LiveTable(console, self._progress)
         self._shown.on_search_begin(study)
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
@@ -213,9 +222,13 @@ class LiveTable(_Counting):
 
     Args:
         console: where to draw; it must be able to move the cursor, or be a notebook's.
+        progress: returns how far a running trial is, by its number, if that is known.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, progress: Callable[[int], Progress | None] = lambda trial: None
+    ) -> None:
+        self._progress = progress
         self._console = console
         self._live: Any = None
 
@@ -289,7 +302,7 @@ class LiveTable(_Counting):
         rows = max(self._console.height - used, 1)
         if len(self.running) > rows:
             below.insert(0, Text(f"and {len(self.running) - rows} more"))
-        return Group(head, Text(), self._rows(rows), *below)
+        return Group(head, Text(), self._rows(study, rows), *below)
 
     def _head(self, study: Study, over: bool) -> RenderableType:
         from rich.table import Table
@@ -318,7 +331,7 @@ class LiveTable(_Counting):
             grid.add_row("", Text(shortened(settings(best.params), 3 * self._console.width)))
         return grid
 
-    def _rows(self, most: int) -> Table:
+    def _rows(self, study: Study, most: int) -> Table:
         from rich.table import Table
         from rich.text import Text
 
@@ -329,6 +342,10 @@ class LiveTable(_Counting):
         table.add_column("running", justify="right", no_wrap=True)
         if again:
             table.add_column("attempt", justify="right", no_wrap=True)
+        reached = {trial.id: self._progress(trial.id) for trial in shown}
+        if any(reached.values()):
+            table.add_column("epoch", justify="right", no_wrap=True)
+            table.add_column("logs", no_wrap=True)
         # the only column that shrinks if there is not enough room
         table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis")
         now = time.time()
@@ -337,8 +354,22 @@ class LiveTable(_Counting):
             cells = [str(trial.id), "" if taken is None else duration(round(taken))]
             if again:
                 cells.append(str(trial.attempts) if trial.attempts > 1 else "")
+            if any(reached.values()):
+                cells += _reached(study, trial, reached[trial.id])
             table.add_row(*map(Text, cells), Text(settings(trial.params)))
         return table
+
+
+def _reached(study: Study, trial: Trial, progress: Progress | None) -> list[str]:
+    """Return the epoch and the most telling logs of a running trial, as text."""
+    if progress is None:
+        return ["", ""]
+    of = "" if trial.epochs is None else f"/{trial.epochs}"
+    fit = "" if progress.fit == 1 else f", fit {progress.fit}"
+    order = dict.fromkeys((study.objective, "val_loss", "loss", *progress.logs))
+    names = [name for name in order if name in progress.logs][:LOGS]
+    logs = ", ".join(f"{one_line(name)} {number(progress.logs[name])}" for name in names)
+    return [f"{progress.epoch}{of}{fit}", logs]
 
 
 def _moving() -> Console | None:

@@ -47,6 +47,7 @@ from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
 
+EARLIER = "earlier-"  # begins the keys of trials that a study took over from another one
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
 SECONDS_WORTH_WAITING = 1.0  # trials as short as this are asked for ahead of time
@@ -81,8 +82,8 @@ class Coordinator:
             fits of all trials; or None.
         cost: returns the number of epochs that a proposal may take, without its parent's.
         callbacks: notified of events.
-        known: trials of an earlier study, whose ends are known: with their state and score, keys
-            that no proposer uses, and folds. A new study begins with them.
+        known: trials of an earlier study, whose ends are known, with their folds; their keys
+            begin with EARLIER. A new study begins with them.
         task: returns a trial's task, by its number, as scikit-learn's callbacks see it; or None.
 
     Raises:

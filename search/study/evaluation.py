@@ -24,6 +24,7 @@ from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
+from search.study.progress import shown
 from search.study.resource import Resource
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -73,6 +74,7 @@ class Evaluation:
         train_score: whether to score on the rows of training too.
         artifacts: the folders for files that trials write.
         resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
+        progress: the folder for the progress of running trials, or None if nobody watches.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Evaluation:
         train_score: bool = False,
         artifacts: TrialFolders | None = None,
         resource: Resource | None = None,
+        progress: Path | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -101,6 +104,7 @@ class Evaluation:
         self._models = models
         self._train_score = train_score
         self._artifacts = artifacts
+        self._progress = progress
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -198,7 +202,7 @@ class Evaluation:
         fields: dict[str, Any],
     ) -> Any:
         """Fit the estimator, as `fit` does, with the trial's epochs and its folder."""
-        prefix, _ = trainer_in(estimator)
+        prefix, trainer = trainer_in(estimator)
         # the estimator's own folder is for a single training: the refit on all rows
         changed: dict[str, Any] = {"verbose": 0, "run_dir": None, **fields}
         if job.epochs is not None:
@@ -210,7 +214,8 @@ class Evaluation:
             resume = self._prepare_run(job, changed["run_dir"], name)
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
         passes = {} if self._resource is None else self._resource.passes
-        with directory.state_alone():
+        number = execution * max(1, len(self._splits)) + fold + 1
+        with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
             return fit(estimator, train, resume=resume, passes=passes)
 
     def _fit_amount(

@@ -244,6 +244,8 @@ def _everything(
     for found in rows:
         for name in ("params", "metrics"):
             found[name] = json.loads(found[name])
+        found["outcome"] = json.loads(found.get("outcome") or "{}")
+        found["memo"] = None  # the proposer's own
     seconds = dict(
         database.execute("select trial, sum(fit_seconds + score_seconds) from folds group by trial")
     )

@@ -52,7 +52,8 @@ def _entry_points() -> tempfile.TemporaryDirectory[str]:
 def environment(*more: Path | str) -> dict[str, str]:
     """The environment of a call: this worktree, its entry points, and more folders to import."""
     path = os.pathsep.join([*map(str, more), str(ROOT), _entry_points().name])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
+    own = {"XDG_CONFIG_HOME": _entry_points().name, "PYTHONPATH": path}  # no key of the tester's
+    return {**os.environ, **own, "PYTHONWARNINGS": "default", "COLUMNS": "100"}
 
 
 def call(*words: str | Path, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:

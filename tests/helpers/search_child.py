@@ -69,6 +69,19 @@ class Light(RegressorMixin, BaseEstimator):
         return np.full(len(x), self.level_)
 
 
+class Growing(Light):
+    """The same, with an amount that its score depends on: for pruners."""
+
+    def __init__(self, a: float = 0.0, b: int = 1, n: int = 9, random_state: Any = None) -> None:
+        super().__init__(a, b, random_state)
+        self.n = n
+
+    def fit(self, x: Any, y: Any) -> Growing:
+        super().fit(x, y)
+        self.level_ += 1 / self.n
+        return self
+
+
 def slow() -> Any:
     """A callback that makes an epoch last long enough to be killed in."""
     from trainer.callbacks.callback import Callback  # it imports Keras, which takes seconds
@@ -195,7 +208,7 @@ def search(kind: str, folder: Path, **changes: Any) -> Any:
             callbacks=[slow()],
         )
     else:
-        estimator = Light()
+        estimator = Growing() if "+" in kind else Light()
     shared |= changes
     space = shared.pop("space", space)
     if kind == "halving":
@@ -206,6 +219,10 @@ def search(kind: str, folder: Path, **changes: Any) -> Any:
         return SklearnSearch(estimator, space, method="random", n_iter=10, cv=3, **shared)
     if kind == "grid":
         space["a"] = Float(-1, 1, step=1)
+    if "+" in kind:
+        tuner, pruner = kind.split("+")
+        shared |= {"pruner": pruner, "resource": "n"}
+        return TunerSearch(estimator, space, tuner=tuner, max_trials=9, **shared)
     trials = {"random": 10, "bayesian": 10, "grid": None, "hyperband": 14}
     return TunerSearch(estimator, space, tuner=kind, max_trials=trials[kind], **shared)
 

@@ -1,7 +1,8 @@
 """A study whose coordinator is killed at any instant, again and again, ends as one that was not.
 
 The studies are those of `tests/helpers/search_child.py`, each a process of its own that SIGKILL
-ends. Six methods, each killed once or twice by default; a full proof takes some ten minutes:
+ends. Six methods, and samplers with pruners, each killed once or twice by default; a full proof
+takes some twenty minutes:
 
     KILL_STUDIES=3 pytest -n0 -s tests/integration/test_search_kills.py
 
@@ -23,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ import psutil
 import pytest
 import search_child
 
+from search.searches import TUNERS
 from search.study.storage import NAME
 from trainer import Float
 
@@ -42,6 +45,16 @@ AT_ONCE = 4
 WITHIN = search_child.PAUSE * 1.5
 LIGHT = ("cv", "random", "grid", "bayesian")
 TRAINED = ("hyperband", "halving")
+SAMPLERS = [name for name in ("tpe", "gp", "cma-es", "nsga2") if name in TUNERS]
+if find_spec("torch") is None and "gp" in SAMPLERS:
+    SAMPLERS.remove("gp")
+# by default each pruner once or twice, and each sampler once
+PRUNED = tuple(
+    f"{sampler}+{pruner}"
+    for i, sampler in enumerate(("random", *SAMPLERS))
+    for pruner in ("asha", "median")
+    if LARGE or pruner == ("median", "asha")[i % 2]
+)
 PLACES = ("asking", "fitting", "fitted", "recording", "ended")
 PLACES_OF_RUNGS = (*PLACES, "copying", "training", "tidying")
 
@@ -121,7 +134,7 @@ def _events(folder: Path) -> list[list[str]]:
 
 def _begun_of_ended(folder: Path) -> dict[int, tuple[int, int]]:
     """For each trial whose end is on disk: how often it was begun, and its fit ended, up to now."""
-    ended = _rows(folder, "select id from trials where state in ('completed', 'failed')")
+    ended = _rows(folder, "select id from trials where state in ('completed', 'failed', 'pruned')")
     events = Counter((place, trial) for place, trial in _events(folder))
     return {i: (events["fitting", str(i)], events["fitted", str(i)]) for (i,) in ended}
 
@@ -171,7 +184,7 @@ def _one_study(kind: str, folder: Path, seed: int, unbroken: dict[str, Any]) -> 
         assert ended.items() <= now.items(), f"{kind}: a trial was lost, or finished twice"
         ended.update(now)
 
-    for _ in range(KILLS if LARGE or kind in LIGHT else 1):
+    for _ in range(KILLS if LARGE or kind not in TRAINED else 1):
         place = _killed(kind, folder, rng)
         if place is None:
             break
@@ -187,15 +200,16 @@ def _one_study(kind: str, folder: Path, seed: int, unbroken: dict[str, Any]) -> 
 
 def test_killed_studies_end_with_the_trials_of_one_that_was_not(tmp_path: Path) -> None:
     """Takes a minute: each kind of study runs unbroken and killed, in new processes."""
-    kinds = (*TRAINED, *LIGHT)  # the long ones first
+    kinds = (*TRAINED, *PRUNED, *LIGHT)  # the long ones first
     with ThreadPoolExecutor(AT_ONCE) as pool:
         unbroken = pool.map(lambda kind: _study(_finish(kind, tmp_path / kind)), kinds)
         alone = dict(zip(kinds, unbroken, strict=True))
         for kind, tables in alone.items():
             states = [row[6] for row in tables["trials"]]
             assert len(states) >= 5, kind
-            assert set(states) == {"completed"}, kind
-        for kind in TRAINED:
+            expected = {"completed", "pruned"} if kind in PRUNED else {"completed"}
+            assert set(states) == expected, kind
+        for kind in (*TRAINED, *PRUNED):
             assert any(row[4] is not None for row in alone[kind]["trials"]), "none was promoted"
         jobs = [(kind, number) for number in range(STUDIES) for kind in kinds]
         kills = pool.map(

@@ -88,17 +88,22 @@ def test_a_grid_leaves_out_what_is_known_and_resumes_so(tmp_path: Path) -> None:
     assert search.results_.a.tolist() == [0.2, 0.3, 0.4, 0.5]
 
 
+@pytest.mark.parametrize("tuner", ["bayesian", "random", "grid"])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.filterwarnings("ignore:tuner='bayesian'")
 def test_a_tuner_learns_from_earlier_trials_and_resumes_as_if_unbroken(
-    first: Path, tmp_path: Path
+    tuner: str, several: bool, first: Path, tmp_path: Path
 ) -> None:
-    def tuned(name: str, **options: Any) -> Any:
-        return tuner_search(
-            tuner="bayesian", cv=2, max_trials=6, directory=tmp_path / name, **options
-        )
+    space: Any = {"a": Float(0, 1)}
+    space = [space, {"a": Float(2, 3)}] if several else space
 
-    whole = tuned("whole", warm_start_from=first).fit(X, R)
+    def tuned(name: str, **options: Any) -> Any:
+        options |= {"tuner": tuner, "cv": 2, "max_trials": 6, "directory": tmp_path / name}
+        return tuner_search(space=space, warm_start_from=first, **options)
+
+    whole = tuned("whole").fit(X, R)
     assert len(whole.results_) == 14
-    broken = tuned("broken", warm_start_from=first, callbacks=[Told(stop=11)])
+    broken = tuned("broken", callbacks=[Told(stop=11)])
     broken.fit(X, R)
     assert len(broken.results_) == 11
     broken.set_params(callbacks=()).fit(X, R)

@@ -18,7 +18,7 @@ from light_estimators import Bowl, Nearest
 from light_searches import R, Told, X, Y, sklearn_search
 
 from search import Space, compare, load_study
-from search.study.database import Database
+from search.study.database import TABLES, Database
 from trainer import Bool, Choice, Float, Int
 
 OLD = Path(__file__).parents[1] / "data" / "v0_1_0" / "studies"
@@ -289,8 +289,10 @@ def test_a_hundred_thousand_trials_are_loaded_in_seconds(tmp_path: Path) -> None
     database = Database(tmp_path / "study.sqlite")
     with database.transaction():
         for i in range(1, 10_000):
-            row = (i, str(i), "completed", 0.5, '{"a": 0.5}', None, None, None, i, 1, 1.0, 2.0)
-            database.put("trials", (*row, "{}", None))
+            known = {"id": i, "key": str(i), "state": "completed", "score": 0.5, "seed": i}
+            known |= {"params": '{"a": 0.5}', "attempts": 1, "started": 1.0, "ended": 2.0}
+            known["metrics"] = "{}"
+            database.put("trials", [known.get(n) for n in TABLES["trials"].columns])
             database.put("folds", (i, 0, 0, 0.5, "{}", 0.1, 0.1))
     database.settle()
     database.close()

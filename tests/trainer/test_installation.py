@@ -139,6 +139,19 @@ def test_two_distributions_of_one_package_are_found(owner, other, site):
     assert exit_code == 1
 
 
+def test_the_commands_for_a_mixture_of_two_distributions_mend_it(site):
+    site.healthy().add("keras-nightly", "9.9.dev1", "keras", code=KERAS)
+    first, second = only(site.examine()[0], "have both written")["commands"]
+    env = {**os.environ, "PYTHONPATH": ""}
+    subprocess.run(shlex.split(first), env=env, capture_output=True, check=True)
+    assert not (site.path / "keras").exists()
+    only(site.examine()[0], "keras is not installed")
+    # in place of the second command, which needs a network
+    assert pip_of(second) == ["install", "--no-cache-dir", "keras>=3.15,<4"]
+    site.add("keras", "3.15.1", "keras", code=KERAS)
+    assert site.examine() == ([], 0)
+
+
 def test_a_command_of_the_doctor_mends_what_it_found(site):
     site.healthy().add("keras-preprocessing", "1.1.2", "keras_preprocessing")
     findings, exit_code = site.examine()

@@ -36,6 +36,7 @@ BUILT_IN = {
     "resume": "training",
     "evaluate": "using",
     "predict": "using",
+    "report": "using",
     "export": "using",
     "serve": "using",
     "runs": "looking",
@@ -223,7 +224,8 @@ def _told(error: Exception) -> tuple[str, int]:
     text = joined(str(error)) or type(error).__name__
     if at_import and _while_importing(error):
         return f"{_shortened(text)}; run trainer doctor to see what is wrong", FAILED
-    if isinstance(error, _MISTAKES):
+    data = sys.modules.get("trainer.datasets.cache")  # what it has not loaded, it did not raise
+    if isinstance(error, _MISTAKES) or (data and isinstance(error, data.DataFileError)):
         return text, WRONG
     if isinstance(error, OSError):
         return text, FAILED

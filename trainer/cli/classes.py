@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.cli import trust
 from trainer.cli.command import WrongCall
 from trainer.cli.signatures import Argument, of_class, of_source
 from trainer.utils.checks import did_you_mean
@@ -118,14 +120,14 @@ def of_run(config: Mapping[str, Any], folder: Path, given: str | None) -> type[T
     Raises:
         WrongCall: The run is of a class of the user's, and nothing says where it is.
     """
-    recorded = config.get("source", {}).get("trainer")
+    source = config.get("source", {})
+    recorded = source.get("trainer")
     if given is None and isinstance(recorded, str):
-        module = recorded.rpartition(":")[0]
         # whoever sends a run must not thereby have code executed
-        if module.endswith(".py") and Path(module).resolve().is_relative_to(folder.resolve()):
+        if recorded not in OWN and not trust.is_marked(source):
             raise WrongCall(
-                f"{folder}: its class is in a file inside the run, which is not executed; copy the "
-                "file elsewhere if you trust it, and write --trainer file.py:Class"
+                f"{folder}: says that its class is {recorded}, but was not trained by you on this "
+                f"machine; if you trust this code, write --trainer {shlex.quote(recorded)}"
             )
         given = recorded
     if given is None:

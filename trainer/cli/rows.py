@@ -6,6 +6,7 @@ reading files (`trainer.datasets`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def load(source: Mapping[str, Any], *, missing_target: str = "drop") -> Dataset:
         for name, flag in (("name_or_path=", "--data "), ("target=", "--target ")):
             if text.startswith(name):
                 text = flag + text.removeprefix(name)
-        raise WrongCall(text) from error
+        pixels = r"image_size=\((\d+), (\d+)\)"
+        raise WrongCall(re.sub(pixels, r"--image_size '[\1, \2]'", text)) from error
 
 
 def to_evaluate(source: Mapping[str, Any]) -> tuple[Any, Any, str]:
@@ -106,12 +108,16 @@ def to_evaluate(source: Mapping[str, Any]) -> tuple[Any, Any, str]:
     return x, y, f"{len(x):,} rows of {dataset.name}"
 
 
-def to_predict(data: str, target: str | None) -> Any:
+def to_predict(trainer: Any, data: str, target: str | None) -> tuple[Any, list[str] | None]:
     """Return the rows to predict, in the order of the file.
 
     Args:
-        data: A table, .npy or .npz; or a named data set, for its test rows.
+        trainer: A fitted one; images are resized to those that it was trained on.
+        data: A table, .npy or .npz; a folder of images; or a named data set, for its test rows.
         target: The name of the target's column, which is left out if the table has it.
+
+    Returns:
+        The rows; and the name of each if they are files, else None.
 
     Raises:
         WrongCall: The file is of another kind, or does not exist.
@@ -119,28 +125,34 @@ def to_predict(data: str, target: str | None) -> Any:
     import numpy as np
 
     from trainer import datasets
+    from trainer.datasets.image_folders import read_images
 
     if data in datasets.names():
-        return datasets.load(data).test.x
+        return datasets.load(data).test.x, None
     path = Path(data).expanduser()
     if _is_table(path):
-        return _table(path, target)[0]
+        return _table(path, target)[0], None
     if not path.exists():
         raise WrongCall(f"--data {data}: there is no such file, and no data set of this name")
     kind = path.suffix.lower()
-    if path.is_dir() or kind not in (".npy", ".npz"):
+    if path.is_dir():
+        shape = getattr(trainer.model_, "input_shape", None)
+        if not isinstance(shape, tuple) or len(shape) not in (3, 4) or None in shape[1:]:
+            raise WrongCall(f"--data {data}: is a folder, and the model was not trained on images")
+        return read_images(path, shape[1:3], colour=len(shape) == 4 and shape[3] == 3)
+    if kind not in (".npy", ".npz"):
         raise WrongCall(
             f"--data {data}: rows to predict must be in a table (.csv, .xlsx, .parquet, .jsonl), "
-            ".npy or .npz; for others call predict from Python"
+            ".npy, .npz or a folder of images; for others call predict from Python"
         )
     found = np.load(path, allow_pickle=False)
     if kind == ".npy":
-        return found
+        return found, None
     with found:
         keys = [key for key in ("x", "images", "x_test") if key in found]
         if not keys:
             raise WrongCall(f"--data {data}: has no array x; its arrays are {sorted(found)}")
-        return found[keys[0]]
+        return found[keys[0]], None
 
 
 def _table(path: Path, target: Any) -> tuple[Any, Any]:
@@ -177,19 +189,20 @@ def _joined(parts: list[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def predictions(trainer: Any, x: Any, *, extra_columns: str) -> str:
+def predictions(trainer: Any, x: Any, files: list[str] | None, *, extra_columns: str) -> str:
     """Return the predictions as CSV: a column for each output, and for each class' probability.
 
     Args:
         trainer: A fitted one.
         x: The rows.
+        files: The name of each, which becomes the first column; or None.
         extra_columns: As of Trainer.predict.
     """
     import numpy as np
 
     from trainer.data import arrays
 
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {} if files is None else {"file": files}
 
     def add(name: str, values: Any, names: list[str] | None = None) -> None:
         values = np.asarray(values)

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import classes, rows
+from trainer.cli import classes, rows, trust
 from trainer.cli.command import Command, WrongCall
 from trainer.cli.signatures import Argument, of_class
+from trainer.utils import forms
 from trainer.utils.files import write_whole
 
 if TYPE_CHECKING:
@@ -105,9 +106,12 @@ def _train(
     own_split = trainer.validation_split is not None
     x, y = rows.training_rows(dataset, with_valid=own_split)
     valid = None if own_split else tuple(dataset.valid)
-    with source_recorded(json.loads(json.dumps(source, default=str))):
+    recorded = json.loads(json.dumps(source, default=str))
+    if source["trainer"] not in classes.OWN:
+        recorded["mark"] = trust.mark(recorded)
+    with source_recorded(recorded):
         _with_hint(trainer, x, y, valid, resume, folder)
-    _finish(trainer, dataset, folder)
+    _finish(trainer, dataset, folder, command_of(source))
 
 
 def _train_further(
@@ -119,7 +123,7 @@ def _train_further(
     validated = config["data"]["validation"] is not None
     valid = tuple(dataset.valid) if validated else None
     _with_hint(trainer, *dataset.train, valid, True, folder)
-    _finish(trainer, dataset, folder)
+    _finish(trainer, dataset, folder, "")
 
 
 def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder: Path) -> None:
@@ -133,12 +137,25 @@ def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder
         ) from None
 
 
-def _finish(trainer: Trainer, dataset: Dataset, folder: Path) -> None:
+def _finish(trainer: Trainer, dataset: Dataset, folder: Path, command: str) -> None:
+    from trainer import reports
+
     what = f"{len(dataset.test.x):,} test rows of {dataset.name}"
     evaluation = evaluated(trainer, *dataset.test, what)
     content = json.dumps(evaluation, indent=1) + "\n"
     write_whole(folder / EVALUATION, content.encode(), follow_links=False)
-    print(f"\n{shown(evaluation)}\nrun: {folder}")
+    report = reports.write(trainer, dataset, folder / reports.NAME, command=command)
+    print(f"\n{shown(evaluation)}\nrun: {folder}\nreport: {report}")
+
+
+def command_of(source: Mapping[str, Any]) -> str:
+    """Return the call of `trainer fit` that a run was made by."""
+    words = ["trainer", "fit"]
+    defaults = {a.name: a.default for a in (rows.TARGET, *rows.LOADING)}
+    for name, value in {**source, **source["fields"]}.items():
+        if name not in ("fields", "mark") and value != defaults.get(name):
+            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return shlex.join(words)
 
 
 def evaluated(trainer: Trainer, x: Any, y: Any, what: str) -> dict[str, Any]:
@@ -194,8 +211,12 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
 
     Raises:
         WrongCall: Neither the run nor the call says it.
+        Malformed: What the run says is not what `fit` wrote.
     """
     recorded: dict[str, Any] | None = config.get("source")
+    if recorded is not None:
+        names = ("data", "target", "trainer", "fields")
+        forms.mapping("fields", forms.mapping("source", recorded, names)["fields"])
     defaults = {a.name: a.default for a in rows.LOADING}
     if given["data"] is None and recorded is None:
         raise WrongCall(
@@ -203,7 +224,7 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
             f"{call} --data house.csv --target price"
         )
     if given["data"] is None and recorded is not None:
-        found = {n: v for n, v in recorded.items() if n not in ("trainer", "fields")}
+        found = {n: recorded[n] for n in (*defaults, "data", "target") if n in recorded}
         return {**defaults, **found}
     new = {**defaults, **(recorded or {}), "data": given["data"]}
     new["target"] = given["target"] if given["target"] is not None else new.get("target")
@@ -217,7 +238,7 @@ def class_for(dataset: Dataset) -> str:
 
 def _told(dataset: Dataset, source: Mapping[str, Any], *, chosen: bool) -> str:
     """Return which task it is and why, and how the rows were split."""
-    target = source["target"] or "the target"
+    target = source["target"] or dataset.name
     if chosen:
         task = f"{source['trainer']}, as --trainer says"
     elif dataset.task == "regression":
@@ -227,8 +248,9 @@ def _told(dataset: Dataset, source: Mapping[str, Any], *, chosen: bool) -> str:
         )
     else:
         n = "" if dataset.class_names is None else f"{len(dataset.class_names)} "
+        of = "folders of images" if Path(source["data"]).is_dir() else "text"
         task = (
-            f"classification into {n}classes, as {target} has text or few distinct whole numbers; "
+            f"classification into {n}classes, as {target} has {of} or few distinct whole numbers; "
             "if these are amounts, write --trainer Regressor"
         )
     return f"task: {task}\ndata: {dataset.description}"

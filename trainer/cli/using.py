@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import classes, rows
 from trainer.cli.command import Command, WrongCall
 from trainer.cli.signatures import Argument
-from trainer.cli.training import TRAINER, evaluated, existing, shown, source_of
+from trainer.cli.training import TRAINER, command_of, evaluated, existing, shown, source_of
 from trainer.utils.checks import did_you_mean
 from trainer.utils.files import write_whole
 
@@ -62,18 +62,31 @@ def _predict(given: dict[str, Any]) -> None:
         raise WrongCall(f"--out {out}: there is no folder {str(out.parent)!r}; make it first")
     trainer, config = _loaded(given)
     target = given["target"] or config.get("source", {}).get("target")
-    x = rows.to_predict(given["data"], target)
+    x, files = rows.to_predict(trainer, given["data"], target)
     extra = given["extra_columns"]
     try:
         if out.suffix.lower() == ".npy":
             trainer.predict(x, out=out, extra_columns=extra)
         else:
-            text = rows.predictions(trainer, x, extra_columns=extra)
+            text = rows.predictions(trainer, x, files, extra_columns=extra)
             write_whole(out, text.encode("utf-8"))
     except ValueError as error:
         said = str(error).replace("extra_columns='ignore'", "--extra_columns ignore")
         raise WrongCall(f"--data {given['data']}: {said}") from error
     print(f"{len(x):,} predictions: {out}")
+
+
+def _report(given: dict[str, Any]) -> None:
+    from trainer import reports
+
+    trainer, config = _loaded(given)
+    source = source_of(config, given, f"trainer report {shlex.quote(given['RUN'])}")
+    out = Path(given["out"]) if given["out"] else Path(given["RUN"]).parent / reports.NAME
+    if given["out"] is None and Path(given["RUN"]).is_dir():
+        out = Path(given["RUN"]) / reports.NAME
+    made_by = config.get("source")
+    command = "" if made_by is None else command_of(made_by)
+    print(f"report: {reports.write(trainer, rows.load(source), out, command=command)}")
 
 
 def _export(given: dict[str, Any]) -> None:
@@ -111,7 +124,7 @@ PREDICT = Command(
     run=_predict,
     arguments=lambda words: [
         MODEL,
-        Argument("data", str, "a table, .npy or .npz; or a named data set, for its test rows"),
+        Argument("data", str, "a table, .npy, .npz or a folder of images; or a named data set"),
         Argument("out", str, "the file to write, .csv or .npy"),
         Argument(
             "extra_columns",
@@ -125,7 +138,25 @@ PREDICT = Command(
     ],
     description=(
         "A .csv has the column prediction, and for classes the probability of each, in the order "
-        "of the rows. A .npy file has what predict returns."
+        "of the rows; for images also the file. Of a named data set the test rows are predicted. "
+        "A .npy file has what predict returns."
+    ),
+)
+REPORT = Command(
+    name="report",
+    summary="Write a page about a trained run, to look at and to send",
+    example="trainer report runs/house-1 --out report.html",
+    run=_report,
+    arguments=lambda words: [
+        MODEL,
+        Argument("out", str | None, "the file to write; report.html in the run's folder", None),
+        Argument("data", str | None, "the data that it was trained on; those of the run", None),
+        rows.TARGET,
+        TRAINER,
+    ],
+    description=(
+        "The page has the scores, curves, mistakes, the columns that matter, and warnings about "
+        "the data. It is one file that makes no request; trainer fit writes it by itself."
     ),
 )
 EXPORT = Command(

@@ -84,6 +84,31 @@ def load_folder(
     )
 
 
+def read_images(root: Path, size: tuple[int, int], *, colour: bool) -> tuple[np.ndarray, list[str]]:
+    """Read all images in a folder and those below it, as `load_folder` reads them with a size.
+
+    Args:
+        root: The folder.
+        size: The height and width to resize images to.
+        colour: Whether they have three channels; else they are grey.
+
+    Returns:
+        The images [n, height, width], or [n, height, width, 3], and their paths within the folder,
+        in the order of these.
+
+    Raises:
+        ValueError: There are none, or one is animated, transparent or not 8 bits per channel.
+        DataFileError: One cannot be read.
+    """
+    files = sorted(f for f in root.rglob("*") if _is_image(f) and f.is_file())
+    files = [f for f in files if not any(p.startswith(".") for p in f.relative_to(root).parts)]
+    if not files:
+        raise ValueError(f"{root} contains no image ({', '.join(SUFFIXES)})")
+    _check_headers(files, size, None)
+    pixels, _ = _read_pixels(files, colour, size, None)
+    return pixels, [file.relative_to(root).as_posix() for file in files]
+
+
 def _report_broken(broken: dict[Path, DataFileError], total: int) -> str:
     """Warn of the images that were left out; return a sentence for the description."""
     named = ", ".join(map(str, list(broken)[:5])) + (", ..." if len(broken) > 5 else "")

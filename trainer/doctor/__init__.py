@@ -27,6 +27,7 @@ __all__ = [
     "failure_expected",
     "warn_of_failure",
 ]
+from trainer.utils.drawings import as_text
 from trainer.utils.text import printable
 
 _expected: ContextVar[bool] = ContextVar("failure expected", default=False)
@@ -52,6 +53,10 @@ class Diagnosis:
 
     def __getitem__(self, index: int) -> Finding:
         return self.findings[index]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text."""
+        return as_text(str(self))
 
     def __str__(self) -> str:
         lines = [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]

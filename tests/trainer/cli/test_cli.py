@@ -1,5 +1,6 @@
 """Calls that are answered before anything is trained: help, mistakes, other commands."""
 
+import gzip
 import os
 import re
 import resource
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import command_line
 import pytest
+from PIL import Image
 
 from trainer import cli
 
@@ -77,6 +79,7 @@ WRONG = {
     "fit --data house.csv --target prize": "--target 'prize': house.csv has no such column; did",
     "fit --data house.csv": "--target None: must be the name of the column to predict",
     "fit --data hause.csv --target price": "no such file or folder; did you mean 'house.csv'?",
+    "fit --data photos": "write --image_size '[4, 4]', the height and width",
     "fit --target price": "the following arguments are required: data",
     "fit --config none.yaml": "--config: File does not exist: ",
     "fit --config broken.yaml": "--config broken.yaml: is not YAML",
@@ -87,6 +90,8 @@ WRONG = {
     "fit --data house.csv --target price --epochs 0": "epochs=0: must be 1 or more",
     "fit --data house.csv --target price --callbacks [earlystopping]": "mean 'early_stopping'?",
     "fit --data odd.csv --target price": "odd.csv",
+    "fit --data cut.csv.gz --target price": "cut.csv.gz",
+    "fit --data empty.csv --target price": "empty.csv is empty",
     "predict runs/none --data house.csv --out p.csv": "RUN runs/none: there is no such folder",
     "predict runs/none --data house.csv --out p.txt": "--out p.txt: must end in .csv or .npy",
     "evaluate empty": "is a folder without a run",
@@ -100,7 +105,7 @@ WRONG = {
     "datasets --timeout 0": "timeout=0.0",
     "studies none": "FOLDER none: there is no such folder",
     "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
-    "search --data house.csv --target price --tuner no --space {epochs: [1]}": "tuner='no': must",
+    "search --data house.csv --target price --tuner any --space {epochs: [1]}": "tuner='any': ",
     "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
 }
 
@@ -113,6 +118,11 @@ def folder(tmp_path_factory):
     (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
     (path / "broken.yaml").write_text("data: [house.csv\n")
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
+    (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
+    (path / "empty.csv").touch()
+    for name, side in (("cat", 4), ("dog", 5)):
+        (path / "photos" / name).mkdir(parents=True)
+        Image.new("L", (side, side)).save(path / "photos" / name / "1.png")
     (path / "empty").mkdir()
     return path
 

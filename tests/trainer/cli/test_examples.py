@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 import signal
 import time
@@ -128,6 +129,16 @@ def test_compare_says_what_differs_and_draws(folder):
     done = example("compare", folder)
     assert "random_state was 0, is 1" in done.stdout and "seed" in done.stdout, done.stderr
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_fit_and_report_write_a_page(folder):
+    page = (folder / "runs" / "house-1" / "report.html").read_text("utf-8")
+    assert "Learning curves" in page and "trainer fit --data" in page
+    done = example("report", folder)
+    assert done.returncode == 0, done.stderr
+    # what was decided of a machine is known to the fit alone
+    fresh = re.sub(r"decisions  .*\n", "", page)
+    assert (folder / "report.html").read_text("utf-8") == fresh
 
 
 def test_export_writes_a_model(folder):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -12,6 +14,7 @@ import command_line
 import numpy as np
 import pytest
 import warm
+from PIL import Image
 
 from trainer import Classifier, Regressor, datasets
 
@@ -108,12 +111,16 @@ def test_a_class_in_a_file_is_trained_with_its_fields_and_found_again(tmp_path):
     run = tmp_path / "runs" / "house-1"
     done = command_line.fork("evaluate", run, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
-    # a run does not bring its own code
-    (run / "net.py").write_text(NET)
-    config = (run / "config.json").read_text()
-    (run / "config.json").write_text(config.replace(f"{tmp_path}/net.py", f"{run}/net.py"))
-    done = command_line.fork("evaluate", run, cwd=elsewhere)
-    assert done.returncode == 2 and "inside the run, which is not executed" in done.stderr
+    # whoever sends a run does not decide which code is executed
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n{NET}")
+    config = json.loads((run / "config.json").read_text())
+    for place in (f"{evil}:Net", "evil:Net"):
+        config["source"]["trainer"] = place
+        (run / "config.json").write_text(json.dumps(config))
+        done = command_line.fork("evaluate", run, cwd=tmp_path)
+        assert done.returncode == 2 and "was not trained by you" in done.stderr
+        assert not (tmp_path / "executed").exists()
 
 
 PYTHON = """\
@@ -179,6 +186,32 @@ def test_rows_to_predict_may_be_odd(tmp_path):
     assert not (tmp_path / "less_out.csv").exists()
     assert "--extra_columns ignore" in said["more"][1][-1]
     assert ignoring.returncode == 0 and (tmp_path / "more_out.csv").exists(), ignoring.stderr
+
+
+def test_images_in_folders_are_trained_on_and_images_in_a_folder_predicted(tmp_path):
+    draw = np.random.default_rng(0)
+    for name, level in (("dark", 0), ("light", 200)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = draw.integers(level, level + 50, (4 + i % 2, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "new").mkdir()
+    shutil.copy(tmp_path / "photos" / "light" / "1.png", tmp_path / "new" / "=b.png")
+    shutil.copy(tmp_path / "photos" / "dark" / "0.png", tmp_path / "new" / "a.png")
+    fit = ["fit", "--data", "photos", "--image_size", "[4, 4]", "--epochs", "1", "--verbose", "0"]
+    calls = [
+        [*fit, "--run_dir", "run", "--model", "mlp"],
+        ["predict", "run", "--data", "new", "--out", "p.csv"],
+        ["predict", "run", "--data", "photos", "--out", "p.npy"],
+    ]
+    fitted, predicted, as_array = command_line.several(calls, tmp_path)
+    assert "as photos has folders of images" in fitted.stdout, fitted.stderr
+    assert predicted.returncode == as_array.returncode == 0, predicted.stderr + as_array.stderr
+    with (tmp_path / "p.csv").open(encoding="utf-8") as file:
+        header, *found = csv.reader(file)
+    assert header == ["file", "prediction", "probability_0", "probability_1"]
+    assert [row[0] for row in found] == ["'=b.png", "a.png"]
+    assert len(np.load(tmp_path / "p.npy")) == 16
 
 
 def test_a_named_data_set_is_trained_on_and_its_test_rows_are_predicted(tmp_path):

@@ -64,6 +64,7 @@ ENTRIES: dict[str, Any] = {
     "format is 'x'": lambda c: c.update(format="x"),
     "format is -1": lambda c: c.update(format=-1),
     "fields is []": lambda c: c.update(fields=[]),
+    "source is []": lambda c: c.update(source=[]),
     "fields lacks 'epochs'": lambda c: c.update(fields={}),
     "fields: epochs is 'x'": lambda c: c["fields"].update(epochs="x"),
     "data is None": lambda c: c.update(data=None),
@@ -95,6 +96,13 @@ def test_an_entry_of_config_json_that_no_run_wrote_is_named(said: str, folder: P
     assert said in text and "write another run_dir" in text
     assert (folder / "config.json").read_bytes() == before
     assert directory.finished_epochs(folder) is None
+
+
+def test_what_the_command_line_wrote_is_kept_when_a_run_is_resumed(folder: Path) -> None:
+    source = {"data": "house.csv", "trainer": "Regressor"}
+    altered(folder, "config.json", lambda config: {**config, "source": source})
+    resume(folder)
+    assert json.loads((folder / "config.json").read_text())["source"] == source
 
 
 def test_a_run_of_a_later_version_is_named(folder: Path) -> None:
