@@ -50,6 +50,7 @@ from trainer.sklearn_callbacks import Task
 EARLIER = "earlier-"  # begins the keys of trials that a study took over from another one
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of which trials have started
 SECONDS_OF_A_BATCH = 0.1  # how long a worker is meant to be busy with a batch
+SECONDS_WORTH_WAITING = 1.0  # trials as short as this are asked for ahead of time
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
 LEARNT = {"learnt": True}  # the memo of trials of an earlier study
@@ -241,17 +242,23 @@ class Coordinator:
 
     @property
     def _full(self) -> bool:
-        ahead = self._executor.workers if self._batch > 1 else self._ahead
+        # a worker with nothing to do would wait for what ended to be written
+        ahead = self._executor.workers if self._longest < SECONDS_WORTH_WAITING else self._ahead
         return len(self._submitted) >= self._executor.workers + ahead
 
     @property
     def _batch(self) -> int:
         """How many trials to submit at once: as many as keep a worker busy for a moment."""
+        longest = self._longest
+        return max(1, min(MOST_IN_A_BATCH, int(SECONDS_OF_A_BATCH / max(longest, 1e-9))))
+
+    @property
+    def _longest(self) -> float:
+        """The longest of recent trials, in seconds; infinite where each must be asked for alone."""
         alone = self.max_epochs is not None or not isinstance(self._executor, Batching)
         if alone or len(self._durations) < RECENT or not is_independent(self._proposer):
-            return 1
-        longest = max(self._durations)
-        return max(1, min(MOST_IN_A_BATCH, int(SECONDS_OF_A_BATCH / max(longest, 1e-9))))
+            return math.inf
+        return max(self._durations)
 
     def _ask(self, size: int) -> bool:
         """Ask for trials and submit them; return False if one could exceed the budget of epochs.

@@ -103,6 +103,35 @@ def test_long_trials_and_a_budget_of_epochs_are_not_batched(tmp_path: Path) -> N
     assert slow.sizes == counted.sizes == []
 
 
+def test_short_trials_wait_in_the_executor_so_that_no_worker_does(tmp_path: Path) -> None:
+    class Waiting(Batches):
+        workers = 1
+
+        def __init__(self, seconds: float) -> None:
+            super().__init__()
+            self.open: list[tuple[Future[Any], Job]] = []
+            self.most = 0
+            self.seconds = seconds
+
+        def submit(self, argument: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            self.open.append((future, argument))
+            self.most = max(self.most, len(self.open))
+            known = argument.trial >= RECENT and self.seconds < 1
+            while self.open and (not known or len(self.open) > 1 or argument.trial == N - 1):
+                self._answer()
+            return future
+
+        def _answer(self) -> None:
+            future, job = self.open.pop(0)
+            fold = Fold(0, 0, 0.0, fit_seconds=self.seconds)
+            future.set_result(Result(float(job.trial), folds=[fold]))
+
+    short, long = Waiting(0.2), Waiting(1.5)
+    assert len(_run(tmp_path / "short", short)) == len(_run(tmp_path / "long", long)) == N
+    assert (short.most, long.most) == (2, 1)
+
+
 def test_a_proposer_that_learns_from_each_trial_is_not_asked_for_batches(tmp_path: Path) -> None:
     def made(tuner: str) -> Any:
         return KerasTuner(SPACE, tuner, max_trials=40, maximize=False, seed=0)
