@@ -12,7 +12,7 @@ def test_the_blocks_run_one_after_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "blocks"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         exec(compile(block, "coming_from_keras_tuner.md", "exec"), names)
     shown = capsys.readouterr().out
