@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 
 from search.base import Search
 from search.proposers import Proposer
+from search.proposers.optuna import is_sampler
 from search.space import Point, Space, same, taken_apart
 from search.study.callbacks import SearchCallback
 from search.study.scoring import trainer_in
 from trainer.utils.checks import integer, one_of
 
 INITIAL = 3  # random trials per parameter before keras-tuner uses its Gaussian process
-MAX_TRIALS = 20  # default of keras-tuner's random and Bayesian tuners
-TUNERS = ("random", "grid", "bayesian", "hyperband")
+MAX_TRIALS = 20  # default of tuners that have no number of their own
+OPTUNA = ("tpe", "gp", "cma-es", "qmc", "nsga2")
+TUNERS = ("random", "grid", "bayesian", "hyperband", *OPTUNA)
 METHODS = ("grid", "random", "halving")
 
 
@@ -35,10 +37,13 @@ class TunerSearch(Search):
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
             these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. Several
             such dicts in a list: each point lies in one of them.
-        tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al. 2018;
-            promoted trials resume from the exact state of their parents), a custom
-            keras_tuner.Oracle, or a custom object with the methods of search.proposers.Proposer,
-            which is copied (see docs/extending.md).
+        tuner: of keras-tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li
+            et al. 2018; promoted trials resume from the exact state of their parents). Of Optuna:
+            "tpe" (tree-structured Parzen estimators; Bergstra et al. 2011, Watanabe 2023), "gp" (a
+            Gaussian process; needs the extra [gp]), "qmc" (Sobol's sequence), "nsga2" (a genetic
+            algorithm; Deb et al. 2002), and "cma-es" (of the library cmaes; Hansen and Ostermeier
+            2001). Or your own keras_tuner.Oracle, optuna.samplers.BaseSampler, or object with the
+            methods of search.proposers.Proposer, which is copied (see docs/extending.md).
         max_trials: maximum number of trials. None: 20; all of a grid or of hyperband's plan; an
             oracle's own number.
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
@@ -174,22 +179,45 @@ class TunerSearch(Search):
         from search.proposers import parts
         from search.proposers.enqueued import Enqueued
         from search.proposers.given import Given, is_proposer
-        from search.proposers.keras_tuner import KerasTuner
 
         if self.max_trials is not None:
             integer("max_trials", self.max_trials, low=1, example=MAX_TRIALS)
-        epochs = None
         if isinstance(self.tuner, str):
             one_of("tuner", self.tuner, TUNERS)
         elif is_proposer(self.tuner):
             given = Given(copy.deepcopy(self.tuner), space, self.max_trials)
             return Enqueued(points, given, max_trials=self.max_trials) if points else given
-        elif not _is_oracle(self.tuner):
+        elif not (_is_oracle(self.tuner) or is_sampler(self.tuner)):
             raise TypeError(
-                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, a "
-                "keras_tuner.Oracle object, or an object with the methods of "
-                "search.proposers.Proposer"
+                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
+                "optuna.samplers.BaseSampler, a keras_tuner.Oracle, or an object with the methods "
+                "of search.proposers.Proposer"
             )
+        inner: Proposer
+        if self.tuner in OPTUNA or is_sampler(self.tuner):
+            inner = self._optuna(parts.flat(space) if space.parts else space, seed, maximize)
+        else:
+            inner = self._keras_tuner(space, seed, maximize)
+        if space.parts:
+            inner = parts.Parts(inner, space)
+        limited = points or (self._known and inner.learns)
+        return Enqueued(points, inner, max_trials=self._limit) if limited else inner
+
+    def _optuna(self, space: Space, seed: int, maximize: bool) -> Proposer:
+        from search.proposers.cma import CmaEs
+        from search.proposers.optuna import OptunaSampler
+
+        if self.tuner == "cma-es":
+            return CmaEs(space, max_trials=self._limit, maximize=maximize, seed=seed)
+        return OptunaSampler(
+            space, self.tuner, max_trials=self._limit, maximize=[maximize], seed=seed
+        )
+
+    def _keras_tuner(self, space: Space, seed: int, maximize: bool) -> Proposer:
+        from search.proposers import parts
+        from search.proposers.keras_tuner import KerasTuner
+
+        epochs = None
         if self.tuner == "hyperband":
             epochs = _epochs_for_rungs(self, space, "tuner='hyperband'")
         random = INITIAL * len(space.domains)
@@ -199,10 +227,10 @@ class TunerSearch(Search):
                 f"random, {INITIAL} per parameter, so none is left for the Gaussian process; write "
                 f"max_trials={2 * random}, fewer parameters in space=, or tuner='random'",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         own = taken_apart(self.estimator.get_params(deep=True), space)
-        inner: Proposer = KerasTuner(
+        return KerasTuner(
             parts.flat(space) if space.parts else space,
             _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
             # an oracle counts the trials that it learns
@@ -212,10 +240,6 @@ class TunerSearch(Search):
             epochs=epochs,
             defaults=parts.defaults(space, own) if space.parts else own,
         )
-        if space.parts:
-            inner = parts.Parts(inner, space)
-        limited = points or (self._known and inner.learns)
-        return Enqueued(points, inner, max_trials=self._limit) if limited else inner
 
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
@@ -224,7 +248,8 @@ class TunerSearch(Search):
 
     @property
     def _limit(self) -> int | None:
-        if self.max_trials is None and self.tuner in ("random", "bayesian"):
+        named = isinstance(self.tuner, str) and self.tuner not in ("grid", "hyperband")
+        if self.max_trials is None and (named or is_sampler(self.tuner)):
             return MAX_TRIALS
         return self.max_trials
 
@@ -235,7 +260,11 @@ class TunerSearch(Search):
     @property
     def _has_rungs(self) -> bool:
         given = not isinstance(self.tuner, str)
-        return given or self.tuner == "hyperband" or self.pruner is not None
+        return (
+            (given and not is_sampler(self.tuner))
+            or self.tuner == "hyperband"
+            or self.pruner is not None
+        )
 
     @property
     def _own_rungs(self) -> str:

@@ -107,6 +107,11 @@ class Space:
                 names.append(name)
         return names
 
+    def is_active(self, name: str, point: Mapping[str, Any]) -> bool:
+        """Whether a parameter matters, given the active parameters before it and their values."""
+        conditions = (self.domains[name].when or {}).items()
+        return all(p in point and _among(point[p], v) for p, v in conditions)
+
     def check(self, point: Mapping[str, Any]) -> Point:
         """Return the point if it lies in the space, without values of inactive parameters.
 
@@ -124,8 +129,7 @@ class Space:
             return part.check({name: point[name] for name in part.domains if name in point})
         checked: Point = {}
         for name, domain in self.domains.items():
-            conditions = (domain.when or {}).items()
-            if not all(p in checked and _among(checked[p], v) for p, v in conditions):
+            if not self.is_active(name, checked):
                 continue
             if name not in point:
                 raise ValueError(f"{name}: the point {dict(point)!r} has no value for it")
@@ -165,8 +169,7 @@ class Space:
         point: Point = {}
         for name, domain in self.domains.items():
             value = from_unit(domain, float(generator.random()))  # drawn for inactive ones too
-            conditions = (domain.when or {}).items()
-            if all(p in point and _among(point[p], v) for p, v in conditions):
+            if self.is_active(name, point):
                 point[name] = value
         return point
 

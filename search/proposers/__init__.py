@@ -52,10 +52,23 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        score: of the objective; None if the trial failed or its score is not a number.
+        score: of the objective, or of the first of several; None if the trial failed or its score
+            is not a number.
+        values: of all objectives, if there are several.
+        violations: for each constraint, by how much it is violated: 0 or less if it is met.
     """
 
     score: float | None
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.values, self.violations = tuple(self.values), tuple(self.violations)  # JSON has lists
+
+    @property
+    def objectives(self) -> tuple[float | None, ...]:
+        """The values of all objectives, of one too."""
+        return self.values or (self.score,)
 
     def besides_score(self) -> dict[str, Any]:
         """Return the other fields that are not at their defaults, for the study's file."""
