@@ -202,6 +202,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
                 now = self._description(space, points, wanted, data, cuts)
+                if not folder.store.empty:
+                    folder.describe(now)  # before its trials are read in this space
                 self._known = self._taken_over(folder, space, now)
                 self._resource = self._measured_rungs(whole, cuts, folder.seed)
                 proposer = self._proposer(space, points, folder.seed, wanted.maximize)
@@ -219,7 +221,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                         "trials whose epochs it chose itself; write tuner='random' or "
                         "tuner='bayesian' without a pruner, or leave out warm_start_from"
                     )
-                folder.describe(now)
+                if folder.store.empty:
+                    folder.describe(now)
                 with self._executor(folder, whole, cuts, grouped, wanted) as executor:
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)

@@ -304,3 +304,24 @@ def test_objects_as_choices_are_described_by_their_configuration(tmp_path: Path)
     assert text_of(StandardScaler(with_mean=False)) == "StandardScaler(with_mean=False)"
     assert text_of(np.mean) == "mean"
     assert "at 0x" not in text_of(object())
+
+
+# ---- samplers of Optuna ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tuner", ["tpe", "cma-es", "qmc", "nsga2"])
+def test_a_sampler_goes_on_with_the_trials_that_it_would_have_tried(
+    tuner: str, tmp_path: Path
+) -> None:
+    options = {"tuner": tuner, "enqueue": [{"a": 0.5}], "refit": False}
+    tuner_search(max_trials=4, directory=tmp_path, **options).fit(X, R)
+    resumed = tuner_search(max_trials=13, directory=tmp_path, **options).fit(X, R)
+    whole = tuner_search(max_trials=13, **options).fit(X, R)
+    assert resumed.results_.a.tolist() == whole.results_.a.tolist()
+    assert resumed.results_.a[0] == 0.5 and len(set(whole.results_.a)) == 13
+
+
+def test_a_sampler_learns_from_each_of_several_spaces() -> None:
+    spaces = [{"a": Float(-1, 1)}, {"a": Choice(5.0, 6.0)}]
+    search = tuner_search(space=spaces, tuner="tpe", max_trials=12, refit=False).fit(X, R)
+    assert {a in (5.0, 6.0) for a in search.results_.a} == {True, False}

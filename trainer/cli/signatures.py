@@ -149,9 +149,9 @@ def _of_body(node: ast.ClassDef, texts: Mapping[str, str]) -> Iterable[Argument]
     for part in node.body:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             kind = ast.unparse(part.annotation)
-            if not kind.startswith("ClassVar"):
+            # without a value it is only declared
+            if part.value is not None and not kind.startswith("ClassVar"):
                 name = part.target.id
-                assert part.value is not None
                 default = ast.literal_eval(part.value)
                 yield Argument(name, _evaluated(kind), texts.get(name, ""), default)
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
