@@ -269,3 +269,20 @@ def test_the_service_under_load_loses_nothing(capsys: pytest.CaptureFixture[str]
     assert serving.main(["--quick"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("| ours |") and line.endswith("| 0 | 0 | 0 |")
+
+
+def test_the_benchmark_of_samplers_marks_what_is_worse_than_optuna(monkeypatch):
+    from benchmarks import samplers
+
+    monkeypatch.setattr(samplers, "BUDGETS", (12,))
+    found = [samplers.search(("Branin", tuner, 0)) for tuner in ("cma-es", samplers.THEIRS)]
+    for values in found:
+        assert len(values) == 12 and values == sorted(values, reverse=True)
+    worse = {"random": 2.0}
+    made = {
+        ("Branin", tuner, seed): [worse.get(tuner, 1.0) + seed / 100] * 12
+        for tuner in (*samplers.TUNERS, samplers.THEIRS)
+        for seed in range(6)
+    }
+    lines = samplers.table(made, 6)
+    assert [line for line in lines if "*" in line] == ["| 12 | random | 1.63 * |"]

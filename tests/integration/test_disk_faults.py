@@ -341,6 +341,8 @@ WHY = [
     (r"/trials/.*/\.[^/]*", "the run of a parent is copied beside its place, and renamed"),
     (r"/checkpoints$", "the folder of states and checkpoints is made, listed and synced"),
     (r"/trials(/|$)", "the folders of the runs of trials"),
+    (r"/models(/|$)", "the models of the best trials, if any are kept; refused if it is a link"),
+    (r"/artifacts(/|$)", "what trials wrote, if anything; refused if it is a link"),
     (r"^/it$", "the folder itself is made, listed and synced"),
 ]
 

@@ -322,6 +322,6 @@ def test_a_sampler_goes_on_with_the_trials_that_it_would_have_tried(
 
 
 def test_a_sampler_learns_from_each_of_several_spaces() -> None:
-    spaces = [{"a": Float(-1, 1)}, {"a": Choice(5.0, 6.0)}]
+    spaces = [{"a": Float(-1, 1)}, {"a": Float(5, 6)}]
     search = tuner_search(space=spaces, tuner="tpe", max_trials=12, refit=False).fit(X, R)
-    assert {a in (5.0, 6.0) for a in search.results_.a} == {True, False}
+    assert {a > 1 for a in search.results_.a} == {True, False}
