@@ -190,8 +190,8 @@ class TunerSearch(Search):
         elif not (_is_oracle(self.tuner) or is_sampler(self.tuner)):
             raise TypeError(
                 f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
-                "optuna.samplers.BaseSampler, a keras_tuner.Oracle, or an object with the methods "
-                "of search.proposers.Proposer"
+                "optuna.samplers.BaseSampler or keras_tuner.Oracle object, or an object with the "
+                "methods of search.proposers.Proposer"
             )
         inner: Proposer
         if self.tuner in OPTUNA or is_sampler(self.tuner):

@@ -205,9 +205,8 @@ def test_datasets_callbacks_and_completion_are_listed(folder):
     assert any(line.split()[:2] == ["iris", "ready"] for line in done.stdout.splitlines())
     done = command_line.call("callbacks", cwd=folder)
     found = [line.split()[0] for line in done.stdout.splitlines()]
-    from trainer import callbacks
-
-    assert set(callbacks.names()) <= set(found)
+    # other tests of this process may have registered their own
+    assert {"checkpoint", "early_stopping", "tensorboard", "unfreeze"} <= set(found)
     for shell in ("bash", "zsh", "fish"):
         done = command_line.call("completion", shell, cwd=folder)
         assert "learning_rate" in done.stdout and "doctor" in done.stdout, done.stderr
