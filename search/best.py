@@ -97,7 +97,7 @@ class BestEstimator:
         return hasattr(self, "results_")
 
     def __sklearn_tags__(self) -> Any:
-        # BaseEstimator's tags; it comes after this class in a search's bases
+        # of BaseEstimator, which comes after this class in a search (mypy does not see that)
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         own = get_tags(self.estimator)
         tags.estimator_type = own.estimator_type

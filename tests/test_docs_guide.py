@@ -17,8 +17,8 @@ TESTED = {
     "files.md": "test_docs_files.py",
     "files.zh-CN.md": "test_readme.py",  # has the same code as files.md
     "coming_from_keras_tuner.md": "test_docs_coming_from_keras_tuner.py",
-    "coming_from_ray_tune.md": "test_docs_from_ray_tune.py",
-    "coming_from_optuna.md": "test_docs_from_optuna.py",
+    "coming_from_ray_tune.md": "test_docs_coming_from.py",
+    "coming_from_optuna.md": "test_docs_coming_from.py",
     "from_keras.md": "test_docs_from_keras.py",
     "from_keras.zh-CN.md": "test_readme.py",  # has the same code as from_keras.md
     "fine_tuning.md": "test_docs_fine_tuning.py",

@@ -1,0 +1,29 @@
+"""The pages for people who come from Optuna and Ray Tune say what is true: their blocks run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 600  # on a busy machine
+
+
+@pytest.mark.parametrize(("page", "shown"), [("optuna", "tpe"), ("ray_tune", "pruned")])
+def test_the_blocks_run_in_their_order(page, shown, tmp_path):
+    text = (ROOT / "docs" / f"coming_from_{page}.md").read_text(encoding="utf-8")
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", text, re.S)), encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert shown in run.stdout and "learning_rate" in run.stdout
