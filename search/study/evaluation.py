@@ -24,6 +24,7 @@ from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
+from search.study.goals import ARGUMENT, LATENCY, MEASURED, PARAMETERS, SECONDS, Goals
 from search.study.progress import shown
 from search.study.resource import Resource
 from search.study.scoring import Measure, trainer_in
@@ -37,6 +38,7 @@ from trainer.state.state_file import BadState
 from trainer.utils.checks import near_names
 
 DRY_RUN_ROWS = 64  # plus two of each class
+UNTIMED, TIMED = 3, 25  # calls of predict before and for the latency
 SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
 
 
@@ -75,6 +77,7 @@ class Evaluation:
         artifacts: the folders for files that trials write.
         resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
         progress: the folder for the progress of running trials, or None if nobody watches.
+        goals: the objectives and constraints, whose values are measured.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Evaluation:
         artifacts: TrialFolders | None = None,
         resource: Resource | None = None,
         progress: Path | None = None,
+        goals: Goals | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -105,6 +109,7 @@ class Evaluation:
         self._train_score = train_score
         self._artifacts = artifacts
         self._progress = progress
+        self._goals = goals
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -311,6 +316,30 @@ class Evaluation:
     def _score(
         self, estimator: Any, test: Data | None, validation: Any
     ) -> tuple[float | None, dict[str, float]]:
+        score, metrics = self._score_and_logs(estimator, test, validation)
+        if self._goals is None or self._goals.plain:
+            return score, metrics
+        wanted = self._goals.wanted
+        if PARAMETERS in wanted:
+            network = trainer_in(estimator)[1]
+            assert network is not None
+            metrics[PARAMETERS] = float(network.model_.count_params())
+        if LATENCY in wanted:
+            metrics[LATENCY] = _latency(estimator, self._load().take(np.arange(1)).x)
+        for name in wanted:
+            if name not in (*metrics, SECONDS, self._goals.names[0]):
+                argument = ARGUMENT if name in self._goals.names else "constraints"
+                near = near_names(name, (*metrics, *MEASURED))
+                meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+                raise ValueError(
+                    f"{argument}: there is no value {name!r}; {meant}Those of a trial are "
+                    f"{', '.join((*metrics, *MEASURED))}"
+                )
+        return score, metrics
+
+    def _score_and_logs(
+        self, estimator: Any, test: Data | None, validation: Any
+    ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
         metrics = {} if trainer is None else _kept(trainer)
         if isinstance(estimator, Function):
@@ -469,6 +498,18 @@ def _few(data: Data) -> np.ndarray:
 
 def _records(trainer: Trainer | None) -> list[dict[str, float]]:
     return [] if trainer is None else [dict(record) for record in trainer.history_.records]
+
+
+def _latency(estimator: Any, row: Any) -> float:
+    """Return the median time of predict for one row, in milliseconds."""
+    for _ in range(UNTIMED):
+        estimator.predict(row)
+    times = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        estimator.predict(row)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1000
 
 
 def _kept(trainer: Trainer) -> dict[str, float]:
