@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 from trainer.utils.checks import integer, one_of, positive, warn
 from trainer.workers import clusters, processes
 from trainer.workers.clusters import Cluster
-from trainer.workers.processes import Ended, Line, Missing, Program, Returned, exited
+from trainer.workers.processes import Ended, Line, Lost, Missing, Program, Returned, exited
 
 SOURCES = ("local", "hosts", "tf_config", "slurm", "ray")
 LAST_LINES = 20  # of a worker that has died, quoted in the error
@@ -36,7 +37,7 @@ class LaunchError(RuntimeError):
 
     def __init__(self, text: str, worker: int, code: int | None, last_lines: Sequence[str]) -> None:
         quoted = "".join(f"\n  {line}" for line in last_lines)
-        said = f". Its last lines:{quoted}" if quoted else ", and had written nothing"
+        said = f". Its last lines:{quoted}" if quoted else ""
         super().__init__(f"{text}{said}")
         self.worker, self.code, self.last_lines = worker, code, tuple(last_lines)
 
@@ -92,6 +93,7 @@ def launch(
         ValueError: An argument, TF_CONFIG or a variable of Slurm is wrong, or a port is in use.
         FileNotFoundError: There is no such script.
         ImportError: Ray is not installed.
+        ConnectionError: RAY_ADDRESS leads to no Ray cluster.
         LaunchError: A worker died, or did not come up.
         OSError: The system cannot fork, as Windows.
     """
@@ -150,6 +152,9 @@ def _job(events: Iterator[processes.Event]) -> Any:
                     worker = event.workers[0]
                     raise LaunchError(event.text, worker, None, last.get(worker, ()))
                 warn(event.text)
+            elif isinstance(event, Lost):
+                died = -int(signal.SIGKILL)
+                raise LaunchError(event.text, event.worker, died, last.get(event.worker, ()))
             elif isinstance(event, Ended) and event.code:
                 text = f"worker {event.worker} {exited(event.code)}"
                 raise LaunchError(text, event.worker, event.code, last.get(event.worker, ()))
@@ -226,7 +231,7 @@ def _program(target: Any, arguments: Sequence[Any]) -> Program:
         return Program(script=str(path), words=tuple(map(str, arguments)))
     if not callable(target):
         raise TypeError(
-            f"target={target!r}: must be a function, or the path of a Python file such as 'train.py'"
+            f"target={target!r}: must be a function, or the path of a Python file, as 'train.py'"
         )
     import cloudpickle
 

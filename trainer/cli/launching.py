@@ -60,7 +60,7 @@ LAUNCH = Command(
     description=(
         "Each worker finds the others in TF_CONFIG: give the Trainer strategy='multi_worker'. What "
         "it writes has its number before it. If one dies, the others are ended; the exit code is "
-        "that of the worker that died, or 128 and the number of the signal.\n\nTensorFlow listens on "
-        "all interfaces, and does not ask who connects: use a network that you trust."
+        "that of the worker that died, or 128 and the number of the signal.\n\nTensorFlow listens "
+        "on all interfaces, and does not ask who connects: use a network that you trust."
     ),
 )

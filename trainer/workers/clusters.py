@@ -4,8 +4,8 @@ Responsible for the four places that this is read from: the call (workers on thi
 of hosts), the variable TF_CONFIG, and the variables that Slurm sets for a task. Not for starting
 anything. What is wrong there is one ValueError, before a process is started.
 
-TF_CONFIG is described at https://www.tensorflow.org/guide/distributed_training, Slurm's variables in
-the manual of srun.
+TF_CONFIG is described at https://www.tensorflow.org/guide/distributed_training, Slurm's variables
+in the manual of srun.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def of_tf_config(environment: Mapping[str, str], workers: int | None) -> Cluster
             "on='tf_config': the environment variable TF_CONFIG is not set; set it, or write "
             "workers=2 for two workers on this machine"
         )
-    example = (
-        """'{"cluster": {"worker": ["a:5000", "b:5000"]}, "task": {"type": "worker", "index": 0}}'"""
+    example = json.dumps(
+        {"cluster": {"worker": ["a:5000", "b:5000"]}, "task": {"type": "worker", "index": 0}}
     )
     try:
         found = json.loads(text)
@@ -200,9 +200,7 @@ def of_slurm(environment: Mapping[str, str], workers: int | None) -> Cluster:
     tasks = _number(environment, _TASKS)
     rank = _number(environment, ("SLURM_PROCID",))
     counts = _per_node(_first(environment, _PER_NODE) or "1", len(nodes))
-    places = [
-        (node, local) for node, number in enumerate(counts) for local in range(number)
-    ]
+    places = [(node, local) for node, number in enumerate(counts) for local in range(number)]
     if len(places) != tasks or rank >= tasks:
         raise ValueError(
             f"Slurm: there are {tasks} tasks, of which this is number {rank}, but "
@@ -304,8 +302,7 @@ def parted(address: str) -> tuple[str, int]:
 def _same_number(source: str, found: int, workers: int | None) -> None:
     if workers is not None and workers != found:
         raise ValueError(
-            f"workers={workers}: {source} has {found}; leave workers out, or write "
-            f"workers={found}"
+            f"workers={workers}: {source} has {found}; leave workers out, or write workers={found}"
         )
 
 

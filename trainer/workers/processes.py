@@ -151,7 +151,20 @@ class Missing:
     fatal: bool
 
 
-Event = Line | Ended | Returned | Missing
+@dataclass(frozen=True)
+class Lost:
+    """A worker whose task Ray has lost, with its process or its node.
+
+    Attributes:
+        worker: Its number.
+        text: What Ray says.
+    """
+
+    worker: int
+    text: str
+
+
+Event = Line | Ended | Returned | Missing | Lost
 
 
 def run(
