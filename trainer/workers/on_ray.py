@@ -1,9 +1,9 @@
 """The workers of one training on the nodes of a Ray cluster.
 
-Responsible for connecting to Ray, for reserving room for all workers at once (a placement group), and
-for passing on what happens to them. Each worker is a task of Ray, in which `processes` runs it as on
-any machine, in a process of its own: that of the task may have imported TensorFlow already, with
-other settings. Tasks and not actors, because only tasks can be ended by force.
+Responsible for connecting to Ray, for reserving room for all workers at once (a placement group),
+and for passing on what happens to them. Each worker is a task of Ray, in which `processes` runs it
+as on any machine, in a process of its own: that of the task may have imported TensorFlow already,
+with other settings. Tasks and not actors, because only tasks can be ended by force.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainer.utils.checks import positive
 from trainer.workers import clusters, processes
 from trainer.workers.processes import Event, Lost, Missing, Program
 
-SECONDS_TO_CONNECT = 15.0  # a wrong address makes Ray wait for minutes, or end the process
+SECONDS_TO_CONNECT = 12.0  # a wrong address makes Ray wait for minutes, or end the process
 SECONDS_BETWEEN_LOOKS = 0.5
 _PROBE = """\
 import sys, ray
@@ -131,7 +131,7 @@ def _probe(address: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ConnectionError(
-            f"RAY_ADDRESS={address}: no Ray cluster answered within {SECONDS_TO_CONNECT:g} s; {hint}"
+            f"RAY_ADDRESS={address}: no cluster answered within {SECONDS_TO_CONNECT:g} s; {hint}"
         ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -180,7 +180,7 @@ def _in_group(
         try:
             addresses = _addresses(ray, ray.get(asked))
         except ray.exceptions.RayError as error:
-            text = f"a node cannot run workers: {_first_line(getattr(error, 'cause', 0) or error)}"
+            text = f"a node cannot run workers: {_first_line(error)}"
             yield Missing((0,), text, fatal=True)
             return
         threads = max(1, int(bundle.get("CPU", 1)))
@@ -190,9 +190,7 @@ def _in_group(
         while running:
             yield from _news(ray, running)
     finally:
-        for generator in running:
-            ray.cancel(generator, force=True)
-        _wait_for_end(ray, list(running))
+        _end(ray, list(running))
 
 
 def _news(ray: Any, running: dict[Any, int]) -> Iterator[Event]:
@@ -206,7 +204,7 @@ def _news(ray: Any, running: dict[Any, int]) -> Iterator[Event]:
             del running[generator]
         except ray.exceptions.RayTaskError as error:
             del running[generator]
-            text = f"worker {worker} cannot be run on its node: {_first_line(error.cause or error)}"
+            text = f"worker {worker} cannot be run on its node: {_first_line(error)}"
             yield Missing((worker,), text, fatal=True)
         except ray.exceptions.RayError as error:
             del running[generator]
@@ -216,16 +214,32 @@ def _news(ray: Any, running: dict[Any, int]) -> Iterator[Event]:
                 yield event  # that nobody has come up, all of them say
 
 
-def _wait_for_end(ray: Any, running: list[Any]) -> None:
-    """Wait until tasks that were cancelled have ended, so that their ports are free again."""
-    until = time.monotonic() + processes.SECONDS_TO_END
-    for generator in running:
-        with contextlib.suppress(StopIteration, ray.exceptions.RayError):
-            while time.monotonic() < until:
-                ray.get(next(generator), timeout=max(0.1, until - time.monotonic()))
+def _end(ray: Any, running: list[Any]) -> None:
+    """End tasks, and wait until they have ended, so that nothing of their workers is left.
+
+    A task that is interrupted ends its worker with all that it started. Ray's force would also kill
+    the guard that does so.
+    """
+    for force in (False, True):
+        for generator in running:
+            ray.cancel(generator, force=force)
+        until = time.monotonic() + processes.SECONDS_TO_END
+        while running and time.monotonic() < until:
+            ready, running = ray.wait(running, timeout=SECONDS_BETWEEN_LOOKS)
+            running += [generator for generator in ready if not _has_ended(ray, generator)]
+
+
+def _has_ended(ray: Any, generator: Any) -> bool:
+    """Take what a task has sent, and return whether that was its end."""
+    try:
+        ray.get(next(generator))
+    except (StopIteration, ray.exceptions.RayError):
+        return True
+    return False
 
 
 def _first_line(error: BaseException) -> str:
+    error = getattr(error, "cause", None) or error  # that of a task, without Ray's traceback
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
 

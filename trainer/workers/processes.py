@@ -65,8 +65,8 @@ if is_chief == "True":
         content = cloudpickle.dumps(value)
     except Exception as error:
         raise TypeError(
-            f"what {{getattr(function, '__name__', 'the function')}} returned cannot be sent to the "
-            f"launcher ({{error}}); return numbers, arrays or a Trainer"
+            f"what {{getattr(function, '__name__', 'the function')}} returned cannot be sent to "
+            f"the launcher ({{error}}); return numbers, arrays or a Trainer"
         ) from error
     beside = os.path.join(folder, "part")
     with open(beside, "wb") as file:
@@ -228,8 +228,7 @@ def _pass(processes: list[_Process], watch: _Watch) -> Iterator[Event]:
     codes: dict[int, int] = {}
     for process in list(processes):
         code = process.poll()  # before reading: then nothing can be written after it
-        for line in process.read(last=code is not None):
-            yield line
+        yield from process.read(last=code is not None)
         if code is not None:
             codes[process.worker] = code
             processes.remove(process)
@@ -281,9 +280,9 @@ class _Process:
             self._rests[stream] = b""
 
     @property
-    def streams(self) -> list[IO[bytes]]:
-        """Its outputs that are not at their end."""
-        return list(self._rests)
+    def streams(self) -> list[int]:
+        """The descriptors of its outputs that are not at their end."""
+        return [stream.fileno() for stream in self._rests]
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it or anything that it started runs."""

@@ -113,8 +113,9 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     import trainer
+    from trainer.workers import on_ray
 
-    monkeypatch.setattr(trainer.workers.on_ray, "SECONDS_TO_CONNECT", 3.0)
+    monkeypatch.setattr(on_ray, "SECONDS_TO_CONNECT", 3.0)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ConnectionError, match=r"RAY_ADDRESS=127.0.0.1:1: .*head, as host:6379"):
         trainer.launch(print, workers=2, on="ray")
