@@ -13,7 +13,7 @@ import pickle
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,12 @@ def launch(
 
         number = _needed(workers, "on Ray")
 
-        def start() -> Iterator[processes.Event]:
+        def start() -> Generator[processes.Event]:
             return on_ray.run(program, number, resources, start_timeout=start_timeout)
     else:
         cluster = _cluster(source, workers, hosts, index)
 
-        def start() -> Iterator[processes.Event]:
+        def start() -> Generator[processes.Event]:
             # other ports each time: that the last ones were taken may be why a worker died
             found = cluster or clusters.local(_needed(workers, "on this machine"))
             threads = max(1, _cores() // len(found.own)) if source == "local" else None
@@ -131,7 +131,7 @@ def launch(
     return None
 
 
-def _job(events: Iterator[processes.Event]) -> Any:
+def _job(events: Generator[processes.Event]) -> Any:
     """Print what happens to the workers, and return the chief's value.
 
     Raises:
@@ -139,7 +139,7 @@ def _job(events: Iterator[processes.Event]) -> Any:
     """
     last: dict[int, deque[str]] = {}
     value: Any = None
-    with contextlib.closing(events):  # type: ignore[type-var] # generators have close
+    with contextlib.closing(events):
         for event in events:
             if isinstance(event, Line):
                 last.setdefault(event.worker, deque(maxlen=LAST_LINES)).append(event.text)

@@ -14,7 +14,7 @@ def _launch(given: dict[str, Any]) -> int:
     from trainer.launching import LaunchError, launch
 
     # as an exception, so that the workers have ended when this process ends
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         launch(
             given["SCRIPT"],
@@ -32,6 +32,8 @@ def _launch(given: dict[str, Any]) -> int:
         if error.code is None:
             return 1
         return error.code if error.code > 0 else 128 - error.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

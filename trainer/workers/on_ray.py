@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def run(
     resources: Mapping[str, float] | None,
     *,
     start_timeout: float,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run workers on a Ray cluster, and yield what happens to them.
 
     All of them are ended when the caller closes the iterator, or when it ends. Ray that was
@@ -156,7 +156,7 @@ def _in_group(
     workers: int,
     bundle: Mapping[str, float],
     start_timeout: float,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     def task(function: Any, worker: int, **options: Any) -> Any:
@@ -193,7 +193,7 @@ def _in_group(
         _end(ray, list(running))
 
 
-def _news(ray: Any, running: dict[Any, int]) -> Iterator[Event]:
+def _news(ray: Any, running: dict[Any, int]) -> Generator[Event]:
     """Wait a little, and yield what workers have sent; forget those that have ended."""
     ready, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
     for generator in ready:
@@ -261,7 +261,7 @@ def _port() -> tuple[str, int]:
 
 def _worker(
     program: Program, addresses: list[str], worker: int, start_timeout: float, threads: int
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run one worker on the node of this task, and yield what happens to it."""
     if program.script is not None and not Path(program.script).is_file():
         raise FileNotFoundError(
@@ -271,4 +271,7 @@ def _worker(
     for name in processes.THREADS:  # Ray allows one thread, whatever was reserved
         os.environ.pop(name, None)
     cluster = clusters.of_addresses(addresses, [worker])
-    yield from processes.run(program, cluster, start_timeout=start_timeout, threads=threads)
+    events = processes.run(program, cluster, start_timeout=start_timeout, threads=threads)
+    with contextlib.closing(events):
+        for event in events:  # noqa: UP028 (Ray sends a generator values, which lists refuse)
+            yield event

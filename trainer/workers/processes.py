@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
@@ -173,7 +173,7 @@ def run(
     *,
     start_timeout: float,
     threads: int | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run the workers of this machine, and yield what happens to them.
 
     All of them are ended when the caller closes the iterator, or when it ends.
@@ -218,7 +218,7 @@ def run(
             _end(processes)
 
 
-def _pass(processes: list[_Process], watch: _Watch) -> Iterator[Event]:
+def _pass(processes: list[_Process], watch: _Watch) -> Generator[Event]:
     """Wait a little for what workers do, yield it, and forget those that have ended."""
     streams = [stream for process in processes for stream in process.streams]
     if streams:
