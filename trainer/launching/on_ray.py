@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainer.launching import clusters, processes
+from trainer.launching.processes import Event, Lost, Missing, Program
 from trainer.utils.checks import positive
-from trainer.workers import clusters, processes
-from trainer.workers.processes import Event, Lost, Missing, Program
 
 SECONDS_TO_CONNECT = 12.0  # a wrong address makes Ray wait for minutes, or end the process
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -28,9 +28,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import IO
 
+from trainer.launching.clusters import TF_CONFIG, Cluster, parted
 from trainer.utils import guard
 from trainer.utils.scratch import Scratch, sweep
-from trainer.workers.clusters import TF_CONFIG, Cluster, parted
 
 SECONDS_BETWEEN_LOOKS = 0.05  # when no worker writes anything
 SECONDS_BETWEEN_CALLS = 0.25  # between attempts to connect to a worker that is not up

@@ -22,9 +22,9 @@ import psutil
 import pytest
 
 import trainer
-from trainer.launching import LaunchError
+from trainer.launching import LaunchError, clusters
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers need a system with fork")
 
 
@@ -185,8 +185,8 @@ LAUNCHER = """
 import sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-import test_launching, trainer
-trainer.launch(test_launching.for_ever, Path.cwd(), workers=2)
+import test_job, trainer
+trainer.launch(test_job.for_ever, Path.cwd(), workers=2)
 """
 
 
@@ -207,14 +207,14 @@ def test_a_launcher_that_ends_leaves_no_process(number, tmp_path):
 
 def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
     """Each starts one worker; the chief's value is returned where the chief runs."""
-    first, second = trainer.workers.clusters.free_ports(2)
+    first, second = clusters.free_ports(2)
     hosts = f"127.0.0.1:{first},127.0.0.1:{second}"
     code = textwrap.dedent(f"""
         import sys
         sys.path[:0] = {[str(ROOT), str(Path(__file__).parent)]!r}
-        import test_launching, trainer
+        import test_job, trainer
         index = int(sys.argv[1])
-        print("returned", trainer.launch(test_launching.task, hosts={hosts!r}, index=index))
+        print("returned", trainer.launch(test_job.task, hosts={hosts!r}, index=index))
     """)
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(i)], stdout=subprocess.PIPE, text=True)
@@ -226,7 +226,7 @@ def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:no worker has opened its port")
 def test_a_peer_on_another_host_that_never_starts_is_named():
-    first, second = trainer.workers.clusters.free_ports(2)
+    first, second = clusters.free_ports(2)
     hosts = [f"127.0.0.1:{first}", f"127.0.0.1:{second}"]
 
     def work() -> None:
@@ -238,7 +238,7 @@ def test_a_peer_on_another_host_that_never_starts_is_named():
 
 
 def test_tf_config_and_slurm_are_found_in_the_environment(monkeypatch):
-    port = trainer.workers.clusters.free_ports(1)[0]
+    port = clusters.free_ports(1)[0]
     given = {
         "cluster": {"worker": [f"a:{port}", "b:20000"]},
         "task": {"type": "worker", "index": 0},

@@ -2,7 +2,7 @@
 
 Responsible for where the workers are to run, for their output with a prefix for each, for what
 becomes of the job when one of them dies or does not come up, and for starting it again. Not for the
-processes (`workers.processes`), nor for how workers train together (the field `strategy`).
+processes (`processes`), nor for how workers train together (the field `strategy`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.launching import clusters, processes
+from trainer.launching.clusters import Cluster
+from trainer.launching.processes import Ended, Line, Lost, Missing, Program, Returned, exited
 from trainer.utils.checks import integer, one_of, positive, warn
-from trainer.workers import clusters, processes
-from trainer.workers.clusters import Cluster
-from trainer.workers.processes import Ended, Line, Lost, Missing, Program, Returned, exited
 
 SOURCES = ("local", "hosts", "tf_config", "slurm", "ray")
 LAST_LINES = 20  # of a worker that has died, quoted in the error
@@ -105,7 +105,7 @@ def launch(
     _fitting(source, hosts, index, resources)
     program = _program(target, arguments)
     if source == "ray":
-        from trainer.workers import on_ray
+        from trainer.launching import on_ray
 
         number = _needed(workers, "on Ray")
 

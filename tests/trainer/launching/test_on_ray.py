@@ -62,9 +62,10 @@ if __name__ == "__main__":
         said["room"] = str(error)
     script = os.path.join(folder, "gone.py")
     open(script, "w").close()
-    program = trainer.launching.Program(script=script)
+    from trainer.launching import on_ray, processes
+    program = processes.Program(script=script)
     os.remove(script)
-    for event in trainer.workers.on_ray.run(program, 1, None, start_timeout=60.0):
+    for event in on_ray.run(program, 1, None, start_timeout=60.0):
         said["script"] = [event.text, event.fatal]
     print("said", json.dumps(said), flush=True)
     ray.shutdown()
@@ -113,7 +114,7 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     import trainer
-    from trainer.workers import on_ray
+    from trainer.launching import on_ray
 
     monkeypatch.setattr(on_ray, "SECONDS_TO_CONNECT", 3.0)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")

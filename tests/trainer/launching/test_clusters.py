@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from trainer.workers import clusters
+from trainer.launching import clusters
 
 WORKERS = {"worker": ["a:20101", "b:20102", "c:20103"]}
 
