@@ -1,25 +1,26 @@
-"""`python -m benchmarks.communication`: what workers spend on exchanging gradients, and a model of it.
+"""`python -m benchmarks.communication`: how long workers exchange gradients, and a model of it.
 
     python -m benchmarks.communication            # writes benchmarks/results/communication.md
     python -m benchmarks.communication --quick    # two workers, small tensors; prints only
 
 The model is that of a ring all-reduce (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce
-algorithms for clusters of workstations"): N workers pass pieces of the gradients to their neighbours
-in 2 (N - 1) rounds, so that each sends 2 (N - 1) / N times their bytes B. With a latency a for a
-round, and links of b bytes a second,
+algorithms for clusters of workstations"): N workers pass pieces of the gradients to their
+neighbours in 2 (N - 1) rounds, so that each sends 2 (N - 1) / N times their bytes B. With a latency
+a for a round, and links of b bytes a second,
 
     t = 2 (N - 1) a + 2 (N - 1) / N  B / b        where each worker has a link of its own
     t = 2 (N - 1) a + 2 (N - 1)      B / b        where all share one, as the memory is on loopback
 
-The two unknowns are fitted to two processes on loopback, and then foretell three, which are measured
-as well. On a network, the latency is taken as the larger of the measured one and that of the network,
-and the bandwidth as the smaller of the link's and of what one process was seen to send.
+The two unknowns are fitted to two processes on loopback, and then foretell three, which are
+measured as well. On a network, the latency is taken as the larger of the measured one and that of
+the network, and the bandwidth as the smaller of the link's and of what one process has sent here.
+Each time is the lower quartile of the repeats: other load of the machine makes some of them longer.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
 import sys
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "communication.md"
 MEGABYTE = 1e6
 SIZES = (0.004, 0.1, 1.0, 4.0, 16.0, 64.0)  # megabytes of gradients
 QUICK_SIZES = (0.004, 0.1)
-REPEATS = 15
+REPEATS = 24
 # float32 gradients of well-known networks, in megabytes
 NETWORKS = {
     "perceptron 784-300-100-10 (0.27 million weights)": 1.07,
@@ -50,10 +51,8 @@ def reduced(sizes: tuple[float, ...], repeats: int) -> dict[float, float]:
 
     Args:
         sizes: Megabytes of one float32 tensor.
-        repeats: How often each is measured; the result is the median.
+        repeats: How often each is measured; the result is their lower quartile.
     """
-    import trainer.engine.backend  # noqa: F401 (TensorFlow, without its log lines)
-
     import tensorflow as tf
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -77,7 +76,7 @@ def reduced(sizes: tuple[float, ...], repeats: int) -> dict[float, float]:
             exchange(values)[:1].numpy()
             if turn >= 3:  # the first ones trace, connect and allocate
                 seconds.append(time.perf_counter() - began)
-        found[size] = statistics.median(seconds)
+        found[size] = float(np.quantile(seconds, 0.25))
     return found
 
 
@@ -150,6 +149,7 @@ def report(two: dict[float, float], three: dict[float, float]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the tables, and write them unless the run is a quick one."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the workers, too
     parser = argparse.ArgumentParser(prog="python -m benchmarks.communication")
     parser.add_argument("--quick", action="store_true", help="checks that it runs; prints only")
     given = parser.parse_args(arguments)
@@ -162,9 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not given.quick:
         where = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
         text = (
-            "# Exchanging gradients\n\nMedians of `python -m benchmarks.communication`, processes "
-            f"of one machine over loopback. {where}; load {machine.load():.1f}. The model is that of "
-            "a ring all-reduce: see the head of benchmarks/communication.py.\n\n"
+            "# Exchanging gradients\n\nFrom `python -m benchmarks.communication`, processes "
+            f"of one machine over loopback. {where}; load {machine.load():.1f}. The model is that "
+            "of a ring all-reduce: see the head of benchmarks/communication.py.\n\n"
         )
         RESULTS.write_text(text + "\n".join(lines) + "\n")
     return 0

@@ -5,9 +5,9 @@
     trainer launch --hosts a:5000,b:5000 --index 0 examples/distributed_training.py
     srun trainer launch examples/distributed_training.py
 
-Called by itself, it launches its own workers; `trainer launch` runs it as one of those that TF_CONFIG
-lists. All workers run the same lines. Each takes its share of every batch; the first one, the chief,
-writes the files. docs/clusters.md has Slurm, Kubernetes and Ray.
+Called by itself, it launches its own workers; `trainer launch` runs it as one of those that
+TF_CONFIG lists. All workers run the same lines. Each takes its share of every batch; the first one,
+the chief, writes the files. docs/clusters.md has Slurm, Kubernetes and Ray.
 """
 
 import argparse
@@ -42,7 +42,7 @@ model = Classifier(
 )
 model.fit(*digits.train, validation_data=digits.valid)
 
-# Evaluation is shared as well: every worker must take part in it, and has the same figures after it.
+# Evaluation is shared as well: every worker must take part in it, and has the same figures.
 accuracy = model.score(*digits.test)
 print(f"held-out accuracy {accuracy:.3f}")
 task = json.loads(os.environ["TF_CONFIG"])["task"]
