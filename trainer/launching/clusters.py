@@ -134,7 +134,7 @@ def of_tf_config(environment: Mapping[str, str], workers: int | None) -> Cluster
             the port is in use.
     """
     text = environment.get(TF_CONFIG)
-    if text is None:
+    if not text:
         raise ValueError(
             "on='tf_config': the environment variable TF_CONFIG is not set; set it, or write "
             "workers=2 for two workers on this machine"

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trainer.launching import clusters, processes
 from trainer.launching.clusters import Cluster
@@ -127,7 +127,8 @@ def launch(
             if again == restarts or error.code is None:
                 raise
             how = f"worker {error.worker} {exited(error.code)}"
-            _say(f"{how}; starting all workers again ({again + 1} of {restarts})")
+            text = f"[launch] {how}; starting all workers again ({again + 1} of {restarts})"
+            _print(text, sys.stderr)
     return None
 
 
@@ -144,7 +145,7 @@ def _job(events: Generator[processes.Event]) -> Any:
             if isinstance(event, Line):
                 last.setdefault(event.worker, deque(maxlen=LAST_LINES)).append(event.text)
                 out = sys.stdout if event.stream == "stdout" else sys.stderr
-                print(f"[worker {event.worker}] {event.text}", file=out, flush=True)
+                _print(f"[worker {event.worker}] {event.text}", out)
             elif isinstance(event, Returned):
                 value = pickle.loads(event.value)
             elif isinstance(event, Missing):
@@ -166,7 +167,7 @@ def _source(on: Any, workers: int | None, hosts: Any) -> str:
         return str(one_of("on", on, SOURCES))
     if hosts is not None:
         return "hosts"
-    if clusters.TF_CONFIG in os.environ:
+    if os.environ.get(clusters.TF_CONFIG):
         return "tf_config"
     if clusters.in_slurm_step(os.environ):
         return "slurm"
@@ -251,5 +252,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _say(text: str) -> None:
-    print(f"[launch] {text}", file=sys.stderr, flush=True)
+def _print(text: str, out: TextIO) -> None:
+    """Print a line, also where the terminal knows fewer characters than the workers."""
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=out, flush=True)

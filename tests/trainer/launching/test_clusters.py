@@ -94,6 +94,7 @@ def test_tf_config_as_it_is_given():
     ("environment", "workers", "said"),
     [
         ({}, None, "TF_CONFIG is not set"),
+        ({"TF_CONFIG": ""}, None, "TF_CONFIG is not set"),
         ({"TF_CONFIG": "worker=a:1"}, None, 'must be like {"cluster"'),
         ({"TF_CONFIG": "[]"}, None, "must be like"),
         ({"TF_CONFIG": '{"cluster": {"worker": 3}, "task": {"type": "a", "index": 0}}'}, 1, "like"),

@@ -79,6 +79,13 @@ def test_a_function_returns_what_it_returned_in_the_chief(capfd):
     assert sorted(said.err.splitlines()) == ["[worker 0] odd: \xe9", "[worker 1] odd: \xe9"]
 
 
+def test_a_line_that_the_terminal_cannot_show_is_written_with_escapes(monkeypatch, tmp_path):
+    with (tmp_path / "out").open("w", encoding="ascii") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        trainer.launch(print, "\u6570\r\u6570\u636e", workers=1)
+    assert (tmp_path / "out").read_text() == "[worker 0] \\u6570\\u636e\n"
+
+
 def test_a_script_is_the_main_program_of_each_worker(tmp_path, capfd, monkeypatch):
     (tmp_path / "beside.py").write_text("NAME = 'beside'\n")
     script = tmp_path / "train.py"
