@@ -38,6 +38,7 @@ SECONDS_TO_ANSWER = 2.0  # for a machine that is asked whether a worker is up
 SECONDS_TO_END = 10.0  # for a guard, after which it is killed as well
 LONGEST_LINE = 65_536  # bytes without an end of line that are passed on as one
 PREFIX = "trainer-launch-"
+NO_PROXY = "no_grpc_proxy"  # gRPC's own variable, which it reads before no_proxy
 # of one operation; those between operations stay as they are, since some wait for other workers
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 _FUNCTION, _RETURNED = "function.pickle", "returned.pickle"
@@ -200,7 +201,7 @@ def run(
         try:
             for worker, configuration in cluster.configurations.items():
                 command = program.command(folder, chief=worker == 0)
-                environment = _environment(configuration, threads)
+                environment = _environment(configuration, cluster, threads)
                 processes.append(_Process(worker, command, environment))
             watch.start()
             while processes:
@@ -238,8 +239,12 @@ def _pass(processes: list[_Process], watch: _Watch) -> Generator[Event]:
         yield Ended(worker, codes[worker])
 
 
-def _environment(configuration: str, threads: int | None) -> dict[str, str]:
+def _environment(configuration: str, cluster: Cluster, threads: int | None) -> dict[str, str]:
     own = {TF_CONFIG: configuration, "PYTHONUNBUFFERED": "1"}  # or last words would be lost
+    # gRPC would ask the proxy of http_proxy for the other workers, and wait for ever
+    direct = os.environ.get(NO_PROXY) or os.environ.get("no_proxy", "")
+    hosts = dict.fromkeys([*direct.split(","), *(parted(a)[0] for a in cluster.addresses)])
+    own[NO_PROXY] = ",".join(filter(None, hosts))
     limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
     return {**limits, **os.environ, **own}
 

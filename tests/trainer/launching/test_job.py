@@ -79,6 +79,14 @@ def test_a_function_returns_what_it_returned_in_the_chief(capfd):
     assert sorted(said.err.splitlines()) == ["[worker 0] odd: \xe9", "[worker 1] odd: \xe9"]
 
 
+def test_workers_reach_each_other_without_the_proxy_of_the_environment(monkeypatch):
+    monkeypatch.setenv("no_proxy", "localhost,.example")
+    names = ("http_proxy", "no_proxy", "no_grpc_proxy")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    found = trainer.launch(lambda: [os.environ.get(name) for name in names], workers=2)
+    assert found == ["http://127.0.0.1:9", "localhost,.example", "localhost,.example,127.0.0.1"]
+
+
 def test_a_line_that_the_terminal_cannot_show_is_written_with_escapes(monkeypatch, tmp_path):
     with (tmp_path / "out").open("w", encoding="ascii") as terminal:
         monkeypatch.setattr(sys, "stdout", terminal)
