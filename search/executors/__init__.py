@@ -148,6 +148,13 @@ class Ray:
                     )
 
 
+def ray_settings(executor: Any) -> Ray | None:
+    """Return the settings of Ray that an argument `executor` means; None if it means another."""
+    if isinstance(executor, str) and executor == "ray":
+        return Ray()
+    return executor if isinstance(executor, Ray) else None
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -92,7 +92,9 @@ def _try(address: str, where: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_FOR_A_PORT).close()
         except (OSError, OverflowError) as error:
-            raise ValueError(f"{where}: no Ray cluster answers there ({error}); {instead}") from None
+            raise ValueError(
+                f"{where}: no Ray cluster answers there ({error}); {instead}"
+            ) from None
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRY, address],
@@ -211,7 +213,9 @@ def look_at(modules: Iterable[str], file: str | None) -> dict[str, Look]:
         except ray.exceptions.NodeDiedError:
             continue  # it has just left
         except ray.exceptions.RayError as error:
-            raise ValueError(f"executor='ray': {asked[ref]} cannot run anything: {error}") from error
+            raise ValueError(
+                f"executor='ray': {asked[ref]} cannot run anything: {error}"
+            ) from error
     if left:
         raise ValueError(
             f"executor='ray': {', '.join(asked[ref] for ref in left)} did not run a task within "

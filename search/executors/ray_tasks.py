@@ -96,7 +96,8 @@ class RayTasks:
             raise
         self._loop = asyncio.new_event_loop()
         self._threads = [
-            threading.Thread(target=run, daemon=True) for run in (self._loop.run_forever, self._watch)
+            threading.Thread(target=run, daemon=True)
+            for run in (self._loop.run_forever, self._watch)
         ]
         for thread in self._threads:
             thread.start()

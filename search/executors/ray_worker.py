@@ -131,9 +131,7 @@ class Slot:
 _slot: Slot | None = None
 
 
-def slot(
-    order: Order, work: Callable[[], bytes], data: Callable[[], memoryview | None]
-) -> Slot:
+def slot(order: Order, work: Callable[[], bytes], data: Callable[[], memoryview | None]) -> Slot:
     """Return the slot of this worker, made anew for another study."""
     global _slot
     if _slot is not None and _slot.order != order:
