@@ -166,7 +166,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
-            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            for name in ("_early", "_cluster"):
+                ends.callback(setattr, self, name, None)  # a fitted search can be pickled
+            self._cluster = self._connected(ends)
             self._early = self._started_early(ends)
             return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
 
@@ -417,10 +419,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Iterator[Executor]:
         with contextlib.ExitStack() as ends:
             self._watched = None
-            watched = (
-                self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None
-            )
-            if watched and ray_settings(self.executor) is None:
+            shows = self.verbose in ("auto", 1, True) and self._cluster is None
+            if shows and trainer_in(self.estimator)[1] is not None:
                 self._watched = ends.enter_context(Scratch("search-")).path
             ends.callback(folder.remove_data)
             with contextlib.closing(
@@ -471,22 +471,19 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         from search.executors.processes import Processes
 
         workers = checking.workers(self.workers, self._most_trials)
-        early = self._early
-        if isinstance(early, Processes) and early.workers == workers:
-            early.load(work)
-            return early
+        if self._early is not None and self._early.workers == workers:
+            self._early.load(work)
+            return self._early
         return Processes(
             work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
         )
 
     def _on_ray(self, work: Evaluation, folder: Folder) -> Executor:
         """Return the connection to the cluster, with the work."""
-        from search.executors.ray_tasks import RayTasks
-
-        assert isinstance(self._early, RayTasks)
+        assert self._cluster is not None
         own = self._storage(folder) is None and work.needs_folders
-        self._early.load(work, folder.data, shared=folder.data if own else None)
-        return self._early
+        self._cluster.load(work, folder.data, shared=folder.data if own else None)
+        return self._cluster
 
     def _storage(self, folder: Folder) -> Storage | None:
         """Return where the folders of trials are on their way, if nodes do not share ours."""
@@ -495,24 +492,25 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             return None
         return Storage(on_ray.storage, folder.identity)
 
-    def _started_early(self, ends: contextlib.ExitStack) -> Processes | RayTasks | None:
-        """Connect to a cluster, or start the workers of a Trainer's search.
-
-        These import TensorFlow while this process does.
-        """
+    def _connected(self, ends: contextlib.ExitStack) -> RayTasks | None:
+        """Connect to a Ray cluster, if trials run on one."""
         on_ray = ray_settings(self.executor)
-        if on_ray is not None:
-            from search.executors.ray_tasks import RayTasks
+        if on_ray is None:
+            return None
+        from search.executors.ray_tasks import RayTasks
 
-            connected = RayTasks(
-                on_ray,
-                workers=self.workers,
-                most=self._likely_trials,
-                timeout=self.trial_timeout,
-                memory=self.trial_memory,
-            )
-            ends.callback(connected.close)
-            return connected
+        connected = RayTasks(
+            on_ray,
+            workers=self.workers,
+            most=self._likely_trials,
+            timeout=self.trial_timeout,
+            memory=self.trial_memory,
+        )
+        ends.callback(connected.close)
+        return connected
+
+    def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
+        """Start workers of a Trainer's search: they import TensorFlow while this process does."""
         if self.executor != "processes" or trainer_in(self.estimator)[1] is None:
             return None
         from search.executors.processes import Processes
@@ -655,22 +653,21 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return taken.known
 
     def _progress(self, trial: int) -> Progress | None:
-        if ray_settings(self.executor) is not None:
-            written = self._early.progress(trial)
+        if self._cluster is not None:
+            written = self._cluster.progress(trial)
             return None if written is None else progress.parsed(written)
         return None if self._watched is None else progress.read(self._watched, trial)
 
     def _node(self, trial: int) -> str:
         """Return the node that runs a trial; empty if there are no nodes."""
-        return "" if ray_settings(self.executor) is None else self._early.node(trial)
+        return "" if self._cluster is None else self._cluster.node(trial)
 
     def _tidying(self, folder: Folder) -> list[SearchCallback]:
         tidy: list[SearchCallback] = [Tidy(folder.trials, rungs=self._has_rungs)]
         storage = self._storage(folder)
         if storage is not None:
-            tidy.append(
-                Tidy(StoredFolders(storage, folder.trials.path.name), rungs=self._has_rungs)
-            )
+            states = StoredFolders(storage, folder.trials.path.name)
+            tidy.append(Tidy(states, rungs=self._has_rungs))
             tidy.append(Collect(storage, folder.models, folder.artifacts))
         return tidy
 

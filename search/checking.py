@@ -20,6 +20,7 @@ from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
 from search.study.scoring import Measure, trainer_in
 from search.study.storage import Trial
+from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
@@ -112,8 +113,8 @@ def _check_execution(search: Arguments) -> None:
         one_of("executor", search.executor, EXECUTORS)
     if ray_settings(search.executor) is not None and sklearn_callbacks.has_callbacks(search):
         raise TypeError(
-            "set_callbacks: callbacks of scikit-learn see trials in processes of one machine only; "
-            "write executor='processes'"
+            "set_callbacks: callbacks of scikit-learn see only trials in processes of this "
+            "machine; write executor='processes'"
         )
     workers(search.workers)
     if search.trial_timeout is not None:

@@ -52,13 +52,11 @@ class Withdrawn(Failure):
 
 
 class Executor(Protocol):
-    """Runs `work(argument)` for one argument after another, several at a time.
+    """Runs `work(argument)` for one argument after another, several at a time."""
 
-    Attributes:
-        workers: how many run at once.
-    """
-
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many run at once; it may change."""
 
     def submit(self, argument: Any) -> Future[Any]:
         """Run the work on an argument; the future returns the result, or raises a Failure.
@@ -140,12 +138,12 @@ class Ray:
                 )
             label = f"trial_resources[{name!r}]"
             finite(label, amount, example=1)
-            if amount < 0 or (name in ("gpu", "memory") or amount > 1) and amount != int(amount):
-                if not (name == "gpu" and 0 <= amount < 1):
-                    raise ValueError(
-                        f"{label}={amount!r}: must be a whole number, or a fraction below 1; "
-                        f"write {label}={max(1, round(amount))}"
-                    )
+            fraction = 0 < amount < 1 and name != "memory"
+            if amount < 0 or (amount != int(amount) and not fraction):
+                raise ValueError(
+                    f"{label}={amount!r}: must be a whole number, or a fraction below 1; write "
+                    f"{label}={max(1, round(amount))}"
+                )
 
 
 def ray_settings(executor: Any) -> Ray | None:

@@ -1,7 +1,7 @@
 """The connection to a Ray cluster, and what its nodes have.
 
-Responsible for connecting, or saying within seconds why that fails, and for comparing the nodes with
-this process. Not for running anything on them (`ray_tasks`).
+Responsible for connecting, or saying within seconds why that fails, and for comparing the nodes
+with this process. Not for running anything on them (`ray_tasks`).
 
 `ray.init` waits for minutes for a wrong address, or ends the process. So a process of its own tries
 the address first.
@@ -92,9 +92,7 @@ def _try(address: str, where: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_FOR_A_PORT).close()
         except (OSError, OverflowError) as error:
-            raise ValueError(
-                f"{where}: no Ray cluster answers there ({error}); {instead}"
-            ) from None
+            raise ValueError(f"{where}: nothing answers there ({error}); {instead}") from None
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRY, address],

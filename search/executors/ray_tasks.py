@@ -7,7 +7,8 @@ Tasks, not actors: only a task can be ended by force. Ray repeats none of them (
 because whether a trial is repeated is the study's decision. A task is a generator of messages, so
 that it can say that it has begun, and how far it is.
 
-The work and the data are in Ray's object store once; each machine gets a copy when it first needs it.
+The work and the data are in Ray's object store once; a machine gets a copy when it first needs
+it.
 """
 
 from __future__ import annotations
@@ -297,9 +298,9 @@ class RayTasks:
                 self._reached |= content
             elif kind == "failure":
                 name, text = content
-                job.settle(lambda: _raise(_FAILURES[name](text)))
+                job.fail(_FAILURES[name](text))
             elif kind == "answers":
-                job.settle(lambda: job.read(content))
+                job.settle(content)
 
     def _leave_out(self, node: str, text: str) -> None:
         if node in self._unfit:
@@ -399,10 +400,6 @@ def _failure(error: Exception) -> Failure:
     return Crashed(f"Ray could not run it: {type(error).__name__}: {text}")
 
 
-def _raise(failure: Failure) -> None:
-    raise failure
-
-
 class _Job(Future[Any]):
     """The future of a job.
 
@@ -445,20 +442,24 @@ class _Job(Future[Any]):
 
     def end(self, failure: Failure) -> None:
         """End the job with a failure, and its worker by force; the first end counts."""
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self.set_exception(failure)
+        self.fail(failure)
         import ray
 
         # what is thrown away here is that it has ended anyway
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.cancel(self.generator, force=True)
 
-    def settle(self, read: Callable[[], Any]) -> None:
-        """End the job with what a function returns, or the Failure that it raises."""
+    def fail(self, failure: Failure) -> None:
+        """End the job with a failure."""
         with contextlib.suppress(concurrent.futures.InvalidStateError):
-            try:
-                found = read()
-            except Failure as failure:
-                self.set_exception(failure)
-            else:
-                self.set_result(found)
+            self.set_exception(failure)
+
+    def settle(self, answers: Any) -> None:
+        """End the job with the answers of its worker."""
+        try:
+            found = self.read(answers)
+        except Failure as failure:
+            self.fail(failure)
+            return
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.set_result(found)

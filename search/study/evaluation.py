@@ -176,11 +176,12 @@ class Evaluation:
         if storage is None:
             yield
             return
-        states = [n for n in (job.trial, job.parent) if n is not None and self._folders is not None]
-        for number in states:
-            with _disk_errors():
-                storage.get(self._folders.path.name, number, self._folders)
-        kinds = [self._artifacts]
+        states, kinds = self._folders, [self._artifacts]
+        earlier = [number for number in (job.trial, job.parent) if number is not None]
+        if states is not None:
+            for number in earlier:
+                with _disk_errors():
+                    storage.get(states.path.name, number, states)
         try:
             yield
             kinds += [self._folders, self._models]
@@ -191,8 +192,8 @@ class Evaluation:
                     with _disk_errors():
                         storage.put(folders.path.name, job.trial, made)
                         folders.discard(job.trial)
-            for number in states:
-                self._folders.discard(number)
+            if states is not None and job.parent is not None:
+                states.discard(job.parent)
 
     def _fold(self, job: Job, fold: int, execution: int) -> Fold:
         try:
@@ -265,6 +266,7 @@ class Evaluation:
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
         passes = {} if self._resource is None else self._resource.passes
         number = execution * max(1, len(self._splits)) + fold + 1
+        assert not isinstance(self._progress, NodeFile)  # `_load` has found it
         with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
             return fit(estimator, train, resume=resume, passes=passes)
 
