@@ -82,6 +82,7 @@ class RayTasks:
         self._expected: tuple[Any, list[str]] = ({}, [])
         self._unfit: dict[str, str] = {}  # by ID of a node: why no trial can run there
         self._jobs: set[_Job] = set()
+        self._following: set[Future[None]] = set()
         self._nodes: dict[int, str] = {}  # by trial: the node that runs it
         self._reached: dict[int, dict[str, Any]] = {}  # by trial: its progress
         self._slots: dict[str, set[tuple[int, float]]] = {}  # by ID of a node: its workers
@@ -174,10 +175,15 @@ class RayTasks:
         self._closed.set()
         for job in list(self._jobs):
             job.end(Withdrawn("the search ended"))
+        left = concurrent.futures.wait(set(self._following), SECONDS_TO_END).not_done
+        for following in left:
+            following.cancel()
         self._end_slots()
         self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             thread.join(SECONDS_TO_END)
+        if not self._loop.is_running():
+            self._loop.close()
         self._refs = []
         self._disconnect()
 
@@ -236,7 +242,9 @@ class RayTasks:
         job = _Job(self._loop, [cloudpickle.dumps(a) for a in arguments], read, trials)
         self._jobs.add(job)
         self._start(job)
-        asyncio.run_coroutine_threadsafe(self._follow(job), self._loop)
+        following = asyncio.run_coroutine_threadsafe(self._follow(job), self._loop)
+        self._following.add(following)
+        following.add_done_callback(self._following.discard)
         return job
 
     def _start(self, job: _Job) -> None:
