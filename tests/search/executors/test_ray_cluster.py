@@ -50,7 +50,7 @@ def test_a_wrong_address_is_one_error_within_seconds(
         ("no.such.host.invalid:6379", "nothing answers there"),
         ("127.0.0.1", "must be host:port or 'auto'"),
         ("127.0.0.1:99999", "nothing answers there"),
-        (mute, "does not answer as a Ray cluster within 10 s"),
+        (mute, "what listens there does not answer as a Ray cluster within 10 s"),
     ):
         began = time.monotonic()
         with pytest.raises(ValueError, match=f"address='{address}': {says}.*; write the address"):
