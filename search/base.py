@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from search import checking, earlier, routing
 from search.best import BestEstimator
-from search.executors import Executor, Failure
+from search.executors import Executor, Failure, ray_settings
+from search.executors.node_files import NodeFile
 from search.kept import Kept
 from search.proposers import Proposer
 from search.proposers.pruning import Pruned
@@ -50,6 +51,7 @@ from search.study.folder import Folder, Tidy, description
 from search.study.goals import Goals
 from search.study.models import KeepModels
 from search.study.progress import Progress
+from search.study.remote import Collect, Storage, StoredFolders
 from search.study.resource import (
     EPOCHS,
     FACTOR,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from search.executors.processes import Processes
+    from search.executors.ray_tasks import RayTasks
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -164,7 +167,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
-            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            for name in ("_early", "_cluster"):
+                ends.callback(setattr, self, name, None)  # a fitted search can be pickled
+            self._cluster = self._connected(ends)
             self._early = self._started_early(ends)
             return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
 
@@ -446,7 +451,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Iterator[Executor]:
         with contextlib.ExitStack() as ends:
             self._watched = None
-            if self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None:
+            shows = self.verbose in ("auto", 1, True) and self._cluster is None
+            if shows and trainer_in(self.estimator)[1] is not None:
                 self._watched = ends.enter_context(Scratch("search-")).path
             ends.callback(folder.remove_data)
             with contextlib.closing(
@@ -462,11 +468,18 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         is_trainer = trainer_in(self.estimator)[1] is not None
         resource = self._resource
         grows = resource is not None and resource.is_parameter and resource.grows(self.estimator)
-        in_process = self.executor == "serial"
+        in_process = isinstance(self.executor, str) and self.executor == "serial"
+        on_ray = ray_settings(self.executor)
+        found: Data | Path | NodeFile = data if in_process else keep(data, folder.data)
+        watched: Path | NodeFile | None = self._watched
+        if on_ray is not None:
+            from search.executors.ray_worker import DATA, PROGRESS
+
+            found, watched = NodeFile(DATA), NodeFile(PROGRESS)
         work = Evaluation(
             self._trained,
             wanted,
-            data if in_process else keep(data, folder.data),
+            found,
             splits=cuts,
             groups=groups,
             executions=self.executions_per_trial,
@@ -475,9 +488,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
-            progress=self._watched,
+            progress=watched,
             goals=self._goals,
+            storage=self._storage(folder),
         )
+        if on_ray is not None:
+            return self._on_ray(work, folder)
         if callable(self.executor):
             made: Executor = self.executor(work)
             return made
@@ -494,6 +510,37 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return Processes(
             work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
         )
+
+    def _on_ray(self, work: Evaluation, folder: Folder) -> Executor:
+        """Return the connection to the cluster, with the work."""
+        assert self._cluster is not None
+        own = self._storage(folder) is None and work.needs_folders
+        self._cluster.load(work, folder.data, shared=folder.data if own else None)
+        return self._cluster
+
+    def _storage(self, folder: Folder) -> Storage | None:
+        """Return where the folders of trials are on their way, if nodes do not share ours."""
+        on_ray = ray_settings(self.executor)
+        if on_ray is None or on_ray.storage is None:
+            return None
+        return Storage(on_ray.storage, folder.identity)
+
+    def _connected(self, ends: contextlib.ExitStack) -> RayTasks | None:
+        """Connect to a Ray cluster, if trials run on one."""
+        on_ray = ray_settings(self.executor)
+        if on_ray is None:
+            return None
+        from search.executors.ray_tasks import RayTasks
+
+        connected = RayTasks(
+            on_ray,
+            workers=self.workers,
+            most=self._likely_trials,
+            timeout=self.trial_timeout,
+            memory=self.trial_memory,
+        )
+        ends.callback(connected.close)
+        return connected
 
     def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
         """Start workers of a Trainer's search: they import TensorFlow while this process does."""
@@ -589,11 +636,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
-                Tidy(folder.trials, rungs=self._has_rungs),
+                *self._tidying(folder),
                 *self._keeper(folder),
                 Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
-                Display(self.verbose, self._progress),
+                Display(self.verbose, self._progress, self._node),
                 *([] if tasks is None else [tasks]),
             ],
             known=self._known if folder.store.empty else (),
@@ -640,7 +687,23 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return taken.known
 
     def _progress(self, trial: int) -> Progress | None:
+        if self._cluster is not None:
+            written = self._cluster.progress(trial)
+            return None if written is None else progress.parsed(written)
         return None if self._watched is None else progress.read(self._watched, trial)
+
+    def _node(self, trial: int) -> str:
+        """Return the node that runs a trial; empty if there are no nodes."""
+        return "" if self._cluster is None else self._cluster.node(trial)
+
+    def _tidying(self, folder: Folder) -> list[SearchCallback]:
+        tidy: list[SearchCallback] = [Tidy(folder.trials, rungs=self._has_rungs)]
+        storage = self._storage(folder)
+        if storage is not None:
+            states = StoredFolders(storage, folder.trials.path.name)
+            tidy.append(Tidy(states, rungs=self._has_rungs))
+            tidy.append(Collect(storage, folder.models, folder.artifacts))
+        return tidy
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:

@@ -74,8 +74,9 @@ class TunerSearch(Search):
             "n_samples", or an integer parameter such as "n_estimators", of other estimators, whose
             own value is the maximum. None: epochs.
         workers: number of trials at once. None: one per core.
-        executor: "processes", "serial" (in this process, for debugging), or a function that makes
-            a search.executors.Executor for the work.
+        executor: "processes", "serial" (in this process, for debugging), "ray" or a
+            search.executors.Ray (on the nodes of a cluster: see docs/clusters.md), or a function
+            that makes a search.executors.Executor for the work.
         directory: where to save the study, so that it can be resumed after a kill or with more
             trials, and the states of running trials. None: nowhere.
         resume: "auto": resume a study in the directory if there is one; True: there must be one;

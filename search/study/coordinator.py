@@ -119,7 +119,6 @@ class Coordinator:
         self.objective = objective
         self.maximize = maximize
         self._goals = goals or Goals((objective,), (maximize,))
-        self.workers = executor.workers
         self.max_trials = max_trials
         self.max_seconds = max_seconds
         self.max_epochs = max_epochs
@@ -133,7 +132,6 @@ class Coordinator:
         self._cost = cost
         self._task = task
         self._callbacks = callbacks
-        self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], list[Trial]] = {}
         self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
@@ -183,6 +181,11 @@ class Coordinator:
     def best(self) -> Trial | None:
         """The completed trial with the best score, the lowest number if tied; None: none has."""
         return self._best
+
+    @property
+    def workers(self) -> int:
+        """How many trials run at once; nodes of a cluster come and go."""
+        return self._executor.workers
 
     @property
     def seconds(self) -> float:
@@ -247,9 +250,11 @@ class Coordinator:
 
     @property
     def _full(self) -> bool:
+        workers = self._executor.workers
         # a worker with nothing to do would wait for what ended to be written
-        ahead = self._executor.workers if self._longest < SECONDS_WORTH_WAITING else self._ahead
-        return len(self._submitted) >= self._executor.workers + ahead
+        short = self._longest < SECONDS_WORTH_WAITING
+        ahead = workers if short or self._proposer.slow and workers > 1 else 0
+        return len(self._submitted) >= workers + ahead
 
     @property
     def _batch(self) -> int:

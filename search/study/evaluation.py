@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from search.executors.node_files import NodeFile
 from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
@@ -26,6 +27,7 @@ from search.study.data import Data, Split, load
 from search.study.function import Function
 from search.study.goals import ARGUMENT, LATENCY, MEASURED, PARAMETERS, SECONDS, Goals
 from search.study.progress import shown
+from search.study.remote import Storage
 from search.study.resource import Resource
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -78,13 +80,15 @@ class Evaluation:
         resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
         progress: the folder for the progress of running trials, or None if nobody watches.
         goals: the objectives and constraints, whose values are measured.
+        storage: where the folders of trials come from and go to, if the worker's machine does not
+            share the study's directory.
     """
 
     def __init__(
         self,
         estimator: Any,
         measure: Measure,
-        data: Data | Path,
+        data: Data | Path | NodeFile,
         *,
         splits: Sequence[Split] = (),
         groups: np.ndarray | None = None,
@@ -94,8 +98,9 @@ class Evaluation:
         train_score: bool = False,
         artifacts: TrialFolders | None = None,
         resource: Resource | None = None,
-        progress: Path | None = None,
+        progress: Path | NodeFile | None = None,
         goals: Goals | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -110,6 +115,12 @@ class Evaluation:
         self._artifacts = artifacts
         self._progress = progress
         self._goals = goals
+        self._storage = storage
+
+    @property
+    def needs_folders(self) -> bool:
+        """Whether workers read or write folders of the study."""
+        return any(f is not None for f in (self._folders, self._models, self._artifacts))
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -125,7 +136,7 @@ class Evaluation:
             return None
         trial = CurrentTrial(job.trial, self._artifacts)
         try:
-            with running(trial):
+            with self._stored(job), running(trial):
                 folds = [
                     self._fold(job, fold, execution)
                     for execution in range(self._executions)
@@ -145,9 +156,49 @@ class Evaluation:
         return Result(score, metrics, folds, attributes=trial.attributes)
 
     def _load(self) -> Data:
+        if isinstance(self._progress, NodeFile):
+            self._progress = self._progress.path()
+        if isinstance(self._data, NodeFile):
+            self._data = self._data.path()
+            if self._storage is not None:
+                # beside the data: it is a folder of this process
+                home = self._data.parent
+                self._folders, self._models, self._artifacts = (
+                    None if folders is None else folders.at(home / folders.path.name)
+                    for folders in (self._folders, self._models, self._artifacts)
+                )
         if isinstance(self._data, Path):
             self._data = load(self._data)
         return self._data
+
+    @contextlib.contextmanager
+    def _stored(self, job: Job) -> Iterator[None]:
+        """Get the folders of a trial from the storage, and store them when it has ended.
+
+        Of a trial that raised, only its artifacts are stored.
+        """
+        storage = self._storage
+        if storage is None:
+            yield
+            return
+        states, kinds = self._folders, [self._artifacts]
+        earlier = [number for number in (job.trial, job.parent) if number is not None]
+        if states is not None:
+            for number in earlier:
+                with _disk_errors():
+                    storage.get(states.path.name, number, states)
+        try:
+            yield
+            kinds += [self._folders, self._models]
+        finally:
+            for folders in kinds:
+                made = None if folders is None else folders.find(job.trial)
+                if folders is not None and made is not None:
+                    with _disk_errors():
+                        storage.put(folders.path.name, job.trial, made)
+                        folders.discard(job.trial)
+            if states is not None and job.parent is not None:
+                states.discard(job.parent)
 
     def _fold(self, job: Job, fold: int, execution: int) -> Fold:
         try:
@@ -220,6 +271,7 @@ class Evaluation:
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
         passes = {} if self._resource is None else self._resource.passes
         number = execution * max(1, len(self._splits)) + fold + 1
+        assert not isinstance(self._progress, NodeFile)  # `_load` has found it
         with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
             return fit(estimator, train, resume=resume, passes=passes)
 
@@ -406,6 +458,14 @@ class Evaluation:
         if not self._measure.log:
             self._score(estimator, test, validation)
         return estimator, test, validation
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _DiskError(str(error)) from error
 
 
 def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
