@@ -196,6 +196,34 @@ class Kept(Pictures):
         """
         return exchange.write_csv(self._table(), path)
 
+    def export_tensorboard(self, path: Any) -> Path:
+        """Write the trials as logs of TensorBoard, for its HPARAMS page: tensorboard --logdir path.
+
+        Each trial is a run, with its parameters, score, metrics and the logs of its epochs (their
+        mean over folds). Objects in choices become texts. `trainer tensorboard STUDY` writes them
+        to a temporary folder, and starts TensorBoard on it.
+
+        Args:
+            path: of a folder, which is made, or empty.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImportError: the package tensorboard is not installed.
+            TypeError, ValueError: not the name of a folder, or one that has files.
+            OSError: it cannot be written.
+        """
+        self._table()
+        return exchange.write_tensorboard(
+            self._trials,
+            self._space,
+            self.epochs_,
+            path,
+            objective=self._objective,
+            maximize=self._maximize,
+        )
+
     def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:
         """Copy the trials that have ended into a new study of Optuna, for its dashboard and plots.
 
