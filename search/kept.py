@@ -18,6 +18,7 @@ from search.study.current import ARTIFACTS
 from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
+from trainer.utils.drawings import as_text, picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -277,3 +278,18 @@ class Kept(Pictures):
     def _models(self) -> TrialFolders:
         assert self.directory_ is not None
         return TrialFolders(Path(self.directory_) / models.MODELS, self._identity)
+
+
+def as_html(study: Kept) -> str:
+    """Return what a notebook shows of a study: the summary, and the scores of the trials as SVG.
+
+    Args:
+        study: a search after its fit, or an opened study.
+    """
+    import numpy as np
+
+    text = as_text(study.summary())
+    if not np.isfinite(study._table().score.astype(float)).any():
+        return text
+    says = f"Scores of {len(study._trials)} trials, and the best so far."
+    return text + picture("Scores of trials", says, study.plot_history).as_html()
