@@ -92,10 +92,19 @@ WRONG = {
     "fit --data odd.csv --target price": "odd.csv",
     "fit --data cut.csv.gz --target price": "cut.csv.gz",
     "fit --data empty.csv --target price": "empty.csv is empty",
+    "fit --data rare.csv --target kind --epochs 1": "few rows to be in each part of the data; if",
+    "fit --data same.csv --target kind --epochs 1": "y has only one class",
+    "fit --config list.yaml": "--config list.yaml: has no options; write lines such as epochs: 3",
+    "fit --config typo.yaml": "--config typo.yaml: epoch: there is no such option; did you mean",
+    "fit house.csv": "house.csv: data are given by name; write --data FILE",
+    "fit --data house.csv --target price --epochs 1e999": "--epochs 1e999: must be a whole number",
     "predict runs/none --data house.csv --out p.csv": "RUN runs/none: there is no such folder",
     "predict runs/none --data house.csv --out p.txt": "--out p.txt: must end in .csv or .npy",
     "evaluate empty": "is a folder without a run",
-    "resume empty": "is a folder without a run",
+    "resume empty": "RUN empty: is a folder without a run",
+    "search": "the following arguments are required: data",
+    "search --data house.csv --target price --fields [1]": "--fields [1]: must be a dict",
+    "frobnicate": "choose one of 'callbacks', ",
     "runs none": "FOLDER none: there is no such folder",
     "compare empty": "RUNS: two or more are needed",
     "compare empty empty --out p.txt": "--out p.txt: must end in .png, .svg or .pdf",
@@ -116,6 +125,12 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("wrong")
     command_line.houses(path / "house.csv", 40)
     (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
+    (path / "rare.csv").write_text(
+        "size,kind\n" + "".join(f"{i % 7},{i // 2}\n" for i in range(40))
+    )
+    (path / "same.csv").write_text("size,kind\n" + "".join(f"{i % 7},3\n" for i in range(40)))
+    (path / "list.yaml").write_text("- 1\n")
+    (path / "typo.yaml").write_text("data: house.csv\nepoch: 1\n")
     (path / "broken.yaml").write_text("data: [house.csv\n")
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
     (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
