@@ -131,12 +131,12 @@ def _compared(given: dict[str, Any]) -> None:
     from trainer.runs import code
     from trainer.runs.directory import configuration, differences, packages
 
-    folders = [existing(name) for name in given["RUNS"]]
-    if len(folders) < 2:
+    if len(given["RUNS"]) < 2:
         raise WrongCall("RUNS: two or more are needed; write trainer compare runs/a runs/b")
     out = Path(given["out"]).expanduser()
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise WrongCall(f"--out {out}: must end in .png, .svg or .pdf; write --out comparison.png")
+    folders = [existing(name) for name in given["RUNS"]]
     configs = [configuration(folder) for folder in folders]
     first, *others = zip(folders, configs, strict=True)
     for folder, config in others:

@@ -92,8 +92,8 @@ WRONG = {
     "fit --data odd.csv --target price": "odd.csv",
     "fit --data cut.csv.gz --target price": "cut.csv.gz",
     "fit --data empty.csv --target price": "empty.csv is empty",
-    "fit --data rare.csv --target kind --epochs 1": "few rows to be in each part of the data; if",
-    "fit --data same.csv --target kind --epochs 1": "y has only one class",
+    "fit --data two_of_each.csv --target kind --epochs 1": "few rows to be in each part of the data",
+    "fit --data a_class_alone.csv --target kind --epochs 1": "y has only one class",
     "fit --config list.yaml": "--config list.yaml: has no options; write lines such as epochs: 3",
     "fit --config typo.yaml": "--config typo.yaml: epoch: there is no such option; did you mean",
     "fit house.csv": "house.csv: data are given by name; write --data FILE",
@@ -125,10 +125,9 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("wrong")
     command_line.houses(path / "house.csv", 40)
     (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
-    (path / "rare.csv").write_text(
-        "size,kind\n" + "".join(f"{i % 7},{i // 2}\n" for i in range(40))
-    )
-    (path / "same.csv").write_text("size,kind\n" + "".join(f"{i % 7},3\n" for i in range(40)))
+    for name, kinds in (("two_of_each", range(40)), ("a_class_alone", [6] * 40)):
+        rows = "".join(f"{i % 7},{kind // 2}\n" for i, kind in enumerate(kinds))
+        (path / f"{name}.csv").write_text(f"size,kind\n{rows}")
     (path / "list.yaml").write_text("- 1\n")
     (path / "typo.yaml").write_text("data: house.csv\nepoch: 1\n")
     (path / "broken.yaml").write_text("data: [house.csv\n")

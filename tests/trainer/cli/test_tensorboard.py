@@ -114,8 +114,7 @@ def board(folder, chromium) -> Iterator[Callable[[str, str], browser.Browser]]:
     yield show
     for process in started.values():
         if process.poll() is None:
-            os.kill(process.pid, signal.SIGINT)
-            assert process.wait() == 0, process.error()
+            assert command_line.ctrl_c(process) == 0, process.error()
 
 
 # The points that each chart draws, as the corners of its lines.
