@@ -15,6 +15,7 @@ import importlib
 import itertools
 import os
 import re
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -84,15 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _one_line_warning
     try:
         return _called(arguments)
-    except BrokenPipeError:
-        # the reader of a pipe has ended, as in `trainer runs | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except KeyboardInterrupt as error:
         if debug:
             raise
         return _said(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            # as in `trainer runs | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
         if debug:
             raise
         return _said(*_told(error))
@@ -231,6 +232,8 @@ def _told(error: Exception) -> tuple[str, int]:
     # TensorFlow that is broken raises all kinds of errors; some have a text of many lines
     at_import = isinstance(error, ImportError) or _while_importing(error)
     text = re.sub(r"^\[Errno -?\d+\] ", "", joined(str(error))) or type(error).__name__
+    if isinstance(error, PermissionError) and text.startswith("Permission denied: "):
+        text = f"{error.filename}: permission denied; name one that you may read and write"
     if at_import and _while_importing(error):
         return f"{_shortened(text)}; run trainer doctor to see what is wrong", FAILED
     data = sys.modules.get("trainer.datasets.cache")  # what it has not loaded, it did not raise
@@ -239,6 +242,16 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return text, FAILED
     return f"{type(error).__name__}: {_shortened(text)}; --debug shows where", FAILED
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # errors are reported in any case
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # a system without poll; not a file
+        return False
 
 
 def _while_importing(error: BaseException) -> bool:

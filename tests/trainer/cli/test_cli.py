@@ -92,7 +92,7 @@ WRONG = {
     "fit --data odd.csv --target price": "odd.csv",
     "fit --data cut.csv.gz --target price": "cut.csv.gz",
     "fit --data empty.csv --target price": "empty.csv is empty",
-    "fit --data two_of_each.csv --target kind --epochs 1": "few rows to be in each part of the data",
+    "fit --data two_of_each.csv --target kind --epochs 1": "few rows to be in each part of the",
     "fit --data a_class_alone.csv --target kind --epochs 1": "y has only one class",
     "fit --config list.yaml": "--config list.yaml: has no options; write lines such as epochs: 3",
     "fit --config typo.yaml": "--config typo.yaml: epoch: there is no such option; did you mean",
@@ -194,6 +194,21 @@ def test_an_installed_package_adds_a_command(tmp_path):
     assert re.search(
         r"^  greet +Say hello$", command_line.call("--help", cwd=tmp_path, path=path).stdout, re.M
     )
+
+
+def test_an_error_of_the_system_is_one_line_with_its_file(tmp_path):
+    (tmp_path / "failing.py").write_text(
+        "from trainer.cli.command import Command\n"
+        "def denied(given): raise PermissionError(13, 'Permission denied', 'house.csv')\n"
+        "def broken(given): raise BrokenPipeError(32, 'Broken pipe')  # of a child, say\n"
+        "DENIED, BROKEN = (Command(f.__name__, '', '', f, lambda words: ()) for f in"
+        " (denied, broken))\n"
+    )
+    path = distribution(tmp_path, "denied = failing:DENIED\nbroken = failing:BROKEN")
+    line = only_line(command_line.call("denied", cwd=tmp_path, path=path))
+    assert line == "trainer: house.csv: permission denied; name one that you may read and write"
+    line = only_line(command_line.call("broken", cwd=tmp_path, path=path), 1)
+    assert line == "trainer: Broken pipe"
 
 
 def test_a_command_that_cannot_be_loaded_is_one_line_and_hides_no_other(tmp_path):
