@@ -20,6 +20,7 @@ from search.study.goals import Goals, front
 from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
+from trainer.utils.drawings import as_text, picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,6 +200,34 @@ class Kept(Pictures):
         """
         return exchange.write_csv(self._table(), path)
 
+    def export_tensorboard(self, path: Any) -> Path:
+        """Write the trials as logs of TensorBoard, for its HPARAMS page: tensorboard --logdir path.
+
+        Each trial is a run, with its parameters, score, metrics and the logs of its epochs (their
+        mean over folds). Objects in choices become texts. `trainer tensorboard STUDY` writes them
+        to a temporary folder, and starts TensorBoard on it.
+
+        Args:
+            path: of a folder, which is made, or empty.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImportError: the package tensorboard is not installed.
+            TypeError, ValueError: not the name of a folder, or one that has files.
+            OSError: it cannot be written.
+        """
+        self._table()
+        return exchange.write_tensorboard(
+            self._trials,
+            self._space,
+            self.epochs_,
+            path,
+            objective=self._objective,
+            maximize=self._maximize,
+        )
+
     def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:
         """Copy the trials that have ended into a new study of Optuna, for its dashboard and plots.
 
@@ -302,3 +331,18 @@ class Kept(Pictures):
     def _models(self) -> TrialFolders:
         assert self.directory_ is not None
         return TrialFolders(Path(self.directory_) / models.MODELS, self._identity)
+
+
+def as_html(study: Kept) -> str:
+    """Return what a notebook shows of a study: the summary, and the scores of the trials as SVG.
+
+    Args:
+        study: a search after its fit, or an opened study.
+    """
+    import numpy as np
+
+    text = as_text(study.summary())
+    if not np.isfinite(study._table().score.astype(float)).any():
+        return text
+    says = f"Scores of {len(study._trials)} trials, and the best so far."
+    return text + picture("Scores of trials", says, study.plot_history).as_html()

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search import exchange
-from search.kept import Kept
+from search.kept import Kept, as_html
 from search.reports import results
 from search.space import assembled
 from search.study import reading
@@ -103,6 +103,9 @@ class StudyResults(Kept):
             f"<StudyResults of {self.directory_!r}: {len(self.trials)} trials, {ended} ended, "
             f"objective {self.objective}>"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @functools.cached_property
     def results_(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.reports import examining, profile
 from trainer.utils.files import write_whole
+from trainer.utils.notebooks import displays_dropped
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def page(trainer: Trainer, dataset: Dataset, *, title: str, command: str = "") -
 
 def _layers(trainer: Trainer) -> str:
     lines: list[str] = []
-    trainer.network_.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    with displays_dropped():
+        trainer.network_.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
     return "\n".join(lines)
 
 
