@@ -238,6 +238,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)
                     self._delete_results()
+                    self._described, self._environment = now, folder.store.get("environment")
                     self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
                     self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
                     task = self._task(x, y, sample_weight)

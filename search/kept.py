@@ -7,10 +7,11 @@ Responsible for the best trials, why others failed, and the models that were kep
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search import ensembles, exchange
+from search import ensembles, exchange, pages
 from search.pictures import Pictures
 from search.proposers import Outcome
 from search.reports import results
@@ -38,6 +39,9 @@ class Kept(Pictures):
     _maximize: bool
     _objective: str
     _goals: Goals
+    _described: Mapping[str, Any]  # what the search wrote about itself
+    _environment: Mapping[str, Any] | None  # where it ran, if that is known
+    seed_: int | None
 
     @property
     @abstractmethod
@@ -309,6 +313,40 @@ class Kept(Pictures):
             return done
         last = max((t.rung or 0 for t in done), default=0)
         return [t for t in done if (t.rung or 0) == last]
+
+    def report(self, path: Any = "report.html", *, title: str | None = None) -> Path:
+        """Write a page about the study: one HTML file to look at and to send, which asks nobody.
+
+        Its trials can be sorted, filtered and brushed; it has the importance of the parameters,
+        learning curves, the best configuration as Python and YAML, failures by their reason, and
+        where the study ran.
+
+        Args:
+            path: the file to write, which is replaced if it exists.
+            title: the heading. None: the name of the study's folder.
+
+        Returns:
+            The path.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            OSError: the file cannot be written.
+        """
+        table = self._table()
+        name = None if self.directory_ is None else Path(self.directory_).name
+        content = pages.Content(
+            title=title or f"Study {name or ''}".strip(),
+            trials=table,
+            epochs=self.epochs_,
+            space=self._space,
+            objective=self._objective,
+            maximize=self._maximize,
+            by_rung=self._by_rung,
+            seed=self.seed_,
+            description=self._described,
+            environment=self._environment,
+        )
+        return pages.write(content, path)
 
     # ---- its parts ---------------------------------------------------------------------------
 

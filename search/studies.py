@@ -85,6 +85,8 @@ class StudyResults(Kept):
         self._trials = self.trials = recorded.trials
         self.directory_ = None if recorded.frames is not None else str(recorded.directory)
         self.seed_: int | None = recorded.values.get("seed")
+        self._described = described
+        self._environment = recorded.values.get("environment")
         self.objective: str = described["objective"][0]
         self.maximize: bool = described["objective"][1] == "max"
         self._goals = Goals.recorded(described)
