@@ -28,7 +28,7 @@ from trainer.doctor import evidence
 from trainer.engine import hooks, loop
 from trainer.engine.backend import plan
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.network import adapters, compile, inference
+from trainer.network import adapters, compile, distributed, inference
 from trainer.network.build import Defaults, Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
@@ -213,6 +213,7 @@ def prepare(
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
+    distributed.check(network, feed.spec)
     decided = network.decide(
         feed.spec,
         feed.rows if isinstance(feed, RowsFeed) else None,
@@ -220,7 +221,7 @@ def prepare(
         hooks.interval(chosen, "train", network.core.steps_per_execution),
         batch_size=settings.batch_size,
         resident_bytes=settings.resident_bytes,
-        jit=settings.jit,
+        jit=distributed.jit(settings.jit),
         save_steps=None if settings.run_dir is None else settings.save_steps,
     )
     if isinstance(feed, RowsFeed):
@@ -817,8 +818,8 @@ def train(
             for callback in plugins:
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
-            network.share_graphs(feed.spec, hooks.traced(session.callbacks))
-            with running():
+            with running(), distributed.on_replicas(network, _known(network, session.callbacks)):
+                network.share_graphs(feed.spec, hooks.traced(session.callbacks))
                 ended = loop.train(
                     network.program,
                     feed,
