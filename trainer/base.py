@@ -1457,7 +1457,15 @@ class Trainer(SupportsCallbacks, Parameters):
 # Fields that a fitted model can be trained further with, whatever they were before.
 _CHANGEABLE = (
     *("epochs", "batch_size", "validation_split", "shuffle", "callbacks", "class_weight"),
-    *("missing_target", "jit", "strategy", "resident_bytes", "warm_start", "run_dir", "save_minutes"),
+    *(
+        "missing_target",
+        "jit",
+        "strategy",
+        "resident_bytes",
+        "warm_start",
+        "run_dir",
+        "save_minutes",
+    ),
     *("save_steps", "verbose", "decision_threshold"),
 )
 

@@ -26,7 +26,7 @@ from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.doctor import evidence
 from trainer.engine import hooks, loop
-from trainer.engine.backend import plan
+from trainer.engine.backend import plan, strategy
 from trainer.engine.feeds import RowsFeed, StreamFeed
 from trainer.network import adapters, compile, distributed, inference
 from trainer.network.build import Defaults, Recipe, build
@@ -213,7 +213,9 @@ def prepare(
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
-    distributed.check(network, feed.spec)
+    if strategy.current() is not None:
+        distributed.check(network, feed.spec)
+        distributed.check_parts(network, feed.first())
     decided = network.decide(
         feed.spec,
         feed.rows if isinstance(feed, RowsFeed) else None,

@@ -93,9 +93,7 @@ class Program:
     def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
         """Train on the batches of a chunk; return their number and the last logs."""
         if isinstance(chunk, RowsChunk):
-            return chunk.steps, self.train_rows(
-                chunk.data, chunk.indices, chunk.even, chunk.whole
-            )
+            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even, chunk.whole)
         return self._pull(self.train_stream, chunk)
 
     def test(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:

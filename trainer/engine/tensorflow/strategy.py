@@ -126,13 +126,16 @@ class Distribution:
     # ---- variables ---------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def holding(self, variables: Sequence[Any]) -> Iterator[None]:
+    def holding(self, variables: Sequence[Any], optimizers: Sequence[Any]) -> Iterator[None]:
         """Give Keras variables to the strategy, with a copy for each replica, until the end.
 
-        They start with the chief's values.
+        Args:
+            variables: All that a step reads or changes; they start with the chief's values.
+            optimizers: Those that change some of them.
         """
         import tensorflow as tf
 
+        before = [(optimizer, optimizer._distribution_strategy) for optimizer in optimizers]
         plain = [v for v in variables if v.dtype != "string"]
         kept = [(variable, variable._value) for variable in plain]
         try:
@@ -148,8 +151,12 @@ class Distribution:
                     )
                     for component in _components(variable):
                         component._unique_id = held._unique_id  # optimizers know them by it
+            for optimizer, _ in before:
+                optimizer._distribution_strategy = self.strategy
             yield
         finally:
+            for optimizer, earlier in before:
+                optimizer._distribution_strategy = earlier
             for variable, held in kept:
                 if variable._value is not held:
                     held.assign(_components(variable)[0])
@@ -182,9 +189,7 @@ def _place(strategy: Any) -> tuple[int, int]:
         return 1, 0
     resolver = strategy.cluster_resolver
     jobs = resolver.cluster_spec().as_dict() if resolver is not None else {}
-    order = [
-        (job, i) for job in ("chief", "worker") for i in range(len(jobs.get(job, ())))
-    ]
+    order = [(job, i) for job in ("chief", "worker") for i in range(len(jobs.get(job, ())))]
     if len(order) < 2:
         return 1, 0
     return len(order), order.index((resolver.task_type, resolver.task_id))
