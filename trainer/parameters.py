@@ -141,7 +141,7 @@ class Parameters(Fields, BaseEstimator):
         rest = object.__new__(type(self))
         rest.__dict__.update(self.__dict__ | dict.fromkeys(shared))
         cloned = BaseEstimator.__sklearn_clone__(rest)
-        vars(cloned).update(shared)
+        cloned.__dict__.update(shared)
         return cloned
 
     def __sklearn_tags__(self) -> Any:

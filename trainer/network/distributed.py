@@ -100,7 +100,7 @@ def check_parts(network: Network, batch: Any) -> None:
         outputs = core(x, training=False)
         whole = (x, y, outputs, weight)
         parts = [part(whole, 0, middle), part(whole, middle, rows)]
-        _check_metrics(core, whole, parts)
+        _check_metrics(core, parts)
         if core._compile_loss is None and not compile.computes_loss(core):
             return
         losses = [float(core.compute_loss(*each, training=False)) for each in (whole, *parts)]
@@ -108,13 +108,12 @@ def check_parts(network: Network, batch: Any) -> None:
     if not np.isclose(losses[0], mean, rtol=1e-3, atol=1e-6, equal_nan=True):
         checks.warn(
             f"strategy: the loss of a batch is not the mean of its rows' losses (of {rows} rows "
-            f"{losses[0]:.6g}, but {mean:.6g} from two parts of them); each replica computes it for "
-            "its own rows, so that the training differs from one on a single device"
+            f"{losses[0]:.6g}, but {mean:.6g} from two parts of them); each replica computes it "
+            "for its own rows, so that the training differs from one on a single device"
         )
 
 
-def _check_metrics(core: Any, whole: Any, parts: list[Any]) -> None:
-    import keras
+def _check_metrics(core: Any, parts: list[Any]) -> None:
 
     metrics = core._compile_metrics
     if metrics is None or not metrics.built:

@@ -245,14 +245,14 @@ class Replicas:
                 )
 
             for name in ("scale_loss_for_distribution", "unscale_loss_for_distribution"):
-                replace(losses, name, lambda _: lambda value: value)
+                replace(losses, name, _always(lambda value: value))
             for name in (
                 "_backend_update_step",
                 "_apply_weight_decay",
                 "_overwrite_model_variables_with_average_value",
                 "_backend_increment_gradient_accumulators",
             ):  # BaseOptimizer's own know nothing of replicas
-                replace(TFOptimizer, name, lambda _, own=getattr(BaseOptimizer, name): own)
+                replace(TFOptimizer, name, _always(getattr(BaseOptimizer, name)))
             replace(LossScaleOptimizer, "_tf_apply", lambda _: LossScaleOptimizer._common_apply)
             for kind in (BaseOptimizer, LossScaleOptimizer):
                 replace(kind, "apply", _with_sums)
@@ -263,6 +263,10 @@ class Replicas:
                     layer.synchronized = True
                     stack.callback(setattr, layer, "synchronized", False)
             yield
+
+
+def _always(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    return lambda _: function
 
 
 def _with_sums(original: Callable[..., Any]) -> Callable[..., Any]:
