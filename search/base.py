@@ -12,7 +12,7 @@ import math
 import secrets
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -176,6 +176,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         sample_weight: Any,
         fit_params: dict[str, Any],
     ) -> Self:
+        self._resume_method({})
         space = Space.of(self.estimator, self.space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
@@ -196,6 +197,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         checking.threshold(self, space, validation_data, self._share)
         with sklearn_callbacks.managed(self):
             with self._folder(space) as folder:
+                if not folder.store.empty:
+                    self._resume_method(folder.store.get("description")["search"])
                 self._trained = self._as_in(folder, data)
                 whole, cuts = self._cut(data, groups, folder)
                 grouped = None if groups is None else np.asarray(groups)
@@ -257,6 +260,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     @abstractmethod
     def _method(self) -> dict[str, Any]:
         """Return the arguments that determine which trials there are."""
+
+    def _resume_method(self, begun: Mapping[str, Any]) -> None:
+        """Take what the arguments leave open from a study's method (of a new study: empty)."""
 
     @property
     @abstractmethod

@@ -55,7 +55,7 @@ class FunctionSearch(TunerSearch):
         *,
         direction: str = "max",
         objective: str | None = None,
-        tuner: Any = "bayesian",
+        tuner: Any = None,
         max_trials: int | None = None,
         enqueue: Any = None,
         workers: int | None = None,

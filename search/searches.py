@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from search.base import Search
@@ -22,6 +22,7 @@ INITIAL = 3  # random trials per parameter before keras-tuner uses its Gaussian 
 MAX_TRIALS = 20  # default of tuners that have no number of their own
 OPTUNA = ("tpe", "gp", "cma-es", "qmc", "nsga2")
 TUNERS = ("random", "grid", "bayesian", "hyperband", *OPTUNA)
+DEFAULT = "tpe"
 METHODS = ("grid", "random", "halving")
 
 
@@ -37,9 +38,10 @@ class TunerSearch(Search):
         space: None: the annotated domains of the estimator, its callbacks and steps. Names: only
             these. A dict from name to Int, Float, Choice, Bool or a list: instead of them. Several
             such dicts in a list: each point lies in one of them.
-        tuner: of keras-tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li
-            et al. 2018; promoted trials resume from the exact state of their parents). Of Optuna:
-            "tpe" (tree-structured Parzen estimators; Bergstra et al. 2011, Watanabe 2023), "gp" (a
+        tuner: None: "tpe", or, where `directory` has a study, the tuner of that study. Of
+            keras-tuner: "random", "grid", "bayesian" (a Gaussian process), "hyperband" (Li et al.
+            2018; promoted trials resume from the exact state of their parents). Of Optuna: "tpe"
+            (tree-structured Parzen estimators; Bergstra et al. 2011, Watanabe 2023), "gp" (a
             Gaussian process; needs the extra [gp]), "qmc" (Sobol's sequence), "nsga2" (a genetic
             algorithm; Deb et al. 2002), and "cma-es" (of the library cmaes; Hansen and Ostermeier
             2001). Or your own keras_tuner.Oracle, optuna.samplers.BaseSampler, or object with the
@@ -107,13 +109,14 @@ class TunerSearch(Search):
 
     _by_log: ClassVar[bool] = True
     _known: list[Any]
+    _begun_with: str = DEFAULT
 
     def __init__(
         self,
         estimator: Any,
         space: Any = None,
         *,
-        tuner: Any = "bayesian",
+        tuner: Any = None,
         max_trials: int | None = None,
         objective: Any = None,
         scoring: Any = None,
@@ -175,6 +178,14 @@ class TunerSearch(Search):
         self.target_score = target_score
         self.patience_trials = patience_trials
 
+    @property
+    def _tuner(self) -> Any:
+        return self._begun_with if self.tuner is None else self.tuner
+
+    def _resume_method(self, begun: Mapping[str, Any]) -> None:
+        # before 0.3 the default was "bayesian"; a study keeps the tuner that it was begun with
+        self._begun_with = begun["tuner"] if begun.get("tuner") in TUNERS else DEFAULT
+
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
         from search.proposers.enqueued import Enqueued
@@ -182,19 +193,19 @@ class TunerSearch(Search):
 
         if self.max_trials is not None:
             integer("max_trials", self.max_trials, low=1, example=MAX_TRIALS)
-        if isinstance(self.tuner, str):
-            one_of("tuner", self.tuner, TUNERS)
-        elif is_proposer(self.tuner):
-            given = Given(copy.deepcopy(self.tuner), space, self.max_trials)
+        if isinstance(self._tuner, str):
+            one_of("tuner", self._tuner, TUNERS)
+        elif is_proposer(self._tuner):
+            given = Given(copy.deepcopy(self._tuner), space, self.max_trials)
             return Enqueued(points, given, max_trials=self.max_trials) if points else given
-        elif not (_is_oracle(self.tuner) or is_sampler(self.tuner)):
+        elif not (_is_oracle(self._tuner) or is_sampler(self._tuner)):
             raise TypeError(
-                f"tuner={self.tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
+                f"tuner={self._tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
                 "optuna.samplers.BaseSampler or keras_tuner.Oracle object, or an object with the "
                 "methods of search.proposers.Proposer"
             )
         inner: Proposer
-        if self.tuner in OPTUNA or is_sampler(self.tuner):
+        if self._tuner in OPTUNA or is_sampler(self._tuner):
             inner = self._optuna(parts.flat(space) if space.parts else space, seed, maximize)
         else:
             inner = self._keras_tuner(space, seed, maximize)
@@ -207,10 +218,10 @@ class TunerSearch(Search):
         from search.proposers.cma import CmaEs
         from search.proposers.optuna import OptunaSampler
 
-        if self.tuner == "cma-es":
+        if self._tuner == "cma-es":
             return CmaEs(space, max_trials=self._limit, maximize=maximize, seed=seed)
         return OptunaSampler(
-            space, self.tuner, max_trials=self._limit, maximize=[maximize], seed=seed
+            space, self._tuner, max_trials=self._limit, maximize=[maximize], seed=seed
         )
 
     def _keras_tuner(self, space: Space, seed: int, maximize: bool) -> Proposer:
@@ -218,10 +229,10 @@ class TunerSearch(Search):
         from search.proposers.keras_tuner import KerasTuner
 
         epochs = None
-        if self.tuner == "hyperband":
+        if self._tuner == "hyperband":
             epochs = _epochs_for_rungs(self, space, "tuner='hyperband'")
         random = INITIAL * len(space.domains)
-        if self.tuner == "bayesian" and (self._limit or 0) <= random:
+        if self._tuner == "bayesian" and (self._limit or 0) <= random:
             warnings.warn(
                 f"tuner='bayesian', max_trials={self._limit}: the first {random} trials are "
                 f"random, {INITIAL} per parameter, so none is left for the Gaussian process; write "
@@ -232,7 +243,7 @@ class TunerSearch(Search):
         own = taken_apart(self.estimator.get_params(deep=True), space)
         return KerasTuner(
             parts.flat(space) if space.parts else space,
-            _adopted(self.tuner) if _is_oracle(self.tuner) else self.tuner,
+            _adopted(self._tuner) if _is_oracle(self._tuner) else self._tuner,
             # an oracle counts the trials that it learns
             max_trials=None if self._limit is None else self._limit + len(self._known),
             maximize=maximize,
@@ -243,13 +254,13 @@ class TunerSearch(Search):
 
     def _method(self) -> dict[str, Any]:
         # more trials may be added to an existing study; the size of a grid follows from the space
-        tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
+        tuner = self._tuner if isinstance(self._tuner, str) else type(self._tuner).__name__
         return {"tuner": tuner}
 
     @property
     def _limit(self) -> int | None:
-        named = isinstance(self.tuner, str) and self.tuner not in ("grid", "hyperband")
-        if self.max_trials is None and (named or is_sampler(self.tuner)):
+        named = isinstance(self._tuner, str) and self._tuner not in ("grid", "hyperband")
+        if self.max_trials is None and (named or is_sampler(self._tuner)):
             return MAX_TRIALS
         return self.max_trials
 
@@ -259,17 +270,17 @@ class TunerSearch(Search):
 
     @property
     def _has_rungs(self) -> bool:
-        given = not isinstance(self.tuner, str)
+        given = not isinstance(self._tuner, str)
         return (
-            (given and not is_sampler(self.tuner))
-            or self.tuner == "hyperband"
+            (given and not is_sampler(self._tuner))
+            or self._tuner == "hyperband"
             or self.pruner is not None
         )
 
     @property
     def _own_rungs(self) -> str:
-        oracle = any(kind.__name__ == "HyperbandOracle" for kind in type(self.tuner).__mro__)
-        return "tuner='hyperband'" if oracle or self.tuner == "hyperband" else ""
+        oracle = any(kind.__name__ == "HyperbandOracle" for kind in type(self._tuner).__mro__)
+        return "tuner='hyperband'" if oracle or self._tuner == "hyperband" else ""
 
 
 class SklearnSearch(Search):

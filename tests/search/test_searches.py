@@ -325,3 +325,29 @@ def test_a_sampler_learns_from_each_of_several_spaces() -> None:
     spaces = [{"a": Float(-1, 1)}, {"a": Float(5, 6)}]
     search = tuner_search(space=spaces, tuner="tpe", max_trials=12, refit=False).fit(X, R)
     assert {a > 1 for a in search.results_.a} == {True, False}
+
+
+# ---- the tuner that is meant by None ---------------------------------------------------------
+
+
+def test_without_a_tuner_tpe_proposes(tmp_path: Path) -> None:
+    given = tuner_search(max_trials=14, tuner="tpe").fit(X, R)
+    chosen = tuner_search(max_trials=14, tuner=None, directory=tmp_path).fit(X, R)
+    assert chosen.get_params(deep=False)["tuner"] is None
+    assert chosen.results_.score.tolist() == given.results_.score.tolist()
+
+
+def test_without_a_tuner_a_study_keeps_the_one_it_was_begun_with(tmp_path: Path) -> None:
+    given = tuner_search(max_trials=10, tuner="bayesian").fit(X, R)
+    tuner_search(max_trials=8, tuner="bayesian", directory=tmp_path).fit(X, R)
+    search = tuner_search(max_trials=10, tuner=None, directory=tmp_path)
+    assert search.fit(X, R).results_.score.tolist() == given.results_.score.tolist()
+    search.set_params(directory=None).fit(X, R)  # a new study: nothing of the last fit is left
+    tpe = tuner_search(max_trials=10, tuner="tpe").fit(X, R)
+    assert search.results_.score.tolist() == tpe.results_.score.tolist()
+
+
+def test_a_study_begun_with_tpe_is_not_resumed_with_another_tuner(tmp_path: Path) -> None:
+    tuner_search(max_trials=2, tuner=None, directory=tmp_path).fit(X, R)
+    with pytest.raises(ValueError, match="tuner"):
+        tuner_search(max_trials=3, tuner="random", directory=tmp_path).fit(X, R)
