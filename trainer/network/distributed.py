@@ -165,5 +165,7 @@ def on_replicas(network: Network, variables: Sequence[Any]) -> Iterator[None]:
     core = network.core
     replicas = backend.Replicas(distribution, core)
     optimizers = backend.variables.optimizers(core)
-    with distribution.holding(variables, optimizers), network.program.on_replicas(replicas):
+    program = network.program
+    of_steps = [v for v in variables if v is not program.streamed]
+    with distribution.holding(of_steps, optimizers), program.on_replicas(replicas):
         yield

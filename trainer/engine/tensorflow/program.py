@@ -311,6 +311,39 @@ class Program:
         logs: Logs = self.graphs.run(name, run, arguments, specs)
         return logs
 
+    def _stream_on_replicas(
+        self, phase: str, step: Callable[[Batch], Logs]
+    ) -> Callable[[Any, Any], tuple[Any, Logs]]:
+        import tensorflow as tf
+
+        replicas = self.replicas
+        assert replicas is not None
+        on_all = replicas.step(phase, step, few=True)
+
+        def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
+            one = tf.function(lambda batch: on_all((batch, None, None)), autograph=False)
+
+            def more(i: Any, element: Any, _: Logs) -> Any:
+                return tf.logical_and(i < steps, element.has_value())
+
+            def body(i: Any, element: Any, _: Logs) -> tuple[Any, Any, Logs]:
+                # not within a condition: gradients cannot be exchanged there
+                logs = one(element.get_value())
+                self.streamed.assign_add(1)
+                following = tf.cond(
+                    i + 1 < steps,
+                    iterator.get_next_as_optional,
+                    lambda: tf.experimental.Optional.empty(iterator.element_spec),
+                )
+                return i + 1, following, logs
+
+            zeros = self._zeros(phase, one, iterator.element_spec)
+            start = (tf.constant(0), iterator.get_next_as_optional(), zeros)
+            done, _, logs = tf.while_loop(more, body, start, parallel_iterations=1)
+            return done, replicas.logs(phase, logs)
+
+        return run
+
     # ---- one step ----------------------------------------------------------------------------
 
     def _train_step(self, batch: Batch) -> Logs:
@@ -427,15 +460,8 @@ class Program:
                 self.streamed.assign_add(1)
             return steps, logs
 
-        replicas = self.replicas
-        if replicas is not None:
-            on_all = replicas.step(phase, step, few=True)
-
         def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
-            one = tf.function(
-                step if replicas is None else lambda batch: on_all((batch, None, None)),
-                autograph=False,
-            )
+            one = tf.function(step, autograph=False)
 
             def more(i: Any, left: Any, _: Logs) -> Any:
                 return tf.logical_and(i < steps, left)
@@ -450,10 +476,11 @@ class Program:
             zeros = self._zeros(phase, one, iterator.element_spec)
             start = (tf.constant(0), tf.constant(True), zeros)
             done, _, logs = tf.while_loop(more, body, start, parallel_iterations=1)
-            return done, logs if replicas is None else replicas.logs(phase, logs)
+            return done, logs
 
         specs = (iterator._type_spec, tf.TensorSpec([], tf.int32))
         name = self._named(phase, "_stream")
+        run = run if self.replicas is None else self._stream_on_replicas(phase, step)
         done, logs = self.graphs.run(name, run, (iterator, tf.constant(steps)), specs)
         return int(done), logs
 
