@@ -412,7 +412,7 @@ class Trainer(SupportsCallbacks, Parameters):
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
             ) as run:
-                seed = seed if run is None else run.seed
+                seed, tables_as_0_1 = fitting.agreed_start(run, seed, fields, train)
                 if splitter is not None:
                     train, valid = self._split_by(splitter, groups, train, seed)
                 elif valid is None and values.validation_split:
@@ -427,7 +427,7 @@ class Trainer(SupportsCallbacks, Parameters):
                     train,
                     valid,
                     seed,
-                    tables_as_0_1=run is not None and run.tables_as_0_1,
+                    tables_as_0_1=tables_as_0_1,
                     network=before,
                 )
                 task.check_validation(network.targets, valid)
@@ -451,7 +451,7 @@ class Trainer(SupportsCallbacks, Parameters):
                             run.start(self._save_start)
                         fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
-            if not partial:
+            if not partial and strategy.is_chief():
                 doctor.warn_of_failure(self._training())
         return self
 

@@ -7,7 +7,7 @@ network's variables to the strategy. Not for the steps (`trainer.engine.tensorfl
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,43 @@ def _check_loss(core: Any) -> None:
                 "the rows of a batch can be put together from the parts of the replicas; write "
                 "reduction='sum_over_batch_size', or strategy=None"
             )
+
+
+def check_callbacks(callbacks: Sequence[Any]) -> None:
+    """Refuse callbacks that cannot work with several workers.
+
+    Raises:
+        ValueError: There is one; the message says what to write instead.
+    """
+    import keras
+
+    distribution = strategy.current()
+    if distribution is None or distribution.workers == 1:
+        return
+    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
+        raise ValueError(
+            "callbacks: Keras' BackupAndRestore would restore each worker from files of its own; "
+            "write run_dir='runs/first' instead"
+        )
+
+
+def writers() -> tuple[type, ...]:
+    """Return the callbacks of Keras that only write, which the chief alone calls."""
+    from keras import callbacks
+
+    return (
+        callbacks.CSVLogger,
+        callbacks.ModelCheckpoint,
+        callbacks.ProgbarLogger,
+        callbacks.RemoteMonitor,
+        callbacks.TensorBoard,
+    )
+
+
+def part() -> Callable[[int], slice]:
+    """Return which rows of a batch of so many this worker reads."""
+    distribution = strategy.current()
+    return slice if distribution is None or distribution.workers == 1 else distribution.part
 
 
 @contextlib.contextmanager

@@ -480,8 +480,8 @@ class Program:
 
         specs = (iterator._type_spec, tf.TensorSpec([], tf.int32))
         name = self._named(phase, "_stream")
-        run = run if self.replicas is None else self._stream_on_replicas(phase, step)
-        done, logs = self.graphs.run(name, run, (iterator, tf.constant(steps)), specs)
+        traced = run if self.replicas is None else self._stream_on_replicas(phase, step)
+        done, logs = self.graphs.run(name, traced, (iterator, tf.constant(steps)), specs)
         return int(done), logs
 
     def _one_by_one(

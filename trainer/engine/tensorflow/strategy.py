@@ -54,6 +54,13 @@ class Distribution:
         each = f"{self.replicas} replica{'s' if self.replicas != 1 else ''}"
         return each if self.workers == 1 else f"{each}, {self.workers} workers"
 
+    def part(self, rows: int) -> slice:
+        """Return which rows of a batch of so many this worker needs."""
+        if rows < self.replicas:
+            return slice(rows)  # each replica computes them all
+        last = self.first_replica + self.local
+        return slice(self.first_replica * rows // self.replicas, last * rows // self.replicas)
+
     # ---- between workers ---------------------------------------------------------------------
 
     def gathered(self, array: np.ndarray) -> np.ndarray:
@@ -92,12 +99,12 @@ class Distribution:
         if self.workers == 1:
             return content
         length = int(self.gathered(np.array([len(content)], np.int64))[0, 0])
+        if not length:
+            return b""  # the exchange of an empty tensor ends the process
         padded = -(-length // 4) * 4
         own = content if self.worker == 0 else b""
         words = np.frombuffer(own.ljust(padded, b"\0"), np.int32)
-        # only the chief's part: gathering those of all would send as many zeros more
-        shared = self._sum_of_chief(words)
-        return shared.tobytes()[:length]
+        return self._sum_of_chief(words).tobytes()[:length]
 
     def _sum_of_chief(self, words: np.ndarray) -> np.ndarray:
         import tensorflow as tf
@@ -115,6 +122,36 @@ class Distribution:
 
         found: np.ndarray = tf.function(total, autograph=False)(tf.constant(words)).numpy()
         return found
+
+    def copies(self, variables: Sequence[Any]) -> list[np.ndarray]:
+        """Return the copies of Keras variables on all replicas, [replicas, ...] each.
+
+        All workers call it. One exchange serves all variables.
+        """
+        own = [np.stack([c.numpy() for c in _components(v)]) for v in variables]
+        if self.workers == 1 or not own:
+            return own
+        content = b"".join(array.tobytes() for array in own)
+        padded = content.ljust(-(-len(content) // 4) * 4, b"\0")
+        words = self.gathered(np.frombuffer(padded, np.int32))
+        found, start = [], 0
+        for array in own:
+            parts = [
+                np.frombuffer(of_worker.tobytes()[start : start + array.nbytes], array.dtype)
+                for of_worker in words
+            ]
+            found.append(np.concatenate([p.reshape(array.shape) for p in parts]))
+            start += array.nbytes
+        return found
+
+    def assign_copies(self, variable: Any, copies: np.ndarray) -> None:
+        """Set the copies that this worker has of a Keras variable, from `copies` of it."""
+        import tensorflow as tf
+        from tensorflow.python.ops import gen_resource_variable_ops as operations
+
+        for i, component in enumerate(_components(variable)):
+            value = tf.constant(copies[self.first_replica + i], component.dtype)
+            operations.assign_variable_op(component.handle, value)
 
     def agree(self, value: Value) -> Value:
         """See the function of this name."""
@@ -237,6 +274,15 @@ def agree(value: Value) -> Value:
     """
     distribution = _current.distribution
     return value if distribution is None or distribution.workers == 1 else distribution.agree(value)
+
+
+def alike(digest: bytes) -> bool:
+    """Return whether all workers have the same digest, of 8 bytes or more; all call it."""
+    distribution = _current.distribution
+    if distribution is None or distribution.workers == 1:
+        return True
+    found = distribution.gathered(np.frombuffer(digest[:8], np.int64))
+    return bool((found == found[0]).all())
 
 
 def share(content: bytes | None) -> bytes | None:
