@@ -1038,7 +1038,13 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     program = network.program
     scaling = [] if program.transform is None else program.transform.variables
     added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
-    return [*variables.variables(network.core), *scaling, *added, program.streamed]
+    return [
+        *variables.variables(network.core),
+        *scaling,
+        *added,
+        program.streamed,
+        *strategy.tokens(),
+    ]
 
 
 def _stream_feed(stream: Stream, steps_per_epoch: int | None = None) -> StreamFeed:

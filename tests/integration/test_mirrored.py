@@ -70,4 +70,4 @@ def test_a_model_trained_on_two_devices_is_one_of_a_single_device(apart: dict[st
 
 
 def test_a_scope_of_another_strategy_is_refused(apart: dict[str, Any]) -> None:
-    assert "the scope of another strategy, <OneDeviceStrategy>" in apart["errors"]["None"]
+    assert "the scope of another strategy, <OneDeviceStrategy>" in apart["errors"]["scope"]

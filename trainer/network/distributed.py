@@ -195,6 +195,8 @@ def on_replicas(network: Network, variables: Sequence[Any]) -> Iterator[None]:
         network: The network, with all its variables.
         variables: Those that a step reads or changes.
     """
+    import keras
+
     distribution = strategy.current()
     if distribution is None:
         yield
@@ -203,6 +205,7 @@ def on_replicas(network: Network, variables: Sequence[Any]) -> Iterator[None]:
     replicas = backend.Replicas(distribution, core)
     optimizers = backend.variables.optimizers(core)
     program = network.program
-    of_steps = [v for v in variables if v is not program.streamed]
+    of_steps = [v for v in variables if isinstance(v, keras.Variable)]
+    of_steps = [v for v in of_steps if v is not program.streamed]
     with distribution.holding(of_steps, optimizers), program.on_replicas(replicas):
         yield
