@@ -123,6 +123,36 @@ def _studies(given: dict[str, Any]) -> None:
     print(table([header, *map(_row, found)]))
 
 
+def write_logs(folder: Path, logs: Path) -> bool:
+    """Write logs of TensorBoard for `trainer tensorboard STUDY`.
+
+    Args:
+        folder: the folder that the call names.
+        logs: an empty folder.
+
+    Returns:
+        Whether the folder is that of a study; for another nothing is written.
+
+    Raises:
+        WrongCall: it is a folder with several studies, or a study that cannot be read.
+    """
+    if not (folder / "study.sqlite").exists():
+        inside = sorted(path.parent for path in folder.glob("*/study.sqlite"))
+        if inside and not any(folder.rglob("events.out.tfevents.*")):
+            raise WrongCall(
+                f"FOLDER {folder}: holds several studies, of which one is shown at a time; write "
+                f"trainer tensorboard {shlex.quote(str(inside[0]))}"
+            )
+        return False
+    from search.studies import load_study
+
+    try:
+        load_study(folder).export_tensorboard(logs)
+    except ValueError as error:
+        raise WrongCall(f"FOLDER {folder}: {error}") from error
+    return True
+
+
 def _row(study: Path) -> tuple[str, ...]:
     # read-only: opening a Store would convert the study of an older version, and mark it as held
     path = (study / "study.sqlite").resolve()

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search import exchange
-from search.kept import Kept
+from search.kept import Kept, as_html
 from search.reports import results
 from search.space import assembled
 from search.study import reading
+from search.study.goals import Goals
 from search.study.reading import Recorded
 from search.study.storage import ATTRIBUTES, SCORED, Trial
 from search.study.trial import Fold
@@ -84,8 +85,11 @@ class StudyResults(Kept):
         self._trials = self.trials = recorded.trials
         self.directory_ = None if recorded.frames is not None else str(recorded.directory)
         self.seed_: int | None = recorded.values.get("seed")
+        self._described = described
+        self._environment = recorded.values.get("environment")
         self.objective: str = described["objective"][0]
         self.maximize: bool = described["objective"][1] == "max"
+        self._goals = Goals.recorded(described)
         self._objective, self._maximize = self.objective, self.maximize
         self._seconds = None
         self._attributes = {
@@ -101,6 +105,9 @@ class StudyResults(Kept):
             f"<StudyResults of {self.directory_!r}: {len(self.trials)} trials, {ended} ended, "
             f"objective {self.objective}>"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @functools.cached_property
     def results_(self) -> pd.DataFrame:
@@ -208,7 +215,13 @@ class StudyResults(Kept):
                 f"directory={self.directory_!r}: none of {len(self.trials)} trials has a score "
                 "yet; see results_ and failures"
             )
-        return max(done, key=lambda t: (*self.merit(t), -t.id))
+        best = max(done, key=lambda t: (*self.merit(t), -t.id))
+        if not best.feasible:
+            raise AttributeError(
+                f"directory={self.directory_!r}: none of {len(done)} trials meets the constraints "
+                f"{dict(self._goals.constraints)!r}; see results_"
+            )
+        return best
 
     @property
     def _by_rung(self) -> bool:

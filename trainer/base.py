@@ -655,7 +655,9 @@ class Trainer(SupportsCallbacks, Parameters):
         diagram: str = super()._html_repr()
         if "model_" not in vars(self):
             return diagram
-        head = self.summary().split("\nModel:")[0]  # without the table of layers
+        done, wanted = len(self.history_), self.network_.architecture.values.epochs
+        head = f"trained for {done}{f' of {wanted}' if done < wanted else ''} epochs\n"
+        head += self.summary().split("\nModel:")[0]  # without the table of layers
         curves = self.history_._repr_html_() if len(self.history_) else ""
         return f"<div>{diagram}{as_text(head)}{curves}</div>"
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shlex
-import signal
 import time
 import urllib.request
 from pathlib import Path
@@ -31,6 +29,10 @@ workers: 1
 seed: 0
 verbose: 0
 """
+TRAIN = """\
+import json, os, sys
+print(json.loads(os.environ["TF_CONFIG"])["task"]["index"], sys.argv[1:])
+"""
 # What is added to an example so that it takes no longer than a test may.
 QUICK = {"fit": "--epochs 2 --model mlp --random_state 0 --callbacks [tensorboard] --verbose 0"}
 WAITING = ("serve", "tensorboard")  # until Ctrl-C
@@ -43,6 +45,7 @@ def folder(tmp_path_factory):
     command_line.houses(path / "house.csv", 60)
     command_line.houses(path / "new.csv", 5, price=False, seed=1)
     (path / "study.yaml").write_text(YAML)
+    (path / "train.py").write_text(TRAIN)
     for seed in ("0", "1"):
         done = example("fit", path, "--random_state", seed)
         assert done.returncode == 0, done.stderr
@@ -147,6 +150,14 @@ def test_export_writes_a_model(folder):
     assert (folder / "exported" / "saved_model.pb").is_file()
 
 
+def test_launch_runs_the_script_in_each_worker(folder):
+    done = example("launch", folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        f"[worker {i}] {i} ['--epochs', '3']" for i in range(2)
+    ]
+
+
 def test_serve_answers_until_ctrl_c(folder):
     words = words_of("serve")
     words[words.index("8000")] = "0"
@@ -159,8 +170,7 @@ def test_serve_answers_until_ctrl_c(folder):
         asked = urllib.request.Request(f"{url}/predict", body, head)
         with urllib.request.urlopen(asked, timeout=60) as answer:
             assert len(json.load(answer)["predictions"]) == 1
-        os.kill(started.pid, signal.SIGINT)
-        assert started.wait() in (0, 130), started.error()
+        assert command_line.ctrl_c(started) == 0, started.error()
     finally:
         started.kill()
 
@@ -178,8 +188,7 @@ def test_tensorboard_answers_until_ctrl_c(folder):
         with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
             found = json.load(answer)
         assert "house-1/tensorboard/train" in found and "house-2/tensorboard/validation" in found
-        os.kill(started.pid, signal.SIGINT)
-        assert started.wait() == 0, started.error()
+        assert command_line.ctrl_c(started) == 0, started.error()
     finally:
         started.kill()
 
