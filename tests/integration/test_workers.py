@@ -104,6 +104,9 @@ def test_a_job_whose_workers_are_killed_ends_byte_equal_to_an_unbroken_one(
     count: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEED", "1")
+    if KILLS:  # there must be something left to kill
+        monkeypatch.setenv("EPOCHS", "12")
+        monkeypatch.setenv("PACE", "0.15")
     finish(count, kind, tmp_path / "unbroken")
     expected = result(tmp_path / "unbroken")
     rng = np.random.default_rng(count)
