@@ -893,6 +893,7 @@ def train(
                 callback.setup(session)
             with running(), distributed.on_replicas(network, _known(network, session.callbacks)):
                 network.share_graphs(feed.spec, hooks.traced(session.callbacks))
+                distributed.warn_of_own(lambda: [v.name for v in own.variables("start")])
                 ended = loop.train(
                     network.program,
                     feed,

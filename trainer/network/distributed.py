@@ -168,6 +168,23 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
         )
 
 
+def warn_of_own(names: Callable[[], Sequence[str]]) -> None:
+    """Warn about variables of which each worker has its own.
+
+    Args:
+        names: Finds the variables that Keras does not list, and returns their names.
+    """
+    distribution = strategy.current()
+    if distribution is None or distribution.workers == 1:
+        return
+    found = names()
+    if found:
+        checks.warn(
+            f"strategy: each worker has a {', '.join(found)} of its own, as it was not made by "
+            "Keras, and only the chief's is saved; make it with add_weight if steps change it"
+        )
+
+
 def writers() -> tuple[type, ...]:
     """Return the callbacks of Keras that only write, which the chief alone calls."""
     from keras import callbacks

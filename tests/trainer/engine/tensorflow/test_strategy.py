@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from trainer import Classifier, Trainer
 from trainer.engine.tensorflow import plan, strategy
+from trainer.network import distributed
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)
@@ -225,6 +226,26 @@ def test_a_loss_that_is_no_mean_over_rows_is_trained_with_a_warning() -> None:
     given = Given(model_of=dense, loss=root, verbose=0, epochs=1, strategy="mirrored")
     with pytest.warns(UserWarning, match="not the mean of its rows' losses"):
         given.fit(X, X[:, :1])
+
+
+def test_a_loss_over_valid_steps_only_is_trained_with_a_warning() -> None:
+    words = np.tile([[1, 2, 0, 0], [1, 2, 3, 4], [1, 2, 3, 0]], (4, 1))
+
+    def tagger() -> Any:
+        parts = [keras.layers.Embedding(5, 2, mask_zero=True), keras.layers.Dense(1)]
+        return keras.Sequential([keras.Input((4,), dtype="int32"), *parts])
+
+    given = Given(model_of=tagger, loss="mse", verbose=0, epochs=1, strategy="mirrored")
+    with pytest.warns(UserWarning, match="not the mean of its rows' losses"):
+        given.fit(words, words[..., None].astype("float32"))
+
+
+def test_a_variable_that_each_worker_has_of_its_own_gets_a_warning() -> None:
+    class Workers:
+        workers = 2
+
+    with strategy.using(Workers()), pytest.warns(UserWarning, match="a model.count of its own"):  # type: ignore[arg-type]
+        distributed.warn_of_own(lambda: ["model.count"])
 
 
 def test_a_model_trained_with_a_strategy_is_pickled_and_saved_without_it(tmp_path: Path) -> None:
