@@ -30,7 +30,7 @@ from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
-from search.study import evaluation, progress, stopping, trial_tasks
+from search.study import evaluation, goals, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import EARLIER, Coordinator
 from search.study.data import (
@@ -48,6 +48,7 @@ from search.study.data import (
 from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.goals import Goals
 from search.study.models import KeepModels
 from search.study.progress import Progress
 from search.study.remote import Collect, Storage, StoredFolders
@@ -185,7 +186,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         space = Space.of(self.estimator, self.space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
-        wanted = self._wanted()
+        first, others = goals.split(self.objective)
+        wanted = self._wanted(first)
+        self._goals = self._checked_goals(wanted, others, x)
         routed = routing.route(self, sample_weight, groups, fit_params)
         sample_weight, groups = routed.weight, routed.groups
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
@@ -256,11 +259,39 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         """Return the proposer of the trials."""
 
-    def _wanted(self) -> Measure:
-        """Return what the score of a trial is."""
-        return measure(
-            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
-        )
+    def _wanted(self, objective: Any) -> Measure:
+        """Return what the score of a trial is, given the first objective."""
+        return measure(self.estimator, objective, self.scoring, self.refit, by_log=self._by_log)
+
+    def _checked_goals(self, wanted: Measure, others: list[tuple[str, bool]], x: Any) -> Goals:
+        """Return the objectives and constraints, which the method must be able to use."""
+        known = set()
+        if trainer_in(self.estimator)[1] is not None:
+            known.add("parameters")
+        if hasattr(self.estimator, "predict") and not is_stream(x):
+            known.add("latency")
+        found = goals.check(wanted, others, self.constraints, known)
+        if found.plain:
+            return found
+        told = f"objective={self.objective!r}"
+        if not found.several:
+            told = f"constraints={self.constraints!r}"
+        if self.pruner is not None:
+            raise ValueError(
+                f"pruner={self.pruner!r}: compares trials at a rung by a single score, and there "
+                f"is {told}; leave one of them out"
+            )
+        if self._single is not None:
+            raise ValueError(
+                f"{self._single}: knows only a single score, and there is {told}; write "
+                "'tpe', 'nsga2', 'random' or 'grid' instead"
+            )
+        return found
+
+    @property
+    @abstractmethod
+    def _single(self) -> str | None:
+        """The argument of a method that knows only a single score; None if it knows more."""
 
     @abstractmethod
     def _method(self) -> dict[str, Any]:
@@ -408,6 +439,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             "space": _described_space(space),
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
+            **self._goals.described(),
             "executions_per_trial": self.executions_per_trial,
             "data": fingerprint_of(data, cuts),
             "code": code.of(self.estimator, self.scoring, *map(values, space.domains.values())),
@@ -457,6 +489,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
             progress=watched,
+            goals=self._goals,
             storage=self._storage(folder),
         )
         if on_ray is not None:
@@ -594,6 +627,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             maximize=wanted.maximize,
             directory=None if self.directory is None else folder.path,
             objective=wanted.name,
+            goals=self._goals,
             by_rung=self._by_rung,
             retries=self.trial_retries,
             last_rung=None if self._resource is None else len(self._resource.amounts) - 1,
@@ -712,6 +746,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             raise RuntimeError(
                 f"none of {len(ended)} trials has a score; the first failed with: "
                 f"{results.reason(ended[0].error or '')}\nSee results_.error for the others"
+            )
+        if not best.feasible:
+            scored = [t for t in ended if t.score is not None]
+            raise RuntimeError(
+                f"constraints={self.constraints!r}: none of {len(scored)} trials meets them; see "
+                "results_, and widen them or try more trials"
             )
         self.cv_results_ = results.cv_results(
             ended,

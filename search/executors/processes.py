@@ -35,10 +35,10 @@ from search.executors import (
     Withdrawn,
     cores,
     devices,
-    guard,
     memory,
     worker,
 )
+from trainer.utils import guard
 from trainer.utils.scratch import Scratch
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of the workers' memory
@@ -428,7 +428,9 @@ _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "
     "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
-    "guard.begin({folder!r}, {parent}); {command}"
+    "guard.begin({parent}, {folder!r}); "
+    # what a trial starts stays below its worker, which ends it once the trial has ended
+    "guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1); {command}"
 )
 
 

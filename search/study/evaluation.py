@@ -25,6 +25,7 @@ from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
+from search.study.goals import ARGUMENT, LATENCY, MEASURED, PARAMETERS, SECONDS, Goals
 from search.study.progress import shown
 from search.study.remote import Storage
 from search.study.resource import Resource
@@ -39,6 +40,7 @@ from trainer.state.state_file import BadState
 from trainer.utils.checks import near_names
 
 DRY_RUN_ROWS = 64  # plus two of each class
+UNTIMED, TIMED = 3, 25  # calls of predict before and for the latency
 SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
 
 
@@ -77,6 +79,7 @@ class Evaluation:
         artifacts: the folders for files that trials write.
         resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
         progress: the folder for the progress of running trials, or None if nobody watches.
+        goals: the objectives and constraints, whose values are measured.
         storage: where the folders of trials come from and go to, if the worker's machine does not
             share the study's directory.
     """
@@ -96,6 +99,7 @@ class Evaluation:
         artifacts: TrialFolders | None = None,
         resource: Resource | None = None,
         progress: Path | NodeFile | None = None,
+        goals: Goals | None = None,
         storage: Storage | None = None,
     ) -> None:
         self._estimator = estimator
@@ -110,6 +114,7 @@ class Evaluation:
         self._train_score = train_score
         self._artifacts = artifacts
         self._progress = progress
+        self._goals = goals
         self._storage = storage
 
     @property
@@ -363,6 +368,30 @@ class Evaluation:
     def _score(
         self, estimator: Any, test: Data | None, validation: Any
     ) -> tuple[float | None, dict[str, float]]:
+        score, metrics = self._score_and_logs(estimator, test, validation)
+        if self._goals is None or self._goals.plain:
+            return score, metrics
+        wanted = self._goals.wanted
+        if PARAMETERS in wanted:
+            network = trainer_in(estimator)[1]
+            assert network is not None
+            metrics[PARAMETERS] = float(network.model_.count_params())
+        if LATENCY in wanted:
+            metrics[LATENCY] = _latency(estimator, self._load().take(np.arange(1)).x)
+        for name in wanted:
+            if name not in (*metrics, SECONDS, self._goals.names[0]):
+                argument = ARGUMENT if name in self._goals.names else "constraints"
+                near = near_names(name, (*metrics, *MEASURED))
+                meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+                raise ValueError(
+                    f"{argument}: there is no value {name!r}; {meant}Those of a trial are "
+                    f"{', '.join((*metrics, *MEASURED))}"
+                )
+        return score, metrics
+
+    def _score_and_logs(
+        self, estimator: Any, test: Data | None, validation: Any
+    ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
         metrics = {} if trainer is None else _kept(trainer)
         if isinstance(estimator, Function):
@@ -529,6 +558,18 @@ def _few(data: Data) -> np.ndarray:
 
 def _records(trainer: Trainer | None) -> list[dict[str, float]]:
     return [] if trainer is None else [dict(record) for record in trainer.history_.records]
+
+
+def _latency(estimator: Any, row: Any) -> float:
+    """Return the median time of predict for one row, in milliseconds."""
+    for _ in range(UNTIMED):
+        estimator.predict(row)
+    times = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        estimator.predict(row)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1000
 
 
 def _kept(trainer: Trainer) -> dict[str, float]:
