@@ -42,13 +42,16 @@ NO_PROXY = "no_grpc_proxy"  # gRPC's own variable, which it reads before no_prox
 # of one operation; those between operations stay as they are, since some wait for other workers
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 _FUNCTION, _RETURNED = "function.pickle", "returned.pickle"
-# The guard runs before anything is imported, then the worker takes its place in the child.
+# The guard runs before anything is imported, then the worker takes its place in the child. There are
+# two: Ray kills the children of a process that it ends, and so the first guard, with which the kernel
+# would end the worker alone. The second then ends what the worker has started.
 _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "
     "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
-    "guard.begin({parent}, grace=0); "
-    "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+    "import os, sys; "
+    "guard.begin({parent}, grace=0); guard.begin(os.getppid(), grace=0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
 )
 # A function is called as the program of its worker. Only the chief's value is kept.
 _CALL = f"""\
