@@ -42,9 +42,9 @@ NO_PROXY = "no_grpc_proxy"  # gRPC's own variable, which it reads before no_prox
 # of one operation; those between operations stay as they are, since some wait for other workers
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 _FUNCTION, _RETURNED = "function.pickle", "returned.pickle"
-# The guard runs before anything is imported, then the worker takes its place in the child. There are
-# two: Ray kills the children of a process that it ends, and so the first guard, with which the kernel
-# would end the worker alone. The second then ends what the worker has started.
+# The guard runs before anything is imported, then the worker takes its place in the child. There
+# are two: Ray kills the children of a process that it ends, and so the first guard, with which the
+# kernel would end the worker alone. The second then ends what the worker has started.
 _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "

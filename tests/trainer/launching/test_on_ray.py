@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -109,6 +111,51 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
     assert said["room"].startswith("Ray has found no room for 5 workers of {'CPU': 1.0} within")
     text, fatal = said["script"]
     assert fatal and "there is no file" in text and "all nodes share" in text
+
+
+DRIVER = """
+import os, subprocess, sys, time
+import ray, trainer
+
+def for_ever():
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = [os.getpid(), subprocess.Popen(sleep, start_new_session=True).pid]
+    print("started", *started, flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+             logging_level="ERROR", _node_ip_address="127.0.0.1")
+    trainer.launch(for_ever, workers=2, on="ray")
+"""
+
+
+def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    (tmp_path / "driver.py").write_text(DRIVER)
+    with (tmp_path / "out").open("w") as out:
+        driver = subprocess.Popen(
+            [*alone(), sys.executable, "driver.py"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def started() -> list[int]:
+        lines = (tmp_path / "out").read_text().splitlines()
+        return [int(pid) for line in lines if "] started " in line for pid in line.split()[3:]]
+
+    until = time.monotonic() + 120
+    while len(started()) < 4:
+        assert driver.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    driver.kill()
+    driver.wait()
+    until = time.monotonic() + 30
+    while left := [pid for pid in started() if psutil.pid_exists(pid)]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
