@@ -90,10 +90,10 @@ def launch(
 
     Raises:
         TypeError: An argument has another type, or the function cannot be pickled.
-        ValueError: An argument, TF_CONFIG or a variable of Slurm is wrong, or a port is in use.
+        ValueError: An argument, TF_CONFIG or a variable of Slurm is wrong, a port is in use, or
+            RAY_ADDRESS leads to no Ray cluster.
         FileNotFoundError: There is no such script.
         ImportError: Ray is not installed.
-        ConnectionError: RAY_ADDRESS leads to no Ray cluster.
         LaunchError: A worker died, or did not come up.
         OSError: The system cannot fork, as Windows.
     """

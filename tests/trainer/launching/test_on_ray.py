@@ -161,18 +161,16 @@ def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     import trainer
-    from trainer.launching import on_ray
 
-    monkeypatch.setattr(on_ray, "SECONDS_TO_CONNECT", 3.0)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(ConnectionError, match=r"RAY_ADDRESS=127.0.0.1:1: .*head, as host:6379"):
+    with pytest.raises(ValueError, match=r"RAY_ADDRESS='127.0.0.1:1': nothing answers there"):
         trainer.launch(print, workers=2, on="ray")
     monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
-    with pytest.raises(ConnectionError, match="ray job submit"):
+    with pytest.raises(ValueError, match="ray job submit"):
         trainer.launch(print, workers=2, on="ray")
 
 
-@pytest.mark.parametrize("wrong", [{}, ["cpu"], {"cpu": 0}, {"gpu": "1"}])
+@pytest.mark.parametrize("wrong", [{}, ["cpu"], {"cpu": 0}, {"gpu": "1"}, {"cpu": 1.5}, {"CPU": 1}])
 def test_resources_that_are_wrong(wrong):
     import trainer
 
