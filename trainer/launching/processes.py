@@ -389,7 +389,8 @@ class _Watch:
         missing = [worker for worker in self._seen if worker not in self._up]
         first = self._first
         since = self._began if first is None else first[1]
-        if not missing or time.monotonic() - since <= self._seconds:
+        alone = len(self._addresses) == 1
+        if alone or not missing or time.monotonic() - since <= self._seconds:
             return None
         if first is None:
             if self._warned:

@@ -24,6 +24,11 @@ def work(mode, folder):
     print("at work", flush=True)
     if mode == "well":
         return index, cluster["cluster"]["worker"], os.environ["OMP_NUM_THREADS"]
+    if mode == "lost":
+        import psutil
+        if index == 1:
+            psutil.Process().parents()[2].kill()  # of Ray, above both guards
+        time.sleep(600)
     if index == 0:  # and something in a session of its own
         import subprocess
         sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -58,6 +63,10 @@ if __name__ == "__main__":
     while any(map(psutil.pid_exists, started)) and time.monotonic() < until:
         time.sleep(0.05)
     said["left"] = list(filter(psutil.pid_exists, started))
+    try:
+        trainer.launch(work, "lost", folder, workers=2, on="ray")
+    except LaunchError as error:
+        said["lost"] = [error.worker, error.code, str(error)]
     try:
         trainer.launch(work, "well", folder, workers=5, on="ray", start_timeout=0.5)
     except LaunchError as error:
@@ -108,6 +117,8 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
     assert {"[worker 0] at work", "[worker 1] at work"} <= set(lines)
     assert said["died"] == [1, -9, ["at work"]]
     assert not said["left"], "what the other worker had started"
+    worker, code, text = said["lost"]
+    assert (worker, code) == (1, -9) and text.startswith("worker 1 was lost with its task: ")
     assert said["room"].startswith("Ray has found no room for 5 workers of {'CPU': 1.0} within")
     text, fatal = said["script"]
     assert fatal and "there is no file" in text and "all nodes share" in text
