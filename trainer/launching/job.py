@@ -117,8 +117,12 @@ def launch(
         def start() -> Generator[processes.Event]:
             # other ports each time: that the last ones were taken may be why a worker died
             found = cluster or clusters.local(_needed(workers, "on this machine"))
-            threads = max(1, _cores() // len(found.own)) if source == "local" else None
-            return processes.run(program, found, start_timeout=start_timeout, threads=threads)
+            share = str(max(1, _cores() // len(found.own)))
+            limits = dict.fromkeys(processes.THREADS, share) if source == "local" else {}
+            environment = {**limits, **os.environ}
+            return processes.run(
+                program, found, start_timeout=start_timeout, environment=environment
+            )
 
     for again in range(restarts + 1):
         try:

@@ -217,10 +217,10 @@ def _worker(
             f"there is no file {program.script} on this node: put it in a folder that all nodes "
             "share, or launch a function"
         )
-    for name in processes.THREADS:  # Ray allows one thread, whatever was reserved
-        os.environ.pop(name, None)
     cluster = clusters.of_addresses(addresses, [worker])
-    events = processes.run(program, cluster, start_timeout=start_timeout, threads=threads)
+    # Ray's own value is one thread, whatever was reserved
+    environment = {**os.environ, **dict.fromkeys(processes.THREADS, str(threads))}
+    events = processes.run(program, cluster, start_timeout=start_timeout, environment=environment)
     with contextlib.closing(events):
         for event in events:  # noqa: UP028 (Ray sends a generator values, which lists refuse)
             yield event
