@@ -35,7 +35,7 @@ from benchmarks import machine
 RESULTS = Path(__file__).parent / "results"
 EPOCHS = 27
 BUDGET = int(os.environ.get("BENCHMARK_EPOCHS", str(8 * EPOCHS)))
-MORE = 4
+MORE = 2
 PROBLEMS = ("digits", "breast cancer", "spirals", "noisy clusters")
 SIDES = ("random", "random + asha", "random + median", "tpe + asha", "keras-tuner's Hyperband")
 LIMITS = {"units": (8, 128), "rate": (1e-4, 1e-1), "depth": (1, 3), "dropout": (0.0, 0.5)}

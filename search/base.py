@@ -22,14 +22,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from search import checking, earlier, routing
 from search.best import BestEstimator
-from search.executors import Executor, Failure
+from search.executors import Executor, Failure, ray_settings
+from search.executors.node_files import NodeFile
 from search.kept import Kept, as_html
 from search.proposers import Proposer
 from search.proposers.pruning import Pruned
 from search.reports import results
 from search.space import Point, Space, assembled, described_domain, values
 from search.studies import StudyResults, history_table
-from search.study import evaluation, progress, stopping, trial_tasks
+from search.study import evaluation, goals, progress, stopping, trial_tasks
 from search.study.callbacks import SearchCallback
 from search.study.coordinator import EARLIER, Coordinator
 from search.study.data import (
@@ -47,8 +48,10 @@ from search.study.data import (
 from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.goals import Goals
 from search.study.models import KeepModels
 from search.study.progress import Progress
+from search.study.remote import Collect, Storage, StoredFolders
 from search.study.resource import (
     EPOCHS,
     FACTOR,
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from search.executors.processes import Processes
+    from search.executors.ray_tasks import RayTasks
 
 REHEARSALS = 6  # points tried before a search ends because every one fails alike
 TEMPORARY = ("search-", "study-")  # folders of workers, and of studies without a directory
@@ -163,7 +167,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             self._source = earlier.opened(self.warm_start_from, self.directory)
         trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
-            ends.callback(setattr, self, "_early", None)  # a fitted search can be pickled
+            for name in ("_early", "_cluster"):
+                ends.callback(setattr, self, name, None)  # a fitted search can be pickled
+            self._cluster = self._connected(ends)
             self._early = self._started_early(ends)
             return self._fit(x, y, validation_data, groups, sample_weight, fit_params)
 
@@ -180,7 +186,9 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         space = Space.of(self.estimator, self.space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
-        wanted = self._wanted()
+        first, others = goals.split(self.objective)
+        wanted = self._wanted(first)
+        self._goals = self._checked_goals(wanted, others, x)
         routed = routing.route(self, sample_weight, groups, fit_params)
         sample_weight, groups = routed.weight, routed.groups
         checking.data(self, wanted, x, y, validation_data, groups, sample_weight)
@@ -230,6 +238,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)
                     self._delete_results()
+                    self._described, self._environment = now, folder.store.get("environment")
                     self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
                     self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
                     task = self._task(x, y, sample_weight)
@@ -251,11 +260,39 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         """Return the proposer of the trials."""
 
-    def _wanted(self) -> Measure:
-        """Return what the score of a trial is."""
-        return measure(
-            self.estimator, self.objective, self.scoring, self.refit, by_log=self._by_log
-        )
+    def _wanted(self, objective: Any) -> Measure:
+        """Return what the score of a trial is, given the first objective."""
+        return measure(self.estimator, objective, self.scoring, self.refit, by_log=self._by_log)
+
+    def _checked_goals(self, wanted: Measure, others: list[tuple[str, bool]], x: Any) -> Goals:
+        """Return the objectives and constraints, which the method must be able to use."""
+        known = set()
+        if trainer_in(self.estimator)[1] is not None:
+            known.add("parameters")
+        if hasattr(self.estimator, "predict") and not is_stream(x):
+            known.add("latency")
+        found = goals.check(wanted, others, self.constraints, known)
+        if found.plain:
+            return found
+        told = f"objective={self.objective!r}"
+        if not found.several:
+            told = f"constraints={self.constraints!r}"
+        if self.pruner is not None:
+            raise ValueError(
+                f"pruner={self.pruner!r}: compares trials at a rung by a single score, and there "
+                f"is {told}; leave one of them out"
+            )
+        if self._single is not None:
+            raise ValueError(
+                f"{self._single}: knows only a single score, and there is {told}; write "
+                "'tpe', 'nsga2', 'random' or 'grid' instead"
+            )
+        return found
+
+    @property
+    @abstractmethod
+    def _single(self) -> str | None:
+        """The argument of a method that knows only a single score; None if it knows more."""
 
     @abstractmethod
     def _method(self) -> dict[str, Any]:
@@ -403,6 +440,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             "space": _described_space(space),
             "enqueue": [space.to_json(point) for point in points],
             "objective": scored,
+            **self._goals.described(),
             "executions_per_trial": self.executions_per_trial,
             "data": fingerprint_of(data, cuts),
             "code": code.of(self.estimator, self.scoring, *map(values, space.domains.values())),
@@ -414,7 +452,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Iterator[Executor]:
         with contextlib.ExitStack() as ends:
             self._watched = None
-            if self.verbose in ("auto", 1, True) and trainer_in(self.estimator)[1] is not None:
+            shows = self.verbose in ("auto", 1, True) and self._cluster is None
+            if shows and trainer_in(self.estimator)[1] is not None:
                 self._watched = ends.enter_context(Scratch("search-")).path
             ends.callback(folder.remove_data)
             with contextlib.closing(
@@ -430,11 +469,18 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         is_trainer = trainer_in(self.estimator)[1] is not None
         resource = self._resource
         grows = resource is not None and resource.is_parameter and resource.grows(self.estimator)
-        in_process = self.executor == "serial"
+        in_process = isinstance(self.executor, str) and self.executor == "serial"
+        on_ray = ray_settings(self.executor)
+        found: Data | Path | NodeFile = data if in_process else keep(data, folder.data)
+        watched: Path | NodeFile | None = self._watched
+        if on_ray is not None:
+            from search.executors.ray_worker import DATA, PROGRESS
+
+            found, watched = NodeFile(DATA), NodeFile(PROGRESS)
         work = Evaluation(
             self._trained,
             wanted,
-            data if in_process else keep(data, folder.data),
+            found,
             splits=cuts,
             groups=groups,
             executions=self.executions_per_trial,
@@ -443,8 +489,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             models=folder.models if self.keep_models else None,
             train_score=self.return_train_score,
             artifacts=None if self.directory is None else folder.artifacts,
-            progress=self._watched,
+            progress=watched,
+            goals=self._goals,
+            storage=self._storage(folder),
         )
+        if on_ray is not None:
+            return self._on_ray(work, folder)
         if callable(self.executor):
             made: Executor = self.executor(work)
             return made
@@ -461,6 +511,37 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return Processes(
             work, workers=workers, timeout=self.trial_timeout, memory=self.trial_memory
         )
+
+    def _on_ray(self, work: Evaluation, folder: Folder) -> Executor:
+        """Return the connection to the cluster, with the work."""
+        assert self._cluster is not None
+        own = self._storage(folder) is None and work.needs_folders
+        self._cluster.load(work, folder.data, shared=folder.data if own else None)
+        return self._cluster
+
+    def _storage(self, folder: Folder) -> Storage | None:
+        """Return where the folders of trials are on their way, if nodes do not share ours."""
+        on_ray = ray_settings(self.executor)
+        if on_ray is None or on_ray.storage is None:
+            return None
+        return Storage(on_ray.storage, folder.identity)
+
+    def _connected(self, ends: contextlib.ExitStack) -> RayTasks | None:
+        """Connect to a Ray cluster, if trials run on one."""
+        on_ray = ray_settings(self.executor)
+        if on_ray is None:
+            return None
+        from search.executors.ray_tasks import RayTasks
+
+        connected = RayTasks(
+            on_ray,
+            workers=self.workers,
+            most=self._likely_trials,
+            timeout=self.trial_timeout,
+            memory=self.trial_memory,
+        )
+        ends.callback(connected.close)
+        return connected
 
     def _started_early(self, ends: contextlib.ExitStack) -> Processes | None:
         """Start workers of a Trainer's search: they import TensorFlow while this process does."""
@@ -547,6 +628,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             maximize=wanted.maximize,
             directory=None if self.directory is None else folder.path,
             objective=wanted.name,
+            goals=self._goals,
             by_rung=self._by_rung,
             retries=self.trial_retries,
             last_rung=None if self._resource is None else len(self._resource.amounts) - 1,
@@ -555,11 +637,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             max_epochs=self.max_epochs,
             cost=lambda trial, parent: fits * self._epochs(trial, parent),
             callbacks=[
-                Tidy(folder.trials, rungs=self._has_rungs),
+                *self._tidying(folder),
                 *self._keeper(folder),
                 Ending(self.target_score, self.patience_trials),
                 *self.callbacks,
-                Display(self.verbose, self._progress),
+                Display(self.verbose, self._progress, self._node),
                 *([] if tasks is None else [tasks]),
             ],
             known=self._known if folder.store.empty else (),
@@ -606,7 +688,23 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return taken.known
 
     def _progress(self, trial: int) -> Progress | None:
+        if self._cluster is not None:
+            written = self._cluster.progress(trial)
+            return None if written is None else progress.parsed(written)
         return None if self._watched is None else progress.read(self._watched, trial)
+
+    def _node(self, trial: int) -> str:
+        """Return the node that runs a trial; empty if there are no nodes."""
+        return "" if self._cluster is None else self._cluster.node(trial)
+
+    def _tidying(self, folder: Folder) -> list[SearchCallback]:
+        tidy: list[SearchCallback] = [Tidy(folder.trials, rungs=self._has_rungs)]
+        storage = self._storage(folder)
+        if storage is not None:
+            states = StoredFolders(storage, folder.trials.path.name)
+            tidy.append(Tidy(states, rungs=self._has_rungs))
+            tidy.append(Collect(storage, folder.models, folder.artifacts))
+        return tidy
 
     def _keeper(self, folder: Folder) -> list[SearchCallback]:
         if not self.keep_models:
@@ -654,6 +752,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             raise RuntimeError(
                 f"none of {len(ended)} trials has a score; the first failed with: "
                 f"{results.reason(ended[0].error or '')}\nSee results_.error for the others"
+            )
+        if not best.feasible:
+            scored = [t for t in ended if t.score is not None]
+            raise RuntimeError(
+                f"constraints={self.constraints!r}: none of {len(scored)} trials meets them; see "
+                "results_, and widen them or try more trials"
             )
         self.cv_results_ = results.cv_results(
             ended,

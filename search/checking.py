@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from search.executors import cores
+from search.executors import Ray, cores, ray_settings
 from search.proposers.pruning import PRUNERS
 from search.space import Point, Space, taken_apart
 from search.study.callbacks import SearchCallback
@@ -20,12 +20,13 @@ from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
 from search.study.scoring import Measure, trainer_in
 from search.study.storage import Trial
+from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
 from trainer.utils.checks import boolean, did_you_mean, finite, integer, one_of, positive
 
-EXECUTORS = ("processes", "serial")
+EXECUTORS = ("processes", "serial", "ray")
 
 
 class Arguments(Protocol):
@@ -108,8 +109,13 @@ def arguments(search: Arguments) -> None:
 
 
 def _check_execution(search: Arguments) -> None:
-    if not callable(search.executor):
+    if not callable(search.executor) and not isinstance(search.executor, Ray):
         one_of("executor", search.executor, EXECUTORS)
+    if ray_settings(search.executor) is not None and sklearn_callbacks.has_callbacks(search):
+        raise TypeError(
+            "set_callbacks: callbacks of scikit-learn see only trials in processes of this "
+            "machine; write executor='processes'"
+        )
     workers(search.workers)
     if search.trial_timeout is not None:
         positive("trial_timeout", search.trial_timeout)

@@ -120,7 +120,7 @@ def take(
             params=point,
             parent=None,
             rung=None,
-            outcome={},
+            outcome=trial.outcome,
         )
         known.append((taken, folds.get(trial.id, [])))
     return Earlier(known, history)
@@ -136,9 +136,16 @@ def _comparable(
                 f"{where}: of its objective {before['objective'][1]} is best, of this search's "
                 f"{now['objective'][0]} {now['objective'][1]}; choose one of the same direction"
             )
+        if now.keys() & {"objectives", "constraints"}:
+            raise ValueError(
+                f"{where}: a study of Optuna has been imported with a single objective, and this "
+                "search has several, or constraints; pass its best points to enqueue="
+            )
         return
     for name, instead in (
         ("objective", "write the same objective= and scoring="),
+        ("objectives", "write the same list as objective="),
+        ("constraints", "write the same constraints="),
         ("executions_per_trial", "write the same number"),
         ("data", "call fit with the same rows and splits"),
     ):

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.proposers import Outcome
 from search.space import Space, of_parts, shown, values
+from search.study.goals import Goals
 from search.study.reading import Recorded
 from search.study.storage import Trial
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
@@ -60,8 +62,7 @@ def to_optuna(
     *,
     storage: Any,
     name: str | None,
-    objective: str,
-    maximize: bool,
+    goals: Goals,
 ) -> Any:
     """Add trials that have ended to a new study of Optuna.
 
@@ -71,8 +72,7 @@ def to_optuna(
         curves: the objective by epoch, by trial.
         storage: of Optuna, or its address; None: in memory.
         name: of the study; None: Optuna draws one.
-        objective: the name of the score.
-        maximize: whether a higher score is better.
+        goals: the objectives.
 
     Returns:
         The optuna.Study.
@@ -84,7 +84,9 @@ def to_optuna(
 
     try:
         study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize" if maximize else "minimize"
+            storage=storage,
+            study_name=name,
+            directions=["maximize" if maximize else "minimize" for maximize in goals.maximize],
         )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ValueError(
@@ -92,7 +94,7 @@ def to_optuna(
         ) from error
     with warnings.catch_warnings():  # Optuna calls it experimental since 3.2
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([objective])
+        study.set_metric_names(list(goals.names))
     states = {"completed": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}
     distributions = {n: _distribution(domain) for n, domain in space.domains.items()}
     made = []
@@ -102,14 +104,18 @@ def to_optuna(
         state = optuna.trial.TrialState[states[trial.state]]
         frozen = optuna.trial.create_trial(
             state=state,
-            value=trial.score if trial.state == "completed" else None,
+            values=Outcome(trial.score, **trial.outcome).objectives
+            if trial.state == "completed"
+            else None,
             params={n: _for_optuna(space.domains[n], v) for n, v in trial.params.items()},
             distributions={n: distributions[n] for n in trial.params},
-            intermediate_values=dict(curves.get(trial.id, {})),
+            # Optuna has none in a study of several objectives
+            intermediate_values={} if goals.several else dict(curves.get(trial.id, {})),
             user_attrs={
                 "trial": trial.id,
                 "seed": trial.seed,
                 "metrics": trial.metrics,
+                **({} if trial.feasible else {"violations": trial.outcome["violations"]}),
                 **({"error": trial.error} if trial.error else {}),
             },
         )

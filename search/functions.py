@@ -15,6 +15,7 @@ from search.searches import TunerSearch
 from search.space import Space
 from search.study.callbacks import SearchCallback
 from search.study.function import SEED, Function, name_of, parameters_of
+from search.study.goals import split
 from search.study.scoring import SCORE, Measure
 from trainer.utils.checks import did_you_mean, one_of
 
@@ -38,7 +39,9 @@ class FunctionSearch(TunerSearch):
         space: a dict from name to Int, Float, Choice, Bool or a list of values; or a list of such
             dicts, each a space of its own.
         direction: "max" or "min": whether a higher or a lower score is better.
-        objective: the name of the score, if the function returns a dict.
+        objective: the name of the score, if the function returns a dict. A list of several, whose
+            others are pairs such as ("size", "min"): see TunerSearch.
+        constraints: bounds of values in the dict, or of "seconds": see TunerSearch.
         tuner, max_trials, enqueue, workers, executor, directory, resume, seed, trial_timeout,
             trial_memory, trial_retries, max_seconds, callbacks, verbose: as in TunerSearch.
 
@@ -54,7 +57,7 @@ class FunctionSearch(TunerSearch):
         space: Any,
         *,
         direction: str = "max",
-        objective: str | None = None,
+        objective: Any = None,
         tuner: Any = None,
         max_trials: int | None = None,
         enqueue: Any = None,
@@ -69,6 +72,7 @@ class FunctionSearch(TunerSearch):
         max_seconds: float | None = None,
         callbacks: Sequence[SearchCallback] = (),
         verbose: Any = "auto",
+        constraints: Any = None,
     ) -> None:
         super().__init__(
             None,
@@ -88,6 +92,7 @@ class FunctionSearch(TunerSearch):
             trial_retries=trial_retries,
             max_seconds=max_seconds,
             callbacks=callbacks,
+            constraints=constraints,
             verbose=verbose,
         )
         self.function = function
@@ -106,7 +111,7 @@ class FunctionSearch(TunerSearch):
                 the same call resumes.
         """
         self._check()
-        self.estimator = Function(self.function, self.objective, self._names())
+        self.estimator = Function(self.function, split(self.objective)[0], self._names())
         nothing = np.zeros((2, 1))
         return super().fit(nothing, nothing[:, 0], validation_data=(nothing, nothing[:, 0]))
 
@@ -122,7 +127,8 @@ class FunctionSearch(TunerSearch):
                 f"function={name}: is an estimator or its class; write TunerSearch({name}, ...)"
             )
         one_of("direction", self.direction, ("max", "min"))
-        if self.objective is not None and not isinstance(self.objective, str):
+        first = split(self.objective)[0]
+        if first is not None and not isinstance(first, str):
             raise TypeError(
                 f"objective={self.objective!r}: must be the name of the score in the dict that the "
                 "function returns, or None; whether lower is better is direction='min'"
@@ -142,8 +148,8 @@ class FunctionSearch(TunerSearch):
         parts = self.space if isinstance(self.space, (list, tuple)) else [self.space]
         return tuple(dict.fromkeys(name for part in parts for name in part))
 
-    def _wanted(self) -> Measure:
-        return Measure(self.objective or SCORE, maximize=self.direction == "max")
+    def _wanted(self, objective: Any) -> Measure:
+        return Measure(objective or SCORE, maximize=self.direction == "max")
 
     def _dry_run(self, executor: Any, space: Space, seed: int, *, alone: bool) -> None:
         """Do nothing: what a function costs is not known, and a call of it is a trial."""

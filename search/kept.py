@@ -7,14 +7,17 @@ Responsible for the best trials, why others failed, and the models that were kep
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search import ensembles, exchange
+from search import ensembles, exchange, pages
 from search.pictures import Pictures
+from search.proposers import Outcome
 from search.reports import results
 from search.study import models
 from search.study.current import ARTIFACTS
+from search.study.goals import Goals, front
 from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
@@ -35,6 +38,10 @@ class Kept(Pictures):
     _space: Space
     _maximize: bool
     _objective: str
+    _goals: Goals
+    _described: Mapping[str, Any]  # what the search wrote about itself
+    _environment: Mapping[str, Any] | None  # where it ran, if that is known
+    seed_: int | None
 
     @property
     @abstractmethod
@@ -242,6 +249,7 @@ class Kept(Pictures):
             ValueError: the storage has a study of this name.
         """
         self._table()
+        goals = self._goals
         curves: dict[int, dict[int, float]] = {}
         if self._objective in self.epochs_:
             means = self.epochs_.groupby(["trial", "epoch"])[self._objective].mean().dropna()
@@ -253,9 +261,92 @@ class Kept(Pictures):
             curves,
             storage=storage,
             name=name,
+            goals=goals,
+        )
+
+    # ---- several objectives ------------------------------------------------------------------
+
+    @property
+    def best_trials_(self) -> pd.DataFrame:
+        """The rows of results_ that meet the constraints and that no other such row dominates.
+
+        The Pareto front, the best first objective first. With a single objective these are the
+        trials with the best score.
+        """
+        table = self._table()
+        done = self._compared()
+        if not done:
+            return table[:0]
+        values = [Outcome(t.score, **t.outcome).objectives for t in done]
+        on_front = front(values, self._goals.maximize)
+        chosen = [t.id for t, on in zip(done, on_front, strict=True) if on]
+        found = table[table.trial.isin(chosen)]
+        return found.sort_values("score", ascending=not self._maximize, kind="stable")
+
+    def plot_pareto(self) -> Any:
+        """Plot the trials by their objectives, and the Pareto front: see search.plots.plot_pareto.
+
+        Raises:
+            ValueError: there is a single objective.
+        """
+        from search import plots
+
+        table, goals = self._table(), self._goals
+        if not goals.several:
+            raise ValueError(
+                f"objective={self._objective!r}: there is a single objective; a search with "
+                "objective=['val_accuracy', 'seconds'] has a Pareto front"
+            )
+        done = [t for t in self._trials if t.state == "completed" and t.outcome]
+        return plots.plot_pareto(
+            {t.id: t.outcome["values"] for t in done},
+            goals.names,
+            goals.maximize,
+            front=list(self.best_trials_.trial) if len(table) else [],
+            infeasible=[t.id for t in done if not t.feasible],
+        )
+
+    def _compared(self) -> list[Trial]:
+        """Return the trials that may be the best: with a score, feasible, of the last rung."""
+        done = [t for t in self._trials if t.state in SCORED and t.score is not None and t.feasible]
+        if not self._by_rung:
+            return done
+        last = max((t.rung or 0 for t in done), default=0)
+        return [t for t in done if (t.rung or 0) == last]
+
+    def report(self, path: Any = "report.html", *, title: str | None = None) -> Path:
+        """Write a page about the study: one HTML file to look at and to send, which asks nobody.
+
+        Its trials can be sorted, filtered and brushed; it has the importance of the parameters,
+        learning curves, the best configuration as Python and YAML, failures by their reason, and
+        where the study ran.
+
+        Args:
+            path: the file to write, which is replaced if it exists.
+            title: the heading. None: the name of the study's folder.
+
+        Returns:
+            The path.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            OSError: the file cannot be written.
+        """
+        table = self._table()
+        name = None if self.directory_ is None else Path(self.directory_).name
+        content = pages.Content(
+            title=title or f"Study {name or ''}".strip(),
+            trials=table,
+            epochs=self.epochs_,
+            space=self._space,
             objective=self._objective,
             maximize=self._maximize,
+            by_rung=self._by_rung,
+            seed=self.seed_,
+            description=self._described,
+            environment=self._environment,
         )
+        return pages.write(content, path)
 
     # ---- its parts ---------------------------------------------------------------------------
 
@@ -263,7 +354,7 @@ class Kept(Pictures):
         """Return what a completed trial is compared by: higher is better."""
         score = trial.score if trial.score is not None else float("nan")
         rung = (trial.rung or 0) if self._by_rung else 0
-        return rung, score if self._maximize else -score
+        return trial.feasible, rung, score if self._maximize else -score
 
     def _known_trial(self, trial: int) -> int:
         self._table()

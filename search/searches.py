@@ -15,6 +15,7 @@ from search.proposers import Proposer
 from search.proposers.optuna import is_sampler
 from search.space import Point, Space, same, taken_apart
 from search.study.callbacks import SearchCallback
+from search.study.goals import Goals
 from search.study.scoring import trainer_in
 from trainer.utils.checks import integer, one_of
 
@@ -51,7 +52,11 @@ class TunerSearch(Search):
         objective: the log that is the score, such as "val_accuracy", of the model as fit left it;
             its direction is known or passed as (name, "max") or keras_tuner.Objective. "score": the
             estimator's score. None: the validation loss, or the score of an estimator that is not a
-            Trainer.
+            Trainer. A list of several: the first is the score, and best_trials_ the Pareto front;
+            besides logs they may be "seconds" (of fitting and scoring a trial), "parameters" (of
+            the model, frozen ones too) and "latency_ms" (the median time of predict for one row).
+        constraints: bounds of such values, {"parameters": (None, 100_000)}: a lower and an upper
+            one. A trial that violates them is not the best.
         scoring: a scikit-learn scorer instead of objective: a name, a callable, or several as a
             list or dict, of which refit or objective names the one that counts.
         cv: None: trials are scored on validation data. A number of folds, or a splitter.
@@ -69,8 +74,9 @@ class TunerSearch(Search):
             "n_samples", or an integer parameter such as "n_estimators", of other estimators, whose
             own value is the maximum. None: epochs.
         workers: number of trials at once. None: one per core.
-        executor: "processes", "serial" (in this process, for debugging), or a function that makes
-            a search.executors.Executor for the work.
+        executor: "processes", "serial" (in this process, for debugging), "ray" or a
+            search.executors.Ray (on the nodes of a cluster: see docs/clusters.md), or a function
+            that makes a search.executors.Executor for the work.
         directory: where to save the study, so that it can be resumed after a kill or with more
             trials, and the states of running trials. None: nowhere.
         resume: "auto": resume a study in the directory if there is one; True: there must be one;
@@ -109,6 +115,7 @@ class TunerSearch(Search):
 
     _by_log: ClassVar[bool] = True
     _known: list[Any]
+    _goals: Goals
     _begun_with: str = DEFAULT
 
     def __init__(
@@ -145,6 +152,7 @@ class TunerSearch(Search):
         return_train_score: bool = False,
         target_score: float | None = None,
         patience_trials: int | None = None,
+        constraints: Any = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -177,6 +185,7 @@ class TunerSearch(Search):
         self.return_train_score = return_train_score
         self.target_score = target_score
         self.patience_trials = patience_trials
+        self.constraints = constraints
 
     @property
     def _tuner(self) -> Any:
@@ -221,7 +230,12 @@ class TunerSearch(Search):
         if self._tuner == "cma-es":
             return CmaEs(space, max_trials=self._limit, maximize=maximize, seed=seed)
         return OptunaSampler(
-            space, self._tuner, max_trials=self._limit, maximize=[maximize], seed=seed
+            space,
+            self._tuner,
+            max_trials=self._limit,
+            maximize=self._goals.maximize,
+            seed=seed,
+            constraints=self._goals.bounds,
         )
 
     def _keras_tuner(self, space: Space, seed: int, maximize: bool) -> Proposer:
@@ -276,6 +290,13 @@ class TunerSearch(Search):
             or self._tuner == "hyperband"
             or self.pruner is not None
         )
+
+    @property
+    def _single(self) -> str | None:
+        named = self._tuner in ("bayesian", "hyperband", "cma-es")
+        if not named and not _is_oracle(self._tuner):
+            return None
+        return f"tuner={self._tuner if named else type(self._tuner).__name__!r}"
 
     @property
     def _own_rungs(self) -> str:
@@ -340,6 +361,7 @@ class SklearnSearch(Search):
         return_train_score: bool = False,
         target_score: float | None = None,
         patience_trials: int | None = None,
+        constraints: Any = None,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -372,6 +394,7 @@ class SklearnSearch(Search):
         self.return_train_score = return_train_score
         self.target_score = target_score
         self.patience_trials = patience_trials
+        self.constraints = constraints
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw
@@ -407,6 +430,10 @@ class SklearnSearch(Search):
     @property
     def _has_rungs(self) -> bool:
         return self.method == "halving" or self.pruner is not None
+
+    @property
+    def _single(self) -> str | None:
+        return "method='halving'" if self.method == "halving" else None
 
     @property
     def _own_rungs(self) -> str:

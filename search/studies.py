@@ -17,6 +17,7 @@ from search.kept import Kept, as_html
 from search.reports import results
 from search.space import assembled
 from search.study import reading
+from search.study.goals import Goals
 from search.study.reading import Recorded
 from search.study.storage import ATTRIBUTES, SCORED, Trial
 from search.study.trial import Fold
@@ -84,8 +85,11 @@ class StudyResults(Kept):
         self._trials = self.trials = recorded.trials
         self.directory_ = None if recorded.frames is not None else str(recorded.directory)
         self.seed_: int | None = recorded.values.get("seed")
+        self._described = described
+        self._environment = recorded.values.get("environment")
         self.objective: str = described["objective"][0]
         self.maximize: bool = described["objective"][1] == "max"
+        self._goals = Goals.recorded(described)
         self._objective, self._maximize = self.objective, self.maximize
         self._seconds = None
         self._attributes = {
@@ -211,7 +215,13 @@ class StudyResults(Kept):
                 f"directory={self.directory_!r}: none of {len(self.trials)} trials has a score "
                 "yet; see results_ and failures"
             )
-        return max(done, key=lambda t: (*self.merit(t), -t.id))
+        best = max(done, key=lambda t: (*self.merit(t), -t.id))
+        if not best.feasible:
+            raise AttributeError(
+                f"directory={self.directory_!r}: none of {len(done)} trials meets the constraints "
+                f"{dict(self._goals.constraints)!r}; see results_"
+            )
+        return best
 
     @property
     def _by_rung(self) -> bool:

@@ -286,3 +286,20 @@ def test_the_benchmark_of_samplers_marks_what_is_worse_than_optuna(monkeypatch):
     }
     lines = samplers.table(made, 6)
     assert [line for line in lines if "*" in line] == ["| 12 | random | 1.63 * |"]
+
+
+def test_the_model_of_exchanges_finds_what_made_the_times_and_foretells_others():
+    from benchmarks import communication as model
+
+    latency, bandwidth = 4e-4, 0.5e9
+    two, three = (
+        {size: model.on_loopback(n, size, latency, bandwidth) for size in model.SIZES}
+        for n in (2, 3)
+    )
+    assert model.fitted(two) == pytest.approx((latency, bandwidth))
+    lines = model.report(two, three)
+    rows = [line for line in lines if line.startswith("| ") and line.endswith("| 1.00 |")]
+    assert len(rows) == len(model.SIZES)
+    # 1 GB over a link of 10 Gbit/s: each of 64 workers sends twice 63 / 64 of it
+    assert model.on_network(64, 1000, 0.0, 1.25e9) == pytest.approx(2 * 63 / 64 / 1.25)
+    assert model.on_network(64, 0.0, latency, 1.25e9) == pytest.approx(126 * latency)

@@ -27,6 +27,7 @@ def folder(tmp_path):
     """A folder with the files that the page speaks of."""
     command_line.houses(tmp_path / "house.csv", 40)
     command_line.houses(tmp_path / "new.csv", 5, price=False, seed=1)
+    (tmp_path / "train.py").write_text("import sys\nprint(sys.argv)\n")
     run, study = blocks(PAGES[0], "yaml")
     (tmp_path / "run.yaml").write_text(run, "utf-8")
     (tmp_path / "study.yaml").write_text(f"{study}workers: 1\n", "utf-8")  # a process less

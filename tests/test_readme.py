@@ -10,6 +10,7 @@ import warm
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "README.zh-CN.md",
+    "docs/clusters.md": "docs/clusters.zh-CN.md",
     "docs/command_line.md": "docs/command_line.zh-CN.md",
     "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
     from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int, Repeat
+    from trainer.launching import launch
     from trainer.models import ModelSpec
     from trainer.serving import serve
     from trainer.tasks import Task
@@ -49,6 +50,7 @@ __all__ = [
     "datasets",
     "find_batch_size",
     "find_learning_rate",
+    "launch",
     "models",
     "plots",
     "serve",
@@ -69,6 +71,7 @@ _HOMES = {
     "Trainer": "trainer.base",
     "find_batch_size": "trainer.finders",
     "find_learning_rate": "trainer.finders",
+    "launch": "trainer.launching",
     "serve": "trainer.serving",
 }
 

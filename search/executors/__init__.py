@@ -6,10 +6,12 @@ Responsible for what an executor promises. Not for what a trial does, nor for ha
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from trainer.utils.checks import finite, integer
 from trainer.utils.text import printable
 
 
@@ -50,13 +52,11 @@ class Withdrawn(Failure):
 
 
 class Executor(Protocol):
-    """Runs `work(argument)` for one argument after another, several at a time.
+    """Runs `work(argument)` for one argument after another, several at a time."""
 
-    Attributes:
-        workers: how many run at once.
-    """
-
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many run at once; it may change."""
 
     def submit(self, argument: Any) -> Future[Any]:
         """Run the work on an argument; the future returns the result, or raises a Failure.
@@ -84,6 +84,73 @@ class Batching(Executor, Protocol):
             died or a limit was exceeded the future raises that Failure, which says nothing about
             any one of them: submit each alone.
         """
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Trials on the nodes of a Ray cluster: `executor=Ray(...)`; "ray" is `Ray()`.
+
+    A Ray that this process has started or connected to before (`ray.init`) is used, and left open.
+
+    Attributes:
+        address: of the cluster, such as "10.0.0.1:6379", or "auto" for the one that was started on
+            this machine. None: the one in RAY_ADDRESS, or else a Ray of its own on this machine.
+        trial_resources: what a trial takes of its node: "cpu", "gpu", "memory" (bytes), and the
+            names of custom resources. "cpu" is 1 unless given.
+        storage: a folder that all nodes can write to, as a URL of fsspec such as
+            "s3://bucket/studies", for the states of trials that others resume from, and for kept
+            models and artifacts on their way to the study's directory. None: nodes use the
+            directory itself, which must be the same folder on all of them.
+        recycle: number of jobs after which a worker process is replaced by a new one; 0: never.
+
+    Raises:
+        TypeError, ValueError: an attribute has a value that it cannot have.
+    """
+
+    address: str | None = None
+    trial_resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
+    storage: str | None = None
+    recycle: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("address", "storage"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                example = "10.0.0.1:6379" if name == "address" else "s3://bucket/studies"
+                raise TypeError(f"{name}={value!r}: must be text; write {name}={example!r}")
+        if (self.address or "").startswith("ray://"):
+            raise ValueError(
+                f"address={self.address!r}: a search needs a full connection, not one through a "
+                "proxy; start it on a node of the cluster, or with `ray job submit`, and write "
+                "address='auto'"
+            )
+        integer("recycle", self.recycle, low=0, example=100)
+        if not isinstance(self.trial_resources, Mapping):
+            raise TypeError(
+                f"trial_resources={self.trial_resources!r}: must be a dict; write "
+                "trial_resources={'cpu': 2, 'gpu': 0.5}"
+            )
+        for name, amount in self.trial_resources.items():
+            if not isinstance(name, str) or name in ("CPU", "GPU", "object_store_memory"):
+                raise ValueError(
+                    f"trial_resources={dict(self.trial_resources)!r}: there is no resource "
+                    f"{name!r}; write 'cpu', 'gpu', 'memory', or the name of a custom resource"
+                )
+            label = f"trial_resources[{name!r}]"
+            finite(label, amount, example=1)
+            fraction = 0 < amount < 1 and name != "memory"
+            if amount < 0 or (amount != int(amount) and not fraction):
+                raise ValueError(
+                    f"{label}={amount!r}: must be a whole number, or a fraction below 1; write "
+                    f"{label}={max(1, round(amount))}"
+                )
+
+
+def ray_settings(executor: Any) -> Ray | None:
+    """Return the settings of Ray that an argument `executor` means; None if it means another."""
+    if isinstance(executor, str) and executor == "ray":
+        return Ray()
+    return executor if isinstance(executor, Ray) else None
 
 
 def cores() -> int:

@@ -35,10 +35,10 @@ from search.executors import (
     Withdrawn,
     cores,
     devices,
-    guard,
     memory,
     worker,
 )
+from trainer.utils import guard
 from trainer.utils.scratch import Scratch
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of the workers' memory
@@ -79,7 +79,7 @@ class Processes:
         self.workers = workers
         self._timeout = timeout
         self._memory = memory
-        content = None if work is None else _pickled(work)
+        content = None if work is None else pickled(work)
         self._scratch = Scratch("search-")
         self._folder = self._scratch.path
         self._file = self._folder / "work.pickle"
@@ -112,7 +112,10 @@ class Processes:
         Raises:
             TypeError: it cannot be pickled.
         """
-        content = _pickled(work)
+        self.load_pickled(pickled(work))
+
+    def load_pickled(self, content: bytes) -> None:
+        """Set the work, as `pickled` returned it, before the first job."""
         beside = self._file.with_suffix(".part")
         beside.write_bytes(content)
         os.replace(beside, self._file)  # a worker that is starting finds all of it or nothing
@@ -122,7 +125,7 @@ class Processes:
         import cloudpickle
 
         sent = cloudpickle.dumps(argument)  # it may hold classes defined in a script
-        return self._schedule(worker.run, sent, _result)
+        return self._schedule(worker.run, sent, result)
 
     def submit_many(self, arguments: Sequence[Any]) -> Future[list[Any]]:
         """Run the work on several arguments in one worker, for a quarter of a second."""
@@ -130,9 +133,13 @@ class Processes:
 
         def results(answers: list[worker.Answer]) -> list[Any]:
             missing = [None] * (len(arguments) - len(answers))
-            return [_outcome(answer) for answer in answers] + missing
+            return [outcome(answer) for answer in answers] + missing
 
         return self._schedule(worker.run_many, [cloudpickle.dumps(a) for a in arguments], results)
+
+    def submit_pickled(self, arguments: Sequence[bytes]) -> Future[list[worker.Answer]]:
+        """Do as submit_many, with pickled arguments; the answers stay as the worker sent them."""
+        return self._schedule(worker.run_many, list(arguments), lambda answers: answers)
 
     def _schedule(
         self, run: Callable[..., Any], sent: Any, read: Callable[[Any], Any]
@@ -151,12 +158,12 @@ class Processes:
                 _end(outer, self._failure(error))
                 return
             try:
-                result = read(answer)
+                found = read(answer)
             except Failure as failure:
                 _end(outer, failure)
                 return
             with contextlib.suppress(concurrent.futures.InvalidStateError):
-                outer.set_result(result)
+                outer.set_result(found)
 
         inner.add_done_callback(pass_on)
         return outer
@@ -265,7 +272,12 @@ class Processes:
                     os.kill(process, signal.SIGKILL)
 
 
-def _pickled(work: Any) -> bytes:
+def pickled(work: Any) -> bytes:
+    """Return the work in the form in which it is sent to workers.
+
+    Raises:
+        TypeError: it cannot be pickled.
+    """
     import cloudpickle
 
     try:
@@ -278,7 +290,7 @@ def _pickled(work: Any) -> bytes:
     return found
 
 
-def _result(answer: worker.Answer) -> Any:
+def result(answer: worker.Answer) -> Any:
     """Return what the work returned, or raise a Failure."""
     kind, content = answer
     if kind == "raised":
@@ -290,10 +302,10 @@ def _result(answer: worker.Answer) -> Any:
         raise Raised(text) from error
 
 
-def _outcome(answer: worker.Answer) -> Any:
+def outcome(answer: worker.Answer) -> Any:
     """Return what the work returned, or the Failure."""
     try:
-        return _result(answer)
+        return result(answer)
     except Failure as failure:
         return failure
 
@@ -416,7 +428,9 @@ _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "
     "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
-    "guard.begin({folder!r}, {parent}); {command}"
+    "guard.begin({parent}, {folder!r}); "
+    # what a trial starts stays below its worker, which ends it once the trial has ended
+    "guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1); {command}"
 )
 
 

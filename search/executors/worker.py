@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.executors import cores, guard
+from search.executors import cores
+from trainer.utils import guard
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
 SECONDS_OF_A_BATCH = 0.25  # after which a worker sends back what it has of a batch

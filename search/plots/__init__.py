@@ -18,6 +18,7 @@ from __future__ import annotations
 from search.plots.contour import plot_contour
 from search.plots.course import plot_distribution, plot_timeline
 from search.plots.curves import plot_curves, plot_rungs
+from search.plots.pareto import plot_pareto
 from search.plots.shares import importance, plot_importance
 from search.plots.study import plot_history, plot_parallel, plot_slice
 
@@ -29,6 +30,7 @@ __all__ = [
     "plot_history",
     "plot_importance",
     "plot_parallel",
+    "plot_pareto",
     "plot_rungs",
     "plot_slice",
     "plot_timeline",

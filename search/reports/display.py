@@ -42,6 +42,7 @@ class Display(SearchCallback):
             elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
             in a file or a pipe: it takes hours, and its log may be the only thing people look at.
         progress: returns how far a running trial is, by its number, if that is known.
+        node: returns the node of a cluster that runs a trial, by its number, if there is one.
 
     Raises:
         ValueError: another `verbose`.
@@ -51,8 +52,10 @@ class Display(SearchCallback):
         self,
         verbose: int | str = "auto",
         progress: Callable[[int], Progress | None] = lambda trial: None,
+        node: Callable[[int], str] = lambda trial: "",
     ) -> None:
         self._progress = progress
+        self._node = node
         self.verbose = one_of("verbose", verbose, ("auto", 0, 1, 2, True, False))
         self._shown = SearchCallback()
 
@@ -62,7 +65,7 @@ class Display(SearchCallback):
             return
         console = None if self.verbose == 2 or in_notebook() else _moving()
         if console is not None:
-            self._shown = LiveTable(console, self._progress)
+            self._shown = LiveTable(console, self._progress, self._node)
         elif self.verbose != 2 and in_notebook():
             self._shown = NotebookTable(self._progress)
         else:
@@ -229,12 +232,17 @@ class LiveTable(_Counting):
     Args:
         console: where to draw; it must be able to move the cursor.
         progress: returns how far a running trial is, by its number, if that is known.
+        node: returns the node of a cluster that runs a trial, by its number, if there is one.
     """
 
     def __init__(
-        self, console: Console, progress: Callable[[int], Progress | None] = lambda trial: None
+        self,
+        console: Console,
+        progress: Callable[[int], Progress | None] = lambda trial: None,
+        node: Callable[[int], str] = lambda trial: "",
     ) -> None:
         self._progress = progress
+        self._node = node
         self._console = console
         self._live: Any = None
 
@@ -350,6 +358,9 @@ class LiveTable(_Counting):
         table.add_column("running", justify="right", no_wrap=True)
         if again:
             table.add_column("attempt", justify="right", no_wrap=True)
+        nodes = {trial.id: self._node(trial.id) for trial in shown}
+        if any(nodes.values()):
+            table.add_column("node", no_wrap=True)
         reached = {trial.id: self._progress(trial.id) for trial in shown}
         if any(reached.values()):
             table.add_column("epoch", justify="right", no_wrap=True)
@@ -362,6 +373,8 @@ class LiveTable(_Counting):
             cells = [str(trial.id), "" if taken is None else duration(round(taken))]
             if again:
                 cells.append(str(trial.attempts) if trial.attempts > 1 else "")
+            if any(nodes.values()):
+                cells.append(nodes[trial.id])
             if any(reached.values()):
                 cells += _reached(study, trial, reached[trial.id])
             table.add_row(*map(Text, cells), Text(settings(trial.params)))

@@ -41,7 +41,8 @@ def table(
         Columns trial, state, score (NaN without one), one column per parameter under its name (None
         where it was not active), the other metrics, epochs (the last one trained, if any), the
         resource of the trial's rung if that is another one, under its name, seconds (of fitting and
-        scoring), rung and parent if trials were promoted, and error (None without one). A metric
+        scoring), rung and parent if trials were promoted, feasible (whether it has a score and
+        meets the constraints) if there are any, and error (None without one). A metric
         with the same name as a parameter is called "metric NAME".
     """
     import pandas as pd
@@ -51,7 +52,7 @@ def table(
     trained = {trial: _whole(value) for trial, value in last.items()}
     rungs = any(trial.rung is not None or trial.parent is not None for trial in trials)
     metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
-    own = ("trial", "state", "score", "seconds", "rung", "parent", "error")
+    own = ("trial", "state", "score", "seconds", "rung", "parent", "feasible", "error")
     columns: dict[str, Any] = {
         "trial": [t.id for t in trials],
         "state": [t.state for t in trials],
@@ -77,16 +78,24 @@ def table(
         columns["parent"] = np.array(
             [np.nan if t.parent is None else t.parent for t in trials], float
         )
+    if any("violations" in t.outcome for t in trials):
+        columns["feasible"] = [t.score is not None and t.feasible for t in trials]
     columns["error"] = pd.Series([t.error for t in trials], dtype=object)
     return pd.DataFrame(columns)
 
 
 def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
-    """Return trials with a score, best first; with `by_rung` those of later rungs come first."""
+    """Return trials with a score, best first.
+
+    Those that meet the constraints come first, if there are any; with `by_rung` those of later
+    rungs.
+    """
     done = results[results.state.isin(SCORED)]
     keys, orders = ["score"], [not maximize]
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
+    if "feasible" in done and done.feasible.dtype == bool:
+        keys, orders = ["feasible", *keys], [False, *orders]
     return done.sort_values(keys, ascending=orders, kind="stable")
 
 

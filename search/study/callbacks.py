@@ -20,7 +20,6 @@ class Study(Protocol):
         directory: where the study is saved, or None if it is not.
         objective: the name of the score, such as "val_loss" or "score".
         maximize: whether a higher score is better.
-        workers: number of trials that run at once.
         trials: all trials, in the order they were asked for; `state` is waiting, running,
             completed, failed or pruned (ended below the last rung, and not promoted so far).
         max_trials: maximum number of trials, or None if unknown.
@@ -35,11 +34,14 @@ class Study(Protocol):
     directory: Path | None
     objective: str
     maximize: bool
-    workers: int
     max_trials: int | None
     max_seconds: float | None
     max_epochs: int | None
     finished: bool
+
+    @property
+    def workers(self) -> int:
+        """Return the number of trials that run at once."""
 
     @property
     def trials(self) -> Sequence[Trial]:

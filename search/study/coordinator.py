@@ -43,6 +43,7 @@ from search.proposers import (
     resume,
 )
 from search.study.callbacks import SearchCallback
+from search.study.goals import Goals
 from search.study.storage import ATTRIBUTES, ENDED, SCORED, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer.sklearn_callbacks import Task
@@ -73,6 +74,7 @@ class Coordinator:
         maximize: whether a higher score is better.
         directory: where the study is saved, for callbacks; None if it is not.
         objective: the name of the score.
+        goals: all objectives and constraints; None: only the score.
         by_rung: whether the best trial is the best of the last rung, whose trials had all epochs.
         last_rung: the rung that trials reach unless they are pruned; None: there is no pruning.
         retries: how many times to restart a trial whose process died.
@@ -101,6 +103,7 @@ class Coordinator:
         maximize: bool,
         directory: Path | None = None,
         objective: str = "score",
+        goals: Goals | None = None,
         by_rung: bool = False,
         last_rung: int | None = None,
         retries: int = 1,
@@ -115,7 +118,7 @@ class Coordinator:
         self.directory = directory
         self.objective = objective
         self.maximize = maximize
-        self.workers = executor.workers
+        self._goals = goals or Goals((objective,), (maximize,))
         self.max_trials = max_trials
         self.max_seconds = max_seconds
         self.max_epochs = max_epochs
@@ -129,7 +132,6 @@ class Coordinator:
         self._cost = cost
         self._task = task
         self._callbacks = callbacks
-        self._ahead = executor.workers if proposer.slow and executor.workers > 1 else 0
         self._submitted: dict[Future[Any], list[Trial]] = {}
         self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
@@ -162,7 +164,8 @@ class Coordinator:
             for event, (trial, folds) in enumerate(known):
                 # its numbers and its memo were those of the other study and its proposer
                 trial.asked, trial.told, trial.memo = 2 * event, 2 * event + 1, LEARNT
-                self._proposer.learn(trial.key, trial.params, Outcome(trial.score))
+                outcome = Outcome(trial.score, **trial.outcome)
+                self._proposer.learn(trial.key, trial.params, outcome)
                 self._store.add(trial)
                 self._store.add_folds(trial.id, folds)
                 self._store.end(trial)
@@ -178,6 +181,11 @@ class Coordinator:
     def best(self) -> Trial | None:
         """The completed trial with the best score, the lowest number if tied; None: none has."""
         return self._best
+
+    @property
+    def workers(self) -> int:
+        """How many trials run at once; nodes of a cluster come and go."""
+        return self._executor.workers
 
     @property
     def seconds(self) -> float:
@@ -242,9 +250,11 @@ class Coordinator:
 
     @property
     def _full(self) -> bool:
+        workers = self._executor.workers
         # a worker with nothing to do would wait for what ended to be written
-        ahead = self._executor.workers if self._longest < SECONDS_WORTH_WAITING else self._ahead
-        return len(self._submitted) >= self._executor.workers + ahead
+        short = self._longest < SECONDS_WORTH_WAITING
+        ahead = workers if short or self._proposer.slow and workers > 1 else 0
+        return len(self._submitted) >= workers + ahead
 
     @property
     def _batch(self) -> int:
@@ -476,11 +486,18 @@ class Coordinator:
             self._notify_callbacks("on_trial_end", trial)
 
     def _record_one(self, trial: Trial, result: Result, error: str) -> None:
-        trial.score = None if error else result.score
+        outcome = Outcome(None)
+        if not error:
+            assert result.score is not None
+            seconds = sum(f.fit_seconds + f.score_seconds for f in result.folds)
+            try:
+                outcome = self._goals.outcome(result.score, result.metrics, seconds)
+            except ValueError as missing:
+                error = str(missing)
+        trial.score = outcome.score
         pruned = self._last_rung is not None and (trial.rung or 0) < self._last_rung
         trial.state = "failed" if error else "pruned" if pruned else "completed"
         trial.metrics, trial.error, trial.ended = dict(result.metrics), error or None, time.time()
-        outcome = Outcome(trial.score)
         trial.outcome, trial.told = outcome.besides_score(), self._event()
         self._proposer.tell(trial.key, outcome)
         self._store.add_folds(trial.id, result.folds)
@@ -500,10 +517,10 @@ class Coordinator:
         if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):
             self._best = trial  # whichever of equals ended first, the lowest number is the best
 
-    def _merit(self, trial: Trial) -> tuple[int, float]:
+    def _merit(self, trial: Trial) -> tuple[bool, int, float]:
         score = trial.score or 0.0
         rung = (trial.rung or 0) if self._by_rung else 0
-        return rung, score if self.maximize else -score
+        return trial.feasible, rung, score if self.maximize else -score
 
     def _withdraw(self) -> None:
         for future in list(self._submitted):

@@ -41,7 +41,7 @@ class Ending(SearchCallback):
 
     def _stop(self, study: Study) -> None:
         best = study.best
-        if self._target is not None and best is not None and best.score is not None:
+        if self._target is not None and best and best.feasible and best.score is not None:
             reached = best.score - self._target
             if reached >= 0 if study.maximize else reached <= 0:
                 study.stop()

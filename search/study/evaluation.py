@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from search.executors.node_files import NodeFile
 from search.space import Point, assembled
 from search.study import models, scoring, stopping, trial_tasks
 from search.study.current import CurrentTrial, running
 from search.study.data import Data, Split, load
 from search.study.function import Function
+from search.study.goals import ARGUMENT, LATENCY, MEASURED, PARAMETERS, SECONDS, Goals
 from search.study.progress import shown
+from search.study.remote import Storage
 from search.study.resource import Resource
 from search.study.scoring import Measure, trainer_in
 from search.study.trial import Fold, Job, Result
@@ -37,6 +40,7 @@ from trainer.state.state_file import BadState
 from trainer.utils.checks import near_names
 
 DRY_RUN_ROWS = 64  # plus two of each class
+UNTIMED, TIMED = 3, 25  # calls of predict before and for the latency
 SECONDS_UNTIL_FREE = 20.0  # for a run's folder: workers of a killed coordinator end soon
 
 
@@ -75,13 +79,16 @@ class Evaluation:
         artifacts: the folders for files that trials write.
         resource: what the rungs of trials are measured in; None: epochs, if there are rungs.
         progress: the folder for the progress of running trials, or None if nobody watches.
+        goals: the objectives and constraints, whose values are measured.
+        storage: where the folders of trials come from and go to, if the worker's machine does not
+            share the study's directory.
     """
 
     def __init__(
         self,
         estimator: Any,
         measure: Measure,
-        data: Data | Path,
+        data: Data | Path | NodeFile,
         *,
         splits: Sequence[Split] = (),
         groups: np.ndarray | None = None,
@@ -91,7 +98,9 @@ class Evaluation:
         train_score: bool = False,
         artifacts: TrialFolders | None = None,
         resource: Resource | None = None,
-        progress: Path | None = None,
+        progress: Path | NodeFile | None = None,
+        goals: Goals | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._estimator = estimator
         self._measure = measure
@@ -105,6 +114,13 @@ class Evaluation:
         self._train_score = train_score
         self._artifacts = artifacts
         self._progress = progress
+        self._goals = goals
+        self._storage = storage
+
+    @property
+    def needs_folders(self) -> bool:
+        """Whether workers read or write folders of the study."""
+        return any(f is not None for f in (self._folders, self._models, self._artifacts))
 
     def warm_up(self) -> None:
         """Import what trials will need, and memory-map the data."""
@@ -120,7 +136,7 @@ class Evaluation:
             return None
         trial = CurrentTrial(job.trial, self._artifacts)
         try:
-            with running(trial):
+            with self._stored(job), running(trial):
                 folds = [
                     self._fold(job, fold, execution)
                     for execution in range(self._executions)
@@ -140,9 +156,49 @@ class Evaluation:
         return Result(score, metrics, folds, attributes=trial.attributes)
 
     def _load(self) -> Data:
+        if isinstance(self._progress, NodeFile):
+            self._progress = self._progress.path()
+        if isinstance(self._data, NodeFile):
+            self._data = self._data.path()
+            if self._storage is not None:
+                # beside the data: it is a folder of this process
+                home = self._data.parent
+                self._folders, self._models, self._artifacts = (
+                    None if folders is None else folders.at(home / folders.path.name)
+                    for folders in (self._folders, self._models, self._artifacts)
+                )
         if isinstance(self._data, Path):
             self._data = load(self._data)
         return self._data
+
+    @contextlib.contextmanager
+    def _stored(self, job: Job) -> Iterator[None]:
+        """Get the folders of a trial from the storage, and store them when it has ended.
+
+        Of a trial that raised, only its artifacts are stored.
+        """
+        storage = self._storage
+        if storage is None:
+            yield
+            return
+        states, kinds = self._folders, [self._artifacts]
+        earlier = [number for number in (job.trial, job.parent) if number is not None]
+        if states is not None:
+            for number in earlier:
+                with _disk_errors():
+                    storage.get(states.path.name, number, states)
+        try:
+            yield
+            kinds += [self._folders, self._models]
+        finally:
+            for folders in kinds:
+                made = None if folders is None else folders.find(job.trial)
+                if folders is not None and made is not None:
+                    with _disk_errors():
+                        storage.put(folders.path.name, job.trial, made)
+                        folders.discard(job.trial)
+            if states is not None and job.parent is not None:
+                states.discard(job.parent)
 
     def _fold(self, job: Job, fold: int, execution: int) -> Fold:
         try:
@@ -215,6 +271,7 @@ class Evaluation:
         estimator.set_params(**{f"{prefix}{k}": v for k, v in changed.items()})
         passes = {} if self._resource is None else self._resource.passes
         number = execution * max(1, len(self._splits)) + fold + 1
+        assert not isinstance(self._progress, NodeFile)  # `_load` has found it
         with directory.state_alone(), shown(self._progress, job.trial, number, trainer):
             return fit(estimator, train, resume=resume, passes=passes)
 
@@ -311,6 +368,30 @@ class Evaluation:
     def _score(
         self, estimator: Any, test: Data | None, validation: Any
     ) -> tuple[float | None, dict[str, float]]:
+        score, metrics = self._score_and_logs(estimator, test, validation)
+        if self._goals is None or self._goals.plain:
+            return score, metrics
+        wanted = self._goals.wanted
+        if PARAMETERS in wanted:
+            network = trainer_in(estimator)[1]
+            assert network is not None
+            metrics[PARAMETERS] = float(network.model_.count_params())
+        if LATENCY in wanted:
+            metrics[LATENCY] = _latency(estimator, self._load().take(np.arange(1)).x)
+        for name in wanted:
+            if name not in (*metrics, SECONDS, self._goals.names[0]):
+                argument = ARGUMENT if name in self._goals.names else "constraints"
+                near = near_names(name, (*metrics, *MEASURED))
+                meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+                raise ValueError(
+                    f"{argument}: there is no value {name!r}; {meant}Those of a trial are "
+                    f"{', '.join((*metrics, *MEASURED))}"
+                )
+        return score, metrics
+
+    def _score_and_logs(
+        self, estimator: Any, test: Data | None, validation: Any
+    ) -> tuple[float | None, dict[str, float]]:
         trainer = trainer_in(estimator)[1]
         metrics = {} if trainer is None else _kept(trainer)
         if isinstance(estimator, Function):
@@ -377,6 +458,14 @@ class Evaluation:
         if not self._measure.log:
             self._score(estimator, test, validation)
         return estimator, test, validation
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _DiskError(str(error)) from error
 
 
 def fresh(estimator: Any, params: Mapping[str, Any], seed: int) -> Any:
@@ -469,6 +558,18 @@ def _few(data: Data) -> np.ndarray:
 
 def _records(trainer: Trainer | None) -> list[dict[str, float]]:
     return [] if trainer is None else [dict(record) for record in trainer.history_.records]
+
+
+def _latency(estimator: Any, row: Any) -> float:
+    """Return the median time of predict for one row, in milliseconds."""
+    for _ in range(UNTIMED):
+        estimator.predict(row)
+    times = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        estimator.predict(row)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1000
 
 
 def _kept(trainer: Trainer) -> dict[str, float]:

@@ -20,7 +20,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
@@ -31,7 +31,7 @@ from search.study.models import MODELS
 from search.study.storage import ENDED, NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
-from trainer.runs.directory import NEW, described
+from trainer.runs.directory import NEW, described, environment
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
@@ -51,6 +51,7 @@ class Folder:
 
     Attributes:
         path: the directory, absolute and without links.
+        identity: of the study.
         store: the trials.
         trials: the folders of their states.
         models: the folders of their models.
@@ -96,7 +97,8 @@ class Folder:
             ) from None
         try:
             self.store = Store(path, space, self._check)
-            identity = self.store.get("identity")
+            self.identity: str = self.store.get("identity")
+            identity = self.identity
             self.data = path / f"data-{identity}.joblib"
             refuse_link(self.data)
             self.trials = TrialFolders(path / TRIALS, identity)
@@ -128,6 +130,7 @@ class Folder:
         now = json.loads(json.dumps({"seed": self.seed, **description}))
         if self.store.empty:
             self.store.set("description", now)
+            self.store.set("environment", environment())
             return
         earlier = self.store.get("description")
         written, now_written = earlier.pop("code", None), now.pop("code")
@@ -228,6 +231,24 @@ class Folder:
                 left.unlink(missing_ok=True)
 
 
+class Deletable(Protocol):
+    """The folders of trials, wherever they are: a TrialFolders, for one."""
+
+    path: Path
+
+    def numbers(self) -> list[int]:
+        """Return the trials that have a folder."""
+
+    def discard(self, trial: int) -> None:
+        """Delete the folder of a trial, if any."""
+
+    def clean(self) -> None:
+        """Delete folders that killed searches left half made or half deleted."""
+
+    def strangers(self) -> list[str]:
+        """Return the names of entries that do not belong to this study."""
+
+
 class Tidy(SearchCallback):
     """Delete the states of trials from which nothing will resume any more.
 
@@ -236,7 +257,7 @@ class Tidy(SearchCallback):
         rungs: whether trials resume from others: then all are needed until the search ends.
     """
 
-    def __init__(self, folders: TrialFolders, *, rungs: bool) -> None:
+    def __init__(self, folders: Deletable, *, rungs: bool) -> None:
         self._folders = folders
         self._rungs = rungs
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,14 @@ def file_of(folder: Path, trial: int) -> Path:
 def read(folder: Path, trial: int) -> Progress | None:
     """Return the progress of a trial; None if its first epoch has not ended."""
     try:
-        found = json.loads(file_of(folder, trial).read_text("utf-8"))
+        return parsed(json.loads(file_of(folder, trial).read_text("utf-8")))
     except (FileNotFoundError, ValueError):  # an incomplete file: there will be a complete one
         return None
-    return Progress(int(found["fit"]), int(found["epoch"]), dict(found["logs"]))
+
+
+def parsed(written: Mapping[str, Any]) -> Progress:
+    """Return the progress that `shown` wrote."""
+    return Progress(int(written["fit"]), int(written["epoch"]), dict(written["logs"]))
 
 
 @contextlib.contextmanager

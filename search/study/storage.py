@@ -59,6 +59,11 @@ class Trial:
     memo: Any = None
     outcome: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def feasible(self) -> bool:
+        """Whether it meets the constraints of the search, if there are any."""
+        return all(violation <= 0 for violation in self.outcome.get("violations", ()))
+
 
 ATTRIBUTES = "attributes of trial "  # name of a study's value: those of one trial, as a dict
 _COLUMNS = list(TABLES["trials"].columns)

@@ -44,6 +44,10 @@ class TrialFolders:
         self.path = path
         self._study = study
 
+    def at(self, path: Path) -> TrialFolders:
+        """Return the folders of the same study in another place."""
+        return TrialFolders(path, self._study)
+
     def find(self, trial: int) -> Path | None:
         """Return the folder of a trial; None if the study has none."""
         for path in self._places(trial):

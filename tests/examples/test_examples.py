@@ -46,6 +46,14 @@ def test_the_quickstart_trains_a_classifier_that_plain_keras_can_use(run):
     assert np.mean(found.argmax(axis=1) == test.y) >= 0.96
 
 
+def test_a_training_on_two_workers_has_one_model_and_one_history(run):
+    done = run("distributed_training", "--epochs", "3")
+    scores = [done.line(f"[worker {i}] held-out accuracy ") for i in (0, 1)]
+    assert scores[0] == scores[1] and number(scores[0]) > 0.8
+    assert set(done.files) == {"model.keras", "history.csv"}
+    assert len(pd.read_csv(done.files["history.csv"])) == 3
+
+
 def test_the_quickstart_takes_a_table_whose_classes_do_not_count_from_0(run, tmp_path):
     frame = load_wine(as_frame=True).frame
     frame["target"] = 10 * frame["target"] - 5  # -5, 5 and 15

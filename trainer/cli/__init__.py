@@ -40,6 +40,7 @@ BUILT_IN = {
     "report": "using",
     "export": "using",
     "serve": "using",
+    "launch": "launching",
     "runs": "looking",
     "compare": "looking",
     "tensorboard": "looking",
@@ -80,8 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 it failed, 2 the call is wrong, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+    # what follows the file that a command runs is for that file
+    own = arguments
+    if arguments and arguments[0] in BUILT_IN:
+        own = [arguments[0], *find(arguments[0]).parted(arguments[1:])[0]]
+    debug = "--debug" in own
+    arguments = [a for a in own if a != "--debug"] + arguments[len(own) :]
     warnings.showwarning = _one_line_warning
     try:
         return _called(arguments)
@@ -117,12 +122,16 @@ def _called(arguments: list[str]) -> int:
         hint = _hint(name, known)
         raise WrongCall(f"{name!r}: there is no such command; {hint} trainer --help lists them")
     command = find(name)
+    rest, words = command.parted(rest)
     accepted = command.arguments(rest)
     parser = command.parser(accepted)
     if {"-h", "--help"}.intersection(rest):
         parser.print_help()
         return DONE
-    return command.run(_parsed(name, parser, accepted, rest)) or DONE
+    given = _parsed(name, parser, accepted, rest)
+    if command.program:
+        given["words"] = words
+    return command.run(given) or DONE
 
 
 def _parsed(
@@ -162,6 +171,7 @@ def _in_words(
             return f"{joined(unknown[1])}: data are given by name; write --data FILE; {see}"
         return f"{joined(message)}; {see}"
     key = found["key"]
+    key = next((name for name in kinds if name.replace("-", "_") == key), key)
     flag, values = key if key.isupper() else f"--{key}", _VALUE.findall(found["why"])
     kind = kinds.get(key)
     if not values or kind is None:

@@ -34,6 +34,8 @@ class Command:
         arguments: Returns the arguments. It is called with the words of the call, because the
             fields of a class depend on which class is named there.
         config: Whether it takes `--config FILE` and `--print_config`.
+        program: Whether a file that it runs follows its options: the words after it are the
+            file's, and are given to `run` as "words".
         description: More about it, for its help.
     """
 
@@ -43,7 +45,24 @@ class Command:
     run: Callable[[dict[str, Any]], int | None]
     arguments: Callable[[Sequence[str]], Sequence[Argument]]
     config: bool = False
+    program: bool = False
     description: str = ""
+
+    def parted(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the words of a call that are the command's own, and those of its program.
+
+        Args:
+            words: After the command's name.
+        """
+        if self.program:
+            flags = {f"--{a.name}" for a in self.arguments(words) if a.flag or a.name.isupper()}
+            flags |= {"-h", "--help", "--debug"}
+            i = 0
+            while i < len(words) and words[i].startswith("-"):
+                alone = words[i] in flags or "=" in words[i]
+                i += 1 if alone else 2
+            return list(words[: i + 1]), list(words[i + 1 :])
+        return list(words), []
 
     def parser(self, arguments: Sequence[Argument]) -> ArgumentParser:
         """Build the parser.
@@ -80,8 +99,7 @@ class Command:
             argument.add_to(parser)
         return parser
 
-    @staticmethod
-    def _usage(arguments: Sequence[Argument]) -> str:
+    def _usage(self, arguments: Sequence[Argument]) -> str:
         """Return the arguments that a call must have, in its order."""
         needed = [a.name for a in arguments if a.name.isupper()]
         needed += [
@@ -89,6 +107,8 @@ class Command:
             for a in arguments
             if a.default is REQUIRED and not a.name.isupper()
         ]
+        if self.program:
+            return " ".join(["[options]", *needed, "[words of the program]"])
         return " ".join([*needed, "[options]"])
 
 

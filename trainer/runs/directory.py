@@ -56,7 +56,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Fields that a resumed run may change, because they do not affect the results.
 # missing_target changes which rows there are, and these are compared by their fingerprint.
-FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target")
+# strategy may change, because numbers then differ by rounding only, which the resumed run says.
+FREE = (
+    *("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target"),
+    "strategy",
+)
 NEW = {"warm_start": False}  # fields that version 0.1 had not, and what they were there
 TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")

@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from search.executors import Crashed, OutOfMemory, Raised, TimedOut, guard, memory
+from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
 from search.executors.processes import Processes
+from trainer.utils import guard
 
 ROOT = Path(__file__).parents[3]
 MIB = 2**20

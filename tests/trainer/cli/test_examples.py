@@ -29,6 +29,10 @@ workers: 1
 seed: 0
 verbose: 0
 """
+TRAIN = """\
+import json, os, sys
+print(json.loads(os.environ["TF_CONFIG"])["task"]["index"], sys.argv[1:])
+"""
 # What is added to an example so that it takes no longer than a test may.
 QUICK = {"fit": "--epochs 2 --model mlp --random_state 0 --callbacks [tensorboard] --verbose 0"}
 WAITING = ("serve", "tensorboard")  # until Ctrl-C
@@ -41,6 +45,7 @@ def folder(tmp_path_factory):
     command_line.houses(path / "house.csv", 60)
     command_line.houses(path / "new.csv", 5, price=False, seed=1)
     (path / "study.yaml").write_text(YAML)
+    (path / "train.py").write_text(TRAIN)
     for seed in ("0", "1"):
         done = example("fit", path, "--random_state", seed)
         assert done.returncode == 0, done.stderr
@@ -143,6 +148,14 @@ def test_export_writes_a_model(folder):
     done = example("export", folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "exported" / "saved_model.pb").is_file()
+
+
+def test_launch_runs_the_script_in_each_worker(folder):
+    done = example("launch", folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        f"[worker {i}] {i} ['--epochs', '3']" for i in range(2)
+    ]
 
 
 def test_serve_answers_until_ctrl_c(folder):

@@ -1,7 +1,8 @@
-"""The process between the coordinator and a worker, which leaves nothing of a worker behind.
+"""The process between a coordinator and a worker, which leaves nothing of a worker behind.
 
-Responsible for ending every process that a worker started, however the worker ends, and for ending
-the worker when the coordinator is gone. Not for what the worker does, nor for replacing it.
+The coordinator runs a search, or launches the workers of one training. Responsible for ending every
+process that a worker started, however the worker ends, and for ending the worker when the
+coordinator is gone. Not for what the worker does, nor for replacing it.
 
 When a worker dies, the processes it started live on. So each worker is the child of a guard, a copy
 of the bare interpreter made before anything is imported. On Linux the guard is a subreaper:
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import NoReturn
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the coordinator is still alive
-SECONDS_TO_END = 2.0  # for a worker, after SIGTERM; pebble gives its process 3
+SECONDS_TO_END = 2.0  # for a trial's worker, after SIGTERM; pebble gives its process 3
 SECONDS_FOR_HELPERS = 1.0  # for helpers to delete what other processes left
 PR_SET_PDEATHSIG = 1  # an option of Linux prctl
 PR_SET_CHILD_SUBREAPER = 36
@@ -35,24 +36,19 @@ _TRACKER = re.compile(rb"from [\w.]*resource_tracker import main")
 _FORKSERVER = re.compile(rb"from multiprocessing\.forkserver import main")
 
 
-def begin(folder: str, parent: int) -> None:
+def begin(parent: int, folder: str | None = None, grace: float = SECONDS_TO_END) -> None:
     """Become the guard of a worker, and return in the worker only.
 
-    The output of both goes to a file in the folder, named after the guard's process number.
-
     Args:
-        folder: of the pool.
         parent: the coordinator's process.
+        folder: where the output of both goes, to a file named after the guard's process number;
+            None: it stays where it is.
+        grace: how many seconds a worker has to end after SIGTERM, when the guard gets one; 0: it
+            gets SIGKILL at once.
     """
     os.setsid()
-    output = os.open(
-        os.path.join(folder, f"{os.getpid()}.txt"),
-        os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC,
-        0o600,
-    )
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    os.close(output)
+    if folder is not None:
+        _write_to(os.path.join(folder, f"{os.getpid()}.txt"))
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     guard = os.getpid()
     woken, wake = os.pipe()
@@ -69,7 +65,7 @@ def begin(folder: str, parent: int) -> None:
         # ended, and the loop checks whether the coordinator itself has
         signal.signal(signal.SIGHUP, lambda number, frame: None)
         prctl(PR_SET_PDEATHSIG, signal.SIGHUP)
-        _guard(worker, parent, woken, asked)
+        _guard(worker, parent, woken, asked, grace)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -79,8 +75,6 @@ def begin(folder: str, parent: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
-    # what a trial starts stays below its worker, which ends it once the trial has ended
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def prctl(option: int, value: int) -> None:
@@ -146,7 +140,14 @@ def is_helper(process: int, *, of_living: bool) -> bool:
     return bool(_TRACKER.search(command) or (of_living and _FORKSERVER.search(command)))
 
 
-def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
+def _write_to(file: str) -> None:
+    output = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC, 0o600)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+
+
+def _guard(worker: int, parent: int, woken: int, asked: list[int], grace: float) -> NoReturn:
     status: int | None = None
     until: float | None = None  # when a worker that got SIGTERM must have ended
     while status is None:
@@ -154,11 +155,11 @@ def _guard(worker: int, parent: int, woken: int, asked: list[int]) -> NoReturn:
         status = _reap().get(worker)
         if status is not None:
             break
-        if os.getppid() != parent or (until is not None and time.monotonic() > until):
+        if os.getppid() != parent or (until is not None and time.monotonic() >= until):
             _kill(worker)
         elif asked and until is None:
-            until = time.monotonic() + SECONDS_TO_END
-            os.kill(worker, signal.SIGTERM)
+            until = time.monotonic() + grace
+            os.kill(worker, signal.SIGTERM if grace else signal.SIGKILL)
     if sys.platform != "linux":
         with contextlib.suppress(OSError):
             os.killpg(worker, signal.SIGKILL)

@@ -1,0 +1,396 @@
+"""Searches on a real Ray cluster of three nodes on this machine, which listen on loopback only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from sklearn.linear_model import SGDClassifier
+
+from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
+from search.executors import Crashed, Failure, OutOfMemory, Raised, Ray, TimedOut, Withdrawn
+from search.executors.ray_tasks import RayTasks
+from trainer import Float
+
+pytest.importorskip("ray", reason="the extra [ray] is not installed")
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray uses the address of loopback
+NODE: dict[str, Any] = {
+    "num_cpus": 1,
+    "node_ip_address": "127.0.0.1",
+    "object_store_memory": 80 * 2**20,
+}
+TRIALS = 200 if os.environ.get("RAY_STUDIES") else 60  # RAY_STUDIES=1: the long form
+
+
+@pytest.fixture(scope="module")
+def s3_port() -> Iterator[int]:
+    """Return a port for an S3-like server, to which this process and all nodes will go."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    names = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "one",
+        "AWS_SECRET_ACCESS_KEY": "two",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        yield port
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_port: int) -> Iterator[Any]:
+    """Return a cluster of three nodes with a core each; this process is connected to it."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        patch.setenv(LOOPBACK, "0")
+        import ray
+        from ray.cluster_utils import Cluster
+
+        patch.setattr(ray._private.ray_constants, "ENABLE_RAY_CLUSTER", False)
+        made = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+        for _ in range(2):
+            made.add_node(**NODE)
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def storage(s3_port: int) -> Iterator[str]:
+    """Return the URL of a folder on an S3-like server."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server = pytest.importorskip("moto.server", reason="moto's server is not installed")
+    made = server.ThreadedMotoServer("127.0.0.1", s3_port, verbose=False)
+    made.start()
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="studies")
+    yield "s3://studies/all"
+    made.stop()
+
+
+def work(argument: Any) -> Any:
+    import ctypes
+
+    if argument == "segfault":
+        ctypes.string_at(0)
+    if argument == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if argument == "worker killed":
+        psutil.Process().parent().parent().kill()
+        time.sleep(60)
+    if argument == "hang":
+        time.sleep(600)
+    if argument == "memory":
+        held = []
+        while True:
+            held.append(b"1" * 10_000_000)
+            time.sleep(0.01)
+    if argument == "raise":
+        raise ValueError("a reason")
+    if argument == "leave":
+        print("last words")
+        sys.stdout.flush()
+        os._exit(3)
+    return argument, os.getpid()
+
+
+ENDS: dict[str, tuple[type[Failure], str]] = {
+    "segfault": (Crashed, "died of SIGSEGV"),
+    "killed": (Crashed, "died of SIGKILL"),
+    "worker killed": (Crashed, "its worker died"),
+    "hang": (TimedOut, "took longer than 4 s"),
+    "memory": (OutOfMemory, "MiB, above 400 MiB"),
+    "raise": (Raised, "ValueError: a reason\nTraceback"),
+    "leave": (Crashed, "exited with code 3; it had printed:\nlast words"),
+}
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_each_end_has_the_reason_that_it_has_on_one_machine() -> None:
+    tasks = RayTasks(Ray(), timeout=4, memory=400 * 2**20)
+    with contextlib.closing(tasks):
+        assert tasks.workers == 3
+        tasks.load(work)
+        jobs = [name for end in ENDS for name in (end, f"good after {end}")]
+        futures = {name: tasks.submit(name) for name in jobs}
+        batch = tasks.submit_many(list(range(20)))
+        for name, future in futures.items():
+            if name in ENDS:
+                kind, reason = ENDS[name]
+                with pytest.raises(kind) as caught:
+                    future.result(120)
+                assert reason in str(caught.value), name
+            else:
+                assert future.result(120)[0] == name
+        assert [found for found, _ in batch.result(60)] == list(range(20))
+        processes = {tasks.submit(i).result(60)[1] for i in range(9)}
+        assert len(processes) <= 3  # warm ones
+        waiting = [tasks.submit("hang") for _ in range(12)]
+        wait_until(lambda: any(future.running() for future in waiting))
+        assert waiting[-1].cancel()
+        with pytest.raises(Withdrawn):
+            waiting[-1].result(10)
+    wait_until(lambda: not any(map(psutil.pid_exists, processes)))
+
+
+class Course(SearchCallback):
+    """Does things to a cluster in the middle of a study, and counts how often each trial ended."""
+
+    def __init__(self, **acts: Callable[[], None]) -> None:
+        self.acts = {int(name.removeprefix("after_")): act for name, act in acts.items()}
+        self.ends: dict[int, int] = {}
+        self.workers: set[int] = set()
+
+    def on_trial_end(self, study: Any, trial: Any) -> None:
+        self.ends[trial.id] = self.ends.get(trial.id, 0) + 1
+        self.workers.add(study.workers)
+        self.acts.pop(sum(self.ends.values()), lambda: None)()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
+    cluster: Any, tmp_path: Path
+) -> None:
+    running = tmp_path / "running"
+    running.mkdir()
+    folder = str(running)
+
+    def loss(a: float, b: float) -> float:
+        if a == 0.5:
+            time.sleep(600)
+        mark = Path(folder, str(os.getpid()))
+        mark.touch()
+        time.sleep(0.1)
+        mark.unlink()
+        return (a - 0.3) ** 2 + b
+
+    def kill_worker() -> None:
+        wait_until(lambda: any(running.iterdir()))
+        for mark in running.iterdir():
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(int(mark.name)).parent().parent().kill()
+                return
+
+    def add() -> None:
+        cluster.add_node(**NODE)
+
+    lost = cluster.worker_nodes.copy().pop()
+    course = Course(
+        after_10=lambda: cluster.remove_node(lost, allow_graceful=False),
+        after_25=add,
+        after_40=kill_worker,
+    )
+    given: dict[str, Any] = {
+        "direction": "min",
+        "tuner": "random",
+        "max_trials": TRIALS,
+        "enqueue": [{"a": 0.5, "b": 0.5}],
+        "seed": 3,
+        "trial_timeout": 4,
+        "verbose": 0,
+    }
+    space = {"a": Float(0, 1), "b": Float(0, 1)}
+    ours = FunctionSearch(
+        loss, space, executor="ray", callbacks=[course], directory=tmp_path / "study", **given
+    ).fit()
+    local = FunctionSearch(loss, space, executor="processes", **given).fit()
+    assert course.ends == dict.fromkeys(range(TRIALS), 1)
+    assert not course.acts
+    assert max(course.workers) >= 3
+    assert list(ours.results_.state) == ["failed"] + ["completed"] * (TRIALS - 1)
+    assert "took longer than 4 s" in ours.results_.error[0]
+    names = ["a", "b", "score"]
+    assert ours.results_[names].equals(local.results_[names])
+    assert (ours.best_index_, ours.best_params_) == (local.best_index_, local.best_params_)
+    assert len(load_study(tmp_path / "study").results_) == TRIALS
+
+
+ROWS = np.random.default_rng(0).normal(size=(300, 4))
+LABELS = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_pruned_study_keeps_its_models_through_storage_that_is_not_a_folder(
+    storage: str, tmp_path: Path
+) -> None:
+    import s3fs
+    from sklearn.ensemble import RandomForestClassifier
+
+    search = TunerSearch(
+        RandomForestClassifier(n_estimators=27),
+        {"max_depth": [1, 2, 3, 4], "max_features": Float(0.1, 1.0)},
+        tuner="tpe",
+        pruner="asha",
+        resource="n_estimators",
+        min_resources=1,
+        scoring="accuracy",
+        max_trials=12,
+        executor=Ray(storage=storage),
+        directory=tmp_path / "study",
+        keep_models=2,
+        seed=0,
+        verbose=0,
+    )
+    search.fit(ROWS, LABELS)
+    states = set(search.results_.state)
+    assert states == {"completed", "pruned"}
+    assert len(search.kept_models) == 2
+    model = search.load_model(search.kept_models[0])
+    assert model.score(ROWS, LABELS) > 0.9
+    grown = search.results_[search.results_.rung > 0].iloc[0]
+    assert grown.parent >= 0
+    left = s3fs.S3FileSystem().find("studies/all")
+    assert len(left) <= 1  # the state of the best trial, for a study that goes on
+
+
+@pytest.mark.usefixtures("cluster")
+def test_halving_leads_to_the_same_rungs_as_on_one_machine() -> None:
+    space = {"alpha": [1e-4, 1e-2, 1.0], "eta0": [0.01, 0.1]}
+
+    def search(executor: str) -> SklearnSearch:
+        estimator = SGDClassifier(learning_rate="constant", random_state=0)
+        return SklearnSearch(
+            estimator, space, method="halving", cv=2, seed=0, executor=executor, verbose=0
+        ).fit(ROWS, LABELS)
+
+    ours, local = search("ray"), search("serial")
+    names = ["param_alpha", "param_eta0", "iter", "mean_test_score"]
+    names = [name for name in names if name in local.cv_results_]
+    assert len(names) >= 3
+    for name in names:
+        assert list(ours.cv_results_[name]) == list(local.cv_results_[name])
+    assert ours.best_params_ == local.best_params_
+
+
+def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import time
+            from search import FunctionSearch
+            from search.executors import Ray
+            from trainer import Float
+
+            def loss(a):
+                time.sleep(0.2)
+                return a
+
+            FunctionSearch(
+                loss, {{"a": Float(0, 1)}}, tuner="random", max_trials=30, seed=0, verbose=0,
+                executor=Ray({cluster.address!r}), directory={str(tmp_path / "study")!r},
+            ).fit()
+        """)
+    )
+    environment = os.environ | {LOOPBACK: "0"}
+
+    def completed() -> int:
+        with contextlib.suppress(sqlite3.Error):
+            file = f"file:{tmp_path}/study/study.sqlite?mode=ro"
+            with contextlib.closing(sqlite3.connect(file, uri=True)) as database:
+                query = "select count(*) from trials where state = 'completed'"
+                return int(database.execute(query).fetchone()[0])
+        return 0
+
+    with subprocess.Popen([sys.executable, script], env=environment) as first:
+        wait_until(lambda: completed() > 5)
+        first.kill()
+    before = completed()
+    assert 5 < before < 30
+    ended = {t: e for t, e in _ends(tmp_path / "study") if e is not None}
+    subprocess.run([sys.executable, script], env=environment, check=True, timeout=120)
+    after = dict(_ends(tmp_path / "study"))
+    assert completed() == 30
+    assert {t: after[t] for t in ended} == ended  # none of them ran again
+
+
+def _ends(study: Path) -> list[tuple[int, float | None]]:
+    with contextlib.closing(sqlite3.connect(study / "study.sqlite")) as database:
+        return database.execute("select id, ended from trials").fetchall()
+
+
+HIDES = """
+import importlib.abc, importlib.metadata, sys
+whole = importlib.metadata.version
+def version(name):
+    if name == "keras":
+        return "3.0.1"
+    return whole(name)
+importlib.metadata.version = version
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "cloudpickle_missing":
+            return None
+"""
+
+
+def test_a_node_that_differs_is_named_or_left_out(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDES)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    tasks = RayTasks(Ray())
+    with contextlib.closing(tasks):
+        tasks.load(time.sleep)
+        other = cluster.add_node(**NODE, env_vars={"PYTHONPATH": path})
+        try:
+            wait_until(lambda: tasks.workers == 4)
+            with pytest.warns(
+                UserWarning, match=r"has joined gets no trials: it has keras 3\.0\.1"
+            ):
+                futures = [tasks.submit(0.3) for _ in range(12)]
+                assert [future.result(60) for future in futures] == [None] * 12
+            wait_until(lambda: tasks.workers == 3)
+            began = time.monotonic()
+            search = FunctionSearch(
+                lambda a: a, {"a": [1, 2]}, tuner="grid", executor="ray", verbose=0
+            )
+            with pytest.raises(ValueError, match=r"node 127\.0\.0\.1 .* has keras 3\.0\.1 \(here "):
+                search.fit()
+            assert time.monotonic() - began < 15
+        finally:
+            cluster.remove_node(other)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_no_room_for_a_trial_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match=r"trial_resources=.*'gpu': 1.*no node .* has cpu 1"):
+        RayTasks(Ray(trial_resources={"cpu": 1, "gpu": 1}))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_address_of_another_cluster_is_refused() -> None:
+    with pytest.raises(ValueError, match="this process is connected to the Ray cluster at 127"):
+        RayTasks(Ray("127.0.0.1:1"))

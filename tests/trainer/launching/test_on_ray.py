@@ -1,0 +1,133 @@
+"""Workers on a real Ray cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = """
+import json, os, signal, sys, time
+import trainer
+from trainer.launching import LaunchError
+
+def work(mode, folder):
+    cluster = json.loads(os.environ["TF_CONFIG"])
+    index = cluster["task"]["index"]
+    print("at work", flush=True)
+    if mode == "well":
+        return index, cluster["cluster"]["worker"], os.environ["OMP_NUM_THREADS"]
+    if index == 0:  # and something in a session of its own
+        import subprocess
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        started = [os.getpid(), subprocess.Popen(sleep, start_new_session=True).pid]
+        with open(os.path.join(folder, "part"), "w") as file:
+            file.write(json.dumps(started))
+        os.rename(os.path.join(folder, "part"), os.path.join(folder, "started"))
+        time.sleep(600)
+    while not os.path.exists(os.path.join(folder, "started")):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    import psutil
+    from ray.cluster_utils import Cluster
+    import ray
+
+    folder = sys.argv[1]
+    quiet = {"include_dashboard": False, "num_cpus": 2, "node_ip_address": "127.0.0.1"}
+    cluster = Cluster(initialize_head=True, head_node_args=quiet)
+    cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    said = {"well": trainer.launch(work, "well", folder, workers=2, on="ray",
+                                   resources={"cpu": 2})}
+    try:
+        trainer.launch(work, "die", folder, workers=2, on="ray")
+    except LaunchError as error:
+        said["died"] = [error.worker, error.code, list(error.last_lines)]
+    with open(os.path.join(folder, "started")) as file:
+        started = json.load(file)
+    until = time.monotonic() + 10
+    while any(map(psutil.pid_exists, started)) and time.monotonic() < until:
+        time.sleep(0.05)
+    said["left"] = list(filter(psutil.pid_exists, started))
+    try:
+        trainer.launch(work, "well", folder, workers=5, on="ray", start_timeout=0.5)
+    except LaunchError as error:
+        said["room"] = str(error)
+    script = os.path.join(folder, "gone.py")
+    open(script, "w").close()
+    from trainer.launching import on_ray, processes
+    program = processes.Program(script=script)
+    os.remove(script)
+    for event in on_ray.run(program, 1, None, start_timeout=60.0):
+        said["script"] = [event.text, event.fatal]
+    print("said", json.dumps(said), flush=True)
+    ray.shutdown()
+    cluster.shutdown()
+"""
+
+
+def alone() -> list[str]:
+    """The start of a command in a network with loopback alone; empty if that is not allowed."""
+    words = ["unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$@"']
+    try:
+        allowed = subprocess.run([*words, "-", "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return []
+    return [] if allowed.returncode else [*words, "-"]
+
+
+def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [*alone(), sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    (line,) = (line for line in lines if line.startswith("said "))
+    said = json.loads(line.removeprefix("said "))
+    index, addresses, threads = said["well"]
+    assert index == 0 and threads == "2"
+    assert len(set(addresses)) == 2 and all(a.startswith("127.0.0.1:") for a in addresses)
+    assert {"[worker 0] at work", "[worker 1] at work"} <= set(lines)
+    assert said["died"] == [1, -9, ["at work"]]
+    assert not said["left"], "what the other worker had started"
+    assert said["room"].startswith("Ray has found no room for 5 workers of {'CPU': 1.0} within")
+    text, fatal = said["script"]
+    assert fatal and "there is no file" in text and "all nodes share" in text
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    import trainer
+    from trainer.launching import on_ray
+
+    monkeypatch.setattr(on_ray, "SECONDS_TO_CONNECT", 3.0)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConnectionError, match=r"RAY_ADDRESS=127.0.0.1:1: .*head, as host:6379"):
+        trainer.launch(print, workers=2, on="ray")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(ConnectionError, match="ray job submit"):
+        trainer.launch(print, workers=2, on="ray")
+
+
+@pytest.mark.parametrize("wrong", [{}, ["cpu"], {"cpu": 0}, {"gpu": "1"}])
+def test_resources_that_are_wrong(wrong):
+    import trainer
+
+    with pytest.raises((TypeError, ValueError), match="resources"):
+        trainer.launch(print, workers=2, on="ray", resources=wrong)
