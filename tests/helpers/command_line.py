@@ -44,8 +44,9 @@ def _entry_points() -> tempfile.TemporaryDirectory[str]:
     info = Path(folder.name) / "entry_points_of_the_worktree-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: entry-points-of-the-worktree\n")
-    lines = found["options.entry_points"]["trainer.commands"].strip()
-    (info / "entry_points.txt").write_text(f"[trainer.commands]\n{lines}\n")
+    groups = {n: v for n, v in found["options.entry_points"].items() if n.startswith("trainer.")}
+    text = "\n".join(f"[{name}]\n{lines.strip()}\n" for name, lines in groups.items())
+    (info / "entry_points.txt").write_text(text)
     return folder
 
 
