@@ -1,8 +1,8 @@
 """Trainings on one device and on several, in a process of its own: `strategy_child.py WHAT FOLDER`.
 
 WHAT is "mirrored" for two logical CPU devices in this process, or "multi_worker" for a worker of
-TF_CONFIG. Each case trains with the strategy, and on the chief also on one device; what they gave goes
-to FOLDER/CASE-WORKER.json. The variable CASES, separated by semicolons, chooses some of them.
+TF_CONFIG. Each case trains with the strategy, and on the chief also on one device; what they gave
+goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by semicolons, chooses some.
 """
 
 from __future__ import annotations

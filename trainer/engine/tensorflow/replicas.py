@@ -335,13 +335,22 @@ def _moments(x: Any, axes: Any, keepdims: bool) -> tuple[Any, Any]:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
+    weight = tf.cast(_now.weight, x.dtype)
+
+    @tf.custom_gradient
+    def over_all(part: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            # Each replica's gradients count by its weight, which is applied to their sum later.
+            return context.all_reduce("SUM", upstream * weight) / weight
+
+        return context.all_reduce("SUM", part), gradient
+
     count = tf.cast(tf.size(x) / tf.size(tf.reduce_sum(x, axis=axes)), x.dtype)
-    total, count = context.all_reduce("SUM", [tf.reduce_sum(x, axis=axes, keepdims=True), count])
-    mean = total / count
+    count = context.all_reduce("SUM", count)
+    mean = over_all(tf.reduce_sum(x, axis=axes, keepdims=True)) / count
     # the mean minimises the squares, so that they have no gradient by it
     squares = tf.math.squared_difference(x, tf.stop_gradient(mean))
-    squares = context.all_reduce("SUM", tf.reduce_sum(squares, axis=axes, keepdims=True))
-    variance = squares / count
+    variance = over_all(tf.reduce_sum(squares, axis=axes, keepdims=True)) / count
     if not keepdims:
         mean, variance = tf.squeeze(mean, axes), tf.squeeze(variance, axes)
     return mean, variance
