@@ -1,8 +1,8 @@
 """Trainings on one device and on several, in a process of its own: `strategy_child.py WHAT FOLDER`.
 
 WHAT is "mirrored" for two logical CPU devices in this process, or "multi_worker" for a worker of
-TF_CONFIG. Each case trains on one device, then with the strategy, and the chief writes what both
-gave to FOLDER/CASE.json. CASES, separated by commas, chooses some of them.
+TF_CONFIG. Each case trains with the strategy, and on the chief also on one device; what they gave
+goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by semicolons, chooses some.
 """
 
 from __future__ import annotations
@@ -123,11 +123,62 @@ CASES: dict[str, Fit] = {
 }
 
 
+# ---- real images: with the variable MNIST, the path of mnist_10k.npz -----------------------------
+
+
+def digits() -> tuple[Any, Any, Any, Any]:
+    """Training and test images, of which the last training batch of 256 is uneven."""
+    with np.load(os.environ["MNIST"]) as file:
+        images, labels = (file[name] for name in file.files[:2])
+    images = (images / 255).astype("float32")
+    return images[:7_777], labels[:7_777].astype(int), images[7_777:], labels[7_777:].astype(int)
+
+
+def perceptron() -> list[Any]:
+    some = [layers.Flatten(), layers.Dense(100, "relu")]
+    return [*some, layers.Dense(10, "softmax")]
+
+
+def images() -> list[Any]:
+    some = [layers.Reshape((28, 28, 1)), layers.Conv2D(8, 3, 2), layers.BatchNormalization()]
+    more = [layers.Activation("relu"), layers.Conv2D(8, 3, 2, activation="relu")]
+    return [*some, *more, layers.Flatten(), layers.Dense(10, "softmax")]
+
+
+def rows_of_pixels() -> list[Any]:
+    return [layers.LSTM(16), layers.Dense(10, "softmax")]
+
+
+def of_digits(parts: Any, **fields: Any) -> Fit:
+    def fit(**more: Any) -> Any:
+        x, y, *valid = digits()
+        given = {"epochs": 3, "batch_size": 256, "random_state": 4, "verbose": 0}
+        kept = {"strategy": more.get("strategy")}
+        made = GivenClassifier(layers=parts, **given | fields | kept)
+        return made.fit(x, y, validation_data=tuple(valid))
+
+    return fit
+
+
+DIGITS: dict[str, Fit] = {
+    "digits, dense": of_digits(perceptron),
+    # In float32, a sum over the 43,264 values of a channel differs by 1e-6 with the order of its
+    # terms, which grows to 1e-3 within the 93 steps.
+    "digits, convolutions with batch normalisation": of_digits(images, precision="float64"),
+    "digits, LSTM": of_digits(rows_of_pixels),
+    "digits, class weights": of_digits(perceptron, class_weight="balanced"),
+}
+if "MNIST" in os.environ:
+    CASES |= DIGITS
+
+
 def result(trainer: Any) -> dict[str, Any]:
-    x, y = (X, TARGET)
     shape = trainer.model_.input_shape[1:]
-    x = {X.shape[1:]: X, IMAGES.shape[1:]: IMAGES, SERIES.shape[1:]: SERIES}[shape]
-    y = LABELS if isinstance(trainer, Classifier) else TARGET
+    if shape == (28, 28):
+        x, y = digits()[2:]
+    else:
+        x = {X.shape[1:]: X, IMAGES.shape[1:]: IMAGES, SERIES.shape[1:]: SERIES}[shape]
+        y = LABELS if isinstance(trainer, Classifier) else TARGET
     return {
         "history": {name: trainer.history_[name] for name in trainer.history_.metrics},
         "weights": [w.ravel().tolist() for w in trainer.model_.get_weights()],

@@ -13,7 +13,8 @@ on every replica. While a step is traced, these parts of Keras are therefore rep
   applied by each to its own copy of the variables;
 - losses are not scaled, and a mean of single numbers counts each by its replica's share of rows;
 - each replica adds its number to the seeds that it draws;
-- batch normalisation computes its moments over all replicas.
+- batch normalisation computes its moments over all replicas, in two passes, as on one device;
+  Keras' own way, E(x^2) - E(x)^2, loses digits.
 """
 
 from __future__ import annotations
@@ -222,6 +223,7 @@ class Replicas:
 
         Only one thread at a time traces steps.
         """
+        from keras.src.backend.tensorflow import nn
         from keras.src.backend.tensorflow.optimizer import TFOptimizer
         from keras.src.losses import loss as losses
         from keras.src.metrics.reduction_metrics import Mean
@@ -258,6 +260,7 @@ class Replicas:
                 replace(kind, "apply", _with_sums)
             replace(Mean, "update_state", _with_share)
             replace(SeedGenerator, "next", _with_number)
+            replace(nn, "_compute_moments_sync", _always(_moments))
             for layer in self._model._flatten_layers():
                 if getattr(layer, "synchronized", None) is False:
                     layer.synchronized = True
@@ -325,3 +328,29 @@ def _with_number(original: Callable[..., Any]) -> Callable[..., Any]:
         return seed + tf.stack([step, tf.zeros_like(step)])
 
     return following
+
+
+def _moments(x: Any, axes: Any, keepdims: bool) -> tuple[Any, Any]:
+    """Return mean and variance over the rows of all replicas."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    weight = tf.cast(_now.weight, x.dtype)
+
+    @tf.custom_gradient
+    def over_all(part: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            # Each replica's gradients count by its weight, which is applied to their sum later.
+            return context.all_reduce("SUM", upstream * weight) / weight
+
+        return context.all_reduce("SUM", part), gradient
+
+    count = tf.cast(tf.size(x) / tf.size(tf.reduce_sum(x, axis=axes)), x.dtype)
+    count = context.all_reduce("SUM", count)
+    mean = over_all(tf.reduce_sum(x, axis=axes, keepdims=True)) / count
+    # the mean minimises the squares, so that they have no gradient by it
+    squares = tf.math.squared_difference(x, tf.stop_gradient(mean))
+    variance = over_all(tf.reduce_sum(squares, axis=axes, keepdims=True)) / count
+    if not keepdims:
+        mean, variance = tf.squeeze(mean, axes), tf.squeeze(variance, axes)
+    return mean, variance
