@@ -24,7 +24,7 @@ from search import checking, earlier, routing
 from search.best import BestEstimator
 from search.executors import Executor, Failure, ray_settings
 from search.executors.node_files import NodeFile
-from search.kept import Kept
+from search.kept import Kept, as_html
 from search.proposers import Proposer
 from search.proposers.pruning import Pruned
 from search.reports import results
@@ -238,6 +238,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
                     if folder.store.empty:
                         self._dry_run(executor, space, folder.seed, alone=validation_data is None)
                     self._delete_results()
+                    self._described, self._environment = now, folder.store.get("environment")
                     self.n_splits_, self.multimetric_ = max(1, len(cuts)), wanted.several
                     self._measure, self.scorer_ = wanted, wanted.scorer(self.estimator)
                     task = self._task(x, y, sample_weight)
@@ -710,6 +711,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             return []
         self._maximize = self._measure.maximize
         return [KeepModels(folder.models, self.keep_models, self.merit)]
+
+    def _html_repr(self) -> str:
+        """Return what a notebook shows: scikit-learn's diagram and, after fit, the results."""
+        diagram: str = super()._html_repr()
+        return f"<div>{diagram}{as_html(self)}</div>" if "results_" in vars(self) else diagram
 
     def _table(self) -> pd.DataFrame:
         check_is_fitted(self, "results_")

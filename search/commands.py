@@ -123,6 +123,69 @@ def _studies(given: dict[str, Any]) -> None:
     print(table([header, *map(_row, found)]))
 
 
+def write_logs(folder: Path, logs: Path) -> bool:
+    """Write logs of TensorBoard for `trainer tensorboard STUDY`.
+
+    Args:
+        folder: the folder that the call names.
+        logs: an empty folder.
+
+    Returns:
+        Whether the folder is that of a study; for another nothing is written.
+
+    Raises:
+        WrongCall: it is a folder with several studies, or a study that cannot be read.
+    """
+    if not (folder / "study.sqlite").exists():
+        inside = sorted(path.parent for path in folder.glob("*/study.sqlite"))
+        if inside and not any(folder.rglob("events.out.tfevents.*")):
+            raise WrongCall(
+                f"FOLDER {folder}: holds several studies, of which one is shown at a time; write "
+                f"trainer tensorboard {shlex.quote(str(inside[0]))}"
+            )
+        return False
+    from search.studies import load_study
+
+    try:
+        load_study(folder).export_tensorboard(logs)
+    except ValueError as error:
+        raise WrongCall(f"FOLDER {folder}: {error}") from error
+    return True
+
+
+def write_report(given: Mapping[str, Any]) -> Path | None:
+    """Write the page of a study for `trainer report STUDY`.
+
+    Args:
+        given: the arguments of the call.
+
+    Returns:
+        The file; None, and nothing is written, if it is not the folder of a study.
+
+    Raises:
+        WrongCall: the study cannot be read or has not begun, or the call says what only a run has.
+    """
+    path = Path(given["RUN"]).expanduser()
+    if not (path / "study.sqlite").exists():
+        return None
+    for name in ("data", "target", "trainer"):
+        if given[name] is not None:
+            raise WrongCall(
+                f"--{name} {given[name]}: the page of a study needs no data; leave it out"
+            )
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from search import pages
+    from search.studies import load_study
+
+    try:
+        study = load_study(path)
+    except ValueError as error:
+        raise WrongCall(f"RUN {path}: {error}") from error
+    return study.report(Path(given["out"]).expanduser() if given["out"] else path / pages.NAME)
+
+
 def _row(study: Path) -> tuple[str, ...]:
     # read-only: opening a Store would convert the study of an older version, and mark it as held
     path = (study / "study.sqlite").resolve()

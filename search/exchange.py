@@ -6,11 +6,14 @@ Responsible for translating trials and spaces. Not for what is done with them (`
 from __future__ import annotations
 
 import datetime
+import io
 import itertools
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,6 +163,187 @@ def _for_optuna(domain: Domain, value: Any) -> Any:
     texts = [shown(v) for v in listed]
     place = next(i for i, v in enumerate(listed) if v is value or v == value)
     return texts[place] if texts.count(texts[place]) == 1 else f"{place}: {texts[place]}"
+
+
+# ---- to TensorBoard ------------------------------------------------------------------------------
+
+
+def write_tensorboard(
+    trials: Sequence[Trial],
+    space: Space,
+    epochs: pd.DataFrame,
+    path: Any,
+    *,
+    objective: str,
+    maximize: bool,
+) -> Path:
+    """Write trials as logs of TensorBoard: a run for each, and the table of its HPARAMS page.
+
+    Args:
+        trials: of ours; those that wait are left out.
+        space: that they lie in.
+        epochs: the logs by trial and epoch, as epochs_.
+        path: of a folder, which is made, or empty.
+        objective: the name of the score.
+        maximize: whether a higher score is better.
+
+    Raises:
+        ImportError: the package tensorboard is not installed.
+        TypeError: the path is not the name of a folder.
+        ValueError: the folder has files, which TensorBoard would show as part of the study.
+        OSError: it cannot be written.
+    """
+    try:
+        from tensorboard.plugins.hparams import api_pb2, metadata
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    except ImportError as error:
+        raise ImportError(
+            "export_tensorboard: the package tensorboard is not installed; install it with "
+            "`pip install tensorboard`"
+        ) from error
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise TypeError(f"path={path!r}: must be the name of a folder; write 'logs'")
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(
+            f"path={str(path)!r}: is not empty, and TensorBoard would show what is there as part "
+            "of the study; write the name of a new folder"
+        )
+    shown_trials = [trial for trial in trials if trial.state != "waiting"]
+    columns, infos = _columns(shown_trials, space)
+    better = "higher" if maximize else "lower"
+    score = f"score/{objective}"
+    metrics = [(score, f"{objective} ({better} is better)")]
+    own = {objective, *space.domains}  # of which there are columns already
+    names = dict.fromkeys(n for t in shown_trials for n in t.metrics if n not in own)
+    metrics += [(name, name) for name in names]
+    experiment = api_pb2.Experiment(
+        hparam_infos=infos,
+        metric_infos=[
+            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=text)
+            for tag, text in metrics
+        ],
+    )
+    begun = min((t.started for t in shown_trials if t.started is not None), default=0.0)
+    content = HParamsPluginData(experiment=experiment)
+    whole = _event(begun, hparams=(metadata.EXPERIMENT_TAG, content))
+    _write_events(folder, [whole])
+    logs = [name for name in epochs if name not in ("trial", "fold", "execution", "epoch")]
+    means = epochs.groupby(["trial", "epoch"])[logs].mean() if len(epochs) else None
+    known = set() if means is None else set(means.index.get_level_values("trial"))
+    width = len(str(max((t.id for t in shown_trials), default=0)))
+    for trial in shown_trials:
+        number = f"{trial.id:0{width}}"
+        events = [_began(trial, number, columns[trial.id], begun)]
+        if means is not None and trial.id in known:
+            for epoch, row in means.loc[trial.id].iterrows():
+                values = {f"epoch_{name}": float(value) for name, value in row.items()}
+                events.append(_event(trial.started or begun, int(epoch), values))
+        scores = {n: v for n, v in trial.metrics.items() if n not in own}
+        if trial.score is not None:
+            scores[score] = trial.score
+        ended = trial.ended or trial.started or begun
+        events += [_event(ended, 0, scores), *_ended(trial, ended)]
+        _write_events(folder / f"trial_{number}", events)
+    return folder
+
+
+def _columns(trials: Sequence[Trial], space: Space) -> tuple[dict[int, dict[str, Any]], list[Any]]:
+    """Return the plain values of each trial, and the columns of TensorBoard's table.
+
+    A column of TensorBoard holds numbers, truths or texts: one with several kinds holds texts.
+    """
+    from tensorboard.plugins.hparams import api_pb2
+
+    found: dict[int, dict[str, Any]] = {trial.id: {} for trial in trials}
+    infos = []
+    for name in space.domains:
+        plain = {
+            t.id: value.item() if isinstance(value, np.generic) else value
+            for t in trials
+            if name in t.params
+            for value in (t.params[name],)
+        }
+        kinds = {bool if isinstance(v, bool) else type(v) for v in plain.values()}
+        info = api_pb2.HParamInfo(name=name)
+        if kinds and kinds <= {int, float}:
+            info.type = api_pb2.DATA_TYPE_FLOAT64
+            info.domain_interval.min_value = min(plain.values())
+            info.domain_interval.max_value = max(plain.values())
+        elif kinds == {bool}:
+            info.type = api_pb2.DATA_TYPE_BOOL
+            info.domain_discrete.extend(sorted(set(plain.values())))
+        else:
+            plain = {i: v if isinstance(v, str) else shown(v) for i, v in plain.items()}
+            info.type = api_pb2.DATA_TYPE_STRING
+            info.domain_discrete.extend(sorted(set(plain.values())))
+        infos.append(info)
+        for i, value in plain.items():
+            found[i][name] = value
+    return found, infos
+
+
+def _began(trial: Trial, number: str, params: Mapping[str, Any], begun: float) -> Any:
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+    when = trial.started or begun
+    start = SessionStartInfo(group_name=f"trial {number}", start_time_secs=when)
+    for name, value in params.items():
+        kind = "number" if type(value) in (int, float) else type(value).__name__
+        field = {"number": "number_value", "bool": "bool_value", "str": "string_value"}[kind]
+        setattr(start.hparams[name], field, value)
+    content = HParamsPluginData(session_start_info=start)
+    return _event(when, hparams=(metadata.SESSION_START_INFO_TAG, content))
+
+
+def _ended(trial: Trial, when: float) -> list[Any]:
+    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+    if trial.state not in ("completed", "pruned", "failed"):
+        return []
+    status = api_pb2.STATUS_FAILURE if trial.state == "failed" else api_pb2.STATUS_SUCCESS
+    end = SessionEndInfo(status=status, end_time_secs=when)
+    content = HParamsPluginData(session_end_info=end)
+    return [_event(when, hparams=(metadata.SESSION_END_INFO_TAG, content))]
+
+
+def _event(
+    when: float,
+    step: int = 0,
+    scalars: Mapping[str, float] = MappingProxyType({}),
+    hparams: tuple[str, Any] | None = None,
+) -> Any:
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.plugins.hparams import metadata
+
+    event = event_pb2.Event(wall_time=when, step=step)
+    for tag, value in scalars.items():
+        if math.isfinite(value):
+            event.summary.value.add(tag=tag, simple_value=value)
+    if hparams is not None:
+        tag, content = hparams
+        event.summary.value.add(
+            tag=tag,
+            metadata=metadata.create_summary_metadata(content),
+            tensor=metadata.NULL_TENSOR,
+        )
+    return event
+
+
+def _write_events(folder: Path, events: Sequence[Any]) -> None:
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(exist_ok=True)
+    first = event_pb2.Event(wall_time=events[0].wall_time, file_version="brain.Event:2")
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    for event in (first, *events):
+        writer.write(event.SerializeToString())
+    write_whole(folder / "events.out.tfevents.0.study", content.getvalue())
 
 
 # ---- from Optuna ---------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ Responsible for the best trials, why others failed, and the models that were kep
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search import ensembles, exchange
+from search import ensembles, exchange, pages
 from search.pictures import Pictures
 from search.proposers import Outcome
 from search.reports import results
@@ -20,6 +21,7 @@ from search.study.goals import Goals, front
 from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
 from trainer.utils.checks import integer
+from trainer.utils.drawings import as_text, picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,9 @@ class Kept(Pictures):
     _maximize: bool
     _objective: str
     _goals: Goals
+    _described: Mapping[str, Any]  # what the search wrote about itself
+    _environment: Mapping[str, Any] | None  # where it ran, if that is known
+    seed_: int | None
 
     @property
     @abstractmethod
@@ -199,6 +204,34 @@ class Kept(Pictures):
         """
         return exchange.write_csv(self._table(), path)
 
+    def export_tensorboard(self, path: Any) -> Path:
+        """Write the trials as logs of TensorBoard, for its HPARAMS page: tensorboard --logdir path.
+
+        Each trial is a run, with its parameters, score, metrics and the logs of its epochs (their
+        mean over folds). Objects in choices become texts. `trainer tensorboard STUDY` writes them
+        to a temporary folder, and starts TensorBoard on it.
+
+        Args:
+            path: of a folder, which is made, or empty.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImportError: the package tensorboard is not installed.
+            TypeError, ValueError: not the name of a folder, or one that has files.
+            OSError: it cannot be written.
+        """
+        self._table()
+        return exchange.write_tensorboard(
+            self._trials,
+            self._space,
+            self.epochs_,
+            path,
+            objective=self._objective,
+            maximize=self._maximize,
+        )
+
     def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:
         """Copy the trials that have ended into a new study of Optuna, for its dashboard and plots.
 
@@ -281,6 +314,40 @@ class Kept(Pictures):
         last = max((t.rung or 0 for t in done), default=0)
         return [t for t in done if (t.rung or 0) == last]
 
+    def report(self, path: Any = "report.html", *, title: str | None = None) -> Path:
+        """Write a page about the study: one HTML file to look at and to send, which asks nobody.
+
+        Its trials can be sorted, filtered and brushed; it has the importance of the parameters,
+        learning curves, the best configuration as Python and YAML, failures by their reason, and
+        where the study ran.
+
+        Args:
+            path: the file to write, which is replaced if it exists.
+            title: the heading. None: the name of the study's folder.
+
+        Returns:
+            The path.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before fit.
+            OSError: the file cannot be written.
+        """
+        table = self._table()
+        name = None if self.directory_ is None else Path(self.directory_).name
+        content = pages.Content(
+            title=title or f"Study {name or ''}".strip(),
+            trials=table,
+            epochs=self.epochs_,
+            space=self._space,
+            objective=self._objective,
+            maximize=self._maximize,
+            by_rung=self._by_rung,
+            seed=self.seed_,
+            description=self._described,
+            environment=self._environment,
+        )
+        return pages.write(content, path)
+
     # ---- its parts ---------------------------------------------------------------------------
 
     def merit(self, trial: Trial) -> tuple[float, ...]:
@@ -302,3 +369,18 @@ class Kept(Pictures):
     def _models(self) -> TrialFolders:
         assert self.directory_ is not None
         return TrialFolders(Path(self.directory_) / models.MODELS, self._identity)
+
+
+def as_html(study: Kept) -> str:
+    """Return what a notebook shows of a study: the summary, and the scores of the trials as SVG.
+
+    Args:
+        study: a search after its fit, or an opened study.
+    """
+    import numpy as np
+
+    text = as_text(study.summary())
+    if not np.isfinite(study._table().score.astype(float)).any():
+        return text
+    says = f"Scores of {len(study._trials)} trials, and the best so far."
+    return text + picture("Scores of trials", says, study.plot_history).as_html()

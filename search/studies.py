@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search import exchange
-from search.kept import Kept
+from search.kept import Kept, as_html
 from search.reports import results
 from search.space import assembled
 from search.study import reading
@@ -85,6 +85,8 @@ class StudyResults(Kept):
         self._trials = self.trials = recorded.trials
         self.directory_ = None if recorded.frames is not None else str(recorded.directory)
         self.seed_: int | None = recorded.values.get("seed")
+        self._described = described
+        self._environment = recorded.values.get("environment")
         self.objective: str = described["objective"][0]
         self.maximize: bool = described["objective"][1] == "max"
         self._goals = Goals.recorded(described)
@@ -103,6 +105,9 @@ class StudyResults(Kept):
             f"<StudyResults of {self.directory_!r}: {len(self.trials)} trials, {ended} ended, "
             f"objective {self.objective}>"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @functools.cached_property
     def results_(self) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from trainer.data.streams import Stream, is_stream
 from trainer.data.writing import Out
 from trainer.doctor import Diagnosis, Training
 from trainer.engine import memory
-from trainer.engine.backend import plan
+from trainer.engine.backend import plan, strategy
 from trainer.exporting import Exported
 from trainer.fields import path_fields
 from trainer.fitting import Passes, Settings
@@ -120,6 +120,12 @@ class Trainer(SupportsCallbacks, Parameters):
             precision of scikit-learn's estimators, or where the mean of y is so large that float32
             has too few digits for the deviations from it.
         jit: whether to compile the training steps with XLA; "auto" decides by model and machine.
+        strategy: which devices train together. None: one device, or the strategy in whose scope
+            fit is called; "mirrored": all GPUs of this machine, or its logical CPU devices;
+            "multi_worker": the workers in TF_CONFIG; "tpu"; "auto": "multi_worker" if TF_CONFIG is
+            set, "mirrored" if there are several GPUs, else one device; or a
+            tf.distribute.Strategy. batch_size is that of all devices together: see
+            docs/distributed.md.
         resident_bytes: the most memory that data may take as tensors; larger arrays, such as
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
@@ -162,6 +168,7 @@ class Trainer(SupportsCallbacks, Parameters):
     missing_target: str = "drop"
     precision: str = "auto"
     jit: bool | str = "auto"
+    strategy: Any = None
     resident_bytes: int | None = None
     run_eagerly: bool = False
     steps_per_execution: int | None = None
@@ -359,8 +366,7 @@ class Trainer(SupportsCallbacks, Parameters):
             partial: whether this is one epoch of `partial_fit`.
         """
         plan.limit_threads()
-        with thread_kept():
-            self._check_values()
+        with thread_kept(), self._distributed():
             passes.check()
             checks.one_of("resume", resume, ("auto", True, False, "force"))
             if before is not None:
@@ -406,7 +412,7 @@ class Trainer(SupportsCallbacks, Parameters):
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
             ) as run:
-                seed = seed if run is None else run.seed
+                seed, tables_as_0_1 = fitting.agreed_start(run, seed, fields, train)
                 if splitter is not None:
                     train, valid = self._split_by(splitter, groups, train, seed)
                 elif valid is None and values.validation_split:
@@ -421,7 +427,7 @@ class Trainer(SupportsCallbacks, Parameters):
                     train,
                     valid,
                     seed,
-                    tables_as_0_1=run is not None and run.tables_as_0_1,
+                    tables_as_0_1=tables_as_0_1,
                     network=before,
                 )
                 task.check_validation(network.targets, valid)
@@ -445,9 +451,17 @@ class Trainer(SupportsCallbacks, Parameters):
                             run.start(self._save_start)
                         fitting.train(session, settings, own, run, tune, watched)
             memory.fit_ended()
-            if not partial:
+            if not partial and strategy.is_chief():
                 doctor.warn_of_failure(self._training())
         return self
+
+    @contextlib.contextmanager
+    def _distributed(self) -> Iterator[None]:
+        """Within this context the fit runs on the devices of the field strategy."""
+        self._check_values()
+        found = strategy.resolve(self.strategy)
+        with strategy.left(), strategy.using(found):
+            yield
 
     def partial_fit(
         self, x: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
@@ -641,7 +655,9 @@ class Trainer(SupportsCallbacks, Parameters):
         diagram: str = super()._html_repr()
         if "model_" not in vars(self):
             return diagram
-        head = self.summary().split("\nModel:")[0]  # without the table of layers
+        done, wanted = len(self.history_), self.network_.architecture.values.epochs
+        head = f"trained for {done}{f' of {wanted}' if done < wanted else ''} epochs\n"
+        head += self.summary().split("\nModel:")[0]  # without the table of layers
         curves = self.history_._repr_html_() if len(self.history_) else ""
         return f"<div>{diagram}{as_text(head)}{curves}</div>"
 
@@ -940,10 +956,18 @@ class Trainer(SupportsCallbacks, Parameters):
     def _as_fitted(self, history: History | None = None) -> Fitted:
         paths = path_fields(type(self))
         fields = {k: v for k, v in self.get_params(deep=False).items() if k not in paths}
+        if strategy.is_object(self.strategy):
+            fields["strategy"] = None  # it belongs to this process, as paths do to this machine
         return Fitted(type(self).__name__, fields, self.seed_, history or self.history_)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        if strategy.is_object(self.strategy):
+            checks.warn(
+                f"strategy=<{type(self.strategy).__name__}>: belongs to this process, and is left "
+                "out of the pickle; write strategy='mirrored' or 'multi_worker' to keep it"
+            )
+            state["strategy"] = None
         for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
             state.pop(name, None)
         if "_network" in state:
@@ -1194,6 +1218,7 @@ class Trainer(SupportsCallbacks, Parameters):
     def _check_values(self) -> None:
         """Raise an error for bad values of fields."""
         checks.field_values({f: getattr(self, f) for f in Trainer.__dataclass_fields__})
+        strategy.check(self.strategy)
         if self._ready_made and self.model is not None:
             models.named(self.model)
 
@@ -1442,7 +1467,15 @@ class Trainer(SupportsCallbacks, Parameters):
 # Fields that a fitted model can be trained further with, whatever they were before.
 _CHANGEABLE = (
     *("epochs", "batch_size", "validation_split", "shuffle", "callbacks", "class_weight"),
-    *("missing_target", "jit", "resident_bytes", "warm_start", "run_dir", "save_minutes"),
+    *(
+        "missing_target",
+        "jit",
+        "strategy",
+        "resident_bytes",
+        "warm_start",
+        "run_dir",
+        "save_minutes",
+    ),
     *("save_steps", "verbose", "decision_threshold"),
 )
 

@@ -7,7 +7,9 @@ nor for the individual steps, which have their own modules.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
 import numbers
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +28,15 @@ from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.doctor import evidence
 from trainer.engine import hooks, loop
-from trainer.engine.backend import plan
+from trainer.engine.backend import plan, strategy
 from trainer.engine.feeds import RowsFeed, StreamFeed
-from trainer.network import adapters, compile, inference
+from trainer.network import adapters, compile, distributed, inference
 from trainer.network.build import Defaults, Recipe, build
 from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
-from trainer.runs.directory import TABLES, Run, described
-from trainer.state import variables
+from trainer.runs.directory import FREE, TABLES, Run, RunError, described
+from trainer.state import state_file, variables
 from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
@@ -213,6 +215,10 @@ def prepare(
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
+    if strategy.current() is not None:
+        distributed.check(network, feed.spec)
+        distributed.check_parts(network, feed.first())
+        distributed.check_callbacks(chosen)
     decided = network.decide(
         feed.spec,
         feed.rows if isinstance(feed, RowsFeed) else None,
@@ -220,11 +226,12 @@ def prepare(
         hooks.interval(chosen, "train", network.core.steps_per_execution),
         batch_size=settings.batch_size,
         resident_bytes=settings.resident_bytes,
-        jit=settings.jit,
+        jit=distributed.jit(settings.jit),
         save_steps=None if settings.run_dir is None else settings.save_steps,
     )
     if isinstance(feed, RowsFeed):
         feed.resident = decided.resident
+        feed.part = distributed.part()
     validation = None
     if valid is not None:
         every = hooks.interval(chosen, "test") is not None
@@ -237,6 +244,8 @@ def prepare(
             exact=every or size is not None,
             steps=settings.passes.validation_steps,
         )
+        if isinstance(validation, RowsFeed):
+            validation.part = distributed.part()
     network.evidence = evidence.collect(train, feed, validation, network.targets)
     return network, feed, validation
 
@@ -684,6 +693,9 @@ def run_of(
             raise ValueError("resume=True: there is no run_dir; write run_dir='runs/first'")
         yield None
         return
+    if not strategy.is_chief():
+        yield None  # the chief's run is that of all
+        return
     description = {
         "class": settings.owner,
         "fields": {name: described(value) for name, value in fields.items()},
@@ -693,7 +705,11 @@ def run_of(
         "data": {"training": fingerprint.of(train), "validation": fingerprint.of(valid)},
     }
     own_seed = not isinstance(fields["random_state"], numbers.Integral)
-    run = Run.open(settings.run_dir, description, resume, seed, own_seed=own_seed)
+    try:
+        run = Run.open(settings.run_dir, description, resume, seed, own_seed=own_seed)
+    except Exception as error:
+        _share({"error": str(error)})
+        raise
     try:
         yield run
     except BaseException as error:
@@ -706,6 +722,60 @@ def run_of(
         raise
     finally:
         run.close()
+
+
+def agreed_start(
+    run: Run | None, seed: int, fields: dict[str, Any], train: Rows | Stream
+) -> tuple[int, bool]:
+    """Return the seed, and whether tables are encoded as version 0.1 did, that all workers use.
+
+    Args:
+        run: The run directory; None without one, or on a worker that is not the chief.
+        seed: The seed that this worker drew.
+        fields: All fields of the estimator, resolved.
+        train: The training data.
+
+    Raises:
+        RunError: The chief cannot use its run directory.
+        ValueError: The workers were given different data or fields.
+    """
+    own = {
+        "seed": seed if run is None else run.seed,
+        "tables_as_0_1": run is not None and run.tables_as_0_1,
+    }
+    distribution = strategy.current()
+    if distribution is None or distribution.workers == 1:
+        return own["seed"], bool(own["tables_as_0_1"])
+    found = _share(own)
+    if "error" in found:
+        raise RunError(f"the chief of the workers cannot begin: {found['error']}")
+    compared = {name: described(v) for name, v in fields.items() if name not in FREE}
+    if not isinstance(compared.get("random_state"), int):
+        compared.pop("random_state", None)  # all use the chief's seed
+    for name, value in (("fields", compared), ("data", fingerprint.of(train))):
+        text = json.dumps(value, sort_keys=True, default=str)
+        if not strategy.alike(hashlib.sha256(text.encode()).digest()):
+            raise ValueError(
+                f"strategy: the {name} of this fit differ between the workers, which all must "
+                "call fit with the same arguments; each gets its own rows of every batch"
+            )
+    return found["seed"], bool(found["tables_as_0_1"])
+
+
+def _share(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the chief's values, in JSON, on every worker."""
+    content = strategy.share(json.dumps(values).encode())
+    found: dict[str, Any] = json.loads(content or b"{}")
+    return found
+
+
+def _shared_state(found: State | None) -> State | None:
+    """Return the state that the chief has found, on every worker."""
+    distribution = strategy.current()
+    if distribution is None or distribution.workers == 1:
+        return found
+    content = strategy.share(None if found is None else state_file.to_bytes(*found))
+    return None if content is None else state_file.from_bytes(content)
 
 
 def give_back(session: Session, settings: Settings, own: OwnState, run: Run | None) -> bool:
@@ -730,26 +800,29 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
     from trainer.callbacks.callback import Callback
 
     network = session.network
-    if run is None or run.model is None:
+    model = strategy.share(None if run is None else run.model)
+    if model is None:
         return False
+    found = _shared_state(None if run is None else run.found)
     session = replace(session, given_back=True)
     listed = _listed(session, session.callbacks)
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
-    checkpointer = _checkpointer(session, settings, own, run.found)
+    checkpointer = _checkpointer(session, settings, own, found)
     try:
         for plugin in plugins:
             plugin.session = session  # type: ignore[misc]
             plugin.setup(session)
-        for callback in listed.callbacks if run.found is not None else ():
+        for callback in listed.callbacks if found is not None else ():
             if hasattr(callback, "load_state_dict"):  # it expects on_train_begin to come first
                 callback.on_train_begin()
         checkpointer.start()
         try:
-            saving.load_weights(network, run.model)
+            saving.load_weights(network, model)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            run.refuse_model(error)
+            if run is not None:
+                run.refuse_model(error)
             return False
-        session.history.records[:] = saving.history_of(run.model).records
+        session.history.records[:] = saving.history_of(model).records
     finally:
         network.program.watch = None
         _let_go(plugins, listed)
@@ -783,7 +856,7 @@ def train(
     chunk = network.plan.chunk if network.plan is not None else 1
     shown: list[Any] = []
     if not any(isinstance(callback, Progress) for callback in session.callbacks):
-        shown.append(Progress(verbose=session.verbose))
+        shown.append(Progress(verbose=session.verbose if strategy.is_chief() else 0))
     if run is not None:
         run.decided(str(network.plan))
         warn_of_forgotten(session.callbacks)
@@ -799,7 +872,7 @@ def train(
             session,
             settings,
             own,
-            None if run is None else run.found,
+            _shared_state(None if run is None else run.found),
             folder=None if run is None else run.states,
             chunk=chunk,
         )
@@ -808,7 +881,8 @@ def train(
         def validate(epoch: int) -> dict[str, float]:
             if not settings.passes.validates(epoch):
                 return {}
-            every = hooks.interval(listed.callbacks, "test", network.core.steps_per_execution)
+            seen = [*session.callbacks, *shown]
+            every = hooks.interval(seen, "test", network.core.steps_per_execution)
             return loop.evaluate(
                 network.program, session.validation, chunk=every or chunk, callbacks=listed
             )
@@ -817,8 +891,9 @@ def train(
             for callback in plugins:
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
-            network.share_graphs(feed.spec, hooks.traced(session.callbacks))
-            with running():
+            with running(), distributed.on_replicas(network, _known(network, session.callbacks)):
+                network.share_graphs(feed.spec, hooks.traced(session.callbacks))
+                distributed.warn_of_own(lambda: [v.name for v in own.variables("start")])
                 ended = loop.train(
                     network.program,
                     feed,
@@ -836,6 +911,7 @@ def train(
                     each.close()
             network.program.watch = None
             _let_go(plugins, listed)
+    interrupts.received = _signal_of_any(interrupts.received)
     if interrupts.received != signal.SIGTERM:  # after which there may be little time left
         tune()
     if interrupts.received is not None:
@@ -846,9 +922,18 @@ def train(
         run.finish(session.history, session.save, None if ended else interrupts.asked)
 
 
+def _signal_of_any(received: int | None) -> int | None:
+    """Return the signal that ended the training of all workers: whichever of them received it."""
+    none = signal.NSIG  # larger than any
+    found = strategy.agree(none if received is None else int(received))
+    return None if found == none else int(found)
+
+
 def _listed(session: Session, callbacks: Sequence[Any]) -> Any:
     import keras
 
+    if not strategy.is_chief():
+        callbacks = [c for c in callbacks if not isinstance(c, distributed.writers())]
     return keras.callbacks.CallbackList(
         list(callbacks),
         model=session.network.whole,
@@ -954,7 +1039,13 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     program = network.program
     scaling = [] if program.transform is None else program.transform.variables
     added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
-    return [*variables.variables(network.core), *scaling, *added, program.streamed]
+    return [
+        *variables.variables(network.core),
+        *scaling,
+        *added,
+        program.streamed,
+        *strategy.tokens(),
+    ]
 
 
 def _stream_feed(stream: Stream, steps_per_epoch: int | None = None) -> StreamFeed:

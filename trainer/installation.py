@@ -30,6 +30,7 @@ OURS = "exact-trainer"
 LEAST_MEMORY = 2 << 30  # bytes: TensorFlow alone takes about one quarter
 LEAST_CAPABILITY = 6.0  # of a GPU, for which TensorFlow's wheels have code
 SECONDS_TO_IMPORT = 300
+SECONDS_FOR_HOSTS = 5.0
 
 # Import packages, and which distribution should bring each of them.
 _OWNERS = {
@@ -54,6 +55,7 @@ _SHOWN = (
     *("exact-trainer", "tensorflow", "keras", "keras-tuner", "tensorboard", "numpy", "scipy"),
     *("scikit-learn", "pandas", "matplotlib", "jsonargparse", "protobuf", "h5py"),
 )
+_QUOTA = ("quota", "period")
 _IMPORT = r"""
 import json, sys
 import tensorflow as tf
@@ -167,7 +169,8 @@ def examine(*, hosts: bool = True) -> Report:
         *leftovers(installed),
         *outside_bounds(installed, _requirements()),
         *settings(os.environ, _keras_json()),
-        *([failure] if failure else []),
+        # that it is not installed at all is said already
+        *([failure] if failure and "tensorflow" in installed else []),
         *without_avx(_flags()),
         *about_gpus(gpus, installed),
         *_little_memory(_memory()),
@@ -453,9 +456,9 @@ def without_avx(flags: set[str] | None) -> Iterable[Finding]:
 def _processors() -> dict[str, str]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     said = f"{os.cpu_count()} threads, {usable} of them usable"
-    quota = _read("/sys/fs/cgroup/cpu.max").split()
-    if len(quota) == 2 and quota[0] != "max":
-        said += f", limited to {int(quota[0]) / int(quota[1]):.1f} by the container"
+    limit = container_limits(Path("/sys/fs/cgroup"), _read("/proc/self/cgroup"))[1]
+    if limit is not None:
+        said += f", limited to {limit:.1f} by the container"
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     said += "".join(f", {name}={os.environ[name]}" for name in names if name in os.environ)
     known = [f for f in ("avx", "avx2", "fma", "avx512f", "amx_tile") if f in (_flags() or ())]
@@ -465,12 +468,39 @@ def _processors() -> dict[str, str]:
 def _memory() -> tuple[int | None, int | None]:
     """Return the bytes of the machine, and the limit of the container; None if not known."""
     total = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
-    limits = []
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(path).strip()
-        if text.isdigit() and int(text) < 1 << 60:
-            limits.append(int(text))
-    return int(total[1]) * 1024 if total else None, min(limits, default=None)
+    limit, _ = container_limits(Path("/sys/fs/cgroup"), _read("/proc/self/cgroup"))
+    return int(total[1]) * 1024 if total else None, limit
+
+
+def container_limits(root: Path, own: str) -> tuple[int | None, float | None]:
+    """Return the limits that control groups set for this process; None without.
+
+    A limit of a group holds for the groups within it as well, so that the lowest one counts.
+
+    Args:
+        root: The folder of the control groups, of version 1 or 2.
+        own: The content of /proc/self/cgroup: which groups this process is in.
+
+    Returns:
+        The bytes of memory, and the number of processors.
+    """
+    bytes_, processors = [], []
+    for line in own.splitlines():
+        _, kinds, path = line.split(":", 2)
+        names = kinds.split(",") if kinds else [""]
+        for name in {"", "memory", "cpu"}.intersection(names):
+            folder = (root / kinds if (root / kinds).is_dir() else root / name) / path.lstrip("/")
+            for each in (folder, *folder.parents):
+                bytes_ += [_read(each / "memory.max"), _read(each / "memory.limit_in_bytes")]
+                quota = _read(each / "cpu.max").split()
+                quota = quota or [_read(each / f"cpu.cfs_{n}_us").strip() for n in _QUOTA]
+                if len(quota) == 2 and all(part.isdigit() and int(part) for part in quota):
+                    processors.append(int(quota[0]) / int(quota[1]))
+                if each == root:
+                    break
+    numbers = [int(text) for text in map(str.strip, bytes_) if text.isdigit()]
+    limited = [number for number in numbers if number < 1 << 60]  # version 1 has a huge number
+    return min(limited, default=None), min(processors, default=None)
 
 
 def _in_words(memory: tuple[int | None, int | None]) -> str:
@@ -498,8 +528,12 @@ def _gpus(installed: Mapping[str, list[str]], imported: Mapping[str, Any] | None
     capabilities: dict[str, float] = {}
     if shutil.which("nvidia-smi"):
         call = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=30, check=False)
-        for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        try:
+            done = subprocess.run(call, capture_output=True, text=True, timeout=30, check=False)
+            told = done.stdout if done.returncode == 0 else ""
+        except (OSError, subprocess.TimeoutExpired):
+            told = ""  # a driver that hangs: nothing is known of the GPUs
+        for line in told.splitlines():
             name, _, capability = line.rpartition(",")
             if re.fullmatch(r"\s*[\d.]+\s*", capability):
                 capabilities[name.strip()] = float(capability)
@@ -566,12 +600,11 @@ def _places() -> dict[str, str]:
 
 def _unreachable() -> Iterable[Finding]:
     """Find hosts of data sets that do not answer."""
-    from concurrent.futures import ThreadPoolExecutor
     from urllib.parse import urlsplit
 
     try:
         from trainer.datasets import images, tables, texts
-        from trainer.datasets.cache import cached, unreachable
+        from trainer.datasets.cache import cached, unreachable_each
     except Exception as error:  # of whatever NumPy or its like raise where they are broken
         what = f"the modules that load data cannot be imported ({type(error).__name__}: {error})"
         yield Finding(what, (pip("install", "--force-reinstall", OURS),))
@@ -581,15 +614,13 @@ def _unreachable() -> Iterable[Finding]:
     ]
     hosts = {urlsplit(f.address).netloc: f.address for f in files if cached(f) is None}
     counts = Counter(urlsplit(f.address).netloc for f in files if cached(f) is None)
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        problems = pool.map(lambda address: unreachable(address, 5.0), hosts.values())
-        for host, problem in zip(hosts, problems, strict=True):
-            if problem is not None:
-                what = (
-                    f"{host} cannot be reached ({problem}), for {counts[host]} files of data sets"
-                )
-                mirror = "export TRAINER_DATASETS_MIRROR=file:///path/of/a/mirror"
-                yield Finding(what, (mirror,), "advice")
+    problems = unreachable_each(hosts.values(), SECONDS_FOR_HOSTS)
+    for host, address in hosts.items():
+        problem = problems[address]
+        if problem is not None:
+            what = f"{host} cannot be reached ({problem}), for {counts[host]} files of data sets"
+            mirror = "export TRAINER_DATASETS_MIRROR=file:///path/of/a/mirror"
+            yield Finding(what, (mirror,), "advice")
 
 
 def _read(path: str | Path) -> str:

@@ -31,6 +31,7 @@ class Parameters(Fields, BaseEstimator):
     if TYPE_CHECKING:
         model: Any
         callbacks: Any
+        strategy: Any
 
     def search_space(self) -> dict[str, Any]:
         """Return the domains of annotated fields, including those of callbacks, by parameter.
@@ -125,17 +126,22 @@ class Parameters(Fields, BaseEstimator):
         return {"name": architecture.name, **before, **options}
 
     def __sklearn_clone__(self) -> Self:
-        """Return an unfitted estimator with the same fields; a Keras model among them is shared.
+        """Return an unfitted estimator with the same fields.
 
-        Fits train copies of it.
+        A Keras model among them is shared, as fits train copies of it; so is a strategy of
+        TensorFlow, of which a process has only one.
         """
-        if not given.is_model(self.model):
+        shared = {} if isinstance(self.strategy, str) else {"strategy": self.strategy}
+        if given.is_model(self.model):
+            shared["model"] = self.model
+        shared = {name: value for name, value in shared.items() if value is not None}
+        if not shared:
             cloned: Self = super().__sklearn_clone__()
             return cloned
         rest = object.__new__(type(self))
-        rest.__dict__.update(self.__dict__ | {"model": None})
+        rest.__dict__.update(self.__dict__ | dict.fromkeys(shared))
         cloned = BaseEstimator.__sklearn_clone__(rest)
-        cloned.model = self.model
+        cloned.__dict__.update(shared)
         return cloned
 
     def __sklearn_tags__(self) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from search.plots import frames, scales
 from trainer.history import known_mode
 from trainer.utils.checks import did_you_mean
-from trainer.utils.figures import COLOURS, as_label, distinct_colours, new_figure
+from trainer.utils.figures import COLOURS, WRONG, as_label, distinct_colours, new_figure
 from trainer.utils.fonts import legible
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def plot_curves(
     metric: str,
     trials: Sequence[int] | None = None,
     best: int | None = None,
+    pruned: Sequence[int] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """Plot learning curves, one line per trial: the mean over its folds and executions.
@@ -109,6 +110,7 @@ def plot_curves(
         metric: the column to plot.
         trials: numbers of the trials to plot. None: all.
         best: number of one of them, which is highlighted.
+        pruned: numbers of those that are dashed, with a cross at the end.
         ax: where to draw. None: a new figure.
 
     Returns:
@@ -137,6 +139,7 @@ def plot_curves(
     ax = ax if ax is not None else new_figure((7.2, 4.2)).add_subplot()
     few = len(chosen) <= len(COLOURS)
     colours = distinct_colours(len(chosen)) if few else [COLOURS[0] if best is None else "0.7"]
+    stopped = set(pruned)
     for i, trial in enumerate(chosen):
         curve = means.loc[[trial]] if trial in means.index.get_level_values(0) else means[:0]
         stands_out = trial == best
@@ -147,10 +150,14 @@ def plot_curves(
             lw=3 if stands_out else 1.4 if few else 0.8,
             alpha=1 if few or stands_out else 0.5 if len(chosen) <= 100 else 0.2,
             zorder=3 if stands_out else 2,
+            ls="--" if trial in stopped else "-",
             marker="o" if len(curve) <= (30 if few else 1) else None,
             ms=3.5,
             label=f"trial {trial}" + (" (best)" if stands_out else ""),
         )
+        if trial in stopped and len(curve.dropna()):
+            end = curve.dropna().iloc[-1:]
+            ax.plot(end.index.get_level_values(1), end, "x", color=WRONG, ms=4, zorder=2.5)
     finite = means.dropna()
     wide = finite.min() > 0 and finite.max() >= 1000 * finite.min()
     if wide and known_mode(metric) != "max":

@@ -6,7 +6,7 @@ finished study (`summary`).
 
 from __future__ import annotations
 
-import importlib.util
+import io
 import sys
 import time
 from collections import deque
@@ -19,6 +19,7 @@ from search.study.progress import Progress
 from search.study.storage import Trial
 from trainer.utils.checks import one_of
 from trainer.utils.figures import shortened
+from trainer.utils.notebooks import Output, in_notebook
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Display(SearchCallback):
     """Show a search in the way that suits the output; a search adds this callback by itself.
 
     Args:
-        verbose: 1 or "auto": a live table on a terminal or in a notebook (with ipywidgets), plain
-            lines elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
+        verbose: 1 or "auto": a live table on a terminal or in a notebook, plain lines
+            elsewhere; 2: plain lines; 0: nothing. Unlike a training, a search is not silent
             in a file or a pipe: it takes hours, and its log may be the only thing people look at.
         progress: returns how far a running trial is, by its number, if that is known.
         node: returns the node of a cluster that runs a trial, by its number, if there is one.
@@ -62,8 +63,13 @@ class Display(SearchCallback):
         """Choose how to show it: only now is it known where the output goes."""
         if not self.verbose:
             return
-        console = None if self.verbose == 2 else _moving()
-        self._shown = Lines() if console is None else LiveTable(console, self._progress, self._node)
+        console = None if self.verbose == 2 or in_notebook() else _moving()
+        if console is not None:
+            self._shown = LiveTable(console, self._progress, self._node)
+        elif self.verbose != 2 and in_notebook():
+            self._shown = NotebookTable(self._progress)
+        else:
+            self._shown = Lines()
         self._shown.on_search_begin(study)
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
@@ -224,7 +230,7 @@ class LiveTable(_Counting):
     What the program prints meanwhile appears above it.
 
     Args:
-        console: where to draw; it must be able to move the cursor, or be a notebook's.
+        console: where to draw; it must be able to move the cursor.
         progress: returns how far a running trial is, by its number, if that is known.
         node: returns the node of a cluster that runs a trial, by its number, if there is one.
     """
@@ -242,22 +248,24 @@ class LiveTable(_Counting):
 
     def on_search_begin(self, study: Study) -> None:
         """Draw the table, and hide the cursor."""
-        from rich.live import Live
-
         super().on_search_begin(study)
         self._failures: deque[str] = deque(maxlen=FAILURES)
-        self._live = Live(
+        self._live = self._started(study)
+        self._drawn = time.monotonic()
+
+    def _started(self, study: Study) -> Any:
+        """Return what draws the table, after its first drawing."""
+        from rich.live import Live
+
+        live = Live(
             self._table(study),
             console=self._console,
             auto_refresh=False,
-            # In a notebook the table has its own place, and rich's stream, which IPython flushes
-            # whenever it shows something, would call itself for ever.
-            redirect_stdout=not self._console.is_jupyter,
             # errors that are redirected to a file must stay there
-            redirect_stderr=not self._console.is_jupyter and _is_terminal(sys.stderr),
+            redirect_stderr=_is_terminal(sys.stderr),
         )
-        self._live.start(refresh=True)  # restores the terminal if it cannot draw
-        self._drawn = time.monotonic()
+        live.start(refresh=True)  # restores the terminal if it cannot draw
+        return live
 
     def on_trial_begin(self, study: Study, trial: Trial) -> None:
         """Add the trial to the running ones."""
@@ -373,6 +381,54 @@ class LiveTable(_Counting):
         return table
 
 
+class NotebookTable(LiveTable):
+    """The same table in the output of a notebook's cell, which stores its last state.
+
+    Args:
+        progress: returns how far a running trial is, by its number, if that is known.
+    """
+
+    def __init__(self, progress: Callable[[int], Progress | None] = lambda trial: None) -> None:
+        from rich.console import Console
+
+        plain = Console(
+            file=io.StringIO(),
+            width=100,
+            height=30,
+            force_jupyter=False,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+        super().__init__(plain, progress)
+
+    def _started(self, study: Study) -> Any:
+        shown = _InNotebook(self._console, lambda: self._share(study))
+        shown.update(self._table(study))
+        return shown
+
+    def _share(self, study: Study) -> float | None:
+        return None if not study.max_trials else min(self.ended / study.max_trials, 1.0)
+
+
+class _InNotebook:
+    """What rich.live.Live is on a terminal."""
+
+    def __init__(self, console: Console, share: Callable[[], float | None]) -> None:
+        self._console, self._share = console, share
+        self._output = Output()
+
+    def update(self, table: RenderableType, *, refresh: bool = True) -> None:
+        """Show the table."""
+        with self._console.capture() as captured:
+            self._console.print(table)
+        lines = [line.rstrip() for line in captured.get().rstrip().splitlines()]
+        self._output.show("\n".join(lines), self._share())
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+
+
 def _reached(study: Study, trial: Trial, progress: Progress | None) -> list[str]:
     """Return the epoch and the most telling logs of a running trial, as text."""
     if progress is None:
@@ -391,9 +447,6 @@ def _moving() -> Console | None:
 
     # what the program prints passes through it, and may contain brackets
     console = Console(markup=False, emoji=False, highlight=False)
-    if console.is_jupyter:
-        # rich needs ipywidgets for a live display in a notebook, and shows nothing without it
-        return console if importlib.util.find_spec("ipywidgets") is not None else None
     # with FORCE_COLOR rich takes a file for a terminal
     possible = console.is_interactive and _is_terminal(console.file)
     return console if possible and not console.options.ascii_only else None

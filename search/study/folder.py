@@ -31,7 +31,7 @@ from search.study.models import MODELS
 from search.study.storage import ENDED, NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
-from trainer.runs.directory import NEW, described
+from trainer.runs.directory import NEW, described, environment
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
@@ -130,6 +130,7 @@ class Folder:
         now = json.loads(json.dumps({"seed": self.seed, **description}))
         if self.store.empty:
             self.store.set("description", now)
+            self.store.set("environment", environment())
             return
         earlier = self.store.get("description")
         written, now_written = earlier.pop("code", None), now.pop("code")

@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import warm
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys\nfrom trainer.cli import main\nsys.exit(main())"
+IN_ITS_OWN_GROUP = "import os\nos.setsid()\n" + MAIN  # as a shell starts a command
 SEVERAL = """
 import contextlib, io, json, sys
 from trainer.cli import main
@@ -44,8 +46,9 @@ def _entry_points() -> tempfile.TemporaryDirectory[str]:
     info = Path(folder.name) / "entry_points_of_the_worktree-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: entry-points-of-the-worktree\n")
-    lines = found["options.entry_points"]["trainer.commands"].strip()
-    (info / "entry_points.txt").write_text(f"[trainer.commands]\n{lines}\n")
+    groups = {n: v for n, v in found["options.entry_points"].items() if n.startswith("trainer.")}
+    text = "\n".join(f"[{name}]\n{lines.strip()}\n" for name, lines in groups.items())
+    (info / "entry_points.txt").write_text(text)
     return folder
 
 
@@ -86,8 +89,25 @@ def several(
 
 
 def start(*words: str | Path, cwd: Path) -> warm.Started:
-    """The same, not waited for."""
-    return warm.start(MAIN, *words, cwd=cwd, env=environment())
+    """The same, not waited for, and in a process group of its own."""
+    return warm.start(IN_ITS_OWN_GROUP, *words, cwd=cwd, env=environment())
+
+
+def ctrl_c(started: warm.Started) -> int:
+    """Press Ctrl-C, which all processes of a command get; return its exit code.
+
+    No process may be left that the command started.
+    """
+    import psutil
+
+    children = psutil.Process(started.pid).children(recursive=True)
+    os.killpg(started.pid, signal.SIGINT)
+    code = started.wait()
+    _, left = psutil.wait_procs(children, timeout=30)
+    for process in left:
+        process.kill()
+    assert not left, f"{left} still run"
+    return code
 
 
 def houses(path: Path, rows: int, *, price: bool = True, seed: int = 0) -> Path:

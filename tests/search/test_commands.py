@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -63,8 +61,7 @@ def test_a_search_that_was_interrupted_is_resumed_by_the_same_call(tmp_path):
     while not ended(study):
         assert started.poll() is None, started.error()
         time.sleep(0.02)
-    os.kill(started.pid, signal.SIGINT)
-    assert started.wait() == 130, started.error()
+    assert command_line.ctrl_c(started) == 130, started.error()
     said = "trainer: interrupted, and saved in studies/units; the same call goes on"
     assert started.error().splitlines()[-1] == said
     before = ended(study)

@@ -123,3 +123,37 @@ def test_what_cannot_be_imported_is_a_clear_error(
 ) -> None:
     with pytest.raises(kind, match=says):
         make()
+
+
+def test_a_study_goes_to_tensorboard_with_objects_as_texts(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.plugins.hparams import metadata
+
+    search = sklearn_search(Bowl(), SPACE, n_iter=8).fit(X, R)  # some of its trials fail
+    folder = search.export_tensorboard(tmp_path / "logs")
+    (file,) = folder.glob("events*")
+    (event,) = (e for e in EventFileLoader(str(file)).Load() if e.summary.value)
+    content = event.summary.value[0].metadata.plugin_data.content
+    experiment = metadata.parse_experiment_plugin_data(content)
+    kinds = {info.name: info.type for info in experiment.hparam_infos}
+    assert list(kinds) == ["a", "b", "fail"]
+    assert (kinds["a"], kinds["b"]) == (3, 1)  # numbers; texts, where objects are among the values
+    for trial in search._trials:
+        (file,) = (folder / f"trial_{trial.id}").glob("events*")
+        values = [v for e in EventFileLoader(str(file)).Load() for v in e.summary.value]
+        found = {v.tag: v for v in values}
+        start = metadata.parse_session_start_info_plugin_data(
+            found[metadata.SESSION_START_INFO_TAG].metadata.plugin_data.content
+        )
+        assert set(start.hparams) == set(trial.params)
+        assert start.hparams["a"].number_value == trial.params["a"]
+        assert start.hparams["b"].string_value in ("None", "unit", "(1, 2)", "0.5")
+        end = metadata.parse_session_end_info_plugin_data(
+            found[metadata.SESSION_END_INFO_TAG].metadata.plugin_data.content
+        )
+        assert end.status == (1 if trial.state == "completed" else 2)
+        assert ("score/score" in found) == (trial.state == "completed")
+    with pytest.raises(ValueError, match="logs': is not empty"):
+        search.export_tensorboard(folder)
+    with pytest.raises(TypeError, match=r"path=3: must be the name of a folder"):
+        search.export_tensorboard(3)

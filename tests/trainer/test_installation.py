@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
+import sys
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import command_line
@@ -169,6 +172,52 @@ def test_a_command_of_the_doctor_mends_what_it_found(site):
     assert site.examine() == ([], 0)
 
 
+def test_several_ills_at_once_are_all_found_and_their_commands_mend_them(site):
+    site.add("tensorflow", "2.21.0", "tensorflow", code=TENSORFLOW)
+    site.add("tf-nightly", "2.22.0.dev1", "tensorflow", code=TENSORFLOW)
+    site.add("keras", "3.15.1", "keras", code=KERAS)
+    site.add("keras-nightly", "3.16.0.dev1", "keras", code=KERAS)
+    site.add("tensorboard", "2.21.0", "tensorboard")
+    site.add("tb-nightly", "2.22.0a1", "tensorboard")
+    site.add("tf-keras", "2.21.0", "tf_keras")
+    site.add("keras-preprocessing", "1.1.2", "keras_preprocessing")
+    required = "".join(f"Requires-Dist: {text}\n" for text in [*REQUIRED, "numpy>=2.4"])
+    site.add("exact-trainer", "0.2.0", more=required)
+    site.add("numpy", "2.3.0", "numpy")
+    findings, exit_code = site.examine()
+    assert exit_code == 1 and len(findings) == 6
+    commands = [shlex.split(command) for finding in findings for command in finding["commands"]]
+    removals = [words for words in commands if words[3] == "uninstall"]
+    assert len(removals) == 5
+    for words in removals:
+        subprocess.run(words, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, check=True)
+    installed = [words[-1] for words in commands if words[3] == "install"]
+    wanted = ["tensorflow>=2.21,<3", "keras>=3.15,<4", "tensorboard>=2.20", "numpy>=2.4"]
+    assert installed == wanted
+    # what these would install, which needs a network
+    subprocess.run(
+        [site.python, "-m", "pip", "uninstall", "-y", "numpy"],
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        check=True,
+    )
+    site.add("tensorflow", "2.21.0", "tensorflow", code=TENSORFLOW)
+    site.add("keras", "3.15.1", "keras", code=KERAS)
+    site.add("tensorboard", "2.21.0", "tensorboard")
+    site.add("numpy", "2.4.0", "numpy")
+    assert site.examine() == ([], 0)
+
+
+def test_a_tensorflow_that_is_not_installed_is_one_finding(site):
+    site.add("keras", "3.15.1", "keras", code=KERAS)
+    site.add("tensorboard", "2.21.0", "tensorboard")
+    required = "".join(f"Requires-Dist: {text}\n" for text in REQUIRED)
+    site.add("exact-trainer", "0.2.0", more=required)
+    (found,), exit_code = site.examine()
+    assert found["what"] == "tensorflow is not installed" and exit_code == 1
+    assert pip_of(found["commands"][0]) == ["install", "tensorflow>=2.21,<3"]
+
+
 def test_a_version_out_of_bounds_and_a_missing_package_are_found(site):
     site.add("tensorflow", "2.19.0", "tensorflow", code=TENSORFLOW)
     site.add("keras", "3.15.0rc1", "keras", code=KERAS)
@@ -198,15 +247,18 @@ def test_a_version_that_an_update_left_behind_is_found(site):
             "cannot be imported (ValueError: Duplicate registrations for type",
         ),
         (
-            "raise ImportError('libtensorflow_framework.so.2: cannot open shared object file: "
-            "No such file or directory')",
+            "import ctypes\nctypes.CDLL('libtensorflow_framework.so.2')",
             "the shared library libtensorflow_framework.so.2 is missing",
+        ),
+        (
+            "import ctypes\nctypes.CDLL('libnowhere.so.1')",
+            "the shared library libnowhere.so.1 is missing; it is no part of TensorFlow",
         ),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "ended with SIGSEGV"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGILL)", "ended with SIGILL"),
         ("import absl_that_is_not_there", "the module absl_that_is_not_there is missing"),
     ],
-    ids=["raises", "library", "crashes", "instruction", "module"],
+    ids=["raises", "library", "library of the system", "crashes", "instruction", "module"],
 )
 def test_a_tensorflow_that_cannot_be_imported_is_found(code, said, site):
     site.healthy()
@@ -286,8 +338,53 @@ def test_versions_are_compared_by_number(version, bound, inside):
     assert installation.within(version, bound) is inside
 
 
-def test_the_table_of_this_installation(tmp_path):
-    done = command_line.call("doctor", "--offline", cwd=tmp_path)
+MEMORY_V1 = "4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "found"),
+    [
+        ({"memory.max": "1000\n", "cpu.max": "150000 100000\n"}, "0::/\n", (1000, 1.5)),
+        ({"memory.max": "max\n", "cpu.max": "max 100000\n"}, "0::/\n", (None, None)),
+        ({"a/memory.max": "500", "a/b/memory.max": "900"}, "0::/a/b\n", (500, None)),
+        ({"memory.max": "500", "other/memory.max": "9"}, "0::/a/b\n", (500, None)),
+        ({"memory/a/b/memory.limit_in_bytes": "700"}, MEMORY_V1, (700, None)),
+        ({"memory/memory.limit_in_bytes": str((1 << 63) - 4096)}, MEMORY_V1, (None, None)),
+        (
+            {"cpu,cpuacct/cpu.cfs_quota_us": "50000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            MEMORY_V1,
+            (None, 0.5),
+        ),
+        ({"cpu,cpuacct/cpu.cfs_quota_us": "-1"}, MEMORY_V1, (None, None)),
+        ({}, "", (None, None)),
+    ],
+)
+def test_the_limits_of_the_container_are_those_of_its_control_groups(files, own, found, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert installation.container_limits(tmp_path, own) == found
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a host that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_the_table_of_this_installation_names_a_host_that_does_not_answer(tmp_path, silent):
+    home = {"TRAINER_DATASETS_MIRROR": silent, "KERAS_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "doctor"],
+        env={**command_line.environment(), **home},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert f"advice: {silent.removeprefix('http://')} cannot be reached" in done.stdout
+    assert re.search(r"^mirror +http://127", done.stdout, re.M)
     assert re.search(r"^tensorflow +\d+\.\d+", done.stdout, re.M), done.stderr
     for name in ("python", "processor", "instructions", "memory", "GPUs", "data sets"):
         assert re.search(rf"^{name} +\S", done.stdout, re.M), name

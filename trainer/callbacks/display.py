@@ -5,14 +5,15 @@ Responsible for what users see while fit runs. Not for recording it (`history`).
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from typing import Any
 
+from trainer.utils.notebooks import Output, in_notebook
 from trainer.utils.text import printable
 
 REFRESH_SECONDS = 0.5  # drawing takes 1 to 3 ms, less than 1% of this
+LINES_IN_NOTEBOOK = 10  # of epochs: a notebook stores what it shows
 
 
 class Silence:
@@ -71,10 +72,6 @@ class Bar(Silence):
             console=console,
             transient=True,
             auto_refresh=False,
-            # In a notebook, IPython flushes rich's stream on every output, which would recurse
-            # endlessly.
-            redirect_stdout=not console.is_jupyter,
-            redirect_stderr=not console.is_jupyter,
         )
         self._task: Any = None
         self._lines: list[str] = []
@@ -94,8 +91,7 @@ class Bar(Silence):
         now = time.perf_counter()
         if now - self._drawn < REFRESH_SECONDS:
             return
-        each = max(now - self._began, 1e-9) / step
-        rate = f"{1 / each:,.0f} steps/s" if each < 1 else f"{each:,.1f} s/step"
+        rate = _rate(step, now - self._began)
         self._bar.update(self._task, completed=step, rate=rate, logs=_shown(logs))
         self._draw(now)
 
@@ -126,26 +122,74 @@ class Bar(Silence):
         self._drawn = now
 
 
+class NotebookBar(Silence):
+    """Shows a bar and the lines of the last epochs in the output of a notebook's cell.
+
+    It needs no widgets, and its last state is stored in the notebook.
+
+    Args:
+        epochs: The number of epochs.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._output = Output()
+        self._lines: list[str] = []
+        self._epoch, self._steps = 0, 0
+        self._began = self._drawn = 0.0
+
+    def epoch_begins(self, epoch: int, steps: int | None) -> None:
+        """Show the bar, from the first epoch on."""
+        self._epoch, self._steps = epoch, steps or 0
+        self._began = time.perf_counter()
+        if not self._drawn:
+            self._draw(f"epoch {epoch + 1}/{self._epochs}", epoch)
+
+    def chunk_ends(self, step: int, logs: dict[str, float]) -> None:
+        """Update the bar, at most every REFRESH_SECONDS."""
+        if time.perf_counter() - self._drawn < REFRESH_SECONDS:
+            return
+        rate = _rate(step, time.perf_counter() - self._began)
+        now = f"epoch {self._epoch + 1}/{self._epochs}  {step}/{self._steps or '?'}  {rate}"
+        part = step / self._steps if self._steps else 0.0
+        self._draw(f"{now}  {_shown(logs)}", self._epoch + part)
+
+    def epoch_ends(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        """Add the line of the epoch."""
+        self._lines.append(_line(epoch, self._epochs, logs, seconds))
+        self._epoch = epoch + 1
+        if time.perf_counter() - self._drawn >= REFRESH_SECONDS:
+            self._draw("", self._epoch)
+
+    def close(self) -> None:
+        """Show how many epochs there were."""
+        if self._drawn:
+            self._draw(f"ended after {self._epoch} of {self._epochs} epochs", self._epoch)
+
+    def _draw(self, now: str, done: float) -> None:
+        left_out = len(self._lines) - LINES_IN_NOTEBOOK
+        head = [f"({left_out} earlier epochs are in history_)"] if left_out > 0 else []
+        lines = [*head, *self._lines[-LINES_IN_NOTEBOOK:], now]
+        self._output.show("\n".join(filter(None, lines)), min(done / self._epochs, 1.0))
+        self._drawn = time.perf_counter()
+
+
 def make_progress(verbose: int | str, epochs: int) -> Silence:
     """Return the progress display for the field verbose of Trainer."""
-    interactive = _in_notebook() or (sys.stdout is not None and sys.stdout.isatty())
+    notebook = in_notebook()
+    interactive = notebook or (sys.stdout is not None and sys.stdout.isatty())
     if verbose == "auto":
         verbose = int(interactive)
     if not verbose:
         return Silence()
-    # A file or a pipe cannot show a moving bar.
-    return Bar(epochs) if verbose != 2 and interactive and _can_move() else Lines(epochs)
+    if verbose == 2 or not interactive:  # a file or a pipe cannot show a moving bar
+        return Lines(epochs)
+    return NotebookBar(epochs) if notebook else Bar(epochs)
 
 
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
-
-
-def _can_move() -> bool:
-    # In a notebook, rich needs ipywidgets to show a bar.
-    return not _in_notebook() or importlib.util.find_spec("ipywidgets") is not None
+def _rate(steps: int, seconds: float) -> str:
+    each = max(seconds, 1e-9) / steps
+    return f"{1 / each:,.0f} steps/s" if each < 1 else f"{each:,.1f} s/step"
 
 
 def _line(epoch: int, epochs: int, logs: dict[str, float], seconds: float) -> str:

@@ -1,24 +1,18 @@
 """The plugin that shows predictions on images, epoch by epoch.
 
-Responsible for choosing the images, predicting them and writing the picture. Not for drawing it
-(`trainer.plots.plot_images`).
+Responsible for when the picture is due and for writing it. Not for choosing and predicting the
+images (`gallery`), nor for drawing them (`trainer.plots.plot_images`).
 """
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
-from trainer.data.arrays import is_shape
-from trainer.data.labels import Labels
-from trainer.network.probabilities import as_probabilities
-from trainer.state.isolation import globals_kept, model_kept
+from trainer.callbacks.gallery import Gallery
 from trainer.utils import checks
 from trainer.utils.files import write_whole
 
@@ -60,62 +54,27 @@ class ImagePredictions(Callback):
             for file in self._place.glob("epoch_*.png"):
                 folders.refuse_link("folder", file)
         self._place = self._place.absolute()  # a callback may change the current folder
-        network = session.network
-        shape = network.inputs.shapes
-        channels = shape[2] if is_shape(shape) and len(shape) == 3 else 1
-        if not is_shape(shape) or len(shape) not in (2, 3) or channels not in (1, 3):
-            raise ValueError(
-                f"image_predictions: x has rows of shape {shape}, which are not images: they must "
-                "be (height, width), (height, width, 1) or (height, width, 3); reshape x, or leave "
-                "the plugin out"
-            )
-        labels = getattr(network.targets, "labels", None)
-        if not isinstance(labels, Labels) or labels.kind == "multilabel":
-            raise ValueError(
-                "image_predictions: y is not one class per row, and the plugin shows classes only; "
-                "leave it out"
-            )
-        feed = session.feed if session.validation is None else session.validation
-        x, y = (np.asarray(part) for part in feed.first()[:2])
-        count = self.rows * self.columns
-        self._images = x[: max(count, network.fixed_rows or 0)]
-        index = y.argmax(axis=1) if labels.one_hot else y.reshape(len(y)).astype(int)
-        self._true = labels.classes[index[:count]]
+        owner = ("image_predictions", "leave the plugin out")
+        self._gallery: Gallery | None = Gallery(owner, session, self.rows, self.columns)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Draw the picture if one is due, and write it."""
         if (epoch + 1) % self.every_epochs:
             return
-        import matplotlib.pyplot as plt
-
-        from trainer.plots import plot_images
-
-        network = self.session.network
-        with network.ambient(), globals_kept(), model_kept(network.core, network.program.watch):
-            outputs = network.predict(self._images)
-        targets: Any = network.targets
-        outputs = as_probabilities(outputs, network.readings)
-        predicted = targets.choose(outputs)[: len(self._true)]
-        images = self._images[: len(self._true)]
-        axes = plot_images(images, self._true, predicted, rows=self.rows, columns=self.columns)
-        figure = axes[0, 0].figure
-        right = int(np.sum(predicted == self._true))
-        figure.suptitle(f"epoch {epoch + 1}: {right} of {len(self._true)} right", fontsize=10)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=120)
-        plt.close(figure)
+        assert self._gallery is not None
+        picture = self._gallery.picture(epoch)
         file = self._place / f"epoch_{epoch + 1:04d}.png"
         if not self.session.may_write(file):
             return
         try:
             self._place.mkdir(parents=True, exist_ok=True)
-            write_whole(file, picture.getvalue(), follow_links=self.folder is not None)
+            write_whole(file, picture, follow_links=self.folder is not None)
         except OSError as error:
             warnings.warn(f"image_predictions: {error}; training continues", stacklevel=2)
 
     def teardown(self) -> None:
         """Release the images."""
-        self._images = self._true = np.empty(0)
+        self._gallery = None
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: a picture is a function of the weights."""

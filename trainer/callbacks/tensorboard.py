@@ -1,7 +1,7 @@
 """The plugin that writes logs for TensorBoard.
 
-Responsible for where to write, for the logs of batches, and for a step count that continues when a
-run resumes. Not for the rest, which keras.callbacks.TensorBoard does.
+Responsible for where to write, for the logs of batches, for images, and for a step count that
+continues when a run resumes. Not for the rest, which keras.callbacks.TensorBoard does.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import keras
 
 from trainer.callbacks import folders
 from trainer.callbacks.callback import Callback, Session
+from trainer.callbacks.gallery import Gallery
 from trainer.utils.checks import boolean, integer
 
 _EVENTS = ["train/events.out.tfevents.*", "validation/events.out.tfevents.*"]
 
 
 class TensorBoard(Callback):
-    """Writes scalars, the model's graph, and histograms of weights: `tensorboard --logdir ...`.
+    """Writes scalars, the model's graph, histograms and images: `trainer tensorboard FOLDER`.
 
     The tags are those of keras.callbacks.TensorBoard: epoch_loss, epoch_learning_rate and so on in
     the runs train and validation, indexed by epoch from 0; with every_n_batches also batch_loss and
@@ -35,6 +36,8 @@ class TensorBoard(Callback):
         log_dir: the folder. None: tensorboard/ in the run's folder. It is an error if it holds
             events of another run, because TensorBoard would draw both as one line.
         histogram_freq: epochs between two histograms of all weights; 0: no histograms.
+        image_freq: epochs between two pictures of images with their true and predicted classes, as
+            of the plugin image_predictions; 0: no pictures. One takes about half a second.
         write_graph: whether to write the graph of the model.
         every_n_batches: batches between two logs; 0: only log epochs. Each log costs a dispatch.
     """
@@ -45,6 +48,7 @@ class TensorBoard(Callback):
 
     log_dir: str | Path | None = None
     histogram_freq: int = 0
+    image_freq: int = 0
     write_graph: bool = True
     every_n_batches: int = 0  # type: ignore[misc]
 
@@ -56,14 +60,18 @@ class TensorBoard(Callback):
                 "with `pip install tensorboard`"
             )
         integer("histogram_freq", self.histogram_freq, low=0, example=1)
+        integer("image_freq", self.image_freq, low=0, example=1)
         integer("every_n_batches", self.every_n_batches, low=0, example=100)
         boolean("write_graph", self.write_graph)
+        owner = ("tensorboard", "leave image_freq out")
+        self._gallery = Gallery(owner, session, 3, 6) if self.image_freq else None
         path = folders.place("log_dir", self.log_dir, "tensorboard", session)
         self._own = folders.OwnFolder("log_dir", path, session, _EVENTS)
         self._keras: Any = None
 
     def teardown(self) -> None:
         """Close the files."""
+        self._gallery = None
         writer = self.__dict__.pop("_keras", None)
         if writer is not None:
             writer.on_train_end()
@@ -109,14 +117,23 @@ class TensorBoard(Callback):
             self._keras.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write the logs of the epoch and the learning rate."""
+        """Write the logs of the epoch, the learning rate, and what else is due."""
         if self._writes():
             self._keras.on_epoch_end(epoch, logs)
+            if self._gallery is not None and not epoch % self.image_freq:
+                self._write_image(epoch, self._gallery.picture(epoch))
             self._flush()
 
     def state_dict(self) -> dict[str, Any]:
         """The count of batches."""
         return {"_before": self._before, "_steps": self._steps}
+
+    def _write_image(self, epoch: int, picture: bytes) -> None:
+        import tensorflow as tf
+
+        with self._keras._train_writer.as_default():
+            image = tf.io.decode_png(picture, channels=3)[None]
+            tf.summary.image("predictions", image, step=epoch)
 
     def _writes(self) -> bool:
         return self._keras is not None and self._own.held()

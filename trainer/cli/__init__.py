@@ -15,6 +15,7 @@ import importlib
 import itertools
 import os
 import re
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ With --debug, an error shows its traceback.
 exit codes: 0 done; 1 it failed, or doctor found something broken; 2 the call is wrong: a flag, a
 value or a file; 130 interrupted by Ctrl-C."""
 _GIVEN = re.compile(r'Parser key "(?P<key>[^"]+)":(?P<why>.*)', re.S)
-_VALUE = re.compile(r"(?:Given|Got) value: (.*)", re.S)
+_VALUE = re.compile(r"(?:Given|Got) value: (.*?)(?= Given value|\n|$)", re.S)
 # Mistakes in the call, such as a value that a field refuses, or a file that is not there.
 _MISTAKES = (
     *(ValueError, TypeError, ImportError, FileNotFoundError, NotADirectoryError),
@@ -89,15 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _one_line_warning
     try:
         return _called(arguments)
-    except BrokenPipeError:
-        # the reader of a pipe has ended, as in `trainer runs | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except KeyboardInterrupt as error:
         if debug:
             raise
         return _said(str(error) or "interrupted", INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            # as in `trainer runs | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
         if debug:
             raise
         return _said(*_told(error))
@@ -118,12 +119,8 @@ def _called(arguments: list[str]) -> int:
         return DONE
     known = names()
     if name not in known:
-        from trainer.utils.checks import did_you_mean
-
-        raise WrongCall(
-            f"{name!r}: there is no such command; {did_you_mean(name, known)} "
-            "trainer --help lists them"
-        )
+        hint = _hint(name, known)
+        raise WrongCall(f"{name!r}: there is no such command; {hint} trainer --help lists them")
     command = find(name)
     rest, words = command.parted(rest)
     accepted = command.arguments(rest)
@@ -155,25 +152,38 @@ def _in_words(
     see = f"trainer {command} --help has the options"
     kinds = {a.name: a.shown for a in accepted}
     found = _GIVEN.search(message)
+    path = next((a for b, a in itertools.pairwise(arguments) if b == "--config"), "")
+    flags = [f"--{name}" for name in kinds if not name.isupper()]
     if message.startswith("Problems parsing config"):
-        path = next((a for b, a in itertools.pairwise(arguments) if b == "--config"), "")
         return f"--config {path}: is not YAML ({joined(message)}); write lines such as epochs: 3"
+    if message.startswith("Unexpected config:"):
+        return f"--config {path}: has no options; write lines such as epochs: 3"
     if found is None:
-        unknown = re.search(r"[Uu]nrecognized arguments: (--\S+)", message)
-        if unknown is not None:
-            from trainer.utils.checks import did_you_mean
-
+        wrong = re.search(r"Option '([^']+)' is not accepted", message)
+        if wrong is not None and path:
+            hint = _hint(wrong[1], [flag.removeprefix("--") for flag in flags])
+            return f"--config {path}: {wrong[1]}: there is no such option; {hint} {see}"
+        unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
+        if unknown is not None and unknown[1].startswith("--"):
             flag = unknown[1].partition("=")[0]
-            hint = did_you_mean(flag, [f"--{name}" for name in kinds if not name.isupper()])
-            return f"{flag}: there is no such option; {hint} {see}"
+            return f"{flag}: there is no such option; {_hint(flag, flags)} {see}"
+        if unknown is not None and "--data" in flags and "--data" not in arguments:
+            return f"{joined(unknown[1])}: data are given by name; write --data FILE; {see}"
         return f"{joined(message)}; {see}"
     key = found["key"]
     key = next((name for name in kinds if name.replace("-", "_") == key), key)
-    flag, value = key if key.isupper() else f"--{key}", _VALUE.search(found["why"])
+    flag, values = key if key.isupper() else f"--{key}", _VALUE.findall(found["why"])
     kind = kinds.get(key)
-    if value is None or kind is None:
+    if not values or kind is None:
         return f"{flag}: {joined(found['why'])}; {see}"
-    return f"{flag} {joined(value[1])}: must be {kind}; {see}"
+    return f"{flag} {joined(values[-1])}: must be {kind}; {see}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    from trainer.utils.checks import did_you_mean
+
+    hint = did_you_mean(name, known)
+    return hint if hint.endswith("?") else f"{hint};"
 
 
 def names() -> list[str]:
@@ -231,7 +241,9 @@ def _told(error: Exception) -> tuple[str, int]:
     """Return the line for an error, and the exit code."""
     # TensorFlow that is broken raises all kinds of errors; some have a text of many lines
     at_import = isinstance(error, ImportError) or _while_importing(error)
-    text = joined(str(error)) or type(error).__name__
+    text = re.sub(r"^\[Errno -?\d+\] ", "", joined(str(error))) or type(error).__name__
+    if isinstance(error, PermissionError) and text.startswith("Permission denied: "):
+        text = f"{error.filename}: permission denied; name one that you may read and write"
     if at_import and _while_importing(error):
         return f"{_shortened(text)}; run trainer doctor to see what is wrong", FAILED
     data = sys.modules.get("trainer.datasets.cache")  # what it has not loaded, it did not raise
@@ -240,6 +252,16 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return text, FAILED
     return f"{type(error).__name__}: {_shortened(text)}; --debug shows where", FAILED
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # errors are reported in any case
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # a system without poll; not a file
+        return False
 
 
 def _while_importing(error: BaseException) -> bool:

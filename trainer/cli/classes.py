@@ -139,10 +139,13 @@ def of_run(config: Mapping[str, Any], folder: Path, given: str | None) -> type[T
             )
     cls = found(given)
     if cls.__name__ != config["class"]:
-        raise WrongCall(
-            f"--trainer {given}: the run {folder} is of the class {config['class']}; write "
-            f"--trainer file.py:{config['class']}, with the file that has it"
+        name = config["class"]
+        remedy = (
+            f"write --trainer {name}, or leave it out"
+            if name in OWN
+            else f"write --trainer file.py:{name}, with the file that has it"
         )
+        raise WrongCall(f"--trainer {given}: the run {folder} is of the class {name}; {remedy}")
     return cls
 
 

@@ -7,9 +7,12 @@ import math
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,10 @@ from trainer.cli.signatures import Argument
 from trainer.cli.training import EVALUATION, FOLDER_OF_RUNS, existing
 from trainer.utils.text import printable
 
+# Entry points of this group are called with the folder that the call names and an empty one; they
+# write logs there if the first is one that they know, and return whether they have.
+LOGS = "trainer.tensorboard"
+_HOST = "127.0.0.1"
 _FOLDER = Argument("FOLDER", str, "a folder with runs", FOLDER_OF_RUNS)
 
 
@@ -126,12 +133,12 @@ def _compared(given: dict[str, Any]) -> None:
     from trainer.runs import code
     from trainer.runs.directory import configuration, differences, packages
 
-    folders = [existing(name) for name in given["RUNS"]]
-    if len(folders) < 2:
+    if len(given["RUNS"]) < 2:
         raise WrongCall("RUNS: two or more are needed; write trainer compare runs/a runs/b")
     out = Path(given["out"]).expanduser()
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise WrongCall(f"--out {out}: must end in .png, .svg or .pdf; write --out comparison.png")
+    folders = [existing(name) for name in given["RUNS"]]
     configs = [configuration(folder) for folder in folders]
     first, *others = zip(folders, configs, strict=True)
     for folder, config in others:
@@ -187,20 +194,48 @@ def _tensorboard(given: dict[str, Any]) -> int:
     folder = Path(given["FOLDER"]).expanduser()
     if not folder.is_dir():
         raise WrongCall(
-            f"FOLDER {folder}: there is no such folder; write that of a run, or one with runs"
+            f"FOLDER {folder}: there is no such folder; write that of a run or of a study, or one "
+            "with runs"
         )
-    if not any(folder.rglob("events.out.tfevents.*")):
-        raise WrongCall(
-            f"FOLDER {folder}: holds no logs of TensorBoard; write them with "
-            "trainer fit --callbacks [tensorboard] ..."
-        )
+    _check_port(given["port"])
     if importlib.util.find_spec("tensorboard") is None:
         raise WrongCall("the package tensorboard is not installed; write pip install tensorboard")
-    call = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    call += ["--host", "127.0.0.1", "--port", str(given["port"])]
-    started = subprocess.Popen(call, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
+    with tempfile.TemporaryDirectory() as place:
+        if any(entry.load()(folder, Path(place)) for entry in metadata.entry_points(group=LOGS)):
+            return _show(Path(place), given["port"])
+        if any(folder.rglob("events.out.tfevents.*")):
+            return _show(folder, given["port"])
+    raise WrongCall(
+        f"FOLDER {folder}: holds no logs of TensorBoard; write them with "
+        "trainer fit --callbacks [tensorboard] ..."
+    )
+
+
+def _check_port(port: int) -> None:
+    """Check that TensorBoard may listen there, which would say it in many lines."""
+    if not 0 <= port <= 65535:
+        raise WrongCall(f"--port {port}: must be from 0, for a free one, to 65535")
+    if port:
+        try:
+            with socket.create_server((_HOST, port)):
+                pass
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"--port {port}: cannot be listened on ({os.strerror(error.errno or 0)}); write "
+                "--port 0 for a free one",
+            ) from error
+
+
+def _show(folder: Path, port: int) -> int:
+    """Run TensorBoard until it ends, or until Ctrl-C or SIGTERM ends it."""
+    # this package keeps TensorFlow, which TensorBoard imports, from writing lines about itself
+    code = "import sys, trainer\nfrom tensorboard.main import run_main\nsys.exit(run_main())"
+    call = [sys.executable, "-c", code, "--logdir", str(folder)]
+    call += ["--host", _HOST, "--port", str(port)]
     # so that TensorBoard ends with this process, and not only if it has the same terminal
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    started = subprocess.Popen(call, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
     try:
         return started.wait()
     except KeyboardInterrupt:
@@ -233,16 +268,17 @@ COMPARE = Command(
 )
 TENSORBOARD = Command(
     name="tensorboard",
-    summary="Start TensorBoard on this machine, for the logs of runs",
+    summary="Start TensorBoard on this machine, for the logs of runs or the trials of a study",
     example="trainer tensorboard runs --port 6006",
     run=_tensorboard,
     arguments=lambda words: [
-        _FOLDER,
-        Argument("port", int, "the port", 6006),
+        Argument("FOLDER", str, "a folder with runs, or of a run or a study", FOLDER_OF_RUNS),
+        Argument("port", int, "the port; 0 for a free one", 6006),
     ],
     description=(
         "It listens on 127.0.0.1 alone, and ends with Ctrl-C. Logs are written by trainer fit "
-        "--callbacks [tensorboard]; histograms of weights too with --callbacks '[{name: "
-        "tensorboard, histogram_freq: 1}]'."
+        "--callbacks [tensorboard]; histograms of weights and pictures of predictions too with "
+        "--callbacks '[{name: tensorboard, histogram_freq: 1, image_freq: 1}]'. Of a study, such "
+        "as studies/house, the HPARAMS page compares the trials as they are when it starts."
     ),
 )

@@ -43,6 +43,8 @@ def source(given: Mapping[str, Any]) -> dict[str, Any]:
     from trainer.datasets import names
 
     found = {a.name: given[a.name] for a in (DATA, TARGET, *LOADING)}
+    if not found["data"]:
+        raise WrongCall("--data '': must be a file, a folder of images, or a named data set")
     if found["data"] not in names():
         found["data"] = str(Path(found["data"]).expanduser().resolve())
         if found["data"].lower().endswith(".npy") and found["target"] is not None:

@@ -150,7 +150,11 @@ def _of_body(node: ast.ClassDef, texts: Mapping[str, str]) -> Iterable[Argument]
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             kind = ast.unparse(part.annotation)
             # without a value it is only declared
-            if part.value is not None and not kind.startswith("ClassVar"):
+            if (
+                part.value is not None
+                and not part.target.id.startswith("_")
+                and (not kind.startswith("ClassVar"))
+            ):
                 name = part.target.id
                 default = ast.literal_eval(part.value)
                 yield Argument(name, _evaluated(kind), texts.get(name, ""), default)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,16 +66,32 @@ def _fit(given: dict[str, Any]) -> None:
                 f"--{name} {value}: is a field of Classifier, and {source['target']!r} is a "
                 f"number to predict, for a {cls.__name__}; leave it out"
             )
-    own = {a.name: a.default for a in of_class(cls)}
-    source["fields"] = {n: v for n, v in fields.items() if not _same(v, own[n])}
+    default = {a.name: a.default for a in of_class(cls)}
+    source["fields"] = {n: v for n, v in fields.items() if not _same(v, default[n])}
     print(_told(dataset, source, chosen=place is not None), flush=True)
     name = re.sub(r"[^\w-]+", "-", dataset.name.split(".")[0]).strip("-") or "run"
-    folder = Path(given["run_dir"]) if given["run_dir"] is not None else _new_folder(name)
+    own = given["run_dir"] is None
+    folder = _new_folder(name) if own else Path(given["run_dir"])
     try:
         _train(cls, dataset, source, folder, "auto")
+    except ValueError as error:
+        if own and not (folder / "history.csv").exists() and not _has_states(folder):
+            shutil.rmtree(folder)  # it was refused before it trained anything
+        unseen = "y contains" in str(error) and "which training did not have" in str(error)
+        if place is None and unseen and dataset.task == "classification":
+            raise WrongCall(
+                f"{source['target'] or dataset.name} was taken for classes, and some are in too "
+                "few rows to be in each part of the data; if these are amounts, write --trainer "
+                f"Regressor, else leave out rows of rare classes ({error})"
+            ) from error
+        raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()  # of a fit that was refused
+
+
+def _has_states(folder: Path) -> bool:
+    return any((folder / "checkpoints").glob("*"))
 
 
 def _resume(given: dict[str, Any]) -> None:
@@ -197,6 +214,10 @@ def existing(name: str) -> Path:
     if not folder.is_dir():
         raise WrongCall(
             f"RUN {name}: there is no such folder; trainer runs lists those in {FOLDER_OF_RUNS}/"
+        )
+    if not (folder / "config.json").exists():
+        raise WrongCall(
+            f"RUN {name}: is a folder without a run; trainer runs FOLDER lists those in a folder"
         )
     return folder
 

@@ -6,11 +6,10 @@ Not for downloading anything: a missing file is only asked for.
 from __future__ import annotations
 
 import importlib.util
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from trainer.datasets import images, tables, texts
-from trainer.datasets.cache import MIRROR, PublishedFile, cached, keras_home, unreachable
+from trainer.datasets.cache import MIRROR, PublishedFile, cached, keras_home, unreachable_each
 from trainer.utils.checks import positive
 
 if TYPE_CHECKING:
@@ -55,12 +54,7 @@ def check(*, timeout: float = 5.0) -> pd.DataFrame:
         name: [file for file in parts if cached(file) is None] for name, parts in files.items()
     }
     addresses = {file.address for parts in missing.values() for file in parts}
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        problems = dict(
-            zip(
-                addresses, pool.map(lambda each: unreachable(each, timeout), addresses), strict=True
-            )
-        )
+    problems = unreachable_each(addresses, timeout)
     for name in sorted(images.LOADERS | texts.LOADERS | tables.LOADERS):
         if name not in files:
             found[name] = "ready", "comes with scikit-learn"

@@ -17,6 +17,7 @@ from trainer.engine.tensorflow import (
 )
 from trainer.engine.tensorflow.plan import Plan
 from trainer.engine.tensorflow.program import Program
+from trainer.engine.tensorflow.replicas import Replicas
 from trainer.engine.tensorflow.strategy import agree
 from trainer.engine.tensorflow.variables import Held
 
@@ -24,6 +25,7 @@ __all__ = [
     "Held",
     "Plan",
     "Program",
+    "Replicas",
     "agree",
     "generators",
     "operations",

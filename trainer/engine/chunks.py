@@ -23,11 +23,13 @@ class RowsChunk:
         data: Tensors of rows, [n, ...] each.
         indices: The rows of each batch, int32 [steps, batch].
         even: Whether all batches of the epoch have this size; user code may need a static size.
+        whole: The rows of each batch over all workers, if `indices` has only those of this one.
     """
 
     data: Batch
     indices: np.ndarray
     even: bool
+    whole: int | None = None
 
     @property
     def steps(self) -> int:

@@ -36,6 +36,8 @@ class RowsFeed:
         resident: Whether all rows are held as tensors; otherwise the rows of each chunk are read
             from the arrays, which may be memory-mapped, when needed. Set it before first use.
         most_read: The maximum number of batches to read at once if rows are not held as tensors.
+        part: Returns which rows of a batch of n are read if rows are not held as tensors: those of
+            this worker, as a slice.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class RowsFeed:
         self._seed = seed
         self.resident = True
         self.most_read = MANY
+        self.part: Callable[[int], slice] = slice
         self._tensors: Batch | None = None
 
     def _to_tensors(self, data: Batch) -> Batch:
@@ -149,8 +152,12 @@ class RowsFeed:
     ) -> Generator[RowsChunk]:
         count = self._steps if count is None else count
         pieces = self._pieces(order, chunk, start, most, first, count)
-        for data, indices in self._resident(pieces) if self.resident else self._read_ahead(pieces):
-            yield RowsChunk(data, indices, self._even)
+        if self.resident:
+            for data, indices in self._resident(pieces):
+                yield RowsChunk(data, indices, self._even)
+            return
+        for data, indices, whole in self._read_ahead(pieces):
+            yield RowsChunk(data, indices, self._even, whole)
 
     def _pieces(
         self,
@@ -179,18 +186,23 @@ class RowsFeed:
         for indices in pieces:
             yield self._tensors, indices
 
-    def _read_ahead(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Yield the rows of each chunk as tensors; read the next one during training."""
+    def _read_ahead(self, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Batch, np.ndarray, int]]:
+        """Yield the rows of each chunk as tensors; read the next one during training.
+
+        With their places, and the number of rows of a batch, of which this worker may read a part.
+        """
         import keras
 
-        def read(indices: np.ndarray) -> tuple[Batch, np.ndarray]:
+        def read(indices: np.ndarray) -> tuple[Batch, np.ndarray, int]:
+            whole = indices.shape[1]
+            indices = indices[:, self.part(whole)]
             rows = indices.reshape(-1)
             picked = keras.tree.map_structure(lambda a: np.asarray(a[rows]), self.data)
             local = np.arange(len(rows), dtype=np.int32).reshape(indices.shape)
-            return self._to_tensors(picked), local
+            return self._to_tensors(picked), local, whole
 
         with ThreadPoolExecutor(1) as reader:
-            ahead: Future[tuple[Batch, np.ndarray]] | None = None
+            ahead: Future[tuple[Batch, np.ndarray, int]] | None = None
             for following in pieces:
                 reading = reader.submit(read, following)
                 if ahead is not None:

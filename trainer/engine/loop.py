@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from trainer.engine.backend import agree
 from trainer.engine.chunks import MANY, Logs
 from trainer.engine.hooks import BatchHooks
 
@@ -214,6 +215,7 @@ def train(
         callbacks.on_epoch_end(epoch, logs)
         logs = logs | as_floats(added)
         history.append(epoch + 1, logs, learning_rate=rate, seconds=seconds)
+        model.stop_training = agree(model.stop_training)
         checkpointer.passed(Position(epoch + 1, 0, logs, 0.0, model.stop_training))
         if model.stop_training or checkpointer.ending():
             stop = epoch + 1 < epochs and not model.stop_training
@@ -269,6 +271,7 @@ class _Epochs:
             for callback in self.chunked:
                 callback.on_chunk_end(done, logs)
             seconds = time.perf_counter() - started
+            self.model.stop_training = agree(self.model.stop_training)
             self.checkpointer.passed(Position(epoch, done, logs, seconds, self.model.stop_training))
             if self.model.stop_training or self.checkpointer.ending():
                 break

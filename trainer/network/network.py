@@ -223,6 +223,8 @@ class Network:
         transform = self.program.transform
         named = isinstance(spec[0], dict)  # if so, inputs are matched by name
         inputs = [i.name for i in getattr(self.core, "inputs", ())] if named else []
+        if self.program.replicas is not None:
+            return
         key = sharing.key(
             self.core,
             extra=[

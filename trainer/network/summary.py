@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.data import arrays
 from trainer.data.arrays import is_shape, map_shapes
+from trainer.utils.notebooks import displays_dropped
 from trainer.utils.text import printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def describe(owner: str, network: Network, history: History, seed: int) -> str:
         seed: The seed of the training.
     """
     lines: list[str] = []
-    network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    with displays_dropped():
+        network.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
     entries = {
         "class": owner,
         "inputs": _inputs_text(network),

@@ -2,8 +2,9 @@
 
     reports.write(trainer, dataset, "report.html")
 
-Responsible for putting the page together and writing it. Not for what is examined (`examining`,
-`profile`), or for how it is drawn (`utils.drawings`, page.html).
+Responsible for putting the page of a run together. Not for what is examined (`examining`,
+`profile`), for how it is drawn (`utils.drawings`, page.html), or for what all pages share (`pages`,
+which is public: other packages make their pages with it).
 
 The page has no script, and its Content-Security-Policy forbids all: it makes no request, and a
 name such as `<script>` shows as text. All text is escaped by the template.
@@ -15,9 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.reports import examining, profile
-from trainer.utils.files import write_whole
-from trainer.utils.text import printable
+from trainer.reports import examining, pages, profile
+from trainer.utils.notebooks import displays_dropped
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
@@ -51,14 +51,12 @@ def write(
         OSError: The file cannot be written.
     """
     html = page(trainer, dataset, title=title or dataset.name, command=command)
-    path = Path(path)
-    write_whole(path, html.encode("utf-8"))
-    return path
+    return pages.write(path, html)
 
 
 def page(trainer: Trainer, dataset: Dataset, *, title: str, command: str = "") -> str:
     """Return the page of a fitted Trainer as HTML; see `write`."""
-    import jinja2
+    from trainer.runs.directory import environment
 
     examined = examining.examine(trainer, dataset)
     found: Mapping[str, Any] = {
@@ -68,26 +66,19 @@ def page(trainer: Trainer, dataset: Dataset, *, title: str, command: str = "") -
         "summary": trainer.summary().split("\nModel:")[0],
         "layers": _layers(trainer),
         "fields": _fields(trainer),
-        "environment": _environment(),
+        "environment": pages.environment(environment()),
         "columns": profile.columns(dataset),
         "warnings": profile.warnings(dataset),
         "seed": trainer.seed_,
         **examined,
     }
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainer.reports", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["plain"] = lambda value: printable(value, lines=True)
-    return templates.get_template("page.html").render(found)
+    return pages.render("page.html", found, package="trainer.reports")
 
 
 def _layers(trainer: Trainer) -> str:
     lines: list[str] = []
-    trainer.network_.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
+    with displays_dropped():
+        trainer.network_.core.summary(print_fn=lambda text, **_: lines.append(text), line_length=80)
     return "\n".join(lines)
 
 
@@ -107,15 +98,6 @@ def _fields(trainer: Trainer) -> list[tuple[str, str, bool]]:
         changed = name not in own or described(own[name].default) != described(value)
         found.append((name, repr(described(value)), changed))
     return found
-
-
-def _environment() -> list[tuple[str, str]]:
-    from trainer.runs.directory import environment
-
-    found = environment()
-    rows = [("python", found["python"]), *found["packages"].items()]
-    rows += [("system", found["system"]), ("cores", str(found["cores"]))]
-    return [*rows, ("memory", f"{found['memory_bytes'] / 2**30:.1f} GiB")]
 
 
 __all__ = ["NAME", "page", "write"]

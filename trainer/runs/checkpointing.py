@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.engine import backend
-from trainer.engine.backend import agree
+from trainer.engine.backend import agree, strategy
 from trainer.engine.chunks import MANY
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
@@ -110,6 +110,7 @@ class Checkpointer:
         self._saved = time.perf_counter()
         self._took = 0.0
         self._ending = False
+        self._saves = False
 
     def where(self) -> tuple[int, int]:
         """Return the epoch and step at which training starts."""
@@ -130,6 +131,7 @@ class Checkpointer:
             if self._own is not None:
                 self._own.prepare(values.get("own"), self._look)
             restore_variables(self._model, values["variables"], tensors)
+            self._restore_copies(values, tensors)
             if self._own is not None:
                 self._own.restore(values.get("own"), tensors)
             self._restore_callbacks(values["callbacks"], tensors)
@@ -137,6 +139,7 @@ class Checkpointer:
                 self._own.restore_extra(values.get("extra"), tensors)
             self._history.records[:] = values["history"]
             self._replay(self._here.epoch - self._first_epoch)
+        self._saves = agree(self._folder is not None)
         if self._folder is not None:
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # fail before training if it cannot be saved
@@ -152,11 +155,12 @@ class Checkpointer:
         interrupts = self._interrupts
         self._ending = agree(interrupts.received is not None or interrupts.asked is not None)
         self._measure(position)
-        if self._folder is None or not agree(self._due(position)):
+        if not self._saves or not agree(self._due(position)):
             return
         began = time.perf_counter()
         values, tensors = self._capture(position)
-        self._folder.save(values, tensors)
+        if self._folder is not None:
+            self._folder.save(values, tensors)
         self._saved = time.perf_counter()
         self._took = self._saved - began
         self._step = position.step
@@ -175,8 +179,10 @@ class Checkpointer:
         Otherwise, steps that take longer than estimated could exceed `minutes` within one
         dispatch. The number of steps per dispatch does not affect the results.
         """
-        if self._folder is None or self._minutes is None or not self._seconds_a_step:
+        if not self._saves or self._minutes is None:
             return MANY
+        if not self._seconds_a_step:
+            return agree(MANY)
         left = self._saved + 60 * self._minutes - time.perf_counter()
         return agree(max(1, int(left / self._seconds_a_step)))
 
@@ -194,8 +200,10 @@ class Checkpointer:
             return True
         if position.step == 0:
             self._step = 0
-            assert self._folder is not None
-            return since >= SECONDS_PER_SAVING_SECOND * (self._took + self._folder.cost)
+            # The chief alone writes; the others go by what it decides.
+            return self._folder is not None and (
+                since >= SECONDS_PER_SAVING_SECOND * (self._took + self._folder.cost)
+            )
         # Save now if the next dispatch would exceed the limit.
         if self._every is not None and position.step - self._step + self._chunk > self._every:
             return True
@@ -204,9 +212,16 @@ class Checkpointer:
     def _capture(self, position: Position) -> State:
         tensors: dict[str, np.ndarray] = {}
         found = variables(self._model)
+        copies = self._copies(found)
         for i, variable in enumerate(found):
-            tensors[f"variable/{i}"] = backend.variables.copied(variable)
+            if i in copies and variable.synchronization == "on_read":
+                # each replica counts its own rows
+                tensors[f"variable/{i}"] = copies[i].sum(0, dtype=copies[i].dtype)
+            else:
+                tensors[f"variable/{i}"] = backend.variables.copied(variable)
+        tensors |= {f"copies/{i}": stacked for i, stacked in copies.items()}
         values = {
+            "replicas": _replicas(),
             "position": asdict(position),
             "history": [dict(record) for record in self._history.records],
             "variables": [[v.path, list(v.shape)] for v in found],
@@ -219,6 +234,44 @@ class Checkpointer:
             values["own"] = self._own.capture(tensors)
             values["extra"] = self._own.extra(tensors)
         return values, tensors
+
+    def _copies(self, found: Sequence[Any]) -> dict[int, np.ndarray]:
+        """Return the copies of the variables that differ between replicas, by their place."""
+        distribution = strategy.current()
+        if distribution is None:
+            return {}
+        optimizers = backend.variables.optimizers(self._model)
+        alike = {id(v) for optimizer in optimizers for v in optimizer.variables}
+        alike |= {id(v) for v in found if v.trainable or v.dtype == "string"}
+        places = [i for i, v in enumerate(found) if id(v) not in alike]
+        stacked = distribution.copies([found[i] for i in places])
+        return {
+            i: copies
+            for i, copies in zip(places, stacked, strict=True)
+            if found[i].synchronization == "on_read" or (copies != copies[:1]).any()
+        }
+
+    def _restore_copies(self, values: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Restore the variables that differed between replicas, if there are as many again."""
+        distribution, before = strategy.current(), values.get("replicas", 1)
+        if before != _replicas():
+            if strategy.is_chief():
+                warnings.warn(
+                    f"the run was trained on {before} replica{'s' if before != 1 else ''} and "
+                    f"resumes on {_replicas()}: its numbers may differ by rounding, and layers "
+                    "that draw random numbers draw others",
+                    stacklevel=2,
+                )
+            return
+        if distribution is None:
+            return
+        for i, variable in enumerate(variables(self._model)):
+            copies = tensors.get(f"copies/{i}")
+            if copies is None:
+                continue
+            if copies.shape != (distribution.replicas, *variable.shape):
+                raise BadState(f"the state has no suitable values for {variable.path!r}")
+            distribution.assign_copies(variable, copies)
 
     @staticmethod
     def _state_of(i: int, callback: Any, tensors: dict[str, np.ndarray]) -> Any:
@@ -247,6 +300,11 @@ class Checkpointer:
             )
         if len(values["history"]) > self._here.epoch:
             raise BadState("its history is longer than the training was")
+
+
+def _replicas() -> int:
+    distribution = strategy.current()
+    return 1 if distribution is None else distribution.replicas
 
 
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:

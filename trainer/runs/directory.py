@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer import saving
+from trainer import callbacks, saving
 from trainer.network import given
 from trainer.runs import code
 from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
@@ -56,7 +56,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 # Fields that a resumed run may change, because they do not affect the results.
 # missing_target changes which rows there are, and these are compared by their fingerprint.
-FREE = ("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target")
+# strategy may change, because numbers then differ by rounding only, which the resumed run says.
+FREE = (
+    *("run_dir", "save_minutes", "save_steps", "verbose", "resident_bytes", "missing_target"),
+    "strategy",
+)
 NEW = {"warm_start": False}  # fields that version 0.1 had not, and what they were there
 TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
@@ -655,10 +659,26 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     for config in (before, after):
         if config.get("optimizer") == "adam":
             config["optimizer"] = None  # which means the same; it was the default in 0.1.0
+    if "callbacks" in before and "callbacks" in after:
+        after["callbacks"] = _without_new_fields(before["callbacks"], after["callbacks"])
     for name in dict.fromkeys([*before, *after]):
         a, b = before.get(name), after.get(name)
         if a != b and not (name in NEW and name not in before and b == NEW[name]):
             found.append(f"{name} was {a!r}, is {b!r}")
+    return found
+
+
+def _without_new_fields(before: Any, now: Any) -> Any:
+    """Return the callbacks of now without fields that were unknown before and are the default."""
+    if not isinstance(before, list) or not isinstance(now, list) or len(before) != len(now):
+        return now
+    found = []
+    for old, new in zip(before, now, strict=True):
+        both = isinstance(old, dict) and isinstance(new, dict)
+        if both and new.get("name") in callbacks.BUILT_IN:
+            defaults = vars(callbacks.find(new["name"]))
+            new = {k: v for k, v in new.items() if k in old or v != defaults.get(k, old)}
+        found.append(new)
     return found
 
 

@@ -120,8 +120,7 @@ class Ambient:
                 else:
                     self._kept.install()
                 try:
-                    with backend.strategy.scope():
-                        yield
+                    yield
                 finally:
                     self._kept = _Globals.now()
             finally:

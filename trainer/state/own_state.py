@@ -93,9 +93,7 @@ class OwnState:
         Args:
             since: When new ones are recorded as found.
         """
-        known = {
-            id(handle) for handle in map(held_in.handle_of, self._known()) if handle is not None
-        }
+        known = self._known_handles()
         present: dict[int, Held] = {}
         names: set[str] = set()
 
@@ -120,6 +118,10 @@ class OwnState:
         self._held = present
         self._walks += 1
         return [held for held in present.values() if held.filled and held_in.storable(held.dtype)]
+
+    def _known_handles(self) -> set[int]:
+        """Return the identities of the handles of all copies of the known variables."""
+        return {id(handle) for value in self._known() for handle in held_in.parts(value)}
 
     def last_found(self) -> list[Held]:
         """Return the variables of the last search; a new one takes milliseconds."""
@@ -179,7 +181,7 @@ class OwnState:
         """Process what the observed steps use, and warn about what cannot be saved."""
         for phase, (captured, texts) in self._seen.items():
             walked = {id(held.handle) for held in self.variables(phase.split()[0])}
-            known = {id(handle) for handle in map(held_in.handle_of, self._known())}
+            known = self._known_handles()
             added: list[str] = []
             for handle in captured:
                 if not held_in.is_handle(handle) or id(handle) in known | walked | set(

@@ -16,6 +16,8 @@ from typing import Any
 
 from trainer.utils.text import printable
 
+_WIDE = 7.5  # inches, from which on letters become too small in half of a page
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -25,11 +27,13 @@ class Picture:
         title: Its caption.
         says: What it shows, for those who cannot see it.
         svg: The SVG, safe to place in a page as it is.
+        wide: Whether it has several axes side by side, and needs the width of a page.
     """
 
     title: str
     says: str
     svg: str
+    wide: bool = False
 
     def as_html(self) -> str:
         """Return it as an element of its own, for notebooks."""
@@ -61,11 +65,12 @@ def picture(title: str, says: str, draw: Callable[[], Any]) -> Picture:
         warnings.filterwarnings("ignore", message=r"Glyph \d+|no installed font has")
         drawn = draw()
         figure = drawn if hasattr(drawn, "savefig") else np.ravel(drawn)[0].figure
+        across = float(figure.get_size_inches()[0])
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
     # several pictures lie in one page or notebook, where an identifier may be there once
     prefix = f"p{hashlib.sha256((title + text.getvalue()).encode()).hexdigest()[:12]}"
-    return Picture(title, says, _inline(text.getvalue(), prefix))
+    return Picture(title, says, _inline(text.getvalue(), prefix), wide=across > _WIDE)
 
 
 def _inline(svg: str, prefix: str) -> str:

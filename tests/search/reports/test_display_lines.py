@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import pty
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_study import FakeStudy as Study
-from rich.console import Console
 
 from search.reports import display
-from search.reports.display import Display, Lines, LiveTable
+from search.reports.display import Display, Lines
 from search.study.storage import Trial
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -189,32 +186,18 @@ def test_lines_are_for_outputs_on_which_nothing_can_move(monkeypatch: pytest.Mon
     assert _kind("auto", _Stdout(True), monkeypatch) == "lines"
 
 
-@pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_has_a_table_where_it_can_move_and_lines_elsewhere(
-    widgets: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shell = type("ZMQInteractiveShell", (), {})()
-    monkeypatch.setattr("builtins.get_ipython", lambda: shell, raising=False)
-    monkeypatch.setattr("rich.console.get_ipython", lambda: shell, raising=False)
-    monkeypatch.setattr(sys, "stdout", _Stdout(False))
-    find = importlib.util.find_spec
-    found = types.SimpleNamespace() if widgets else None
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: found if name == "ipywidgets" else find(name)
-    )
-    console = display._moving()
-    assert (console is not None) == widgets
-    assert console is None or console.is_jupyter
-
-
-def test_in_a_notebook_the_output_is_left_to_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "IPython.display", None)  # rich then only warns
-    stdout, stderr = sys.stdout, sys.stderr
-    study = Study(LiveTable(Console(force_jupyter=True, file=io.StringIO())))
-    with pytest.warns(UserWarning, match="ipywidgets"):
-        study.shown.on_search_begin(study)
-        assert (sys.stdout, sys.stderr) == (stdout, stderr), "rich's stream calls itself there"
-        study.shown.on_search_end(study)
+def test_a_notebook_has_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, float | None]] = []
+    monkeypatch.setattr(display, "in_notebook", lambda: True)
+    monkeypatch.setattr(display.Output, "show", lambda self, *state: shown.append(state))
+    study = Study(Display())
+    study.shown.on_search_begin(study)
+    assert "0 of 10 ended" in shown[-1][0] and shown[-1][1] == 0.0
+    study.run(0.5, None, error="ValueError: <b>no</b>")
+    study.shown.on_search_end(study)
+    text, share = shown[-1]
+    assert "2 of 10 ended, 1 failed" in text and "failed trial 1: ValueError: <b>no</b>" in text
+    assert "\x1b" not in text and share == 0.2
 
 
 def test_another_verbose_is_refused() -> None:

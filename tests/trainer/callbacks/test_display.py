@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from trainer.callbacks import display
-from trainer.callbacks.display import Bar, Lines, Silence, make_progress
+from trainer.callbacks.display import Bar, Lines, NotebookBar, Silence, make_progress
 
 LOGS = {"loss": 0.123456, "f1[red]": 0.5}
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -161,24 +161,39 @@ def test_a_program_without_an_output_is_not_shown_anything(
     assert type(make_progress("auto", 3)) is Silence
 
 
-@pytest.mark.parametrize(("widgets", "kind"), [(True, Bar), (False, Lines)])
-def test_a_notebook_has_a_bar_where_it_can_move_and_lines_elsewhere(
-    widgets: bool, kind: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_notebook_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = types.SimpleNamespace(kernel=object())
     ipython = types.ModuleType("IPython")
     ipython.get_ipython = lambda: shell  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setattr(sys, "stdout", _Stdout(False))
-    find = display.importlib.util.find_spec
-    monkeypatch.setattr(
-        display.importlib.util,
-        "find_spec",
-        lambda name: (object() if widgets else None) if name == "ipywidgets" else find(name),
-    )
-    assert type(make_progress("auto", 3)) is kind
+    assert type(make_progress("auto", 3)) is type(make_progress(1, 3)) is NotebookBar
+    assert type(make_progress(2, 3)) is Lines
+    assert type(make_progress(0, 3)) is Silence
     shell.kernel = None  # IPython on a terminal, its output in a pipe
     assert type(make_progress("auto", 3)) is Silence
+
+
+def test_the_bar_of_a_notebook_stays_small_and_ends_with_what_was_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[tuple[str, float | None]] = []
+    monkeypatch.setattr(display.Output, "show", lambda self, *state: shown.append(state))
+    bar = NotebookBar(100)
+    bar.epoch_begins(0, 4)
+    assert shown == [("epoch 1/100", 0.0)]
+    monkeypatch.setattr(display, "REFRESH_SECONDS", 0.0)
+    bar.chunk_ends(2, {"loss": 0.5})
+    text, share = shown[-1]
+    assert text.startswith("epoch 1/100  2/4  ") and text.endswith("  loss 0.5")
+    assert share == 0.005
+    for epoch in range(30):
+        bar.epoch_begins(epoch, None)
+        bar.epoch_ends(epoch, {"<b>": 1.0}, 1.0)
+    bar.close()
+    lines = shown[-1][0].splitlines()
+    assert lines[0] == "(20 earlier epochs are in history_)" and len(lines) == 12
+    assert lines[-1] == "ended after 30 of 100 epochs" and shown[-1][1] == 0.3
 
 
 SCRIPT = """
@@ -238,13 +253,3 @@ def test_a_fit_in_a_pipe_writes_plain_lines_or_nothing() -> None:
     for lines in (one, two):
         assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
         assert all(re.fullmatch(r"epoch \d/2  \S+ s  loss \S+  mae \S+", s) for s in lines)
-
-
-def test_in_a_notebook_the_output_is_left_to_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "IPython.display", None)  # rich then only warns
-    streams = sys.stdout, sys.stderr
-    bar = Bar(1, Console(force_jupyter=True, file=io.StringIO()))
-    with pytest.warns(UserWarning, match="ipywidgets"):
-        bar.epoch_begins(0, 10)
-        assert (sys.stdout, sys.stderr) == streams, "rich's stream calls itself there"
-        bar.close()

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import Regressor
+from trainer import Classifier, Regressor
 from trainer.callbacks import TensorBoard
 
 RNG = np.random.default_rng(0)
@@ -203,6 +203,17 @@ def test_weights_are_written_as_histograms_every_so_many_epochs(tmp_path: Path) 
     assert found[kernel] == [0, 2, 4]
 
 
+def test_pictures_of_predictions_are_written_every_so_many_epochs(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, size=(16, 6, 5)).astype("uint8")
+    y = np.where(images[:, 0, 0] > 127, "bright", "dark")
+    board = TensorBoard(log_dir=tmp_path, image_freq=2)
+    fields = {"model": "mlp", "epochs": 3, "batch_size": 8, "random_state": 0, "verbose": 0}
+    trainer = Classifier(callbacks=(board,), **fields).fit(images, y)
+    assert summaries(tmp_path / "train")["predictions"] == [0, 2]
+    same = Classifier(**fields).fit(images, y)
+    assert same.history_["loss"] == trainer.history_["loss"], "they do not change the training"
+
+
 @pytest.mark.parametrize("normalize", [None, "standard"])
 def test_the_graph_holds_the_layers(tmp_path: Path, normalize: str | None) -> None:
     board = TensorBoard(log_dir=tmp_path)
@@ -287,6 +298,8 @@ def test_a_missing_tensorboard_is_named_before_training(
         ({"log_dir": None}, "log_dir=None: there is no run_dir.*log_dir='tensorboard'"),
         ({"log_dir": 1}, "log_dir=1: must be a path"),
         ({"histogram_freq": -1}, "histogram_freq=-1: must be 0 or more"),
+        ({"image_freq": -1}, "image_freq=-1: must be 0 or more"),
+        ({"image_freq": 1}, "tensorboard: x has rows of shape .* leave image_freq out"),
         ({"every_n_batches": -5}, "every_n_batches=-5: must be 0 or more; write every_n_batches"),
         ({"every_n_batches": "all"}, "every_n_batches='all': must be a whole number"),
         ({"every_n_batches": False}, "every_n_batches=False: must be a whole number"),

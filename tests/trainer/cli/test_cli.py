@@ -92,10 +92,19 @@ WRONG = {
     "fit --data odd.csv --target price": "odd.csv",
     "fit --data cut.csv.gz --target price": "cut.csv.gz",
     "fit --data empty.csv --target price": "empty.csv is empty",
+    "fit --data two_of_each.csv --target kind --epochs 1": "few rows to be in each part of the",
+    "fit --data a_class_alone.csv --target kind --epochs 1": "y has only one class",
+    "fit --config list.yaml": "--config list.yaml: has no options; write lines such as epochs: 3",
+    "fit --config typo.yaml": "--config typo.yaml: epoch: there is no such option; did you mean",
+    "fit house.csv": "house.csv: data are given by name; write --data FILE",
+    "fit --data house.csv --target price --epochs 1e999": "--epochs 1e999: must be a whole number",
     "predict runs/none --data house.csv --out p.csv": "RUN runs/none: there is no such folder",
     "predict runs/none --data house.csv --out p.txt": "--out p.txt: must end in .csv or .npy",
     "evaluate empty": "is a folder without a run",
-    "resume empty": "is a folder without a run",
+    "resume empty": "RUN empty: is a folder without a run",
+    "search": "the following arguments are required: data",
+    "search --data house.csv --target price --fields [1]": "--fields [1]: must be a dict",
+    "frobnicate": "choose one of 'callbacks', ",
     "runs none": "FOLDER none: there is no such folder",
     "compare empty": "RUNS: two or more are needed",
     "compare empty empty --out p.txt": "--out p.txt: must end in .png, .svg or .pdf",
@@ -126,6 +135,11 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("wrong")
     command_line.houses(path / "house.csv", 40)
     (path / "odd.csv").write_bytes(b"size,price\n1\n2,3,4,5\n\x00")
+    for name, kinds in (("two_of_each", range(40)), ("a_class_alone", [6] * 40)):
+        rows = "".join(f"{i % 7},{kind // 2}\n" for i, kind in enumerate(kinds))
+        (path / f"{name}.csv").write_text(f"size,kind\n{rows}")
+    (path / "list.yaml").write_text("- 1\n")
+    (path / "typo.yaml").write_text("data: house.csv\nepoch: 1\n")
     (path / "broken.yaml").write_text("data: [house.csv\n")
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
     (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
@@ -190,6 +204,21 @@ def test_an_installed_package_adds_a_command(tmp_path):
     assert re.search(
         r"^  greet +Say hello$", command_line.call("--help", cwd=tmp_path, path=path).stdout, re.M
     )
+
+
+def test_an_error_of_the_system_is_one_line_with_its_file(tmp_path):
+    (tmp_path / "failing.py").write_text(
+        "from trainer.cli.command import Command\n"
+        "def denied(given): raise PermissionError(13, 'Permission denied', 'house.csv')\n"
+        "def broken(given): raise BrokenPipeError(32, 'Broken pipe')  # of a child, say\n"
+        "DENIED, BROKEN = (Command(f.__name__, '', '', f, lambda words: ()) for f in"
+        " (denied, broken))\n"
+    )
+    path = distribution(tmp_path, "denied = failing:DENIED\nbroken = failing:BROKEN")
+    line = only_line(command_line.call("denied", cwd=tmp_path, path=path))
+    assert line == "trainer: house.csv: permission denied; name one that you may read and write"
+    line = only_line(command_line.call("broken", cwd=tmp_path, path=path), 1)
+    assert line == "trainer: Broken pipe"
 
 
 def test_a_command_that_cannot_be_loaded_is_one_line_and_hides_no_other(tmp_path):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shlex
-import signal
 import time
 import urllib.request
 from pathlib import Path
@@ -172,8 +170,7 @@ def test_serve_answers_until_ctrl_c(folder):
         asked = urllib.request.Request(f"{url}/predict", body, head)
         with urllib.request.urlopen(asked, timeout=60) as answer:
             assert len(json.load(answer)["predictions"]) == 1
-        os.kill(started.pid, signal.SIGINT)
-        assert started.wait() in (0, 130), started.error()
+        assert command_line.ctrl_c(started) == 0, started.error()
     finally:
         started.kill()
 
@@ -191,8 +188,7 @@ def test_tensorboard_answers_until_ctrl_c(folder):
         with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
             found = json.load(answer)
         assert "house-1/tensorboard/train" in found and "house-2/tensorboard/validation" in found
-        os.kill(started.pid, signal.SIGINT)
-        assert started.wait() == 0, started.error()
+        assert command_line.ctrl_c(started) == 0, started.error()
     finally:
         started.kill()
 

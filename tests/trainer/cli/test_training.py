@@ -70,21 +70,37 @@ def is_whole(run) -> bool:
     return all(np.array_equal(one, other) for one, other in pairs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_fit_is_resumed_to_the_same_weights(number, folder):
-    run = folder / "runs" / f"cut-{number}"
-    started = command_line.start(*FIT, "--run_dir", f"runs/{run.name}", cwd=folder)
-    wait_for(run / "history.csv", started)
-    os.kill(started.pid, number)
-    code = started.wait()
-    calls = [["runs"], ["resume", f"runs/{run.name}"]]
-    listed, resumed = command_line.several(calls, folder)
-    if number == signal.SIGINT:
-        said = f"trainer: interrupted, and saved; trainer resume runs/{run.name} goes on"
+def test_fit_and_resume_are_interrupted_by_ctrl_c_and_end_with_the_same_weights(folder):
+    run = folder / "runs" / "cut"
+
+    def cut(words, epochs: int) -> None:
+        started = command_line.start(*words, cwd=folder)
+        wait_for(run / "history.csv", started)
+        while len((run / "history.csv").read_text().splitlines()) <= epochs:
+            assert started.poll() is None, started.error()
+            time.sleep(0.005)
+        code = command_line.ctrl_c(started)
+        said = "trainer: interrupted, and saved; trainer resume runs/cut goes on"
         assert (code, started.error().splitlines()[-1]) == (130, said)
-        assert re.search(rf"^{run.name} .* stopped by SIGINT$", listed.stdout, re.M)
-    else:
-        assert re.search(rf"^{run.name} .* unfinished$", listed.stdout, re.M)
+
+    cut([*FIT, "--run_dir", "runs/cut"], 1)
+    reached = len((run / "history.csv").read_text().splitlines())
+    cut(["resume", "runs/cut"], reached)
+    listed, resumed = command_line.several([["runs"], ["resume", "runs/cut"]], folder)
+    assert re.search(r"^cut .* stopped by SIGINT$", listed.stdout, re.M)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "run.log").read_text().count("resumes from epoch") == 2
+    assert is_whole(run)
+
+
+def test_a_fit_that_was_killed_is_resumed_to_the_same_weights(folder):
+    run = folder / "runs" / "killed"
+    started = command_line.start(*FIT, "--run_dir", "runs/killed", cwd=folder)
+    wait_for(run / "history.csv", started)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait()
+    listed, resumed = command_line.several([["runs"], ["resume", "runs/killed"]], folder)
+    assert re.search(r"^killed .* unfinished$", listed.stdout, re.M)
     assert resumed.returncode == 0, resumed.stderr
     assert "resumes from epoch" in (run / "run.log").read_text()
     assert is_whole(run)

@@ -3,6 +3,8 @@
 import importlib.machinery
 import socket
 import sys
+import threading
+import time
 
 import pytest
 
@@ -108,3 +110,36 @@ def test_all_files_of_published_data_sets_have_checksums():
     assert files.keys() <= set(datasets.names())
     for file in (file for parts in files.values() for file in parts):
         assert len(bytes.fromhex(file.file_hash)) in (16, 32)
+
+
+def test_asking_ends_in_time_where_a_name_or_an_answer_takes_for_ever(monkeypatch):
+    released = threading.Event()
+
+    def drip(server):
+        connection, _ = server.accept()
+        with connection:
+            while not released.wait(0.05):  # each byte starts the limit of the socket anew
+                connection.sendall(b"H")
+
+    look_up = socket.getaddrinfo
+
+    def slow(host, *more, **named):
+        if host == "slow.example":
+            released.wait(60)
+        return look_up(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        dripping = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        addresses = ["http://slow.example/", dripping, "nonsense"]
+        before = time.monotonic()
+        found = cache.unreachable_each(addresses, 0.3)
+        seconds = time.monotonic() - before
+        released.set()
+        thread.join()
+    assert seconds < 30, "it waits for neither"
+    said = "no answer within 0.3 seconds"
+    assert [found[address] for address in addresses[:2]] == [said, said]
+    assert "unknown url type" in found["nonsense"]

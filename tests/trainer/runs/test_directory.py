@@ -299,6 +299,16 @@ def test_a_finished_run_that_differs_is_refused_with_the_differences(tmp_path: P
     assert contents(tmp_path) == before
 
 
+def test_a_field_that_a_callback_has_got_since_the_run_began_is_no_difference_by_default() -> None:
+    def config(**more: Any) -> dict[str, Any]:
+        board = {"name": "tensorboard", "histogram_freq": 1, **more}
+        return {"class": "Small", "fields": {"callbacks": [board]}, "data": {}}
+
+    assert directory.differences(config(), config(image_freq=0)) == []
+    (said,) = directory.differences(config(), config(image_freq=2))
+    assert "image_freq" in said
+
+
 @pytest.mark.parametrize("first", ["finished", "unfinished"])
 def test_for_more_epochs_the_hint_is_resume_true(first: str, tmp_path: Path) -> None:
     if first == "finished":

@@ -12,14 +12,15 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from trainer.engine.chunks import Batch, Logs, RowsChunk, StreamChunk
 from trainer.engine.tensorflow.graphs import Graphs, Specs, free_after_trace
+from trainer.engine.tensorflow.replicas import Replicas
 
 if TYPE_CHECKING:
     import keras
@@ -58,6 +59,7 @@ class Program:
             first chunk.
         watch: Observes the steps of a fit, or None.
         streamed: Counts the steps of a pass over a stream; after an error, the step that failed.
+        replicas: Runs the steps on several devices, within `on_replicas`; else None.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Program:
         self.eager = eager
         self.jit = False
         self.graphs = Graphs(ambient)
+        self.replicas: Replicas | None = None
         self._ambient = ambient
         self.extensions: list[Any] = []
         self.compiled: int | None = None
@@ -90,13 +93,13 @@ class Program:
     def train(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
         """Train on the batches of a chunk; return their number and the last logs."""
         if isinstance(chunk, RowsChunk):
-            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even)
+            return chunk.steps, self.train_rows(chunk.data, chunk.indices, chunk.even, chunk.whole)
         return self._pull(self.train_stream, chunk)
 
     def test(self, chunk: RowsChunk | StreamChunk) -> tuple[int, Logs]:
         """Evaluate the batches of a chunk; return their number and the last logs."""
         if isinstance(chunk, RowsChunk):
-            return chunk.steps, self.test_rows(chunk.data, chunk.indices, chunk.even)
+            return chunk.steps, self.test_rows(chunk.data, chunk.indices, chunk.even, chunk.whole)
         return self._pull(self.test_stream, chunk)
 
     def _pull(
@@ -119,25 +122,34 @@ class Program:
         self._watch = watch
         self.graphs.after_trace = None if watch is None else watch.settle
 
-    def train_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
+    def train_rows(
+        self, data: Batch, indices: np.ndarray, even: bool = False, whole: int | None = None
+    ) -> Logs:
         """Train on a chunk of batches from data in memory.
 
         Args:
             data: Tensors of all rows, [n, ...] each.
             indices: The rows of each batch, int32 [steps, batch].
             even: Whether all batches have this size; user code may need a static size.
+            whole: The rows of a batch over all workers, if `indices` has only those of this one.
 
         Returns:
             The logs of the last train_step: scalars, averaged over the epoch so far.
         """
+        if self.replicas is not None:
+            return self._run_on_replicas("train", self._train_step, data, indices, even, whole)
         if self.eager:
             return self._one_by_one("train", self._train_step, data, indices)
         if self.jit and (len(indices) > 1 or self._is_part(indices)):
             return self._train_compiled(data, indices)
         return self._run_rows("train", self._train_step, data, indices, even)
 
-    def test_rows(self, data: Batch, indices: np.ndarray, even: bool = False) -> Logs:
+    def test_rows(
+        self, data: Batch, indices: np.ndarray, even: bool = False, whole: int | None = None
+    ) -> Logs:
         """Evaluate a chunk of batches; arguments and result as for `train_rows`."""
+        if self.replicas is not None:
+            return self._run_on_replicas("test", self._test_step, data, indices, even, whole)
         if self.eager:
             return self._one_by_one("test", self._test_step, data, indices)
         return self._run_rows("test", self._test_step, data, indices, even)
@@ -189,8 +201,12 @@ class Program:
             self.warm_up(spec, batch_size, phase)
             return
         step = self._train_step if phase == "train" else self._test_step
-        with self._ambient():
-            self._concrete(phase, tf.function(step, autograph=False), spec)
+        inside, form = self._ambient(), spec
+        if self.replicas is not None:
+            step, form = self.replicas.step(phase, step, few=True), (spec, None, None)
+            inside = self._on_replicas()
+        with inside:
+            self._concrete(phase, tf.function(step, autograph=False), form)
 
     def predict(self, x: Any) -> Any:
         """Return the outputs of the model for a tree of tensors [n, ...], as a tree of tensors."""
@@ -239,6 +255,94 @@ class Program:
         # If the key of an extension changes during a fit, the steps are traced again.
         keys = [extension.traced_key() for extension in self.extensions]
         return f"{name} {keys}" if keys else name
+
+    # ---- several devices ---------------------------------------------------------------------
+
+    @contextmanager
+    def on_replicas(self, replicas: Replicas) -> Iterator[None]:
+        """Run steps on several devices until the end; the variables must be there already."""
+        graphs = self.graphs
+        self.replicas = replicas
+        self.graphs = Graphs(self._on_replicas)
+        self.graphs.after_trace = graphs.after_trace
+        try:
+            yield
+        finally:
+            self.graphs, self.replicas = graphs, None
+
+    @contextmanager
+    def _on_replicas(self) -> Iterator[None]:
+        assert self.replicas is not None
+        with self._ambient(), self.replicas.scope():
+            yield
+
+    def _run_on_replicas(
+        self,
+        phase: str,
+        step: Callable[[Batch], Logs],
+        data: Batch,
+        indices: np.ndarray,
+        even: bool,
+        whole: int | None,
+    ) -> Logs:
+        import tensorflow as tf
+
+        replicas = self.replicas
+        assert replicas is not None
+        size = indices.shape[1] if whole is None else whole
+        few = size < replicas.count
+        on_all = replicas.step(phase, step, few=few, size=size if even else None)
+
+        def run(data: Batch, indices: Any, whole: Any) -> Logs:
+            def batch(i: Any) -> Any:
+                return data, indices[i], whole
+
+            logs = self._repeat(phase, on_all, batch, tf.shape(indices)[0])
+            return replicas.logs(phase, logs)
+
+        size_of_batch = indices.shape[1] if even else None
+        specs = (
+            _open_batch(data),
+            tf.TensorSpec([None, size_of_batch], tf.int32),
+            tf.TensorSpec([], tf.int32),
+        )
+        name = self._named(phase, "_few" if few else "_rows")
+        arguments = (data, tf.constant(indices), tf.constant(size, tf.int32))
+        logs: Logs = self.graphs.run(name, run, arguments, specs)
+        return logs
+
+    def _stream_on_replicas(
+        self, phase: str, step: Callable[[Batch], Logs]
+    ) -> Callable[[Any, Any], tuple[Any, Logs]]:
+        import tensorflow as tf
+
+        replicas = self.replicas
+        assert replicas is not None
+        on_all = replicas.step(phase, step, few=True)
+
+        def run(iterator: Any, steps: Any) -> tuple[Any, Logs]:
+            one = tf.function(lambda batch: on_all((batch, None, None)), autograph=False)
+
+            def more(i: Any, element: Any, _: Logs) -> Any:
+                return tf.logical_and(i < steps, element.has_value())
+
+            def body(i: Any, element: Any, _: Logs) -> tuple[Any, Any, Logs]:
+                # not within a condition: gradients cannot be exchanged there
+                logs = one(element.get_value())
+                self.streamed.assign_add(1)
+                following = tf.cond(
+                    i + 1 < steps,
+                    iterator.get_next_as_optional,
+                    lambda: tf.experimental.Optional.empty(iterator.element_spec),
+                )
+                return i + 1, following, logs
+
+            zeros = self._zeros(phase, one, iterator.element_spec)
+            start = (tf.constant(0), iterator.get_next_as_optional(), zeros)
+            done, _, logs = tf.while_loop(more, body, start, parallel_iterations=1)
+            return done, replicas.logs(phase, logs)
+
+        return run
 
     # ---- one step ----------------------------------------------------------------------------
 
@@ -376,7 +480,8 @@ class Program:
 
         specs = (iterator._type_spec, tf.TensorSpec([], tf.int32))
         name = self._named(phase, "_stream")
-        done, logs = self.graphs.run(name, run, (iterator, tf.constant(steps)), specs)
+        traced = run if self.replicas is None else self._stream_on_replicas(phase, step)
+        done, logs = self.graphs.run(name, traced, (iterator, tf.constant(steps)), specs)
         return int(done), logs
 
     def _one_by_one(

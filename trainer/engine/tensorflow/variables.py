@@ -27,6 +27,20 @@ def listed(model: Any) -> list[Any]:
     return list(found.values())
 
 
+def optimizers(model: Any) -> list[Any]:
+    """Return the optimizers of a model and of its layers, and those within them."""
+    import keras
+
+    found: dict[int, Any] = {}
+    for holder in (model, *model._flatten_layers(include_self=False)):
+        values = [getattr(holder, "optimizer", None), *vars(holder).values()]
+        for value in values:
+            while isinstance(value, keras.optimizers.Optimizer):
+                found[id(value)] = value
+                value = getattr(value, "inner_optimizer", None)
+    return list(found.values())
+
+
 def is_one(value: Any) -> bool:
     """Return whether an object is a variable, Keras' or TensorFlow's."""
     import keras
