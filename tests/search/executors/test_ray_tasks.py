@@ -337,6 +337,7 @@ def test_a_network_resumes_at_a_rung_from_a_state_in_storage_as_from_one_in_a_fo
         ).fit(ROWS[:96], LABELS[:96], validation_data=(ROWS[200:], LABELS[200:]))
 
     ours, local = search(Ray(storage=storage), "ours"), search("serial", "local")
+    assert list(ours.results_.error.dropna()) == []
     assert ours.results_.rung.max() >= 1  # some went on from a rung
     names = ["learning_rate", "epochs", "rung", "score"]
     names = [name for name in names if name in local.results_]
