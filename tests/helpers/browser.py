@@ -77,6 +77,7 @@ class Browser:
 
     Attributes:
         errors: The errors that pages have written to their console.
+        requests: The addresses that pages have asked for, once Network.enable was sent.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,7 @@ class Browser:
         self._rest = b""
         self._session: str | None = None
         self.errors: list[str] = []
+        self.requests: list[str] = []
         made = self.ask("Target.createTarget", url="about:blank")
         attached = self.ask("Target.attachToTarget", targetId=made["targetId"], flatten=True)
         self._session = attached["sessionId"]
@@ -198,6 +200,8 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
         if event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(params["exceptionDetails"]))
         if event.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
