@@ -234,15 +234,8 @@ def test_tpe_keeps_simultaneous_points_apart() -> None:
         a = i / 39
         proposer.learn(f"earlier-{i}", {"a": a}, Outcome((a - 0.5) ** 2))
     running = sorted(proposer.ask().point["a"] for _ in range(16))
-    repeated = []
-    for _ in range(16):
-        alone = make("tpe", Space({"a": Float(0, 1)}), seed=len(repeated))
-        for i in range(40):
-            a = i / 39
-            alone.learn(f"earlier-{i}", {"a": a}, Outcome((a - 0.5) ** 2))
-        repeated.append(alone.ask().point["a"])
     assert min(np.diff(running)) > 0
-    assert np.ptp(running) > np.ptp(repeated)
+    assert np.ptp(running) > 0.3  # without a liar they all lie near 0.5, within less than 0.1
 
 
 def test_gp_without_torch_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
