@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 # all pages with code, and the tests that run it
 TESTED = {
     "callbacks.md": "test_docs_guide.py",
+    "distributed.md": "test_docs_distributed.py",
+    "distributed.zh-CN.md": "test_readme.py",  # has the same code as distributed.md
     "exporting.md": "test_docs_exporting.py",
     "exporting.zh-CN.md": "test_readme.py",  # has the same code as exporting.md
     "extending.md": "test_docs_extending.py",

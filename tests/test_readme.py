@@ -12,6 +12,7 @@ PAGES = {
     "README.md": "README.zh-CN.md",
     "docs/clusters.md": "docs/clusters.zh-CN.md",
     "docs/command_line.md": "docs/command_line.zh-CN.md",
+    "docs/distributed.md": "docs/distributed.zh-CN.md",
     "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",
     "docs/from_keras.md": "docs/from_keras.zh-CN.md",

@@ -956,10 +956,18 @@ class Trainer(SupportsCallbacks, Parameters):
     def _as_fitted(self, history: History | None = None) -> Fitted:
         paths = path_fields(type(self))
         fields = {k: v for k, v in self.get_params(deep=False).items() if k not in paths}
+        if strategy.is_object(self.strategy):
+            fields["strategy"] = None  # it belongs to this process, as paths do to this machine
         return Fitted(type(self).__name__, fields, self.seed_, history or self.history_)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        if strategy.is_object(self.strategy):
+            checks.warn(
+                f"strategy=<{type(self.strategy).__name__}>: belongs to this process, and is left "
+                "out of the pickle; write strategy='mirrored' or 'multi_worker' to keep it"
+            )
+            state["strategy"] = None
         for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
             state.pop(name, None)
         if "_network" in state:

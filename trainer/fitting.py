@@ -893,6 +893,7 @@ def train(
                 callback.setup(session)
             with running(), distributed.on_replicas(network, _known(network, session.callbacks)):
                 network.share_graphs(feed.spec, hooks.traced(session.callbacks))
+                distributed.warn_of_own(lambda: [v.name for v in own.variables("start")])
                 ended = loop.train(
                     network.program,
                     feed,
@@ -1038,7 +1039,13 @@ def _known(network: Network, callbacks: Sequence[Any]) -> list[Any]:
     program = network.program
     scaling = [] if program.transform is None else program.transform.variables
     added = [v for callback in hooks.traced(callbacks) for v in callback.traced_variables()]
-    return [*variables.variables(network.core), *scaling, *added, program.streamed]
+    return [
+        *variables.variables(network.core),
+        *scaling,
+        *added,
+        program.streamed,
+        *strategy.tokens(),
+    ]
 
 
 def _stream_feed(stream: Stream, steps_per_epoch: int | None = None) -> StreamFeed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import tensorflow as tf
 from keras import layers
 
 from trainer import Classifier, Trainer
+from trainer.callbacks.callback import Callback
 
 RNG = np.random.default_rng(3)
 ROWS = 38
@@ -150,8 +152,9 @@ def main() -> None:
         fit = CASES[name]
         given = {k: v for k, v in fields.items() if not (k == "batch_size" and "one row" in name)}
         together = fit(strategy=strategy, **given)
-        one = fit(**given)
-        found = {"one": result(one), "together": result(together)}
+        found = {"together": result(together)}
+        if os.environ.get("WORKER", "0") == "0":
+            found["one"] = result(fit(**given))
         path = folder / f"{name}-{os.environ.get('WORKER', '0')}.json"
         path.write_text(json.dumps(found))
     if what == "mirrored":
@@ -189,12 +192,12 @@ def apart(folder: Path) -> None:
         inside = scoped.predict(X).tolist()
     alone = Given(layers=dense, **fields).fit(X, TARGET)
     errors = {}
-    for wrong in (None, "mirrored"):
+    for name, wrong in {"scope": strategy, "jit": "mirrored"}.items():
         try:
             with tf.distribute.OneDeviceStrategy("CPU:0").scope():
-                Given(layers=dense, **fields | {"strategy": strategy}).fit(X, TARGET)
+                Given(layers=dense, **fields | {"strategy": wrong}).fit(X, TARGET)
         except ValueError as error:
-            errors[str(wrong)] = str(error)
+            errors[name] = str(error)
     found = {
         "masks": [masks[0], masks[1]],
         "losses": [t.history_["loss"] for t in (alone, given, scoped)],
@@ -202,8 +205,64 @@ def apart(folder: Path) -> None:
         "kinds": sorted({type(v._value).__name__ for v in scoped.model_.variables}),
         "cloned": _cloned(strategy),
         "errors": errors,
+        "resumed": resumed(folder),
     }
     (folder / "apart.json").write_text(json.dumps(found))
+
+
+class Interrupted(Callback):
+    """Stops the training once, in the middle of an epoch."""
+
+    every_n_batches = 1
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.left = int(os.environ.get("BATCHES", "1000"))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.session.stop("Interrupted")
+
+
+def resumed(folder: Path) -> dict[str, Any]:
+    """Weights and history of a run that is not interrupted, of one that is, and of fits in turn."""
+
+    def parts() -> list[Any]:
+        normal = [layers.Dropout(0.2), layers.Dense(6), layers.BatchNormalization()]
+        return [*normal, layers.Dense(3, "softmax")]
+
+    fields = {"epochs": 3, "batch_size": 8, "random_state": 4, "verbose": 0, "save_steps": 1}
+
+    def fit(name: str | None, **more: Any) -> Any:
+        run = {} if name is None else {"run_dir": folder / name}
+        made = GivenClassifier(
+            layers=parts, strategy="mirrored", callbacks=[Interrupted()], **fields | run | more
+        )
+        return made.fit(X, LABELS)
+
+    os.environ["BATCHES"] = "7"
+    broken = fit("broken")
+    os.environ["BATCHES"] = "1000"
+    told = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ended = {"unbroken": fit("unbroken"), "broken": fit("broken"), "none": fit(None)}
+        again = fit(None, epochs=2, warm_start=True)
+        again.epochs = 1
+        ended["in turn"] = again.fit(X, LABELS)
+        finished = fit("unbroken")
+    told["warnings"] = sorted({str(w.message) for w in caught})
+    return told | {
+        "epochs before": len(broken.history_),
+        "given back": finished.history_["loss"],
+        "ended": {
+            name: {
+                "loss": t.history_["loss"],
+                "weights": [w.ravel().tolist() for w in t.model_.get_weights()],
+            }
+            for name, t in ended.items()
+        },
+    }
 
 
 def _cloned(strategy: Any) -> bool:

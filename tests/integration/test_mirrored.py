@@ -70,4 +70,21 @@ def test_a_model_trained_on_two_devices_is_one_of_a_single_device(apart: dict[st
 
 
 def test_a_scope_of_another_strategy_is_refused(apart: dict[str, Any]) -> None:
-    assert "the scope of another strategy, <OneDeviceStrategy>" in apart["errors"]["None"]
+    assert "the scope of another strategy, <OneDeviceStrategy>" in apart["errors"]["scope"]
+
+
+def test_an_interrupted_run_on_two_devices_ends_with_the_bytes_of_an_unbroken_one(
+    apart: dict[str, Any],
+) -> None:
+    found = apart["resumed"]
+    assert found["epochs before"] < 3
+    ended = found["ended"]
+    assert ended["broken"] == ended["unbroken"] == ended["none"]
+    assert found["given back"] == ended["unbroken"]["loss"]
+    assert not [text for text in found["warnings"] if "exact" in text or "rounding" in text]
+
+
+def test_a_fit_on_two_devices_is_trained_further(apart: dict[str, Any]) -> None:
+    ended = apart["resumed"]["ended"]
+    assert len(ended["in turn"]["loss"]) == 3
+    assert ended["in turn"]["loss"][:2] == ended["none"]["loss"][:2]

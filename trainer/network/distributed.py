@@ -168,6 +168,23 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
         )
 
 
+def warn_of_own(names: Callable[[], Sequence[str]]) -> None:
+    """Warn about variables of which each worker has its own.
+
+    Args:
+        names: Finds the variables that Keras does not list, and returns their names.
+    """
+    distribution = strategy.current()
+    if distribution is None or distribution.workers == 1:
+        return
+    found = names()
+    if found:
+        checks.warn(
+            f"strategy: each worker has a {', '.join(found)} of its own, as it was not made by "
+            "Keras, and only the chief's is saved; make it with add_weight if steps change it"
+        )
+
+
 def writers() -> tuple[type, ...]:
     """Return the callbacks of Keras that only write, which the chief alone calls."""
     from keras import callbacks
@@ -195,6 +212,8 @@ def on_replicas(network: Network, variables: Sequence[Any]) -> Iterator[None]:
         network: The network, with all its variables.
         variables: Those that a step reads or changes.
     """
+    import keras
+
     distribution = strategy.current()
     if distribution is None:
         yield
@@ -203,6 +222,7 @@ def on_replicas(network: Network, variables: Sequence[Any]) -> Iterator[None]:
     replicas = backend.Replicas(distribution, core)
     optimizers = backend.variables.optimizers(core)
     program = network.program
-    of_steps = [v for v in variables if v is not program.streamed]
+    of_steps = [v for v in variables if isinstance(v, keras.Variable)]
+    of_steps = [v for v in of_steps if v is not program.streamed]
     with distribution.holding(of_steps, optimizers), program.on_replicas(replicas):
         yield

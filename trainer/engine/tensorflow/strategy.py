@@ -160,6 +160,17 @@ class Distribution:
             return bool(found.any())
         return int(found.min())
 
+    @property
+    def tokens(self) -> list[Any]:
+        """The variables by which TensorFlow keeps exchanges in order; they hold nothing."""
+        exchanges = (
+            getattr(self.strategy.extended, name, None)
+            for name in ("_cross_device_ops", "_host_cross_device_ops")
+        )
+        launchers = [each for e in exchanges for each in getattr(e, "_launchers", ())]
+        found = [getattr(launcher, "_ordering_token", None) for launcher in launchers]
+        return [token for token in found if token is not None]
+
     # ---- variables ---------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -276,6 +287,11 @@ def agree(value: Value) -> Value:
     return value if distribution is None or distribution.workers == 1 else distribution.agree(value)
 
 
+def tokens() -> list[Any]:
+    """Return the variables of TensorFlow's own that the steps of this fit use."""
+    return [] if _current.distribution is None else _current.distribution.tokens
+
+
 def alike(digest: bytes) -> bool:
     """Return whether all workers have the same digest, of 8 bytes or more; all call it."""
     distribution = _current.distribution
@@ -343,6 +359,11 @@ def check(field: Any) -> None:
             f"strategy=<{name}>: only strategies with a copy of the variables on each device are "
             "supported; write strategy='mirrored' or strategy='multi_worker'"
         )
+
+
+def is_object(field: Any) -> bool:
+    """Return whether the field `strategy` holds a tf.distribute.Strategy."""
+    return field is not None and not isinstance(field, str)
 
 
 def resolve(field: Any) -> Distribution | None:
