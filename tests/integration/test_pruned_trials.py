@@ -59,9 +59,7 @@ def fit(search: Any) -> Any:
 
 @pytest.mark.parametrize("resource", ["epochs", "steps"])
 def test_a_promoted_trial_equals_one_without_interruption(tmp_path: Path, resource: str) -> None:
-    search = fit(
-        net_search(pruner="asha", resource=resource, directory=tmp_path, keep_models=20)
-    )
+    search = fit(net_search(pruner="asha", resource=resource, directory=tmp_path, keep_models=20))
     table = search.results_
     assert {"completed", "pruned"} <= set(table.state)
     whole = table[table.parent.notna()]
