@@ -70,10 +70,10 @@ class Kept(Pictures):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        table = self._table()
-        return results.ranked(table, maximize=self._maximize, by_rung=self._by_rung).head(
-            integer("n", n, low=1, example=5)
-        )
+        table, goals = self._table(), self._goals
+        others = zip(goals.names[1:], goals.maximize[1:], strict=True)
+        found = results.ranked(table, maximize=self._maximize, by_rung=self._by_rung, others=others)
+        return found.head(integer("n", n, low=1, example=5))
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -353,7 +353,7 @@ class Kept(Pictures):
         """Return what a completed trial is compared by: higher is better."""
         score = trial.score if trial.score is not None else float("nan")
         rung = (trial.rung or 0) if self._by_rung else 0
-        return trial.feasible, rung, score if self._maximize else -score
+        return trial.feasible, rung, *self._goals.merit(score, trial.outcome.get("values", ()))
 
     def _known_trial(self, trial: int) -> int:
         self._table()

@@ -6,7 +6,7 @@ Responsible for their form. Not for scoring, nor for plots.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,14 +84,21 @@ def table(
     return pd.DataFrame(columns)
 
 
-def ranked(results: pd.DataFrame, *, maximize: bool, by_rung: bool) -> pd.DataFrame:
+def ranked(
+    results: pd.DataFrame,
+    *,
+    maximize: bool,
+    by_rung: bool,
+    others: Iterable[tuple[str, bool]] = (),
+) -> pd.DataFrame:
     """Return trials with a score, best first.
 
     Those that meet the constraints come first, if there are any; with `by_rung` those of later
-    rungs.
+    rungs. Among equal scores `others` decide: names of columns, and whether higher is better.
     """
     done = results[results.state.isin(SCORED)]
-    keys, orders = ["score"], [not maximize]
+    also = [(name, not higher) for name, higher in others if name in done]
+    keys, orders = map(list, zip(("score", not maximize), *also, strict=True))
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
     if "feasible" in done and done.feasible.dtype == bool:

@@ -517,10 +517,10 @@ class Coordinator:
         if best is None or (self._merit(trial), -trial.id) > (self._merit(best), -best.id):
             self._best = trial  # whichever of equals ended first, the lowest number is the best
 
-    def _merit(self, trial: Trial) -> tuple[bool, int, float]:
+    def _merit(self, trial: Trial) -> tuple[float, ...]:
         score = trial.score or 0.0
         rung = (trial.rung or 0) if self._by_rung else 0
-        return trial.feasible, rung, score if self.maximize else -score
+        return trial.feasible, rung, *self._goals.merit(score, trial.outcome.get("values", ()))
 
     def _withdraw(self) -> None:
         for future in list(self._submitted):

@@ -87,6 +87,19 @@ class Goals:
         values = tuple(own[name] for name in self.names) if self.several else ()
         return Outcome(score, values, tuple(violations))
 
+    def merit(self, score: float, values: Sequence[float]) -> tuple[float, ...]:
+        """Return what feasible trials are compared by: higher is better.
+
+        The first objective decides, and of equal ones the next: what has the highest merit is
+        therefore on the Pareto front.
+
+        Args:
+            score: of a trial.
+            values: of all its objectives, or empty if there is only the score.
+        """
+        own = values or (score,)
+        return tuple(v if m else -v for v, m in zip(own, self.maximize, strict=True))
+
     def described(self) -> dict[str, Any]:
         """Return what a study's description says of them, besides the score."""
         found: dict[str, Any] = {}

@@ -59,7 +59,7 @@ def fit(search: Any) -> Any:
 
 @pytest.mark.parametrize("resource", ["epochs", "steps"])
 def test_a_promoted_trial_equals_one_without_interruption(tmp_path: Path, resource: str) -> None:
-    search = fit(net_search(pruner="asha", resource=resource, directory=tmp_path))
+    search = fit(net_search(pruner="asha", resource=resource, directory=tmp_path, keep_models=20))
     table = search.results_
     assert {"completed", "pruned"} <= set(table.state)
     whole = table[table.parent.notna()]
@@ -87,6 +87,9 @@ def test_a_promoted_trial_equals_one_without_interruption(tmp_path: Path, resour
         for name in ("loss", "val_loss", "val_accuracy"):
             assert list(records[name]) == [r[name] for r in alone.history_.records]
         assert row.score == alone.history_.records[-1]["val_loss"]
+        weights = search.load_model(int(row.trial)).model_.get_weights()
+        expected = alone.model_.get_weights()
+        assert [w.tobytes() for w in weights] == [w.tobytes() for w in expected]
 
 
 def test_a_search_that_was_stopped_goes_on_with_the_same_trials(tmp_path: Path) -> None:

@@ -37,6 +37,21 @@ def test_the_best_trials_are_those_that_no_other_dominates() -> None:
     assert found.best_score_ == results.score.min() == found.best_trials_.score.iloc[0]
 
 
+def equal(x: float) -> dict[str, float]:
+    return {"near": 1.0, "far": x, "size": 0.0}
+
+
+def test_of_equal_first_objectives_the_next_decides_so_that_the_best_is_on_the_front(
+    tmp_path: Path,
+) -> None:
+    options = {"objective": ["near", ("far", "min")], "direction": "min", "tuner": "grid"}
+    quiet = {"executor": "serial", "seed": 0, "verbose": 0, "directory": tmp_path}
+    found = FunctionSearch(equal, {"x": [3.0, 1.0, 2.0]}, **options | quiet).fit()
+    assert found.best_trials_.x.tolist() == [1.0]
+    assert found.best_params_ == load_study(tmp_path).best_params_ == {"x": 1.0}
+    assert found.top(1).x.tolist() == load_study(tmp_path).top(1).x.tolist() == [1.0]
+
+
 @pytest.mark.parametrize("tuner", ["nsga2", "tpe"])
 def test_samplers_learn_from_all_objectives(tuner: str) -> None:
     dominated = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -211,3 +213,79 @@ def test_no_pickle_is_in_what_is_saved() -> None:
         proposer.tell(asked.key, Outcome(loss(asked.point)))
     assert set(proposer.snapshot()) == {"asked", "attributes"}
     assert len(json.dumps(proposer.snapshot())) < 5000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_saved_stays_small_as_trials_grow(name: str) -> None:
+    proposer = make(name)
+    sizes = {}
+    for i in range(1, 161):
+        asked = proposer.ask()
+        proposer.tell(asked.key, Outcome(loss(asked.point)))
+        assert len(json.dumps(asked.memo)) < 500
+        if i in (80, 160):
+            sizes[i] = len(json.dumps(proposer.snapshot()))
+    assert sizes[160] < sizes[80] + 1000 and sizes[160] < 5000
+
+
+def test_tpe_keeps_simultaneous_points_apart() -> None:
+    proposer = make("tpe", Space({"a": Float(0, 1)}))
+    for i in range(40):
+        a = i / 39
+        proposer.learn(f"earlier-{i}", {"a": a}, Outcome((a - 0.5) ** 2))
+    running = sorted(proposer.ask().point["a"] for _ in range(16))
+    assert min(np.diff(running)) > 0
+    assert np.ptp(running) > 0.3  # without a liar they all lie near 0.5, within less than 0.1
+
+
+def test_gp_without_torch_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"tuner='gp'.*pip install exact-trainer\[gp\].*'tpe'"):
+        make("gp", Space({"a": Float(0, 1)}))
+
+
+def test_a_sampler_that_does_not_repeat_its_points_is_refused_on_resume() -> None:
+    class Other(optuna.samplers.BaseSampler):
+        """Proposes from a count that all of its copies share."""
+
+        count = 0
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(
+            self, study: Any, trial: Any, param_name: str, param_distribution: Any
+        ) -> float:
+            Other.count += 1
+            return 1 / Other.count
+
+    space = Space({"a": Float(0, 1)})
+    first = OptunaSampler(space, Other(), max_trials=None, maximize=[True], seed=1)
+    asked = first.ask()
+    first.tell(asked.key, Outcome(1.0))
+    second = OptunaSampler(space, Other(), max_trials=None, maximize=[True], seed=1)
+    past = [PastTrial(asked.key, asked.point, Outcome(1.0), 0, 1)]
+    with pytest.raises(ValueError, match="Other proposed .* where it had proposed .*must follow"):
+        resume(second, first.snapshot(), past)
+
+
+def test_the_verbosity_of_optuna_stays_the_users() -> None:
+    before = optuna.logging.get_verbosity()
+    try:
+        for level in (optuna.logging.DEBUG, optuna.logging.CRITICAL):
+            optuna.logging.set_verbosity(level)
+            proposer = make("tpe")
+            asked = proposer.ask()
+            proposer.tell(asked.key, Outcome(1.0))
+            assert optuna.logging.get_verbosity() == level
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def test_importing_search_imports_neither_optuna_nor_torch() -> None:
+    code = "import sys, search; print({'optuna', 'cmaes', 'torch'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
