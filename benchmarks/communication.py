@@ -121,6 +121,13 @@ def report(two: dict[float, float], three: dict[float, float]) -> list[str]:
             pairs.append((three[size], on_loopback(3, size, latency, bandwidth)))
         cells = [f"{1e3 * value:.2f}" for pair in pairs for value in pair]
         lines.append(f"| {size:g} | {' | '.join(cells)} | {pairs[-1][0] / pairs[-1][1]:.2f} |")
+    off = [t / on_loopback(3, size, latency, bandwidth) - 1 for size, t in three.items()]
+    if off:
+        lines += [
+            "",
+            f"For three processes the model is off by {min(off):+.0%} to {max(off):+.0%}. Where "
+            "they are more than the cores, a round also waits for its process to get one.",
+        ]
     slow, own = max(latency, NETWORK_LATENCY), bandwidth / 2  # of two that share it
     lines += [
         "",

@@ -153,6 +153,39 @@ def write_logs(folder: Path, logs: Path) -> bool:
     return True
 
 
+def write_report(given: Mapping[str, Any]) -> Path | None:
+    """Write the page of a study for `trainer report STUDY`.
+
+    Args:
+        given: the arguments of the call.
+
+    Returns:
+        The file; None, and nothing is written, if it is not the folder of a study.
+
+    Raises:
+        WrongCall: the study cannot be read or has not begun, or the call says what only a run has.
+    """
+    path = Path(given["RUN"]).expanduser()
+    if not (path / "study.sqlite").exists():
+        return None
+    for name in ("data", "target", "trainer"):
+        if given[name] is not None:
+            raise WrongCall(
+                f"--{name} {given[name]}: the page of a study needs no data; leave it out"
+            )
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from search import pages
+    from search.studies import load_study
+
+    try:
+        study = load_study(path)
+    except ValueError as error:
+        raise WrongCall(f"RUN {path}: {error}") from error
+    return study.report(Path(given["out"]).expanduser() if given["out"] else path / pages.NAME)
+
+
 def _row(study: Path) -> tuple[str, ...]:
     # read-only: opening a Store would convert the study of an older version, and mark it as held
     path = (study / "study.sqlite").resolve()

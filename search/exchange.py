@@ -174,8 +174,7 @@ def write_tensorboard(
     epochs: pd.DataFrame,
     path: Any,
     *,
-    objective: str,
-    maximize: bool,
+    goals: Goals,
 ) -> Path:
     """Write trials as logs of TensorBoard: a run for each, and the table of its HPARAMS page.
 
@@ -184,8 +183,7 @@ def write_tensorboard(
         space: that they lie in.
         epochs: the logs by trial and epoch, as epochs_.
         path: of a folder, which is made, or empty.
-        objective: the name of the score.
-        maximize: whether a higher score is better.
+        goals: the objectives, of which the first is the score.
 
     Raises:
         ImportError: the package tensorboard is not installed.
@@ -212,12 +210,13 @@ def write_tensorboard(
         )
     shown_trials = [trial for trial in trials if trial.state != "waiting"]
     columns, infos = _columns(shown_trials, space)
-    better = "higher" if maximize else "lower"
-    score = f"score/{objective}"
-    metrics = [(score, f"{objective} ({better} is better)")]
-    own = {objective, *space.domains}  # of which there are columns already
-    names = dict.fromkeys(n for t in shown_trials for n in t.metrics if n not in own)
-    metrics += [(name, name) for name in names]
+    score = f"score/{goals.names[0]}"
+    own = {goals.names[0], *space.domains}  # of which there are columns already
+    logged = dict.fromkeys(n for t in shown_trials for n in t.metrics if n not in own)
+    better = {True: " (higher is better)", False: " (lower is better)"}
+    told = {n: better[m] for n, m in zip(goals.names, goals.maximize, strict=True)}
+    metrics = [(score, f"{goals.names[0]}{told[goals.names[0]]}")]
+    metrics += [(name, f"{name}{told.get(name, '')}") for name in logged]
     experiment = api_pb2.Experiment(
         hparam_infos=infos,
         metric_infos=[

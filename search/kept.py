@@ -228,8 +228,7 @@ class Kept(Pictures):
             self._space,
             self.epochs_,
             path,
-            objective=self._objective,
-            maximize=self._maximize,
+            goals=self._goals,
         )
 
     def export_optuna(self, storage: Any = None, name: str | None = None) -> Any:

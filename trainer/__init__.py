@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.estimators import Classifier, Regressor
     from trainer.finders import find_batch_size, find_learning_rate
     from trainer.history import History
-    from trainer.hyperparameters import Bool, Choice, Drawn, Float, Int, Repeat
+    from trainer.hyperparameters import Bool, Choice, DefineByRun, Drawn, Float, Int, Repeat
     from trainer.launching import launch
     from trainer.models import ModelSpec
     from trainer.serving import serve
@@ -38,6 +38,7 @@ __all__ = [
     "Bool",
     "Choice",
     "Classifier",
+    "DefineByRun",
     "Drawn",
     "Float",
     "History",
@@ -60,6 +61,7 @@ _HOMES = {
     "Bool": "trainer.hyperparameters",
     "Choice": "trainer.hyperparameters",
     "Classifier": "trainer.estimators",
+    "DefineByRun": "trainer.hyperparameters",
     "Drawn": "trainer.hyperparameters",
     "Float": "trainer.hyperparameters",
     "History": "trainer.history",

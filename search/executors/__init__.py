@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from trainer.utils.checks import finite, integer
+from trainer.utils.checks import integer
+from trainer.utils.ray_connection import check_resources
 from trainer.utils.text import printable
 
 
@@ -125,25 +126,7 @@ class Ray:
                 "address='auto'"
             )
         integer("recycle", self.recycle, low=0, example=100)
-        if not isinstance(self.trial_resources, Mapping):
-            raise TypeError(
-                f"trial_resources={self.trial_resources!r}: must be a dict; write "
-                "trial_resources={'cpu': 2, 'gpu': 0.5}"
-            )
-        for name, amount in self.trial_resources.items():
-            if not isinstance(name, str) or name in ("CPU", "GPU", "object_store_memory"):
-                raise ValueError(
-                    f"trial_resources={dict(self.trial_resources)!r}: there is no resource "
-                    f"{name!r}; write 'cpu', 'gpu', 'memory', or the name of a custom resource"
-                )
-            label = f"trial_resources[{name!r}]"
-            finite(label, amount, example=1)
-            fraction = 0 < amount < 1 and name != "memory"
-            if amount < 0 or (amount != int(amount) and not fraction):
-                raise ValueError(
-                    f"{label}={amount!r}: must be a whole number, or a fraction below 1; write "
-                    f"{label}={max(1, round(amount))}"
-                )
+        check_resources("trial_resources", self.trial_resources)
 
 
 def ray_settings(executor: Any) -> Ray | None:

@@ -1,41 +1,21 @@
-"""The connection to a Ray cluster, and what its nodes have.
+"""What the nodes of a Ray cluster have.
 
-Responsible for connecting, or saying within seconds why that fails, and for comparing the nodes
-with this process. Not for running anything on them (`ray_tasks`).
-
-`ray.init` waits for minutes for a wrong address, or ends the process. So a process of its own tries
-the address first.
+Responsible for comparing the nodes with this process; `trainer.utils.ray_connection` connects. Not
+for running anything on them (`ray_tasks`).
 """
 
 from __future__ import annotations
 
-import os
 import pickle
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from search.executors import Ray
+from trainer.utils import ray_connection
 
-ADDRESS = "RAY_ADDRESS"
-SECONDS_FOR_A_PORT = 3.0  # to open a connection to an address
-SECONDS_TO_CONNECT = 10.0  # for a process that tries to connect to the cluster
 SECONDS_FOR_NODES = 60.0  # for all nodes to say what they have
 PACKAGES = ("exact-trainer", "tensorflow", "keras")
-_TRY = (
-    "import sys, ray\n"
-    "try:\n"
-    "    ray.init(address=sys.argv[1], log_to_driver=False, logging_level='CRITICAL')\n"
-    "except BaseException as error:\n"
-    "    print(f'{type(error).__name__}: {error}', file=sys.stderr)\n"
-    "    sys.exit(1)\n"
-    "print('connected')\n"
-)
-# Ray's own name for it: with 0 a Ray on this machine is reachable from this machine only
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def connect(settings: Ray) -> bool:
@@ -52,64 +32,7 @@ def connect(settings: Ray) -> bool:
         ValueError: the address is wrong, or does not answer; or the process is connected to
             another cluster.
     """
-    address = settings.address or os.environ.get(ADDRESS) or None
-    if address is None or address == "local":
-        os.environ.setdefault(_LOOPBACK, "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "executor='ray': needs Ray, which is not installed; write pip install "
-            "'exact-trainer[ray]', or executor='processes'"
-        ) from error
-    if ray.is_initialized():
-        present = ray.get_runtime_context().gcs_address
-        if settings.address not in (None, "auto", "local", present):
-            raise ValueError(
-                f"address={settings.address!r}: this process is connected to the Ray cluster at "
-                f"{present}; call ray.shutdown() first, or leave out the address"
-            )
-        return False
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None or address == "local":
-        ray.init(address="local", include_dashboard=False, **options)
-        return True
-    where = f"address={address!r}" if settings.address else f"{ADDRESS}={address!r}"
-    _try(address, where)
-    ray.init(address=address, **options)
-    return True
-
-
-def _try(address: str, where: str) -> None:
-    """Connect to the cluster from another process, which may hang or die."""
-    instead = (
-        "write the address that `ray start --head` printed, such as '10.0.0.1:6379', or start one"
-    )
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ValueError(f"{where}: must be host:port or 'auto'; {instead}")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), SECONDS_FOR_A_PORT).close()
-        except (OSError, OverflowError) as error:
-            raise ValueError(f"{where}: nothing answers there ({error}); {instead}") from None
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _TRY, address],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS_TO_CONNECT,
-        )
-    except subprocess.TimeoutExpired:
-        raise ValueError(
-            f"{where}: what listens there does not answer as a Ray cluster within "
-            f"{SECONDS_TO_CONNECT:g} s; {instead}"
-        ) from None
-    if done.returncode != 0:
-        said = " ".join(done.stderr.split())[-600:] or f"exited with code {done.returncode}"
-        raise ValueError(f"{where}: cannot be used ({said}); {instead}")
+    return ray_connection.connect(settings.address, "executor='ray'|executor='processes'")
 
 
 def modules_of(content: bytes) -> set[str]:

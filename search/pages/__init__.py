@@ -11,6 +11,7 @@ Without JavaScript the page shows the same, and nothing can be sorted or filtere
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -250,24 +251,27 @@ def _failures(table: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def _pictures(content: Content, first: pd.DataFrame) -> dict[str, Any]:
-    goal: dict[str, Any] = {"maximize": content.maximize, "objective": content.objective}
+    goal: dict[str, Any] = {
+        "maximize": content.maximize,
+        "objective": content.objective,
+        "by_rung": content.by_rung,
+    }
+    table = content.trials
     course = []
-    if len(content.trials):
+    if len(table):
         says = "The score of each trial in order, and the best so far."
-        draw = lambda: plots.plot_history(content.trials, **goal, by_rung=content.by_rung)  # noqa: E731
+        draw = functools.partial(plots.plot_history, table, **goal)
         course.append(picture("Scores", says, draw))
     curves = _curves(content, first)
     if curves is not None:
         course.append(curves)
-    if "rung" in content.trials and content.trials["rung"].notna().any():
+    if "rung" in table and "epochs" in table and table["rung"].notna().any():
         says = "The score of each rung against its epochs; a line for each candidate."
-        if "epochs" in content.trials:
-            draw = lambda: plots.plot_rungs(content.trials, **goal, by_rung=content.by_rung)  # noqa: E731
-            course.append(picture("Rungs", says, draw))
+        course.append(picture("Rungs", says, functools.partial(plots.plot_rungs, table, **goal)))
     front = None
     if content.draw_front is not None:
         says = (
-            "The trials by their objectives. None is better in all of them than those on the front."
+            "The trials by their objectives, and the front: the trials than which none is better."
         )
         front = picture("Pareto front", says, content.draw_front)
     return {"course": course, "front_picture": front, **_importance(content)}
@@ -275,21 +279,17 @@ def _pictures(content: Content, first: pd.DataFrame) -> dict[str, Any]:
 
 def _importance(content: Content) -> dict[str, Any]:
     says = "How much of the variance of the score each parameter explains, alone and with others."
-    try:
-        shares = plots.importance(content.trials, content.space, maximize=content.maximize)
-    except ValueError as error:
-        # too few trials, or all alike: the page says so
-        return {"importance": None, "no_importance": summary.one_line(error)}
-    import pandas as pd
-
-    assert isinstance(shares, pd.Series)
-    draw = lambda: plots.plot_importance(  # noqa: E731
+    draw = functools.partial(
+        plots.plot_importance,
         content.trials,
         content.space,
         objective=content.objective,
         maximize=content.maximize,
     )
-    return {"importance": picture("Importance of parameters", says, draw), "no_importance": ""}
+    try:
+        return {"importance": picture("Importance of parameters", says, draw), "unknown": ""}
+    except ValueError as error:  # too few trials, or all alike: the page says so
+        return {"importance": None, "unknown": summary.one_line(error)}
 
 
 def _curves(content: Content, first: pd.DataFrame) -> Picture | None:

@@ -7,6 +7,7 @@ every second one.
 import sqlite3
 
 import pandas as pd
+import pytest
 
 
 def number(text: str) -> float:
@@ -64,3 +65,36 @@ def test_a_search_that_was_killed_goes_on_with_what_had_ended(run):
     for name in ("bayesian", "hyperband", "keras-tuner's own"):
         assert number(done.line(f"{name}: held-out accuracy ")) > 0.5
     assert {"history.png", "parallel.png", "rungs.png"} <= set(done.files)
+
+
+def rest(text: str, start: str) -> str:
+    """The rest of the only line that starts so."""
+    (found,) = [line.removeprefix(start) for line in text.splitlines() if line.startswith(start)]
+    return found
+
+
+@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_scikit_learns_search_has_the_same_scores_on_a_cluster_of_joblib(start, backend, package):
+    """Takes up to a minute: a cluster whose workers import TensorFlow."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    options = ("--trials", "3", "--epochs", "2")
+    scores = []
+    for name in (backend, "loky"):
+        done = start("search_joblib", "--backend", name, *options, cold=True, cores=2)
+        assert done.returncode == 0, done.stderr
+        scores.append(rest(done.stdout, "scores "))
+    assert scores[0] == scores[1]
+    assert max(map(float, scores[1].split())) > 0.85
+
+
+def test_a_search_starts_a_ray_of_its_own_where_no_cluster_is_given(start, monkeypatch, tmp_path):
+    """Takes up to a minute: Ray, and workers that import TensorFlow."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = start("distributed_search", "--trials", "4", "--epochs", "9", cold=True, cores=2)
+    assert done.returncode == 0, done.stderr
+    assert number(rest(done.stdout, "held-out accuracy ")) > 0.5
+    study = sqlite3.connect(tmp_path / rest(done.stdout, "wrote "))
+    states = pd.read_sql("select state from trials", study).state
+    study.close()
+    assert set(states) <= {"completed", "pruned"} and len(states) >= 4

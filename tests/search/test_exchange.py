@@ -11,7 +11,7 @@ import pytest
 from light_estimators import Bowl, Tiny
 from light_searches import R, X, Y, sklearn_search, tuner_search
 
-from search import import_optuna
+from search import FunctionSearch, import_optuna
 from trainer import Bool, Choice, Float, Int
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -157,3 +157,23 @@ def test_a_study_goes_to_tensorboard_with_objects_as_texts(tmp_path: Path) -> No
         search.export_tensorboard(folder)
     with pytest.raises(TypeError, match=r"path=3: must be the name of a folder"):
         search.export_tensorboard(3)
+
+
+def test_tensorboard_is_told_which_way_each_objective_is_better(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.plugins.hparams import metadata
+
+    def both(x: float) -> dict[str, float]:
+        return {"near": x, "right": -x, "other": 1.0}
+
+    objective = ["near", ("right", "max")]
+    options = {"tuner": "random", "executor": "serial", "seed": 0, "verbose": 0, "max_trials": 2}
+    search = FunctionSearch(
+        both, {"x": Float(0, 1)}, objective=objective, direction="min", **options
+    )
+    folder = search.fit().export_tensorboard(tmp_path / "logs")
+    (file,) = folder.glob("events*")
+    (event,) = (e for e in EventFileLoader(str(file)).Load() if e.summary.value)
+    content = event.summary.value[0].metadata.plugin_data.content
+    names = [m.display_name for m in metadata.parse_experiment_plugin_data(content).metric_infos]
+    assert names[:2] == ["near (lower is better)", "right (higher is better)"]

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from trainer.utils.text import printable
 # Entry points of this group are called with the folder that the call names and an empty one; they
 # write logs there if the first is one that they know, and return whether they have.
 LOGS = "trainer.tensorboard"
+_HOST = "127.0.0.1"
 _FOLDER = Argument("FOLDER", str, "a folder with runs", FOLDER_OF_RUNS)
 
 
@@ -195,6 +197,7 @@ def _tensorboard(given: dict[str, Any]) -> int:
             f"FOLDER {folder}: there is no such folder; write that of a run or of a study, or one "
             "with runs"
         )
+    _check_port(given["port"])
     if importlib.util.find_spec("tensorboard") is None:
         raise WrongCall("the package tensorboard is not installed; write pip install tensorboard")
     with tempfile.TemporaryDirectory() as place:
@@ -208,10 +211,28 @@ def _tensorboard(given: dict[str, Any]) -> int:
     )
 
 
+def _check_port(port: int) -> None:
+    """Check that TensorBoard may listen there, which would say it in many lines."""
+    if not 0 <= port <= 65535:
+        raise WrongCall(f"--port {port}: must be from 0, for a free one, to 65535")
+    if port:
+        try:
+            with socket.create_server((_HOST, port)):
+                pass
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"--port {port}: cannot be listened on ({os.strerror(error.errno or 0)}); write "
+                "--port 0 for a free one",
+            ) from error
+
+
 def _show(folder: Path, port: int) -> int:
     """Run TensorBoard until it ends, or until Ctrl-C or SIGTERM ends it."""
-    call = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    call += ["--host", "127.0.0.1", "--port", str(port)]
+    # this package keeps TensorFlow, which TensorBoard imports, from writing lines about itself
+    code = "import sys, trainer\nfrom tensorboard.main import run_main\nsys.exit(run_main())"
+    call = [sys.executable, "-c", code, "--logdir", str(folder)]
+    call += ["--host", _HOST, "--port", str(port)]
     # so that TensorBoard ends with this process, and not only if it has the same terminal
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     started = subprocess.Popen(call, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})

@@ -216,9 +216,13 @@ def existing(name: str) -> Path:
             f"RUN {name}: there is no such folder; trainer runs lists those in {FOLDER_OF_RUNS}/"
         )
     if not (folder / "config.json").exists():
-        raise WrongCall(
-            f"RUN {name}: is a folder without a run; trainer runs FOLDER lists those in a folder"
+        models = sorted(folder.glob("*.keras"))  # such as the best one of a study
+        remedy = (
+            f"its model is {models[0]}; write this file"
+            if models
+            else "trainer runs FOLDER lists those in a folder"
         )
+        raise WrongCall(f"RUN {name}: is a folder without a run; {remedy}")
     return folder
 
 
@@ -240,9 +244,9 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
         forms.mapping("fields", forms.mapping("source", recorded, names)["fields"])
     defaults = {a.name: a.default for a in rows.LOADING}
     if given["data"] is None and recorded is None:
+        what = "the run was started from Python, and" if config else "a file of a model"
         raise WrongCall(
-            f"{call}: the run was started from Python, and does not know its data; write "
-            f"{call} --data house.csv --target price"
+            f"{call}: {what} does not know its data; write {call} --data house.csv --target price"
         )
     if given["data"] is None and recorded is not None:
         found = {n: recorded[n] for n in (*defaults, "data", "target") if n in recorded}

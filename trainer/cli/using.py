@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MODEL = Argument("RUN", str, "the folder of a run, or a .keras file")
 _OTHER_DATA = Argument("data", str | None, "rows; left out: the test rows of the run", None)
+# Entry points of this group are called with the arguments of `trainer report`. They write the page
+# of what RUN names and return its path, or None if it is nothing that they know.
+REPORTS = "trainer.report"
 _FORMATS = ("tf_saved_model", "onnx", "litert", "openvino", "torch")
 
 
@@ -77,6 +81,11 @@ def _predict(given: dict[str, Any]) -> None:
 
 
 def _report(given: dict[str, Any]) -> None:
+    for entry in metadata.entry_points(group=REPORTS):
+        written = entry.load()(given)
+        if written is not None:
+            print(f"report: {written}")
+            return
     from trainer import reports
 
     trainer, config = _loaded(given)
@@ -144,19 +153,21 @@ PREDICT = Command(
 )
 REPORT = Command(
     name="report",
-    summary="Write a page about a trained run, to look at and to send",
+    summary="Write a page about a run or a study, to look at and to send",
     example="trainer report runs/house-1 --out report.html",
     run=_report,
     arguments=lambda words: [
-        MODEL,
-        Argument("out", str | None, "the file to write; report.html in the run's folder", None),
+        Argument("RUN", str, "the folder of a run or of a study, or a .keras file"),
+        Argument("out", str | None, "the file to write; report.html in that folder", None),
         Argument("data", str | None, "the data that it was trained on; those of the run", None),
         rows.TARGET,
         TRAINER,
     ],
     description=(
-        "The page has the scores, curves, mistakes, the columns that matter, and warnings about "
-        "the data. It is one file that makes no request; trainer fit writes it by itself."
+        "The page of a run has the scores, curves, mistakes, the columns that matter, and warnings "
+        "about the data; trainer fit writes it by itself. That of a study, such as studies/house, "
+        "has its trials to sort and to filter, and the best configuration. It is one file that "
+        "makes no request."
     ),
 )
 EXPORT = Command(

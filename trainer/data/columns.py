@@ -538,12 +538,14 @@ def as_floats(series: pd.Series, label: str, unit: str | None = None) -> np.ndar
             "numbers as in training"
         )
     numbers = pd.to_numeric(series, errors="coerce")
-    wrong = numbers.isna() & series.notna()
+    unread = wrong = numbers.isna() & series.notna()
     if series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
         # "12" could be converted, but the column had numbers in training, so refuse text.
-        wrong |= series.map(lambda v: isinstance(v, str)).astype(bool)
+        wrong = wrong | series.map(lambda v: isinstance(v, str)).astype(bool)
     if wrong.any():
-        row, cell = wrong.idxmax(), series[wrong].iloc[0]
+        # of a file with one cell of text all cells are text: that one is the culprit
+        culprits = unread if unread.any() else wrong
+        row, cell = culprits.idxmax(), series[culprits].iloc[0]
         convert = f"convert it with pd.to_numeric({label}, errors='coerce')"
         if str(cell).lower() in ("true", "false"):
             convert = f"convert it with {label}.map({{'True': True, 'False': False}})"

@@ -90,10 +90,10 @@ def launch(
 
     Raises:
         TypeError: An argument has another type, or the function cannot be pickled.
-        ValueError: An argument, TF_CONFIG or a variable of Slurm is wrong, or a port is in use.
+        ValueError: An argument, TF_CONFIG or a variable of Slurm is wrong, a port is in use, or
+            RAY_ADDRESS leads to no Ray cluster.
         FileNotFoundError: There is no such script.
         ImportError: Ray is not installed.
-        ConnectionError: RAY_ADDRESS leads to no Ray cluster.
         LaunchError: A worker died, or did not come up.
         OSError: The system cannot fork, as Windows.
     """
@@ -117,8 +117,12 @@ def launch(
         def start() -> Generator[processes.Event]:
             # other ports each time: that the last ones were taken may be why a worker died
             found = cluster or clusters.local(_needed(workers, "on this machine"))
-            threads = max(1, _cores() // len(found.own)) if source == "local" else None
-            return processes.run(program, found, start_timeout=start_timeout, threads=threads)
+            share = str(max(1, _cores() // len(found.own)))
+            limits = dict.fromkeys(processes.THREADS, share) if source == "local" else {}
+            environment = {**limits, **os.environ}
+            return processes.run(
+                program, found, start_timeout=start_timeout, environment=environment
+            )
 
     for again in range(restarts + 1):
         try:

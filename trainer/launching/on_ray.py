@@ -1,33 +1,27 @@
 """The workers of one training on the nodes of a Ray cluster.
 
-Responsible for connecting to Ray, for reserving room for all workers at once (a placement group),
-and for passing on what happens to them. Each worker is a task of Ray, in which `processes` runs it
-as on any machine, in a process of its own: that of the task may have imported TensorFlow already,
-with other settings. Tasks and not actors, because only tasks can be ended by force.
+Responsible for reserving room for all workers at once (a placement group), and for passing on what
+happens to them. Each worker is a task of Ray, in which `processes` runs it as on any machine, in a
+process of its own: that of the task may have imported TensorFlow already, with other settings.
+Tasks and not actors, because only tasks can be ended by force.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trainer.launching import clusters, processes
 from trainer.launching.processes import Event, Lost, Missing, Program
-from trainer.utils.checks import positive
+from trainer.utils import ray_connection
+from trainer.utils.ray_connection import check_resources
 
-SECONDS_TO_CONNECT = 12.0  # a wrong address makes Ray wait for minutes, or end the process
 SECONDS_BETWEEN_LOOKS = 0.5
-_PROBE = """\
-import sys, ray
-ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
-"""
 
 
 def run(
@@ -54,89 +48,43 @@ def run(
 
     Raises:
         ImportError: Ray is not installed.
-        ConnectionError: RAY_ADDRESS leads to no cluster.
-        ValueError, TypeError: The resources are malformed.
+        TypeError: The resources are malformed.
+        ValueError: So they are, or RAY_ADDRESS leads to no cluster.
     """
     bundle = _bundle(resources)
-    try:
-        import ray
-        from ray.util.placement_group import placement_group, remove_placement_group
-    except ImportError as error:
-        raise ImportError(
-            "on='ray': Ray is not installed; write pip install 'exact-trainer[ray]'"
-        ) from error
+    ours = ray_connection.connect(None, "on='ray'|on='local'")
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
     if program.script is not None:
         program = replace(program, script=str(Path(program.script).absolute()))
-    with _connected(ray):
+    try:
         group = placement_group([bundle] * workers, strategy="SPREAD")
         try:
-            if not group.wait(start_timeout):
+            if group.wait(start_timeout):
+                yield from _in_group(ray, group, program, workers, bundle, start_timeout)
+            else:
                 yield _no_room(ray, bundle, workers, start_timeout)
-                return
-            yield from _in_group(ray, group, program, workers, bundle, start_timeout)
         finally:
             remove_placement_group(group)
+    finally:
+        if ours:
+            ray.shutdown()
 
 
 def _bundle(resources: Mapping[str, float] | None) -> dict[str, float]:
     """Return resources under Ray's names, as of one worker."""
     if resources is None:
         return {"CPU": 1.0}
-    if not isinstance(resources, Mapping) or not resources:
-        raise TypeError(
-            f"resources={resources!r}: must be a dict of amounts by name, such as "
-            "{'cpu': 2, 'gpu': 1}"
+    check_resources("resources", resources)
+    own = {"cpu": "CPU", "gpu": "GPU"}
+    found = {own.get(name, name): float(n) for name, n in resources.items() if n}
+    if not found:
+        raise ValueError(
+            f"resources={dict(resources)!r}: reserves nothing; write resources={{'cpu': 1}}, or "
+            "leave it out"
         )
-    return {
-        name.upper() if name in ("cpu", "gpu") else str(name): positive(f"resources[{name!r}]", n)
-        for name, n in resources.items()
-    }
-
-
-@contextlib.contextmanager
-def _connected(ray: Any) -> Iterator[None]:
-    """Use Ray as it is in this process, else the cluster of RAY_ADDRESS, else a local one."""
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    if address.startswith("ray://"):
-        raise ConnectionError(
-            f"RAY_ADDRESS={address}: a Ray client cannot pass on what workers write; submit this "
-            "program to the cluster with ray job submit, or run it on a node"
-        )
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        quiet["include_dashboard"] = False
-    else:
-        _probe(address)
-    ray.init(address=address, **quiet)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _probe(address: str) -> None:
-    """Connect in a process of its own, which may be ended."""
-    hint = "write the address of its head, as host:6379, or auto on one of its nodes"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE, address],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS_TO_CONNECT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConnectionError(
-            f"RAY_ADDRESS={address}: no cluster answered within {SECONDS_TO_CONNECT:g} s; {hint}"
-        ) from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        said = lines[-1] if lines else f"exit code {done.returncode}"
-        raise ConnectionError(f"RAY_ADDRESS={address}: cannot be connected to ({said}); {hint}")
+    return found
 
 
 def _no_room(ray: Any, bundle: Mapping[str, float], workers: int, seconds: float) -> Missing:
@@ -166,7 +114,8 @@ def _in_group(
         return ray.remote(scheduling_strategy=place, max_retries=0, **options)(function)
 
     taken = {"num_cpus": bundle.get("CPU", 0), "num_gpus": bundle.get("GPU", 0)}
-    others = {name: n for name, n in bundle.items() if name not in ("CPU", "GPU")}
+    taken |= {"memory": bundle["memory"]} if "memory" in bundle else {}
+    others = {n: amount for n, amount in bundle.items() if n not in ("CPU", "GPU", "memory")}
     running: dict[Any, int] = {}
     try:
         asked = [task(_port, i, num_cpus=0).remote() for i in range(workers)]
@@ -268,10 +217,10 @@ def _worker(
             f"there is no file {program.script} on this node: put it in a folder that all nodes "
             "share, or launch a function"
         )
-    for name in processes.THREADS:  # Ray allows one thread, whatever was reserved
-        os.environ.pop(name, None)
     cluster = clusters.of_addresses(addresses, [worker])
-    events = processes.run(program, cluster, start_timeout=start_timeout, threads=threads)
+    # Ray's own value is one thread, whatever was reserved
+    environment = {**os.environ, **dict.fromkeys(processes.THREADS, str(threads))}
+    events = processes.run(program, cluster, start_timeout=start_timeout, environment=environment)
     with contextlib.closing(events):
         for event in events:  # noqa: UP028 (Ray sends a generator values, which lists refuse)
             yield event

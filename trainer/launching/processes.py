@@ -42,13 +42,16 @@ NO_PROXY = "no_grpc_proxy"  # gRPC's own variable, which it reads before no_prox
 # of one operation; those between operations stay as they are, since some wait for other workers
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 _FUNCTION, _RETURNED = "function.pickle", "returned.pickle"
-# The guard runs before anything is imported, then the worker takes its place in the child.
+# The guard runs before anything is imported, then the worker takes its place in the child. There
+# are two: Ray kills the children of a process that it ends, and so the first guard, with which the
+# kernel would end the worker alone. The second then ends what the worker has started.
 _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "
     "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
-    "guard.begin({parent}, grace=0); "
-    "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+    "import os, sys; "
+    "guard.begin({parent}, grace=0); guard.begin(os.getppid(), grace=0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
 )
 # A function is called as the program of its worker. Only the chief's value is kept.
 _CALL = f"""\
@@ -173,7 +176,7 @@ def run(
     cluster: Cluster,
     *,
     start_timeout: float,
-    threads: int | None = None,
+    environment: Mapping[str, str],
 ) -> Generator[Event]:
     """Run the workers of this machine, and yield what happens to them.
 
@@ -183,7 +186,7 @@ def run(
         program: What they run.
         cluster: All workers, and which of them run here.
         start_timeout: Seconds after the first worker has come up, in which the others must.
-        threads: Number of threads for libraries, unless the environment sets it; None: not set.
+        environment: Of the workers, without what tells them of each other.
 
     Yields:
         Events in their order. A worker's lines come before its end. After a fatal `Missing` there
@@ -201,8 +204,8 @@ def run(
         try:
             for worker, configuration in cluster.configurations.items():
                 command = program.command(folder, chief=worker == 0)
-                environment = _environment(configuration, cluster, threads)
-                processes.append(_Process(worker, command, environment))
+                own = {**environment, **_told(configuration, cluster, environment)}
+                processes.append(_Process(worker, command, own))
             watch.start()
             while processes:
                 yield from _pass(processes, watch)
@@ -239,14 +242,16 @@ def _pass(processes: list[_Process], watch: _Watch) -> Generator[Event]:
         yield Ended(worker, codes[worker])
 
 
-def _environment(configuration: str, cluster: Cluster, threads: int | None) -> dict[str, str]:
-    own = {TF_CONFIG: configuration, "PYTHONUNBUFFERED": "1"}  # or last words would be lost
+def _told(configuration: str, cluster: Cluster, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a worker that are not those of its environment."""
     # gRPC would ask the proxy of http_proxy for the other workers, and wait for ever
-    direct = os.environ.get(NO_PROXY) or os.environ.get("no_proxy", "")
+    direct = environment.get(NO_PROXY) or environment.get("no_proxy", "")
     hosts = dict.fromkeys([*direct.split(","), *(parted(a)[0] for a in cluster.addresses)])
-    own[NO_PROXY] = ",".join(filter(None, hosts))
-    limits = {} if threads is None else dict.fromkeys(THREADS, str(threads))
-    return {**limits, **os.environ, **own}
+    return {
+        TF_CONFIG: configuration,
+        NO_PROXY: ",".join(filter(None, hosts)),
+        "PYTHONUNBUFFERED": "1",  # or last words would be lost
+    }
 
 
 def _end(processes: Sequence[_Process]) -> None:
@@ -386,7 +391,8 @@ class _Watch:
         missing = [worker for worker in self._seen if worker not in self._up]
         first = self._first
         since = self._began if first is None else first[1]
-        if not missing or time.monotonic() - since <= self._seconds:
+        alone = len(self._addresses) == 1
+        if alone or not missing or time.monotonic() - since <= self._seconds:
             return None
         if first is None:
             if self._warned:

@@ -46,7 +46,8 @@ def begin(parent: int, folder: str | None = None, grace: float = SECONDS_TO_END)
         grace: how many seconds a worker has to end after SIGTERM, when the guard gets one; 0: it
             gets SIGKILL at once.
     """
-    os.setsid()
+    with contextlib.suppress(PermissionError):  # below another guard it leads a group already
+        os.setsid()
     if folder is not None:
         _write_to(os.path.join(folder, f"{os.getpid()}.txt"))
     prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,18 +14,28 @@ import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from sklearn.linear_model import SGDClassifier
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
-from search.executors import Crashed, Failure, OutOfMemory, Raised, Ray, TimedOut, Withdrawn
+from search.executors import (
+    Crashed,
+    Failure,
+    OutOfMemory,
+    Raised,
+    Ray,
+    TimedOut,
+    Withdrawn,
+    ray_worker,
+)
+from search.executors.node_files import NodeFile
 from search.executors.ray_tasks import RayTasks
-from trainer import Float
+from trainer import Classifier, Float
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray uses the address of loopback
@@ -131,6 +142,34 @@ def by_value() -> Iterator[None]:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     yield
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@dataclass(frozen=True)
+class Numbered:
+    trial: int
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_the_progress_of_a_trial_and_its_node_are_known_while_it_runs(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+
+    def reports(argument: Numbered) -> int:
+        written = {"fit": 1, "epoch": 3, "logs": {"loss": 0.5}}
+        file = NodeFile(ray_worker.PROGRESS).path() / f"{argument.trial}.json"
+        file.write_text(json.dumps(written))
+        while not seen.exists():
+            time.sleep(0.05)
+        return argument.trial
+
+    tasks = RayTasks(Ray())
+    with contextlib.closing(tasks):
+        tasks.load(reports)
+        future = tasks.submit(Numbered(7))
+        wait_until(lambda: tasks.progress(7) is not None)
+        assert tasks.progress(7) == {"fit": 1, "epoch": 3, "logs": {"loss": 0.5}}
+        assert (tasks.node(7), tasks.node(8)) == ("127.0.0.1", "")
+        seen.touch()
+        assert future.result(60) == 7
 
 
 @pytest.mark.usefixtures("cluster", "by_value")
@@ -244,7 +283,6 @@ LABELS = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_pruned_study_keeps_its_models_through_storage_that_is_not_a_folder(
     storage: str, tmp_path: Path
 ) -> None:
@@ -279,22 +317,34 @@ def test_a_pruned_study_keeps_its_models_through_storage_that_is_not_a_folder(
 
 
 @pytest.mark.usefixtures("cluster")
-def test_halving_leads_to_the_same_rungs_as_on_one_machine() -> None:
-    space = {"alpha": [1e-4, 1e-2, 1.0], "eta0": [0.01, 0.1]}
-
-    def search(executor: str) -> SklearnSearch:
-        estimator = SGDClassifier(learning_rate="constant", random_state=0)
+def test_a_network_resumes_at_a_rung_from_a_state_in_storage_as_from_one_in_a_folder(
+    storage: str, tmp_path: Path
+) -> None:
+    def search(executor: Any, directory: str) -> SklearnSearch:
         return SklearnSearch(
-            estimator, space, method="halving", cv=2, seed=0, executor=executor, verbose=0
-        ).fit(ROWS, LABELS)
+            Classifier(model="mlp", epochs=3, batch_size=32),
+            {"learning_rate": [1e-4, 1e-3, 1e-2]},
+            method="halving",
+            cv=None,
+            n_iter=3,
+            executor=executor,
+            workers=2 if isinstance(executor, Ray) else None,
+            directory=tmp_path / directory,
+            keep_models=1,
+            refit=False,
+            seed=0,
+            verbose=0,
+        ).fit(ROWS[:96], LABELS[:96], validation_data=(ROWS[200:], LABELS[200:]))
 
-    ours, local = search("ray"), search("serial")
-    names = ["param_alpha", "param_eta0", "iter", "mean_test_score"]
-    names = [name for name in names if name in local.cv_results_]
-    assert len(names) >= 3
-    for name in names:
-        assert list(ours.cv_results_[name]) == list(local.cv_results_[name])
-    assert ours.best_params_ == local.best_params_
+    ours, local = search(Ray(storage=storage), "ours"), search("serial", "local")
+    assert list(ours.results_.error.dropna()) == []
+    assert ours.results_.rung.max() >= 1  # some went on from a rung
+    names = ["learning_rate", "epochs", "rung", "score"]
+    names = [name for name in names if name in local.results_]
+    assert ours.results_[names].equals(local.results_[names])
+    (best,) = ours.kept_models
+    predicted = [s.load_model(best).predict_proba(ROWS) for s in (ours, local)]
+    assert np.array_equal(*predicted)
 
 
 def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Path) -> None:

@@ -198,11 +198,16 @@ def test_search_and_studies_are_joined_by_their_entry_points(folder):
         ["search", "--config", "study.yaml"],
         ["predict", "studies/house/best.keras", "--data", "new.csv", "--out", "best.csv"],
         ["studies"],
+        ["evaluate", "studies/house"],
+        ["evaluate", "studies/house/best.keras"],
     ]
-    done, predicted, table = command_line.several(calls, folder)
+    done, predicted, table, folder_given, file_given = command_line.several(calls, folder)
     assert done.returncode == 0, done.stderr
     assert "model: studies/house/best.keras" in done.stdout
     assert predicted.returncode == 0, predicted.stderr
+    said = "studies/house: is a folder without a run; its model is studies/house/best.keras"
+    assert folder_given.returncode == 2 and said in folder_given.stderr
+    assert "a file of a model does not know its data" in file_given.stderr
     listed = table.stdout.splitlines()
     assert listed[0].split() == ["name", "class", "score", "best", "trials", "failed", "began"]
     assert listed[1].split()[:3] == ["house", "Regressor", "val_loss"]

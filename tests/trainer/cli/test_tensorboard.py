@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,12 +212,18 @@ def test_the_page_compares_the_trials_of_a_study(board, folder):
     assert page.errors == []
 
 
-def test_a_folder_of_studies_and_an_empty_one_are_one_line(folder):
+def test_folders_and_ports_that_do_not_work_are_one_line(folder):
     (folder / "empty").mkdir()
-    calls = [["tensorboard", name] for name in ("studies", "empty", "none")]
-    several, empty, none = command_line.several(calls, folder)
+    calls = [["tensorboard", name, "--port", "0"] for name in ("studies", "empty", "none")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        calls += [["tensorboard", "runs", "--port", port] for port in (taken, "65536")]
+        several, empty, none, used, large = command_line.several(calls, folder)
+    assert (used.returncode, len(used.stderr.splitlines())) == (1, 1)
+    assert used.stderr.startswith(f"trainer: --port {taken}: cannot be listened on (Address alr")
+    assert "--port 65536: must be from 0" in large.stderr
     said = "holds several studies, of which one is shown at a time; write trainer tensorboard"
     assert said in several.stderr and "studies/house" in several.stderr
     assert "holds no logs of TensorBoard" in empty.stderr
     assert "there is no such folder" in none.stderr
-    assert {done.returncode for done in (several, empty, none)} == {2}
+    assert {done.returncode for done in (several, empty, none, large)} == {2}

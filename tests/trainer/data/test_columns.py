@@ -304,3 +304,11 @@ def test_few_other_values_among_numbers_with_marks_are_named() -> None:
 )
 def test_codes_and_categories_with_digits_are_no_numbers(values: Any, expected: str) -> None:
     assert kind(values) == expected
+
+
+def test_the_cell_that_is_no_number_is_named_among_texts_that_are() -> None:
+    column = pd.Series(["50", "60", "many"])
+    with pytest.raises(ValueError, match=r"x\['a'\] is a column of numbers, .* 'many' at row 2"):
+        columns.as_floats(column, "x['a']")
+    with pytest.raises(ValueError, match=r"has the text '50' at row 0"):
+        columns.as_floats(column[:2], "x['a']")

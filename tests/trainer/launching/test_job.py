@@ -174,6 +174,11 @@ def test_a_program_may_take_longer_before_its_workers_meet(tmp_path):
         assert trainer.launch(work, str(tmp_path), workers=2, start_timeout=0.6) == "met"
 
 
+def test_one_worker_alone_waits_for_nobody(recwarn):
+    assert trainer.launch(lambda: time.sleep(0.5), workers=1, start_timeout=0.1) is None
+    assert not recwarn.list
+
+
 def test_a_death_starts_the_whole_job_again(tmp_path, capfd):
     def work(folder: str) -> int:
         index = task()[0]

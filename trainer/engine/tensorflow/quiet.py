@@ -107,7 +107,10 @@ def _without_log_lines() -> Iterator[None]:
         return
     try:
         reader = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _FILTER], stdin=subprocess.PIPE, stdout=stderr
+            [sys.executable, "-I", "-S", "-c", _FILTER],
+            stdin=subprocess.PIPE,
+            stdout=stderr,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
         )
     except OSError:  # Python is embedded: there is no interpreter to start
         os.close(stderr)
