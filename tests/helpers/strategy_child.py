@@ -1,8 +1,9 @@
 """Trainings on one device and on several, in a process of its own: `strategy_child.py WHAT FOLDER`.
 
-WHAT is "mirrored" for two logical CPU devices in this process, or "multi_worker" for a worker of
-TF_CONFIG. Each case trains with the strategy, and on the chief also on one device; what they gave
-goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by semicolons, chooses some.
+WHAT is "mirrored" for two logical CPU devices in this process ("apart" for what only they show),
+or "multi_worker" for a worker of TF_CONFIG. Each case trains with the strategy, and on the chief
+also on one device; what they gave goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by
+semicolons, chooses some.
 """
 
 from __future__ import annotations
@@ -189,10 +190,13 @@ def result(trainer: Any) -> dict[str, Any]:
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
-    if what == "mirrored":
+    if what in ("mirrored", "apart"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
+    if what == "apart":
+        apart(folder)
+        return
     # workers can only be joined before the first operation, and a stream is made of operations
     strategy: Any = what
     if what == "multi_worker":
@@ -208,8 +212,6 @@ def main() -> None:
             found["one"] = result(fit(**given))
         path = folder / f"{name}-{os.environ.get('WORKER', '0')}.json"
         path.write_text(json.dumps(found))
-    if what == "mirrored":
-        apart(folder)
 
 
 def apart(folder: Path) -> None:

@@ -21,9 +21,13 @@ CHILD = Path(strategy_child.__file__)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mirrored")
-    ended = warm.run(CHILD, "mirrored", folder)
-    assert ended.returncode == 0, ended.stderr
+    run("mirrored", folder)
     return folder
+
+
+def run(what: str, folder: Path) -> None:
+    ended = warm.run(CHILD, what, folder)
+    assert ended.returncode == 0, ended.stderr
 
 
 def compare(path: Path) -> None:
@@ -48,8 +52,10 @@ def test_two_devices_give_the_history_predictions_and_evaluation_of_one(
 
 
 @pytest.fixture(scope="module")
-def apart(trained: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((trained / "apart.json").read_text())
+def apart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("apart")
+    run("apart", folder)
+    found: dict[str, Any] = json.loads((folder / "apart.json").read_text())
     return found
 
 
