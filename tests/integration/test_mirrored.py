@@ -1,7 +1,6 @@
 """Two devices give the numbers of one, to rounding: MirroredStrategy on two logical CPU devices.
 
-With the variable MNIST, the path of mnist_10k.npz, also for three epochs of these images. With
-MIRRORED_ALL=1, every model of the equal-numbers tests is trained, or refused with a reason.
+With the variable MNIST, the path of mnist_10k.npz, also for three epochs of these images.
 """
 
 from __future__ import annotations
