@@ -305,6 +305,16 @@ class Kept(Pictures):
             infeasible=[t.id for t in done if not t.feasible],
         )
 
+    def _front(self) -> dict[str, Any]:
+        """Return what the page says of several objectives."""
+        if not self._goals.several or not self._compared():
+            return {}
+        return {
+            "front": list(self.best_trials_.trial),
+            "draw_front": lambda: self.plot_pareto()[0],
+            "objectives": self._goals.names,
+        }
+
     def _compared(self) -> list[Trial]:
         """Return the trials that may be the best: with a score, feasible, of the last rung."""
         done = [t for t in self._trials if t.state in SCORED and t.score is not None and t.feasible]
@@ -344,6 +354,7 @@ class Kept(Pictures):
             seed=self.seed_,
             description=self._described,
             environment=self._environment,
+            **self._front(),
         )
         return pages.write(content, path)
 

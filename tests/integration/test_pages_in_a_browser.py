@@ -165,7 +165,7 @@ def test_odd_names_show_as_text(pages: Path, browser: Browser) -> None:
     for kind, names in (
         ("classes", (ODD, QUOTED, CHINESE, "良", "<b>bold</b>")),
         ("texts", (ODD, CHINESE)),
-        ("study", (ODD, QUOTED, "学习率", f"no such width in {ODD}")),
+        ("study", (ODD, QUOTED, "学习率", f"no such width in {ODD}", "Pareto front")),
     ):
         _show(browser, pages / f"{kind}.html")
         text = browser.run("document.body.textContent")
