@@ -48,6 +48,7 @@ from search.study.data import (
 from search.study.ending import Ending
 from search.study.evaluation import DryRun, Evaluation
 from search.study.folder import Folder, Tidy, description
+from search.study.function import Function
 from search.study.goals import Goals
 from search.study.models import KeepModels
 from search.study.progress import Progress
@@ -266,10 +267,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
 
     def _checked_goals(self, wanted: Measure, others: list[tuple[str, bool]], x: Any) -> Goals:
         """Return the objectives and constraints, which the method must be able to use."""
+        function = isinstance(self.estimator, Function)  # it returns its values itself
         known = set()
-        if trainer_in(self.estimator)[1] is not None:
+        if function or trainer_in(self.estimator)[1] is not None:
             known.add("parameters")
-        if hasattr(self.estimator, "predict") and not is_stream(x):
+        if function or hasattr(self.estimator, "predict") and not is_stream(x):
             known.add("latency")
         found = goals.check(wanted, others, self.constraints, known)
         if found.plain:

@@ -372,11 +372,10 @@ class Evaluation:
         if self._goals is None or self._goals.plain:
             return score, metrics
         wanted = self._goals.wanted
-        if PARAMETERS in wanted:
-            network = trainer_in(estimator)[1]
-            assert network is not None
+        network = trainer_in(estimator)[1]
+        if PARAMETERS in wanted and network is not None:
             metrics[PARAMETERS] = float(network.model_.count_params())
-        if LATENCY in wanted:
+        if LATENCY in wanted and not isinstance(estimator, Function):
             metrics[LATENCY] = _latency(estimator, self._load().take(np.arange(1)).x)
         for name in wanted:
             if name not in (*metrics, SECONDS, self._goals.names[0]):

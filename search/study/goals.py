@@ -74,7 +74,7 @@ class Goals:
         """
         if self.plain:
             return Outcome(score)
-        own = {**metrics, SECONDS: seconds, self.names[0]: score}
+        own = {SECONDS: seconds, **metrics, self.names[0]: score}  # a function may return its own
         for name in self.wanted:
             if not math.isfinite(own.get(name, math.nan)):
                 argument = ARGUMENT if name in self.names else "constraints"

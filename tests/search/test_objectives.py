@@ -115,6 +115,27 @@ def test_where_no_trial_meets_the_constraints_it_says_so(tmp_path: Path) -> None
         _ = load_study(tmp_path).best_params_
 
 
+def test_a_function_may_return_its_own_seconds_and_parameters() -> None:
+    def model(x: float) -> dict[str, float]:
+        return {"loss": x, "seconds": 100 * x, "parameters": 7.0}
+
+    found = FunctionSearch(
+        model,
+        {"x": Float(0, 1)},
+        objective=["loss", "seconds"],
+        direction="min",
+        constraints={"parameters": (None, 10)},
+        tuner="random",
+        max_trials=3,
+        executor="serial",
+        seed=0,
+        verbose=0,
+    ).fit()
+    values = [trial.outcome["values"] for trial in found._trials]
+    assert [v[1] for v in values] == pytest.approx([100 * v[0] for v in values])
+    assert found.results_.feasible.all()
+
+
 def test_a_value_that_a_trial_does_not_have_fails_it() -> None:
     def sometimes(x: float) -> dict[str, float]:
         return {"a": x} if x > 1 else {"a": x, "b": x}
@@ -146,7 +167,6 @@ def test_a_value_that_a_trial_does_not_have_fails_it() -> None:
             {"tuner": "cma-es", "objective": "near", "constraints": {"size": (None, 1)}},
             "tuner='cma-es'.*there is constraints=",
         ),
-        ({"constraints": {"parameters": (None, 1)}}, "only a Trainer has 'parameters'"),
     ],
 )
 def test_a_method_that_knows_one_score_is_refused(options: dict[str, Any], said: str) -> None:
