@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainer.datasets.windows import Windows
 from trainer.utils.drawings import Picture, picture
 from trainer.utils.figures import COLOURS, as_label, new_figure
 
@@ -58,6 +59,8 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
         says = "The difference between prediction and target against the prediction."
         pictures.append(picture("Residuals", says, lambda: trainer.plot_residuals(x, y)))
         found["mistakes"] = _largest_errors(trainer, x, y)
+    if isinstance(dataset, Windows) and hasattr(trainer, "plot_forecast"):
+        pictures += _forecasts(trainer, dataset)
     if hasattr(x, "iloc") and y.ndim == 1 and hasattr(trainer, "score"):
         found["importance"] = importance(trainer, x, y)
         columns = {str(name): name for name in x.columns}
@@ -66,6 +69,16 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
                 pictures.append(_dependence(trainer, x, columns[name]))
     found["pictures"] = pictures
     return found
+
+
+def _forecasts(trainer: Any, data: Windows) -> list[Picture]:
+    """Return pictures of the first and the last window of the test rows."""
+    made = []
+    for row, which in ((0, "first"), (len(data.test.x) - 1, "last")):
+        says = f"What came before the {which} test window, its forecast, and what came."
+        draw = functools.partial(trainer.plot_forecast, *data.test, row=row, times=data.times.test)
+        made.append(picture(f"Forecast of the {which} window", says, draw))
+    return made
 
 
 def _of_classes(trainer: Any, x: Any, y: np.ndarray) -> list[Picture]:

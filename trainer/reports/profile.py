@@ -95,7 +95,9 @@ def _keys(x: Any) -> list[Any]:
         plain = x.astype({n: str for n in x if x[n].dtype == object})
         return list(pd.util.hash_pandas_object(plain, index=False))
     rows = np.ascontiguousarray(x).reshape(len(x), -1)
-    return [hash(row.tobytes()) for row in rows] if rows.dtype != object else []
+    if rows.dtype == object:  # texts
+        return [hash(tuple(map(str, row))) for row in rows]
+    return [hash(row.tobytes()) for row in rows]
 
 
 def _gives_away(column: Any, y: np.ndarray, task: str) -> bool:

@@ -159,6 +159,16 @@ def test_images_are_shown_where_they_were_mistaken():
     assert check_safe(text).has("Confusion matrix", "Worst mistakes", "probability")
 
 
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_a_series_has_its_forecasts(horizon):
+    steps = np.arange(200.0)
+    series = pd.DataFrame({"<b>": np.sin(steps / 5), "time": pd.date_range("2024", periods=200)})
+    data = datasets.windows(series, target="<b>", time="time", past=12, horizon=horizon)
+    trainer = Regressor(epochs=1, random_state=0, verbose=0).fit(*data.train)
+    page = check_safe(reports.page(trainer, data, title="series"))
+    assert page.has("Forecast of the first window", "Forecast of the last window", "loss")
+
+
 def test_texts_are_shown_where_they_were_mistaken():
     draw = np.random.default_rng(0)
     words = np.array(["good", "bad", "film", "<i>plot</i>", "ending"])
@@ -215,6 +225,15 @@ def test_rows_in_two_splits_are_warned_of():
     test = pd.concat([made(90, 1), train.head(10)])
     (said,) = profile.warnings(dataset(train, test, "regression"))
     assert said.startswith("10 test rows (10.0%) are in the training rows too")
+
+
+def test_texts_in_two_splits_are_warned_of():
+    x = np.array([f"text {i}" for i in range(40)], dtype=object)
+    y = np.arange(40) % 2
+    parts = slice(0, 30), slice(30, 34), slice(28, 40)
+    splits = [datasets.Split(x[part], y[part]) for part in parts]
+    data = datasets.Dataset("texts", *splits, ["0", "1"], "classification", "Texts.", "a test")
+    assert any(said.startswith("2 test rows (16.7%) are in the") for said in profile.warnings(data))
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
