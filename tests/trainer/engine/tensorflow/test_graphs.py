@@ -238,8 +238,8 @@ def after(fits):
     return psutil.Process().memory_info().rss
 
 after(6)
-sizes = [after(4) for _ in range(4)]
-print((min(sizes[2:]) - min(sizes[:2])) / 8)  # the least, because the allocator comes and goes
+sizes = [after(4) for _ in range(8)]
+print((min(sizes[4:]) - min(sizes[:4])) / 16)  # the least, because the allocator comes and goes
 """
 
 
