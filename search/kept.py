@@ -70,9 +70,9 @@ class Kept(Pictures):
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
         """
-        table, goals = self._table(), self._goals
-        others = zip(goals.names[1:], goals.maximize[1:], strict=True)
-        found = results.ranked(table, maximize=self._maximize, by_rung=self._by_rung, others=others)
+        found = results.ranked(
+            self._table(), maximize=self._maximize, by_rung=self._by_rung, others=self._others
+        )
         return found.head(integer("n", n, low=1, example=5))
 
     @property
@@ -305,6 +305,11 @@ class Kept(Pictures):
             infeasible=[t.id for t in done if not t.feasible],
         )
 
+    @property
+    def _others(self) -> list[tuple[str, bool]]:
+        """The objectives besides the score, and whether higher is better."""
+        return list(zip(self._goals.names[1:], self._goals.maximize[1:], strict=True))
+
     def _front(self) -> dict[str, Any]:
         """Return what the page says of several objectives."""
         if not self._goals.several or not self._compared():
@@ -354,6 +359,7 @@ class Kept(Pictures):
             seed=self.seed_,
             description=self._described,
             environment=self._environment,
+            others=self._others,
             **self._front(),
         )
         return pages.write(content, path)

@@ -193,6 +193,7 @@ class Pictures(ABC):
             self._table(),
             list(self._space.domains),
             **self._goal(),
+            others=self._others,
             directory=self.directory_,
             seconds=self._seconds,
             refit_epochs=getattr(self, "refit_epochs_", None),
@@ -200,6 +201,10 @@ class Pictures(ABC):
 
     @abstractmethod
     def _table(self) -> pd.DataFrame: ...
+
+    @property
+    @abstractmethod
+    def _others(self) -> list[tuple[str, bool]]: ...
 
     def _goal(self) -> dict[str, Any]:
         return {

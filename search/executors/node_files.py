@@ -18,7 +18,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 VARIABLE = "SEARCH_NODE_FOLDER"  # environment variable: where a worker finds a NodeFile
 PREFIX = "search-node-"

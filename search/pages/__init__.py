@@ -61,6 +61,7 @@ class Content:
             one objective.
         draw_front: Draws them; None for one objective.
         objectives: The names of several objectives: columns of trials.
+        others: Those besides the score, and whether higher is better.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Content:
     front: Sequence[int] = ()
     draw_front: Callable[[], Axes] | None = None
     objectives: Sequence[str] = ()
+    others: Sequence[tuple[str, bool]] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def page(content: Content) -> str:
     """Return the page of a study as HTML."""
     table = content.trials
     ordered = _best_first(content)
-    ranked = results.ranked(table, maximize=content.maximize, by_rung=content.by_rung)
+    ranked = results.may_be_best(_ranked(content))
     first = ranked[ranked.score.map(math.isfinite)].head(1)
     columns = _columns(content, ordered)
     aim = "highest" if content.maximize else "lowest"
@@ -165,9 +167,18 @@ def page(content: Content) -> str:
     return pages.render("study.html", found, package=__package__, script=script)
 
 
+def _ranked(content: Content) -> pd.DataFrame:
+    return results.ranked(
+        content.trials,
+        maximize=content.maximize,
+        by_rung=content.by_rung,
+        others=content.others,
+    )
+
+
 def _best_first(content: Content) -> pd.DataFrame:
     """Return all trials: those with a score from the best to the worst, then the others."""
-    ranked = results.ranked(content.trials, maximize=content.maximize, by_rung=content.by_rung)
+    ranked = _ranked(content)
     others = content.trials.drop(index=ranked.index)
     return content.trials.loc[[*ranked.index, *others.index]]
 

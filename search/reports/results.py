@@ -101,9 +101,19 @@ def ranked(
     keys, orders = map(list, zip(("score", not maximize), *also, strict=True))
     if by_rung and "rung" in done:
         keys, orders = ["rung", *keys], [False, *orders]
-    if "feasible" in done and done.feasible.dtype == bool:
+    if _has_constraints(done):
         keys, orders = ["feasible", *keys], [False, *orders]
     return done.sort_values(keys, ascending=orders, kind="stable")
+
+
+def may_be_best(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that meet the constraints, if there are any constraints."""
+    return table[table["feasible"]] if _has_constraints(table) else table
+
+
+def _has_constraints(table: pd.DataFrame) -> bool:
+    # a parameter may have this name, but its column holds objects
+    return "feasible" in table and table["feasible"].dtype == bool
 
 
 def reason(error: str) -> str:

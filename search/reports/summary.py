@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.reports.results import ranked
+from search.reports.results import may_be_best, ranked
 from search.space import shown
 from trainer.utils.figures import shortened
 from trainer.utils.text import printable
@@ -41,6 +41,7 @@ def describe(
     maximize: bool,
     directory: str | None,
     by_rung: bool = False,
+    others: Sequence[tuple[str, bool]] = (),
     seconds: float | None = None,
     refit_epochs: int | None = None,
 ) -> str:
@@ -56,12 +57,13 @@ def describe(
         objective: the name of the score.
         maximize: whether a higher score is better.
         by_rung: whether trials of later rungs come before others.
+        others: the objectives besides the score, and whether higher is better.
         directory: where the study is saved, or None if it is not.
         seconds: duration of the last call of fit, or None if unknown.
         refit_epochs: number of epochs of the refit, if early stopping chose it.
     """
     completed = results[results["state"].isin(("completed", "pruned"))]
-    best = ranked(results, maximize=maximize, by_rung=by_rung).head(TOP)
+    best = may_be_best(ranked(results, maximize=maximize, by_rung=by_rung, others=others)).head(TOP)
     names = [name for name in parameters if name in results]
     parts: list[RenderableType] = []
     if len(best):

@@ -111,6 +111,9 @@ def test_where_no_trial_meets_the_constraints_it_says_so(tmp_path: Path) -> None
     assert len(none.results_) == 4
     assert not none.results_.feasible.any()
     assert not len(none.best_trials_)
+    assert "best near" not in none.summary()
+    none.report(tmp_path / "page.html")
+    assert "There is no best trial" in (tmp_path / "page.html").read_text("utf-8")
     with pytest.raises(AttributeError, match="none of 4 trials meets the constraints"):
         _ = load_study(tmp_path).best_params_
 
