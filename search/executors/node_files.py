@@ -41,6 +41,11 @@ class NodeFile:
         return Path(os.environ[VARIABLE]) / self.name
 
 
+def folder(token: str) -> Path:
+    """Return where the SharedFolder of a token is on this machine, if there is one."""
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{token}"
+
+
 class SharedFolder:
     """A folder of this machine, for all processes that know the study's token.
 
@@ -57,7 +62,7 @@ class SharedFolder:
     def __init__(self, token: str) -> None:
         if fcntl is None:
             raise OSError("search.executors.Ray: needs locks of files, which this system lacks")
-        self.path = Path(tempfile.gettempdir()) / f"{PREFIX}{token}"
+        self.path = folder(token)
         while True:
             self.path.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # it was deleted just now

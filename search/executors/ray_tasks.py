@@ -85,7 +85,7 @@ class RayTasks:
         self._following: set[Future[None]] = set()
         self._nodes: dict[int, str] = {}  # by trial: the node that runs it
         self._reached: dict[int, dict[str, Any]] = {}  # by trial: its progress
-        self._slots: dict[str, set[tuple[int, float]]] = {}  # by ID of a node: its workers
+        self._used: set[str] = set()  # IDs of nodes that have begun a job
         self._closed = threading.Event()
         self._owner = ray_cluster.connect(settings)
         try:
@@ -293,8 +293,8 @@ class RayTasks:
                 self._leave_out(node, text)
                 return True
             if kind == "started":
-                node, address, worker = content
-                self._slots.setdefault(node, set()).add(worker)
+                node, address = content
+                self._used.add(node)
                 for trial in job.trials:
                     self._nodes[trial] = address
                 if not job.begin():
@@ -347,9 +347,8 @@ class RayTasks:
         asked = [
             task.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-            ).remote(list(workers))
-            for node, workers in self._slots.items()
-            if node in alive
+            ).remote(self._order.token)
+            for node in self._used & alive
         ]
         if asked:
             ray.wait(asked, num_returns=len(asked), timeout=SECONDS_TO_END)
@@ -381,7 +380,7 @@ def _remote(options: dict[str, Any]) -> Any:
             return
         from search.executors import ray_worker
 
-        yield "started", (node, ray.util.get_node_ip_address(), ray_worker.me())
+        yield "started", (node, ray.util.get_node_ip_address())
         own = ray_worker.slot(
             order,
             lambda: ray.get(refs[0]),

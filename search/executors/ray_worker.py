@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from trainer.utils.scratch import Scratch, sweep
 SECONDS_BETWEEN_REPORTS = 0.5  # about the progress of trials
 DATA, PROGRESS = "data", "progress"  # names of NodeFiles
 _PREFIX = "search-"
+_SLOT = "slot-"  # begins the name of a slot's mark: its process number and time of start
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,14 @@ class Slot:
     def __init__(
         self, order: Order, work: Callable[[], bytes], data: Callable[[], memoryview | None]
     ) -> None:
+        import psutil
+
         sweep(_PREFIX)
         node_files.sweep()
         self.order = order
         self._shared = node_files.SharedFolder(order.token)
+        self._mark = self._shared.path / f"{_SLOT}{os.getpid()}-{psutil.Process().create_time()}"
+        self._mark.touch()
         self._scratch = Scratch(_PREFIX)
         self._progress = self._scratch.path / PROGRESS
         self._progress.mkdir()
@@ -123,6 +129,7 @@ class Slot:
 
     def close(self) -> None:
         """End the process, and delete its files."""
+        self._mark.unlink(missing_ok=True)
         self._pool.close()
         self._scratch.remove()
         self._shared.close()
@@ -152,25 +159,19 @@ def _close() -> None:
 atexit.register(_close)
 
 
-def end(workers: Sequence[tuple[int, float]]) -> None:
-    """End the slots of workers on this machine.
+def end(token: str) -> None:
+    """End the slots of a study on this machine.
 
     Args:
-        workers: process number and time of start of each.
+        token: of the study; slots of another in the same workers go on.
     """
     import psutil
 
-    for number, started in workers:
-        try:
-            process = psutil.Process(number)
-            if process.create_time() == started and number != os.getpid():
+    if _slot is not None and _slot.order.token == token:
+        _close()  # Ray may run this in a worker that has a slot
+    for mark in node_files.folder(token).glob(f"{_SLOT}*"):
+        number, started = mark.name.removeprefix(_SLOT).split("-")
+        with contextlib.suppress(psutil.Error):  # it has ended
+            process = psutil.Process(int(number))
+            if str(process.create_time()) == started:
                 process.send_signal(signal.SIGTERM)
-        except psutil.Error:  # it has ended
-            continue
-
-
-def me() -> tuple[int, float]:
-    """Return this process's number and time of start, for `end`."""
-    import psutil
-
-    return os.getpid(), psutil.Process().create_time()

@@ -197,7 +197,24 @@ def test_each_end_has_the_reason_that_it_has_on_one_machine() -> None:
         assert waiting[-1].cancel()
         with pytest.raises(Withdrawn):
             waiting[-1].result(10)
-    wait_until(lambda: not any(map(psutil.pid_exists, processes)))
+    wait_until(lambda: not any(map(runs, processes)))
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_warm_processes_end_with_the_study_that_used_them_and_no_other() -> None:
+    """Ray may end a study in the very worker that keeps its process warm."""
+    other = RayTasks(Ray())
+    with contextlib.closing(other):
+        other.load(work)
+        for _ in range(3):
+            tasks = RayTasks(Ray())
+            with contextlib.closing(tasks):
+                tasks.load(work)
+                futures = [tasks.submit(i) for i in range(9)]
+                processes = {future.result(60)[1] for future in futures}
+            beside = other.submit("alive")
+            wait_until(lambda seen=processes: not any(map(runs, seen)))
+            assert beside.result(60)[0] == "alive"
 
 
 class Course(SearchCallback):
@@ -212,6 +229,14 @@ class Course(SearchCallback):
         self.ends[trial.id] = self.ends.get(trial.id, 0) + 1
         self.workers.add(study.workers)
         self.acts.pop(sum(self.ends.values()), lambda: None)()
+
+
+def runs(number: int) -> bool:
+    """Whether there is a process that does more than wait for its parent to read its end."""
+    try:
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -86,7 +86,7 @@ PREDICTIONS: dict[str, Row] = {
     "text in a numeric column": (
         lambda g: g.on_frame.predict(g.frame.assign(age=["1", "2", "old"] * 10)),
         ValueError,
-        ("x['age']", "the text '1' at row 0", "pd.to_numeric(x['age'], errors='coerce')"),
+        ("x['age']", "the text 'old' at row 2", "pd.to_numeric(x['age'], errors='coerce')"),
     ),
     "an array, trained on a frame": (
         lambda g: g.on_frame.predict(g.x),
