@@ -1,12 +1,14 @@
 """`python -m benchmarks.large_study`: a study with 1,000 workers, which are simulated.
 
     python -m benchmarks.large_study --tuner random             # 100,000 trials, in simulated time
-    python -m benchmarks.large_study --tuner tpe --trials 3000
+    python -m benchmarks.large_study --tuner tpe --trials 20000
+    python -m benchmarks.large_study --tuner tpe --pruner asha --trials 20000
 
 Coordinator, proposer and store are the real ones and take real time. Trials take from 1 to 600
 simulated seconds (equal shares of the logarithm), one in a hundred ten times as long; of one in a
-hundred the process dies. The clock is the real one, except that where the coordinator waits, it
-jumps to the next end of a trial. So what workers wait for is what the coordinator takes.
+hundred the process dies. With a pruner, this is the time to each rung. The clock is the real one,
+except that where the coordinator waits, it jumps to the next end of a trial. So what workers wait
+for is what the coordinator takes.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from search import FunctionSearch
+from search import TunerSearch
 from search.executors import Crashed
 from search.study import coordinator
+from search.study.evaluation import DryRun
 from search.study.trial import Fold, Result
-from trainer import Float
+from trainer import Classifier, Float
 
 
 class Simulated:
@@ -56,6 +60,9 @@ class Simulated:
     def submit(self, argument: Any) -> Future[Any]:
         """Give a trial to the worker that has been free for longest, or let it wait for one."""
         future: Future[Any] = Future()
+        if isinstance(argument, DryRun):
+            future.set_result(None)
+            return future
         self._queue.append((future, argument))
         self._start(self.now)
         return future
@@ -84,7 +91,7 @@ class Simulated:
             if self._random.random() < 0.01:
                 future.set_exception(Crashed("died"))
             else:
-                score = -float((job.params["a"] - 0.3) ** 2 + job.params["b"])
+                score = -float((job.params["learning_rate"] - 0.3) ** 2 + job.params["units"])
                 future.set_result(Result(score, {}, [Fold(0, 0, score)]))
         done = {future for future in futures if future.done()}
         return done, set()
@@ -93,7 +100,13 @@ class Simulated:
         """Do nothing."""
 
 
-def measure(tuner: str, trials: int, workers: int) -> str:
+class Nothing(Classifier):
+    """What the simulated workers do not train."""
+
+    units: float = 0.5
+
+
+def measure(tuner: str, pruner: str | None, trials: int, workers: int) -> str:
     """Run a study, and return a line about it."""
     made: list[Simulated] = []
 
@@ -103,29 +116,36 @@ def measure(tuner: str, trials: int, workers: int) -> str:
 
     whole = coordinator.wait
     coordinator.wait = lambda *given: made[0].wait(*given)  # type: ignore[assignment]
+    x, y = np.zeros((8, 1)), np.arange(8) % 2
     try:
         with tempfile.TemporaryDirectory() as folder:
-            search = FunctionSearch(
-                lambda a, b: a + b,
-                {"a": Float(0, 1), "b": Float(0, 1)},
+            search = TunerSearch(
+                Nothing(epochs=27),
+                {"learning_rate": Float(0.001, 1), "units": Float(0, 1)},
+                objective="val_accuracy",
                 tuner=tuner,
+                pruner=pruner,
                 max_trials=trials,
                 executor=simulated,
                 directory=folder,
                 seed=0,
+                refit=False,
                 verbose=0,
             )
             began = time.perf_counter()
-            search.fit()
+            search.fit(x, y, validation_data=(x, y))
             taken = time.perf_counter() - began
+            jobs = len(search.results_)
+            size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
     finally:
         coordinator.wait = whole
     found = made[0]
     memory = psutil.Process().memory_info().rss / 2**20
     return (
-        f"{tuner}: {trials:,} trials, {workers:,} workers: busy "
-        f"{found.busy / (found.busy + found.lost):.1%} of the time; the coordinator took "
-        f"{1e3 * taken / trials:.1f} ms a trial; {memory:,.0f} MiB"
+        f"{tuner}{f' with {pruner}' if pruner else ''}: {jobs:,} trials and rungs, {workers:,} "
+        f"workers: busy {found.busy / (found.busy + found.lost):.1%} of {found.now / 3600:.1f} "
+        f"simulated hours; the coordinator took {1e3 * taken / jobs:.1f} ms for each; "
+        f"{memory:,.0f} MiB of memory, {size / 2**20:,.0f} MiB on disk"
     )
 
 
@@ -133,10 +153,11 @@ def main() -> None:
     """Measure, and print a line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_study", description=__doc__)
     parser.add_argument("--tuner", default="random")
+    parser.add_argument("--pruner")
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=1_000)
     given = parser.parse_args()
-    print(measure(given.tuner, given.trials, given.workers))
+    print(measure(given.tuner, given.pruner, given.trials, given.workers))
 
 
 if __name__ == "__main__":

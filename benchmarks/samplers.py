@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results" / "samplers.md"
 BUDGETS = (25, 50, 100)
 TUNERS = ("random", "bayesian", "tpe", "cma-es", "qmc", "nsga2")
-LIMITS = {"bayesian": 50}  # its asks take seconds by then
+LIMITS = {"bayesian": 25}  # its asks take long
 THEIRS = "Optuna's default"
 
 

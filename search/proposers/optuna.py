@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import optuna
 
 NAMES = ("tpe", "gp", "qmc", "nsga2")
+STUDY = 0  # the ID of the only study of a storage in memory; a trial's ID is its number
 REBUILT = (
     "TPESampler",
     "GPSampler",
@@ -119,7 +120,11 @@ class OptunaSampler:
     def _reset(self) -> None:
         import optuna
 
-        self._storage = optuna.storages.InMemoryStorage()
+        from search.proposers.thinned import ThinnedStorage
+
+        thinned = self._named == "tpe" and len(self._maximize) == 1 and not self._constraints
+        make = optuna.storages.InMemoryStorage
+        self._storage = ThinnedStorage(self._maximize[0]) if thinned else make()
         self._stopped = False
         with _quiet():
             self._study = optuna.create_study(
@@ -183,7 +188,7 @@ class OptunaSampler:
         self._reset()
         self._asked = snapshot["asked"]
         for name, value in snapshot["attributes"].items():
-            self._storage.set_study_system_attr(0, name, value)
+            self._storage.set_study_system_attr(STUDY, name, value)
 
     def replay(self, trials: Sequence[PastTrial]) -> None:
         """Rebuild the Optuna study from the trials.
@@ -263,7 +268,8 @@ class OptunaSampler:
             params |= {n: c.middle() for n, c in self._codes.items() if n not in params}
         ordered = {name: params[name] for name in self._codes if name in params}
         with _quiet():
-            self._study.add_trial(
+            return self._storage.create_new_trial(
+                STUDY,
                 optuna.trial.create_trial(
                     state=state,
                     values=found,
@@ -271,9 +277,8 @@ class OptunaSampler:
                     distributions={name: self._codes[name].distribution() for name in ordered},
                     system_attrs=dict(memo.get("attributes", {})),  # Optuna keeps and changes it
                     constraints=constraints or None,
-                )
+                ),
             )
-        return len(self._study.get_trials(deepcopy=False)) - 1
 
     def _tell(self, number: int, outcome: Outcome) -> None:
         import optuna
@@ -328,7 +333,7 @@ class OptunaSampler:
         """Return the attributes of the Optuna study, of generations only the last two."""
         if not self._rebuilt:
             return {}
-        found = self._storage.get_study_system_attrs(0)
+        found = self._storage.get_study_system_attrs(STUDY)
         parents = [name for name in found if ":parent:" in name]
         older = sorted(parents, key=lambda name: int(name.rpartition(":")[2]))[:-2]
         return {name: value for name, value in found.items() if name not in older}
