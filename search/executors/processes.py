@@ -59,6 +59,8 @@ class Processes:
             `search.executors.memory`; or None.
         recycle: number of jobs after which a process is replaced by a new one; 0: never.
         preload: modules that workers import as they start.
+        guards: 2 where this process may be ended by a program that also ends its children, as Ray
+            does: the second guard of each worker then ends what the worker has started.
 
     Raises:
         TypeError: the work cannot be pickled.
@@ -73,6 +75,7 @@ class Processes:
         memory: int | None = None,
         recycle: int = 0,
         preload: Sequence[str] = (),
+        guards: int = 1,
     ) -> None:
         from pebble import ProcessPool
 
@@ -85,7 +88,7 @@ class Processes:
         self._file = self._folder / "work.pickle"
         if content is not None:
             self._file.write_bytes(content)
-        self._seats = _Seats(self._folder, devices.shares(workers))
+        self._seats = _Seats(self._folder, devices.shares(workers), guards)
         threads = max(1, cores() // workers)
         self._new_pool: Callable[[], Any] = lambda: ProcessPool(
             max_workers=workers,
@@ -345,10 +348,12 @@ class _Seats:
     Args:
         folder: of the pool.
         environments: environment variables for the worker in each seat.
+        guards: of each worker.
     """
 
-    def __init__(self, folder: Path, environments: Sequence[dict[str, str]]) -> None:
+    def __init__(self, folder: Path, environments: Sequence[dict[str, str]], guards: int) -> None:
         self._folder = folder
+        self._guards = guards
         self._environments = environments
         self._taken: dict[int, _Process] = {}
 
@@ -361,7 +366,7 @@ class _Seats:
             _end_session(taken)
         environment = self._environments[number % len(self._environments)]
         made = self._taken[number] = _Process(**options)
-        made.settle(self._folder, {**environment, worker.SEAT: str(number)})
+        made.settle(self._folder, {**environment, worker.SEAT: str(number)}, self._guards)
         return made
 
     def end(self) -> None:
@@ -394,14 +399,15 @@ def _end_session(process: _Process) -> None:
 
 
 class _Process(SpawnProcess):
-    """A spawned process that does not import the main module, below a guard."""
+    """A spawned process that does not import the main module, below its guards."""
 
     _folder = Path()
     _environment: Mapping[str, str] = {}
+    _guards = 1
 
-    def settle(self, folder: Path, environment: Mapping[str, str]) -> None:
-        """Set its folder, and the variables to add to its environment."""
-        self._folder, self._environment = folder, environment
+    def settle(self, folder: Path, environment: Mapping[str, str], guards: int) -> None:
+        """Set its folder, the variables to add to its environment, and how many guards it has."""
+        self._folder, self._environment, self._guards = folder, environment, guards
 
     def run(self) -> None:
         """Start in the new process, before anything heavy is imported."""
@@ -410,7 +416,7 @@ class _Process(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _guarded_start(process_obj._folder):
+        with _guarded_start(process_obj._folder, process_obj._guards):
             return SpawnProcess._Popen(process_obj)
 
 
@@ -428,14 +434,15 @@ _GUARDED = (
     "from importlib import util; "
     "spec = util.spec_from_file_location('guard', {file!r}); "
     "guard = util.module_from_spec(spec); spec.loader.exec_module(guard); "
-    "guard.begin({parent}, {folder!r}); "
+    "import os; guard.begin({parent}, {folder!r}); "
+    "[guard.begin(os.getppid()) for _ in range({more})]; "
     # what a trial starts stays below its worker, which ends it once the trial has ended
     "guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1); {command}"
 )
 
 
 @contextlib.contextmanager
-def _guarded_start(folder: Path) -> Iterator[None]:
+def _guarded_start(folder: Path, guards: int) -> Iterator[None]:
     with _preparing:
         whole = multiprocessing.spawn.get_preparation_data
         whole_line = multiprocessing.spawn.get_command_line
@@ -448,8 +455,14 @@ def _guarded_start(folder: Path) -> Iterator[None]:
             *before, command, last = whole_line(**numbers)
             if not worker.GUARDED:
                 return [*before, command, last]
-            names = {"file": guard.__file__, "folder": str(folder), "parent": os.getpid()}
-            return [*before, _GUARDED.format(**names, command=command), last]
+            guarded = _GUARDED.format(
+                file=guard.__file__,
+                folder=str(folder),
+                parent=os.getpid(),
+                more=guards - 1,
+                command=command,
+            )
+            return [*before, guarded, last]
 
         multiprocessing.spawn.get_preparation_data = data
         multiprocessing.spawn.get_command_line = line

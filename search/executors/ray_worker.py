@@ -90,7 +90,11 @@ class Slot:
         for name in worker.THREADS:
             os.environ.setdefault(name, str(order.threads))
         self._pool = Processes(
-            workers=1, timeout=order.timeout, memory=order.memory, recycle=order.recycle
+            workers=1,
+            timeout=order.timeout,
+            memory=order.memory,
+            recycle=order.recycle,
+            guards=2,  # Ray kills the children of a worker that it ends, and so the first guard
         )
         self._pool.load_pickled(work())
 

@@ -26,7 +26,7 @@ from trainer.utils import guard
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
 SECONDS_OF_A_BATCH = 0.25  # after which a worker sends back what it has of a batch
 SECONDS_TO_CLEAN = 5.0  # for processes that a job left running to end
-# if true, a worker's parent is its guard; otherwise the coordinator
+# if true, a worker is the child of its guard, which leads its session; else of the coordinator
 GUARDED = hasattr(os, "fork") and not getattr(sys, "frozen", False)
 SEAT = "SEARCH_WORKER_SEAT"  # environment variable: which of the pool's workers this is, from 0
 SECONDS_TO_IMPORT = 15.0  # how long a worker waits for others to have imported what it needs
@@ -52,7 +52,7 @@ def prepare(
     """
     global _file, _number
     _file = work
-    _number = os.getppid() if GUARDED else os.getpid()
+    _number = os.getsid(0) if GUARDED else os.getpid()
     for name in THREADS:
         os.environ.setdefault(name, str(threads))
     # several processes share a GPU: none may take all of its memory at once
@@ -60,7 +60,7 @@ def prepare(
     if GUARDED:
         _use_own_tracker()
         _acknowledge_as(_number)
-        _end_with_parent(_number)
+        _end_with_parent(os.getppid())
     else:
         _print_to(Path(folder) / f"{_number}.txt")
         _end_with_parent(parent)

@@ -106,7 +106,7 @@ def work(argument: Any) -> Any:
     if argument == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if argument == "worker killed":
-        psutil.Process().parent().parent().kill()
+        psutil.Process().parents()[2].kill()  # above its two guards
         time.sleep(60)
     if argument == "hang":
         time.sleep(600)
@@ -115,6 +115,10 @@ def work(argument: Any) -> Any:
         while True:
             held.append(b"1" * 10_000_000)
             time.sleep(0.01)
+    if isinstance(argument, Path):
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        argument.write_text(str(child.pid))
+        time.sleep(600)
     if argument == "raise":
         raise ValueError("a reason")
     if argument == "leave":
@@ -215,6 +219,18 @@ def test_warm_processes_end_with_the_study_that_used_them_and_no_other() -> None
             beside = other.submit("alive")
             wait_until(lambda seen=processes: not any(map(runs, seen)))
             assert beside.result(60)[0] == "alive"
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_what_a_trial_started_ends_with_the_worker_that_ray_ends(tmp_path: Path) -> None:
+    mark = tmp_path / "child"
+    with contextlib.closing(RayTasks(Ray())) as tasks:
+        tasks.load(work)
+        tasks.submit(mark)
+        wait_until(lambda: mark.exists() and mark.read_text() != "")
+        child = int(mark.read_text())
+        assert runs(child)
+    wait_until(lambda: not runs(child))
 
 
 class Course(SearchCallback):
