@@ -55,7 +55,7 @@ class ThinnedStorage(InMemoryStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return the trials that the sampler may see, in the order of their numbers."""
-        if self._step == 1:
+        if self._step == 1 or states == (TrialState.WAITING,):  # which it finds without looking
             every: list[FrozenTrial] = super().get_all_trials(study_id, deepcopy, states)
             return every
         numbers = sorted({*self._running, *self._seen, *(number for _, number in self._best)})

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
 from search.executors import (
@@ -44,6 +45,8 @@ NODE: dict[str, Any] = {
     "node_ip_address": "127.0.0.1",
     "object_store_memory": 80 * 2**20,
 }
+ROWS = np.random.default_rng(0).normal(size=(300, 4))
+LABELS = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
 TRIALS = 200 if os.environ.get("RAY_STUDIES") else 60  # RAY_STUDIES=1: the long form
 
 
@@ -262,27 +265,41 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
-    cluster: Any, tmp_path: Path
-) -> None:
-    running = tmp_path / "running"
-    running.mkdir()
-    folder = str(running)
+class Losses(RegressorMixin, BaseEstimator):
+    """Scores known beforehand; marks what it does in a folder, and hangs where a is 0.5."""
 
-    def loss(a: float, b: float) -> float:
-        if a == 0.5:
+    def __init__(self, folder: str = "", a: float = 0.0, b: float = 0.0, amount: int = 9) -> None:
+        self.folder = folder
+        self.a = a
+        self.b = b
+        self.amount = amount
+
+    def fit(self, x: Any, y: Any) -> Losses:
+        if self.a == 0.5:
             time.sleep(600)
-        mark = Path(folder, str(os.getpid()))
+        if not self.folder:
+            return self
+        mark = Path(self.folder, str(os.getpid()))
         mark.touch()
         time.sleep(0.1)
         mark.unlink()
-        return (a - 0.3) ** 2 + b
+        return self
+
+    def score(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        return -((self.a - 0.3) ** 2) - self.b - 1 / self.amount
+
+
+def on_a_cluster_that_changes(
+    cluster: Any, running: Path, search: Callable[..., Any]
+) -> tuple[Any, Course]:
+    """Run a search while a node is killed, one is added, and a worker is killed."""
+    running.mkdir()
 
     def kill_worker() -> None:
         wait_until(lambda: any(running.iterdir()))
         for mark in running.iterdir():
-            with contextlib.suppress(psutil.Error):
-                psutil.Process(int(mark.name)).parent().parent().kill()
+            with contextlib.suppress(psutil.Error, IndexError):
+                psutil.Process(int(mark.name)).parents()[2].kill()
                 return
 
     def add() -> None:
@@ -294,20 +311,31 @@ def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
         after_25=add,
         after_40=kill_worker,
     )
-    given: dict[str, Any] = {
-        "direction": "min",
-        "tuner": "random",
-        "max_trials": TRIALS,
-        "enqueue": [{"a": 0.5, "b": 0.5}],
-        "seed": 3,
-        "trial_timeout": 4,
-        "verbose": 0,
-    }
-    space = {"a": Float(0, 1), "b": Float(0, 1)}
-    ours = FunctionSearch(
-        loss, space, executor="ray", callbacks=[course], directory=tmp_path / "study", **given
-    ).fit()
-    local = FunctionSearch(loss, space, executor="processes", **given).fit()
+    return search(executor="ray", callbacks=[course]), course
+
+
+@pytest.mark.usefixtures("by_value")
+def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
+    cluster: Any, tmp_path: Path
+) -> None:
+    def search(**others: Any) -> TunerSearch:
+        return TunerSearch(
+            Losses(str(tmp_path / "running")),
+            {"a": Float(0, 1), "b": Float(0, 1)},
+            tuner="random",
+            max_trials=TRIALS,
+            enqueue=[{"a": 0.5, "b": 0.5}],
+            seed=3,
+            trial_timeout=4,
+            refit=False,
+            verbose=0,
+            **others,
+        ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+
+    ours, course = on_a_cluster_that_changes(
+        cluster, tmp_path / "running", lambda **given: search(directory=tmp_path / "s", **given)
+    )
+    local = search(executor="processes")
     assert course.ends == dict.fromkeys(range(TRIALS), 1)
     assert not course.acts
     assert max(course.workers) >= 3
@@ -316,11 +344,78 @@ def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
     names = ["a", "b", "score"]
     assert ours.results_[names].equals(local.results_[names])
     assert (ours.best_index_, ours.best_params_) == (local.best_index_, local.best_params_)
-    assert len(load_study(tmp_path / "study").results_) == TRIALS
+    assert len(load_study(tmp_path / "s").results_) == TRIALS
 
 
-ROWS = np.random.default_rng(0).normal(size=(300, 4))
-LABELS = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
+@pytest.mark.usefixtures("by_value")
+def test_a_pruned_study_loses_no_rung_when_a_node_is_killed_and_another_joins(
+    cluster: Any, tmp_path: Path
+) -> None:
+    def search(**others: Any) -> TunerSearch:
+        return TunerSearch(
+            Losses(str(tmp_path / "running")),
+            {"a": Float(0, 1), "b": Float(0, 1)},
+            tuner="tpe",
+            pruner="asha",
+            resource="amount",
+            min_resources=1,
+            max_trials=TRIALS,
+            enqueue=[{"a": 0.5, "b": 0.5}],
+            seed=3,
+            trial_timeout=4,
+            refit=False,
+            verbose=0,
+            **others,
+        ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+
+    found, course = on_a_cluster_that_changes(cluster, tmp_path / "running", search)
+    table = found.results_
+    assert course.ends == dict.fromkeys(table.trial, 1)
+    assert not course.acts
+    first = table[table.rung == 0]
+    assert len(first) == TRIALS
+    assert list(table.trial[table.state == "failed"]) == [0]
+    assert set(table.state[1:]) == {"completed", "pruned"}
+    for rung in (1, 2):  # at least a third of those below went on, each once
+        here, below = table[table.rung == rung], table[table.rung == rung - 1]
+        assert len(here) >= (len(below) - 1) // 3
+        assert here.parent.is_unique
+        assert set(here.parent) <= set(below.trial)
+    expected = -((table.a - 0.3) ** 2) - table.b - 1 / table.amount
+    assert np.allclose(table.score[1:], expected[1:].astype(float))
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+@pytest.mark.parametrize(
+    ("tuner", "pruner"),
+    [
+        *((tuner, None) for tuner in ("grid", "bayesian", "cma-es", "qmc", "nsga2")),
+        *(("tpe", pruner) for pruner in ("asha", "hyperband", "median", "patient")),
+    ],
+)
+def test_with_one_worker_a_cluster_finds_what_this_process_finds(
+    tuner: str, pruner: str | None
+) -> None:
+    def search(executor: Any) -> Any:
+        found = TunerSearch(
+            Losses(),
+            {"a": Float(0.6, 1), "b": Float(0, 1)},
+            tuner=tuner,
+            pruner=pruner,
+            resource="amount" if pruner else None,
+            max_trials=8,
+            executor=executor,
+            workers=None if executor == "serial" else 1,
+            seed=0,
+            refit=False,
+            verbose=0,
+        ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+        names = ["trial", "state", "a", "b", "score", "parent"]
+        return found.results_[[name for name in names if name in found.results_]]
+
+    ours = search("ray")
+    assert ours.equals(search("serial"))
+    assert len(ours) >= 8
 
 
 @pytest.mark.usefixtures("cluster")
