@@ -1,13 +1,14 @@
 """Trainings on one device and on several, in a process of its own: `strategy_child.py WHAT FOLDER`.
 
-WHAT is "mirrored" for two logical CPU devices in this process ("apart" for what only they show),
-or "multi_worker" for a worker of TF_CONFIG. Each case trains with the strategy, and on the chief
+WHAT is "mirrored" for two logical CPU devices in this process ("apart" for what only they show,
+"same" for the models of test_same_numbers_as_keras), or "multi_worker" for a worker of TF_CONFIG. Each case trains with the strategy, and on the chief
 also on one device; what they gave goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by
 semicolons, chooses some.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -190,12 +191,15 @@ def result(trainer: Any) -> dict[str, Any]:
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
-    if what in ("mirrored", "apart"):
+    if what in ("mirrored", "apart", "same"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
     if what == "apart":
         apart(folder)
+        return
+    if what == "same":
+        same(folder)
         return
     # workers can only be joined before the first operation, and a stream is made of operations
     strategy: Any = what
@@ -261,6 +265,46 @@ def apart(folder: Path) -> None:
         "resumed": resumed(folder),
     }
     (folder / "apart.json").write_text(json.dumps(found))
+
+
+def same(folder: Path) -> None:
+    """Write, for each model of test_same_numbers_as_keras, what it gave, or why it was refused."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+    import test_same_numbers_as_keras as models
+
+    def without_masks(build: Callable[[], Any]) -> Callable[[], Any]:
+        """Build a model without dropout, of which each device draws its own."""
+
+        def built() -> Any:
+            model = build()
+            for layer in model._flatten_layers():
+                if isinstance(layer, layers.Dropout):
+                    layer.rate = 0.0
+                elif isinstance(layer, layers.LSTMCell):
+                    layer.dropout = 0.0
+            return model
+
+        return built
+
+    found: dict[str, Any] = {}
+    for name, whole in models.CASES.items():
+        case = dataclasses.replace(whole, build=without_masks(whole.build))
+        begun: list[int] = []
+        watch = keras.callbacks.LambdaCallback(on_train_begin=lambda logs, to=begun: to.append(1))
+        one = models.ours(case)
+        try:
+            two = models.ours(case, strategy="mirrored", callbacks=[watch])
+        except ValueError as error:
+            found[name] = {"refused": str(error), "begun": bool(begun)}
+            continue
+        found[name] = {
+            key: {
+                "history": {name: t.history_[name] for name in t.history_.metrics},
+                "weights": [w.ravel().tolist() for w in t.model_.get_weights()],
+            }
+            for key, t in {"one": one, "two": two}.items()
+        }
+    (folder / "same.json").write_text(json.dumps(found))
 
 
 class Interrupted(Callback):

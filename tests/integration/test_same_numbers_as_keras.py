@@ -242,7 +242,7 @@ def _part(tree: Any, rows: slice) -> Any:
     return keras.tree.map_structure(lambda a: a[rows], tree)
 
 
-def _ours(case: Case, data: Any = None, *, epochs: int = 2, **fields: Any) -> Trainer:
+def ours(case: Case, data: Any = None, *, epochs: int = 2, **fields: Any) -> Trainer:
     kind = _Kept if case.class_weight is None else _KeptClassifier
     options = {"epochs": epochs, "batch_size": BATCH, "shuffle": False, "random_state": SEED}
     trainer = kind(
@@ -301,7 +301,7 @@ def _assert_same(trainer: Trainer, model: keras.Model, history: dict[str, list[f
 
 @pytest.mark.parametrize("name", CASES)
 def test_history_and_weights_are_those_of_keras(name: str) -> None:
-    trainer = _ours(CASES[name])
+    trainer = ours(CASES[name])
     _assert_same(trainer, *_keras(CASES[name]))
 
 
@@ -338,7 +338,7 @@ FEEDS: dict[str, tuple[Callable[[Case], Any] | None, dict[str, Any]]] = {
 def test_every_way_of_feeding_gives_the_numbers_of_keras(feed: str, name: str, keras_fit) -> None:
     case = CASES[name]
     make, fields = FEEDS[feed]
-    trainer = _ours(case, None if make is None else make(case), **fields)
+    trainer = ours(case, None if make is None else make(case), **fields)
     _assert_same(trainer, *keras_fit(name, eagerly="run_eagerly" in fields))
 
 
@@ -355,7 +355,7 @@ def keras_fit() -> Callable[[str], Any]:
 
 @pytest.mark.parametrize("name", ["perceptron", "compute_loss of its own"])
 def test_xla_gives_the_numbers_of_keras_but_for_rounding(name: str, keras_fit) -> None:
-    trainer = _ours(CASES[name], epochs=1, jit=True)
+    trainer = ours(CASES[name], epochs=1, jit=True)
     assert trainer._network.plan.jit
     _, history = keras_fit(name, epochs=1)
     for log, values in history.items():
@@ -365,7 +365,7 @@ def test_xla_gives_the_numbers_of_keras_but_for_rounding(name: str, keras_fit) -
 def test_a_stream_of_unknown_length_gives_the_numbers_of_its_arrays() -> None:
     # Keras itself is no measure: it begins a step more than there are batches, and counts it
     case = CASES["convolutional"]
-    arrays = _ours(case)
-    stream = _ours(case, _stream(case, True).filter(lambda x, y: True))
+    arrays = ours(case)
+    stream = ours(case, _stream(case, True).filter(lambda x, y: True))
     for name in arrays.history_.metrics:
         assert stream.history_[name] == arrays.history_[name]

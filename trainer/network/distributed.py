@@ -66,6 +66,18 @@ def check(network: Network, spec: Any) -> None:
             "batches, or write strategy=None"
         )
     _check_loss(core)
+    own = [
+        name
+        for name in ("train_step", "test_step")
+        if getattr(type(core), name) is not getattr(keras.Model, name)
+    ]
+    if own:
+        checks.warn(
+            f"strategy: {' and '.join(own)} of {type(core).__name__} run on each replica's part of a "
+            "batch. Gradients are averaged, each part by its rows, as is what is given to "
+            "keras.metrics.Mean: the numbers are those of a single device for means over rows, and "
+            "others for sums over a batch, or a norm of its gradients"
+        )
 
 
 def check_parts(network: Network, batch: Any) -> None:

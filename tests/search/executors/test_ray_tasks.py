@@ -318,6 +318,8 @@ def on_a_cluster_that_changes(
 def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
     cluster: Any, tmp_path: Path
 ) -> None:
+    """Ray takes its time to give up a node, and to start workers on another."""
+
     def search(**others: Any) -> TunerSearch:
         return TunerSearch(
             Losses(str(tmp_path / "running")),
@@ -351,6 +353,8 @@ def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
 def test_a_pruned_study_loses_no_rung_when_a_node_is_killed_and_another_joins(
     cluster: Any, tmp_path: Path
 ) -> None:
+    """Ray takes its time to give up a node, and to start workers on another."""
+
     def search(**others: Any) -> TunerSearch:
         return TunerSearch(
             Losses(str(tmp_path / "running")),

@@ -231,6 +231,32 @@ def test_a_loss_that_is_no_mean_over_rows_is_trained_with_a_warning() -> None:
         given.fit(X, X[:, :1])
 
 
+class Averaged(keras.Model):
+    """A train_step of its own that calls its optimizer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = keras.layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.out(x)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean(keras.ops.square(y - self(x, training=True)))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+
+def test_a_step_of_ones_own_is_trained_with_a_warning() -> None:
+    given = Given(model_of=Averaged, loss="mse", verbose=0, epochs=1, random_state=0)
+    given.strategy = "mirrored"
+    with pytest.warns(UserWarning, match="train_step of Averaged run on each replica's part"):
+        given.fit(X, X[:, :1])
+
+
 def test_a_loss_over_valid_steps_only_is_trained_with_a_warning() -> None:
     words = np.tile([[1, 2, 0, 0], [1, 2, 3, 4], [1, 2, 3, 0]], (4, 1))
 
