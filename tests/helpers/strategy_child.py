@@ -1,9 +1,9 @@
 """Trainings on one device and on several, in a process of its own: `strategy_child.py WHAT FOLDER`.
 
 WHAT is "mirrored" for two logical CPU devices in this process ("apart" for what only they show,
-"same" for the models of test_same_numbers_as_keras), or "multi_worker" for a worker of TF_CONFIG. Each case trains with the strategy, and on the chief
-also on one device; what they gave goes to FOLDER/CASE-WORKER.json. The variable CASES, separated by
-semicolons, chooses some.
+"same" for the models of test_same_numbers_as_keras), or "multi_worker" for a worker of TF_CONFIG.
+Each case trains with the strategy, and on the chief also on one device; what they gave goes to
+FOLDER/CASE-WORKER.json. The variable CASES, separated by semicolons, chooses some.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def check(network: Network, spec: Any) -> None:
     ]
     if own:
         checks.warn(
-            f"strategy: {' and '.join(own)} of {type(core).__name__} run on each replica's part of a "
-            "batch. Gradients are averaged, each part by its rows, as is what is given to "
+            f"strategy: {' and '.join(own)} of {type(core).__name__} run on each replica's part of "
+            "a batch. Gradients are averaged, each part by its rows, as is what is given to "
             "keras.metrics.Mean: the numbers are those of a single device for means over rows, and "
             "others for sums over a batch, or a norm of its gradients"
         )
