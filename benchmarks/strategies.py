@@ -3,9 +3,10 @@
     python -m benchmarks.strategies               # both tables, three rounds
     python -m benchmarks.strategies --rounds 1
 
-The network is two dense layers of equal width. The first table has larger and larger batches, the
-last of which is one at which computing dominates: steps a second of one process with two threads, and of two workers on this machine with
-one thread each, in turns, the best of the rounds. Required: at least 0.9 of the one process.
+The network is two dense layers of equal width. The first table has larger and larger batches, until
+computing dominates: steps a second of one process with two threads, and of two workers on this
+machine with one thread each, in turns, the best of the rounds. Required: at least 0.9 of the one
+process.
 
 The second table has batches of two rows, so that a step of two workers is little but the exchange
 of gradients: its seconds against the bytes exchanged, and those of one process for comparison.
@@ -29,7 +30,7 @@ from trainer import launch
 RESULT = Path(__file__).parent / "results" / "strategies.md"
 REQUIRED = 0.9
 WIDTH = 1_024
-BATCHES = {2_048: 12, 8_192: 4}  # rows of a step: steps of an epoch
+BATCHES = {2_048: 12, 8_192: 4, 32_768: 2}  # rows of a step: steps of an epoch
 WIDTHS = (32, 128, 256, 512)
 
 
