@@ -63,7 +63,7 @@ def test_samplers_learn_from_all_objectives(tuner: str) -> None:
     assert found.x.max() - found.x.min() > 1
 
 
-@pytest.mark.parametrize("tuner", ["random", "nsga2", "tpe"])
+@pytest.mark.parametrize("tuner", ["random", "nsga2", "tpe", "qmc"])
 def test_a_study_that_is_resumed_equals_one_that_was_not(tuner: str, tmp_path: Path) -> None:
     bounds = {"size": (20, 150), "seconds": (None, 60)}
     whole = search(tuner=tuner, max_trials=20, constraints=bounds).fit()
