@@ -274,12 +274,20 @@ def main() -> None:
         for problem in PROBLEMS[: given.problems]
         for side in sides
     ]
-    text = table(runs)
-    print(text)
+    print(table(runs))
     if (given.seeds, given.problems) == (10, len(PROBLEMS)):
-        told = "\n".join(f"- {name}: {value}" for name, value in machine.describe().items())
-        head = f"# Pruning\n\n`python -m benchmarks.pruning`, {BUDGET} epochs a run, 10 seeds.\n\n"
-        (RESULTS / "pruning.md").write_text(f"{head}{told}\n\n{text}\n", encoding="utf-8")
+        write(runs)
+
+
+def write(runs: list[dict[str, Any]]) -> None:
+    """Write the table of these runs to the results."""
+    told = "\n".join(f"- {name}: {value}" for name, value in machine.describe().items())
+    head = (
+        f"# Pruning\n\n`python -m benchmarks.pruning`, {BUDGET} epochs a run; "
+        f"{len({(r['problem'], r['seed']) for r in runs})} pairs of problem and seed.\n"
+    )
+    text = f"{head}\n{told}\n\n{table(runs)}\n"
+    (RESULTS / "pruning.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ unchanged. Also for restoring a model after a trial call.
 
 Most of this state belongs to the process, not to a thread. Threads therefore take turns at
 building, tracing and running steps in Python; compiled steps use none of it and run in parallel.
+Threads of other libraries do not take turns: Dask's draw from Python's `random` at any time, from
+which Keras draws the seeds of initial weights. So a fit has a generator of its own behind `random`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ _drawn: set[int] = set()  # those whose training has TensorFlow's old random ope
 _RANDOM_OF_KERAS = ("global_random_seed", "global_seed_generator")
 _NAMES = "object_name_uids"
 _SAFE_MODE = "safe_mode_saving"
+# the functions of `random` that draw from the generator of the process, and that generator
+_DRAW = [name for name in random.__all__ if hasattr(getattr(random, name), "__self__")]
+_PROCESS: random.Random = random.random.__self__  # type: ignore[attr-defined]  # bound to it
 
 
 @dataclass
@@ -39,6 +44,7 @@ class _Globals:
     """A copy of the global state of Python, NumPy, TensorFlow and Keras."""
 
     python: Any
+    process: Any  # Python's generator for who has imported `from random import choice`
     numpy: Any
     backend: generators.Generators
     keras: dict[str, Any]
@@ -55,7 +61,7 @@ class _Globals:
         attributes = {name: global_state.get_global_attribute(name) for name in _RANDOM_OF_KERAS}
         held = attributes["global_seed_generator"]
         return cls(
-            random.getstate(),
+            *states_of_random(),
             np.random.get_state(),
             generators.Generators.now(),
             attributes,
@@ -70,6 +76,7 @@ class _Globals:
         from keras.src.backend.common import global_state
 
         random.setstate(self.python)
+        _PROCESS.setstate(self.process)
         np.random.set_state(self.numpy)
         self.backend.install()
         for name, value in self.keras.items():
@@ -111,7 +118,9 @@ class Ambient:
                 return
             before = _Globals.now()
             self._inside = True
+            ends = contextlib.ExitStack()
             try:
+                ends.enter_context(_own_random())
                 if self._kept is None:
                     _seed_all(self._seed)
                     double = self._precision == "float64"
@@ -125,7 +134,37 @@ class Ambient:
                     self._kept = _Globals.now()
             finally:
                 self._inside = False
+                ends.close()
                 before.install()
+
+
+def states_of_random() -> tuple[Any, Any]:
+    """Return the states of the generator behind `random.random()`, and of the process's."""
+    return random.getstate(), _PROCESS.getstate()
+
+
+@contextlib.contextmanager
+def _own_random() -> Iterator[None]:
+    """Let this thread draw from a generator of its own where it calls `random.random()`."""
+    own = random.Random()
+    inside = [threading.get_ident()]
+    before = {name: getattr(random, name) for name in _DRAW}
+
+    def chosen(mine: Any, shared: Any) -> Any:
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            # a module that is imported here may keep this function for longer
+            return (mine if threading.get_ident() in inside else shared)(*args, **kwargs)
+
+        return draw
+
+    for name, shared in before.items():
+        setattr(random, name, chosen(getattr(own, name), shared))
+    try:
+        yield
+    finally:
+        inside.clear()
+        for name, shared in before.items():
+            setattr(random, name, shared)
 
 
 def _seed_all(seed: int) -> None:
@@ -133,6 +172,7 @@ def _seed_all(seed: int) -> None:
     from keras.src.backend.common import global_state
 
     random.seed(seed)
+    _PROCESS.seed(seed)
     np.random.seed(seed)
     thread = threading.get_ident()
     if thread not in _running:  # else it is a fit within a fit

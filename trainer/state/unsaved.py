@@ -20,14 +20,17 @@ from typing import Any
 import numpy as np
 
 from trainer.engine.backend import operations, variables
-from trainer.state import walking
+from trainer.state import isolation, walking
 
 # ---- Python's generators -----------------------------------------------------------------------
 
 
 def python_generators() -> dict[str, Any]:
     """Return the states of Python's and NumPy's global generators."""
-    return {"random": random.getstate(), "np.random": repr(np.random.get_state(legacy=False))}
+    return {
+        "random": isolation.states_of_random(),
+        "np.random": repr(np.random.get_state(legacy=False)),
+    }
 
 
 def drawn_since(before: dict[str, Any], phase: str, how: str) -> list[str]:

@@ -13,6 +13,7 @@ import random
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
+from random import random as imported_before
 
 import joblib
 import keras
@@ -131,6 +132,57 @@ def test_files_loaded_in_threads_predict_alike_and_leave_the_filters_of_warnings
     assert found == [expected] * 8
     assert warnings.filters == filters
     assert warnings._showwarnmsg_impl is shown
+
+
+def test_a_thread_of_another_library_that_draws_changes_no_fit() -> None:
+    """Dask's threads draw from Python's `random` whenever they send something."""
+    ended = threading.Event()
+
+    def draws() -> None:
+        while not ended.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draws)
+    chosen = FITS[:2] + FITS[4:5]
+    alone = [result(fit) for fit in chosen]
+    thread.start()
+    try:
+        beside = [result(fit) for fit in chosen]
+    finally:
+        ended.set()
+        thread.join()
+    assert beside == alone
+
+
+def test_functions_of_random_are_the_users_again_after_a_fit() -> None:
+    """Those that a module imported within the fit, too."""
+    kept = []
+
+    class Imports(Dropped):
+        def build_model(self, spec):
+            from random import random as imported
+
+            kept.append(imported)
+            return super().build_model(spec)
+
+    before = {name: getattr(random, name) for name in random.__all__}
+    Imports(random_state=0).fit(SMALL, Y)
+    assert {name: getattr(random, name) for name in random.__all__} == before
+    random.seed(3)
+    expected = random.Random(3)
+    assert [kept[-1](), random.random()] == [expected.random(), expected.random()]
+
+
+def test_names_imported_from_random_repeat_with_the_seed_of_a_fit() -> None:
+    class Draws(Dropped):
+        def build_model(self, spec):
+            drawn.append((random.random(), imported_before()))
+            return super().build_model(spec)
+
+    drawn: list[tuple[float, float]] = []
+    for _ in range(2):
+        Draws(random_state=5).fit(SMALL, Y)
+    assert drawn[0] == drawn[-1]
 
 
 def test_a_seed_is_not_drawn_from_the_generators_of_a_fit_in_another_thread() -> None:
