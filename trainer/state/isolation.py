@@ -118,23 +118,21 @@ class Ambient:
                 return
             before = _Globals.now()
             self._inside = True
-            ends = contextlib.ExitStack()
             try:
-                ends.enter_context(_own_random())
-                if self._kept is None:
-                    _seed_all(self._seed)
-                    double = self._precision == "float64"
-                    keras.config.set_floatx("float64" if double else "float32")
-                    keras.config.set_dtype_policy(self._precision)
-                else:
-                    self._kept.install()
-                try:
-                    yield
-                finally:
-                    self._kept = _Globals.now()
+                with _own_random():
+                    if self._kept is None:
+                        _seed_all(self._seed)
+                        double = self._precision == "float64"
+                        keras.config.set_floatx("float64" if double else "float32")
+                        keras.config.set_dtype_policy(self._precision)
+                    else:
+                        self._kept.install()
+                    try:
+                        yield
+                    finally:
+                        self._kept = _Globals.now()
             finally:
                 self._inside = False
-                ends.close()
                 before.install()
 
 
