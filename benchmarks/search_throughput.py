@@ -71,7 +71,7 @@ class Nothing(BaseEstimator):
 
 
 class Resident(SearchCallback):
-    """Record the resident bytes of this process and its children after given trials."""
+    """Record the resident bytes of this process and its workers after given trials."""
 
     def __init__(self) -> None:
         self.seen: dict[int, tuple[int, list[int]]] = {}
@@ -84,9 +84,9 @@ class Resident(SearchCallback):
         self._ended += 1
         if self._ended in MEMORY_TRIALS:
             own = psutil.Process()
-            children = [child.memory_info().rss for child in own.children()]
-            # leave out multiprocessing's resource tracker
-            self.seen[self._ended] = own.memory_info().rss, [r for r in children if r > 2**27]
+            # leave out the guards above the workers, and multiprocessing's resource tracker
+            below = [child.memory_info().rss for child in own.children(recursive=True)]
+            self.seen[self._ended] = own.memory_info().rss, [r for r in below if r > 2**27]
 
 
 class Clock(SearchCallback):

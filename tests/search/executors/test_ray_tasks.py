@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from network import alone
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
@@ -48,6 +49,13 @@ NODE: dict[str, Any] = {
 ROWS = np.random.default_rng(0).normal(size=(300, 4))
 LABELS = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
 TRIALS = 200 if os.environ.get("RAY_STUDIES") else 60  # RAY_STUDIES=1: the long form
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[bool]:
+    """Return whether this module runs in a network that has loopback and nothing else."""
+    with alone() as moved:
+        yield moved
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +150,12 @@ ENDS: dict[str, tuple[type[Failure], str]] = {
 }
 
 
+def test_the_cluster_needs_nothing_but_loopback(network: bool) -> None:
+    if not network:
+        pytest.skip("a network namespace is not allowed here: the cluster listens on loopback")
+    assert [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
 @pytest.fixture
 def by_value() -> Iterator[None]:
     import cloudpickle
@@ -234,6 +248,19 @@ def test_what_a_trial_started_ends_with_the_worker_that_ray_ends(tmp_path: Path)
         child = int(mark.read_text())
         assert runs(child)
     wait_until(lambda: not runs(child))
+
+
+@pytest.mark.usefixtures("by_value")
+def test_what_a_trial_started_ends_with_a_node_that_is_killed(cluster: Any, tmp_path: Path) -> None:
+    node = cluster.add_node(**NODE, resources={"short": 1})
+    mark = tmp_path / "child"
+    with contextlib.closing(RayTasks(Ray(trial_resources={"short": 1}))) as tasks:
+        tasks.load(work)
+        tasks.submit(mark)
+        wait_until(lambda: mark.exists() and mark.read_text() != "")
+        child = int(mark.read_text())
+        cluster.remove_node(node, allow_graceful=False)
+        wait_until(lambda: not runs(child))
 
 
 class Course(SearchCallback):
