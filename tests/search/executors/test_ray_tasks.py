@@ -316,6 +316,20 @@ class Losses(RegressorMixin, BaseEstimator):
         return -((self.a - 0.3) ** 2) - self.b - 1 / self.amount
 
 
+def search_with_one_that_hangs(running: Path, **others: Any) -> TunerSearch:
+    return TunerSearch(
+        Losses(str(running)),
+        {"a": Float(0, 1), "b": Float(0, 1)},
+        max_trials=TRIALS,
+        enqueue=[{"a": 0.5, "b": 0.5}],
+        seed=3,
+        trial_timeout=4,
+        refit=False,
+        verbose=0,
+        **others,
+    ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+
+
 def on_a_cluster_that_changes(
     cluster: Any, running: Path, search: Callable[..., Any]
 ) -> tuple[Any, Course]:
@@ -348,18 +362,7 @@ def test_a_study_loses_no_trial_when_a_node_is_killed_and_another_joins(
     """Ray takes its time to give up a node, and to start workers on another."""
 
     def search(**others: Any) -> TunerSearch:
-        return TunerSearch(
-            Losses(str(tmp_path / "running")),
-            {"a": Float(0, 1), "b": Float(0, 1)},
-            tuner="random",
-            max_trials=TRIALS,
-            enqueue=[{"a": 0.5, "b": 0.5}],
-            seed=3,
-            trial_timeout=4,
-            refit=False,
-            verbose=0,
-            **others,
-        ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+        return search_with_one_that_hangs(tmp_path / "running", tuner="random", **others)
 
     ours, course = on_a_cluster_that_changes(
         cluster, tmp_path / "running", lambda **given: search(directory=tmp_path / "s", **given)
@@ -383,21 +386,9 @@ def test_a_pruned_study_loses_no_rung_when_a_node_is_killed_and_another_joins(
     """Ray takes its time to give up a node, and to start workers on another."""
 
     def search(**others: Any) -> TunerSearch:
-        return TunerSearch(
-            Losses(str(tmp_path / "running")),
-            {"a": Float(0, 1), "b": Float(0, 1)},
-            tuner="tpe",
-            pruner="asha",
-            resource="amount",
-            min_resources=1,
-            max_trials=TRIALS,
-            enqueue=[{"a": 0.5, "b": 0.5}],
-            seed=3,
-            trial_timeout=4,
-            refit=False,
-            verbose=0,
-            **others,
-        ).fit(ROWS, LABELS, validation_data=(ROWS, LABELS))
+        rungs = {"pruner": "asha", "resource": "amount", "min_resources": 1}
+        running = tmp_path / "running"
+        return search_with_one_that_hangs(running, tuner="tpe", **rungs, **others)
 
     found, course = on_a_cluster_that_changes(cluster, tmp_path / "running", search)
     table = found.results_
