@@ -26,6 +26,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.engine import BACKENDS
+
 OURS = "exact-trainer"
 LEAST_MEMORY = 2 << 30  # bytes: TensorFlow alone takes about one quarter
 LEAST_CAPABILITY = 6.0  # of a GPU, for which TensorFlow's wheels have code
@@ -338,11 +340,14 @@ def settings(environ: Mapping[str, str], keras_json: Mapping[str, Any]) -> Itera
         what = "TF_USE_LEGACY_KERAS is set, so that TensorFlow uses Keras 2"
         yield Finding(what, ("unset TF_USE_LEGACY_KERAS",))
     backend = environ.get("KERAS_BACKEND")
-    if backend not in (None, "", "tensorflow"):
-        what = f"KERAS_BACKEND is {backend}, and only tensorflow is supported"
+    supported = " or ".join(BACKENDS)
+    if backend and backend not in BACKENDS:
+        what = f"KERAS_BACKEND is {backend}, and only {supported} is supported"
         yield Finding(what, ("export KERAS_BACKEND=tensorflow",))
-    elif not backend and keras_json.get("backend", "tensorflow") != "tensorflow":
-        what = f"keras.json says backend: {keras_json['backend']}, and only tensorflow is supported"
+    elif not backend and keras_json.get("backend", "tensorflow") not in BACKENDS:
+        what = (
+            f"keras.json says backend: {keras_json['backend']}, and only {supported} is supported"
+        )
         yield Finding(what, ("export KERAS_BACKEND=tensorflow",))
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Meaning = Literal["probabilities", "logits", "scores"]
 
-_PASS_THROUGH = ("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims")  # keep all values
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparsemax")
 _SCORES = ("tanh", "hard_tanh", "softsign")  # from -1 to 1
 _SCALES = (1.0, 30.0, 1000.0)  # of the noise that shows whether outputs are bounded
@@ -252,7 +251,7 @@ def activations(
 
         def trace() -> None:
             for name, tensor in outputs.named(model, spec, probe()).items():
-                traced[name] = _by_operation(tensor)
+                traced[name] = tensors.last_activation(tensor)
 
         tensors.trace(trace)
         known = {n: traced[n] if k is None else k for n, k in known.items()}
@@ -282,26 +281,6 @@ def _by_layer(output: Any) -> str | None:
         return name if name in ("softmax", "sigmoid") else None
     of_keras = str(getattr(activation, "__module__", "")).startswith("keras.")
     return getattr(activation, "__name__", None) if of_keras else None
-
-
-def _by_operation(tensor: Any) -> str | None:
-    operation = _source(tensor)
-    named = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh"}
-    if operation.type in named:
-        return named[operation.type]
-    if operation.type in ("MatMul", "BatchMatMulV2", "BiasAdd"):
-        return "linear"
-    if operation.type == "AddV2":  # adding a bias if one side is a variable
-        added = [_source(t).type for t in operation.inputs]
-        return "linear" if "ReadVariableOp" in added else None
-    return None
-
-
-def _source(tensor: Any) -> Any:
-    operation = tensor.op
-    while operation.type in _PASS_THROUGH:
-        operation = operation.inputs[0].op
-    return operation
 
 
 def _by_values(values: list[np.ndarray], exclusive: bool) -> bool:

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+_PASS_THROUGH = ("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims")  # keep all values
+_ACTIVATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+_LINEAR = ("MatMul", "BatchMatMulV2", "BiasAdd")
+
 
 def constant(array: Any, dtype: Any = None) -> Any:
     """Return an array as a tensor, of its own dtype if None is given; text as bytes."""
@@ -84,6 +88,27 @@ def trace(function: Callable[[], Any]) -> None:
     import tensorflow as tf
 
     tf.function(function).get_concrete_function()
+
+
+def last_activation(tensor: Any) -> str | None:
+    """Return the activation that a tensor of a traced graph ends in, by Keras' name.
+
+    "linear" if that is a product with weights, or the addition of a bias. None: it is not known.
+    """
+    operation = _source(tensor)
+    if operation.type in _LINEAR:
+        return "linear"
+    if operation.type == "AddV2":  # adding a bias if one side is a variable
+        added = [_source(t).type for t in operation.inputs]
+        return "linear" if "ReadVariableOp" in added else None
+    return _ACTIVATIONS.get(operation.type)
+
+
+def _source(tensor: Any) -> Any:
+    operation = tensor.op
+    while operation.type in _PASS_THROUGH:
+        operation = operation.inputs[0].op
+    return operation
 
 
 def errors() -> tuple[type[Exception], ...]:
