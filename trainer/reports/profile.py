@@ -110,6 +110,8 @@ def _gives_away(column: Any, y: np.ndarray, task: str) -> bool:
         if not numeric or column.nunique() < 10:
             return False
         known = column.notna().to_numpy()
+        if len(np.unique(y[known])) < 2:
+            return False  # every column tells a target that never varies
         ranks = stats.spearmanr(column[known].astype(float), y[known]).statistic
         return bool(abs(ranks) > LEAK)
     if column.nunique() > len(column) / 4 or column.nunique() < 2:

@@ -66,6 +66,7 @@ def example(name: str, folder, *more: str):
 
 def test_fit_says_the_task_and_the_score_and_records_what_it_was_called_with(folder):
     found = json.loads((folder / "runs" / "house-1" / "config.json").read_text())
+    assert found["source"].pop("test")["x"].startswith("table of 12 rows, ")
     assert found["source"] == {
         "data": str(folder / "house.csv"),
         "target": "price",

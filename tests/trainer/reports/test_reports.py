@@ -220,6 +220,12 @@ def test_data_that_mislead_nobody_give_no_warning():
     assert profile.warnings(dataset(made(300, 0), made(100, 1), "regression")) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_target_that_never_varies_follows_from_no_column():
+    train, test = (part.assign(y=5.5) for part in (made(300, 0), made(100, 1)))
+    assert profile.warnings(dataset(train, test, "regression")) == []
+
+
 def test_rows_in_two_splits_are_warned_of():
     train = made(300, 0)
     test = pd.concat([made(90, 1), train.head(10)])
