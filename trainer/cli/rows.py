@@ -102,6 +102,11 @@ def to_evaluate(trainer: Trainer, source: Mapping[str, Any]) -> tuple[Any, Any, 
 
     path, target = Path(source["data"]), source["target"]
     if source["data"] not in datasets.names() and _is_table(path):
+        if target is None:
+            raise WrongCall(
+                "--target None: must be the name of the column that the predictions are compared "
+                "with; write --target and the name"
+            )
         x, y = _table(path, target)
         if y is None:
             raise WrongCall(

@@ -276,6 +276,12 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
             f"{call}: {what} does not know its data; write {call} --data house.csv --target price"
         )
     if given["data"] is None and recorded is not None:
+        target = given["target"]
+        if target is not None and recorded["target"] not in (target, str(Path(target).resolve())):
+            raise WrongCall(
+                f"--target {target}: the run predicts {recorded['target']!r} of its own data; "
+                "leave it out, or write --data too"
+            )
         found = {n: recorded[n] for n in (*defaults, "data", "target") if n in recorded}
         return {**defaults, **found}
     new = {**defaults, **(recorded or {}), "data": given["data"]}

@@ -62,6 +62,26 @@ def test_what_is_wrong_with_rows_to_evaluate_is_said_of_the_data(folder):
     assert done.stderr.startswith("trainer: --data less.csv: x lacks the column 'town'")
 
 
+def test_a_target_that_would_be_ignored_is_refused(folder):
+    calls = [[name, "runs/house-1", "--target", "size"] for name in ("evaluate", "report")]
+    same = ["evaluate", "runs/house-1", "--target", "price"]
+    *found, resumed, done = command_line.several(
+        [*calls, ["resume", "runs/house-1", "--target", "size"], same], folder
+    )
+    for refused in (*found, resumed):
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("trainer: --target size: the run predicts 'price'")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_model_in_a_file_is_evaluated_if_the_target_is_named(folder):
+    words = ["evaluate", "runs/house-1/model.keras", "--data", "house.csv"]
+    unnamed, done = command_line.several([words, [*words, "--target", "price"]], folder)
+    assert unnamed.returncode == 2
+    assert unnamed.stderr.startswith("trainer: --target None: must be the name of the column")
+    assert done.stdout.startswith("on 60 rows of house.csv:"), done.stderr
+
+
 def test_data_that_have_changed_since_the_fit_are_warned_of(folder):
     same = [["evaluate", "runs/house-1"], ["report", "runs/house-1", "--out", "r.html"]]
     for done in command_line.several(same, folder):
