@@ -155,7 +155,10 @@ def test_images_are_shown_where_they_were_mistaken():
     data = datasets.load("digits")
     trainer = Classifier(epochs=1, model="mlp", random_state=0, verbose=0).fit(*data.train)
     text = reports.page(trainer, data, title="digits")
-    assert "data:image/png;base64" in text
+    mistakes = text[text.index("<h2>Worst mistakes") :]
+    shown = mistakes.count("data:image/png;base64")
+    places = len(re.findall(r'<g id="[^"]*axes_\d+"', mistakes))
+    assert shown == 12 and places - shown < 6, "no row of the grid is empty"
     assert check_safe(text).has("Confusion matrix", "Worst mistakes", "probability")
 
 
@@ -180,6 +183,20 @@ def test_texts_are_shown_where_they_were_mistaken():
     trainer = Classifier(epochs=1, random_state=0, verbose=0).fit(*data.train)
     page = check_safe(reports.page(trainer, data, title="texts"))
     assert page.has("<i>plot</i>", "Worst mistakes")
+
+
+def test_no_dependence_is_drawn_on_texts_that_all_differ_and_that_on_dates_is_in_order():
+    draw = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame({"day": [f"2024-01-{1 + i % 9:02d}" for i in draw.permutation(n)]})
+    frame["said"] = [" ".join(draw.choice(["good", "bad", "film"], 12)) for _ in range(n)]
+    frame["y"] = frame["said"].str.count("good") + draw.normal(size=n)
+    data = datasets.load(frame, target="y")
+    trainer = Regressor(epochs=1, random_state=0, verbose=0).fit(*data.train)
+    text = reports.page(trainer, data, title="texts")
+    assert "Dependence on said" not in text
+    days = re.findall(r">(2024-01-0\d)</text>", text[text.index("Dependence on day") :])
+    assert days == sorted(days) and len(days) == 9
 
 
 def test_the_column_that_the_target_follows_from_matters_most(table):
