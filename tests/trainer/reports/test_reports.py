@@ -214,8 +214,11 @@ def test_the_column_that_the_target_follows_from_matters_most(table):
     assert (first, second) == ("cause", "noise") and fall > 0.3 > abs(less)
 
 
-def dataset(train: pd.DataFrame, test: pd.DataFrame, task: str) -> datasets.Dataset:
-    splits = [datasets.Split(part.drop(columns="y"), part["y"]) for part in (train, train, test)]
+def dataset(
+    train: pd.DataFrame, test: pd.DataFrame, task: str, valid: pd.DataFrame | None = None
+) -> datasets.Dataset:
+    parts = (train, train.head(0) if valid is None else valid, test)
+    splits = [datasets.Split(part.drop(columns="y"), part["y"]) for part in parts]
     return datasets.Dataset("made", *splits, None, task, "Made.", "a test")
 
 
@@ -248,6 +251,9 @@ def test_rows_in_two_splits_are_warned_of():
     test = pd.concat([made(90, 1), train.head(10)])
     (said,) = profile.warnings(dataset(train, test, "regression"))
     assert said.startswith("10 test rows (10.0%) are in the training rows too")
+    valid = pd.concat([made(45, 2), train.tail(5)])
+    (said,) = profile.warnings(dataset(train, test.head(90), "regression", valid))
+    assert said.startswith("5 validation rows (10.0%) are in the training rows too")
 
 
 def test_texts_in_two_splits_are_warned_of():
