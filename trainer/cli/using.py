@@ -36,6 +36,12 @@ def _loaded(given: dict[str, Any]) -> tuple[Trainer, dict[str, Any]]:
 
         folder = existing(given["RUN"])
         config = configuration(folder)
+        if config["status"] != "finished":
+            warnings.warn(
+                f"{folder} has not finished its training, and is used as it is; trainer resume "
+                f"{shlex.quote(str(folder))} goes on",
+                stacklevel=1,
+            )
         return classes.of_run(config, folder, given["trainer"]).load(folder), config
     from trainer.saving import owner_of
 

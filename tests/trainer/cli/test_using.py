@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def test_a_target_that_would_be_ignored_is_refused(folder):
         assert refused.returncode == 2
         assert refused.stderr.startswith("trainer: --target size: the run predicts 'price'")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_that_has_not_finished_is_used_with_a_warning(folder):
+    shutil.copytree(folder / "runs" / "house-1", folder / "runs" / "cut")
+    config = folder / "runs" / "cut" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "status": "stopped"}))
+    words = ["predict", "runs/cut", "--data", "new.csv", "--out", "cut.csv"]
+    (done,) = command_line.several([words], folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "warning: runs/cut has not finished its training, and is used as it is; trainer resume "
+        "runs/cut goes on\n"
+    )
 
 
 def test_a_model_in_a_file_is_evaluated_if_the_target_is_named(folder):
