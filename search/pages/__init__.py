@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "report.html"
 COLUMNS = 60  # most parameters that the table has
+CELLS = 30_000  # most parameters of all its trials together, so that the page stays small
 CURVES = 150  # most learning curves in the picture
 POINTS = 60  # most points of a curve
 CHOICES = 8  # a column of text with at most so many values is filtered by a list of them
@@ -133,7 +134,7 @@ def page(content: Content) -> str:
         "facts_": _facts(content, first),
         "best": best.described(content.space, content.description, first),
         "columns": columns,
-        "left_out": max(0, len(content.space.domains) - COLUMNS),
+        "left_out": max(0, len(content.space.domains) - _most_columns(len(table))),
         "rows": [
             (int(trial), cells)
             for trial, *cells in zip(ordered.trial, *(c.cells for c in columns), strict=True)
@@ -165,6 +166,11 @@ def page(content: Content) -> str:
     ]
     script = resources.files(__package__).joinpath("study.js").read_text("utf-8")
     return pages.render("study.html", found, package=__package__, script=script)
+
+
+def _most_columns(trials: int) -> int:
+    """Return how many parameters the table has at most."""
+    return min(COLUMNS, max(10, CELLS // max(1, trials)))
 
 
 def _ranked(content: Content) -> pd.DataFrame:
@@ -204,7 +210,8 @@ def _facts(content: Content, first: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _columns(content: Content, table: pd.DataFrame) -> list[Column]:
     """Return the columns of the table: the score, the parameters, then what else there is."""
-    parameters = [name for name in content.space.domains if name in table][:COLUMNS]
+    parameters = [name for name in content.space.domains if name in table]
+    parameters = parameters[: _most_columns(len(table))]
     taken = {"trial", "state", "score", "error", "parent", *content.space.domains}
     names = ["score", *parameters, *(name for name in table if name not in taken)]
     heads = {"score": content.objective}

@@ -79,7 +79,7 @@ def _runs(folder: Path) -> None:
     words = np.array(["good", "bad", "fine", "poor", ODD, CHINESE])
     told = [" ".join(draw.choice(words, 8)) for _ in range(n)]
     texts = datasets.load(
-        pd.DataFrame({"text": told, "y": ["yes" if "good" in t else "no" for t in told]}),
+        pd.DataFrame({"text": told, "y": [CHINESE if "good" in t else "no" for t in told]}),
         target="y",
     )
     images = datasets.load("digits")
@@ -158,6 +158,18 @@ def test_a_page_shows_everything_in_light_and_dark_on_a_phone_and_on_paper(
     (pictures / f"{kind}.pdf").write_bytes(printed)
     assert printed.startswith(b"%PDF")
     assert page.stat().st_size < 3_000_000
+
+
+@needs_chromium
+def test_red_titles_can_be_read_in_the_dark(pages: Path, browser: Browser) -> None:
+    """axe-core does not look into pictures."""
+    colours = "[...new Set([...document.querySelectorAll('figure svg text')]"
+    colours += (
+        ".filter(t => t.textContent.startsWith('true: ')).map(t => getComputedStyle(t).fill))]"
+    )
+    for dark, wanted in ((False, "rgb(192, 0, 0)"), (True, "rgb(255, 154, 146)")):
+        _show(browser, pages / "images.html", dark=dark)
+        assert browser.run(colours) == [wanted]
 
 
 @needs_chromium

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cli.signatures import REQUIRED, Argument
@@ -110,6 +111,27 @@ class Command:
         if self.program:
             return " ".join(["[options]", *needed, "[words of the program]"])
         return " ".join([*needed, "[options]"])
+
+
+def file_to_write(out: str, *endings: str) -> Path:
+    """Return the path of a file that a call asks for.
+
+    Args:
+        out: The value of `--out`.
+        endings: Those that it may have, in small letters, such as ".csv".
+
+    Raises:
+        WrongCall: It has another ending, or its folder does not exist.
+    """
+    path = Path(out).expanduser()
+    if path.suffix.lower() not in endings:
+        *others, last = endings
+        names = f"{', '.join(others)} or {last}" if others else last
+        instead = path.with_suffix(endings[0]) if path.stem else Path(f"out{endings[0]}")
+        raise WrongCall(f"--out {out}: must end in {names}; write --out {instead}")
+    if not path.parent.is_dir():
+        raise WrongCall(f"--out {out}: there is no folder {str(path.parent)!r}; make it first")
+    return path
 
 
 def joined(text: str) -> str:

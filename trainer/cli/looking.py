@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trainer.cli.command import Command, WrongCall
+from trainer.cli.command import Command, WrongCall, file_to_write
 from trainer.cli.signatures import Argument
 from trainer.cli.training import EVALUATION, FOLDER_OF_RUNS, existing
 from trainer.utils.text import printable
@@ -30,10 +30,14 @@ _FOLDER = Argument("FOLDER", str, "a folder with runs", FOLDER_OF_RUNS)
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns of text; the first row is the header."""
+    from trainer.utils.figures import width_of
+
     plain = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*plain, strict=True)]
     return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - width_of(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in plain
     )
 
@@ -135,9 +139,7 @@ def _compared(given: dict[str, Any]) -> None:
 
     if len(given["RUNS"]) < 2:
         raise WrongCall("RUNS: two or more are needed; write trainer compare runs/a runs/b")
-    out = Path(given["out"]).expanduser()
-    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise WrongCall(f"--out {out}: must end in .png, .svg or .pdf; write --out comparison.png")
+    out = file_to_write(given["out"], ".png", ".svg", ".pdf")
     folders = [existing(name) for name in given["RUNS"]]
     configs = [configuration(folder) for folder in folders]
     first, *others = zip(folders, configs, strict=True)
@@ -167,7 +169,7 @@ def _of_source(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} was {a.get(name)!r}, is {b.get(name)!r}"
         for name in dict.fromkeys([*a, *b])
-        if name not in ("fields", "trainer") and a.get(name) != b.get(name)
+        if name not in ("fields", "trainer", "mark", "test") and a.get(name) != b.get(name)
     ]
 
 

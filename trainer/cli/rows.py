@@ -6,7 +6,9 @@ reading files (`trainer.datasets`).
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from trainer.cli.signatures import Argument
 from trainer.utils.text import to_csv
 
 if TYPE_CHECKING:
+    from trainer.base import Trainer
     from trainer.datasets import Dataset
 
 DATA = Argument("data", str, "a file, a folder of images, or a named data set: trainer datasets")
@@ -77,31 +80,47 @@ def load(source: Mapping[str, Any], *, missing_target: str = "drop") -> Dataset:
         )
     except (ValueError, FileNotFoundError) as error:
         text = str(error)
-        for name, flag in (("name_or_path=", "--data "), ("target=", "--target ")):
+        flags = {"name_or_path=": "--data ", "target=": "--target ", "seed=": "--split_seed "}
+        for name, flag in flags.items():
             if text.startswith(name):
                 text = flag + text.removeprefix(name)
+        text = text.replace('missing_target="drop"', "--missing_target drop")
         pixels = r"image_size=\((\d+), (\d+)\)"
         raise WrongCall(re.sub(pixels, r"--image_size '[\1, \2]'", text)) from error
 
 
-def to_evaluate(source: Mapping[str, Any]) -> tuple[Any, Any, str]:
+def to_evaluate(trainer: Trainer, source: Mapping[str, Any]) -> tuple[Any, Any, str]:
     """Return the rows of data with their targets, and what they are in words.
 
-    They are all rows of a file, and the test rows of a named data set.
+    They are all rows of a file that have a target, and the test rows of a named data set.
 
     Raises:
+        ValueError: No row has a target, or some have none and the field missing_target is "raise".
         WrongCall: There are no targets.
     """
     from trainer import datasets
 
     path, target = Path(source["data"]), source["target"]
     if source["data"] not in datasets.names() and _is_table(path):
+        if target is None:
+            raise WrongCall(
+                "--target None: must be the name of the column that the predictions are compared "
+                "with; write --target and the name"
+            )
         x, y = _table(path, target)
         if y is None:
             raise WrongCall(
                 f"--data {path}: has no column {target!r}, so that nothing can be compared with "
                 "the predictions; write --target and the name of the column"
             )
+        known = dataclasses.replace(trainer.missing_targets(), warns=False).kept(y)
+        if known is not None:
+            warnings.warn(
+                f"--data {path.name}: {len(x) - len(known):,} of {len(x):,} rows have no {target}, "
+                "and are left out",
+                stacklevel=2,
+            )
+            x, y = x.iloc[known], y.iloc[known]
         return x, y, f"{len(x):,} rows of {path.name}"
     dataset = load(source)
     if source["data"] in datasets.names():
@@ -167,6 +186,14 @@ def _is_table(path: Path) -> bool:
     from trainer.datasets.table_files import is_table
 
     return path.is_file() and is_table(path.name.lower())
+
+
+def identified(dataset: Dataset) -> dict[str, str]:
+    """Return what the test rows are known again by: a digest of each of their arrays."""
+    from trainer.data.preparation import Rows
+    from trainer.runs import fingerprint
+
+    return fingerprint.of(Rows(*dataset.test, None)) or {}
 
 
 def training_rows(dataset: Dataset, *, with_valid: bool) -> tuple[Any, Any]:

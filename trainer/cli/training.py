@@ -54,6 +54,10 @@ def _fit(given: dict[str, Any]) -> None:
     source = rows.source(given)
     dataset = rows.load(source, missing_target=given["missing_target"])
     place = given["trainer"]
+    if place is None:
+        _check_varies(dataset, source)
+    if given["run_dir"] == "":
+        raise WrongCall("--run_dir '': must be the name of a folder; write --run_dir runs/first")
     source["trainer"] = classes.absolute(place or class_for(dataset))
     fields = {n: v for n, v in given.items() if n not in (*source, "run_dir")}
     cls = classes.found(source["trainer"])
@@ -74,20 +78,43 @@ def _fit(given: dict[str, Any]) -> None:
     folder = _new_folder(name) if own else Path(given["run_dir"])
     try:
         _train(cls, dataset, source, folder, "auto")
-    except ValueError as error:
+    except (ValueError, TypeError, ImportError) as error:
         if own and not (folder / "history.csv").exists() and not _has_states(folder):
             shutil.rmtree(folder)  # it was refused before it trained anything
         unseen = "y contains" in str(error) and "which training did not have" in str(error)
         if place is None and unseen and dataset.task == "classification":
+            from trainer.utils.figures import shortened
+
             raise WrongCall(
                 f"{source['target'] or dataset.name} was taken for classes, and some are in too "
                 "few rows to be in each part of the data; if these are amounts, write --trainer "
-                f"Regressor, else leave out rows of rare classes ({error})"
+                f"Regressor, else leave out rows of rare classes ({shortened(str(error), 300)})"
             ) from error
         raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()  # of a fit that was refused
+        if own and not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+
+
+def _check_varies(dataset: Dataset, source: Mapping[str, Any]) -> None:
+    """Check that there is something to predict.
+
+    Raises:
+        WrongCall: The target of a table is the same in all rows.
+    """
+    import numpy as np
+
+    parts = (dataset.train, dataset.valid, dataset.test)
+    values = {value for part in parts for value in np.asarray(part.y).ravel().tolist()}
+    if source["target"] is None or len(values) > 1:
+        return
+    value = dataset.class_names[0] if dataset.class_names else values.pop()
+    raise WrongCall(
+        f"--target {source['target']!r}: is {value} in all rows of {dataset.name}, so that there "
+        "is nothing to predict; name another column"
+    )
 
 
 def _has_states(folder: Path) -> bool:
@@ -123,7 +150,7 @@ def _train(
     own_split = trainer.validation_split is not None
     x, y = rows.training_rows(dataset, with_valid=own_split)
     valid = None if own_split else tuple(dataset.valid)
-    recorded = json.loads(json.dumps(source, default=str))
+    recorded = json.loads(json.dumps({**source, "test": rows.identified(dataset)}, default=str))
     if source["trainer"] not in classes.OWN:
         recorded["mark"] = trust.mark(recorded)
     with source_recorded(recorded):
@@ -170,7 +197,7 @@ def command_of(source: Mapping[str, Any]) -> str:
     words = ["trainer", "fit"]
     defaults = {a.name: a.default for a in (rows.TARGET, *rows.LOADING)}
     for name, value in {**source, **source["fields"]}.items():
-        if name not in ("fields", "mark") and value != defaults.get(name):
+        if name not in ("fields", "mark", "test") and value != defaults.get(name):
             words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return shlex.join(words)
 
@@ -249,6 +276,12 @@ def source_of(config: Mapping[str, Any], given: Mapping[str, Any], call: str) ->
             f"{call}: {what} does not know its data; write {call} --data house.csv --target price"
         )
     if given["data"] is None and recorded is not None:
+        target = given["target"]
+        if target is not None and recorded["target"] not in (target, str(Path(target).resolve())):
+            raise WrongCall(
+                f"--target {target}: the run predicts {recorded['target']!r} of its own data; "
+                "leave it out, or write --data too"
+            )
         found = {n: recorded[n] for n in (*defaults, "data", "target") if n in recorded}
         return {**defaults, **found}
     new = {**defaults, **(recorded or {}), "data": given["data"]}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import warnings
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.cli import classes, rows
-from trainer.cli.command import Command, WrongCall
+from trainer.cli.command import Command, WrongCall, file_to_write
 from trainer.cli.signatures import Argument
 from trainer.cli.training import TRAINER, command_of, evaluated, existing, shown, source_of
 from trainer.utils.checks import did_you_mean
@@ -16,6 +18,7 @@ from trainer.utils.files import write_whole
 
 if TYPE_CHECKING:
     from trainer.base import Trainer
+    from trainer.datasets import Dataset
 
 MODEL = Argument("RUN", str, "the folder of a run, or a .keras file")
 _OTHER_DATA = Argument("data", str | None, "rows; left out: the test rows of the run", None)
@@ -33,6 +36,12 @@ def _loaded(given: dict[str, Any]) -> tuple[Trainer, dict[str, Any]]:
 
         folder = existing(given["RUN"])
         config = configuration(folder)
+        if config["status"] != "finished":
+            warnings.warn(
+                f"{folder} has not finished its training, and is used as it is; trainer resume "
+                f"{shlex.quote(str(folder))} goes on",
+                stacklevel=1,
+            )
         return classes.of_run(config, folder, given["trainer"]).load(folder), config
     from trainer.saving import owner_of
 
@@ -51,20 +60,37 @@ def _evaluate(given: dict[str, Any]) -> None:
     source = source_of(config, given, call)
     if given["data"] is None:
         dataset = rows.load(source)
+        for text in _changed(given["RUN"], config, dataset):
+            warnings.warn(text, stacklevel=1)
         x, y = dataset.test
         what = f"{len(x):,} test rows of {dataset.name}"
-    else:
-        x, y, what = rows.to_evaluate(source)
-    print(shown(evaluated(trainer, x, y, what)))
+        print(shown(evaluated(trainer, x, y, what)))
+        return
+    try:
+        print(shown(evaluated(trainer, *rows.to_evaluate(trainer, source))))
+    except WrongCall:
+        raise
+    except ValueError as error:
+        raise WrongCall(f"--data {given['data']}: {error}") from error
+
+
+def _changed(run: str, config: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """Return a warning if the data are not those that a run of `trainer fit` held out rows of."""
+    known = config.get("source", {}).get("test")
+    if known is None or known == rows.identified(dataset):
+        return []
+    return [
+        f"{dataset.name} has changed since {run} was trained, so that its test rows are others, of "
+        "which the training may have had some: the score may be too good; for rows that are new, "
+        "write trainer evaluate --data FILE"
+    ]
 
 
 def _predict(given: dict[str, Any]) -> None:
-    out = Path(given["out"]).expanduser()
-    if out.suffix.lower() not in (".csv", ".npy"):
-        raise WrongCall(f"--out {out}: must end in .csv or .npy; write --out predictions.csv")
-    if not out.parent.is_dir():
-        raise WrongCall(f"--out {out}: there is no folder {str(out.parent)!r}; make it first")
+    out = file_to_write(given["out"], ".csv", ".npy")
+    _check_other(out, given["data"], "with the rows to predict")
     trainer, config = _loaded(given)
+    _check_other(out, config.get("source", {}).get("data"), "that the run was trained on")
     target = given["target"] or config.get("source", {}).get("target")
     x, files = rows.to_predict(trainer, given["data"], target)
     extra = given["extra_columns"]
@@ -80,7 +106,16 @@ def _predict(given: dict[str, Any]) -> None:
     print(f"{len(x):,} predictions: {out}")
 
 
+def _check_other(out: Path, data: Any, what: str) -> None:
+    """Check that a file to write is none with data, which would be lost."""
+    path = Path(data or "").expanduser()
+    if path.is_file() and out.exists() and out.samefile(path):
+        raise WrongCall(f"--out {out}: is the file {what}; write another name")
+
+
 def _report(given: dict[str, Any]) -> None:
+    if given["out"] is not None:
+        file_to_write(given["out"], ".html", ".htm")
     for entry in metadata.entry_points(group=REPORTS):
         written = entry.load()(given)
         if written is not None:
@@ -95,7 +130,11 @@ def _report(given: dict[str, Any]) -> None:
         out = Path(given["RUN"]) / reports.NAME
     made_by = config.get("source")
     command = "" if made_by is None else command_of(made_by)
-    print(f"report: {reports.write(trainer, rows.load(source), out, command=command)}")
+    dataset = rows.load(source)
+    notes = _changed(given["RUN"], config, dataset)
+    for text in notes:
+        warnings.warn(text, stacklevel=1)
+    print(f"report: {reports.write(trainer, dataset, out, command=command, notes=notes)}")
 
 
 def _export(given: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ name such as `<script>` shows as text. All text is escaped by the template.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ def write(
     *,
     title: str | None = None,
     command: str = "",
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write the report of a fitted Trainer.
 
@@ -42,6 +43,7 @@ def write(
         path: The file to write, which is replaced if it exists.
         title: The heading. None: the name of the data.
         command: The command that trains it again, if there is one.
+        notes: Warnings about the data, which are shown before those that the page has of itself.
 
     Returns:
         The path.
@@ -50,11 +52,18 @@ def write(
         sklearn.exceptions.NotFittedError: It is not fitted.
         OSError: The file cannot be written.
     """
-    html = page(trainer, dataset, title=title or dataset.name, command=command)
+    html = page(trainer, dataset, title=title or dataset.name, command=command, notes=notes)
     return pages.write(path, html)
 
 
-def page(trainer: Trainer, dataset: Dataset, *, title: str, command: str = "") -> str:
+def page(
+    trainer: Trainer,
+    dataset: Dataset,
+    *,
+    title: str,
+    command: str = "",
+    notes: Sequence[str] = (),
+) -> str:
     """Return the page of a fitted Trainer as HTML; see `write`."""
     from trainer.runs.directory import environment
 
@@ -68,7 +77,7 @@ def page(trainer: Trainer, dataset: Dataset, *, title: str, command: str = "") -
         "fields": _fields(trainer),
         "environment": pages.environment(environment()),
         "columns": profile.columns(dataset),
-        "warnings": profile.warnings(dataset),
+        "warnings": [*notes, *profile.warnings(dataset)],
         "seed": trainer.seed_,
         **examined,
     }

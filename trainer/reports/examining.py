@@ -23,6 +23,7 @@ _MOST_ROWS = 2_000  # test rows that are permuted
 _MOST_COLUMNS = 40  # of which the importance is computed
 _SHOWN = 4  # columns of which the dependence is drawn
 _MISTAKES = 12
+_ACROSS = 6  # images in a row
 _REPEATS = 3
 
 
@@ -65,7 +66,7 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
         found["importance"] = importance(trainer, x, y)
         columns = {str(name): name for name in x.columns}
         for name, _, _ in found["importance"][:_SHOWN]:
-            if x[columns[name]].notna().any():
+            if _repeats(x[columns[name]]):
                 pictures.append(_dependence(trainer, x, columns[name]))
     found["pictures"] = pictures
     return found
@@ -136,7 +137,10 @@ def _shown(
     drawn = None
     if labels is not None and values.ndim in (3, 4) and values.shape[-1] != 2:
         true, predicted = (np.asarray(each).astype(str) for each in labels)
-        draw = functools.partial(plots.plot_images, values, true, predicted)
+        down = -(-len(values) // _ACROSS)
+        draw = functools.partial(
+            plots.plot_images, values, true, predicted, rows=down, columns=_ACROSS
+        )
         drawn = picture("Worst mistakes", "Images with their true and predicted classes.", draw)
     if values.dtype.kind in "OUS" and values.ndim == 1:
         body = [[*one, str(text)[:400]] for one, text in zip(told, values, strict=True)]
@@ -171,6 +175,12 @@ def importance(trainer: Any, x: Any, y: np.ndarray) -> list[tuple[str, float, fl
     return sorted(found, key=lambda each: -each[1])
 
 
+def _repeats(column: Any) -> bool:
+    """Whether a column has numbers, or other values most of which are there more than once."""
+    known = column.dropna()
+    return bool(len(known)) and (column.dtype.kind in "iuf" or known.nunique() <= len(known) / 2)
+
+
 def _dependence(trainer: Any, x: Any, column: Any) -> Picture:
     """Draw the mean prediction if a column has one value in all rows (Friedman 2001)."""
     import pandas as pd
@@ -183,7 +193,7 @@ def _dependence(trainer: Any, x: Any, column: Any) -> Picture:
         values = np.unique(np.round(values)) if few[column].dtype.kind in "iu" else values
         grid = pd.Series(values).astype(few[column].dtype).tolist()
     else:
-        grid = known.value_counts().index[:12].tolist()
+        grid = sorted(known.value_counts().index[:12].tolist(), key=str)
     classes = getattr(trainer, "classes_", None)
     means = []
     for value in grid:

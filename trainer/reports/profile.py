@@ -55,7 +55,7 @@ def _column(name: str, column: Any) -> dict[str, str]:
 def warnings(dataset: Dataset) -> list[str]:
     """Return what in the data makes the score misleading, one sentence each."""
     train, test = dataset.train, dataset.test
-    found = [*_duplicates(train.x, test.x)]
+    found = _duplicates(dataset)
     x: Any = train.x
     if not hasattr(x, "iloc"):
         return found
@@ -76,16 +76,20 @@ def warnings(dataset: Dataset) -> list[str]:
     return found
 
 
-def _duplicates(one: Any, other: Any) -> list[str]:
-    keys = set(_keys(one))
-    both = sum(key in keys for key in _keys(other))
-    if not both:
-        return []
-    share = both / max(1, len(other))
-    return [
-        f"{both:,} test rows ({share:.1%}) are in the training rows too: the score is of rows that "
-        "are known"
-    ]
+def _duplicates(dataset: Dataset) -> list[str]:
+    keys = set(_keys(dataset.train.x))
+    found = []
+    for name, x, means in (
+        ("validation", dataset.valid.x, "the validation loss"),
+        ("test", dataset.test.x, "the score"),
+    ):
+        both = sum(key in keys for key in _keys(x))
+        if both:
+            found.append(
+                f"{both:,} {name} rows ({both / len(x):.1%}) are in the training rows too: {means} "
+                "is of rows that are known"
+            )
+    return found
 
 
 def _keys(x: Any) -> list[Any]:
@@ -110,6 +114,8 @@ def _gives_away(column: Any, y: np.ndarray, task: str) -> bool:
         if not numeric or column.nunique() < 10:
             return False
         known = column.notna().to_numpy()
+        if len(np.unique(y[known])) < 2:
+            return False  # every column tells a target that never varies
         ranks = stats.spearmanr(column[known].astype(float), y[known]).statistic
         return bool(abs(ranks) > LEAK)
     if column.nunique() > len(column) / 4 or column.nunique() < 2:

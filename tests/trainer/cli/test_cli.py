@@ -93,7 +93,11 @@ WRONG = {
     "fit --data cut.csv.gz --target price": "cut.csv.gz",
     "fit --data empty.csv --target price": "empty.csv is empty",
     "fit --data two_of_each.csv --target kind --epochs 1": "few rows to be in each part of the",
-    "fit --data a_class_alone.csv --target kind --epochs 1": "y has only one class",
+    "fit --data a_class_alone.csv --target kind": "--target 'kind': is 3 in all rows of a_class",
+    "fit --data unvaried.csv --target rate": "--target 'rate': is 0.5 in all rows of unvaried.csv",
+    "fit --data missing.csv --target y --missing_target raise": "or write --missing_target drop",
+    "fit --data house.csv --target price --split_seed -1": "--split_seed -1: must be",
+    "fit --data house.csv --target price --run_dir=": "--run_dir '': must be the name of a folder",
     "fit --config list.yaml": "--config list.yaml: has no options; write lines such as epochs: 3",
     "fit --config typo.yaml": "--config typo.yaml: epoch: there is no such option; did you mean",
     "fit house.csv": "house.csv: data are given by name; write --data FILE",
@@ -138,6 +142,10 @@ def folder(tmp_path_factory):
     for name, kinds in (("two_of_each", range(40)), ("a_class_alone", [6] * 40)):
         rows = "".join(f"{i % 7},{kind // 2}\n" for i, kind in enumerate(kinds))
         (path / f"{name}.csv").write_text(f"size,kind\n{rows}")
+    (path / "unvaried.csv").write_text("size,rate\n" + "".join(f"{i},0.5\n" for i in range(40)))
+    (path / "missing.csv").write_text(
+        "size,y\n" + "".join(f"{i % 7},{i or ''}\n" for i in range(40))
+    )
     (path / "list.yaml").write_text("- 1\n")
     (path / "typo.yaml").write_text("data: house.csv\nepoch: 1\n")
     (path / "broken.yaml").write_text("data: [house.csv\n")

@@ -6,6 +6,9 @@ import csv
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -66,6 +69,7 @@ def example(name: str, folder, *more: str):
 
 def test_fit_says_the_task_and_the_score_and_records_what_it_was_called_with(folder):
     found = json.loads((folder / "runs" / "house-1" / "config.json").read_text())
+    assert found["source"].pop("test")["x"].startswith("table of 12 rows, ")
     assert found["source"] == {
         "data": str(folder / "house.csv"),
         "target": "price",
@@ -224,6 +228,28 @@ def test_datasets_callbacks_and_completion_are_listed(folder):
     for shell in ("bash", "zsh", "fish"):
         done = command_line.call("completion", shell, cwd=folder)
         assert "learning_rate" in done.stdout and "doctor" in done.stdout, done.stderr
+
+
+COMPLETE = """\
+eval "$("$1" -m trainer completion bash)"
+COMP_WORDS=($2) COMP_CWORD=$(($# == 3 ? $3 : 1)) COMPREPLY=()
+$(complete -p trainer | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("trainer ev", ["evaluate"]), ("trainer fit --learning_r", ["--learning_rate"])],
+)
+def test_bash_completes_a_command_and_an_option(words, found, folder):
+    place = str(len(words.split()) - 1)
+    call = ["bash", "-c", COMPLETE, "complete", sys.executable, words, place]
+    done = subprocess.run(
+        call, cwd=folder, env=command_line.environment(), capture_output=True, text=True
+    )
+    assert done.stdout.split() == found, done.stderr
 
 
 def test_every_command_has_an_example_that_is_run_here():

@@ -60,3 +60,16 @@ def test_sigterm_ends_the_workers_before_the_launcher(tmp_path):
     assert launcher.wait(60) == 128 + signal.SIGTERM
     assert not any(psutil.pid_exists(int(mark.stem)) for mark in found)
     assert os.listdir(tmp_path)
+
+
+def test_ctrl_c_ends_the_workers_and_is_one_line(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    started = command_line.start("launch", "--workers", "2", "train.py", cwd=tmp_path)
+    until = time.monotonic() + 60
+    while len(found := list(tmp_path.glob("*.started"))) < 2:
+        assert started.poll() is None and time.monotonic() < until, started.error()
+        time.sleep(0.01)
+    assert command_line.ctrl_c(started) == 130
+    assert started.error().splitlines()[-1] == "trainer: interrupted"
+    assert not any(psutil.pid_exists(int(mark.stem)) for mark in found)
+    assert "Traceback" not in started.error()

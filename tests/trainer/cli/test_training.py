@@ -106,6 +106,28 @@ def test_a_fit_that_was_killed_is_resumed_to_the_same_weights(folder):
     assert is_whole(run)
 
 
+def test_a_fit_that_fails_before_it_trains_leaves_no_folder(folder, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from trainer import Regressor\n\nclass Net(Regressor):\n"
+        "    def build_model(self, spec):\n        raise ImportError('no module for this')\n"
+    )
+    words = ["fit", "--data", folder / "house.csv", "--target", "price", "--trainer", "net.py:Net"]
+    done = command_line.fork(*words, cwd=tmp_path)
+    assert done.returncode == 2 and "no module for this" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["net.py"]
+
+
+def test_classes_that_are_whole_texts_are_not_all_named(tmp_path):
+    draw = np.random.default_rng(0)
+    rows = [" ".join(draw.choice(["good", "bad", "film"], 30)) for _ in range(60)]
+    text = "".join(f"{row},{i % 3}\n" for i, row in enumerate(rows))
+    (tmp_path / "texts.csv").write_text(f"said,kind\n{text}")
+    done = command_line.fork("fit", "--data", "texts.csv", "--target", "said", cwd=tmp_path)
+    line = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "too few rows to be in each part" in line
+    assert len(line) < 700
+
+
 def test_a_class_in_a_file_is_trained_with_its_fields_and_found_again(tmp_path):
     command_line.houses(tmp_path / "house.csv", 40)
     (tmp_path / "beside.py").write_text("UNITS = 3\n")

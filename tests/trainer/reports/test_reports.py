@@ -155,7 +155,10 @@ def test_images_are_shown_where_they_were_mistaken():
     data = datasets.load("digits")
     trainer = Classifier(epochs=1, model="mlp", random_state=0, verbose=0).fit(*data.train)
     text = reports.page(trainer, data, title="digits")
-    assert "data:image/png;base64" in text
+    mistakes = text[text.index("<h2>Worst mistakes") :]
+    shown = mistakes.count("data:image/png;base64")
+    places = len(re.findall(r'<g id="[^"]*axes_\d+"', mistakes))
+    assert shown == 12 and places - shown < 6, "no row of the grid is empty"
     assert check_safe(text).has("Confusion matrix", "Worst mistakes", "probability")
 
 
@@ -182,6 +185,20 @@ def test_texts_are_shown_where_they_were_mistaken():
     assert page.has("<i>plot</i>", "Worst mistakes")
 
 
+def test_no_dependence_is_drawn_on_texts_that_all_differ_and_that_on_dates_is_in_order():
+    draw = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame({"day": [f"2024-01-{1 + i % 9:02d}" for i in draw.permutation(n)]})
+    frame["said"] = [" ".join(draw.choice(["good", "bad", "film"], 12)) for _ in range(n)]
+    frame["y"] = frame["said"].str.count("good") + draw.normal(size=n)
+    data = datasets.load(frame, target="y")
+    trainer = Regressor(epochs=1, random_state=0, verbose=0).fit(*data.train)
+    text = reports.page(trainer, data, title="texts")
+    assert "Dependence on said" not in text
+    days = re.findall(r">(2024-01-0\d)</text>", text[text.index("Dependence on day") :])
+    assert days == sorted(days) and len(days) == 9
+
+
 def test_the_column_that_the_target_follows_from_matters_most(table):
     draw = np.random.default_rng(1)
     frame = pd.DataFrame({"noise": draw.normal(size=300), "cause": draw.normal(size=300)})
@@ -197,8 +214,11 @@ def test_the_column_that_the_target_follows_from_matters_most(table):
     assert (first, second) == ("cause", "noise") and fall > 0.3 > abs(less)
 
 
-def dataset(train: pd.DataFrame, test: pd.DataFrame, task: str) -> datasets.Dataset:
-    splits = [datasets.Split(part.drop(columns="y"), part["y"]) for part in (train, train, test)]
+def dataset(
+    train: pd.DataFrame, test: pd.DataFrame, task: str, valid: pd.DataFrame | None = None
+) -> datasets.Dataset:
+    parts = (train, train.head(0) if valid is None else valid, test)
+    splits = [datasets.Split(part.drop(columns="y"), part["y"]) for part in parts]
     return datasets.Dataset("made", *splits, None, task, "Made.", "a test")
 
 
@@ -220,11 +240,20 @@ def test_data_that_mislead_nobody_give_no_warning():
     assert profile.warnings(dataset(made(300, 0), made(100, 1), "regression")) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_target_that_never_varies_follows_from_no_column():
+    train, test = (part.assign(y=5.5) for part in (made(300, 0), made(100, 1)))
+    assert profile.warnings(dataset(train, test, "regression")) == []
+
+
 def test_rows_in_two_splits_are_warned_of():
     train = made(300, 0)
     test = pd.concat([made(90, 1), train.head(10)])
     (said,) = profile.warnings(dataset(train, test, "regression"))
     assert said.startswith("10 test rows (10.0%) are in the training rows too")
+    valid = pd.concat([made(45, 2), train.tail(5)])
+    (said,) = profile.warnings(dataset(train, test.head(90), "regression", valid))
+    assert said.startswith("5 validation rows (10.0%) are in the training rows too")
 
 
 def test_texts_in_two_splits_are_warned_of():

@@ -1,0 +1,124 @@
+"""`trainer evaluate`, `predict` and `report`: what is not overwritten, which rows count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import command_line
+import pytest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a table, and a run of it."""
+    path = tmp_path_factory.mktemp("using")
+    command_line.houses(path / "house.csv", 60)
+    shutil.copy(path / "house.csv", path / "kept.csv")
+    command_line.houses(path / "new.csv", 5, price=False, seed=1)
+    fit = ["fit", "--data", "house.csv", "--target", "price", "--model", "mlp", "--epochs", "1"]
+    done = command_line.fork(*fit, "--verbose", "0", cwd=path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_no_command_writes_over_the_data(folder):
+    (folder / "link.csv").symlink_to("new.csv")
+    before = {name: (folder / name).read_bytes() for name in ("house.csv", "new.csv")}
+    run = "runs/house-1"
+    calls = {
+        "--out new.csv: is the file with the rows": ["predict", "--data", "new.csv"],
+        "--out link.csv: is the file with the rows": ["predict", "--data", "new.csv"],
+        "--out house.csv: is the file that the run was": ["predict", "--data", "new.csv"],
+        "--out report.csv: must end in .html or .htm; write": ["report"],
+        "--out none/report.html: there is no folder 'none'": ["report"],
+        "--out none/p.csv: there is no folder 'none'": ["predict", "--data", "new.csv"],
+    }
+    words = [
+        [name, run, *more, "--out", said.split(": ")[0].split()[1]]
+        for said, (name, *more) in calls.items()
+    ]
+    found = command_line.several(words, folder)
+    for said, done in zip(calls, found, strict=True):
+        assert done.returncode == 2 and f"trainer: {said}" in done.stderr, done.stderr
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert not (folder / "report.csv").exists()
+
+
+def test_rows_without_a_target_are_left_out_and_not_counted(folder):
+    lines = (folder / "house.csv").read_text().splitlines()
+    lines[1:4] = [line.rpartition(",")[0] + "," for line in lines[1:4]]
+    (folder / "gaps.csv").write_text("\n".join(lines) + "\n")
+    (done,) = command_line.several([["evaluate", "runs/house-1", "--data", "gaps.csv"]], folder)
+    assert done.stdout.startswith("on 57 rows of gaps.csv:"), done.stderr
+    said = "warning: --data gaps.csv: 3 of 60 rows have no price, and are left out\n"
+    assert done.stderr == said
+
+
+def test_what_is_wrong_with_rows_to_evaluate_is_said_of_the_data(folder):
+    (folder / "less.csv").write_text("size,price\n50,200.5\n60,230.5\n")
+    (done,) = command_line.several([["evaluate", "runs/house-1", "--data", "less.csv"]], folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("trainer: --data less.csv: x lacks the column 'town'")
+
+
+def test_a_target_that_would_be_ignored_is_refused(folder):
+    calls = [[name, "runs/house-1", "--target", "size"] for name in ("evaluate", "report")]
+    same = ["evaluate", "runs/house-1", "--target", "price"]
+    *found, resumed, done = command_line.several(
+        [*calls, ["resume", "runs/house-1", "--target", "size"], same], folder
+    )
+    for refused in (*found, resumed):
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("trainer: --target size: the run predicts 'price'")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_that_has_not_finished_is_used_with_a_warning(folder):
+    shutil.copytree(folder / "runs" / "house-1", folder / "runs" / "cut")
+    config = folder / "runs" / "cut" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "status": "stopped"}))
+    words = ["predict", "runs/cut", "--data", "new.csv", "--out", "cut.csv"]
+    (done,) = command_line.several([words], folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "warning: runs/cut has not finished its training, and is used as it is; trainer resume "
+        "runs/cut goes on\n"
+    )
+
+
+def test_a_model_in_a_file_is_evaluated_if_the_target_is_named(folder):
+    words = ["evaluate", "runs/house-1/model.keras", "--data", "house.csv"]
+    unnamed, done = command_line.several([words, [*words, "--target", "price"]], folder)
+    assert unnamed.returncode == 2
+    assert unnamed.stderr.startswith("trainer: --target None: must be the name of the column")
+    assert done.stdout.startswith("on 60 rows of house.csv:"), done.stderr
+
+
+def test_data_that_have_changed_since_the_fit_are_warned_of(folder):
+    same = [["evaluate", "runs/house-1"], ["report", "runs/house-1", "--out", "r.html"]]
+    for done in command_line.several(same, folder):
+        assert (done.returncode, done.stderr) == (0, "")
+    command_line.houses(folder / "house.csv", 70)
+    try:
+        evaluated, reported, moved = command_line.several(
+            [*same, [*same[1], "--data", "kept.csv"]], folder
+        )
+    finally:
+        shutil.copy(folder / "kept.csv", folder / "house.csv")
+    for done in (evaluated, reported):
+        assert done.returncode == 0
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("warning: house.csv has changed since runs/house-1 was trained")
+    assert (moved.returncode, moved.stderr) == (0, "")
+
+
+def test_the_page_says_so_too(folder):
+    command_line.houses(folder / "house.csv", 70)
+    try:
+        (done,) = command_line.several([["report", "runs/house-1", "--out", "old.html"]], folder)
+    finally:
+        shutil.copy(folder / "kept.csv", folder / "house.csv")
+    assert done.returncode == 0, done.stderr
+    assert "house.csv has changed since runs/house-1" in (folder / "old.html").read_text("utf-8")
