@@ -216,6 +216,8 @@ def evaluated(trainer: Trainer, x: Any, y: Any, what: str) -> dict[str, Any]:
     if hasattr(trainer, "score"):
         name = "accuracy" if hasattr(trainer, "classes_") else "R squared"
         found["score"] = {"name": name, "value": float(trainer.score(x, y))}
+    if trainer.network_.loss_is_scaled:
+        found["loss"] = "of the standardised target: 1 is that of predicting its mean"
     return found
 
 
@@ -227,7 +229,9 @@ def shown(evaluation: Mapping[str, Any]) -> str:
         values.pop(name, None)
         values = {name: evaluation["score"]["value"], **values}
     width = max(map(len, values))
-    lines = (f"  {name:<{width}}  {value:.6g}" for name, value in values.items())
+    lines = [f"  {name:<{width}}  {value:.6g}" for name, value in values.items()]
+    if "loss" in evaluation:
+        lines = [f"{x}, {evaluation['loss']}" if x.startswith("  loss ") else x for x in lines]
     return "\n".join([f"on {evaluation['rows']}:", *lines])
 
 

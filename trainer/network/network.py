@@ -85,6 +85,13 @@ class Network:
         return plan.batch_independent(self.core)
 
     @property
+    def loss_is_scaled(self) -> bool:
+        """Whether the loss is that of standardised targets, in the place of y in its own units."""
+        from trainer.network.losses import ScaledSquaredError
+
+        return isinstance(self.core.loss, ScaledSquaredError)
+
+    @property
     def fixed_rows(self) -> int | None:
         """The fixed batch size of the model, as stateful models have; else None."""
         inputs = getattr(self.core, "inputs", None) or ()

@@ -43,6 +43,8 @@ def examine(trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
     classifier = isinstance(getattr(trainer, "classes_", None), np.ndarray) and y.ndim == 1
     score = "accuracy" if hasattr(trainer, "classes_") else "R squared"
     metrics = {name: float(value) for name, value in trainer.evaluate(x, y).items()}
+    if trainer.network_.loss_is_scaled:
+        metrics["loss, of the standardised target"] = metrics.pop("loss")
     found: dict[str, Any] = {"metrics": metrics, "mistakes": None, "importance": []}
     if hasattr(trainer, "score"):
         found["metrics"] = {score: float(trainer.score(x, y)), **metrics}

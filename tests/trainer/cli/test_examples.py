@@ -112,6 +112,8 @@ def test_a_finished_run_is_resumed_unchanged(folder):
 def test_evaluate_scores_all_rows_of_a_file(folder):
     done, own = command_line.several([words_of("evaluate"), ["evaluate", "runs/house-1"]], folder)
     assert done.stdout.startswith("on 60 rows of house.csv:\n  R squared  "), done.stderr
+    (loss,) = (line for line in done.stdout.splitlines() if line.startswith("  loss "))
+    assert loss.endswith(", of the standardised target: 1 is that of predicting its mean")
     assert own.stdout.startswith("on 12 test rows of house.csv:\n")
 
 

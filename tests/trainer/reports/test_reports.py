@@ -129,6 +129,7 @@ def test_a_regression_has_residuals_and_its_largest_errors():
     trainer = Regressor(epochs=1, model="mlp", random_state=0, verbose=0).fit(*data.train)
     page = check_safe(reports.page(trainer, data, title="diabetes"))
     assert page.has("Residuals", "R squared", "predicted", "error", "Dependence on")
+    assert page.has("loss, of the standardised target", "mae")
 
 
 def test_columns_of_all_kinds_and_many_rows_make_a_small_page():
