@@ -194,7 +194,9 @@ def search(kind: str, folder: Path, **changes: Any) -> Any:
         "directory": folder / "study",
         "seed": 7,
         "workers": 1,
-        "executor": lambda work: Processes(Paused(work, folder), workers=1),
+        "executor": lambda work: Processes(
+            Paused(work, folder), workers=1, preload=("search.study.evaluation", "sklearn.base")
+        ),
         "callbacks": [Told(folder)],
         "refit": False,
         "verbose": 0,
