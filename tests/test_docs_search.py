@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from few_cores import on_few
+import warm
+from ended_trials import ended
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
@@ -26,34 +27,24 @@ def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
         "PYTHONPATH": str(ROOT),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    errors = tmp_path / "errors.txt"
     script = tmp_path / "guide.py"
     script.write_text("\n".join(blocks("python")), encoding="utf-8")
-    with errors.open("w") as written:
-        guide = subprocess.Popen(
-            [sys.executable, script],
-            cwd=tmp_path,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=written,
-            preexec_fn=lambda: on_few(1),
+    guide = warm.start(script, cwd=tmp_path, env=env, cores=1, seconds=SECONDS)
+    try:
+        while not ended(tmp_path / "studies" / "first" / "study.sqlite") and guide.poll() is None:
+            time.sleep(0.02)
+        watcher = subprocess.run(
+            ["bash", "-c", watch], cwd=tmp_path, env=env, capture_output=True, text=True
         )
-    with guide:
-        try:
-            seen = ""
-            while "completed" not in seen and guide.poll() is None:
-                time.sleep(0.5)
-                watcher = subprocess.run(
-                    ["bash", "-c", watch], cwd=tmp_path, env=env, capture_output=True, text=True
-                )
-                seen = watcher.stdout
-            watched_a_running_study = guide.poll() is None
-            printed, _ = guide.communicate(timeout=SECONDS)
-        finally:
-            guide.kill()
-    assert guide.returncode == 0, errors.read_text()
-    assert "completed" in seen and "learning_rate" in seen and watched_a_running_study
-    shown = printed.decode()
+        seen = watcher.stdout
+        watched_a_running_study = guide.poll() is None
+        guide.wait(SECONDS)
+    finally:
+        guide.kill()
+    assert guide.returncode == 0, guide.error()
+    assert "completed" in seen and "learning_rate" in seen, watcher.stderr
+    assert watched_a_running_study
+    shown = guide.output()
     assert "is not a finite number" in shown  # the trial that fails
     assert "\n12\n" in shown  # the trials of the study that was gone on with
     for picture in re.findall(r'savefig\("(\S+)"\)', GUIDE):

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import warm
-from few_cores import on_few
 from PIL import Image
 
 SECONDS_ON_FEW_CORES = 300
@@ -31,33 +30,46 @@ class Run:
         return rest
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Runs examples/<name>.py with options, cold as a newcomer does; gives the finished process.
-
-    `cores`: on how many at the most. A search starts a worker on each.
-    """
+def starting(folder: Path) -> Any:
+    """What the fixture `start` gives, in this folder."""
 
     def start_one(
         name: str, *options: str, cold: bool = False, cores: int | None = None
     ) -> subprocess.CompletedProcess[str]:
         env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY")}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-        env |= nowhere | {"KERAS_HOME": str(tmp_path / "no_cache")}
+        env |= nowhere | {"KERAS_HOME": str(folder / "no_cache")}
         path = EXAMPLES / f"{name}.py"
         if not cold:
-            return warm.run(path, *options, cwd=tmp_path, env=env)
+            seconds = warm.SECONDS if cores is None else SECONDS_ON_FEW_CORES
+            return warm.run(path, *options, cwd=folder, env=env, cores=cores, seconds=seconds)
         return subprocess.run(
             [sys.executable, str(path), *options],
-            cwd=tmp_path,
+            cwd=folder,
             env=env,
             capture_output=True,
             text=True,
-            timeout=warm.SECONDS if cores is None else SECONDS_ON_FEW_CORES,
-            preexec_fn=None if cores is None else lambda: on_few(cores),
+            timeout=warm.SECONDS,
         )
 
     return start_one
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Runs examples/<name>.py with options; gives the finished process.
+
+    `cold`: in a process that loads TensorFlow, as a newcomer does.
+    `cores`: on how many at the most, of a process that is not cold. A search starts a worker on
+    each.
+    """
+    return starting(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory):
+    """The same, for a run that several tests of a module look at."""
+    return starting(tmp_path_factory.mktemp("examples"))
 
 
 @pytest.fixture

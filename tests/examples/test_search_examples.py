@@ -17,7 +17,7 @@ def number(text: str) -> float:
 
 def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
     """Takes 23 s: two searches with two new workers each, which import TensorFlow."""
-    done = run("search_by_hand", "--epochs", "4", "--trials", "6", cold=True, cores=2)
+    done = run("search_by_hand", "--epochs", "4", "--trials", "6", cores=2)
     assert number(done.line("rate 1: validation accuracy ")) < 0.5  # too large
     assert "2 workers" in done.text and "resuming after 3 completed" in done.text
     study = sqlite3.connect(done.files["study.sqlite"])
@@ -30,7 +30,7 @@ def test_a_search_finds_a_rate_and_goes_on_with_more_trials(run):
 
 def test_scikit_learns_ways_of_searching_all_find_a_model(run):
     """Takes up to a minute: three searches with new workers, which import TensorFlow."""
-    done = run("search_sklearn", "--trials", "10", cold=True, cores=1)
+    done = run("search_sklearn", "--trials", "10", cores=1)
     for name in ("random", "halving", "GridSearchCV"):
         assert number(done.line(f"{name}: held-out accuracy ")) > 0.85
     table = pd.read_csv(done.files["cv_results.csv"])
@@ -45,11 +45,10 @@ def test_scikit_learns_ways_of_searching_all_find_a_model(run):
 
 
 def test_a_search_that_was_killed_goes_on_with_what_had_ended(run):
-    """Takes 35 s: two processes in turn, and their workers, import TensorFlow."""
+    """Takes 25 s: a second process, and the workers of three searches, import TensorFlow."""
     done = run(
         "search_keras_tuner",
         *("--trials", "6", "--epochs", "3"),
-        cold=True,
         cores=1,
         expected="max_trials=6: the first 12 trials are random",
     )
@@ -73,25 +72,35 @@ def rest(text: str, start: str) -> str:
     return found
 
 
-@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
-def test_scikit_learns_search_has_the_same_scores_on_a_cluster_of_joblib(start, backend, package):
-    """Takes up to a minute: a cluster whose workers import TensorFlow."""
-    pytest.importorskip(package, reason=f"{package} is not installed")
+def scores_on(backend, start):
+    """The scores of the search on a backend of joblib."""
     options = ("--trials", "3", "--epochs", "2")
-    scores = []
-    for name in (backend, "loky"):
-        done = start("search_joblib", "--backend", name, *options, cold=True, cores=2)
-        assert done.returncode == 0, done.stderr
-        scores.append(rest(done.stdout, "scores "))
-    assert scores[0] == scores[1]
-    assert max(map(float, scores[1].split())) > 0.85
+    done = start("search_joblib", "--backend", backend, *options, cores=2)
+    assert done.returncode == 0, done.stderr
+    return rest(done.stdout, "scores ")
+
+
+@pytest.fixture(scope="module")
+def scores_of_loky(start_once):
+    return scores_on("loky", start_once)
+
+
+@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_scikit_learns_search_has_the_same_scores_on_a_cluster_of_joblib(
+    start, backend, package, request
+):
+    """Takes up to half a minute: a cluster whose workers import TensorFlow."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    scores_of_loky = request.getfixturevalue("scores_of_loky")
+    assert scores_on(backend, start) == scores_of_loky
+    assert max(map(float, scores_of_loky.split())) > 0.85
 
 
 def test_a_search_starts_a_ray_of_its_own_where_no_cluster_is_given(start, monkeypatch, tmp_path):
     """Takes up to a minute: Ray, and workers that import TensorFlow."""
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    done = start("distributed_search", "--trials", "4", "--epochs", "9", cold=True, cores=2)
+    done = start("distributed_search", "--trials", "4", "--epochs", "9", cores=2)
     assert done.returncode == 0, done.stderr
     assert number(rest(done.stdout, "held-out accuracy ")) > 0.5
     study = sqlite3.connect(tmp_path / rest(done.stdout, "wrote "))

@@ -13,6 +13,7 @@ is. Neither changes what is done on disk.
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import io
 import json
@@ -294,6 +295,7 @@ def begin(output: int) -> None:
 def serve(log: str) -> None:
     import keras_tuner  # noqa: F401
 
+    gc.freeze()  # or each child copies what the libraries have made, when it looks for garbage
     output = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     one: tuple[int, Any, Any] | None = None
     for line in sys.stdin:

@@ -20,6 +20,7 @@ When the study has ended there is `result.json`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -193,12 +194,17 @@ def search(kind: str, folder: Path, **changes: Any) -> Any:
         "directory": folder / "study",
         "seed": 7,
         "workers": 1,
-        "executor": lambda work: Processes(Paused(work, folder), workers=1),
+        "executor": lambda work: Processes(
+            Paused(work, folder), workers=1, preload=("search.study.evaluation", "sklearn.base")
+        ),
         "callbacks": [Told(folder)],
         "refit": False,
         "verbose": 0,
     }
     if kind in ("hyperband", "halving"):
+        shared["executor"] = lambda work: Processes(
+            Paused(work, folder), workers=1, preload=("search.study.evaluation", "keras")
+        )
         space = {"units": Int(2, 8), "rate": Float(0, 0.5)}
         estimator: Any = Net(
             epochs=9 if LARGE else 3,
@@ -241,6 +247,7 @@ def serve() -> None:
     """Fork a process for each line."""
     import keras_tuner  # noqa: F401
 
+    gc.freeze()  # or each child takes a second to look through the libraries as it ends
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: they leave no zombies
     for line in sys.stdin:
         child = os.fork()

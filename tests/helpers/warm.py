@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -24,6 +25,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from few_cores import on_few
 
 SECONDS = 120
 _asking = threading.Lock()
@@ -87,16 +90,20 @@ def start(
     *arguments: str | Path,
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
+    cores: int | None = None,
+    seconds: int = SECONDS,
 ) -> Started:
     """Start a file, or code, as `python FILE ...` or `python -c CODE ...` does.
 
-    It is ended after SECONDS, or with the tests.
+    It is ended with the tests, if not before.
 
     Args:
         script: the path of a file, or the text of a program.
         *arguments: what follows in sys.argv.
         cwd: the folder to run it in; None: this one.
         env: the whole environment; None: this one.
+        cores: on how many at the most; None: on all.
+        seconds: after which it is ended.
     """
     folder = Path(tempfile.mkdtemp(dir=_home()))
     out, err = folder / "out", folder / "err"
@@ -112,6 +119,8 @@ def start(
         "env": dict(os.environ if env is None else env),
         "out": str(out),
         "err": str(err),
+        "cores": cores,
+        "seconds": seconds,
     }
     pid = _ask(job)
     assert pid is not None
@@ -123,17 +132,19 @@ def run(
     *arguments: str | Path,
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
+    cores: int | None = None,
+    seconds: int = SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run it to its end: see `start`.
 
     Raises:
-        subprocess.TimeoutExpired: it took longer than SECONDS.
+        subprocess.TimeoutExpired: it took longer.
     """
-    started = start(script, *arguments, cwd=cwd, env=env)
-    code = started.wait(SECONDS + 30)
+    started = start(script, *arguments, cwd=cwd, env=env, cores=cores, seconds=seconds)
+    code = started.wait(seconds + 30)
     command, texts = [str(script), *map(str, arguments)], (started.output(), started.error())
     if code == -signal.SIGALRM:
-        raise subprocess.TimeoutExpired(command, SECONDS, *texts)
+        raise subprocess.TimeoutExpired(command, seconds, *texts)
     return subprocess.CompletedProcess(command, code, *texts)
 
 
@@ -198,7 +209,9 @@ def _serve() -> list[str] | None:
 
 def _become(job: dict[str, Any]) -> None:
     """Make this process what an interpreter is that was started for the job."""
-    signal.alarm(SECONDS)
+    signal.alarm(job["seconds"])
+    if job["cores"] is not None:
+        on_few(job["cores"])
     for descriptor, path in ((1, job["out"]), (2, job["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -210,9 +223,14 @@ def _become(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()
     import keras  # noqa: F401 (with tensorflow, scipy, pandas and matplotlib)
     import sklearn.ensemble  # noqa: F401
 
+    # Nothing here is garbage. Else each child looks through all that the libraries have made, when
+    # it collects and as it ends, which copies the memory and takes a second.
+    gc.freeze()
+    gc.enable()
     given = _serve()
     if given is not None:
         sys.argv = given

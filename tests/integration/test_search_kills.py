@@ -48,12 +48,12 @@ TRAINED = ("hyperband", "halving")
 SAMPLERS = [name for name in ("tpe", "gp", "cma-es", "nsga2") if name in TUNERS]
 if find_spec("torch") is None and "gp" in SAMPLERS:
     SAMPLERS.remove("gp")
-# by default each pruner once or twice, and each sampler once
+# by default each pruner once or twice, and each sampler once: "random" is one of LIGHT
 PRUNED = tuple(
     f"{sampler}+{pruner}"
     for i, sampler in enumerate(("random", *SAMPLERS))
     for pruner in ("asha", "median")
-    if LARGE or pruner == ("median", "asha")[i % 2]
+    if LARGE or (i > 0 and pruner == ("median", "asha")[i % 2])
 )
 PLACES = ("asking", "fitting", "fitted", "recording", "ended")
 PLACES_OF_RUNGS = (*PLACES, "copying", "training", "tidying")
@@ -147,7 +147,7 @@ def _killed(kind: str, folder: Path, rng: np.random.Generator) -> str | None:
     child = _start(kind, folder)
     if rng.random() < 0.15:  # while libraries load, data are written and the first fit rehearsed
         place = "start"
-        time.sleep(rng.uniform(0, 8))
+        time.sleep(rng.uniform(0, 8 if kind in TRAINED else 4))
     else:
         mark = "fitting" if place == "training" else place
         until = time.monotonic() + 120
@@ -184,7 +184,7 @@ def _one_study(kind: str, folder: Path, seed: int, unbroken: dict[str, Any]) -> 
         assert ended.items() <= now.items(), f"{kind}: a trial was lost, or finished twice"
         ended.update(now)
 
-    for _ in range(KILLS if LARGE or kind not in TRAINED else 1):
+    for _ in range(KILLS if LARGE or kind in LIGHT else 1):
         place = _killed(kind, folder, rng)
         if place is None:
             break

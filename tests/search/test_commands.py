@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 import time
 from pathlib import Path
 
 import command_line
+from ended_trials import ended
 
 NET = """\
 from typing import Annotated
@@ -35,20 +35,6 @@ workers: 1
 seed: 0
 verbose: 0
 """
-
-
-def ended(study: Path) -> int:
-    """How many trials have ended."""
-    try:
-        file = sqlite3.connect(f"{study.as_uri()}?mode=ro", uri=True)
-    except sqlite3.OperationalError:
-        return 0  # not made yet
-    try:
-        return file.execute("select count(*) from trials where state = 'completed'").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        file.close()
 
 
 def test_a_search_that_was_interrupted_is_resumed_by_the_same_call(tmp_path):
