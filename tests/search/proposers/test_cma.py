@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cmaes  # noqa: F401 (which a proposer imports when it is made)
 import numpy as np
 import pytest
 
