@@ -13,7 +13,7 @@ import pytest
 
 from search.executors import memory
 
-SIZE = 2**25
+SIZE = 2**26
 ME = os.getpid
 
 
