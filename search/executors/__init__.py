@@ -6,6 +6,7 @@ Responsible for what an executor promises. Not for what a trial does, nor for ha
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -134,6 +135,16 @@ def ray_settings(executor: Any) -> Ray | None:
     if isinstance(executor, str) and executor == "ray":
         return Ray()
     return executor if isinstance(executor, Ray) else None
+
+
+def as_text(error: BaseException) -> str:
+    """Return the class and the message of what a job raised, and then its traceback."""
+    try:
+        said = str(error)
+    except Exception:  # an error of the user's own, whose text has an error itself
+        said = "<exception str() failed>"  # as tracebacks say it
+    trace = "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}: {said}\n{trace}"
 
 
 def cores() -> int:

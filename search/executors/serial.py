@@ -6,12 +6,11 @@ crash.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from search.executors import Raised
+from search.executors import Raised, as_text
 
 
 class Serial:
@@ -32,8 +31,7 @@ class Serial:
         try:
             future.set_result(self._work(argument))
         except (Exception, SystemExit) as error:
-            text = "".join(traceback.format_exception(error))
-            failure = Raised(f"{type(error).__name__}: {error}\n{text}")
+            failure = Raised(as_text(error))
             failure.__cause__ = error
             future.set_exception(failure)
         return future

@@ -16,12 +16,11 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.executors import cores
+from search.executors import as_text, cores
 from trainer.utils import guard
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
@@ -182,8 +181,7 @@ def _answer(argument: bytes) -> Answer:
 
         return "result", pickle.dumps(_loaded()(cloudpickle.loads(argument)))
     except (Exception, SystemExit) as error:
-        text = "".join(traceback.format_exception(error))
-        return "raised", f"{type(error).__name__}: {error}\n{text}"
+        return "raised", as_text(error)
 
 
 def _processes() -> set[int]:

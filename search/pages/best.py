@@ -6,6 +6,7 @@ said in a comment.
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,20 +94,34 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, _PLAIN)
 
 
+def _literal(value: Any) -> str:
+    """Return a plain value as Python reads it; there is no literal of infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k!r}: {_literal(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
+
 def _as_code(cls: str, fixed: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     lines = []
     if cls in _OWN and all(map(_is_plain, fixed.values())):
         lines += [f"from trainer import {cls}", "", f"estimator = {cls}("]
-        lines += [f"    {name}={value!r}," for name, value in fixed.items()]
+        lines += [f"    {name}={_literal(value)}," for name, value in fixed.items()]
         lines += [")"]
     else:
         lines += [f"# estimator: the {cls or 'estimator'} that was given to the search"]
     lines += ["estimator.set_params("]
     nested = []
     for name, value in params.items():
-        written = repr(value) if _is_plain(value) else f"...,  # {summary.one_line(shown(value))}"
+        shortly = summary.one_line(shown(value))
+        written = _literal(value) if _is_plain(value) else f"...,  # {shortly}"
         end = "" if written.startswith("...") else ","
-        if name.isidentifier():
+        if name.isidentifier() and not keyword.iskeyword(name):
             lines.append(f"    {name}={written}{end}")
         else:
             nested.append(f"        {name!r}: {written}{end}")

@@ -220,12 +220,12 @@ def _of_scoring(estimator: Any, objective: Any, scoring: Any, refit: Any) -> Mea
         if chosen is None and callable(refit):
             chosen = names[0]  # refit is a rule for the end; trials are compared by one score
         if chosen not in names:
-            argument = "refit" if refit or objective is None else "objective"
-            given = objective if argument == "objective" else refit
+            named = objective is not None and not isinstance(refit, str)
+            given = f"objective={objective!r}" if named else f"refit={refit!r}"
             raise ValueError(
-                f"{argument}={given!r}: scoring returns {', '.join(map(repr, names))}; write "
-                f"{'refit' if refit else 'objective'}={names[0]!r} to choose the score by which "
-                "trials are compared"
+                f"{given}: scoring returns {', '.join(map(repr, names))}; write "
+                f"{'objective' if named or not refit else 'refit'}={names[0]!r} to choose the "
+                "score by which trials are compared"
             )
         return Measure(chosen, maximize=True, scoring=scoring, several=True)
     if callable(scoring) and isinstance(chosen, str):

@@ -128,13 +128,13 @@ def restore(form: Any) -> Chosen:
         batch_size=forms.whole(f"{entry}: batch_size", form["batch_size"], 1),
         validation_split=forms.number(f"{entry}: validation_split", form["validation_split"]),
     )
+    task = forms.text(f"{entry}: task", form["task"])
     if form["name"] is None:
-        return Chosen(values=values)
+        return Chosen(values=values, task=task)
     name = forms.text(f"{entry}: name", form["name"], ARCHITECTURES)
     architecture = ARCHITECTURES[name]
     options = forms.mapping(f"{entry}: options", form["options"])
     forms.no_others(f"{entry}: options", options, architecture.options)
-    task = forms.text(f"{entry}: task", form["task"])
     own = architecture.values(Look(None, None, None, task))
     values = replace(values, optimizer=own.optimizer)
     learned = None if form["learned"] is None else architecture.restore(form["learned"])

@@ -1,0 +1,73 @@
+"""The number of bytes that trial_memory limits: whose they are, and whose end makes it smaller."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from search.executors import memory
+
+SIZE = 2**26
+ME = os.getpid
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended, and was waited for."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    """While SIZE bytes of memory are this process's own."""
+    with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as found:
+        found.write(b"1" * SIZE)
+        yield
+
+
+def test_what_a_limit_allows_is_not_above_it_and_one_byte_less_is() -> None:
+    with _taken():
+        assert memory.above([ME()], 2**50) is None
+        found = memory.above([ME()], SIZE)
+        assert found is not None and found > SIZE
+        assert found == pytest.approx(memory.held(ME()), rel=0.05)
+
+
+def test_processes_are_counted_together() -> None:
+    one = memory.above([ME()], 1)
+    assert one is not None
+    assert memory.above([ME(), ME()], 1) == pytest.approx(2 * one, rel=0.05)
+    assert memory.above(iter([ME(), ME()]), int(1.5 * one)) is not None, "any iterable will do"
+
+
+def test_a_process_that_has_ended_holds_nothing_and_hides_no_other(ended: int) -> None:
+    assert memory.above([ended], 0) is None
+    alone, both = memory.above([ME()], 1), memory.above([ended, ME()], 1)
+    assert alone is not None and both == pytest.approx(alone, rel=0.05)
+    assert memory.above([], 0) is None
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_memory_that_is_written_counts_until_it_is_given_back(
+    platform: str, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil  # noqa: F401  (which looks at the platform when it is imported)
+
+    if sys.platform != "linux" and platform == "linux":
+        pytest.skip("needs /proc")
+    monkeypatch.setattr(sys, "platform", platform)
+    before = memory.held(ME())
+    with _taken():
+        assert memory.held(ME()) - before == pytest.approx(SIZE, rel=0.2)
+    assert memory.held(ME()) - before < SIZE / 5
+    with pytest.raises(OSError):
+        memory.held(ended)
+    assert memory.above([ended], 0) is None
