@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_what_a_limit_allows_is_not_above_it_and_one_byte_less_is() -> None:
         found = memory.above([ME()], SIZE)
         assert found is not None and found > SIZE
         assert found == pytest.approx(memory.held(ME()), rel=0.05)
+
+
+def test_data_that_are_mapped_from_a_file_are_resident_but_above_no_limit(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"1" * SIZE)
+    limit = memory.held(ME()) + SIZE // 2
+    with (
+        open(tmp_path / "data", "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        assert data[:: mmap.PAGESIZE].count(b"1") == SIZE // mmap.PAGESIZE
+        assert memory.above([ME()], limit) is None
 
 
 def test_processes_are_counted_together() -> None:

@@ -36,6 +36,11 @@ def test_scores_are_logarithmic_only_if_bad_ones_would_hide_the_others(
     assert scales.scale_of(np.array(scores), maximize)["value"] == scale
 
 
+def test_a_logarithmic_axis_of_negative_scores_begins_at_the_power_of_ten_below_the_best() -> None:
+    scale = scales.scale_of(np.array([-30.0, -1e5]), True)
+    assert (scale["value"], scale["linthresh"]) == ("symlog", 10.0)
+
+
 SCORES = {
     "linear": np.array([0.1, 0.4, 0.2]),
     "equal": np.array([2.0, 2.0]),
