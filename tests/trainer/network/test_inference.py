@@ -57,6 +57,20 @@ def test_a_kept_layer_stays_in_inference_and_the_mode_outside_is_as_before() -> 
     assert (found == 0).any(), "dropout, which comes after it, trains"
 
 
+def test_what_a_layer_calls_after_a_kept_one_is_in_its_own_mode() -> None:
+    norm, drop = layers.BatchNormalization(), layers.Dropout(0.5)
+    norm.build((None, 3))
+    norm.call = inference.kept(norm)
+
+    class Outer(layers.Layer):
+        def call(self, x: Any, training: bool = False) -> Any:
+            return drop(norm(x))
+
+    found = np.asarray(Outer()(np.ones((64, 3), "float32"), training=True))
+    assert (found == 0).any()
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(3))
+
+
 def test_batch_normalization_that_would_train_is_warned_of_with_the_remedy() -> None:
     made = model((backbone(), OFF))
     with pytest.warns(UserWarning, match=r"Net.build_model: 'backbone' is called .*unfreeze"):
