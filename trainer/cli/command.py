@@ -83,8 +83,8 @@ class Command:
         parser = ArgumentParser(
             prog=f"trainer {self.name}",
             usage=f"trainer {self.name} {self._usage(arguments)}",
-            description=text.replace("%", "%%"),
-            epilog=f"example: {self.example}".replace("%", "%%"),
+            description=text,
+            epilog=f"example: {self.example}",
             formatter_class=Help,
             exit_on_error=False,
             allow_abbrev=False,

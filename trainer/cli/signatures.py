@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import re
 import textwrap
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Argument:
 
     def add_to(self, parser: ArgumentParser) -> None:
         """Add it to a parser."""
-        text = self.help.replace("%", "%%")
+        text = self.help  # jsonargparse's formatter leaves percent signs as they are
         if self.flag:
             parser.add_argument(f"--{self.name}", action="store_true", help=text)
         elif self.name.isupper():
@@ -107,7 +108,8 @@ def of_class(cls: type) -> list[Argument]:
 
 def _parsable(hint: Any) -> Any:
     """Return a type that can be read from a command line; Any for others."""
-    kinds = typing.get_args(hint) or (hint,)
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(hint) if union else (hint,)
     if not all(kind in (int, float, str, bool, type(None), Path) for kind in kinds):
         return Any
     found: Any = None
