@@ -1,4 +1,4 @@
-"""monitored: the log that a plugin watches is one that will be there, and its direction is known."""
+"""monitored: the log that a plugin watches is one that will be there, of known direction."""
 
 from __future__ import annotations
 
