@@ -91,7 +91,9 @@ class Parameters(Fields, BaseEstimator):
         plain = {k: v for k, v in params.items() if not k.startswith((_NESTED, _OPTION))}
         known = self.get_params(deep=True)
         for name in plain:
-            if name not in known and "__" not in name:
+            field = name.partition("__")[0]
+            nested = field != name and hasattr(plain.get(field, known.get(field)), "set_params")
+            if name not in known and not nested:
                 raise ValueError(
                     f"Invalid parameter {name!r} for {type(self).__name__}: no such field; "
                     f"{did_you_mean(name, known)}"

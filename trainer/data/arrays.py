@@ -390,6 +390,7 @@ def weights(value: Any, n: int, y: Any, name: str = "sample_weight") -> Tree | N
     if not is_nested(value) or isinstance(value, tuple) and not is_nested(y):
         return _weights(value, n, np.shape(y) if hasattr(y, "shape") else (n,), name)
     expected = dict(leaves(y, "")) if is_nested(y) and not isinstance(y, list) else {}
+    value = _lists_as_arrays(value, name)
     found = dict(leaves(value, ""))
     if set(expected) != set(found):
         outputs = f"the outputs {[f'y{k}' for k in expected]}" if expected else "a single output"
@@ -399,6 +400,14 @@ def weights(value: Any, n: int, y: Any, name: str = "sample_weight") -> Tree | N
         )
     checked = map_named(lambda k, v: _weights(v, n, np.shape(expected[k]), name + k), value, "")
     return map_named(lambda k, _: dict(leaves(checked, ""))[k], y, "")
+
+
+def _lists_as_arrays(value: Any, name: str) -> Tree:
+    if is_nested(value):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        made = {k: _lists_as_arrays(v, f"{name}[{k!r}]") for k, v in items}
+        return made if isinstance(value, Mapping) else tuple(made.values())
+    return numeric(value, name) if isinstance(value, (list, tuple)) else value
 
 
 def _weights(value: Any, n: int, of_y: tuple[int, ...], name: str) -> np.ndarray:

@@ -116,7 +116,10 @@ def _in_keras_order(
 def _to_text(index: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that converts ranks of words to texts, by the published word index."""
     with reading(index, "a word index in JSON", cached=True):
-        words = {int(rank): str(word) for word, rank in json.loads(index.read_bytes()).items()}
+        ranks = json.loads(index.read_bytes())
+        if not isinstance(ranks, dict):
+            raise ValueError("it has no object with the rank of each word")
+        words = {int(rank): str(word) for word, rank in ranks.items()}
 
     def convert(texts: np.ndarray) -> np.ndarray:
         found = np.empty(len(texts), object)

@@ -54,17 +54,19 @@ def of_labels(labels: Labels, true: np.ndarray, p: np.ndarray) -> Result:
                 true[:, i].astype(int), np.stack([1 - p[:, i], p[:, i]], axis=-1), chosen[:, i]
             )
             for i in range(p.shape[1])
-            if len(np.unique(true[:, i])) == 2
         ]
-        if not columns:
-            return Result(0.0, 1.0, 0.0, np.full(p.shape[1], np.nan), 0.0)
+        recalls = np.array([c.recalls[1] for c in columns])
+        predicted = chosen.mean(axis=0)
+        varied = [c for i, c in enumerate(columns) if len(np.unique(true[:, i])) == 2]
+        if not varied:
+            return Result(0.0, 1.0, 0.0, recalls, 0.0, predicted)
         return Result(
-            max(c.skill for c in columns),
-            float(np.mean([c.score for c in columns])),
-            float(np.mean([c.fit for c in columns])),
-            np.array([c.recalls[1] for c in columns]),
-            max(c.spread for c in columns),
-            np.array([c.predicted[1] for c in columns]),
+            max(c.skill for c in varied),
+            float(np.mean([c.score for c in varied])),
+            float(np.mean([c.fit for c in varied])),
+            recalls,
+            max(c.spread for c in varied),
+            predicted,
         )
     chosen = p.argmax(axis=-1)
     if labels.thresholds is not None:

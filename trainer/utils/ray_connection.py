@@ -90,11 +90,11 @@ def _try(address: str, where: str) -> None:
         )
     if address != "auto":
         host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not port.isdecimal():
             raise ValueError(f"{where}: must be host:port or 'auto'; {instead}")
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_FOR_A_PORT).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise ValueError(f"{where}: nothing answers there ({error}); {instead}") from None
     try:
         done = subprocess.run(
