@@ -218,6 +218,7 @@ def _become(job: dict[str, Any]) -> None:
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
+    tempfile.tempdir = None  # it is asked for anew, in this environment
     more = os.environ.get("PYTHONPATH", "")
     sys.path[:1] = [str(Path(job["argv"][0]).parent), *filter(None, more.split(os.pathsep))]
 

@@ -64,7 +64,7 @@ def test_studies_of_an_older_version_are_listed_and_not_changed(tmp_path):
     files = sorted(folder.glob("*/study.sqlite"))
     before = [file.read_bytes() for file in files]
     beside = sorted((folder / "random").iterdir())
-    done = command_line.call("studies", folder, cwd=tmp_path)
+    done = command_line.fork("studies", folder, cwd=tmp_path)
     assert re.search(r"^random +Sized +", done.stdout, re.M), done.stderr
     assert len(done.stdout.splitlines()) == 1 + len(files)
     assert [file.read_bytes() for file in files] == before
@@ -74,5 +74,5 @@ def test_studies_of_an_older_version_are_listed_and_not_changed(tmp_path):
 def test_a_file_that_is_no_study_is_said_so(tmp_path):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "study.sqlite").write_bytes(b"not a database" * 100)
-    done = command_line.call("studies", ".", cwd=tmp_path)
+    done = command_line.fork("studies", ".", cwd=tmp_path)
     assert done.returncode == 0 and "odd" in done.stdout and "cannot be read" in done.stdout

@@ -126,17 +126,17 @@ def by_value() -> Iterator[None]:
 
 
 def test_sixty_trials_of_which_some_go_wrong_in_every_way(capfd: pytest.CaptureFixture) -> None:
-    """Takes 25 s: workers that die are replaced by new ones, which import TensorFlow."""
+    """Takes up to 20 s: workers that die are replaced by new ones, which import TensorFlow."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
     y = x @ [1.0, -2.0, 0.5] + rng.normal(size=60)
     space = {"level": Float(0, 1), "fault": Int(1, 30)}
-    shared: dict[str, Any] = {"tuner": "random", "max_trials": 60, "seed": 56, "refit": False}
+    shared: dict[str, Any] = {"tuner": "random", "max_trials": 60, "seed": 239, "refit": False}
 
     search = TunerSearch(
         Prepared(),
         space,
-        workers=4,
+        workers=3,
         trial_timeout=TIMEOUT,
         trial_memory=MEMORY * 2**20,
         verbose=0,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
 
 import psutil
+import warm
 
 from trainer.utils.scratch import MARK
 
@@ -20,6 +19,7 @@ SEARCH = """
     import os, signal, sys, time
     from pathlib import Path
 
+    os.setsid()  # as a shell starts it
     # in the background of a shell it is ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -53,18 +53,11 @@ SEARCH = """
 """
 
 
-def _start(tmp_path: Path, how: str) -> subprocess.Popen[str]:
+def _start(tmp_path: Path, how: str) -> warm.Started:
     (tmp_path / "tmp").mkdir(exist_ok=True)
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SEARCH))
     before = set(tmp_path.glob("fitting-*"))
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), how],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
-        start_new_session=True,
-    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
+    process = warm.start(textwrap.dedent(SEARCH), tmp_path, how, env=env)
     until = time.monotonic() + 60
     while set(tmp_path.glob("fitting-*")) == before and process.poll() is None:
         assert time.monotonic() < until
@@ -72,9 +65,8 @@ def _start(tmp_path: Path, how: str) -> subprocess.Popen[str]:
     return process
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
-    said = process.communicate(timeout=60)[1]
-    assert (process.returncode, said) == (0, "")
+def _finish(process: warm.Started) -> None:
+    assert (process.wait(60), process.error()) == (0, "")
 
 
 def _there(tmp_path: Path) -> set[str]:
@@ -87,7 +79,7 @@ def test_a_killed_search_leaves_what_the_next_removes_and_living_ones_keep_their
     killed = _start(tmp_path, "waits")
     workers = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
-    killed.communicate()
+    killed.wait()
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     left = set((tmp_path / "tmp").iterdir())
     assert _there(tmp_path) == {"search", "study"}
@@ -117,8 +109,8 @@ def test_ctrl_c_ends_a_search_with_its_workers_and_leaves_nothing(tmp_path: Path
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == -signal.SIGINT
+    assert process.wait(60) == -signal.SIGINT
+    said = process.error()
     assert said.count("Traceback") == 1
     assert said.strip().endswith("KeyboardInterrupt")
     assert psutil.wait_procs(workers, timeout=20)[1] == []

@@ -59,7 +59,8 @@ def _random(model: TrainerHyperModel, directory: Path, **options: Any) -> Any:
 
 def _hyperband(trainer: Classifier, directory: Path, **options: Any) -> Any:
     return keras_tuner.Hyperband(
-        hypermodel(trainer, ["units", "rate"]),
+        # of two widths, as each is traced anew
+        hypermodel(trainer, {"units": [4, 9], "rate": Float(1e-3, 1e-1, log=True)}),
         objective="val_loss",
         max_epochs=3,
         factor=3,

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import shutil
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import warm
 
 from search.executors import Crashed
 from search.executors.processes import Processes
@@ -388,31 +388,29 @@ KILLED = """
 """
 
 
-def _coordinator(folder: Path) -> subprocess.Popen[str]:
+def _coordinator(folder: Path) -> warm.Started:
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
-    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    return warm.start(textwrap.dedent(KILLED), folder, env=env)
+
+
+def _finished(process: warm.Started) -> str:
+    assert process.wait() == 0, process.error()
+    return process.output()
 
 
 def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    whole = _coordinator(tmp_path / "whole").communicate()[0]
+    whole = _finished(_coordinator(tmp_path / "whole"))
     rng = np.random.default_rng(0)
     kills = 0
     for _ in range(12):
         process = _coordinator(tmp_path / "killed")
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+        process.wait_for("begun")
         time.sleep(rng.uniform(0, 0.2))
         process.kill()
         kills += process.wait() == -9
-        process.stdout.close()
     assert kills >= 3
-    text = _coordinator(tmp_path / "killed").communicate()[0]
-    assert text == whole
+    assert _finished(_coordinator(tmp_path / "killed")) == whole
     assert (tmp_path / "killed" / NAME).exists()
 
 
