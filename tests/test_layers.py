@@ -136,3 +136,13 @@ def test_below_the_trainer_nothing_is_handed_the_trainer():
         and "Trainer" in ast.unparse(node.annotation)
     ]
     assert guilty == []
+
+
+def test_every_module_has_its_tests_under_its_own_name():
+    without = [
+        file.relative_to(ROOT)
+        for file in FILES
+        if file.stem not in ("__init__", "__main__")
+        and not list((ROOT / "tests" / file.relative_to(ROOT).parent).glob(f"test_{file.stem}*.py"))
+    ]
+    assert without == []
