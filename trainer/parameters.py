@@ -106,10 +106,10 @@ class Parameters(Fields, BaseEstimator):
         for name, value in params.items():
             if name.startswith(_NESTED):
                 if name not in known:
-                    nested = [k for k in known if k.startswith(_NESTED)]
+                    of_callbacks = [k for k in known if k.startswith(_NESTED)]
                     raise ValueError(
                         f"Invalid parameter {name!r} for {type(self).__name__}: no callback has "
-                        f"such a field; {did_you_mean(name, nested)}"
+                        f"such a field; {did_you_mean(name, of_callbacks)}"
                     )
                 owner, field = name.removeprefix(_NESTED).split("__", 1)
                 self.callbacks = _replaced(self.callbacks, owner, field, value)

@@ -98,6 +98,8 @@ def _keys(x: Any) -> list[Any]:
 
         plain = x.astype({n: str for n in x if x[n].dtype == object})
         return list(pd.util.hash_pandas_object(plain, index=False))
+    if not len(x):
+        return []
     rows = np.ascontiguousarray(x).reshape(len(x), -1)
     if rows.dtype == object:  # texts
         return [hash(tuple(map(str, row))) for row in rows]
