@@ -92,8 +92,8 @@ class Parameters(Fields, BaseEstimator):
         known = self.get_params(deep=True)
         for name in plain:
             field = name.partition("__")[0]
-            nested = field != name and hasattr(plain.get(field, known.get(field)), "set_params")
-            if name not in known and not nested:
+            within = field != name and hasattr(plain.get(field, known.get(field)), "set_params")
+            if name not in known and not within:
                 raise ValueError(
                     f"Invalid parameter {name!r} for {type(self).__name__}: no such field; "
                     f"{did_you_mean(name, known)}"
