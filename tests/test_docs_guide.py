@@ -44,7 +44,9 @@ def sections(page: str) -> list[str]:
 
 
 def run(program: str, folder: Path) -> None:
-    done = warm.run(program, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    # one core: a search starts one worker, which loads TensorFlow
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = warm.run(program, cwd=folder, env=env, cores=1)
     assert done.returncode == 0, done.stderr
 
 
