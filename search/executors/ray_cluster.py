@@ -131,8 +131,8 @@ def look_at(modules: Iterable[str], file: str | None) -> dict[str, Look]:
     for ref in done:
         try:
             found[asked[ref]] = ray.get(ref)
-        except ray.exceptions.NodeDiedError:
-            continue  # it has just left
+        except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
+            continue  # it has just left; any node that is there has room for a task of no cores
         except ray.exceptions.RayError as error:
             raise ValueError(
                 f"executor='ray': {asked[ref]} cannot run anything: {error}"

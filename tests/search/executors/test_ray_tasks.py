@@ -33,6 +33,7 @@ from search.executors import (
     Ray,
     TimedOut,
     Withdrawn,
+    ray_cluster,
     ray_worker,
 )
 from search.executors.node_files import NodeFile
@@ -260,6 +261,7 @@ def test_what_a_trial_started_ends_with_a_node_that_is_killed(cluster: Any, tmp_
         wait_until(lambda: mark.exists() and mark.read_text() != "")
         child = int(mark.read_text())
         cluster.remove_node(node, allow_graceful=False)
+        wait_until(lambda: len(ray_cluster.look_at((), None)) == 3)  # Ray may take it for alive
         wait_until(lambda: not runs(child))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainer import Regressor
 from trainer.cli import rows
 from trainer.cli.command import WrongCall
 
@@ -43,15 +44,15 @@ def test_data_can_be_found_from_any_folder_and_named_sets_keep_their_names(folde
 
 
 def test_all_rows_of_a_file_are_evaluated_and_need_a_target(folder: Path) -> None:
-    x, y, what = rows.to_evaluate(rows.source(GIVEN))
+    x, y, what = rows.to_evaluate(Regressor(), rows.source(GIVEN))
     assert list(x.columns) == ["size"] and y.tolist() == list(range(0, 60, 2))
     assert what == "30 rows of house.csv"
     source = rows.source({**GIVEN, "data": "x.npy", "target": "y.npy"})
-    x, y, what = rows.to_evaluate(source)
+    x, y, what = rows.to_evaluate(Regressor(), source)
     assert len(x) == 30 and sorted(y) == list(range(30)) and what.startswith("30 rows of ")
     np.testing.assert_array_equal(x[:, 0], 2 * y)
     with pytest.raises(WrongCall, match="has no column 'prize', so that nothing .*write --target"):
-        rows.to_evaluate(rows.source({**GIVEN, "target": "prize"}))
+        rows.to_evaluate(Regressor(), rows.source({**GIVEN, "target": "prize"}))
 
 
 def test_rows_to_predict_are_in_the_order_of_the_file_without_the_target(folder: Path) -> None:
