@@ -2,8 +2,8 @@
 
     python -m pytest --junitxml=run.xml; python tests/helpers/slow_tests.py run.xml
 
-On an idle machine with 2 cores: a test is slow if one of its cases took more than 0.5 s, or all of
-them together more than 1.5 s. The fast lane then takes less than two minutes.
+On an idle machine with 2 cores: a test is slow if one of its cases took more than 0.3 s, or all of
+them together more than 1 s. The fast lane then takes less than two minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "tests" / "slow.txt"
-OF_A_CASE, OF_ALL = 0.5, 1.5  # seconds
+OF_A_CASE, OF_ALL = 0.3, 1.0  # seconds
 
 
 def slow(report: Path) -> list[str]:

@@ -11,6 +11,7 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat (of nbclient) is not
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
+pytestmark = pytest.mark.slow  # what all tests use is made by the first that runs
 CELLS = {
     "fit": """
 import numpy as np

@@ -20,6 +20,7 @@ from browser import Browser, program
 from search import FunctionSearch
 from trainer import Choice, Classifier, Float, Int, Regressor, datasets, reports
 
+pytestmark = pytest.mark.slow  # what all tests use is made by the first that runs
 AXE = Path(__file__).parents[1] / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 ODD = "<script>alert(1)</script>"
 QUOTED = "\"quoted\" & 'odd'"
