@@ -98,7 +98,7 @@ class BestEstimator:
 
     def __sklearn_tags__(self) -> Any:
         # of BaseEstimator, which comes after this class in a search (mypy does not see that)
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # scikit-learn's, without types
         own = get_tags(self.estimator)
         tags.estimator_type = own.estimator_type
         tags.classifier_tags = deepcopy(own.classifier_tags)

@@ -136,9 +136,9 @@ def of_source(*places: tuple[str, str]) -> list[Argument]:
 def summary_of(module: str, name: str) -> str:
     """Return the first sentence of a class' docstring, without importing it."""
     text = ast.get_docstring(_class(module, name)) or ""
-    return re.split(r"(?<=\.)(?<!al\.)\s|: |\n\n", " ".join(text.split("\n\n")[0].split()))[
-        0
-    ].rstrip(".:")
+    first = " ".join(text.split("\n\n")[0].split())
+    end = r"(?<=\.)(?<!et al\.)\s|: "  # of a sentence
+    return re.split(end, first)[0].rstrip(".:")
 
 
 @cache

@@ -3,6 +3,6 @@
 Nothing here knows about labels, tables or estimators, only compiled Keras models and batches.
 """
 
-from pathlib import Path
+import pkgutil
 
-BACKENDS = tuple(sorted(file.parent.name for file in Path(__file__).parent.glob("*/program.py")))
+BACKENDS = tuple(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from network import alone
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -84,29 +85,20 @@ if __name__ == "__main__":
 """
 
 
-def alone() -> list[str]:
-    """The start of a command in a network with loopback alone; empty if that is not allowed."""
-    words = ["unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$@"']
-    try:
-        allowed = subprocess.run([*words, "-", "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return []
-    return [] if allowed.returncode else [*words, "-"]
-
-
 def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [*alone(), sys.executable, str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": ""},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    with alone():
+        done = subprocess.run(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": ""},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     (line,) = (line for line in lines if line.startswith("said "))
@@ -144,9 +136,9 @@ if __name__ == "__main__":
 def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     (tmp_path / "driver.py").write_text(DRIVER)
-    with (tmp_path / "out").open("w") as out:
+    with alone(), (tmp_path / "out").open("w") as out:
         driver = subprocess.Popen(
-            [*alone(), sys.executable, "driver.py"],
+            [sys.executable, "driver.py"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             stdout=out,
