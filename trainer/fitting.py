@@ -42,6 +42,7 @@ from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.tasks import Task
 from trainer.utils import checks
+from trainer.utils.text import message_of
 
 if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
@@ -713,7 +714,7 @@ def run_of(
     try:
         yield run
     except BaseException as error:
-        run.log(f"ended by {type(error).__name__}: {error}")
+        run.log(f"ended by {type(error).__name__}: {message_of(error)}")
         if isinstance(error, BadState) and str(run.path) not in str(error):
             raise BadState(
                 f"run_dir={str(run.path)!r}: its state cannot be used: {error}; write another "

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from trainer.utils.checks import integer
 from trainer.utils.ray_connection import check_resources
-from trainer.utils.text import printable
+from trainer.utils.text import message_of, printable
 
 
 class Failure(Exception):
@@ -139,12 +139,8 @@ def ray_settings(executor: Any) -> Ray | None:
 
 def as_text(error: BaseException) -> str:
     """Return the class and the message of what a job raised, and then its traceback."""
-    try:
-        said = str(error)
-    except Exception:  # an error of the user's own, whose text has an error itself
-        said = "<exception str() failed>"  # as tracebacks say it
     trace = "".join(traceback.format_exception(error))
-    return f"{type(error).__name__}: {said}\n{trace}"
+    return f"{type(error).__name__}: {message_of(error)}\n{trace}"
 
 
 def cores() -> int:

@@ -40,6 +40,7 @@ from search.executors import (
 )
 from trainer.utils import guard
 from trainer.utils.scratch import Scratch
+from trainer.utils.text import message_of
 
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of the workers' memory
 CHECK_PAUSE_FACTOR = 5  # wait at least this many times as long as the last check of memory took
@@ -201,7 +202,9 @@ class Processes:
         if isinstance(error, BrokenProcessPool):
             return self._without_worker()
         if not isinstance(error, ProcessExpired):
-            return Raised(f"it could not be sent to a worker: {type(error).__name__}: {error}")
+            return Raised(
+                f"it could not be sent to a worker: {type(error).__name__}: {message_of(error)}"
+            )
         if error.pid in self._killed:
             return self._too_large(error.pid, self._killed.pop(error.pid))
         said = self._last_output(error.pid)
@@ -301,7 +304,7 @@ def result(answer: worker.Answer) -> Any:
     try:
         return pickle.loads(content)  # type: ignore[arg-type] # bytes, if it is a result
     except Exception as error:
-        text = f"its result could not be read: {type(error).__name__}: {error}"
+        text = f"its result could not be read: {type(error).__name__}: {message_of(error)}"
         raise Raised(text) from error
 
 

@@ -177,3 +177,19 @@ def test_weights_of_a_checkpoint_give_back_the_optimizer_state(
     assert int(loaded.optimizer.iterations) == 4
     core = fitted.network_.core
     assert core.optimizer is fitted.model_.optimizer and core.compiled
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Raises(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        raise Mute
+
+
+def test_an_error_whose_text_has_an_error_arrives_and_is_in_the_log(tmp_path: Path) -> None:
+    with pytest.raises(Mute):
+        Dense(run_dir=tmp_path / "run", callbacks=[Raises()]).fit(X, Y)
+    assert "ended by Mute: <exception str() failed>" in (tmp_path / "run" / "run.log").read_text()

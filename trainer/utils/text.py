@@ -105,3 +105,11 @@ def from_csv(text: str) -> tuple[list[str], list[list[str]]]:
 def _escape(letter: str) -> str:
     code = ord(letter)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an error, also of one of the user's own whose text has an error itself."""
+    try:
+        return str(error)
+    except Exception:  # whatever its __str__ raises
+        return "<exception str() failed>"  # as tracebacks say it
