@@ -43,6 +43,7 @@ CHILD = (
 import os, shutil, signal, sys
 from pathlib import Path
 from trainer.engine import loop
+from trainer.state.state_file import StateFolder
 
 folder, how, before = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 WATCHED = ("open", "os.rename", "os.remove", "os.mkdir")
@@ -65,6 +66,13 @@ def watch(event, arguments):
     seen[0] += 1
     watching[0] = True
 
+save = StateFolder.save
+
+def save_and_wait(self, *arguments):  # a folder that changes meanwhile cannot be copied
+    save(self, *arguments)
+    self.wait()
+
+StateFolder.save = save_and_wait
 train = loop.train
 
 def watched(*arguments, **options):
