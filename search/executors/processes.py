@@ -382,7 +382,7 @@ class _Seats:
                 process.join(guard.SECONDS_TO_END)
 
     def sweep(self) -> None:
-        """End what is left of workers whose guards were killed."""
+        """End what is left of workers whose only guard was killed."""
         for process in self._taken.values():
             _end_session(process)
         self._taken.clear()
@@ -392,6 +392,8 @@ def _end_session(process: _Process) -> None:
     number = process.pid
     if number is None or not worker.GUARDED or process.exitcode != -signal.SIGKILL:
         return  # the guard ended by itself, after everything below it
+    if process.guards > 1:
+        return  # the second guard is in this session, and is still ending what the worker started
     import psutil
 
     # a session's number is not reused for a process while somebody is in the session
@@ -406,11 +408,11 @@ class _Process(SpawnProcess):
 
     _folder = Path()
     _environment: Mapping[str, str] = {}
-    _guards = 1
+    guards = 1
 
     def settle(self, folder: Path, environment: Mapping[str, str], guards: int) -> None:
         """Set its folder, the variables to add to its environment, and how many guards it has."""
-        self._folder, self._environment, self._guards = folder, environment, guards
+        self._folder, self._environment, self.guards = folder, environment, guards
 
     def run(self) -> None:
         """Start in the new process, before anything heavy is imported."""
@@ -419,7 +421,7 @@ class _Process(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _guarded_start(process_obj._folder, process_obj._guards):
+        with _guarded_start(process_obj._folder, process_obj.guards):
             return SpawnProcess._Popen(process_obj)
 
 

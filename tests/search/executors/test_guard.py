@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -244,6 +245,45 @@ def test_even_a_guard_that_is_killed_leaves_little(tmp_path: Path) -> None:
             job.result(60)
         made.submit(("leader", "")).result(60)
         assert ended([child]) == []
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def _stopped(process: int) -> Iterator[None]:
+    """Stop a process again and again: the kernel continues it when its session's leader dies."""
+    over = threading.Event()
+
+    def stop() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            while not over.is_set():
+                os.kill(process, signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+
+
+def test_a_second_guard_ends_everything_after_the_first_was_killed(tmp_path: Path) -> None:
+    made = Processes(work, workers=1, guards=2)
+    try:
+        inner, worker = made.submit(("leader", "")).result(60)[:2]
+        job = made.submit(("hang", str(tmp_path)))
+        _wait_for(tmp_path / "started")
+        first = psutil.Process(inner).parent()
+        assert first is not None
+        with _stopped(inner):  # as on a busy machine: it acts after the worker was replaced
+            first.kill()
+            with pytest.raises(Crashed):
+                job.result(60)
+            made.submit(("leader", "")).result(60)
+        assert ended([inner, worker, *started(tmp_path)]) == []
     finally:
         made.close()
 
