@@ -88,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in own
     arguments = [a for a in own if a != "--debug"] + arguments[len(own) :]
     warnings.showwarning = _one_line_warning
+    flags: dict[str, str] = {}
     try:
-        return _called(arguments)
+        return _called(arguments, flags)
     except KeyboardInterrupt as error:
         if debug:
             raise
@@ -101,10 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         if debug:
             raise
-        return _said(*_told(error))
+        text, code = _told(error)
+        return _said(_with_flags(text, flags), code)
 
 
-def _called(arguments: list[str]) -> int:
+def _called(arguments: list[str], flags: dict[str, str]) -> int:
+    """Run the command, and add to `flags` its options, by the name that an error has for each."""
     if not arguments:
         print(about(), file=sys.stderr)
         return WRONG
@@ -131,6 +134,7 @@ def _called(arguments: list[str]) -> int:
     given = _parsed(name, parser, accepted, rest)
     if command.program:
         given["words"] = words
+    flags |= {a.name.replace("-", "_"): f"--{a.name}" for a in accepted if not a.name.isupper()}
     return command.run(given) or DONE
 
 
@@ -252,6 +256,15 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return text, FAILED
     return f"{type(error).__name__}: {_shortened(text)}; --debug shows where", FAILED
+
+
+def _with_flags(text: str, flags: dict[str, str]) -> str:
+    """Return an error that names arguments as Python does, with the options in their place."""
+    if not flags:
+        return text
+    names = "|".join(map(re.escape, flags))
+    name = re.compile(rf"(?<![\w.('\"-])({names})=(None(?=:))?")
+    return name.sub(lambda found: flags[found[1]] + ("" if found[2] else " "), text)
 
 
 def _reader_has_left() -> bool:

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any
 
-from trainer.cli.command import Command
+from trainer.cli.command import Command, WrongCall
 from trainer.cli.signatures import Argument
 
 
@@ -27,6 +27,14 @@ def _launch(given: dict[str, Any]) -> int:
             start_timeout=given["start_timeout"],
             restarts=given["restarts"],
         )
+    except ValueError as error:
+        late = _after_the_script(given["words"])
+        if late and str(error).startswith("workers=None"):
+            raise WrongCall(
+                f"{late}: follows {given['SCRIPT']}, and so is for that program; write trainer "
+                f"launch {late} {given['SCRIPT']}"
+            ) from error
+        raise
     except LaunchError as error:
         print(f"trainer: {error}", file=sys.stderr)
         if error.code is None:
@@ -35,6 +43,14 @@ def _launch(given: dict[str, Any]) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _after_the_script(words: list[str]) -> str:
+    """Return the option --workers as it is among the words of the program, or an empty string."""
+    for number, word in enumerate(words):
+        if word.partition("=")[0] == "--workers":
+            return " ".join(words[number : number + (1 if "=" in word else 2)])
+    return ""
 
 
 LAUNCH = Command(

@@ -217,16 +217,21 @@ def _unknown(name_or_path: str | os.PathLike[str], path: Path) -> ValueError | F
     written = str(name_or_path)
     looks_like_path = not isinstance(name_or_path, str) or path.suffix or len(path.parts) > 1
     if looks_like_path and written:
-        hint = (
-            did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
-            if path.parent.is_dir()
-            else f"the folder {str(path.parent)!r} does not exist either"
-        )
+        hint = f"the folder {str(path.parent)!r} does not exist either"
+        if path.parent.is_dir():
+            data = [entry.name for entry in path.parent.iterdir() if _may_be_data(entry)]
+            hint = did_you_mean(path.name, data) if data else "no data are in its folder"
         return FileNotFoundError(f"name_or_path={written!r}: no such file or folder; {hint}")
     return ValueError(
         f"name_or_path={written!r}: no data set has this name, and a path must be {_KINDS}; "
         f"{did_you_mean(written, names())}"
     )
+
+
+def _may_be_data(entry: Path) -> bool:
+    kind = entry.name.lower()
+    known = is_table(kind) or kind.endswith((".npz", ".npy", ".gz", "ubyte")) or entry.is_dir()
+    return known and not kind.startswith(".")
 
 
 def _as_label(target: Any) -> Hashable:

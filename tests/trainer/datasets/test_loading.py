@@ -75,3 +75,13 @@ def test_the_repr_shows_the_shapes_and_the_object_is_frozen():
 def test_the_example_in_the_docstring_runs():
     result = doctest.testmod(loading)
     assert (result.attempted, result.failed) == (3, 0)
+
+
+def test_where_a_file_is_missing_only_data_are_offered(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data are in its folder"):
+        datasets.load(tmp_path / "houses.csv")
+    for name in ("train.py", ".hidden.csv", "numbers.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(FileNotFoundError, match="choose one of 'numbers.npz', 'photos'$"):
+        datasets.load(tmp_path / "houses.csv")

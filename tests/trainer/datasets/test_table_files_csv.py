@@ -151,9 +151,9 @@ def test_a_mistyped_file_is_answered_with_its_neighbour(table):
 
 def test_a_missing_file_among_thousands_is_not_answered_with_all_of_them(tmp_path):
     for number in range(2000):
-        (tmp_path / f"{number}.png").touch()
+        (tmp_path / f"{number}.npy").touch()
     with pytest.raises(
-        FileNotFoundError, match=r"'0.png', '1.png', .* \(and 1960 more\)$"
+        FileNotFoundError, match=r"'0.npy', '1.npy', .* \(and 1960 more\)$"
     ) as caught:
         datasets.load(tmp_path / "houses.csv", target="price")
     assert len(str(caught.value)) < 1000
