@@ -11,6 +11,7 @@ works where these are broken.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import os
@@ -80,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 it failed, 2 the call is wrong, 130 interrupted.
     """
+    if argv is None:  # this process is ours alone
+        # To look for garbage while TensorFlow is imported takes a sixth of a short command's time.
+        gc.set_threshold(50_000, 20)
     arguments = list(sys.argv[1:] if argv is None else argv)
     # what follows the file that a command runs is for that file
     own = arguments
