@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from stopping import Stop, Stopped
 
 from trainer import Trainer
-from trainer.callbacks.callback import Callback
 from trainer.engine import backend
 from trainer.runs.directory import Run
 from trainer.state import variables
@@ -24,32 +24,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 6)).astype("float32")
 Y = (X @ RNG.normal(size=(6, 1))).astype("float32")
 SERIES = RNG.normal(size=(48, 5, 3)).astype("float32")
-
-
-class Stopped(Exception):
-    """What ends a training from without."""
-
-
-class Stop(Callback):
-    """Raises when so many batches were trained in this process."""
-
-    every_n_batches = 2
-    after: int | None = None
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.left = self.after
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.left is not None:
-            self.left -= 2
-            if self.left <= 0:
-                raise Stopped
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {}  # when it stops is no setting of the run
 
 
 class Built(Trainer):

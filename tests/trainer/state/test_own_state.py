@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from own_states import Counts, InLayer, Noise, X, Y
+from stopping import Stop, Stopped
 
 from trainer import History, Trainer
-from trainer.callbacks.callback import Callback
 from trainer.engine.interrupts import Interrupts
 from trainer.engine.loop import Position
 from trainer.network.compile import state_kept
@@ -24,32 +24,6 @@ from trainer.state.isolation import model_kept
 from trainer.state.own_state import OwnState
 from trainer.state.state_file import BadState, StateFolder
 from trainer.state.variables import variables
-
-
-class Stopped(Exception):
-    """What ends a training from without."""
-
-
-class Stop(Callback):
-    """Raises when so many batches were trained in this process."""
-
-    every_n_batches = 2
-    after: int | None = None
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.left = self.after
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.left is not None:
-            self.left -= 2
-            if self.left <= 0:
-                raise Stopped
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {}  # when it stops is no setting of the run
 
 
 def train(kind: str, folder: Path, *stops: int, **fields: Any) -> Any:
