@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 # all pages with code, and the tests that run it
 TESTED = {
     "callbacks.md": "test_docs_guide.py",
+    "callbacks.zh-CN.md": "test_readme.py",  # has the same code as callbacks.md
     "distributed.md": "test_docs_distributed.py",
     "distributed.zh-CN.md": "test_readme.py",  # has the same code as distributed.md
     "exporting.md": "test_docs_exporting.py",
@@ -28,7 +29,9 @@ TESTED = {
     "guide.md": "test_docs_guide.py",
     "guide.zh-CN.md": "test_readme.py",  # has the same code as guide.md
     "resuming.md": "test_docs_resuming.py",
+    "resuming.zh-CN.md": "test_readme.py",  # has the same code as resuming.md
     "search.md": "test_docs_search.py",
+    "search.zh-CN.md": "test_readme.py",  # has the same code as search.md
     "serving.md": "test_docs_serving.py",
     "serving.zh-CN.md": "test_readme.py",  # has the same code as serving.md
     "sklearn_callbacks.md": "test_docs_fine_tuning.py",

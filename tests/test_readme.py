@@ -10,8 +10,10 @@ import warm
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "README.zh-CN.md",
+    "docs/callbacks.md": "docs/callbacks.zh-CN.md",
     "docs/clusters.md": "docs/clusters.zh-CN.md",
     "docs/command_line.md": "docs/command_line.zh-CN.md",
+    "docs/data.md": "docs/data.zh-CN.md",
     "docs/distributed.md": "docs/distributed.zh-CN.md",
     "docs/exporting.md": "docs/exporting.zh-CN.md",
     "docs/files.md": "docs/files.zh-CN.md",
@@ -20,6 +22,8 @@ PAGES = {
     "docs/sklearn_callbacks.md": "docs/sklearn_callbacks.zh-CN.md",
     "docs/guide.md": "docs/guide.zh-CN.md",
     "docs/benchmarks.md": "docs/benchmarks.zh-CN.md",
+    "docs/resuming.md": "docs/resuming.zh-CN.md",
+    "docs/search.md": "docs/search.zh-CN.md",
     "docs/serving.md": "docs/serving.zh-CN.md",
 }
 DOCS = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))
@@ -75,6 +79,20 @@ def test_every_file_that_a_page_names_exists(page):
         assert (ROOT / name).is_file(), name
     for link in re.findall(r"\]\(([\w./-]+)\)", read(page)):
         assert ((ROOT / page).parent / link).exists(), link
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_heading_that_a_page_links_to_exists(page):
+    for name, anchor in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", read(page)):
+        place = (ROOT / page).parent / name if name else ROOT / page
+        assert anchor in anchors(place), f"{name}#{anchor}"
 
 
 def test_the_guide_lists_every_example():
