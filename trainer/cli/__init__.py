@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 it failed, 2 the call is wrong, 130 interrupted.
     """
     if argv is None:  # this process is ours alone
-        # To look for garbage while TensorFlow is imported takes a sixth of a short command's time.
+        # To look for garbage while TensorFlow is imported takes a tenth of a short fit's time.
         gc.set_threshold(50_000, 20)
     arguments = list(sys.argv[1:] if argv is None else argv)
     # what follows the file that a command runs is for that file

@@ -34,6 +34,7 @@ for name in list(os.environ):
     if name.startswith(("TF_CLI", "KERAS_")):
         del os.environ[name]
 
+# after the environment is set: they read it as they are imported
 import keras  # noqa: E402
 import keras_tuner  # noqa: E402, F401
 import numpy as np  # noqa: E402
