@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,6 +92,28 @@ def several(
 def start(*words: str | Path, cwd: Path) -> warm.Started:
     """The same, not waited for, and in a process group of its own."""
     return warm.start(IN_ITS_OWN_GROUP, *words, cwd=cwd, env=environment())
+
+
+def start_held(
+    *words: str | Path, cwd: Path, at: str, calls: int = 1, code: str = IN_ITS_OWN_GROUP
+) -> warm.Started:
+    """The same, and wait until it is held: it does not go on before a signal comes.
+
+    Args:
+        *words: the command's words.
+        cwd: the folder that it runs in.
+        at: the method at whose end it is held, "package.module:Class.method".
+        calls: in which call of the method.
+        code: what is run; without it, the command.
+    """
+    mark = Path(tempfile.mkdtemp(dir=_entry_points().name)) / "held"
+    env = {"HELD_AT": at, "HELD_CALLS": str(calls), "HELD_MARK": str(mark)}
+    env |= environment(Path(__file__).parent)
+    started = warm.start(f"import held\n{code}", *words, cwd=cwd, env=env)
+    while not mark.exists():
+        assert started.poll() is None, started.error()
+        time.sleep(0.01)
+    return started
 
 
 def ctrl_c(started: warm.Started) -> int:

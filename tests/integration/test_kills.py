@@ -27,6 +27,7 @@ import warm
 CHILD = Path(__file__).with_name("kill_child.py")
 RUNS = int(os.environ.get("KILL_RUNS", "1"))
 KILLS = 3 if RUNS > 1 else 1  # the most in a run; some runs end before
+ATTEMPTS = 5  # to kill a training before it ends
 AT_ONCE = 3
 WITHIN = 0.5  # seconds that the write of a state takes where a kill is to fall into it
 
@@ -90,18 +91,19 @@ def _killed(kind: str, folder: Path, rng: np.random.Generator) -> str | None:
     return "save" if saving.exists() else "training" if began.exists() else "start"
 
 
-def _one_run(kind: str, folder: Path, seed: int, uninterrupted: dict[str, Any]) -> list[str]:
+def _one_run(kind: str, parent: Path, seed: int, uninterrupted: dict[str, Any]) -> list[str]:
     """Train with kills until it is finished; gives where each fell. Raises for a difference."""
-    folder.mkdir()
     rng = np.random.default_rng(seed)
     kills: list[str] = []
-    for _ in range(KILLS):
-        place = _killed(kind, folder, rng)
-        if place is None:
-            break
-        kills.append(place)
+    for attempt in range(ATTEMPTS):
+        folder = parent / str(attempt)
+        folder.mkdir(parents=True)
+        while len(kills) < KILLS and (place := _killed(kind, folder, rng)) is not None:
+            kills.append(place)
+        if kills:
+            break  # else the training was over before the first kill, which proves nothing
     result = _result(folder) if (folder / "result.json").exists() else _finish(kind, folder)
-    assert kills, "the training was over before the first kill: nothing would be proved"
+    assert kills, f"{ATTEMPTS} trainings were over before the first kill"
     for name, expected in uninterrupted.items():
         assert result[name] == expected, f"{kind}, seed {seed}, kills {kills}: {name} differs"
     return kills

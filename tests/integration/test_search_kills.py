@@ -226,13 +226,14 @@ def test_killed_studies_end_with_the_trials_of_one_that_was_not(tmp_path: Path) 
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[psutil.Process]:
-    """A coordinator in the middle of its study."""
+    """A coordinator that was suspended in the middle of its study."""
     process = _start("cv", tmp_path)
     until = time.monotonic() + 60
     # not any event: it may delete what an earlier search left before it has workers
     while "fitting" not in [event for event, _ in _events(tmp_path)]:
         assert process.is_running() and time.monotonic() < until
         time.sleep(0.02)
+    process.suspend()  # it is to live until we have looked
     yield process
     _kill(process)
 
@@ -241,7 +242,6 @@ def test_a_directory_has_one_coordinator_until_it_is_dead(
     tmp_path: Path, child: psutil.Process
 ) -> None:
     second = search_child.search("cv", tmp_path, executor="serial")
-    child.suspend()  # it is to live until we have looked
     with pytest.raises(ValueError, match=rf"directory=.*: process {child.pid} on .* wait for it"):
         second.fit(search_child.X, search_child.Y)
     assert _kill(child)

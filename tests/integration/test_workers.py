@@ -87,7 +87,7 @@ def interrupt(
     folder.mkdir(exist_ok=True)
     began = folder / "began-0"
     began.unlink(missing_ok=True)
-    started = workers.start(count, CHILD, kind, folder)
+    started = workers.start(count, CHILD, kind, folder, PACE="0.3")  # it does not end before
     try:
         while not began.exists() and all(worker.poll() is None for worker in started):
             time.sleep(0.005)
@@ -111,7 +111,6 @@ def test_a_job_whose_workers_are_killed_ends_byte_equal_to_an_unbroken_one(
     monkeypatch.setenv("SEED", "1")
     if KILLS:  # there must be something left to kill
         monkeypatch.setenv("EPOCHS", "12")
-        monkeypatch.setenv("PACE", "0.15")
     finish(count, kind, tmp_path / "unbroken")
     expected = result(tmp_path / "unbroken")
     rng = np.random.default_rng(count)

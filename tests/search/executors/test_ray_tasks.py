@@ -508,16 +508,22 @@ def test_a_network_resumes_at_a_rung_from_a_state_in_storage_as_from_one_in_a_fo
 
 
 def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "done").mkdir()
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(f"""
             import time
+            from pathlib import Path
             from search import FunctionSearch
             from search.executors import Ray
             from trainer import Float
 
+            done, go_on = Path({str(tmp_path / "done")!r}), Path({str(tmp_path / "go_on")!r})
+
             def loss(a):
-                time.sleep(0.2)
+                while len(list(done.iterdir())) > 8 and not go_on.exists():
+                    time.sleep(0.02)
+                (done / str(a)).touch()
                 return a
 
             FunctionSearch(
@@ -539,6 +545,7 @@ def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Pa
     with subprocess.Popen([sys.executable, script], env=environment) as first:
         wait_until(lambda: completed() > 5)
         first.kill()
+    (tmp_path / "go_on").touch()
     before = completed()
     assert 5 < before < 30
     ended = {t: e for t, e in _ends(tmp_path / "study") if e is not None}

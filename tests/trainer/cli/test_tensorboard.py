@@ -71,17 +71,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 def kill_within_an_epoch(path: Path) -> None:
-    """Start the fit, and kill it by SIGKILL after some batches of an epoch."""
-    states = path / "runs" / "house" / "history.csv"
-    started = command_line.start(*FIT, cwd=path)
-    while not states.exists() or len(states.read_text().splitlines()) < 3:
-        assert started.poll() is None, started.error()
-        time.sleep(0.002)
-    events = path / "runs" / "house" / "tensorboard" / "train"
-    size = sum(file.stat().st_size for file in events.iterdir())
-    while sum(file.stat().st_size for file in events.iterdir()) == size:  # batches of the next one
-        assert started.poll() is None, "it ended before it was killed"
-        time.sleep(0.002)
+    """Start the fit, and kill it by SIGKILL after five batches of the third epoch."""
+    logged = "trainer.callbacks.tensorboard:TensorBoard.on_chunk_end"
+    started = command_line.start_held(*FIT, cwd=path, at=logged, calls=2 * BATCHES + 5)
     os.kill(started.pid, signal.SIGKILL)
     assert started.wait() == -signal.SIGKILL
 

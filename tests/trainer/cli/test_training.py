@@ -8,12 +8,10 @@ import os
 import re
 import shutil
 import signal
-import time
 
 import command_line
 import numpy as np
 import pytest
-import warm
 from PIL import Image
 
 from trainer import Classifier, Regressor, datasets
@@ -40,18 +38,13 @@ class Net(Regressor):
 """
 FIT = [
     *("fit", "--data", "house.csv", "--target", "price", "--verbose", "0", "--random_state", "0"),
-    *("--model", "mlp", "--epochs", "40", "--save_steps", "1"),
+    *("--model", "mlp", "--epochs", "6", "--save_steps", "1"),
 ]
+EPOCH_BEGINS = "trainer.runs.run_log:RunLog.on_epoch_begin"
 
 
 def weights(folder) -> list[np.ndarray]:
     return Regressor.load(folder).model_.get_weights()
-
-
-def wait_for(path, started) -> None:
-    while not path.exists():
-        assert started.poll() is None, started.error()
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +66,14 @@ def is_whole(run) -> bool:
 def test_fit_and_resume_are_interrupted_by_ctrl_c_and_end_with_the_same_weights(folder):
     run = folder / "runs" / "cut"
 
-    def cut(words, epochs: int) -> None:
-        started = command_line.start(*words, cwd=folder)
-        wait_for(run / "history.csv", started)
-        while len((run / "history.csv").read_text().splitlines()) <= epochs:
-            assert started.poll() is None, started.error()
-            time.sleep(0.005)
+    def cut(*words: str) -> None:
+        started = command_line.start_held(*words, cwd=folder, at=EPOCH_BEGINS, calls=3)
         code = command_line.ctrl_c(started)
         said = "trainer: interrupted, and saved; trainer resume runs/cut goes on"
         assert (code, started.error().splitlines()[-1]) == (130, said)
 
-    cut([*FIT, "--run_dir", "runs/cut"], 1)
-    reached = len((run / "history.csv").read_text().splitlines())
-    cut(["resume", "runs/cut"], reached)
+    cut(*FIT, "--run_dir", "runs/cut")
+    cut("resume", "runs/cut")
     listed, resumed = command_line.several([["runs"], ["resume", "runs/cut"]], folder)
     assert re.search(r"^cut .* stopped by SIGINT$", listed.stdout, re.M)
     assert resumed.returncode == 0, resumed.stderr
@@ -95,8 +83,8 @@ def test_fit_and_resume_are_interrupted_by_ctrl_c_and_end_with_the_same_weights(
 
 def test_a_fit_that_was_killed_is_resumed_to_the_same_weights(folder):
     run = folder / "runs" / "killed"
-    started = command_line.start(*FIT, "--run_dir", "runs/killed", cwd=folder)
-    wait_for(run / "history.csv", started)
+    words = [*FIT, "--run_dir", "runs/killed"]
+    started = command_line.start_held(*words, cwd=folder, at=EPOCH_BEGINS, calls=3)
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
     listed, resumed = command_line.several([["runs"], ["resume", "runs/killed"]], folder)
@@ -165,15 +153,14 @@ PYTHON = """\
 import sys
 from trainer import Regressor, datasets
 data = datasets.load("house.csv", target="price")
-fields = {"epochs": 40, "model": "mlp", "random_state": 0, "verbose": 0, "save_steps": 1}
+fields = {"epochs": 6, "model": "mlp", "random_state": 0, "verbose": 0, "save_steps": 1}
 Regressor(**fields, run_dir=sys.argv[1]).fit(*data.train, validation_data=data.valid)
 """
 
 
 def test_a_run_from_python_is_resumed_with_the_data_that_the_call_names(folder):
     run = folder / "runs" / "own"
-    started = warm.start(PYTHON, "runs/own", cwd=folder, env=command_line.environment())
-    wait_for(run / "history.csv", started)
+    started = command_line.start_held("runs/own", cwd=folder, at=EPOCH_BEGINS, calls=3, code=PYTHON)
     os.kill(started.pid, signal.SIGTERM)
     assert started.wait() == 143
     words = ["resume", "runs/own"]

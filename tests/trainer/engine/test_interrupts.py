@@ -122,7 +122,7 @@ def ended_by(number, daemon):
     child.start()
     assert ready.wait(10)
     os.kill(child.pid, number)
-    child.join(1)
+    child.join(1 if daemon and number == signal.SIGINT else 30)  # that one stays
     code = child.exitcode
     child.kill()
     return code
