@@ -49,6 +49,10 @@ class Crashed(Failure):
     again = True
 
 
+class NodeLost(Crashed):
+    """The machine that ran the job was lost, perhaps with many other jobs."""
+
+
 class Withdrawn(Failure):
     """The job was cancelled before a worker started it."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -107,7 +108,13 @@ def _delete_if_unused(path: Path) -> None:
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same(users, path / USERS):
-                shutil.rmtree(path)
+                # one who joins meanwhile must not have its new files deleted with the old ones
+                unused = folder(secrets.token_hex(16))
+                os.rename(path, unused)
+                for entry in list(os.scandir(unused)):
+                    if entry.name != USERS:  # the last, by which a sweep knows what is left
+                        os.unlink(entry)
+                shutil.rmtree(unused)
         finally:
             os.close(users)
 

@@ -29,6 +29,7 @@ from typing import Any
 from search.executors import (
     Crashed,
     Failure,
+    NodeLost,
     OutOfMemory,
     Raised,
     Ray,
@@ -401,7 +402,7 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, exceptions.TaskCancelledError):
         return Withdrawn("was cancelled")
     if isinstance(error, exceptions.NodeDiedError):
-        return Crashed(f"its node was lost: {text}")
+        return NodeLost(f"its node was lost: {text}")
     if isinstance(error, (exceptions.WorkerCrashedError, exceptions.RaySystemError)):
         return Crashed(f"its worker died: {text}")
     return Crashed(f"Ray could not run it: {type(error).__name__}: {text}")

@@ -23,7 +23,7 @@ import contextlib
 import json
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from search.executors import Batching, Executor, Failure, Withdrawn
+from search.executors import Batching, Executor, Failure, NodeLost, Withdrawn
 from search.proposers import (
     Finished,
     Outcome,
@@ -55,6 +55,7 @@ SECONDS_WORTH_WAITING = 1.0  # trials as short as this are asked for ahead of ti
 MOST_IN_A_BATCH = 200
 RECENT = 20  # trials whose longest says how many fit into a batch
 LEARNT = {"learnt": True}  # the memo of trials of an earlier study
+MAX_LOST_NODES = 10  # by one trial; it may be what ends them
 CHECKS_BETWEEN_WAITS = 5  # checks without a result before callbacks get on_wait
 
 
@@ -77,7 +78,8 @@ class Coordinator:
         goals: all objectives and constraints; None: only the score.
         by_rung: whether the best trial is the best of the last rung, whose trials had all epochs.
         last_rung: the rung that trials reach unless they are pruned; None: there is no pruning.
-        retries: how many times to restart a trial whose process died.
+        retries: how many times to restart a trial whose process died; a trial whose node was lost
+            is restarted MAX_LOST_NODES times besides.
         max_trials: maximum number of trials, if known; enforced by the proposer.
         max_seconds: no new trial starts after this time; or None.
         max_epochs: no trial is started that could exceed this number of epochs, summed over all
@@ -135,7 +137,8 @@ class Coordinator:
         self._submitted: dict[Future[Any], list[Trial]] = {}
         self._durations: deque[float] = deque(maxlen=RECENT)  # of trials, in seconds
         self._started_trials: set[int] = set()
-        self._died: dict[int, int] = {}  # by trial: how often its process died
+        self._died: Counter[int] = Counter()  # by trial: how often its process died
+        self._lost: Counter[int] = Counter()  # by trial: how often its node was lost
         new = store.empty
         if new:
             self._take_over(known)
@@ -425,9 +428,7 @@ class Coordinator:
             if isinstance(outcome, Withdrawn):
                 continue  # it stays in the study, for when the search resumes
             if isinstance(outcome, Failure):
-                # not trial.attempts: those also count attempts that ended with a killed coordinator
-                self._died[trial.id] = self._died.get(trial.id, 0) + outcome.again
-                if outcome.again and self._died[trial.id] <= self._retries:
+                if self._may_repeat(trial, outcome):
                     again.append([trial])
                     continue
                 outcomes.append((trial, Result(None), str(outcome)))
@@ -448,6 +449,16 @@ class Coordinator:
             raise disk
         for trials in again:
             self._submit(trials)
+
+    def _may_repeat(self, trial: Trial, failure: Failure) -> bool:
+        """Count how often a trial has failed so, and return whether to run it again."""
+        if not failure.again:
+            return False
+        # not trial.attempts: those also count attempts that ended with a killed coordinator
+        lost = isinstance(failure, NodeLost)
+        count, most = (self._lost, MAX_LOST_NODES) if lost else (self._died, self._retries)
+        count[trial.id] += 1
+        return count[trial.id] <= most
 
     def _outcomes(
         self, done: list[tuple[Future[Any], list[Trial]]], again: list[list[Trial]]

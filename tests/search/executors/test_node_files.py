@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,34 @@ def test_the_folder_is_there_until_the_last_user_leaves_and_may_be_made_again() 
     third = SharedFolder(TOKEN)
     assert not (third.path / "data").exists()
     third.close()
+
+
+def test_one_who_joins_while_the_last_leaves_keeps_what_it_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [str(i) for i in range(20)]
+
+    def joined() -> SharedFolder:
+        made = SharedFolder(TOKEN)
+        for name in names:
+            made.write_once(name, [b"1"])
+        return made
+
+    unlink, late = os.unlink, []
+
+    def join_then(path: Any, **options: Any) -> None:
+        unlink(path, **options)
+        if os.fspath(path).endswith(node_files.USERS):
+            monkeypatch.setattr(os, "unlink", unlink)
+            late.append(joined())
+
+    last = joined()
+    monkeypatch.setattr(os, "unlink", join_then)
+    last.close()
+    (folder,) = late
+    assert all((folder.path / name).read_bytes() == b"1" for name in names)
+    folder.close()
+    assert not list(folder.path.parent.glob(f"{node_files.PREFIX}*"))
 
 
 def test_a_file_has_the_content_of_whoever_wrote_it_first() -> None:

@@ -28,6 +28,7 @@ from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, l
 from search.executors import (
     Crashed,
     Failure,
+    NodeLost,
     OutOfMemory,
     Raised,
     Ray,
@@ -257,10 +258,12 @@ def test_what_a_trial_started_ends_with_a_node_that_is_killed(cluster: Any, tmp_
     mark = tmp_path / "child"
     with contextlib.closing(RayTasks(Ray(trial_resources={"short": 1}))) as tasks:
         tasks.load(work)
-        tasks.submit(mark)
+        future = tasks.submit(mark)
         wait_until(lambda: mark.exists() and mark.read_text() != "")
         child = int(mark.read_text())
         cluster.remove_node(node, allow_graceful=False)
+        with pytest.raises(NodeLost, match="its node was lost"):
+            future.result(60)
         wait_until(lambda: len(ray_cluster.look_at((), None)) == 3)  # Ray may take it for alive
         wait_until(lambda: not runs(child))
 
@@ -398,7 +401,7 @@ def test_a_pruned_study_loses_no_rung_when_a_node_is_killed_and_another_joins(
     assert not course.acts
     first = table[table.rung == 0]
     assert len(first) == TRIALS
-    assert list(table.trial[table.state == "failed"]) == [0]
+    assert list(table.error.dropna().index) == [0], list(table.error.dropna())
     assert set(table.state[1:]) == {"completed", "pruned"}
     for rung in (1, 2):  # at least a third of those below went on, each once
         here, below = table[table.rung == rung], table[table.rung == rung - 1]

@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import warm
 
-from search.executors import Crashed
+from search.executors import Crashed, Failure, NodeLost
 from search.executors.processes import Processes
 from search.executors.serial import Serial
 from search.proposers import Finished, Outcome, PastTrial, Proposal
@@ -26,7 +27,7 @@ from search.proposers.keras_tuner import KerasTuner
 from search.proposers.sklearn import Halving, draw, random
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
-from search.study.coordinator import Coordinator, trial_seed
+from search.study.coordinator import MAX_LOST_NODES, Coordinator, trial_seed
 from search.study.storage import NAME, Store, Trial
 from search.study.trial import Fold, Job, Result
 from trainer import Choice, Float, Int
@@ -322,21 +323,26 @@ def test_the_prepared_trials_fail_with_their_reasons_and_the_others_score(
     assert all(t.score == points[t.id]["x"] ** 2 for t in trials if t.state == "completed")
 
 
-class DiesOnce:
-    """An executor whose process dies at each trial's first attempt."""
+DIED, LOST = Crashed("its process died of SIGKILL"), NodeLost("its node was lost")
+
+
+class Failing:
+    """An executor of which each trial's first attempts end with a failure."""
 
     workers = 1
 
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
+    def __init__(self, *failures: Failure) -> None:
+        self._failures = failures
+        self._begun: Counter[int] = Counter()
 
     def submit(self, job: Job) -> Future[Any]:
         future: Future[Any] = Future()
-        if job.trial in self._seen:
-            future.set_result(work(job))
+        before = self._begun[job.trial]
+        self._begun[job.trial] += 1
+        if before < len(self._failures):
+            future.set_exception(self._failures[before])
         else:
-            future.set_exception(Crashed("its process died of SIGKILL"))
-        self._seen.add(job.trial)
+            future.set_result(work(job))
         return future
 
     def close(self) -> None:
@@ -354,11 +360,31 @@ def test_attempts_that_ended_with_a_killed_coordinator_are_no_retries(tmp_path: 
     for _ in range(3):
         store.start(0)
     coordinator = Coordinator(
-        store, random(SPACE, 2, 0), DiesOnce(), seed=0, maximize=False, retries=1
+        store, random(SPACE, 2, 0), Failing(DIED), seed=0, maximize=False, retries=1
     )
     trials = coordinator.run()
     store.close()
     assert [(t.state, t.attempts) for t in trials] == [("completed", 5), ("completed", 2)]
+
+
+@pytest.mark.parametrize(
+    ("failures", "retries", "ends"),
+    [
+        ([LOST] * MAX_LOST_NODES, 0, ("completed", MAX_LOST_NODES + 1, None)),
+        ([LOST] * (MAX_LOST_NODES + 1), 9, ("failed", MAX_LOST_NODES + 1, str(LOST))),
+        ([LOST, DIED, LOST], 1, ("completed", 4, None)),
+        ([LOST, DIED, DIED], 1, ("failed", 3, str(DIED))),
+    ],
+)
+def test_a_lost_node_is_no_death_of_a_trial(
+    failures: list[Failure], retries: int, ends: tuple[str, int, str | None], tmp_path: Path
+) -> None:
+    store = Store(tmp_path, SPACE)
+    (trial,) = Coordinator(
+        store, random(SPACE, 1, 0), Failing(*failures), seed=0, maximize=False, retries=retries
+    ).run()
+    store.close()
+    assert (trial.state, trial.attempts, trial.error) == ends
 
 
 # ---- a coordinator that dies ---------------------------------------------------------------------

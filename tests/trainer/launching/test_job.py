@@ -161,12 +161,15 @@ def test_a_program_may_take_longer_before_its_workers_meet(tmp_path):
     """The time begins when the first worker listens, not when its process starts."""
 
     def work(folder: str) -> str:
-        index = task()[0]
+        def meet(mark: str) -> None:
+            (Path(folder) / f"{mark}-{task()[0]}").touch()
+            while len(list(Path(folder).glob(f"{mark}-*"))) < 2:
+                time.sleep(0.01)
+
+        meet("begun")
         time.sleep(1.0)
         with listening():
-            (Path(folder) / str(index)).touch()
-            while len(os.listdir(folder)) < 2:
-                time.sleep(0.01)
+            meet("listening")
             time.sleep(0.5)
         return "met"
 
