@@ -32,21 +32,6 @@ gc.disable()
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split("\n"))
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many processes run tests: one more than there are cores.
-
-    Many tests wait for a disk or for processes that they have started. Each process takes up to
-    4 GB, so there are fewer where memory is short.
-    """
-    import psutil
-
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None  # pytest-xdist reads it
-    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
-    fitting = psutil.virtual_memory().available // 2**32
-    return max(1, min((cores or os.cpu_count() or 1) + 1, fitting))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that took long when they were measured (helpers/slow_tests.py)."""
     for item in items:
