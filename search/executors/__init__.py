@@ -50,7 +50,7 @@ class Crashed(Failure):
 
 
 class NodeLost(Crashed):
-    """The machine that ran the job was lost, perhaps with many other jobs."""
+    """The machine that ran the job was lost: that does not count as a death of its process."""
 
 
 class Withdrawn(Failure):

@@ -82,6 +82,29 @@ def test_one_who_joins_while_the_last_leaves_keeps_what_it_writes(
     assert not list(folder.path.parent.glob(f"{node_files.PREFIX}*"))
 
 
+@pytest.mark.parametrize("kept", range(4))
+def test_a_sweep_ends_a_deletion_that_was_interrupted(
+    kept: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink, left = os.unlink, [0] * kept
+
+    def interrupted(path: Any, **options: Any) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        unlink(path, **options)
+
+    used = SharedFolder(TOKEN)
+    for name in ("one", "two", "three"):
+        used.write_once(name, [b"1"])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "unlink", interrupted)
+        used.close()
+    assert list(place.iterdir())
+    node_files.sweep()
+    assert not list(place.iterdir())
+
+
 def test_a_file_has_the_content_of_whoever_wrote_it_first() -> None:
     folder = SharedFolder(TOKEN)
     path = folder.write_once("data", [b"one, ", memoryview(b"two")])
