@@ -2,8 +2,9 @@
 
 Responsible for starting workers, for their limits, and for finding out how one ended. pebble's
 ProcessPool does the hard part: it ends a job that takes too long and replaces a process that died.
-It shuts down when an idle process dies while no other has a job; then a new pool is made. What
-pebble takes for a worker is the worker's guard: see `guard`.
+It shuts down when an idle process dies while no other has a job; then a new pool is made, and gets
+the jobs that no worker had begun. What pebble takes for a worker is the worker's guard: see
+`guard`.
 
 A worker does not import the user's script again, as Python's own spawned processes do: a script
 that starts a search without `if __name__ == "__main__"` would start it in each worker.
@@ -45,6 +46,7 @@ from trainer.utils.text import message_of
 SECONDS_BETWEEN_CHECKS = 0.1  # between checks of the workers' memory
 CHECK_PAUSE_FACTOR = 5  # wait at least this many times as long as the last check of memory took
 SECONDS_UNTIL_LOST = 2.0  # after which a job that pebble has not reported is lost
+MAX_STARTS = 3  # of workers for a job, if each dies before it begins the job
 OUTPUT_QUOTED = 2_000  # how many characters of a process's output its failure quotes
 
 
@@ -99,16 +101,28 @@ class Processes:
             context=_Context(self._seats),
         )
         self._pool = self._new_pool()
+        self._changing = threading.RLock()  # held while the pool is replaced, or gets a job
+        self._broken: BrokenProcessPool | None = None  # why the last pool shut down
         self._killed: dict[int, int] = {}
-        self._jobs: dict[int, Future[Any]] = {}
+        self._jobs: dict[int, _Job] = {}
         self._submitted = 0
         self._closed = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._watching = threading.Thread(target=self._watch, daemon=True)
+        self._watching.start()
 
     def start(self) -> None:
         """Start the workers, before there is a job."""
-        if not self._pool.active:  # reading `active` starts the pool
-            self._renew()
+        with self._changing:
+            if not self._works():
+                self._renew()
+
+    def _works(self) -> bool:
+        """Start the pool if it is new; return whether it works."""
+        try:
+            return bool(self._pool.active)
+        except BrokenProcessPool as error:  # no process could be started
+            self._broken = error
+            return False
 
     def load(self, work: Any) -> None:
         """Set the work, before the first job.
@@ -148,42 +162,78 @@ class Processes:
     def _schedule(
         self, run: Callable[..., Any], sent: Any, read: Callable[[Any], Any]
     ) -> Future[Any]:
-        self._submitted += 1
-        number = self._submitted
-        self.start()
-        inner = self._pool.schedule(run, args=(number, sent), timeout=self._timeout)
-        outer = self._jobs[number] = _Job(inner)
+        with self._changing:
+            self.start()
+            self._submitted += 1
+            job = self._jobs[self._submitted] = _Job(self._submitted, run, sent, read)
+            self._send(job)
+        return job
 
-        def pass_on(done: Any) -> None:
-            self._jobs.pop(number, None)
-            try:
-                answer = done.result()
-            except BaseException as error:
-                _end(outer, self._failure(error))
-                return
-            try:
-                found = read(answer)
-            except Failure as failure:
-                _end(outer, failure)
-                return
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                outer.set_result(found)
+    def _send(self, job: _Job) -> None:
+        job.starts += 1
+        try:
+            job.inner = self._pool.schedule(
+                job.run, args=(job.number, job.sent), timeout=self._timeout
+            )
+        except RuntimeError as error:  # the pool has just broken: the next gets this job
+            job.inner = Future()
+            broken = error if isinstance(error, BrokenProcessPool) else BrokenProcessPool()
+            job.inner.set_exception(broken)
+        job.inner.add_done_callback(lambda done: self._settle(job, done))
 
-        inner.add_done_callback(pass_on)
-        return outer
+    def _settle(self, job: _Job, done: Future[Any]) -> None:
+        try:
+            answer = done.result()
+        except BrokenProcessPool as error:
+            self._broken = error  # `_renew` decides what becomes of the job
+            return
+        except BaseException as error:
+            self._end(job, self._failure(error))
+            return
+        self._jobs.pop(job.number, None)
+        try:
+            found = job.read(answer)
+        except Failure as failure:
+            _end(job, failure)
+            return
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            job.set_result(found)
+
+    def _end(self, job: _Job, failure: Failure) -> None:
+        self._jobs.pop(job.number, None)
+        _end(job, failure)
 
     def _renew(self) -> None:
-        self._end_pool()
-        for job in list(self._jobs.values()):
-            _end(job, self._without_worker())
-        self._jobs.clear()
-        self._killed.clear()
-        self._pool = self._new_pool()
+        """Replace a pool that has shut down; its jobs go to the next unless they were begun."""
+        with self._changing:
+            codes = self._seats.exit_codes()  # of those that died, not of those that end here
+            self._end_pool()
+            begun = self._begun()
+            self._pool = self._new_pool()
+            for job in list(self._jobs.values()):
+                if job.number in begun:
+                    pid = begun[job.number]
+                    self._end(job, self._death(pid, codes.get(pid)))
+                elif job.starts >= MAX_STARTS:
+                    self._end(job, self._without_worker(codes))
+                else:
+                    self._send(job)
+            self._killed.clear()
+
+    def _begun(self) -> dict[int, int]:
+        """Return the process numbers of workers by that of the job they are doing."""
+        found = {}
+        for mark in self._folder.glob("*.job"):
+            with contextlib.suppress(OSError, ValueError):  # it is done, or not quite begun
+                found[int(mark.read_text())] = int(mark.stem)
+        return found
 
     def close(self) -> None:
         """End all workers and their jobs."""
         self._closed.set()
-        self._end_pool()
+        with self._changing:
+            self._end_pool()
+        self._watching.join()  # it reads the folder
         self._scratch.remove()
 
     def _end_pool(self) -> None:
@@ -199,33 +249,32 @@ class Processes:
             return TimedOut(f"took longer than {self._timeout:g} s, and was ended")
         if isinstance(error, concurrent.futures.CancelledError):
             return Withdrawn("was cancelled")
-        if isinstance(error, BrokenProcessPool):
-            return self._without_worker()
         if not isinstance(error, ProcessExpired):
             return Raised(
                 f"it could not be sent to a worker: {type(error).__name__}: {message_of(error)}"
             )
-        if error.pid in self._killed:
-            return self._too_large(error.pid, self._killed.pop(error.pid))
-        said = self._last_output(error.pid)
-        code = error.exitcode
-        how = f"exited with code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = f"died of {signal.Signals(-code).name}"
-        return Crashed(f"its process {how}{said}")
+        return self._death(error.pid, error.exitcode)
+
+    def _death(self, pid: int, code: int | None) -> Failure:
+        if pid in self._killed:
+            return self._too_large(pid, self._killed.pop(pid))
+        return Crashed(f"its process {_how(code)}{self._last_output(pid)}")
 
     def _too_large(self, pid: int, taken: int) -> Failure:
         took, limit = (n / 2**20 for n in (taken, self._memory or 0))
         said = self._last_output(pid)
         return OutOfMemory(f"took {took:,.0f} MiB, above {limit:,.0f} MiB, and was ended{said}")
 
-    def _without_worker(self) -> Failure:
+    def _without_worker(self, codes: Mapping[int, int | None]) -> Failure:
         if self._killed:
             return self._too_large(*list(self._killed.items())[-1])
-        dead = (int(f.stem) for f in self._folder.glob("*.txt") if not _alive(int(f.stem)))
-        said = next(filter(None, map(self._last_output, dead)), "")
-        return Crashed(f"its process died before it could start{said}")
+        cause = None if self._broken is None else self._broken.__cause__
+        if cause is not None:
+            return Crashed(f"no process could start it: {type(cause).__name__}: {cause}")
+        dead = {pid: code for pid, code in codes.items() if code}
+        how = "".join(f"; the last {_how(code)}" for code in list(dead.values())[-1:])
+        said = next(filter(None, map(self._last_output, reversed(dead))), "")
+        return Crashed(f"{MAX_STARTS} processes died before one could start it{how}{said}")
 
     def _last_output(self, pid: int | None) -> str:
         try:
@@ -240,10 +289,10 @@ class Processes:
         dead: dict[Path, float] = {}
         look = 0.0
         while not self._closed.wait(SECONDS_BETWEEN_CHECKS):
-            jobs = list(self._jobs.values())
-            if jobs and not self._pool.active:
-                for job in jobs:
-                    _end(job, self._without_worker())
+            if self._jobs and not self._works():
+                with self._changing:
+                    if not self._closed.is_set():
+                        self.start()
             if self._memory is not None and time.monotonic() >= look:
                 began = time.monotonic()
                 for mark in self._folder.glob("*.txt"):
@@ -260,8 +309,8 @@ class Processes:
                     lost = self._jobs.pop(int(mark.read_text()), None)
                     mark.unlink()
                     if lost is not None:
-                        said = self._last_output(int(mark.stem))
-                        _end(lost, Crashed(f"its process exited with code 0{said}"))
+                        pid = int(mark.stem)
+                        _end(lost, self._death(pid, self._seats.exit_codes().get(pid, 0)))
 
     def _limit(self, pid: int) -> None:
         assert self._memory is not None
@@ -317,17 +366,45 @@ def outcome(answer: worker.Answer) -> Any:
 
 
 class _Job(Future[Any]):
-    """The future of a job; pebble's own future knows whether it is running."""
+    """The future of a job.
 
-    def __init__(self, inner: Any) -> None:
+    Args:
+        number: of the job.
+        run: what a worker calls.
+        sent: what it calls it with.
+        read: makes the result of the answer.
+
+    Attributes:
+        inner: pebble's own future, which knows whether it is running.
+        starts: how many pools have had it.
+    """
+
+    def __init__(
+        self, number: int, run: Callable[..., Any], sent: Any, read: Callable[[Any], Any]
+    ) -> None:
         super().__init__()
-        self._inner = inner
+        self.number = number
+        self.run = run
+        self.sent = sent
+        self.read = read
+        self.inner: Future[Any] = Future()
+        self.starts = 0
 
     def running(self) -> bool:
-        return bool(self._inner.running()) and not self.done()
+        return bool(self.inner.running()) and not self.done()
 
     def cancel(self) -> bool:
-        return not self._inner.running() and bool(self._inner.cancel())
+        return not self.inner.running() and bool(self.inner.cancel())
+
+
+def _how(code: int | None) -> str:
+    """Return how a process ended, by its exit code; None: it was ended with its pool."""
+    if code is None:
+        return "was ended, because another had died before it could start"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"died of {signal.Signals(-code).name}"
+    return f"exited with code {code}"
 
 
 def _alive(pid: int) -> bool:
@@ -359,6 +436,7 @@ class _Seats:
         self._guards = guards
         self._environments = environments
         self._taken: dict[int, _Process] = {}
+        self._died: dict[int, int | None] = {}  # exit codes of processes that were replaced
 
     def process(self, **options: Any) -> _Process:
         """Return a process, not yet started, in the first free seat."""
@@ -367,10 +445,17 @@ class _Seats:
             number += 1
         if taken is not None:
             _end_session(taken)
+            if taken.exitcode and taken.pid is not None:
+                self._died[taken.pid] = taken.exitcode
         environment = self._environments[number % len(self._environments)]
         made = self._taken[number] = _Process(**options)
         made.settle(self._folder, {**environment, worker.SEAT: str(number)}, self._guards)
         return made
+
+    def exit_codes(self) -> dict[int, int | None]:
+        """Return exit codes by process number, other than 0; None: the process is alive."""
+        taken = {p.pid: p.exitcode for p in list(self._taken.values()) if p.pid is not None}
+        return self._died | {pid: code for pid, code in taken.items() if code != 0}
 
     def end(self) -> None:
         """Ask all workers to end, and wait for them for a while."""

@@ -42,7 +42,7 @@ from search.executors.processes import outcome, pickled, result
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the nodes of the cluster
 SECONDS_OF_GRACE = 20.0  # after its time limit until a job is ended by force, if nobody else did
-SECONDS_TO_END = 5.0  # for workers, when the study ends
+SECONDS_TO_END = 2 * ray_worker.SECONDS_TO_END  # for jobs and workers, when the study ends
 SECONDS_TO_NOTICE = 30.0  # without a node for trials, before a warning
 _FAILURES = {kind.__name__: kind for kind in (Raised, TimedOut, OutOfMemory, Crashed, Withdrawn)}
 

@@ -28,6 +28,7 @@ from search.executors.processes import Processes
 from trainer.utils.scratch import Scratch, sweep
 
 SECONDS_BETWEEN_REPORTS = 0.5  # about the progress of trials
+SECONDS_TO_END = 5.0  # for the workers of a study, when it ends
 DATA, PROGRESS = "data", "progress"  # names of NodeFiles
 _PREFIX = "search-"
 _SLOT = "slot-"  # begins the name of a slot's mark: its process number and time of start
@@ -164,7 +165,9 @@ atexit.register(_close)
 
 
 def end(token: str) -> None:
-    """End the slots of a study on this machine.
+    """End the slots of a study on this machine, and wait for their workers to end.
+
+    A worker that has its signal but has not ended might be given a job of the next study.
 
     Args:
         token: of the study; slots of another in the same workers go on.
@@ -173,9 +176,12 @@ def end(token: str) -> None:
 
     if _slot is not None and _slot.order.token == token:
         _close()  # Ray may run this in a worker that has a slot
+    ending = []
     for mark in node_files.folder(token).glob(f"{_SLOT}*"):
         number, started = mark.name.removeprefix(_SLOT).split("-")
         with contextlib.suppress(psutil.Error):  # it has ended
             process = psutil.Process(int(number))
             if str(process.create_time()) == started:
                 process.send_signal(signal.SIGTERM)
+                ending.append(process)
+    psutil.wait_procs(ending, timeout=SECONDS_TO_END)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
-from search.executors.processes import Processes
+from search.executors.processes import MAX_STARTS, Processes
 from search.executors.serial import Serial
 
 
@@ -39,8 +39,8 @@ def work(argument: Any) -> Any:
     if argument == "memory":
         held = []
         while True:
-            held.append(b"1" * 10_000_000)
-            time.sleep(0.01)
+            held.append(b"1" * 100_000_000)
+            time.sleep(0.1)
     if argument == "raise":
         raise ValueError("a reason")
     if argument == "unpicklable":
@@ -164,6 +164,100 @@ def test_a_limit_that_no_worker_keeps_ends_its_job_with_the_reason() -> None:
     try:
         with pytest.raises(OutOfMemory, match="MiB, above 1 MiB"):
             made.submit("good").result(30)
+    finally:
+        made.close()
+
+
+class Mortal:
+    """Its first workers die before they have begun a job."""
+
+    def __init__(self, folder: Path, deaths: int) -> None:
+        self.folder = folder
+        self.deaths = deaths
+
+    def warm_up(self) -> None:
+        before = len(list(self.folder.iterdir()))
+        (self.folder / str(before)).touch()
+        if before < self.deaths:
+            print("last words", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, argument: Any) -> Any:
+        return argument
+
+
+def test_jobs_that_no_worker_has_begun_are_sent_to_the_next(tmp_path: Path, by_value: None) -> None:
+    made = Processes(Mortal(tmp_path, deaths=2), workers=1)
+    try:
+        jobs = [made.submit(i) for i in range(3)]
+        assert [job.result(60) for job in jobs] == [0, 1, 2]
+    finally:
+        made.close()
+
+
+def test_a_job_that_no_worker_can_begin_ends_with_the_reason(
+    tmp_path: Path, by_value: None
+) -> None:
+    made = Processes(Mortal(tmp_path, deaths=100), workers=1)
+    reason = "3 processes died before one could start it; the last died of SIGKILL; it had printed:"
+    try:
+        with pytest.raises(Crashed, match=f"{reason}\nlast words"):
+            made.submit("good").result(60)
+    finally:
+        made.close()
+    assert len(list(tmp_path.iterdir())) == MAX_STARTS
+
+
+def test_a_job_whose_start_was_not_seen_is_not_begun_again(
+    by_value: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a process may be found dead before its first message was read."""
+    monkeypatch.setattr("pebble.pool.process.TaskManager.task_start", lambda *_: None)
+    made = Processes(work, workers=1)
+    try:
+        with pytest.raises(Crashed, match="its process died of SIGSEGV"):
+            made.submit("segfault").result(60)
+    finally:
+        made.close()
+
+
+def test_a_pool_that_breaks_as_a_job_comes_is_replaced(
+    by_value: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pebble import ProcessPool
+    from pebble.pool.base_pool import PoolStatus
+
+    whole = ProcessPool.schedule
+    broken: list[Any] = []
+
+    def breaks(self: Any, *args: Any, **options: Any) -> Any:
+        if not broken:
+            broken.append(self)
+            self._context.status = PoolStatus.ERROR
+        return whole(self, *args, **options)
+
+    monkeypatch.setattr(ProcessPool, "schedule", breaks)
+    made = Processes(work, workers=1)
+    try:
+        assert made.submit("good").result(60)[0] == "good"
+    finally:
+        made.close()
+    assert broken
+
+
+def test_a_system_that_starts_no_process_is_named(
+    by_value: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.util.spawnv_passfds", fails)
+    made = Processes(work, workers=1)
+    try:
+        with pytest.raises(Crashed, match="no process could start it: BlockingIOError: .*Resource"):
+            made.submit("good").result(60)
+        monkeypatch.undo()
+        assert made.submit("good").result(60)[0] == "good"
     finally:
         made.close()
 

@@ -126,8 +126,8 @@ def work(argument: Any) -> Any:
     if argument == "memory":
         held = []
         while True:
-            held.append(b"1" * 10_000_000)
-            time.sleep(0.01)
+            held.append(b"1" * 100_000_000)
+            time.sleep(0.1)
     if isinstance(argument, Path):
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         argument.write_text(str(child.pid))
@@ -145,7 +145,6 @@ ENDS: dict[str, tuple[type[Failure], str]] = {
     "segfault": (Crashed, "died of SIGSEGV"),
     "killed": (Crashed, "died of SIGKILL"),
     "worker killed": (Crashed, "its worker died"),
-    "hang": (TimedOut, "took longer than 4 s"),
     "memory": (OutOfMemory, "MiB, above 400 MiB"),
     "raise": (Raised, "ValueError: a reason\nTraceback"),
     "leave": (Crashed, "exited with code 3; it had printed:\nlast words"),
@@ -197,7 +196,7 @@ def test_the_progress_of_a_trial_and_its_node_are_known_while_it_runs(tmp_path: 
 
 @pytest.mark.usefixtures("cluster", "by_value")
 def test_each_end_has_the_reason_that_it_has_on_one_machine() -> None:
-    tasks = RayTasks(Ray(), timeout=4, memory=400 * 2**20)
+    tasks = RayTasks(Ray(), memory=400 * 2**20)
     with contextlib.closing(tasks):
         assert tasks.workers == 3
         tasks.load(work)
@@ -221,6 +220,18 @@ def test_each_end_has_the_reason_that_it_has_on_one_machine() -> None:
         with pytest.raises(Withdrawn):
             waiting[-1].result(10)
     wait_until(lambda: not any(map(runs, processes)))
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
+    with contextlib.closing(RayTasks(Ray(), timeout=4)) as tasks:
+        tasks.load(work)
+        long = [tasks.submit("hang") for _ in range(tasks.workers)]
+        short = tasks.submit("good after it")
+        for job in long:
+            with pytest.raises(TimedOut, match="took longer than 4 s"):
+                job.result(120)
+        assert short.result(120)[0] == "good after it"
 
 
 @pytest.mark.usefixtures("cluster", "by_value")
