@@ -38,7 +38,7 @@ from search.executors import (
     ray_cluster,
     ray_worker,
 )
-from search.executors.processes import outcome, pickled, result
+from search.executors.processes import MAX_STARTS, outcome, pickled, result
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the nodes of the cluster
 SECONDS_OF_GRACE = 20.0  # after its time limit until a job is ended by force, if nobody else did
@@ -252,6 +252,7 @@ class RayTasks:
         options: dict[str, Any] = {}
         if self._unfit:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(self._unfit)})"}
+        job.starts += 1
         job.generator = self._task.options(**options).remote(
             self._order, self._refs, self._expected, job.arguments
         )
@@ -260,16 +261,20 @@ class RayTasks:
         """Read the messages of a job until it has ended."""
         try:
             while not job.done():
+                again = False
                 try:
                     again = await self._messages(job)
                 except TimeoutError:
                     job.end(TimedOut(self._took_too_long()))
                 except Exception as error:
-                    job.end(_failure(error))
-                else:
+                    failure = _failure(error)
+                    begun = job.running()
+                    again = failure.again and not begun and job.starts < MAX_STARTS
                     if not again:
-                        break
-                    self._start(job)
+                        job.end(failure)
+                if not again:
+                    break
+                self._start(job)
             if not job.done():
                 job.end(Crashed("its worker ended without an answer"))
         finally:
@@ -431,6 +436,7 @@ class _Job(Future[Any]):
         self.read = read
         self.trials = trials
         self.generator: Any = None
+        self.starts = 0
 
     def begin(self) -> bool:
         """Note that a worker has started; return whether it is still wanted."""

@@ -38,6 +38,7 @@ from search.executors import (
     ray_worker,
 )
 from search.executors.node_files import NodeFile
+from search.executors.processes import MAX_STARTS
 from search.executors.ray_tasks import RayTasks
 from trainer import Classifier, Float
 
@@ -232,6 +233,34 @@ def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
             with pytest.raises(TimedOut, match="took longer than 4 s"):
                 job.result(120)
         assert short.result(120)[0] == "good after it"
+
+
+@pytest.mark.parametrize("deaths", [2, 100])
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_a_job_that_no_worker_has_begun_is_sent_to_the_next(
+    deaths: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = ray_cluster.looker()
+
+    def dies(modules: Any) -> Any:
+        before = len(list(tmp_path.iterdir()))
+        if before < deaths:
+            (tmp_path / str(before)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return look(modules)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_cluster, "looker", lambda: dies)
+        tasks = RayTasks(Ray())
+    with contextlib.closing(tasks):
+        tasks.load(work)
+        job = tasks.submit("good")
+        if deaths < MAX_STARTS:
+            assert job.result(120)[0] == "good"
+        else:
+            with pytest.raises(Crashed, match="its worker died"):
+                job.result(120)
+            assert len(list(tmp_path.iterdir())) == MAX_STARTS
 
 
 @pytest.mark.usefixtures("cluster", "by_value")
