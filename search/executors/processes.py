@@ -188,20 +188,11 @@ class Processes:
             self._broken = error  # `_renew` decides what becomes of the job
             return
         except BaseException as error:
-            self._end(job, self._failure(error))
-            return
-        self._jobs.pop(job.number, None)
-        try:
-            found = job.read(answer)
-        except Failure as failure:
-            _end(job, failure)
-            return
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            job.set_result(found)
-
-    def _end(self, job: _Job, failure: Failure) -> None:
-        self._jobs.pop(job.number, None)
-        _end(job, failure)
+            self._jobs.pop(job.number, None)
+            job.fail(self._failure(error))
+        else:
+            self._jobs.pop(job.number, None)
+            job.settle(answer)
 
     def _renew(self) -> None:
         """Replace a pool that has shut down; its jobs go to the next unless they were begun."""
@@ -211,13 +202,15 @@ class Processes:
             begun = self._begun()
             self._pool = self._new_pool()
             for job in list(self._jobs.values()):
-                if job.number in begun:
-                    pid = begun[job.number]
-                    self._end(job, self._death(pid, codes.get(pid)))
-                elif job.starts >= MAX_STARTS:
-                    self._end(job, self._without_worker(codes))
-                else:
+                pid = begun.get(job.number)
+                if pid is None and job.starts < MAX_STARTS:
                     self._send(job)
+                    continue
+                self._jobs.pop(job.number, None)
+                if pid is None:
+                    job.fail(self._without_worker(codes))
+                else:
+                    job.fail(self._death(pid, codes.get(pid)))
             self._killed.clear()
 
     def _begun(self) -> dict[int, int]:
@@ -310,7 +303,7 @@ class Processes:
                     mark.unlink()
                     if lost is not None:
                         pid = int(mark.stem)
-                        _end(lost, self._death(pid, self._seats.exit_codes().get(pid, 0)))
+                        lost.fail(self._death(pid, self._seats.exit_codes().get(pid, 0)))
 
     def _limit(self, pid: int) -> None:
         assert self._memory is not None
@@ -396,6 +389,21 @@ class _Job(Future[Any]):
     def cancel(self) -> bool:
         return not self.inner.running() and bool(self.inner.cancel())
 
+    def fail(self, failure: Failure) -> None:
+        """End the job with a failure, unless it has ended."""
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.set_exception(failure)
+
+    def settle(self, answer: Any) -> None:
+        """End the job with the answer of its worker, unless it has ended."""
+        try:
+            found = self.read(answer)
+        except Failure as failure:
+            self.fail(failure)
+            return
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self.set_result(found)
+
 
 def _how(code: int | None) -> str:
     """Return how a process ended, by its exit code; None: it was ended with its pool."""
@@ -415,11 +423,6 @@ def _alive(pid: int) -> bool:
         return bool(process.ppid() == os.getpid() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-
-
-def _end(future: Future[Any], failure: Failure) -> None:
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has already ended
-        future.set_exception(failure)
 
 
 class _Seats:

@@ -268,8 +268,8 @@ class RayTasks:
                     job.end(TimedOut(self._took_too_long()))
                 except Exception as error:
                     failure = _failure(error)
-                    begun = job.running()
-                    again = failure.again and not begun and job.starts < MAX_STARTS
+                    lost = failure.again and not job.running()  # before it was begun
+                    again = lost and job.starts < MAX_STARTS
                     if not again:
                         job.end(failure)
                 if not again:
