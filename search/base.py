@@ -133,11 +133,12 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Self:
         """Run the trials, or resume the study in the directory; then refit the best on all rows.
 
-        With early stopping the refit trains for as many epochs as the best trial's weights had
-        (the mean over its fits, rounded), without stopping early. In a fold of a cross-validation,
-        callbacks that watch a log see a tenth of its training rows (or validation_split of them;
-        complete groups, if there are groups; the last rows, with the same gap before them, if
-        every split tests on later rows), and its test rows only give the score.
+        With early stopping the refit trains for as many epochs as the best trial's kept weights
+        had been trained (the mean over its fits, rounded), without stopping early. In a fold of a
+        cross-validation, callbacks that watch a log see a tenth of its training rows (or
+        validation_split of them; complete groups, if there are groups; the last rows, with the
+        same gap before them, if every split tests on later rows), and its test rows only give the
+        score.
 
         Args:
             x: rows, as the estimator takes them; sent to workers once, memory-mapped. A stream
@@ -569,7 +570,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     def _dry_run(self, executor: Executor, space: Space, seed: int, *, alone: bool) -> None:
         """Check that an estimator can be fitted and scored, and refitted, with one of a few points.
 
-        Different errors are the points' own, and the search goes on: other points may do.
+        If the errors differ, they are due to the points, and the search continues: others may work.
 
         The refit is checked separately (`alone`) if trials have validation data and the refit has
         none: a callback may need them.

@@ -72,7 +72,7 @@ def _search(given: dict[str, Any]) -> None:
         search.fit(x, y, validation_data=valid)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted, and saved in {shlex.quote(str(directory))}; the same call goes on"
+            f"interrupted, and saved in {shlex.quote(str(directory))}; the same call resumes it"
         ) from None
     best = search.best_estimator_
     best.save(directory / BEST)
@@ -219,7 +219,7 @@ def _row(study: Path) -> tuple[str, ...]:
 
 SEARCH = Command(
     name="search",
-    summary="Search for the best hyperparameters, as a file says",
+    summary="Search for the best hyperparameters, as described in a file",
     example="trainer search --config study.yaml",
     run=_search,
     arguments=_arguments,

@@ -45,7 +45,7 @@ def opened(source: Any, directory: Any) -> StudyResults:
         directory: of the new study, or None.
 
     Raises:
-        TypeError, ValueError: it is no study, or the new one itself.
+        TypeError, ValueError: it is not a study, or it is the new one itself.
     """
     if isinstance(source, StudyResults):
         study = source
@@ -133,8 +133,9 @@ def _comparable(
     if before["search"].get("class") == "optuna":
         if before["objective"][1] != now["objective"][1]:
             raise ValueError(
-                f"{where}: of its objective {before['objective'][1]} is best, of this search's "
-                f"{now['objective'][0]} {now['objective'][1]}; choose one of the same direction"
+                f"{where}: its objective is best at its {before['objective'][1]}, this search's "
+                f"{now['objective'][0]} at its {now['objective'][1]}; choose one of the same "
+                "direction"
             )
         if now.keys() & {"objectives", "constraints"}:
             raise ValueError(

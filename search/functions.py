@@ -1,6 +1,6 @@
 """FunctionSearch: a search over the arguments of a function.
 
-Responsible for its arguments. What it does with them is what TunerSearch does with an estimator.
+Responsible for its arguments; the search itself is that of TunerSearch.
 """
 
 from __future__ import annotations

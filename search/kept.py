@@ -329,7 +329,7 @@ class Kept(Pictures):
         return [t for t in done if (t.rung or 0) == last]
 
     def report(self, path: Any = "report.html", *, title: str | None = None) -> Path:
-        """Write a page about the study: one HTML file to look at and to send, which asks nobody.
+        """Write a page about the study: one HTML file to look at and to share; it makes no request.
 
         Its trials can be sorted, filtered and brushed; it has the importance of the parameters,
         learning curves, the best configuration as Python and YAML, failures by their reason, and

@@ -63,10 +63,10 @@ class TunerSearch(Search):
         executions_per_trial: fits per split, each with its own seed; the score is the mean.
         enqueue: points to try first, such as [{"learning_rate": 0.01}].
         pruner: trains trials to a rung, and only promising ones further: "asha" (Li et al. 2018;
-            of those that have ended at a rung one in `factor` goes on), "hyperband" (the same in
-            brackets that begin at different rungs), "median" (who is worse than the median at a
-            rung ends), "patient" (who does not improve from rung to rung ends). None: every trial
-            gets all of the resource. See docs/search.md.
+            one in `factor` of those that have ended at a rung is promoted), "hyperband" (the same
+            in brackets that begin at different rungs), "median" (a trial worse than the median at
+            a rung ends), "patient" (a trial that does not improve from rung to rung ends). None:
+            every trial gets all of the resource. See docs/search.md.
         factor: with a pruner, how many times more of the resource each rung has. None: 3.
         min_resources: with a pruner, the least that the first rung has; for n_samples also a share
             of the rows, such as 0.1. None: 1 epoch; a 27th of other resources.
@@ -98,15 +98,16 @@ class TunerSearch(Search):
         callbacks: SearchCallback objects; callbacks of a training belong to the estimator.
         verbose: 1 a live table, 2 plain lines, 0 nothing; "auto" a table on a terminal or in a
             notebook, lines elsewhere.
-        keep_models: of how many of the best trials the trained models are kept in the directory,
-            for load_model, best_estimators and ensemble.
+        keep_models: the number of best trials whose trained models are kept in the directory, for
+            load_model, best_estimators and ensemble.
         warm_start_from: the directory of an earlier study, or what load_study or import_optuna
-            returned. A new study begins with its trials that lie in the space, which may be wider,
-            narrower or another one: they count, except for max_trials, and the tuner learns from
-            them. history_ has all of them. Objective, data and estimator must be the same.
+            returned. A new study starts with those of its trials that lie in the space, which may
+            be wider, narrower or different: they count, except for max_trials, and the tuner
+            learns from them. history_ has all of them. Objective, data and estimator must be the
+            same.
         return_train_score: whether cv_results_ also has the scores on the rows of training.
         target_score: no new trial starts once one has this score, or a better one.
-        patience_trials: no new trial starts once as many have ended since the best one did.
+        patience_trials: no new trial starts once this many have ended since the best one did.
 
     After fit: best_params_, best_score_, best_index_, best_estimator_ (with refit), results_ (a
     DataFrame, one row per trial), epochs_ (a DataFrame, one row per epoch of each fit), cv_results_
@@ -192,7 +193,7 @@ class TunerSearch(Search):
         return self._begun_with if self.tuner is None else self.tuner
 
     def _resume_method(self, begun: Mapping[str, Any]) -> None:
-        # before 0.3 the default was "bayesian"; a study keeps the tuner that it was begun with
+        # in 0.1 the default was "bayesian"; a study keeps the tuner that it was started with
         self._begun_with = begun["tuner"] if begun.get("tuner") in TUNERS else DEFAULT
 
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:

@@ -1,4 +1,4 @@
-"""Studies as things to open: load_study, and several studies side by side.
+"""Opening finished and running studies: load_study, and several studies side by side.
 
 Responsible for the results of a study that this process did not run. Not for reading its file
 (`study.reading`), nor for what its results have in common with a search's (`kept`).

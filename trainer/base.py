@@ -93,7 +93,7 @@ class Trainer(SupportsCallbacks, Parameters):
         metrics: a list of names, functions or keras.metrics.Metric. None: the task's defaults.
         loss_weights: numbers to multiply the losses of several outputs by, in the structure of
             loss, as in Keras. None: 1 for each.
-        weighted_metrics: metrics that count each row by its sample weight, given as metrics.
+        weighted_metrics: metrics that count each row by its sample weight; in the form of metrics.
         normalize: "standard" (mean 0, deviation 1) or "minmax" (0 to 1), inside the saved model.
             None: "standard" for the ready-made architectures, nothing for a custom build_model.
         validation_split: the share of the rows held out for validation; stratified for classes,
@@ -109,8 +109,8 @@ class Trainer(SupportsCallbacks, Parameters):
             which a nested parameter is callbacks__name__patience. trainer.callbacks.names() lists
             the names of plugins.
         class_weight: {label: weight} or "balanced" (classes of equal weight, as in scikit-learn),
-            for a Classifier with one label a row; with several outputs a dict of these by output.
-            Of a Trainer {number: weight} for y of whole numbers from 0, as in Keras.
+            for a Classifier with one label per row; with several outputs a dict of these by output.
+            For a Trainer {number: weight} if y has whole numbers from 0, as in Keras.
         missing_target: "drop" leaves out rows that have no target (NaN, None, NaT or pd.NA), with a
             warning that counts them; "raise" is an error. A Trainer's or Regressor's own loss (a
             function, keras.losses.Loss or compute_loss) sees such rows, and one that build_model
@@ -130,7 +130,7 @@ class Trainer(SupportsCallbacks, Parameters):
             memory-mapped ones, are read in chunks. None: a quarter of the memory available at fit.
         run_eagerly: run every step in Python, for debugging.
         steps_per_execution: how many steps a callback sees as one, as in Keras: its batch hooks are
-            called at every so many. It changes no result, nor the speed, as steps are run many
+            called once per so many steps. It changes neither results nor speed, as many steps run
             at a time anyway. None: 1, or what a compiled model says.
         warm_start: whether fit trains the fitted model further, with its encoders and classes, its
             optimizer's state and its history; also one that was loaded. epochs is then the number
@@ -298,7 +298,7 @@ class Trainer(SupportsCallbacks, Parameters):
             initial_epoch: the epoch to start at, counted from 0; the field epochs is then the one
                 before which training ends, as in Keras. None: 0, or with warm_start after the
                 epochs of the fits before.
-            steps_per_epoch: the most steps of an epoch; the next epoch goes on in the same pass
+            steps_per_epoch: the most steps of an epoch; the next epoch continues the same pass
                 over the data, as in Keras. Needed for endless streams, and for generators that are
                 to be read for more than one epoch. None: an epoch is a pass.
             validation_steps: the most steps of a validation, from the first row. None: all.
@@ -752,7 +752,7 @@ class Trainer(SupportsCallbacks, Parameters):
         state: str = "last",
         custom_objects: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Load a Trainer written by `save` of the same class, or that of a run.
+        """Load a Trainer of this class from a file written by `save`, or from a run.
 
         Nothing in the file is executed or unpickled, even with Keras' unsafe deserialization
         enabled. build_model makes the network, or the file's config of a Keras model that was
@@ -791,8 +791,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 path = run.file
             elif state != "last":
                 raise ValueError(
-                    f"state={state!r}: path={str(path)!r} is no folder of a run, which alone has "
-                    "several; leave state out"
+                    f"state={state!r}: path={str(path)!r} is not the folder of a run, and only a "
+                    "run has several states; leave state out"
                 )
             loaded, network, history, seed = saving.load(
                 path,
@@ -867,7 +867,7 @@ class Trainer(SupportsCallbacks, Parameters):
         }
 
     def missing_targets(self) -> MissingTargets:
-        """What is done with rows that have no target: see the field missing_target."""
+        """What to do with rows that have no target: see the field missing_target."""
         if type(self).compute_loss is not Trainer.compute_loss:
             return MissingTargets(self.missing_target, lambda part: True)
         loss = self.configure_loss()

@@ -47,23 +47,23 @@ class Classifier(ClassifierMixin, Trainer):
     a single sigmoid unit for two classes, sigmoids for multi-label, or the logits of these. The
     default metric is accuracy.
 
-    Metrics given by name ("auc", "precision", "recall", "f1_score", ...) are of labels and
-    probabilities, whatever the form of these: of two classes for pos_label, of more the macro
-    average.
+    Metrics given by name ("auc", "precision", "recall", "f1_score", ...) are computed from labels
+    and probabilities, whatever the form of y and the outputs: with two classes for pos_label, with
+    more as the macro average.
 
     Attributes:
         from_logits: Whether the outputs of the network are logits, or scores about zero (True), or
             probabilities (False). None: determined by the last layer and the loss; fit raises an
-            error if these do not tell.
-        pos_label: Of two classes the one that precision, recall and other metrics by name are of.
-            None: the last of classes_.
+            error if these do not settle it.
+        pos_label: With two classes, the one that precision, recall and other metrics by name are
+            computed for. None: the last of classes_.
         decision_threshold: The probability above which pos_label is predicted, or each label of
             a multi-label y: a number above 0 and below 1, or the name of a metric of labels
             ("f1", "balanced_accuracy", "accuracy", "precision_macro", ...: scikit-learn's
             scorers) for which it is tuned on the validation rows when training has ended; then
-            validation_split or validation_data is needed. With several labels a row each has a
-            threshold of its own, tuned by itself. predict, score and the confusion matrix use it;
-            the metrics of evaluate and of the history are those of Keras, with thresholds of
+            validation_split or validation_data is needed. With several labels per row each has
+            a threshold of its own, tuned separately. predict, score and the confusion matrix use
+            it; the metrics of evaluate and of the history are those of Keras, with thresholds of
             their own. None: the most probable class.
 
     After fit, decision_threshold_ has the threshold in use.
@@ -355,15 +355,15 @@ class Regressor(RegressorMixin, Trainer):
 
         Args:
             x: Windows [n, past, columns]; see datasets.windows.
-            y: What came, [n, horizon] or [n, horizon, targets]; None if it is not known.
+            y: The true values, [n, horizon] or [n, horizon, targets]; None if they are unknown.
             row: Which window.
             column: Which column of x, and which target if y has several.
             times: The times of y, [n, horizon], such as Windows.times.test.
             **options: As for plots.plot_forecast.
 
         Raises:
-            ValueError: x are no windows, there is no such row or column, or y or times have not
-                as many rows as x.
+            ValueError: x is not made of windows, there is no such row or column, or y or times do
+                not have as many rows as x.
         """
         from trainer import plots
 

@@ -84,7 +84,7 @@ class Passes:
     Attributes:
         initial_epoch: The epoch to start at, counted from 0. None: 0, or after the epochs of the
             fits before, with warm_start.
-        steps_per_epoch: The most steps of an epoch; the next epoch goes on in the same pass over
+        steps_per_epoch: The most steps of an epoch; the next epoch continues the same pass over
             the data. None: an epoch is a pass.
         validation_steps: The most steps of a validation. None: all.
         validation_batch_size: Rows per step of a validation. None: the field batch_size.

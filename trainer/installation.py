@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and the commands that mend it: `trainer doctor`.
+"""What is wrong with an installation, and the commands that fix it: `trainer doctor`.
 
 Responsible for versions, distributions that overwrite each other, whether TensorFlow can be
 imported, processors, GPUs, memory, caches and hosts of data. Not for trainings that fail
@@ -77,7 +77,7 @@ class Finding:
 
     Attributes:
         what: What was found, in one sentence.
-        commands: The commands that mend it, in their order.
+        commands: The commands that fix it, in their order.
         level: "broken" if something does not work, "advice" if it works with a limitation.
     """
 
@@ -153,7 +153,7 @@ def examine(*, hosts: bool = True) -> Report:
         hosts: Whether to ask the hosts of data sets, for at most five seconds.
 
     Returns:
-        The report; its findings come with the commands that mend them.
+        The report; its findings come with the commands that fix them.
     """
     installed = _installed()
     imported, failure = _import_tensorflow(installed)
@@ -415,7 +415,7 @@ def failed_import(code: int, error: str, installed: Mapping[str, list[str]]) -> 
         if own:
             return Finding(what, _reinstall("tensorflow", installed))
         return Finding(
-            f"{what}; it is no part of TensorFlow: install the package of your system that has it",
+            f"{what}; it is not part of TensorFlow: install the system package that contains it",
             (f"apt-file search {name}", *_reinstall("tensorflow", installed)),
         )
     missing = re.search(r"No module named '([\w]+)", said)

@@ -1,4 +1,4 @@
-"""The door to scikit-learn's callbacks (sklearn.callback, SLEP023), which are experimental there.
+"""The only access to scikit-learn's callbacks (sklearn.callback, SLEP023), which are experimental.
 
 Responsible for every use of that API: what an estimator needs to take such callbacks, and the tasks
 (a fit, its epochs, the trials of a search) that it reports to them. If scikit-learn changes it,

@@ -513,7 +513,7 @@ class Classification(Task):
         return found
 
     def _check_threshold(self, meanings: Mapping[str, str], losses: Mapping[str, Any]) -> None:
-        """Refuse a number as the threshold of outputs that are no probabilities.
+        """Refuse a number as the threshold of outputs that are not probabilities.
 
         Args:
             meanings: What each output means.

@@ -51,7 +51,7 @@ class SharedFolder:
     """A folder of this machine, for all processes that know the study's token.
 
     Args:
-        token: 32 hexadecimal digits that nobody else knows.
+        token: 32 secret hexadecimal digits.
 
     Attributes:
         path: of the folder.

@@ -292,8 +292,8 @@ class Processes:
                     self._limit(int(mark.stem))
                 # counting a lot of memory takes long, and slows down the processes it belongs to
                 look = time.monotonic() + CHECK_PAUSE_FACTOR * (time.monotonic() - began)
-            # if a process exited with 0 pebble assumes it had no job, and would wait for the job
-            # for ever; all other deaths it reports soon
+            # if a process exited with 0, pebble assumes it had no job, and would wait for the job
+            # forever; it reports all other deaths soon
             marks = [m for m in self._folder.glob("*.job") if not _alive(int(m.stem))]
             now = time.monotonic()
             dead = {mark: dead.get(mark, now) for mark in marks}

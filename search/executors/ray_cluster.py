@@ -1,4 +1,4 @@
-"""What the nodes of a Ray cluster have.
+"""What is installed on the nodes of a Ray cluster.
 
 Responsible for comparing the nodes with this process; `trainer.utils.ray_connection` connects. Not
 for running anything on them (`ray_tasks`).

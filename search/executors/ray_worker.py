@@ -144,7 +144,7 @@ _slot: Slot | None = None
 
 
 def slot(order: Order, work: Callable[[], bytes], data: Callable[[], memoryview | None]) -> Slot:
-    """Return the slot of this worker, made anew for another study."""
+    """Return the slot of this worker; another study gets a new one."""
     global _slot
     if _slot is not None and _slot.order != order:
         _slot.close()

@@ -81,7 +81,7 @@ def _import(names: tuple[str, ...], folder: Path, seat: int) -> None:
     until = time.monotonic() + SECONDS_TO_IMPORT
     while len(list(folder.glob("*.ready"))) <= seat - at_once and time.monotonic() < until:
         time.sleep(0.02)
-    gc.disable()  # none of it is garbage, and to look through all of it takes a second
+    gc.disable()  # imports leave no garbage, and scanning all of it takes a second
     for name in names:
         with contextlib.suppress(Exception):  # the first job reports what is wrong
             importlib.import_module(name)

@@ -1,7 +1,7 @@
 """The best configuration of a study, as a table, as Python and as YAML for `trainer fit`.
 
-Responsible for text that can be copied and runs: a value that a file or a literal cannot name is
-said in a comment.
+Responsible for text that can be copied and run: a value that cannot be written as a literal or in a
+file is described in a comment.
 """
 
 from __future__ import annotations

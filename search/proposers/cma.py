@@ -6,7 +6,7 @@ it, restarted with a doubled population when it has converged (Auger and Hansen 
 
 Every outcome counts, in the order in which they arrive, whoever proposed the point and however
 long ago: the distribution is updated whenever a population of them is complete. It therefore
-follows from the outcomes alone, and nothing of it need be saved.
+follows from the outcomes alone, and none of it needs to be saved.
 """
 
 from __future__ import annotations

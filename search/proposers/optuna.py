@@ -7,16 +7,17 @@ pickle. No pickle is read from a study, and no file of Optuna's is written.
 A sampler proposes from an Optuna study in memory, which is kept between asks. How the same
 proposals follow after a resume depends on the sampler:
 
-- Those that keep nothing between two asks (REBUILT) are made anew for each ask, with a seed
-  that follows from the study's seed and the number of the ask. The Optuna study is rebuilt from the
+- Those that keep nothing between two asks (REBUILT) are recreated for each ask, with a seed
+  derived from the study's seed and the number of the ask. The Optuna study is rebuilt from the
   trials. What such a sampler writes into the attributes of a trial (NSGA-II: its generation) is
   saved with the trial, and what it writes into those of the Optuna study (quasi-random points: how
   many were drawn) in the snapshot.
-- Of any other sampler nothing is known. The same object is asked for all trials; on resume, a new
-  copy of it is asked for all of them again, and told how they ended, in the same order.
+- Nothing is known about any other sampler. The same object is asked for all trials; on resume, a
+  new copy of it is asked for all of them again, and told how they ended, in the same order.
 
-In Optuna each value is a number: an Int or Float is itself, a value of a Drawn its share of the
-distribution, and of all other domains, and of those with steps, it is the index of a value.
+In Optuna each value is a number: for an Int or Float the value itself, for a Drawn its share
+of the distribution (the CDF), and for all other domains, and those with steps, the index of a
+value.
 """
 
 from __future__ import annotations

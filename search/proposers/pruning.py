@@ -1,10 +1,10 @@
 """Pruning: trials of any proposer train to a rung, and only the promising ones go further.
 
-Responsible for which trial goes on to the next rung, and when. There is no barrier between rungs:
-a trial is promoted as soon as the scores known so far speak for it, and otherwise the other
+Responsible for which trial is promoted to the next rung, and when. There is no barrier between
+rungs: a trial is promoted as soon as the scores known so far justify it, and otherwise the other
 proposer is asked for a new one. Not for training to a rung, nor for what a rung is measured in.
 
-- "asha": the best `1 / factor` of those that have ended at a rung go on (Li and others 2018, "A
+- "asha": promotes the best `1 / factor` of those that have ended at a rung (Li and others 2018, "A
   system for massively parallel hyperparameter tuning", algorithm 2).
 - "hyperband": the same in several brackets, which begin at different rungs, in the proportions of
   Hyperband (Li and others 2018, "Hyperband: a novel bandit-based approach to hyperparameter
@@ -83,7 +83,7 @@ class _Halving:
 
     Args:
         rungs: number of rungs.
-        factor: one in so many goes on.
+        factor: one in `factor` is promoted.
         brackets: the rungs at which candidates may begin.
     """
 
@@ -172,7 +172,7 @@ class _Stopping:
         return self._ready[0] if self._ready else None
 
     def last_chance(self) -> int | None:
-        """Return None: who was to go on has."""
+        """Return None: every candidate that should be promoted has been."""
         return None
 
     def promoted(self, candidate: _Candidate) -> None:
@@ -191,14 +191,14 @@ class Pruned:
     """Propose the trials of another proposer rung by rung.
 
     Halving tells the other proposer the score at a trial's first rung: these scores can be
-    compared, and a trial that waits for its promotion may wait for ever. The stopping rules tell it
-    the score with which a trial ended.
+    compared, and a trial may wait for its promotion forever. The stopping rules tell it the score
+    with which a trial ended.
 
     Args:
         inner: proposes the points; without rungs of its own.
         pruner: one of PRUNERS.
         amounts: the resource of each rung, in ascending order; at least two.
-        factor: of "asha" and "hyperband": one in so many goes on.
+        factor: for "asha" and "hyperband": one in `factor` is promoted.
         maximize: whether a higher score is better.
     """
 

@@ -14,7 +14,7 @@ one before.
 
 Trials of milliseconds are asked for and submitted in batches, if the executor takes batches and the
 proposer's trials do not depend on how others end. What ends together is written in one transaction:
-nobody has been told of any of it before.
+nothing has been told to the proposer or to callbacks before.
 """
 
 from __future__ import annotations

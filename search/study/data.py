@@ -177,7 +177,7 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
         _enough_of_each(y, int(cv))
     try:
         splitter = check_cv(cv, y, classifier=labels)
-        # a splitter of one's own may look at x, at the times in its index for example
+        # a custom splitter may look at x, for example at the times in its index
         x = np.zeros((data.n, 1)) if arrays.is_nested(data.x) else data.x
         found = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(x, y, groups)]
     except (ValueError, TypeError) as error:

@@ -1,9 +1,9 @@
 """The SQLite file of a study: rows with checksums, transactions, and errors with a remedy.
 
-Responsible for never reading back anything but what was written. Each row has a checksum, and the
-study records the number of rows and the sum of checksums of each table, so that opening the file
-detects a row that is damaged, lost, or older than the rest. Whatever SQLite reports becomes one
-error that names the file and says what to do. Not for what the rows mean: that is `store`.
+Responsible for reading back exactly what was written, or raising an error. Each row has a checksum,
+and the study records the number of rows and the sum of checksums of each table, so that opening the
+file detects a row that is damaged, lost, or older than the rest. Whatever SQLite reports becomes
+one error that names the file and says what to do. Not for what the rows mean: that is `store`.
 
 When a trial ends its results are moved from the write-ahead log into study.sqlite itself: SQLite
 silently ignores the rest of a damaged log.

@@ -164,7 +164,7 @@ class Folder:
             )
         if written is None:
             warnings.warn(
-                f"directory={str(self.path)!r}: the study was begun by a version that kept no "
+                f"directory={str(self.path)!r}: the study was started by a version that kept no "
                 "digests of code; whether the code has changed since is not known. It is compared "
                 "from now on",
                 stacklevel=3,

@@ -1,4 +1,4 @@
-"""A function as an estimator, so that a search over it is one over an estimator.
+"""A function as an estimator, so that it can be searched like any other estimator.
 
 Responsible for calling it with a trial's parameters and for what it may return. Not for the search.
 """

@@ -6,7 +6,7 @@ delete).
 
 A trial has a folder in models/, with one file for each of its fits: 0-0.keras is that of the first
 split and the first execution. A Trainer is saved as it saves itself, and nothing of that file is
-executed when it is loaded. Other estimators are pickled, which is for those only who trust the
+executed when it is loaded. Other estimators are pickled: load these only if you trust the
 directory.
 """
 

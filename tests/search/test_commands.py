@@ -46,7 +46,7 @@ def test_a_search_that_was_interrupted_is_resumed_by_the_same_call(tmp_path):
     )
     study = tmp_path / "studies" / "units" / "study.sqlite"
     assert command_line.ctrl_c(started) == 130, started.error()
-    said = "trainer: interrupted, and saved in studies/units; the same call goes on"
+    said = "trainer: interrupted, and saved in studies/units; the same call resumes it"
     assert started.error().splitlines()[-1] == said
     before = ended(study)
     assert before == 1

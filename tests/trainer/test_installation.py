@@ -252,7 +252,7 @@ def test_a_version_that_an_update_left_behind_is_found(site):
         ),
         (
             "import ctypes\nctypes.CDLL('libnowhere.so.1')",
-            "the shared library libnowhere.so.1 is missing; it is no part of TensorFlow",
+            "the shared library libnowhere.so.1 is missing; it is not part of TensorFlow",
         ),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "ended with SIGSEGV"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGILL)", "ended with SIGILL"),

@@ -53,7 +53,7 @@ BUILT_IN = {
 _ABOUT = """\
 usage: trainer COMMAND [options]
 
-Train Keras models on your own files, and use what was trained.
+Train Keras models on your own files, and use the trained models.
 
 commands:
 {commands}

@@ -96,7 +96,7 @@ def found(place: str) -> type[Trainer]:
             and issubclass(value, base.Trainer)
             and value.__module__ == loaded.__name__
         ]
-        what = "has no" if cls is None else "is no subclass of Trainer, Classifier or Regressor:"
+        what = "has no" if cls is None else "is not a subclass of Trainer, Classifier or Regressor:"
         raise WrongCall(f"--trainer {place}: {module} {what} {name}; {did_you_mean(name, classes)}")
     return cls
 
@@ -123,7 +123,7 @@ def of_run(config: Mapping[str, Any], folder: Path, given: str | None) -> type[T
     source = config.get("source", {})
     recorded = source.get("trainer")
     if given is None and isinstance(recorded, str):
-        # whoever sends a run must not thereby have code executed
+        # the sender of a run must not be able to have code executed
         if recorded not in OWN and not trust.is_marked(source):
             raise WrongCall(
                 f"{folder}: says that its class is {recorded}, but was not trained by you on this "
@@ -172,8 +172,8 @@ def _file(path: Path) -> Any:
         other = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
         if other is None or other.origin is None or Path(other.origin).resolve() != path:
             raise WrongCall(
-                f"--trainer {path}: Python has another module {path.stem!r}, or this is no name "
-                "for one; rename the file, for example to my_trainer.py"
+                f"--trainer {path}: Python has another module {path.stem!r}, or this is not a "
+                "valid module name; rename the file, for example to my_trainer.py"
             )
     # as for a script, which can import what is beside it
     sys.path[:0] = [] if str(path.parent) in sys.path else [str(path.parent)]

@@ -18,12 +18,12 @@ def _doctor(given: dict[str, Any]) -> int:
 
 DOCTOR = Command(
     name="doctor",
-    summary="Examine the installation, and say how to mend it",
+    summary="Check the installation, and say how to fix it",
     example="trainer doctor --offline",
     run=_doctor,
     arguments=lambda words: [
         Argument("json", bool, "print JSON", False, flag=True),
-        Argument("offline", bool, "ask no host of data sets", False, flag=True),
+        Argument("offline", bool, "do not contact the hosts of data sets", False, flag=True),
     ],
     description=(
         "It works where TensorFlow cannot be imported, too. The exit code is 1 if something is "

@@ -1,4 +1,4 @@
-"""`trainer datasets`, `callbacks` and `completion`: what there is to name in a call."""
+"""`trainer datasets`, `callbacks` and `completion`: names that a call may use."""
 
 from __future__ import annotations
 

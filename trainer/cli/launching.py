@@ -59,7 +59,7 @@ LAUNCH = Command(
     example="trainer launch --workers 2 train.py --epochs 3",
     run=_launch,
     arguments=lambda words: [
-        Argument("SCRIPT", str, "a Python file; the words after it are its own"),
+        Argument("SCRIPT", str, "a Python file; the words after it are passed to it"),
         Argument("workers", int | None, "how many, on this machine or on Ray", None),
         Argument(
             "on",
@@ -72,13 +72,13 @@ LAUNCH = Command(
         Argument("index", int | None, "which of the hosts this is, from 0", None),
         Argument("resources", Any, "what Ray reserves for each, as '{cpu: 2, gpu: 1}'", None),
         Argument("start-timeout", float, "seconds for all to come up, after the first", 60.0),
-        Argument("restarts", int, "how often to start all again after one has died", 0),
+        Argument("restarts", int, "how many times to restart all of them after one has died", 0),
     ],
     program=True,
     description=(
-        "Each worker finds the others in TF_CONFIG: give the Trainer strategy='multi_worker'. What "
-        "it writes has its number before it. If one dies, the others are ended; the exit code is "
-        "that of the worker that died, or 128 and the number of the signal.\n\nTensorFlow listens "
-        "on all interfaces, and does not ask who connects: use a network that you trust."
+        "Each worker finds the others in TF_CONFIG: give the Trainer strategy='multi_worker'. Its "
+        "output is prefixed with its number. If one dies, the others are killed; the exit code is "
+        "that of the worker that died, or 128 plus the number of the signal.\n\nTensorFlow listens "
+        "on all interfaces, without authentication: use a network that you trust."
     ),
 )

@@ -1,4 +1,4 @@
-"""`trainer runs`, `compare` and `tensorboard`: what runs have become, side by side."""
+"""`trainer runs`, `compare` and `tensorboard`: runs and their results, side by side."""
 
 from __future__ import annotations
 

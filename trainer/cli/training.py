@@ -175,7 +175,7 @@ def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder
         trainer.fit(x, y, validation_data=valid, resume=resume)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted, and saved; trainer resume {shlex.quote(str(folder))} goes on"
+            f"interrupted, and saved; trainer resume {shlex.quote(str(folder))} continues it"
             if (folder / "config.json").exists()
             else "interrupted before anything was trained"
         ) from None
@@ -348,9 +348,9 @@ FIT = Command(
     description=(
         "Numbers with fractions, and many distinct whole numbers, are predicted as numbers; other "
         "targets are classes. A fifth of the rows is held out for validation and a fifth for the "
-        "test at the end. The run is written to a new folder in runs/, and trainer resume goes on "
-        "from there after a kill. Every field of the class is an option; those of a class of your "
-        "own are listed by trainer fit --trainer file.py:Class --help."
+        "test at the end. The run is written to a new folder in runs/, and trainer resume "
+        "continues it after a kill. Every field of the class is an option; those of a class of "
+        "your own are listed by trainer fit --trainer file.py:Class --help."
     ),
 )
 RESUME = Command(

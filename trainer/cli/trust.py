@@ -1,8 +1,8 @@
 """Whether a run names its class because this user trained it, or because somebody else says so.
 
-Responsible for a key that only this user can read, and for marks made with it. A run folder may
-come from anybody, and must not decide which code is executed: a class of the user's is imported
-only if the run bears the mark of this user, or if the call names the class.
+Responsible for a key that only this user can read, and for signing with it (HMAC). A run folder
+may come from anybody, and must not decide which code is executed: a user-defined class is imported
+only if the run is signed by this user, or if the call names the class.
 """
 
 from __future__ import annotations
@@ -62,5 +62,5 @@ def _key(*, make: bool) -> bytes | None:
         key = path.read_bytes()
         others = os.name == "posix" and path.stat().st_mode & 0o077
     except OSError:
-        return None  # whoever asks is told to name the class
+        return None  # the caller then asks the user to name the class
     return None if others or len(key) != _BYTES else key

@@ -1,4 +1,4 @@
-"""`trainer evaluate`, `predict`, `export` and `serve`: what a trained run is used for."""
+"""`trainer evaluate`, `predict`, `report`, `export` and `serve`: using a trained run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _loaded(given: dict[str, Any]) -> tuple[Trainer, dict[str, Any]]:
         if config["status"] != "finished":
             warnings.warn(
                 f"{folder} has not finished its training, and is used as it is; trainer resume "
-                f"{shlex.quote(str(folder))} goes on",
+                f"{shlex.quote(str(folder))} continues it",
                 stacklevel=1,
             )
         return classes.of_run(config, folder, given["trainer"]).load(folder), config
@@ -80,8 +80,8 @@ def _changed(run: str, config: Mapping[str, Any], dataset: Dataset) -> list[str]
     if known is None or known == rows.identified(dataset):
         return []
     return [
-        f"{dataset.name} has changed since {run} was trained, so that its test rows are others, of "
-        "which the training may have had some: the score may be too good; for rows that are new, "
+        f"{dataset.name} has changed since {run} was trained, so its test rows are not the same, "
+        "and some may have been trained on: the score may be too good; to score rows that are new, "
         "write trainer evaluate --data FILE"
     ]
 
@@ -192,7 +192,7 @@ PREDICT = Command(
 )
 REPORT = Command(
     name="report",
-    summary="Write a page about a run or a study, to look at and to send",
+    summary="Write a page about a run or a study, to look at and to share",
     example="trainer report runs/house-1 --out report.html",
     run=_report,
     arguments=lambda words: [
@@ -223,7 +223,7 @@ EXPORT = Command(
 )
 SERVE = Command(
     name="serve",
-    summary="Answer predictions of a trained run over HTTP",
+    summary="Serve predictions of a trained run over HTTP",
     example="trainer serve runs/house-1 --port 8000",
     run=_serve,
     arguments=lambda words: [
@@ -232,5 +232,5 @@ SERVE = Command(
         Argument("port", int, "the port; 0 for a free one", 8000),
         TRAINER,
     ],
-    description="It ends with Ctrl-C, once the requests that it has are answered.",
+    description="Ctrl-C ends it, once the requests that have arrived are answered.",
 )

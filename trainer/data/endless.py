@@ -1,8 +1,8 @@
 """Whether a tf.data.Dataset of unknown length can end at all.
 
-Responsible for finding, without reading anything, a source that gives elements for ever: an
-infinite data set, or a Python generator whose code never returns. Not for those that only their
-data could tell from finite ones: `streams` bounds how long it looks for their end.
+Responsible for finding, without reading anything, a source that yields elements forever: an
+infinite data set, or a Python generator whose code never returns. Not for those that can be
+told from finite ones only by reading them: `streams` limits how long it looks for their end.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Inputs:
             inputs.
         names: The column names, if x had any and all are strings.
         encoding: What encodes x in place of the default, or None.
-        vocabularies: The words of each layer of text in a build_model of one's own, in the order
+        vocabularies: The words of each layer of text in a custom build_model, in the order
             of the model; None for those that build_model must adapt itself (TF-IDF). None before
             the network is built, and where there are no such layers.
     """
@@ -388,9 +388,9 @@ class Inputs:
         return self._encoder
 
     def check_text(self, reader: str, *, ready_made: bool) -> None:
-        """Check that a network that is no architecture for text can do with the text in x.
+        """Check that a network that is not an architecture for text can handle the text in x.
 
-        A build_model of one's own receives text in arrays as it is. Columns of text are left out,
+        A custom build_model receives text in arrays as it is. Columns of text are left out,
         with a warning.
 
         Args:

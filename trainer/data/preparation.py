@@ -405,7 +405,7 @@ def split_by(
 def split_some(
     rows: Rows, share: float, *, strata: np.ndarray | None, shuffle: bool, seed: int
 ) -> tuple[Rows, Rows]:
-    """Split off a share of the rows that nobody has asked for: no class is lost by it.
+    """Split off a share of the rows although the user did not ask for it: no class is lost.
 
     As `split_rows`, but a class with a single row stays in the training rows, and where there are
     too many classes to have each in both parts, each has at least one training row.

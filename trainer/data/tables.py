@@ -459,7 +459,7 @@ class _Layout:
 def _fill(
     matrix: np.ndarray, given: np.ndarray, column: dict[str, Any], levels: dict[str, int]
 ) -> None:
-    """Write a column that is no plain number to the first columns of a matrix of zeros."""
+    """Write a column that is not a plain number to the first columns of a matrix of zeros."""
     rows = np.arange(len(given))
     if column["kind"] == "category":
         matrix[rows, [levels.get(v, -1) + 1 for v in given.tolist()]] = 1  # 0 for unseen ones

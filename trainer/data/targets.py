@@ -69,8 +69,8 @@ class Numbers:
         """Learn the structure and scale of y.
 
         Raises:
-            TypeError, ValueError: y is not a tree of numbers. They need not be finite: a loss of
-                one's own may leave NaN out.
+            TypeError, ValueError: y is not a tree of numbers. They need not be finite: a custom
+                loss may leave NaN out.
         """
         tree = arrays.to_arrays(y, name, finite=False, texts=())
         scale = None

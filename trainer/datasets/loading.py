@@ -184,7 +184,7 @@ def _given(**options: Any) -> list[str]:
 def _only_for_folders(options: list[str], what: str) -> None:
     if options:
         raise ValueError(
-            f"{options[0]}: only for folders of images, and {what} is none; leave it out"
+            f"{options[0]}: only for folders of images, and {what} is not one; leave it out"
         )
 
 

@@ -471,7 +471,7 @@ def _read_text(path: Path, content: bytes | None) -> Table:
         # read_table, load, and the user
         warnings.warn(
             f"{path}: the commas in the column {column!r}, such as {cell!r}, are taken as decimal "
-            "commas, since the separator is no comma; if they separate thousands, read the file "
+            "commas, since the separator is not a comma; if they separate thousands, read the file "
             'yourself and pass the DataFrame: datasets.load(pandas.read_csv(path, thousands=","), '
             "target=...)",
             stacklevel=4,
@@ -672,7 +672,7 @@ def _without_commas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without_thousands(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert columns of numbers such as 1.234,5 and, if they are no thousands, also 1.5."""
+    """Convert columns of numbers such as 1.234,5 and, if these are not thousands, also 1.5."""
     import pandas as pd
 
     for column, cells in list(_texts(frame)):

@@ -459,9 +459,9 @@ def _of_text(texts: list[str], group: Any, time: Any) -> np.ndarray:
         row = int(np.isnan(seconds)[codes].argmax())
         form = f" as {formats[0]!r}" if formats and formats[0] != dates.ISO else ""
         raise ValueError(
-            f"time={time!r}: {texts[row]!r} in row {row} is no date{form}; correct it, or convert "
-            "the column with pandas.to_datetime(..., format=...), or, if its values are numbers, "
-            "with pandas.to_numeric"
+            f"time={time!r}: {texts[row]!r} in row {row} is not a date{form}; correct it, or "
+            "convert the column with pandas.to_datetime(..., format=...), or, if its values are "
+            "numbers, with pandas.to_numeric"
         )
     bare = [_OFFSET.sub("", value) if ":" in value else value for value in values]
     if bare == values:
@@ -501,7 +501,7 @@ def _day_or_month(
 ) -> list[str]:
     """Return the formats of the right order of day and month, month first if nothing decides.
 
-    A value that is no date in one order decides for the other. Where all are dates in both, the
+    A value that is not a date in one order decides for the other. Where all are dates in both, the
     right order is that in which the rows follow each other and the steps are regular.
     """
     read = [dates.parse(values, form) for form in (formats, swapped)]
@@ -618,7 +618,7 @@ class _Steps:
         """Find the steps, or check the given one.
 
         Raises:
-            ValueError: A time is there twice, or the times have no regular step.
+            ValueError: A time occurs twice, or the times have no regular step.
         """
         times = table.times
         if times is None:
@@ -641,7 +641,7 @@ class _Steps:
                     )
                 )
                 raise ValueError(
-                    f"series: {table.at(int(rows[twice[0] + 1]))} is there twice; drop one of the "
+                    f"series: {table.at(int(rows[twice[0] + 1]))} occurs twice; drop one of the "
                     f"rows, or average them with groupby(...).mean(){hint}"
                 )
         sorted_times = [times[rows] for rows in parts]
@@ -681,8 +681,8 @@ class _Steps:
                 raise ValueError("it does not lead forward")
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"step={step!r}: is no step of time ({error}); write step='1h', 'D' or 'MS', for "
-                "example"
+                f"step={step!r}: is not a step of time ({error}); write step='1h', 'D' or 'MS', "
+                "for example"
             ) from error
         return cls(offset, str(offset.freqstr))
 

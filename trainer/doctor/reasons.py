@@ -254,7 +254,7 @@ def alike(case: Examination) -> Finding | None:
             return Finding(
                 "the units are all alike",
                 f"the {columns.shape[-1]} units of {stats.layer.name!r} start with equal weights: "
-                "they get equal gradients, and stay one unit",
+                "they get equal gradients, and remain identical",
                 'build_model: leave kernel_initializer out, or write "he_normal"',
             )
     return None
@@ -290,7 +290,7 @@ def too_small(case: Examination) -> Finding | None:
         if narrow and (stats.width or 0) <= min(NARROW, outputs - 1):
             return Finding(
                 "the network is too small",
-                f"everything that the {outputs} outputs know passes through the {stats.width} "
+                f"all information for the {outputs} outputs passes through the {stats.width} "
                 f"unit{'s' * (stats.width != 1)} of {stats.layer.name!r}; {outcome(case)}",
                 "build_model: more units, such as 64",
             )

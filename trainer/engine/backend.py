@@ -1,4 +1,4 @@
-"""The backend: the one door to the folder in which steps are compiled.
+"""The backend: the only access to the folder in which steps are compiled.
 
 Responsible for the choice of the folder, and for what the rest of the package uses of it. Another
 backend is a folder beside `tensorflow/` with modules of the same names, and a choice here. Streams

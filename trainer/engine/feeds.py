@@ -26,7 +26,7 @@ class RowsFeed:
         float_dtype: The dtype that floats are converted to, "float32" or "float64", as in Keras.
         shuffle: Whether to shuffle the rows in each pass.
         seed: The order of a pass depends only on this seed and the number of the pass.
-        steps_per_epoch: The most steps of an epoch: the next epoch goes on in the same pass, as in
+        steps_per_epoch: The most steps of an epoch: the next epoch continues the same pass, as in
             Keras. None: an epoch is a pass.
         first_epoch: The epoch in which training starts, with a new pass.
 
@@ -223,7 +223,7 @@ class StreamFeed:
         leave: Called after a pass that is not part of training.
         first: Returns the first batch as arrays without starting a pass. If None, reading the
             first batch starts a pass.
-        steps_per_epoch: The most steps of an epoch: the next epoch goes on in the same pass, as in
+        steps_per_epoch: The most steps of an epoch: the next epoch continues the same pass, as in
             Keras. None: an epoch is a pass.
     """
 
@@ -243,7 +243,7 @@ class StreamFeed:
         self._leave = leave
         self._in_pass = steps  # None as long as it is unknown
         self._per_epoch = steps_per_epoch
-        self._pass: Any = None  # the iterator of a pass that goes on in the next epoch
+        self._pass: Any = None  # the iterator of a pass that the next epoch continues
         self._seen = 0  # its steps so far
         self.steps = steps if steps_per_epoch is None else self._left()
         self._around_epoch = around_epoch
@@ -308,7 +308,7 @@ class StreamFeed:
         self._close_if_over()
 
     def close(self) -> None:
-        """End a pass that would go on in the next epoch."""
+        """End a pass that the next epoch would continue."""
         if self._pass is not None:
             self._pass = None
             self._around_epoch(False)

@@ -65,7 +65,7 @@ class Format:
 
 def _write_saved_model(served: Served, path: Path, about: Mapping[str, Any]) -> None:
     served.write_saved_model(str(path))
-    extra = path / "assets.extra"  # the folder for files of one's own in a SavedModel
+    extra = path / "assets.extra"  # where a SavedModel may hold files of others
     extra.mkdir()
     (extra / MARK).write_text(json.dumps(about, indent=1), encoding="utf-8")
 

@@ -78,7 +78,7 @@ class DefineByRun:
         """Return what `define` returns with the values of the fields.
 
         Raises:
-            ValueError: it asks for a name that is no field, as with a value outside of its domain.
+            ValueError: it asks for a name that is not a field, as with a value outside its domain.
         """
 
         def ask(name: str, *_domain: Any, **_default: Any) -> Any:

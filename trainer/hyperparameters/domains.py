@@ -271,7 +271,7 @@ class Repeat(Domain):
         parts: The domains of each part, by name; the condition of one may name another.
 
     Raises:
-        TypeError: The count is no Int from 0 on, or a part has no domains.
+        TypeError: The count is not an Int from 0 on, or a part has no domains.
     """
 
     count: Int

@@ -1,7 +1,7 @@
 """`launch`: one training on several workers, on this machine or on those of a cluster.
 
 Responsible for where the workers are to run, for their output with a prefix for each, for what
-becomes of the job when one of them dies or does not come up, and for starting it again. Not for the
+happens to the job when one of them dies or does not come up, and for starting it again. Not for the
 processes (`processes`), nor for how workers train together (the field `strategy`).
 """
 
@@ -57,19 +57,19 @@ def launch(
 
     Each worker is a process with the environment variable TF_CONFIG, in which TensorFlow's
     `MultiWorkerMirroredStrategy` and `Trainer(strategy="multi_worker")` find the others. What a
-    worker writes appears here, line by line, after `[worker 0]`. If a worker dies, all others are
-    ended with SIGKILL, with every process that they started; so they are if this process ends,
-    however it does.
+    worker writes appears here, line by line, prefixed with `[worker 0]`. If a worker dies, all
+    others are killed with SIGKILL, with every process that they started; the same happens if this
+    process ends, however it does.
 
-    TensorFlow's workers listen on all interfaces and do not ask who connects: launch them in a
-    network that you trust.
+    TensorFlow's workers listen on all interfaces without authentication: launch them in a network
+    that you trust.
 
     Args:
         target: A function, which cloudpickle sends to the workers; or the path of a Python file.
         *arguments: Of the function; or the words after the file's name.
-        workers: Their number. On this machine and on Ray it is needed; elsewhere the cluster has
-            a number, and another one is refused.
-        on: Where they are. "local": on this machine. "hosts": at the addresses `hosts`, of which
+        workers: Their number. Required on this machine and on Ray; elsewhere the cluster
+            determines it, and another number is refused.
+        on: Where they run. "local": on this machine. "hosts": at the addresses `hosts`, of which
             this call starts one. "tf_config": as the variable TF_CONFIG says, of which this call
             starts one. "slurm": this call starts one for the task in which srun runs it. "ray":
             on the nodes of a Ray cluster, that of the variable RAY_ADDRESS or one started here.
@@ -82,7 +82,7 @@ def launch(
             waits for them; on Ray also those until it has room. A worker has come up when it
             listens at its address, which is when its program makes the strategy.
         restarts: How many times the whole job is started again after a worker has died. With
-            several calls, one a machine, each needs the same number.
+            several calls, one per machine, each needs the same number.
 
     Returns:
         What the function returned in the chief, worker 0; None for a script, and where the chief

@@ -1,15 +1,16 @@
 """The workers of one machine: started, watched, and ended with everything that they started.
 
 Responsible for their environment, their output line by line, how each ended, and for noticing that
-a worker of the cluster has not come up. Not for what becomes of the job then (`launching`).
+a worker of the cluster has not come up. Not for what happens to the job then (`launching`).
 
 Each worker is the child of a guard (`trainer.utils.guard`): when this process is gone, by SIGKILL
 too, the guard ends the worker with all that it started. Workers are ended by SIGKILL, because
 TensorFlow swallows SIGTERM.
 
 A worker has come up when something listens at its address: TensorFlow opens the port when the
-training makes its strategy, then waits for the other workers, for ever. So the time for the others
-begins when the first has come up, and what a program does before that may take as long as it likes.
+training makes its strategy, then waits forever for the other workers. So the time limit for the
+others begins when the first has come up, and what a program does before that may take as long as it
+likes.
 """
 
 from __future__ import annotations
@@ -244,7 +245,7 @@ def _pass(processes: list[_Process], watch: _Watch) -> Generator[Event]:
 
 def _told(configuration: str, cluster: Cluster, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a worker that are not those of its environment."""
-    # gRPC would ask the proxy of http_proxy for the other workers, and wait for ever
+    # gRPC would ask the proxy of http_proxy for the other workers, and wait forever
     direct = environment.get(NO_PROXY) or environment.get("no_proxy", "")
     hosts = dict.fromkeys([*direct.split(","), *(parted(a)[0] for a in cluster.addresses)])
     return {
@@ -350,7 +351,7 @@ def _available(stream: IO[bytes]) -> tuple[bytes, bool]:
 
 
 def _text(line: bytes) -> str:
-    """Return a line as a terminal would show it: a carriage return starts it anew."""
+    """Return a line as a terminal would show it: a carriage return restarts it."""
     return line.decode("utf-8", errors="replace").rstrip("\r").rpartition("\r")[2]
 
 

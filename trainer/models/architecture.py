@@ -205,7 +205,7 @@ class Chosen:
     """The architecture of a fit, with the resolved values of the fields that may be None.
 
     Attributes:
-        architecture: The architecture; None for a build_model of one's own, and in files without
+        architecture: The architecture; None for a custom build_model, and in files without
             a name, which 0.1 wrote.
         options: Its options that the user has set.
         task: The task of the fit, as Look.task.
@@ -223,7 +223,7 @@ class Chosen:
 
     @property
     def name(self) -> str | None:
-        """The name of the architecture; None for a build_model of one's own."""
+        """The name of the architecture; None for a custom build_model."""
         return None if self.architecture is None else self.architecture.name
 
     @property

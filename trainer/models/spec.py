@@ -20,7 +20,7 @@ class ModelSpec:
             for several outputs a dict or tuple of widths.
         task: "classification" (one class per row), "multilabel", "regression" or "custom".
         chosen: The ready-made architecture to build (a `Chosen`, with what it has learnt of the
-            training rows); None in a build_model of one's own.
+            training rows); None in a custom build_model.
     """
 
     input_shape: Any

@@ -1,6 +1,6 @@
 """What a model was compiled with inside build_model.
 
-Responsible for reading it, and for refusing fields and hooks that say the same a second time. Not
+Responsible for reading it, and for refusing fields and hooks that set the same again. Not
 for optimizers, losses and metrics that fields name (`compile`), or for compiling (`build`).
 """
 

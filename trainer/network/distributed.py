@@ -152,7 +152,7 @@ def _check_metrics(core: Any, parts: list[Any]) -> None:
             if np.allclose(whole_value, sum(part_values), rtol=1e-3, atol=1e-6, equal_nan=True):
                 continue
             raise ValueError(
-                f"metrics: {type(metric).__name__} ({metric.name!r}) cannot be put together from "
+                f"metrics: {type(metric).__name__} ({metric.name!r}) cannot be combined from "
                 "the replicas of a strategy, as its variables are not sums over rows; derive it "
                 "from keras.metrics.Mean or from a metric that counts, or write strategy=None"
             )
@@ -166,7 +166,7 @@ def _check_loss(core: Any) -> None:
         if found in ("sum", "mean_with_sample_weight", "none"):
             raise ValueError(
                 f"strategy: the loss {loss.name!r} has reduction={found!r}, and only a mean over "
-                "the rows of a batch can be put together from the parts of the replicas; write "
+                "the rows of a batch can be combined from the parts of the replicas; write "
                 "reduction='sum_over_batch_size', or strategy=None"
             )
 
@@ -220,7 +220,7 @@ def writers() -> tuple[type, ...]:
 
 
 def part() -> Callable[[int], slice]:
-    """Return which rows of a batch of so many this worker reads."""
+    """Return which rows of a batch of this size this worker reads."""
     distribution = strategy.current()
     return slice if distribution is None or distribution.workers == 1 else distribution.part
 

@@ -1,7 +1,7 @@
 """Layers that a functional model calls with training=False.
 
-Keras' guide to transfer learning calls a backbone so, for its batch normalization to keep its
-statistics. In Keras 3 that has no effect in training: when a functional model runs, its mode
+Keras' guide to transfer learning calls a backbone this way, so that its batch normalization keeps
+its statistics. In Keras 3 that has no effect in training: when a functional model runs, its mode
 replaces the argument (keras.src.models.functional.operation_fn). The plugin `unfreeze` puts it into
 effect; a plain fit does as Keras does, and warns.
 

@@ -212,7 +212,7 @@ class OfClasses(keras.metrics.Metric):  # type: ignore[misc, unused-ignore]
         return self.metric.result()
 
     def reset_state(self) -> None:
-        """Begin anew."""
+        """Start again from zero."""
         self.metric.reset_state()
 
 

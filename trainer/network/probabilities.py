@@ -137,7 +137,7 @@ def centre(loss: Mapping[str, float]) -> float:
     """
     right, below, none, wrong = (loss[k] for k in ("right", "below", "none", "wrong"))
     if not np.isfinite([right, below, none, wrong]).all():
-        return 0.5  # the logarithm of what is no probability
+        return 0.5  # the logarithm of a number that is not a probability
     small = 1e-4 * max(abs(right), abs(below), abs(none), 1e-3)
     if below < right - small:
         return 0.0
@@ -294,7 +294,7 @@ def _by_values(values: list[np.ndarray], exclusive: bool) -> bool:
         raise Unknown("the outputs for a few rows are from 0 to 1, but do not sum to 1")
     if np.ptp(values[0]) > 0 and not np.array_equal(values[0], values[-1]):
         return False  # they change with x, but stay between 0 and 1 however large it is
-    raise Unknown("the outputs for a few rows tell neither")
+    raise Unknown("the outputs for a few rows could be either")
 
 
 def as_probabilities(values: Tree, readings: Mapping[str, Reading]) -> Tree:

@@ -1,4 +1,4 @@
-"""The vocabularies of layers in a build_model of one's own.
+"""The vocabularies of layers in a custom build_model.
 
 Responsible for adapting TextVectorization and lookup layers without a vocabulary to the training
 rows, and for giving them the same one when a network is built again. Not for the ready-made

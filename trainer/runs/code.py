@@ -1,4 +1,4 @@
-"""Digests of code: whether a run or a study goes on with the code that it began with.
+"""Digests of code: whether a run or a study resumes with the code that it started with.
 
 Responsible for one short text for each method and function that an estimator brings with it. Not
 for what is done when one has changed (`directory`, and `search.study.folder`).
@@ -174,7 +174,7 @@ def _tree(function: types.FunctionType) -> str:
     linecache.checkcache(code.co_filename)
     source = "".join(linecache.getlines(code.co_filename, function.__globals__))
     nodes = _nodes(source)
-    # what the file holds now may not be what is loaded: a notebook goes on while a file is edited
+    # the file may differ from what is loaded: it may be edited while a notebook is running
     if source and code in _codes(source, code.co_filename):
         name = "" if code.co_name == "<lambda>" else code.co_name
         trees = nodes.get((code.co_firstlineno, name), [])

@@ -317,7 +317,7 @@ class Run:
         if "code" in earlier:
             return code.changes(earlier["code"], config["code"])
         warnings.warn(
-            f"run_dir={str(self.path)!r}: the run was begun by a version that kept no digests of "
+            f"run_dir={str(self.path)!r}: the run was started by a version that kept no digests of "
             "code; whether the code has changed since is not known",
             stacklevel=6,
         )
@@ -598,8 +598,8 @@ def earlier_architecture(path: str | Path) -> tuple[bool, str | None]:
         path: The field run_dir.
 
     Returns:
-        Whether there is a run that has begun to train, and the name in it; None for a build_model
-        of one's own, and in runs of version 0.1, which had no names.
+        Whether there is a run that has begun to train, and the name in it; None for a custom
+        build_model, and in runs of version 0.1, which had no names.
     """
     folder = Path(os.path.realpath(path))
     try:

@@ -1,4 +1,4 @@
-"""Concurrent requests are answered together: whatever waits when the model becomes free.
+"""Answers concurrent requests together: all that are waiting when the model becomes free.
 
 Responsible for the queue, for one thread that predicts, and for giving each request its own rows.
 Not for HTTP (`server`), or for what is predicted (`rows`).

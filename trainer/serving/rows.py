@@ -320,7 +320,7 @@ def _check_unicode(value: str, label: str, row: int, column: Any) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise WrongRow(
-            f"{label} has half a surrogate pair at character {error.start}, which is no text",
+            f"{label} has half a surrogate pair at character {error.start}, which is not text",
             row,
             column,
         ) from error

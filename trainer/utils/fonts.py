@@ -95,7 +95,7 @@ def add_fonts(figure: Figure) -> None:
     """
     from matplotlib.text import Text
 
-    # Labels of ticks are made anew for every drawing, so their font is set for the whole axis.
+    # Tick labels are recreated for every drawing, so their font is set for the whole axis.
     of_ticks: set[int] = set()
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):

@@ -1,4 +1,4 @@
-"""Output of a notebook that is replaced while something proceeds, without widgets.
+"""Notebook output that is updated in place while something runs, without widgets.
 
 The last state is stored in the notebook as HTML and as text: it is still there when the file is
 opened again, also by programs that run nothing.

@@ -77,7 +77,7 @@ class WrittenNumbers(NamedTuple):
     Attributes:
         code: An expression of pandas that converts the column to floats.
         example: One of its values that pandas.to_numeric cannot read.
-        other: A value that is no number, or None.
+        other: A value that is not a number, or None.
         note: What to check before using `code`, as the end of a sentence, or "".
     """
 

@@ -50,7 +50,7 @@ def test_a_class_of_a_file_is_found_once_with_its_fields_and_what_is_beside_it(f
     ("name", "said"),
     [
         ("Nett", "has no Nett; did you mean 'Net'?"),
-        ("number", "is no subclass of Trainer, Classifier or Regressor: number"),
+        ("number", "is not a subclass of Trainer, Classifier or Regressor: number"),
         ("Regressors", "has no Regressors; choose one of 'Net'"),
     ],
 )

@@ -69,7 +69,7 @@ def test_fit_and_resume_are_interrupted_by_ctrl_c_and_end_with_the_same_weights(
     def cut(*words: str) -> None:
         started = command_line.start_held(*words, cwd=folder, at=EPOCH_BEGINS, calls=3)
         code = command_line.ctrl_c(started)
-        said = "trainer: interrupted, and saved; trainer resume runs/cut goes on"
+        said = "trainer: interrupted, and saved; trainer resume runs/cut continues it"
         assert (code, started.error().splitlines()[-1]) == (130, said)
 
     cut(*FIT, "--run_dir", "runs/cut")

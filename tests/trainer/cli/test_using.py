@@ -135,7 +135,7 @@ def test_a_run_that_has_not_finished_is_used_with_a_warning(folder):
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
         "warning: runs/cut has not finished its training, and is used as it is; trainer resume "
-        "runs/cut goes on\n"
+        "runs/cut continues it\n"
     )
 
 

@@ -196,7 +196,7 @@ BAD: dict[str, tuple[Callable[[], Windows], type[Exception], str]] = {
     "duplicate times": (
         lambda: windows(pd.concat([daily(), daily().iloc[[5]]]), past=7, target="a"),
         ValueError,
-        r"series: the step 2020-01-06 is there twice; drop one.*group=",
+        r"series: the step 2020-01-06 occurs twice; drop one.*group=",
     ),
     "duplicate times in a group": (
         lambda: windows(
@@ -207,7 +207,7 @@ BAD: dict[str, tuple[Callable[[], Windows], type[Exception], str]] = {
             group="g",
         ),
         ValueError,
-        "series: the step 2 of group 'b' is there twice",
+        "series: the step 2 of group 'b' occurs twice",
     ),
     "a missing step": (
         lambda: windows(daily().drop(DAYS[[50, 60]]), past=7, target="a"),
@@ -242,7 +242,7 @@ BAD: dict[str, tuple[Callable[[], Windows], type[Exception], str]] = {
     "times that are no dates": (
         lambda: windows(pd.DataFrame({"t": ["2020-01-01", "then"], "v": [1, 2]}), past=1, time="t"),
         ValueError,
-        "time='t': 'then' in row 1 is no date",
+        "time='t': 'then' in row 1 is not a date",
     ),
     "no such target": (
         lambda: windows(daily(), past=7, target="c"),

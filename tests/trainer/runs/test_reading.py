@@ -102,5 +102,5 @@ def test_a_run_without_a_best_epoch_says_so(tmp_path: Path) -> None:
         make(tmp_path / "run", at=2).fit(X, Y)
     with pytest.raises(RunError, match="has kept a best epoch yet; write state='last'"):
         Classifier.load(tmp_path / "run", state="best")
-    with pytest.raises(ValueError, match="state='best': .* is no folder of a run"):
+    with pytest.raises(ValueError, match="state='best': .* is not the folder of a run"):
         Classifier.load(tmp_path / "model.keras", state="best")

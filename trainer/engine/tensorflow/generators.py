@@ -47,8 +47,8 @@ class Generators:
 class _Seed(int):
     """A seed that forgets the states of random operations when the first of them needs it.
 
-    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which begin
-    anew only if TensorFlow forgets all its compiled operations. tf.random.set_seed makes it do
+    TensorFlow's old random operations (such as tf.random.uniform) have hidden states, which are
+    reset only if TensorFlow forgets all its compiled operations. tf.random.set_seed makes it do
     that, and the next step of every model is then compiled again, although Keras' own layers have
     no such operations.
     """
@@ -73,8 +73,8 @@ def seed(value: int, *, alone: Callable[[], bool]) -> None:
 
     Args:
         value: The seed.
-        alone: Called before the first random operation; whether no other training runs that has
-            some, which would begin anew with ours.
+        alone: Called before the first random operation; whether no other running training has some,
+            which would be reset with ours.
     """
     eager = _eager()
     eager._seed, eager._rng = _Seed(value, alone), random.Random(value)

@@ -541,8 +541,8 @@ class Program:
 def largest_a_row(graph: Any, lengths: Sequence[int | None]) -> int:
     """Return the number of values per row in the largest tensor of a graph.
 
-    Layers alone do not tell: the scores of attention are inside one, as are the steps of a
-    function of one's own.
+    The layers' outputs are not enough: attention scores are inside a layer, as are the
+    intermediate results of a custom function.
 
     Args:
         graph: A GraphDef with shapes and an unknown batch dimension.

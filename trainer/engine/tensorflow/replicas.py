@@ -253,7 +253,7 @@ class Replicas:
                 "_apply_weight_decay",
                 "_overwrite_model_variables_with_average_value",
                 "_backend_increment_gradient_accumulators",
-            ):  # BaseOptimizer's own know nothing of replicas
+            ):  # those of BaseOptimizer ignore replicas
                 replace(TFOptimizer, name, _always(getattr(BaseOptimizer, name)))
             replace(LossScaleOptimizer, "_tf_apply", lambda _: LossScaleOptimizer._common_apply)
             for kind in (BaseOptimizer, LossScaleOptimizer):

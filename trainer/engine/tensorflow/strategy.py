@@ -55,7 +55,7 @@ class Distribution:
         return each if self.workers == 1 else f"{each}, {self.workers} workers"
 
     def part(self, rows: int) -> slice:
-        """Return which rows of a batch of so many this worker needs."""
+        """Return which rows of a batch of this size this worker needs."""
         if rows < self.replicas:
             return slice(rows)  # each replica computes them all
         last = self.first_replica + self.local
