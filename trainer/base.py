@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -100,9 +101,9 @@ class Trainer(SupportsCallbacks, Parameters):
             the last rows for "sequence" where rows are windows of one series. Or a splitter of
             scikit-learn, such as GroupShuffleSplit(test_size=0.2): its first split is used, with
             the groups that are passed to fit.
+            Nothing is held out if validation_data are passed to fit, as in Keras.
             None: the architecture's own, or 0. An architecture with one ends with the weights of
-            its best epoch, unless `callbacks` has early stopping of its own; it holds out nothing
-            if validation_data are given.
+            its best epoch, unless `callbacks` has early stopping of its own.
         shuffle: whether to reshuffle the rows every epoch. A stream keeps its order.
         callbacks: plugin names, dicts with a name and parameters, or keras.callbacks.Callback
             objects or classes; one of these, a sequence of them, or a dict {"name": callback}, of
@@ -320,7 +321,7 @@ class Trainer(SupportsCallbacks, Parameters):
             TypeError, ValueError: bad arguments or fields, before any training starts.
             KeyboardInterrupt: Ctrl-C; the Trainer is fitted as far as training got.
         """
-        fields = type(self).__dataclass_fields__
+        fields = self._get_param_names()
         checks.misplaced(misplaced, type(self), "fit", fields, _arguments(Trainer.fit))
         passes = Passes(
             initial_epoch, steps_per_epoch, validation_steps, validation_batch_size, validation_freq
@@ -403,6 +404,8 @@ class Trainer(SupportsCallbacks, Parameters):
             end = settings.epochs + (done if passes.initial_epoch is None else 0)
             fitting.check_range(settings, end, done, train)
             epochs = fitting.limited_epochs(settings, end)
+            validated = valid is not None or splitter is not None or values.validation_split > 0
+            passes.warn_of_unused(validated, range(settings.first_epoch, epochs))
             fields = self.get_params(deep=False) | _shared(values) | passes.described()
             if splitter is not None:
                 fields["validation_split"] = splitter
@@ -433,23 +436,29 @@ class Trainer(SupportsCallbacks, Parameters):
                 task.check_validation(network.targets, valid)
                 tune = functools.partial(task.tune, network, valid)
                 history = History() if before is None else self.history_.copy()
-                self.adopt(network, history, seed)
-                self.run_, self.callbacks_ = None if run is None else run.path, chosen
-                session = self._session(feed, validation_feed, run, epochs, tune)
-                own = fitting.own_state(
-                    self,
-                    network,
-                    chosen,
-                    takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
-                    reported=run is not None,
-                )
-                with self._watched(x, y, train, session, tune) as watched:
-                    if fitting.give_back(session, settings, own, run):
-                        tune()
-                    else:
+                with self._as_it_was_unless_started() as started:
+                    self.adopt(network, history, seed)
+                    self.run_, self.callbacks_ = None if run is None else run.path, chosen
+                    session = self._session(feed, validation_feed, run, epochs, tune)
+                    own = fitting.own_state(
+                        self,
+                        network,
+                        chosen,
+                        takes_back=type(self).set_extra_state is not Trainer.set_extra_state,
+                        reported=run is not None,
+                    )
+
+                    def begin() -> None:
+                        started.set()
                         if run is not None:
                             run.start(self._save_start)
-                        fitting.train(session, settings, own, run, tune, watched)
+
+                    with self._watched(x, y, train, session, tune) as watched:
+                        if fitting.give_back(session, settings, own, run):
+                            started.set()
+                            tune()
+                        else:
+                            fitting.train(session, settings, own, run, tune, begin, watched)
             memory.fit_ended()
             if not partial and strategy.is_chief():
                 doctor.warn_of_failure(self._training())
@@ -503,6 +512,18 @@ class Trainer(SupportsCallbacks, Parameters):
         """Write the model before its training: see Run.start."""
         fitted = self._as_fitted(History())
         saving.save(fitted, self._network, path, weights_only=True)
+
+    @contextlib.contextmanager
+    def _as_it_was_unless_started(self) -> Iterator[threading.Event]:
+        """Restore all attributes if this context fails before the event in it is set."""
+        before, started = dict(self.__dict__), threading.Event()
+        try:
+            yield started
+        except BaseException:
+            if not started.is_set():
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
 
     def _trained_before(self) -> Network | None:
         """The network to train further; None before the first fit, or if it was made without y."""
@@ -1228,7 +1249,9 @@ class Trainer(SupportsCallbacks, Parameters):
         self.configure_loss()
         self.configure_metrics()
         compile.metrics(self.weighted_metrics, "weighted_metrics")
-        return plugins.make_all(self.configure_callbacks())
+        chosen = plugins.make_all(self.configure_callbacks())
+        plugins.check(chosen)
+        return chosen
 
     @property
     def _splitter(self) -> Any:

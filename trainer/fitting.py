@@ -116,6 +116,27 @@ class Passes:
         else:
             checks.integer("validation_freq", often, low=1, example=2)
 
+    def warn_of_unused(self, validated: bool, epochs: range) -> None:
+        """Warn of values that change nothing.
+
+        Args:
+            validated: Whether there are validation data.
+            epochs: Those to train, counted from 0.
+        """
+        names = ("validation_steps", "validation_batch_size", "validation_freq")
+        for name in self.described() if not validated else ():
+            if name in names:
+                checks.warn(
+                    f"{name}={getattr(self, name)!r}: has no effect without validation data; pass "
+                    "validation_data to fit, or write validation_split=0.2"
+                )
+        if validated and not any(map(self.validates, epochs)):
+            checks.warn(
+                f"validation_freq={self.validation_freq!r}: no epoch of this fit, which trains "
+                f"epochs {epochs.start + 1} to {epochs.stop}, is validated; write "
+                "validation_freq=1"
+            )
+
     @property
     def _listed(self) -> set[int]:
         often: Any = self.validation_freq
@@ -836,6 +857,7 @@ def train(
     own: OwnState,
     run: Run | None,
     tune: Callable[[], None],
+    begin: Callable[[], None],
     watched: Watched | None = None,
 ) -> None:
     """Train a prepared network, with its callbacks, history, progress display and run.
@@ -846,6 +868,7 @@ def train(
         own: the user-defined state.
         run: the run directory, or None.
         tune: called when training has ended: see Task.tune.
+        begin: called when every callback has accepted the fit, before it trains.
         watched: notified of the epochs, and may end the training; or None.
     """
     from trainer.callbacks.callback import Callback
@@ -892,6 +915,7 @@ def train(
             for callback in plugins:
                 callback.session = session  # type: ignore[misc]
                 callback.setup(session)
+            begin()
             with running(), distributed.on_replicas(network, _known(network, session.callbacks)):
                 network.share_graphs(feed.spec, hooks.traced(session.callbacks))
                 distributed.warn_of_own(lambda: [v.name for v in own.variables("start")])

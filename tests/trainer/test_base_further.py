@@ -265,6 +265,28 @@ def test_a_number_that_makes_no_sense_is_refused(arguments: Any, message: str) -
         small(epochs=2).fit(X, Y, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "valid", "message"),
+    [
+        ({"validation_steps": 2}, None, "validation_steps=2: has no effect without validation"),
+        ({"validation_batch_size": 2}, None, "validation_batch_size=2: has no effect without"),
+        ({"validation_freq": 2}, None, "validation_freq=2: has no effect without validation"),
+        ({"validation_freq": 3}, VALID, "validation_freq=3: no epoch .* 1 to 2, is validated"),
+        ({"validation_freq": []}, VALID, r"validation_freq=\[\]: no epoch of this fit"),
+    ],
+)
+def test_a_setting_of_the_validation_without_effect_is_warned_of(
+    arguments: Any, valid: Any, message: str
+) -> None:
+    with pytest.warns(UserWarning, match=message):
+        small(epochs=2).fit(X, Y, validation_data=valid, **arguments)
+
+
+def test_a_class_variable_is_no_field() -> None:
+    with pytest.raises(TypeError, match="PATHS is not an argument of fit"):
+        small().fit(X, Y, PATHS=1)
+
+
 def test_callbacks_of_evaluate_and_predict_see_the_batches_of_keras() -> None:
     class Sees(keras.callbacks.Callback):
         def __init__(self) -> None:

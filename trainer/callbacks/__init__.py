@@ -13,7 +13,7 @@ does not import TensorFlow.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -181,6 +181,25 @@ def listed(specs: Any) -> list[Any]:
 def make_all(specs: Any) -> list[Any]:
     """Apply `make` to each entry of `listed`; names and dicts give a new object every time."""
     return [make(spec, f"callbacks[{i}]") for i, spec in enumerate(listed(specs))]
+
+
+def check(callbacks: Sequence[Any]) -> None:
+    """Have the plugins check their fields; see Callback.check.
+
+    Raises:
+        TypeError, ValueError: a bad field; the message begins with the callback's place.
+    """
+    from trainer.callbacks.callback import Callback
+
+    for place, callback in enumerate(callbacks):
+        if not isinstance(callback, Callback):
+            continue
+        try:
+            callback.check()
+        except (TypeError, ValueError) as error:
+            if type(error) not in (TypeError, ValueError):
+                raise  # others may need more than a message
+            raise type(error)(f"callbacks[{place}] ({callback.name}): {error}") from error
 
 
 @cache

@@ -165,11 +165,18 @@ class Callback(Fields, keras.callbacks.Callback):
 
     # ---- hooks beyond those of Keras ---------------------------------------------------------
 
+    def check(self) -> None:
+        """Called first in a fit, before the data are split and the model is built.
+
+        The place to raise errors for values of fields that no model and no data would allow. The
+        message is shown with the callback's place in the field callbacks.
+        """
+
     def setup(self, session: Session) -> None:
         """Called once per fit, after the model is built and before anything is traced or trained.
 
-        The place to raise errors for unsuitable models, data or fields, and to create variables
-        that before_step uses.
+        The place to raise errors for unsuitable models or data, and to create variables that
+        before_step uses. After an error the estimator is what it was before the fit.
 
         Args:
             session: the same as `self.session` until on_train_end.

@@ -56,8 +56,8 @@ class Checkpoint(Callback):
     folder: str | Path | None = None
     restore_best: bool = False
 
-    def setup(self, session: Session) -> None:
-        """Check the fields, and claim the folder."""
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         integer("keep", self.keep, low=0, example=3)
         integer("last", self.last, low=0, example=2)
         boolean("restore_best", self.restore_best)
@@ -65,6 +65,10 @@ class Checkpoint(Callback):
             raise ValueError("keep=0: with last=0 nothing is kept; write keep=1, or last=1")
         if self.restore_best and not self.keep:
             raise ValueError("restore_best=True: with keep=0 the best is not kept; write keep=1")
+        monitored.check(self.monitor, self.mode)
+
+    def setup(self, session: Session) -> None:
+        """Choose the log, and claim the folder."""
         self._log = monitored.choose(self.monitor, session)
         self._mode = monitored.direction(self._log, self.mode) if self.keep else "min"
         path = folders.place("folder", self.folder, "checkpoints", session)

@@ -47,18 +47,22 @@ class EarlyStopping(Callback):
     restore_best: bool = True
     start_from_epoch: int = 0
 
-    def setup(self, session: Session) -> None:
-        """Check the fields.
-
-        Raises:
-            TypeError, ValueError: naming the field, its value and what to write instead.
-        """
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         checks.integer("patience", self.patience, low=1, example=3)
         checks.integer("start_from_epoch", self.start_from_epoch, low=0, example=5)
         checks.boolean("restore_best", self.restore_best)
         checks.finite("min_delta", self.min_delta, low=0, example=0.001)
         if self.baseline is not None:
             checks.finite("baseline", self.baseline, example=0.5)
+        monitored.check(self.monitor, self.mode)
+
+    def setup(self, session: Session) -> None:
+        """Choose the log.
+
+        Raises:
+            ValueError: this fit has no such log, or too few epochs.
+        """
         if self.start_from_epoch >= session.epochs:
             raise ValueError(
                 f"start_from_epoch={self.start_from_epoch}: the fit has {session.epochs} "

@@ -36,14 +36,17 @@ class ImagePredictions(Callback):
     rows: int = 3
     columns: int = 6
 
+    def check(self) -> None:
+        """Raise an error for a bad field."""
+        for name in ("every_epochs", "rows", "columns"):
+            checks.integer(name, getattr(self, name), low=1, example=getattr(type(self), name))
+
     def setup(self, session: Session) -> None:
-        """Check the fields and the data, and select the images.
+        """Check the data, and select the images.
 
         Raises:
             ValueError: x does not hold images, y is not one class per row, or there is no folder.
         """
-        for name in ("every_epochs", "rows", "columns"):
-            checks.integer(name, getattr(self, name), low=1, example=getattr(type(self), name))
         self._place = folders.place("folder", self.folder, "images", session)
         if self._place.exists() and not self._place.is_dir():
             raise NotADirectoryError(

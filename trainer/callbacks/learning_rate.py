@@ -70,13 +70,31 @@ class LearningRate(Callback):
     peak: Annotated[float | None, Float(1e-4, 1.0, log=True)] = None
     final: Annotated[float, Float(0.0, 0.5)] = 0.0
 
+    def check(self) -> None:
+        """Raise an error for a bad field."""
+        checks.one_of("shape", self.shape, _FALLS)
+        if self.warmup is not None:
+            checks.fraction("warmup", self.warmup)
+        if self.peak is not None:
+            checks.positive("peak", self.peak)
+        checks.finite("final", self.final, low=0, example=0.01)
+        if self.final > 1:
+            raise ValueError(
+                f"final={self.final!r}: is a share of the peak, so it must be at most 1; write "
+                "final=0.01, for example"
+            )
+        if self.shape == "exponential" and self.final == 0:
+            raise ValueError(
+                f"final={self.final!r}: an exponential decay never reaches 0; write final=0.01, "
+                "for example, or shape='cosine'"
+            )
+
     def setup(self, session: Session) -> None:
         """Compute the rates of all steps.
 
         Raises:
-            TypeError, ValueError: naming the field, its value and what to write instead.
+            ValueError: the number of steps is unknown, or the optimizer has no rate to set.
         """
-        self._check()
         rate = rate_of(session.network.core.optimizer, self.name)
         steps = session.feed.steps
         if steps is None:
@@ -131,24 +149,6 @@ class LearningRate(Callback):
         """Restore them."""
         self._scale.assign(state["scale"])
         self._left.assign(state["left"])
-
-    def _check(self) -> None:
-        checks.one_of("shape", self.shape, _FALLS)
-        if self.warmup is not None:
-            checks.fraction("warmup", self.warmup)
-        if self.peak is not None:
-            checks.positive("peak", self.peak)
-        checks.finite("final", self.final, low=0, example=0.01)
-        if self.final > 1:
-            raise ValueError(
-                f"final={self.final!r}: is a share of the peak, so it must be at most 1; write "
-                "final=0.01, for example"
-            )
-        if self.shape == "exponential" and self.final == 0:
-            raise ValueError(
-                f"final={self.final!r}: an exponential decay never reaches 0; write final=0.01, "
-                "for example, or shape='cosine'"
-            )
 
 
 def shares(shape: str, total: int, *, warmup: float | None = None, final: float = 0.0) -> Any:

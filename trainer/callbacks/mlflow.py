@@ -43,15 +43,8 @@ class MLflow(Callback):
     experiment: str = "exact-trainer"
     run_name: str | None = None
 
-    def setup(self, session: Session) -> None:
-        """Find or create the experiment.
-
-        Raises:
-            ImportError: MLflow is not installed.
-            TypeError: a field is not text.
-            ValueError: the store cannot be reached.
-        """
-        self._run: str | None = None
+    def check(self) -> None:
+        """Raise an error for a field that is not text."""
         for field, example in (
             ("tracking_uri", "sqlite:///mlflow.db"),
             ("experiment", "digits"),
@@ -61,6 +54,15 @@ class MLflow(Callback):
             needless = value is None and field != "experiment"
             if not needless and not (isinstance(value, str) and value):
                 raise TypeError(f"{field}={value!r}: must be text, such as {field}={example!r}")
+
+    def setup(self, session: Session) -> None:
+        """Find or create the experiment.
+
+        Raises:
+            ImportError: MLflow is not installed.
+            ValueError: the store cannot be reached.
+        """
+        self._run: str | None = None
         try:
             from mlflow import MlflowClient
         except ImportError as error:

@@ -20,16 +20,26 @@ if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
 
 
+def check(monitor: Any, mode: Any = None) -> None:
+    """Raise an error for values that no fit would allow.
+
+    Raises:
+        TypeError, ValueError: the monitor is neither a name nor None, or the mode is unknown.
+    """
+    if monitor is not None and (not isinstance(monitor, str) or not monitor):
+        raise TypeError(f"monitor={monitor!r}: must be the name of a log, such as 'val_loss'")
+    if mode is not None:
+        one_of("mode", mode, ("min", "max"))
+
+
 def choose(monitor: str | None, session: Session) -> str:
     """The name of the log to watch; None: val_loss with validation data, otherwise loss.
 
     Raises:
-        TypeError, ValueError: it is not a name, or this fit will have no such log.
+        ValueError: this fit will have no such log.
     """
     if monitor is None:
         return "loss" if session.validation is None else "val_loss"
-    if not isinstance(monitor, str) or not monitor:
-        raise TypeError(f"monitor={monitor!r}: must be the name of a log, such as 'val_loss'")
     if monitor.startswith("val_") and session.validation is None:
         raise ValueError(
             f"monitor={monitor!r}: there are no validation data; pass validation_data to fit, "
@@ -47,7 +57,7 @@ def direction(monitor: str, mode: str | None) -> Literal["min", "max"]:
     """Whether lower ("min") or higher ("max") is better; mode None: inferred from the log's name.
 
     Raises:
-        ValueError: an unknown mode, or None where the name does not determine it.
+        ValueError: it is None, and the name does not determine the direction.
     """
     if mode is not None:
         found: Literal["min", "max"] = one_of("mode", mode, ("min", "max"))

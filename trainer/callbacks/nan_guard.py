@@ -65,10 +65,14 @@ class NaNGuard(Callback):
 
     monitor: str = "loss"
 
-    def setup(self, session: Session) -> None:
-        """Raise an error if there is no such log."""
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         if self.monitor is None:
             raise TypeError("monitor=None: must be the name of a log; write monitor='loss'")
+        monitored.check(self.monitor)
+
+    def setup(self, session: Session) -> None:
+        """Raise an error if there is no such log."""
         self._log = monitored.choose(self.monitor, session)
 
     def on_train_begin(self, logs: Any = None) -> None:

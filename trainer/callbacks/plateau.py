@@ -44,12 +44,8 @@ class Plateau(Callback):
     cooldown: Annotated[int, Int(0, 10)] = 0
     min_learning_rate: float = 0.0
 
-    def setup(self, session: Session) -> None:
-        """Check the fields.
-
-        Raises:
-            TypeError, ValueError: naming the field, its value and what to write instead.
-        """
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         if checks.positive("factor", self.factor) >= 1:
             raise ValueError(
                 f"factor={self.factor!r}: must be below 1, as the rate is multiplied by it; write "
@@ -59,6 +55,14 @@ class Plateau(Callback):
         checks.integer("cooldown", self.cooldown, low=0, example=2)
         checks.finite("min_delta", self.min_delta, low=0, example=0.001)
         checks.finite("min_learning_rate", self.min_learning_rate, low=0, example=1e-5)
+        monitored.check(self.monitor, self.mode)
+
+    def setup(self, session: Session) -> None:
+        """Choose the log.
+
+        Raises:
+            ValueError: this fit has no such log, or the optimizer no rate to lower.
+        """
         rate_of(session.network.core.optimizer, self.name)
         self._log = monitored.choose(self.monitor, session)
         self._inner = keras.callbacks.ReduceLROnPlateau(

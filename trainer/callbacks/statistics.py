@@ -62,9 +62,12 @@ class Statistics(Callback):
         flat = self._values.reshape(-1, len(MEASURES))
         return pd.DataFrame(flat, index=index, columns=list(MEASURES)).reset_index()
 
+    def check(self) -> None:
+        """Raise an error for a bad field."""
+        checks.integer("every_epochs", self.every_epochs, low=1, example=1)
+
     def setup(self, session: Session) -> None:
         """Take the batch, and raise an error if the model's gradients cannot be computed."""
-        checks.integer("every_epochs", self.every_epochs, low=1, example=1)
         if session.folder is not None:
             folders.refuse_link("statistics", session.folder / "statistics.csv")
         self._sample = session.sample()

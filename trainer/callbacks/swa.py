@@ -34,11 +34,23 @@ class SWA(Callback):
 
     start: Annotated[float | int, Float(0.5, 0.95)] = 0.75
 
+    def check(self) -> None:
+        """Raise an error if start is neither a share nor the number of an epoch."""
+        if isinstance(self.start, bool) or not isinstance(self.start, (int, float, np.number)):
+            raise TypeError(
+                f"start={self.start!r}: must be a share of the epochs, such as 0.75, or the number "
+                "of an epoch"
+            )
+        if isinstance(self.start, (int, np.integer)):
+            checks.integer("start", self.start, low=1, example=5)
+        else:
+            checks.fraction("start", self.start)
+
     def setup(self, session: Session) -> None:
         """Reset the mean.
 
         Raises:
-            TypeError, ValueError: start is neither a share nor an epoch of this fit.
+            ValueError: start is not an epoch of this fit.
         """
         self._first = self._first_epoch(session.epochs)
         self._mean: list[np.ndarray] | None = None
@@ -76,18 +88,11 @@ class SWA(Callback):
         return [v for v in found if keras.backend.is_float_dtype(v.dtype)]
 
     def _first_epoch(self, epochs: int) -> int:
-        if isinstance(self.start, bool) or not isinstance(self.start, (int, float, np.number)):
-            raise TypeError(
-                f"start={self.start!r}: must be a share of the epochs, such as 0.75, or the number "
-                "of an epoch"
-            )
         if isinstance(self.start, (int, np.integer)):
-            first = checks.integer("start", self.start, low=1, example=5)
-            if first > epochs:
+            if self.start > epochs:
                 raise ValueError(
                     f"start={self.start!r}: the fit has {epochs} epoch(s); write start={epochs} or "
                     "less, or a share such as start=0.75"
                 )
-            return first - 1
-        share = checks.fraction("start", self.start)
-        return min(math.ceil(share * epochs), epochs - 1)
+            return int(self.start) - 1
+        return min(math.ceil(self.start * epochs), epochs - 1)

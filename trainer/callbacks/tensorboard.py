@@ -52,8 +52,8 @@ class TensorBoard(Callback):
     write_graph: bool = True
     every_n_batches: int = 0  # type: ignore[misc]
 
-    def setup(self, session: Session) -> None:
-        """Check the fields, and claim the folder."""
+    def check(self) -> None:
+        """Raise an error for a bad field, or if TensorBoard is not installed."""
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "callbacks=['tensorboard']: the package tensorboard is not installed; install it "
@@ -63,6 +63,9 @@ class TensorBoard(Callback):
         integer("image_freq", self.image_freq, low=0, example=1)
         integer("every_n_batches", self.every_n_batches, low=0, example=100)
         boolean("write_graph", self.write_graph)
+
+    def setup(self, session: Session) -> None:
+        """Claim the folder."""
         owner = ("tensorboard", "leave image_freq out")
         self._gallery = Gallery(owner, session, 3, 6) if self.image_freq else None
         path = folders.place("log_dir", self.log_dir, "tensorboard", session)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from trainer.callbacks.callback import Callback, Session
+from trainer.callbacks.callback import Callback
 from trainer.engine.backend import agree
 from trainer.state import callback_state
 from trainer.utils.checks import positive
@@ -35,8 +35,8 @@ class TimeLimit(Callback):
     minutes: float | None = None
     seconds: float | None = None
 
-    def setup(self, session: Session) -> None:
-        """Check the fields."""
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         if self.minutes is None and self.seconds is None:
             raise ValueError("minutes=None: there is no limit; write minutes=30, or seconds=90")
         for name, value in (("minutes", self.minutes), ("seconds", self.seconds)):

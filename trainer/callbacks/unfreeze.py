@@ -48,15 +48,17 @@ class Unfreeze(Callback):
     layers: Annotated[int, Int(1, 4)] = 1
     epochs: Annotated[int, Int(1, 5)] = 1
 
+    def check(self) -> None:
+        """Raise an error for a bad field."""
+        for name in ("start", "layers", "epochs"):
+            checks.integer(name, getattr(self, name), low=1, example=1)
+
     def setup(self, session: Session) -> None:
         """Find the layers.
 
         Raises:
-            TypeError, ValueError: a field is not an integer of at least 1, or no layer would be
-                frozen.
+            ValueError: no layer would be frozen, or the layers are not built yet.
         """
-        for name in ("start", "layers", "epochs"):
-            checks.integer(name, getattr(self, name), low=1, example=1)
         core = session.network.core
         if not core.optimizer.built:
             raise ValueError(

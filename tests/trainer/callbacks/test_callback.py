@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from trainer import Classifier, Regressor
 from trainer.callbacks import Callback
@@ -73,3 +75,55 @@ def test_only_a_callback_that_overrides_before_step_extends_the_step() -> None:
             pass
 
     assert Scaling().extends_step and not Seen().extends_step
+
+
+class Refuses(Callback):
+    """Accepts its fields, and refuses every fit."""
+
+    def setup(self, session: Any) -> None:
+        raise ValueError("not this fit")
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        (
+            ["early_stopping", {"name": "plateau", "patience": 0}],
+            r"^callbacks\[1\] \(plateau\): patience=0: must be 1 or more",
+        ),
+        ("checkpoint", r"^folder=None: there is no run_dir"),
+        (Refuses(), "^not this fit$"),
+    ],
+    ids=["a field", "a folder", "an own callback"],
+)
+def test_a_callback_that_refuses_a_fit_leaves_the_trainer_as_it_was(
+    callbacks: Any, message: str
+) -> None:
+    trainer = Regressor(epochs=1, model="mlp", random_state=3, verbose=0)
+    unfitted = clone(trainer).set_params(callbacks=callbacks)
+    with pytest.raises(ValueError, match=message):
+        unfitted.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        unfitted.predict(X)
+
+    before = trainer.fit(X, Y).predict(X)
+    history = trainer.history_
+    with pytest.raises(ValueError, match=message):
+        trainer.set_params(callbacks=callbacks).fit(X, -Y)
+    np.testing.assert_array_equal(trainer.predict(X), before)
+    assert trainer.history_ is history
+
+
+def test_the_fields_of_callbacks_are_checked_before_anything_is_written(tmp_path: Path) -> None:
+    bad = {"name": "early_stopping", "patience": 0}
+    with pytest.raises(ValueError, match=r"callbacks\[0\] \(early_stopping\): patience=0"):
+        Regressor(epochs=1, callbacks=[bad], run_dir=tmp_path / "run").fit(X, Y)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_callback_refused_it_holds_no_model(tmp_path: Path) -> None:
+    trainer = Regressor(epochs=1, model="mlp", callbacks=Refuses(), run_dir=tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="not this fit"):
+        trainer.fit(X, Y)
+    assert not (tmp_path / "start.keras").exists()
+    assert len(trainer.set_params(callbacks=()).fit(X, Y).history_) == 1

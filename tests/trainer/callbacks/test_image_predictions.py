@@ -157,7 +157,7 @@ def test_rows_that_are_no_images_are_refused_before_training(
     trainer = noisy(callbacks=[ImagePredictions(folder=tmp_path)])
     with pytest.raises(ValueError, match=f"x has rows of shape {shape}, which are not images"):
         trainer.fit(x, Y)
-    assert len(trainer.history_) == 0
+    assert not hasattr(trainer, "history_")
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
@@ -201,4 +201,4 @@ def test_bad_fields_are_refused_before_training(
     trainer = noisy(callbacks=[ImagePredictions(**{"folder": tmp_path} | fields)])
     with pytest.raises((TypeError, ValueError, NotADirectoryError), match=message):
         trainer.fit(X, Y)
-    assert len(trainer.history_) == 0
+    assert not hasattr(trainer, "history_")

@@ -11,7 +11,7 @@ import pytest
 from sessions import session
 
 from trainer.callbacks import EarlyStopping
-from trainer.callbacks.monitored import choose, direction, value
+from trainer.callbacks.monitored import check, choose, direction, value
 
 
 class OwnStep(keras.Sequential):
@@ -45,7 +45,7 @@ def test_a_name_must_be_among_the_logs_of_the_model() -> None:
         choose("val_mae", session(core=core()))
     for wrong in ("", 3, ["loss"]):
         with pytest.raises(TypeError, match="must be the name of a log, such as 'val_loss'"):
-            choose(wrong, of)  # type: ignore[arg-type]
+            check(wrong)
 
 
 @pytest.mark.parametrize(

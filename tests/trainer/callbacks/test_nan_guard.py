@@ -293,7 +293,7 @@ def test_a_run_interrupted_before_the_loss_breaks_down_within_an_epoch_goes_back
     ],
 )
 def test_a_bad_monitor_is_named_before_training(monitor: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+    with pytest.raises((TypeError, ValueError), match=message):
         Small(callbacks=(NaNGuard(monitor=monitor),)).fit(X, Y)
 
 

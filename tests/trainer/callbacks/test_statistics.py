@@ -202,7 +202,7 @@ def test_a_bad_interval_is_refused_before_training(value: Any, message: str) -> 
     trainer = noisy(callbacks=[{"name": "statistics", "every_epochs": value}])
     with pytest.raises((TypeError, ValueError), match=message):
         trainer.fit(X, Y)
-    assert len(trainer.history_) == 0
+    assert not hasattr(trainer, "history_")
 
 
 def test_a_model_whose_loss_only_its_step_knows_is_refused_before_training() -> None:

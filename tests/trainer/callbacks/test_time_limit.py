@@ -186,5 +186,5 @@ def test_time_before_an_interruption_counts(
     ],
 )
 def test_a_bad_field_is_named_before_training(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+    with pytest.raises((TypeError, ValueError), match=message):
         Small(callbacks=(TimeLimit(**fields),)).fit(X, Y)
