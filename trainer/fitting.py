@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trainer.callbacks.callback import Session
     from trainer.callbacks.epoch_tasks import Watched
 
-MOST_DEVIATIONS = 1e4  # of y's mean from 0 in float32: its last digit is then 0.1% of a deviation
+MOST_DEVIATIONS = 1e4  # of a mean from 0 in float32: its last digit is then 0.1% of a deviation
 
 
 def draw_seed(state: Any) -> int:
@@ -340,6 +340,9 @@ def _build(
         callbacks=chosen,
         texts=lambda name: preparation.TextOf(train, name),
     )
+    if task.take_loss(network.core):  # y means something else than the task could know
+        return _build(recipe, task, settings, chosen, train, seed, tables_as_0_1)
+    task.warn_of(targets)
     return network, few
 
 
@@ -365,10 +368,24 @@ def _precision(
                 f"precision={wanted!r}: the model that was given computes in {own}; leave "
                 "precision out, or make the model with another dtype"
             )
-        return own
-    if wanted != "auto":
-        return wanted
-    return _choose_precision(recipe.ready_made, train, inputs, targets)
+        wanted = own
+    if wanted == "auto":
+        wanted = _choose_precision(recipe.ready_made, train, inputs, targets)
+    far = _far_from_0(inputs)
+    if far and wanted != "float64":
+        checks.warn(
+            f"{far}: its values lie so close together, compared with their size, that {wanted} "
+            "cannot tell them apart; write precision='float64', or subtract a constant from them"
+        )
+    return wanted
+
+
+def _far_from_0(inputs: Inputs) -> str | None:
+    """Return the name of an input that float32 has too few digits for, or None."""
+    for name, (offset, scale) in inputs.scaling.items():
+        if np.any(np.abs(offset) > MOST_DEVIATIONS * np.asarray(scale)):
+            return name
+    return None
 
 
 def _ends_on_nan(callback: Any) -> bool:
@@ -425,6 +442,8 @@ def _choose_precision(
         pairs = zip(*targets.scale, strict=True)
         if any(abs(mean) > MOST_DEVIATIONS * deviation for mean, deviation in pairs):
             return "float64"
+    if ready_made and _far_from_0(inputs):
+        return "float64"
     doubles = isinstance(data, Rows) and inputs.dtypes == "float64"
     vectors = doubles and len(inputs.shapes) == 1
     return "float64" if vectors and ready_made and not plan.has_gpu() else "float32"

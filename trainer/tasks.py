@@ -21,7 +21,7 @@ from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.backend import tensors
-from trainer.network import compile, probabilities
+from trainer.network import compile, compiled, probabilities
 from trainer.network.probabilities import Reading
 from trainer.utils import checks
 
@@ -90,6 +90,17 @@ class Task:
             batches = data.part(1, 2) if self.ready_made else None
             return Numbers.learn_stream(self.name, batches, data.y_spec)
         return Numbers.learn(self.name, data.y, "y", data.row_weight)
+
+    def take_loss(self, model: keras.Model) -> bool:
+        """Look at what build_model compiled its model with; return whether y must be learnt again.
+
+        Args:
+            model: The model, built for the targets that `learn` returned.
+        """
+        return False
+
+    def warn_of(self, learned: Targets) -> None:
+        """Warn of targets that may mean something else."""
 
     def restore(self, form: Any) -> Targets:
         """Restore the Targets returned by `learn` from their to_dict()."""
@@ -232,13 +243,26 @@ class Classification(Task):
         self.loss = loss
         self.from_logits = from_logits
         self.pos_label = pos_label
-        self.one_hot: bool | dict[str, bool]
-        if isinstance(loss, (list, tuple)):
-            self.one_hot = {f"[{i}]": _expects_rows(own) for i, own in enumerate(loss)}
-        elif isinstance(loss, Mapping) and "class_name" not in loss:
-            self.one_hot = {f"[{name!r}]": _expects_rows(own) for name, own in loss.items()}
-        else:
-            self.one_hot = _expects_rows(loss)
+        self.one_hot = _one_hot(loss)
+
+    def take_loss(self, model: keras.Model) -> bool:
+        """Take the loss that the model was compiled with, if no field or hook says another."""
+        found = compiled.find(model) if self.loss is None else None
+        if found is None or found.loss is None:
+            return False
+        self.loss, self.one_hot = found.loss, _one_hot(found.loss, model)
+        return any(self.one_hot.values()) if isinstance(self.one_hot, dict) else self.one_hot
+
+    def warn_of(self, learned: Targets) -> None:
+        """Warn of rows that are taken as several labels, and look like one-hot classes."""
+        for name, label in arrays.leaves(_classes(learned).labels, "y"):
+            if label.may_be_one_hot:
+                checks.warn(
+                    f"{name}: every row has a single 1, as one-hot classes have, but rows of 0 and "
+                    "1 are taken as several labels, any number of which may be true; for classes "
+                    f"write {name}.argmax(axis=1), or loss='categorical_crossentropy' with a "
+                    "build_model that ends in a softmax"
+                )
 
     def learn(self, data: Rows | Stream) -> Classes:
         """Learn the classes of each output."""
@@ -679,6 +703,31 @@ def _is_positive(classes: Classes, y: Any) -> np.ndarray:
         return encoded > 0
     index = encoded if encoded.ndim == 1 else encoded.argmax(axis=-1)
     return np.asarray(index == classes.labels.positive)[:, None]
+
+
+def _one_hot(loss: Any, model: keras.Model | None = None) -> bool | dict[str, bool]:
+    """Return whether a loss expects one-hot rows; of several losses, by the name in y.
+
+    Args:
+        loss: In any form that Keras takes, or several of them.
+        model: The model that was compiled with them, whose outputs have names; None: they are named
+            as the losses are.
+    """
+    if isinstance(loss, (list, tuple)):
+        each: dict[Any, bool] = dict(enumerate(map(_expects_rows, loss)))
+    elif isinstance(loss, Mapping) and "class_name" not in loss:
+        each = {name: _expects_rows(own) for name, own in loss.items()}
+    else:
+        return _expects_rows(loss)
+    output = getattr(model, "output", None) if getattr(model, "outputs", None) else None
+    if model is not None and isinstance(output, (Mapping, list, tuple)):
+        keys = list(output) if isinstance(output, Mapping) else range(len(output))
+        for place, names in enumerate(zip(keys, model.output_names, strict=True)):
+            named = [each[n] for n in (*names, place) if n in each]
+            each |= dict.fromkeys((*names, place), any(named))
+    if len(each) == 1:
+        return next(iter(each.values()))
+    return {f"[{name!r}]": expected for name, expected in each.items()}
 
 
 def _expects_rows(loss: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from trainer import Trainer
+from trainer import Regressor, Trainer
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 Y = X[:, :1] * 2
@@ -193,3 +194,35 @@ def test_an_error_whose_text_has_an_error_arrives_and_is_in_the_log(tmp_path: Pa
     with pytest.raises(Mute):
         Dense(run_dir=tmp_path / "run", callbacks=[Raises()]).fit(X, Y)
     assert "ended by Mute: <exception str() failed>" in (tmp_path / "run" / "run.log").read_text()
+
+
+# ---- precision -----------------------------------------------------------------------------------
+
+
+class Column(Dense):
+    def build_model(self, spec: Any) -> keras.Model:
+        return keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+
+
+SECONDS = 1_700_000_000 + np.arange(60)  # float32 holds one in 128
+
+
+@pytest.mark.parametrize("form", ["int64", "uint64", "float64", "stream"])
+def test_values_that_float32_cannot_tell_apart_are_told_apart(form: str) -> None:
+    x: Any = SECONDS[:, None].astype("int64" if form == "stream" else form)
+    y = np.arange(60.0)
+    trainer = Regressor(model="mlp", epochs=5, random_state=0, verbose=0)
+    if form == "stream":
+        trainer.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(16))
+    else:
+        trainer.fit(x, y)
+    assert len(np.unique(trainer.predict(x))) == 60
+
+
+def test_a_precision_that_cannot_tell_them_apart_is_warned_of() -> None:
+    trainer = Column(epochs=1, normalize="standard")
+    with pytest.warns(UserWarning, match="x: its values lie so close .* precision='float64'"):
+        trainer.fit(SECONDS[:, None], np.arange(60.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.set_params(precision="float64").fit(SECONDS[:, None], np.arange(60.0))

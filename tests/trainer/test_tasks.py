@@ -6,8 +6,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
@@ -121,3 +123,71 @@ def test_each_estimator_has_its_task() -> None:
 def test_a_task_without_classes_refuses_class_weights_before_training() -> None:
     with pytest.raises(ValueError, match="class_weight='balanced': Regressor has no classes"):
         Regressor(class_weight="balanced").fit(X, Y)
+
+
+# ---- one-hot rows, and the loss that a model was compiled with -----------------------------------
+
+
+def _compiled(outputs: int = 1, loss: Any = "categorical_crossentropy") -> keras.Model:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((3,))
+    heads = [keras.layers.Dense(3, "softmax", name=f"head{i}")(x) for i in range(outputs)]
+    model = keras.Model(x, heads[0] if outputs == 1 else heads)
+    model.compile("sgd", loss, metrics=["accuracy"] if outputs == 1 else [["accuracy"]] * outputs)
+    return model
+
+
+class OneHot(Classifier):
+    """Compiles its model in build_model."""
+
+    def build_model(self, spec: Any) -> keras.Model:
+        return _compiled()
+
+
+ROWS = np.random.default_rng(2).normal(size=(30, 3)).astype(np.float32)
+CLASSES = np.argmax(ROWS, axis=1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", [lambda **k: Classifier.from_keras(_compiled(), **k), OneHot])
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_hot_rows_are_classes_where_the_model_was_compiled_for_them(
+    make: Any, stream: bool
+) -> None:
+    y = np.eye(3)[CLASSES]
+    theirs = _compiled()
+    theirs.fit(ROWS, y, epochs=2, batch_size=10, shuffle=False, verbose=0)
+    data = (tf.data.Dataset.from_tensor_slices((ROWS, y)).batch(10),) if stream else (ROWS, y)
+    ours = make(epochs=2, batch_size=10, shuffle=False, verbose=0).fit(*data)
+    loss, accuracy = theirs.evaluate(ROWS, y, batch_size=10, verbose=0)
+    found = ours.evaluate(ROWS, y)
+    assert found["loss"] == pytest.approx(loss, rel=1e-5) and found["accuracy"] == accuracy
+    assert ours.score(ROWS, y) == pytest.approx(accuracy)
+    np.testing.assert_array_equal(ours.predict(ROWS).sum(axis=1), np.ones(30))
+
+
+@pytest.mark.filterwarnings("error")
+def test_class_weights_count_for_one_hot_rows_of_a_compiled_model() -> None:
+    y, weights = np.eye(3)[CLASSES], {0: 1.0, 1: 2.0, 2: 5.0}
+    theirs = _compiled().fit(ROWS, y, class_weight=weights, batch_size=30, verbose=0)
+    ours = Classifier.from_keras(
+        _compiled(), class_weight=weights, epochs=1, batch_size=30, verbose=0
+    ).fit(ROWS, y)
+    assert ours.history_["loss"][0] == pytest.approx(theirs.history["loss"][0], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("loss", [["categorical_crossentropy"] * 2, None])
+def test_one_hot_rows_of_several_outputs_are_classes(loss: Any) -> None:
+    loss = loss or {f"head{i}": keras.losses.CategoricalCrossentropy() for i in range(2)}
+    model = _compiled(2, loss)
+    y = (np.eye(3)[CLASSES], np.eye(3)[2 - CLASSES])
+    ours = Classifier.from_keras(model, epochs=1, verbose=0).fit(ROWS, y)
+    for predicted in ours.predict(ROWS):
+        np.testing.assert_array_equal(predicted.sum(axis=1), np.ones(30))
+
+
+def test_rows_with_a_single_1_that_are_taken_as_labels_are_warned_of_once() -> None:
+    with pytest.warns(UserWarning, match=r"y: every row has a single 1.*argmax") as found:
+        Classifier(model="mlp", epochs=1, verbose=0).fit(ROWS, np.eye(3)[CLASSES])
+    assert sum("single 1" in str(warning.message) for warning in found) == 1

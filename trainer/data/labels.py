@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from trainer.utils import forms
-from trainer.utils.checks import warn
 
 _MAX_PADDING = 16 << 20  # bytes by which an array of labels from a file may exceed their text
 
@@ -30,6 +29,7 @@ class Labels:
             multi-label: one number, or n_classes of them. None: the most probable class, and 0.5
             for each label.
         positive: Of two classes, the index of the one that the threshold is of.
+        may_be_one_hot: Whether it is "multilabel" with a single 1 in every row that was learnt.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Labels:
         self.rows = rows
         self.thresholds: tuple[float, ...] | None = None
         self.positive = 1
+        self.may_be_one_hot = False
 
     @classmethod
     def learn(
@@ -77,14 +78,9 @@ class Labels:
             kept = array.dtype
             return cls("multiclass", np.arange(array.shape[1]), kept, one_hot=True, rows=True)
         if array.ndim == 2:
-            if array.shape[1] > 1 and len(array) > 1 and _is_one_hot(array):
-                warn(
-                    f"{name}: every row has a single 1, as one-hot classes have, but rows of 0 and "
-                    "1 are taken as several labels, any number of which may be true; for classes "
-                    f"write {name}.argmax(axis=1), or loss='categorical_crossentropy' with a "
-                    "build_model that ends in a softmax"
-                )
-            return cls("multilabel", np.arange(array.shape[1]), array.dtype)
+            made = cls("multilabel", np.arange(array.shape[1]), array.dtype)
+            made.may_be_one_hot = array.shape[1] > 1 and len(array) > 1 and _is_one_hot(array)
+            return made
         classes = _known_classes(array, name, known, columns)
         if len(classes) < 2:
             raise ValueError(

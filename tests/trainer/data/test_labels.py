@@ -422,15 +422,12 @@ def test_bad_thresholds_in_a_file_are_refused(state: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("columns", [2, 3])
-def test_one_hot_rows_that_are_taken_as_several_labels_are_warned_of(columns: int) -> None:
+def test_several_labels_that_look_like_one_hot_rows_are_marked(columns: int) -> None:
     rows = np.eye(columns, dtype=int)[np.arange(12) % columns]
-    with pytest.warns(UserWarning, match=r"y: every row has a single 1.*write y.argmax\(axis=1\)"):
-        assert Labels.learn(rows, "y").kind == "multilabel"
-
-
-def test_rows_with_any_number_of_labels_are_not_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    label = Labels.learn(rows, "y")
+    assert label.kind == "multilabel" and label.may_be_one_hot
     rows = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
-    assert Labels.learn(rows, "y").kind == "multilabel"
-    one_hot = np.eye(3, dtype=int)
-    assert Labels.learn(one_hot, "y", one_hot=True).kind == "multiclass"
-    assert not recwarn.list
+    label = Labels.learn(rows, "y")
+    assert label.kind == "multilabel" and not label.may_be_one_hot
+    label = Labels.learn(np.eye(3, dtype=int), "y", one_hot=True)
+    assert label.kind == "multiclass" and not label.may_be_one_hot
