@@ -7,7 +7,7 @@ Responsible for passing the results of a fitted search to the code that draws th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.study.storage import ENDED
@@ -181,9 +181,12 @@ class Pictures(ABC):
         if metric is None:
             metric = self._objective if self._objective in self.epochs_ else "loss"
         best = getattr(self, "best_index_", None)
-        ended = table.trial[table.state.isin(ENDED)]
-        shown = None if best is None else int(ended.iloc[best])
-        return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
+        if best is not None:
+            best = int(table.trial[table.state.isin(ENDED)].iloc[best])
+        drawn = list(self.epochs_["trial"]) if trials is None else trials
+        if not isinstance(drawn, Collection) or best not in drawn:
+            best = None  # nobody asked for it, or it is a trial of an earlier study
+        return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=best, ax=ax)
 
     def summary(self) -> str:
         """Return the best trials, how all ended and why some failed, as text for a terminal."""
