@@ -69,6 +69,7 @@ from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data.streams import is_stream
+from trainer.hyperparameters.domains import plain
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
@@ -163,12 +164,13 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             KeyboardInterrupt: on Ctrl-C; results_ holds the trials so far, and with a directory
                 the same call resumes.
         """
-        checking.arguments(self)
-        self._source: StudyResults | None = None
-        if self.warm_start_from is not None:
-            self._source = earlier.opened(self.warm_start_from, self.directory)
-        trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
+            ends.enter_context(_in_python(self))
+            checking.arguments(self)
+            self._source: StudyResults | None = None
+            if self.warm_start_from is not None:
+                self._source = earlier.opened(self.warm_start_from, self.directory)
+            trial_tasks.checked(self)
             for name in ("_early", "_cluster"):
                 ends.callback(setattr, self, name, None)  # a fitted search can be pickled
             self._cluster = self._connected(ends)
@@ -805,6 +807,18 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             evaluation.fit(made, data, passes=passes)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _in_python(search: Search) -> Iterator[None]:
+    """Let arguments that are NumPy scalars be Python's, as JSON knows them, while it fits."""
+    given = search.get_params(deep=False)
+    changed = {n: value for n, value in given.items() if isinstance(value, np.generic)}
+    vars(search).update({name: plain(value) for name, value in changed.items()})
+    try:
+        yield
+    finally:
+        vars(search).update(changed)
 
 
 def _described_space(space: Space) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _check_trainer(search: Arguments) -> None:
         fixed = {
             name: value
             for name, value in params.items()
-            if name.split("__")[-1] == "random_state" and isinstance(value, int)
+            if name.split("__")[-1] == "random_state" and isinstance(value, numbers.Integral)
         }
         for name, value in fixed.items():
             raise ValueError(
@@ -485,7 +485,11 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
     points = []
     for i, point in enumerate(value):
         given = taken_apart(point, space)
-        whole = {name: own[name] for name in space.domains if name in own} | given
+        whole = given | {
+            name: own[name]
+            for name, domain in space.domains.items()
+            if name in own and name not in given and domain.contains(own[name])
+        }
         try:
             points.append(space.check(whole))
         except ValueError as error:

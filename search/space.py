@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
+from trainer.hyperparameters.domains import plain
 from trainer.utils.checks import did_you_mean
 
 LEVELS = 10  # number of values of a domain without steps in a grid
@@ -132,10 +133,13 @@ class Space:
             if not self.is_active(name, checked):
                 continue
             if name not in point:
-                raise ValueError(f"{name}: the point {dict(point)!r} has no value for it")
+                raise ValueError(
+                    f"{name}: the point {dict(point)!r} has no value for it; write one that lies "
+                    f"in {domain!r}"
+                )
             if not domain.contains(point[name]):
                 raise ValueError(f"{name}={point[name]!r}: must lie in {domain!r}")
-            checked[name] = point[name]
+            checked[name] = plain(point[name])
         return checked
 
     def part_of(self, point: Mapping[str, Any]) -> int:
@@ -196,12 +200,12 @@ class Space:
         """Return the point as JSON values: other objects as their index in the Choice."""
         written: dict[str, Any] = {}
         for name, value in point.items():
-            domain = self.domains[name]
+            domain, value = self.domains[name], plain(value)
             if isinstance(domain, Choice) and type(value) not in _PLAIN:
                 place = next(i for i, v in enumerate(domain.values) if v is value or same(v, value))
                 written[name] = {"choice": place, "value": text_of(value)}
             else:
-                written[name] = value.item() if isinstance(value, np.generic) else value
+                written[name] = value
         return written
 
     def from_json(self, written: Mapping[str, Any]) -> Point:
@@ -385,10 +389,9 @@ def _domain(name: str, value: Any) -> Domain:
         if len(value) == 0:
             raise ValueError(f"space={{{name!r}: []}}: an empty list; write at least one value")
         different: list[Any] = []
-        for v in value:
-            plain = v.item() if isinstance(v, np.generic) else v
-            if not any(plain is other or same(plain, other) for other in different):
-                different.append(plain)
+        for v in map(plain, value):
+            if not any(v is other or same(v, other) for other in different):
+                different.append(v)
         return Choice(*different)
     kind = getattr(getattr(value, "dist", None), "name", None)
     if kind in ("loguniform", "reciprocal", "uniform", "randint"):
@@ -525,8 +528,7 @@ def described_domain(domain: Domain) -> str:
 
 
 def _written(value: Any) -> Any:
-    plain = value.item() if isinstance(value, np.generic) else value
-    return plain if isinstance(plain, _PLAIN) else {"text": text_of(value)}
+    return value if isinstance(value, _PLAIN) else {"text": text_of(value)}
 
 
 def _recorded_domain(entry: Mapping[str, Any], when: Mapping[str, Any] | None) -> Domain:
@@ -621,6 +623,7 @@ def key_of(value: Any) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values of a parameter are the same; 1, 1.0 and True are different."""
+    a, b = plain(a), plain(b)
     return type(a) is type(b) and bool(a == b)
 
 

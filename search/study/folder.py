@@ -17,10 +17,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
@@ -127,7 +130,7 @@ class Folder:
         Raises:
             ValueError: naming what differs.
         """
-        now = json.loads(json.dumps({"seed": self.seed, **description}))
+        now = json.loads(json.dumps({"seed": self.seed, **description}, default=_json))
         if self.store.empty:
             self.store.set("description", now)
             self.store.set("environment", environment())
@@ -138,6 +141,9 @@ class Folder:
         if of_0_1:
             now.pop("architecture")  # the search takes the one that 0.1 chose
         before, after = _flat(earlier), _flat(now)
+        for name, value in before.items():
+            if name.startswith("space.") and isinstance(value, str):
+                before[name] = _OF_NUMPY.sub(r"\1", value)
         for name in before if of_0_1 else ():
             field = name.rsplit(".", 1)[-1]
             if after.get(name, 0) is None and DEFAULTS_OF_0_1.get(field) == before[name]:
@@ -307,6 +313,9 @@ class Tidy(SearchCallback):
             )
 
 
+# As the ends and choices of a domain were described in 0.1, if they were NumPy scalars.
+_OF_NUMPY = re.compile(r"\bnp\.\w+\(([^()]*)\)")
+
 # What fields that are None by default were in version 0.1, where None means the same.
 DEFAULTS_OF_0_1 = {"epochs": 10, "batch_size": 32, "validation_split": 0.0}
 
@@ -329,6 +338,12 @@ def _resolved(path: Path) -> Path:
         raise ValueError(
             f"directory={str(path)!r}: not a valid folder name ({error}); write 'studies/first'"
         ) from error
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.generic):  # in fields of an estimator, or bounds of constraints
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _data_of_0_1_0(path: Path) -> bool:

@@ -153,6 +153,11 @@ ARGUMENTS: dict[str, Row] = {
         ValueError,
         r"enqueue\[1\]: a=5\.0: must lie in Float\(",
     ),
+    "a point without a value": (
+        lambda: net(Tiny(learning_rate=9.0), enqueue=[{}]),
+        ValueError,
+        r"enqueue\[0\]: learning_rate: the point \{\} has no value for it; write one that lies in",
+    ),
     "a point of an unknown name": (
         lambda: near(enqueue=[{"shift": 0.5, "knd": 1}]),
         ValueError,
