@@ -188,6 +188,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Self:
         self._resume_method({})
         space = Space.of(self.estimator, self.space)
+        checking.fields(self, space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
         first, others = goals.split(self.objective)

@@ -6,6 +6,7 @@ for the space (`space`) or the score (`scoring`), which check their own argument
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 import os
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from search.executors import Ray, cores, ray_settings
 from search.proposers.pruning import PRUNERS
-from search.space import Point, Space, taken_apart
+from search.space import Point, Space, taken_apart, values
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
@@ -24,8 +25,18 @@ from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
-from trainer.utils.checks import boolean, did_you_mean, finite, integer, one_of, positive
+from trainer.hyperparameters import Domain, Float, Int
+from trainer.utils.checks import (
+    boolean,
+    did_you_mean,
+    field_values,
+    finite,
+    integer,
+    one_of,
+    positive,
+)
 
+MOST_SEED = 2**32 - 1  # of NumPy's and scikit-learn's generators
 EXECUTORS = ("processes", "serial", "ray")
 
 
@@ -83,7 +94,9 @@ def arguments(search: Arguments) -> None:
     if search.resume is True and search.directory is None:
         raise ValueError("resume=True: there is no directory; write directory='studies/first'")
     if search.seed is not None:
-        integer("seed", search.seed, low=0, example=0)
+        seed = integer("seed", search.seed, low=0, example=0)
+        if seed > MOST_SEED:
+            raise ValueError(f"seed={seed}: must be from 0 to {MOST_SEED}; write seed=0")
     if not isinstance(search.refit, (bool, str)) and not callable(search.refit):
         raise TypeError(
             f"refit={search.refit!r}: must be True, False, the name of a score, or a function from "
@@ -461,6 +474,40 @@ def no_rungs(search: Arguments, name: str, full: int, factor: float) -> str:
         f"{said}: with {full} {name.replace('_', ' ') if name == ROWS else name} and factor="
         f"{factor:g} there is no rung below the last one; write {smaller}{more}"
     )
+
+
+def fields(search: Arguments, space: Space) -> None:
+    """Check that a Trainer accepts the values that a space has for the fields of every Trainer.
+
+    Tried are the ends of each domain, and each of its choices.
+
+    Raises:
+        TypeError, ValueError: naming the parameter and the value.
+    """
+    prefix, trainer = trainer_in(search.estimator)
+    if trainer is None:
+        return
+    defaults = {field.name: field.default for field in dataclasses.fields(Trainer)}
+    for part in space.parts or (space,):
+        for name, domain in part.domains.items():
+            field = name.removeprefix(prefix)
+            if prefix + field != name or field not in defaults:
+                continue
+            for value in _ends(domain):
+                try:
+                    field_values(defaults | {field: value})
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"space={{{name!r}: {domain!r}}}: {error}") from error
+
+
+def _ends(domain: Domain) -> Sequence[Any]:
+    """Return all values of a choice, the first and the last of a range, and none of others."""
+    found = values(domain)
+    if isinstance(domain, Float) and found is None:
+        return (float(domain.low), float(domain.high))
+    if isinstance(domain, Int | Float):
+        return (found[0], found[-1]) if found else ()
+    return found or ()
 
 
 def _is_number(value: Any) -> bool:

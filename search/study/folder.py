@@ -140,10 +140,7 @@ class Folder:
         of_0_1 = "architecture" not in earlier
         if of_0_1:
             now.pop("architecture")  # the search takes the one that 0.1 chose
-        before, after = _flat(earlier), _flat(now)
-        for name, value in before.items():
-            if name.startswith("space.") and isinstance(value, str):
-                before[name] = _OF_NUMPY.sub(r"\1", value)
+        before, after = _without_numpy(_flat(earlier)), _flat(now)
         for name in before if of_0_1 else ():
             field = name.rsplit(".", 1)[-1]
             if after.get(name, 0) is None and DEFAULTS_OF_0_1.get(field) == before[name]:
@@ -313,9 +310,6 @@ class Tidy(SearchCallback):
             )
 
 
-# As the ends and choices of a domain were described in 0.1, if they were NumPy scalars.
-_OF_NUMPY = re.compile(r"\bnp\.\w+\(([^()]*)\)")
-
 # What fields that are None by default were in version 0.1, where None means the same.
 DEFAULTS_OF_0_1 = {"epochs": 10, "batch_size": 32, "validation_split": 0.0}
 
@@ -359,6 +353,16 @@ def _flat(tree: Any, name: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{name}.{key}" if name else key)
     return flat
+
+
+def _without_numpy(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return a description whose domains are those of Python: in 0.1 they kept NumPy scalars."""
+    return {
+        name: re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", value)
+        if name.startswith("space.") and isinstance(value, str)
+        else value
+        for name, value in flat.items()
+    }
 
 
 def _short(value: Any) -> str:

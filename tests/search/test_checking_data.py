@@ -37,6 +37,16 @@ DATA: dict[str, Row] = {
         "cv=99: .*greater than the number of samples.*write cv=5",
     ),
     "text for cv": (lambda: fit(bowl(cv="five")), ValueError, "cv='five': .*write cv=5"),
+    "no splits": (
+        lambda: fit(bowl(cv=[])),
+        ValueError,
+        r"cv=\[\]: has no splits; write cv=5, or a list of \(train, test\)",
+    ),
+    "no splits of a Trainer": (
+        lambda: fit(net(cv=[])),
+        ValueError,
+        r"cv=\[\]: has no splits; write cv=5",
+    ),
     "splits beyond the rows": (
         lambda: fit(bowl(cv=[(np.arange(9), np.arange(90, 99))])),
         ValueError,
