@@ -167,6 +167,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         with contextlib.ExitStack() as ends:
             ends.enter_context(_in_python(self))
             checking.arguments(self)
+            self._check_method()
             self._source: StudyResults | None = None
             if self.warm_start_from is not None:
                 self._source = earlier.opened(self.warm_start_from, self.directory)
@@ -208,12 +209,15 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
         checking.threshold(self, space, validation_data, self._share)
+        cuts = []
+        if self.cv is not None:
+            cuts = splits(data, self.cv, groups, classifier=is_classifier(self.estimator))
         with sklearn_callbacks.managed(self):
             with self._folder(space) as folder:
                 if not folder.store.empty:
                     self._resume_method(folder.store.get("description")["search"])
                 self._trained = self._as_in(folder, data)
-                whole, cuts = self._cut(data, groups, folder)
+                whole, cuts = self._cut(data, cuts, folder)
                 grouped = None if groups is None else np.asarray(groups)
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
@@ -260,6 +264,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return routing.router(self)
 
     # ---- the parts of a search ---------------------------------------------------------------
+
+    @abstractmethod
+    def _check_method(self) -> None:
+        """Check the arguments that say which trials there are, as far as they need no space."""
 
     @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
@@ -406,11 +414,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         self._chosen = made.resolve(data.x, data.y)
         return made
 
-    def _cut(self, data: Data, groups: Any, folder: Folder) -> tuple[Data, list[Split]]:
-        """Return the data as trials see them, and the splits."""
+    def _cut(self, data: Data, cuts: list[Split], folder: Folder) -> tuple[Data, list[Split]]:
+        """Return the data as trials see them, and the splits, given those of cv."""
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return data, self._splits(data, groups, folder.store)
+            return data, self._splits(cuts, folder.store)
         if data.validation is not None:
             return data, []
         share = self._share or HOLDOUT
@@ -418,9 +426,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         cut = holdout(data, share, folder.seed, classifier=classifier, last_rows=last)
         return data.held(cut), []
 
-    def _splits(self, data: Data, groups: Any, store: Store) -> list[Split]:
+    def _splits(self, cuts: list[Split], store: Store) -> list[Split]:
         """Return the splits of cv; those of a splitter without a seed are kept in the study."""
-        cuts = splits(data, self.cv, groups, classifier=is_classifier(self.estimator))
         if not unseeded(self.cv):
             return cuts
         cv = described(self.cv)
@@ -815,11 +822,13 @@ def _in_python(search: Search) -> Iterator[None]:
     """Let arguments that are NumPy scalars be Python's, as JSON knows them, while it fits."""
     given = search.get_params(deep=False)
     changed = {n: value for n, value in given.items() if isinstance(value, np.generic)}
-    vars(search).update({name: plain(value) for name, value in changed.items()})
+    for name, value in changed.items():
+        setattr(search, name, plain(value))
     try:
         yield
     finally:
-        vars(search).update(changed)
+        for name, value in changed.items():
+            setattr(search, name, value)
 
 
 def _described_space(space: Space) -> dict[str, Any]:

@@ -7,11 +7,13 @@ for the space (`space`) or the score (`scoring`), which check their own argument
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import math
 import numbers
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol
 
 from search.executors import Ray, cores, ray_settings
 from search.proposers.pruning import PRUNERS
@@ -38,6 +40,9 @@ from trainer.utils.checks import (
 
 MOST_SEED = 2**32 - 1  # of NumPy's and scikit-learn's generators
 EXECUTORS = ("processes", "serial", "ray")
+
+
+P = ParamSpec("P")
 
 
 class Arguments(Protocol):
@@ -68,6 +73,23 @@ class Arguments(Protocol):
     return_train_score: bool
     target_score: float | None
     patience_trials: int | None
+
+
+def names_of_arguments(init: Callable[P, None]) -> Callable[P, None]:
+    """Let the constructor of a search say which argument one that it does not have may mean."""
+    known = list(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **given: P.kwargs) -> None:
+        for name in given:
+            if name not in known:
+                raise TypeError(
+                    f"{type(args[0]).__name__}({name}=...): there is no such argument; "
+                    f"{did_you_mean(name, known)}"
+                )
+        init(*args, **given)
+
+    return checked
 
 
 def arguments(search: Arguments) -> None:

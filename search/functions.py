@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from search.checking import names_of_arguments
 from search.searches import TunerSearch
 from search.space import Space
 from search.study.callbacks import SearchCallback
@@ -51,6 +52,7 @@ class FunctionSearch(TunerSearch):
 
     _by_log: ClassVar[bool] = False
 
+    @names_of_arguments
     def __init__(
         self,
         function: Any,

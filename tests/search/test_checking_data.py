@@ -244,6 +244,25 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     check(search, rows, {}, TypeError, "directory=5: must be the name of a folder; write 's")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: net(directory=path, tuner="tpr"),
+        lambda path: net(directory=path, max_trials=0),
+        lambda path: near(directory=path, method="gird"),
+        lambda path: near(directory=path, n_iter=0),
+        lambda path: near(directory=path, cv="3"),
+        lambda path: near(directory=path, cv=50),
+        lambda path: near(directory=path, cv=[]),
+    ],
+)
+def test_what_is_refused_before_the_study_leaves_no_directory(tmp_path: Path, make: Any) -> None:
+    search, rows = make(tmp_path / "study")
+    with pytest.raises(ValueError, match="^(tuner|max_trials|method|n_iter|cv)="):
+        search.fit(*rows)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_of_another_study_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
     first = bowl(directory=tmp_path)[0].fit(X, R)
     others = {
