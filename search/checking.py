@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, Protocol
 
 from search.executors import Ray, cores, ray_settings
 from search.proposers.pruning import PRUNERS
-from search.space import Point, Space, taken_apart, values
+from search.space import Point, Space, check_estimator, taken_apart, values
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
@@ -99,10 +99,7 @@ def arguments(search: Arguments) -> None:
         TypeError, ValueError: naming the argument, its value and what to write instead.
     """
     estimator = search.estimator
-    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
-        name = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
-        instead = f"write {name}()" if isinstance(estimator, type) else "write Classifier()"
-        raise TypeError(f"estimator={name}: must be an estimator with get_params; {instead}")
+    check_estimator(estimator)
     if not hasattr(estimator, "fit"):
         raise TypeError(f"estimator={estimator!r}: has no method fit; write Classifier()")
     _check_execution(search)

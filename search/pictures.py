@@ -134,10 +134,19 @@ class Pictures(ABC):
         Args:
             others: studies to compare with, fitted or loaded, by name.
             ax: where to draw.
+
+        Raises:
+            TypeError: others are not studies by name.
         """
         from search import plots
 
         tables = {"this study": self._table()}
+        named = others is None or isinstance(others, Mapping)
+        if not named or not all(hasattr(s, "results_") for s in (others or {}).values()):
+            raise TypeError(
+                f"others={others!r}: must be a dict from name to a fitted search or a loaded "
+                "study; write {'before': load_study('studies/first')}"
+            )
         tables |= {name: study.results_ for name, study in (others or {}).items()}
         return plots.plot_distribution(
             tables, maximize=self._maximize, objective=self._objective, ax=ax

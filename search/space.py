@@ -22,7 +22,7 @@ import numpy as np
 
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
 from trainer.hyperparameters.domains import plain
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, integer
 
 LEVELS = 10  # number of values of a domain without steps in a grid
 
@@ -58,6 +58,7 @@ class Space:
             TypeError, ValueError: an unknown name, an empty space, or something that is not a
                 domain.
         """
+        check_estimator(estimator)
         if isinstance(space, (list, tuple)) and any(isinstance(part, Mapping) for part in space):
             if not all(isinstance(part, Mapping) for part in space):
                 raise TypeError(f"space={space!r}: must be dicts of domains only, or names only")
@@ -178,15 +179,22 @@ class Space:
         return point
 
     def grid(self, levels: float = LEVELS) -> Iterator[Point]:
-        """Yield every combination once, the last parameter changing fastest.
+        """Return every combination once, the last parameter changing fastest.
 
         Args:
             levels: number of values of a domain without steps, or of a logarithmic Int that has
-                more.
+                more; infinity for all.
+
+        Raises:
+            TypeError, ValueError: levels is no whole number from 1 on.
         """
+        if levels != math.inf:
+            integer("levels", levels, low=1)
         if self.parts:
-            yield from itertools.chain.from_iterable(part.grid(levels) for part in self.parts)
-            return
+            return itertools.chain.from_iterable(part.grid(levels) for part in self.parts)
+        return self._combinations(levels)
+
+    def _combinations(self, levels: float) -> Iterator[Point]:
         seen = set()
         for values in itertools.product(*(listed(d, levels) for d in self.domains.values())):
             whole = dict(zip(self.domains, values, strict=True))
@@ -299,6 +307,24 @@ def _merged(parts: Sequence[Space]) -> dict[str, Domain]:
     return found
 
 
+def check_estimator(estimator: Any) -> None:
+    """Refuse what is no estimator: a class, for example.
+
+    Raises:
+        TypeError: it has no get_params.
+    """
+    if isinstance(estimator, type):
+        name = estimator.__name__
+        raise TypeError(
+            f"estimator={name}: must be an estimator with get_params, and is a class; write "
+            f"{name}()"
+        )
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator={estimator!r}: must be an estimator with get_params; write Classifier()"
+        )
+
+
 def field_of(name: str) -> str:
     """Return the parameter of an estimator that a name of a space belongs to."""
     return name.partition("[")[0]
@@ -382,7 +408,12 @@ def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
     return dataclasses.replace(domain, when=kept)
 
 
-def _domain(name: str, value: Any) -> Domain:
+def _domain(name: Any, value: Any) -> Domain:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"space={{{name!r}: ...}}: must be the name of a parameter; write "
+            "{'learning_rate': ...}"
+        )
     if isinstance(value, Domain):
         return value
     if isinstance(value, (list, np.ndarray)) or (isinstance(value, tuple) and value):

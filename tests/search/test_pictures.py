@@ -126,6 +126,14 @@ def test_a_slice_of_one_name_is_of_that_parameter(study: StudyResults) -> None:
     assert ax.get_xlabel() == "batch_size"
 
 
+def test_what_are_no_names_or_studies_is_refused(study: StudyResults) -> None:
+    with pytest.raises(TypeError, match=r"names=5: must be a parameter .*names=\['learning_rate'"):
+        study.plot_slice(5)  # type: ignore[arg-type]
+    for others in (5, {"later": 5}):
+        with pytest.raises(TypeError, match="others=.*: must be a dict from name to .*load_study"):
+            study.plot_distribution(others)  # type: ignore[arg-type]
+
+
 def test_rungs_of_a_search_that_has_none_are_refused(study: StudyResults) -> None:
     with pytest.raises(ValueError, match="rung"):
         study.plot_rungs()
