@@ -69,6 +69,7 @@ from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data.streams import is_stream
+from trainer.hyperparameters.domains import plain
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
@@ -163,12 +164,14 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             KeyboardInterrupt: on Ctrl-C; results_ holds the trials so far, and with a directory
                 the same call resumes.
         """
-        checking.arguments(self)
-        self._source: StudyResults | None = None
-        if self.warm_start_from is not None:
-            self._source = earlier.opened(self.warm_start_from, self.directory)
-        trial_tasks.checked(self)
         with contextlib.ExitStack() as ends:
+            ends.enter_context(_in_python(self))
+            checking.arguments(self)
+            self._check_method()
+            self._source: StudyResults | None = None
+            if self.warm_start_from is not None:
+                self._source = earlier.opened(self.warm_start_from, self.directory)
+            trial_tasks.checked(self)
             for name in ("_early", "_cluster"):
                 ends.callback(setattr, self, name, None)  # a fitted search can be pickled
             self._cluster = self._connected(ends)
@@ -186,6 +189,7 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
     ) -> Self:
         self._resume_method({})
         space = Space.of(self.estimator, self.space)
+        checking.fields(self, space)
         checking.pruning(self, space, self._own_rungs, streamed=is_stream(x))
         points = checking.enqueued(self.enqueue, space, self.estimator)
         first, others = goals.split(self.objective)
@@ -205,12 +209,15 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             groups = groups if groups is None or kept is None else np.asarray(groups)[kept]
         self._chosen = chosen(self.estimator, data.x, data.y)
         checking.threshold(self, space, validation_data, self._share)
+        cuts = []
+        if self.cv is not None:
+            cuts = splits(data, self.cv, groups, classifier=is_classifier(self.estimator))
         with sklearn_callbacks.managed(self):
             with self._folder(space) as folder:
                 if not folder.store.empty:
                     self._resume_method(folder.store.get("description")["search"])
                 self._trained = self._as_in(folder, data)
-                whole, cuts = self._cut(data, groups, folder)
+                whole, cuts = self._cut(data, cuts, folder)
                 grouped = None if groups is None else np.asarray(groups)
                 fits = max(1, len(cuts)) * self.executions_per_trial
                 checking.epochs(self, space, fits, self.epochs_of_a_fit, rungs=self._has_rungs)
@@ -257,6 +264,10 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         return routing.router(self)
 
     # ---- the parts of a search ---------------------------------------------------------------
+
+    @abstractmethod
+    def _check_method(self) -> None:
+        """Check the arguments that say which trials there are, as far as they need no space."""
 
     @abstractmethod
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
@@ -403,11 +414,11 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         self._chosen = made.resolve(data.x, data.y)
         return made
 
-    def _cut(self, data: Data, groups: Any, folder: Folder) -> tuple[Data, list[Split]]:
-        """Return the data as trials see them, and the splits."""
+    def _cut(self, data: Data, cuts: list[Split], folder: Folder) -> tuple[Data, list[Split]]:
+        """Return the data as trials see them, and the splits, given those of cv."""
         classifier = is_classifier(self.estimator)
         if self.cv is not None:
-            return data, self._splits(data, groups, folder.store)
+            return data, self._splits(cuts, folder.store)
         if data.validation is not None:
             return data, []
         share = self._share or HOLDOUT
@@ -415,9 +426,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
         cut = holdout(data, share, folder.seed, classifier=classifier, last_rows=last)
         return data.held(cut), []
 
-    def _splits(self, data: Data, groups: Any, store: Store) -> list[Split]:
+    def _splits(self, cuts: list[Split], store: Store) -> list[Split]:
         """Return the splits of cv; those of a splitter without a seed are kept in the study."""
-        cuts = splits(data, self.cv, groups, classifier=is_classifier(self.estimator))
         if not unseeded(self.cv):
             return cuts
         cv = described(self.cv)
@@ -805,6 +815,20 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             evaluation.fit(made, data, passes=passes)
         self.best_estimator_ = made
         self.refit_time_ = time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _in_python(search: Search) -> Iterator[None]:
+    """Let arguments that are NumPy scalars be Python's, as JSON knows them, while it fits."""
+    given = search.get_params(deep=False)
+    changed = {n: value for n, value in given.items() if isinstance(value, np.generic)}
+    for name, value in changed.items():
+        setattr(search, name, plain(value))
+    try:
+        yield
+    finally:
+        for name, value in changed.items():
+            setattr(search, name, value)
 
 
 def _described_space(space: Space) -> dict[str, Any]:

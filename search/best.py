@@ -10,6 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -30,6 +31,7 @@ class BestEstimator:
     """The methods of an estimator, delegated to best_estimator_ where it has them."""
 
     estimator: Any
+    refit: Any
     best_estimator_: Any
     _measure: Measure
 
@@ -38,10 +40,10 @@ class BestEstimator:
 
         If the objective is a log, this is the estimator's own score.
         """
-        check_is_fitted(self, "best_estimator_")
+        best = self._best_of_all("score")
         if self._measure.log:
-            return float(self.best_estimator_.score(x, y))
-        return self._measure.scores(self.best_estimator_, x, y)[self._measure.key]
+            return float(best.score(x, y))
+        return self._measure.scores(best, x, y)[self._measure.key]
 
     @available_if(_delegated("predict"))
     def predict(self, x: Any) -> Any:
@@ -71,13 +73,23 @@ class BestEstimator:
     @available_if(_delegated("evaluate"))
     def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None) -> dict[str, float]:
         """Return the best Trainer's loss and metrics on the given data."""
-        check_is_fitted(self, "best_estimator_")
-        found: dict[str, float] = self.best_estimator_.evaluate(x, y, sample_weight=sample_weight)
+        best = self._best_of_all("evaluate")
+        found: dict[str, float] = best.evaluate(x, y, sample_weight=sample_weight)
         return found
 
     def _ask_best(self, method: str, x: Any) -> Any:
+        return getattr(self._best_of_all(method), method)(x)
+
+    def _best_of_all(self, method: str) -> Any:
+        """Return the best estimator, for a method of it."""
+        if hasattr(self, "results_") and not self.refit:
+            raise NotFittedError(
+                f"refit=False: the search fitted no model on all rows, so there is no {method}; "
+                f"write {type(self).__name__}(..., refit=True), or fit one yourself: "
+                "clone(search.estimator).set_params(**search.best_params_).fit(x, y)"
+            )
         check_is_fitted(self, "best_estimator_")
-        return getattr(self.best_estimator_, method)(x)
+        return self.best_estimator_
 
     @property
     def classes_(self) -> Any:

@@ -6,15 +6,18 @@ for the space (`space`) or the score (`scoring`), which check their own argument
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import math
 import numbers
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol
 
 from search.executors import Ray, cores, ray_settings
 from search.proposers.pruning import PRUNERS
-from search.space import Point, Space, taken_apart
+from search.space import Point, Space, check_estimator, taken_apart, values
 from search.study.callbacks import SearchCallback
 from search.study.data import rows
 from search.study.resource import EPOCHS, FACTOR, ROWS, STEPS, amount_of
@@ -24,9 +27,22 @@ from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
-from trainer.utils.checks import boolean, did_you_mean, finite, integer, one_of, positive
+from trainer.hyperparameters import Domain, Float, Int
+from trainer.utils.checks import (
+    boolean,
+    did_you_mean,
+    field_values,
+    finite,
+    integer,
+    one_of,
+    positive,
+)
 
+MOST_SEED = 2**32 - 1  # of NumPy's and scikit-learn's generators
 EXECUTORS = ("processes", "serial", "ray")
+
+
+P = ParamSpec("P")
 
 
 class Arguments(Protocol):
@@ -59,6 +75,23 @@ class Arguments(Protocol):
     patience_trials: int | None
 
 
+def names_of_arguments(init: Callable[P, None]) -> Callable[P, None]:
+    """Let the constructor of a search say which argument one that it does not have may mean."""
+    known = list(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **given: P.kwargs) -> None:
+        for name in given:
+            if name not in known:
+                raise TypeError(
+                    f"{type(args[0]).__name__}({name}=...): there is no such argument; "
+                    f"{did_you_mean(name, known)}"
+                )
+        init(*args, **given)
+
+    return checked
+
+
 def arguments(search: Arguments) -> None:
     """Check the arguments that need no data.
 
@@ -66,10 +99,7 @@ def arguments(search: Arguments) -> None:
         TypeError, ValueError: naming the argument, its value and what to write instead.
     """
     estimator = search.estimator
-    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
-        name = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
-        instead = f"write {name}()" if isinstance(estimator, type) else "write Classifier()"
-        raise TypeError(f"estimator={name}: must be an estimator with get_params; {instead}")
+    check_estimator(estimator)
     if not hasattr(estimator, "fit"):
         raise TypeError(f"estimator={estimator!r}: has no method fit; write Classifier()")
     _check_execution(search)
@@ -83,7 +113,9 @@ def arguments(search: Arguments) -> None:
     if search.resume is True and search.directory is None:
         raise ValueError("resume=True: there is no directory; write directory='studies/first'")
     if search.seed is not None:
-        integer("seed", search.seed, low=0, example=0)
+        seed = integer("seed", search.seed, low=0, example=0)
+        if seed > MOST_SEED:
+            raise ValueError(f"seed={seed}: must be from 0 to {MOST_SEED}; write seed=0")
     if not isinstance(search.refit, (bool, str)) and not callable(search.refit):
         raise TypeError(
             f"refit={search.refit!r}: must be True, False, the name of a score, or a function from "
@@ -149,7 +181,7 @@ def _check_trainer(search: Arguments) -> None:
         fixed = {
             name: value
             for name, value in params.items()
-            if name.split("__")[-1] == "random_state" and isinstance(value, int)
+            if name.split("__")[-1] == "random_state" and isinstance(value, numbers.Integral)
         }
         for name, value in fixed.items():
             raise ValueError(
@@ -463,6 +495,40 @@ def no_rungs(search: Arguments, name: str, full: int, factor: float) -> str:
     )
 
 
+def fields(search: Arguments, space: Space) -> None:
+    """Check that a Trainer accepts the values that a space has for the fields of every Trainer.
+
+    Tried are the ends of each domain, and each of its choices.
+
+    Raises:
+        TypeError, ValueError: naming the parameter and the value.
+    """
+    prefix, trainer = trainer_in(search.estimator)
+    if trainer is None:
+        return
+    defaults = {field.name: field.default for field in dataclasses.fields(Trainer)}
+    for part in space.parts or (space,):
+        for name, domain in part.domains.items():
+            field = name.removeprefix(prefix)
+            if prefix + field != name or field not in defaults:
+                continue
+            for value in _ends(domain):
+                try:
+                    field_values(defaults | {field: value})
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"space={{{name!r}: {domain!r}}}: {error}") from error
+
+
+def _ends(domain: Domain) -> Sequence[Any]:
+    """Return all values of a choice, the first and the last of a range, and none of others."""
+    found = values(domain)
+    if isinstance(domain, Float) and found is None:
+        return (float(domain.low), float(domain.high))
+    if isinstance(domain, Int | Float):
+        return (found[0], found[-1]) if found else ()
+    return found or ()
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -485,7 +551,11 @@ def enqueued(value: Any, space: Space, estimator: Any) -> list[Point]:
     points = []
     for i, point in enumerate(value):
         given = taken_apart(point, space)
-        whole = {name: own[name] for name in space.domains if name in own} | given
+        whole = given | {
+            name: own[name]
+            for name, domain in space.domains.items()
+            if name in own and name not in given and domain.contains(own[name])
+        }
         try:
             points.append(space.check(whole))
         except ValueError as error:

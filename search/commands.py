@@ -51,21 +51,34 @@ def _search(given: dict[str, Any]) -> None:
     if not isinstance(fields, Mapping):
         raise WrongCall(f"--fields {fields}: must be a dict; write fields: {{epochs: 5}}")
     space = _space(given["space"])
+    if given["directory"] == "":
+        raise WrongCall(
+            f"--directory '': must be the name of a folder; write --directory "
+            f"{FOLDER_OF_STUDIES}/first"
+        )
     dataset = rows.load(source)
     cls = classes.found(given["trainer"] or class_for(dataset))
     name = re.sub(r"[^\w-]+", "-", dataset.name.split(".")[0]).strip("-") or "study"
-    directory = Path(given["directory"] or f"{FOLDER_OF_STUDIES}/{name}").expanduser()
+    place = f"{FOLDER_OF_STUDIES}/{name}" if given["directory"] is None else given["directory"]
+    directory = Path(place).expanduser()
     known = {a.name for a in _arguments([])} - {*source, "trainer", "fields"}
     options = {n: v for n, v in given.items() if n in known - {"space", "directory"}}
     from search.searches import TunerSearch
+    from search.space import annotated
 
     if ".py:" in (given["trainer"] or ""):
         import cloudpickle
 
         # workers do not know the file: they are sent the class itself, as for a script
         cloudpickle.register_pickle_by_value(sys.modules[cls.__module__])
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    search = TunerSearch(cls(**fields), space, directory=str(directory), **options)
+    options["objective"] = _objective(given["objective"])
+    made = cls(**fields)
+    if space is None and not annotated(made):
+        raise WrongCall(
+            f"--space null: {cls.__name__} has no annotated domains; write --space "
+            "'{learning_rate: {low: 0.0001, high: 0.1, log: true}}'"
+        )
+    search = TunerSearch(made, space, directory=str(directory), **options)
     x, y = rows.training_rows(dataset, with_valid=given["cv"] is not None)
     valid = None if given["cv"] is not None else tuple(dataset.valid)
     try:
@@ -74,12 +87,38 @@ def _search(given: dict[str, Any]) -> None:
         raise KeyboardInterrupt(
             f"interrupted, and saved in {shlex.quote(str(directory))}; the same call resumes it"
         ) from None
+    except (ValueError, TypeError) as error:
+        raise type(error)(_as_in_a_file(str(error))) from error
     best = search.best_estimator_
     best.save(directory / BEST)
     print(search.summary())
     print(f"\nbest: {json.dumps(search.best_params_, default=str)}")
     print(shown(evaluated(best, *dataset.test, f"{len(dataset.test.x):,} test rows")))
     print(f"model: {directory / BEST}")
+
+
+def _objective(given: Any) -> Any:
+    """Return the objective with pairs as Python has them: a file has lists alone."""
+    if not isinstance(given, list):
+        return given
+    if len(given) == 2 and given[1] in ("max", "min"):
+        return tuple(given)
+    return [_objective(one) for one in given]
+
+
+def _as_in_a_file(text: str) -> str:
+    """Return an error of a search with what to write as a file and the command line have it."""
+    text = re.sub(r"\((['\"])(\w+)\1, '(max|min)'\)", r"[\2,\3]", text)
+    return re.sub(r"\b(?:Float|Int)\(([^()]*)\)", _domain_in_a_file, text)
+
+
+def _domain_in_a_file(found: re.Match[str]) -> str:
+    values = {}
+    for i, part in enumerate(found[1].split(", ")):
+        name, equals, value = part.rpartition("=")
+        values[name if equals else ("low", "high")[min(i, 1)]] = value
+    kept = {n: v for n, v in values.items() if v != "None" and (n, v) != ("log", "False")}
+    return f"{{{', '.join(f'{n}: {v.lower()}' for n, v in kept.items())}}}"
 
 
 def _space(given: Any) -> Any:
@@ -103,7 +142,7 @@ def _domain(name: str, value: Any) -> Any:
     try:
         return (Int if whole else Float)(**value)
     except (TypeError, ValueError) as error:
-        raise WrongCall(f"--space {name}: {error}") from error
+        raise WrongCall(f"--space {name}: {_as_in_a_file(str(error))}") from error
 
 
 def _studies(given: dict[str, Any]) -> None:

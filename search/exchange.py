@@ -78,10 +78,12 @@ def to_optuna(
         The optuna.Study.
 
     Raises:
-        ValueError: the storage has a study of this name.
+        TypeError, ValueError: no storage or its address, or it has a study of this name.
     """
     import optuna
 
+    if storage is not None:
+        _check_storage("storage", storage)
     try:
         study = optuna.create_study(
             storage=storage,
@@ -128,6 +130,23 @@ def to_optuna(
         made.append(frozen)
     study.add_trials(made)
     return study
+
+
+def _check_storage(name: str, value: Any) -> None:
+    """Refuse what is neither a storage of Optuna nor like the address of one."""
+    import optuna
+
+    if isinstance(value, str) and "://" not in value:
+        file = value if value.endswith((".db", ".sqlite", ".sqlite3")) else "optuna.db"
+        raise ValueError(
+            f"{name}={value!r}: must be the address of a storage of Optuna; write "
+            f"{name}='sqlite:///{file}'"
+        )
+    if not isinstance(value, str | optuna.storages.BaseStorage):
+        raise TypeError(
+            f"{name}={value!r}: must be {'an optuna.Study, ' if name == 'study' else ''}a storage "
+            f"of Optuna, or its address; write {name}='sqlite:///optuna.db'"
+        )
 
 
 def _distribution(domain: Domain) -> Any:
@@ -364,11 +383,7 @@ def from_optuna(study: Any, name: str | None, objective: int) -> Recorded:
     import pandas as pd
 
     if not isinstance(study, optuna.Study):
-        if not isinstance(study, (str, optuna.storages.BaseStorage)):
-            raise TypeError(
-                f"study={study!r}: must be an optuna.Study, or a storage; write "
-                "import_optuna('sqlite:///optuna.db', name='first')"
-            )
+        _check_storage("study", study)
         names = optuna.get_all_study_names(study)
         if name is None and len(names) == 1:
             name = names[0]

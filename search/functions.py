@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from search.checking import names_of_arguments
 from search.searches import TunerSearch
 from search.space import Space
 from search.study.callbacks import SearchCallback
@@ -51,6 +52,7 @@ class FunctionSearch(TunerSearch):
 
     _by_log: ClassVar[bool] = False
 
+    @names_of_arguments
     def __init__(
         self,
         function: Any,
@@ -142,7 +144,10 @@ class FunctionSearch(TunerSearch):
                 "try; write {'x': Float(0, 1)}, for example"
             )
         for part in parts:
-            _check_names(name, parameters_of(function), part)
+            _check_names(name, part)
+            known = parameters_of(function)
+            if known is not None:
+                _check_signature(name, known, part)
 
     def _names(self) -> tuple[str, ...]:
         parts = self.space if isinstance(self.space, (list, tuple)) else [self.space]
@@ -158,16 +163,24 @@ class FunctionSearch(TunerSearch):
         return super()._method() | {"function": name_of(self.function)}
 
 
-def _check_names(
-    function: str, parameters: Mapping[str, inspect.Parameter], space: Mapping[str, Any]
-) -> None:
-    """Check that the function takes what the space gives it, and needs nothing else."""
+def _check_names(function: str, space: Mapping[str, Any]) -> None:
+    """Check that the names of a space may be arguments of a function."""
     for name in space:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"space={{{name!r}: ...}}: must be the name of an argument of {function}"
+            )
         if name in RESERVED:
             raise ValueError(
                 f"space={{{name!r}: ...}}: the names {', '.join(RESERVED)} are used by the search; "
                 "give the function's argument another name"
             )
+
+
+def _check_signature(
+    function: str, parameters: Mapping[str, inspect.Parameter], space: Mapping[str, Any]
+) -> None:
+    """Check that the function takes what the space gives it, and needs nothing else."""
     for name, parameter in parameters.items():
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise ValueError(
@@ -177,7 +190,7 @@ def _check_names(
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = [n for n, p in parameters.items() if p.kind in named]
     takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    for name in space if parameters and not takes_all else ():
+    for name in space if not takes_all else ():
         if name not in known:
             raise ValueError(
                 f"space={{{name!r}: ...}}: {function} has no argument of this name; "

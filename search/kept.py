@@ -6,6 +6,7 @@ Responsible for the best trials, why others failed, and the models that were kep
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from search.study.current import ARTIFACTS
 from search.study.goals import Goals, front
 from search.study.storage import SCORED, Trial
 from search.study.trial_folders import MARK, TrialFolders
+from trainer.base import Trainer
 from trainer.utils.checks import integer
 from trainer.utils.drawings import as_text, picture
 
@@ -138,9 +140,13 @@ class Kept(Pictures):
 
         Raises:
             ValueError: the trial's models were not kept, or they would have to be unpickled.
-            TypeError: the class is needed.
+            TypeError: the class is needed, or kind is no class of a Trainer.
         """
         integer("trial", trial, low=0, example=0)
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, Trainer)):
+            raise TypeError(
+                f"kind={kind!r}: must be the class of the Trainer; write kind=Classifier"
+            )
         folder = None if self.directory_ is None else self._models().find(trial)
         found = [] if folder is None else models.files(folder)
         if not found:
@@ -245,7 +251,7 @@ class Kept(Pictures):
             The optuna.Study.
 
         Raises:
-            ValueError: the storage has a study of this name.
+            TypeError, ValueError: no storage or its address, or it has a study of this name.
         """
         self._table()
         goals = self._goals
@@ -344,9 +350,17 @@ class Kept(Pictures):
 
         Raises:
             sklearn.exceptions.NotFittedError: before fit.
+            TypeError, ValueError: the path is not the name of an HTML file.
             OSError: the file cannot be written.
         """
         table = self._table()
+        if not isinstance(path, (str, os.PathLike)) or not str(path):
+            raise TypeError(f"path={path!r}: must be the name of a file; write 'report.html'")
+        if Path(path).suffix.lower() not in (".html", ".htm"):
+            raise ValueError(
+                f"path={str(path)!r}: must end in .html or .htm, as the page is HTML; write "
+                f"{str(Path(path).with_suffix('.html'))!r}"
+            )
         name = None if self.directory_ is None else Path(self.directory_).name
         content = pages.Content(
             title=title or f"Study {name or ''}".strip(),
@@ -362,7 +376,7 @@ class Kept(Pictures):
             others=self._others,
             **self._front(),
         )
-        return pages.write(content, path)
+        return pages.write(content, Path(path))
 
     # ---- its parts ---------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ Responsible for passing the results of a fitted search to the code that draws th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.study.storage import ENDED
@@ -134,10 +134,19 @@ class Pictures(ABC):
         Args:
             others: studies to compare with, fitted or loaded, by name.
             ax: where to draw.
+
+        Raises:
+            TypeError: others are not studies by name.
         """
         from search import plots
 
         tables = {"this study": self._table()}
+        named = others is None or isinstance(others, Mapping)
+        if not named or not all(hasattr(s, "results_") for s in (others or {}).values()):
+            raise TypeError(
+                f"others={others!r}: must be a dict from name to a fitted search or a loaded "
+                "study; write {'before': load_study('studies/first')}"
+            )
         tables |= {name: study.results_ for name, study in (others or {}).items()}
         return plots.plot_distribution(
             tables, maximize=self._maximize, objective=self._objective, ax=ax
@@ -181,9 +190,12 @@ class Pictures(ABC):
         if metric is None:
             metric = self._objective if self._objective in self.epochs_ else "loss"
         best = getattr(self, "best_index_", None)
-        ended = table.trial[table.state.isin(ENDED)]
-        shown = None if best is None else int(ended.iloc[best])
-        return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=shown, ax=ax)
+        if best is not None:
+            best = int(table.trial[table.state.isin(ENDED)].iloc[best])
+        drawn = list(self.epochs_["trial"]) if trials is None else trials
+        if not isinstance(drawn, Collection) or best not in drawn:
+            best = None  # nobody asked for it, or it is a trial of an earlier study
+        return plots.plot_curves(self.epochs_, metric=metric, trials=trials, best=best, ax=ax)
 
     def summary(self) -> str:
         """Return the best trials, how all ended and why some failed, as text for a terminal."""

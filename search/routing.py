@@ -13,7 +13,9 @@ from typing import Any
 
 from search.study.scoring import trainer_in
 from trainer.base import Trainer
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, near_names
+
+OWN = ("validation_data", "groups", "sample_weight")  # arguments of a search's own fit
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ def router(search: Any) -> Any:
 def _check(estimator: Any, params: Mapping[str, Any]) -> None:
     """Refuse what the estimator's fit does not take."""
     for name in params if isinstance(estimator, Trainer) else ():
+        near = near_names(name, OWN)
+        if near:
+            raise TypeError(
+                f"fit({name}=...): there is no such argument; did you mean {near[0]!r}?"
+            )
         raise TypeError(
             f"fit({name}=...): a search decides about the other arguments of a Trainer's fit; "
             "leave it out, or write a field of the Trainer"

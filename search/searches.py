@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from search import checking
 from search.base import Search
 from search.proposers import Proposer
 from search.proposers.optuna import is_sampler
@@ -119,6 +120,7 @@ class TunerSearch(Search):
     _goals: Goals
     _begun_with: str = DEFAULT
 
+    @checking.names_of_arguments
     def __init__(
         self,
         estimator: Any,
@@ -196,24 +198,31 @@ class TunerSearch(Search):
         # in 0.1 the default was "bayesian"; a study keeps the tuner that it was started with
         self._begun_with = begun["tuner"] if begun.get("tuner") in TUNERS else DEFAULT
 
+    def _check_method(self) -> None:
+        from search.proposers.given import is_proposer
+
+        if self.max_trials is not None:
+            integer("max_trials", self.max_trials, low=1, example=MAX_TRIALS)
+        tuner = self.tuner
+        if isinstance(tuner, str):
+            one_of("tuner", tuner, TUNERS)
+        elif tuner is not None and not (
+            is_proposer(tuner) or _is_oracle(tuner) or is_sampler(tuner)
+        ):
+            raise TypeError(
+                f"tuner={tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
+                "optuna.samplers.BaseSampler or keras_tuner.Oracle object, or an object with the "
+                "methods of search.proposers.Proposer"
+            )
+
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers import parts
         from search.proposers.enqueued import Enqueued
         from search.proposers.given import Given, is_proposer
 
-        if self.max_trials is not None:
-            integer("max_trials", self.max_trials, low=1, example=MAX_TRIALS)
-        if isinstance(self._tuner, str):
-            one_of("tuner", self._tuner, TUNERS)
-        elif is_proposer(self._tuner):
+        if is_proposer(self._tuner):
             given = Given(copy.deepcopy(self._tuner), space, self.max_trials)
             return Enqueued(points, given, max_trials=self.max_trials) if points else given
-        elif not (_is_oracle(self._tuner) or is_sampler(self._tuner)):
-            raise TypeError(
-                f"tuner={self._tuner!r}: must be one of {', '.join(map(repr, TUNERS))}, an "
-                "optuna.samplers.BaseSampler or keras_tuner.Oracle object, or an object with the "
-                "methods of search.proposers.Proposer"
-            )
         inner: Proposer
         if self._tuner in OPTUNA or is_sampler(self._tuner):
             inner = self._optuna(parts.flat(space) if space.parts else space, seed, maximize)
@@ -328,6 +337,7 @@ class SklearnSearch(Search):
 
     _by_log: ClassVar[bool] = False
 
+    @checking.names_of_arguments
     def __init__(
         self,
         estimator: Any,
@@ -397,15 +407,19 @@ class SklearnSearch(Search):
         self.patience_trials = patience_trials
         self.constraints = constraints
 
+    def _check_method(self) -> None:
+        one_of("method", self.method, METHODS)
+        if self.method != "grid":
+            integer("n_iter", self.n_iter, low=1)
+
     def _proposer(self, space: Space, points: list[Point], seed: int, maximize: bool) -> Proposer:
         from search.proposers.sklearn import Halving, Listed, draw
 
-        one_of("method", self.method, METHODS)
         if self.method == "grid":
             listed = points + _others(space.grid(), points)
             self._count = len(listed)
             return Listed(listed)
-        n = integer("n_iter", self.n_iter, low=1)
+        n = self.n_iter
         # the same first points for any n_iter, so that a longer search can resume a shorter one
         listed = (points + _others(draw(space, n, seed), points))[:n]
         if self.method == "random":

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
-from trainer.utils.checks import did_you_mean
+from trainer.hyperparameters.domains import plain
+from trainer.utils.checks import did_you_mean, integer
 
 LEVELS = 10  # number of values of a domain without steps in a grid
 
@@ -57,6 +58,7 @@ class Space:
             TypeError, ValueError: an unknown name, an empty space, or something that is not a
                 domain.
         """
+        check_estimator(estimator)
         if isinstance(space, (list, tuple)) and any(isinstance(part, Mapping) for part in space):
             if not all(isinstance(part, Mapping) for part in space):
                 raise TypeError(f"space={space!r}: must be dicts of domains only, or names only")
@@ -132,10 +134,13 @@ class Space:
             if not self.is_active(name, checked):
                 continue
             if name not in point:
-                raise ValueError(f"{name}: the point {dict(point)!r} has no value for it")
+                raise ValueError(
+                    f"{name}: the point {dict(point)!r} has no value for it; write one that lies "
+                    f"in {domain!r}"
+                )
             if not domain.contains(point[name]):
                 raise ValueError(f"{name}={point[name]!r}: must lie in {domain!r}")
-            checked[name] = point[name]
+            checked[name] = plain(point[name])
         return checked
 
     def part_of(self, point: Mapping[str, Any]) -> int:
@@ -174,15 +179,22 @@ class Space:
         return point
 
     def grid(self, levels: float = LEVELS) -> Iterator[Point]:
-        """Yield every combination once, the last parameter changing fastest.
+        """Return every combination once, the last parameter changing fastest.
 
         Args:
             levels: number of values of a domain without steps, or of a logarithmic Int that has
-                more.
+                more; infinity for all.
+
+        Raises:
+            TypeError, ValueError: levels is no whole number from 1 on.
         """
+        if levels != math.inf:
+            integer("levels", levels, low=1)
         if self.parts:
-            yield from itertools.chain.from_iterable(part.grid(levels) for part in self.parts)
-            return
+            return itertools.chain.from_iterable(part.grid(levels) for part in self.parts)
+        return self._combinations(levels)
+
+    def _combinations(self, levels: float) -> Iterator[Point]:
         seen = set()
         for values in itertools.product(*(listed(d, levels) for d in self.domains.values())):
             whole = dict(zip(self.domains, values, strict=True))
@@ -196,12 +208,12 @@ class Space:
         """Return the point as JSON values: other objects as their index in the Choice."""
         written: dict[str, Any] = {}
         for name, value in point.items():
-            domain = self.domains[name]
+            domain, value = self.domains[name], plain(value)
             if isinstance(domain, Choice) and type(value) not in _PLAIN:
                 place = next(i for i, v in enumerate(domain.values) if v is value or same(v, value))
                 written[name] = {"choice": place, "value": text_of(value)}
             else:
-                written[name] = value.item() if isinstance(value, np.generic) else value
+                written[name] = value
         return written
 
     def from_json(self, written: Mapping[str, Any]) -> Point:
@@ -295,6 +307,24 @@ def _merged(parts: Sequence[Space]) -> dict[str, Domain]:
     return found
 
 
+def check_estimator(estimator: Any) -> None:
+    """Refuse what is no estimator: a class, for example.
+
+    Raises:
+        TypeError: it has no get_params.
+    """
+    if isinstance(estimator, type):
+        name = estimator.__name__
+        raise TypeError(
+            f"estimator={name}: must be an estimator with get_params, and is a class; write "
+            f"{name}()"
+        )
+    if not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator={estimator!r}: must be an estimator with get_params; write Classifier()"
+        )
+
+
 def field_of(name: str) -> str:
     """Return the parameter of an estimator that a name of a space belongs to."""
     return name.partition("[")[0]
@@ -378,17 +408,21 @@ def with_when(domain: Domain, when: Mapping[str, Any]) -> Domain:
     return dataclasses.replace(domain, when=kept)
 
 
-def _domain(name: str, value: Any) -> Domain:
+def _domain(name: Any, value: Any) -> Domain:
+    if not isinstance(name, str):
+        raise TypeError(
+            f"space={{{name!r}: ...}}: must be the name of a parameter; write "
+            "{'learning_rate': ...}"
+        )
     if isinstance(value, Domain):
         return value
     if isinstance(value, (list, np.ndarray)) or (isinstance(value, tuple) and value):
         if len(value) == 0:
             raise ValueError(f"space={{{name!r}: []}}: an empty list; write at least one value")
         different: list[Any] = []
-        for v in value:
-            plain = v.item() if isinstance(v, np.generic) else v
-            if not any(plain is other or same(plain, other) for other in different):
-                different.append(plain)
+        for v in map(plain, value):
+            if not any(v is other or same(v, other) for other in different):
+                different.append(v)
         return Choice(*different)
     kind = getattr(getattr(value, "dist", None), "name", None)
     if kind in ("loguniform", "reciprocal", "uniform", "randint"):
@@ -525,8 +559,7 @@ def described_domain(domain: Domain) -> str:
 
 
 def _written(value: Any) -> Any:
-    plain = value.item() if isinstance(value, np.generic) else value
-    return plain if isinstance(plain, _PLAIN) else {"text": text_of(value)}
+    return value if isinstance(value, _PLAIN) else {"text": text_of(value)}
 
 
 def _recorded_domain(entry: Mapping[str, Any], when: Mapping[str, Any] | None) -> Domain:
@@ -621,6 +654,7 @@ def key_of(value: Any) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values of a parameter are the same; 1, 1.0 and True are different."""
+    a, b = plain(a), plain(b)
     return type(a) is type(b) and bool(a == b)
 
 

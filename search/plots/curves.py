@@ -5,7 +5,7 @@ Responsible for drawing. Not for the table (`frames`), nor for axes (`scales`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,13 +117,16 @@ def plot_curves(
         The Axes; logarithmic if lower is better and the values span three powers of ten.
 
     Raises:
-        ValueError: no such metric or trial, or no finite value.
+        TypeError: trials are not a list.
+        ValueError: no such metric or trial, no trial, or no finite value.
     """
     frames.check_table("epochs", epochs)
     for name in ("trial", "epoch", metric):
         if name not in epochs:
             raise ValueError(f"metric={name!r}: was not logged; {did_you_mean(name, epochs)}")
     known = epochs["trial"].unique().tolist()
+    if trials is not None:
+        _check_trials(trials)
     chosen = known if trials is None else list(trials)
     for name, wanted in (("trials", chosen), ("best", [] if best is None else [best])):
         for trial in wanted:
@@ -172,3 +175,12 @@ def plot_curves(
         keep = [i for i, label in enumerate(labels) if few or label.endswith("(best)")]
         ax.legend([handles[i] for i in keep], [labels[i] for i in keep], **scales.BESIDE)
     return ax
+
+
+def _check_trials(trials: object) -> None:
+    if isinstance(trials, (str, bytes)) or not isinstance(trials, Collection):
+        raise TypeError(
+            f"trials={trials!r}: must be a list of numbers of trials; write trials=[0, 1]"
+        )
+    if len(trials) == 0:
+        raise ValueError("trials=[]: must hold at least one number; leave it out to plot all")

@@ -6,7 +6,7 @@ Responsible for drawing. Not for the table (`frames`), nor for axes (`scales`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,9 +201,15 @@ def plot_slice(
         The Axes, an object array of shape (number of names,).
 
     Raises:
+        TypeError: names are not names.
         ValueError: an unknown name.
     """
     table = frames.checked(results, maximize)
+    if names is not None and not isinstance(names, Collection):
+        raise TypeError(
+            f"names={names!r}: must be a parameter or a list of them; write "
+            f"names=[{next(iter(space.domains))!r}]"
+        )
     chosen = list(space.domains) if names is None else [names] if isinstance(names, str) else names
     for name in chosen:
         if name not in space.domains:

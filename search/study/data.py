@@ -185,6 +185,8 @@ def splits(data: Data, cv: Any, groups: Any, *, classifier: bool) -> list[Split]
             f"cv={cv!r}: {error}; write cv=5, a splitter of sklearn.model_selection (with "
             "fit(..., groups=...) if it uses groups), or a list of (train, test)"
         ) from error
+    if not found:
+        raise ValueError(f"cv={cv!r}: has no splits; write cv=5, or a list of (train, test)")
     for i, (train, test) in enumerate(found):
         if len(train) == 0 or len(test) == 0:
             raise ValueError(

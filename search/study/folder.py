@@ -17,10 +17,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from search.space import Space
 from search.study.callbacks import SearchCallback, Study
@@ -127,7 +130,7 @@ class Folder:
         Raises:
             ValueError: naming what differs.
         """
-        now = json.loads(json.dumps({"seed": self.seed, **description}))
+        now = json.loads(json.dumps({"seed": self.seed, **description}, default=_json))
         if self.store.empty:
             self.store.set("description", now)
             self.store.set("environment", environment())
@@ -137,7 +140,7 @@ class Folder:
         of_0_1 = "architecture" not in earlier
         if of_0_1:
             now.pop("architecture")  # the search takes the one that 0.1 chose
-        before, after = _flat(earlier), _flat(now)
+        before, after = _without_numpy(_flat(earlier)), _flat(now)
         for name in before if of_0_1 else ():
             field = name.rsplit(".", 1)[-1]
             if after.get(name, 0) is None and DEFAULTS_OF_0_1.get(field) == before[name]:
@@ -331,6 +334,12 @@ def _resolved(path: Path) -> Path:
         ) from error
 
 
+def _json(value: Any) -> Any:
+    if isinstance(value, np.generic):  # in fields of an estimator, or bounds of constraints
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
 def _data_of_0_1_0(path: Path) -> bool:
     """Whether it is the data file of a killed search of version 0.1.0, and not somebody's own."""
     head = start_of(path, 200) or b""
@@ -344,6 +353,16 @@ def _flat(tree: Any, name: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{name}.{key}" if name else key)
     return flat
+
+
+def _without_numpy(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return a description whose domains are those of Python: in 0.1 they kept NumPy scalars."""
+    return {
+        name: re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", value)
+        if name.startswith("space.") and isinstance(value, str)
+        else value
+        for name, value in flat.items()
+    }
 
 
 def _short(value: Any) -> str:

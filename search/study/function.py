@@ -66,13 +66,18 @@ class Function(BaseEstimator):
         """Call the function.
 
         Raises:
-            TypeError: it returned something else than a number, or than a dict of numbers.
+            TypeError: it returned None, something else than a number, or than a dict of numbers.
             ValueError: the dict does not hold the objective.
         """
         given = dict(self.values)
-        if SEED not in self.names and SEED in parameters_of(self.function):
+        if SEED not in self.names and SEED in (parameters_of(self.function) or {}):
             given[SEED] = self.random_state
         returned = self.function(**given)
+        if returned is None:
+            raise TypeError(
+                f"function={name_of(self.function)}: returned None, which is no score; is a "
+                "'return' missing?"
+            )
         if not isinstance(returned, Mapping):
             self.metrics_: dict[str, float] = {}
             self.score_ = _number(self.function, returned)
@@ -92,12 +97,12 @@ class Function(BaseEstimator):
         return self.score_
 
 
-def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a function; none if Python cannot tell."""
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a function; None if Python cannot tell."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
-        return {}
+        return None
 
 
 def name_of(function: Any) -> str:

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from trainer import Bool, Float, Int
+from trainer import Bool, Choice, Float, Int
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +188,34 @@ def test_values_that_json_has_no_form_for_are_kept_and_resumed(tmp_path: Path) -
         assert search.results_.score.tolist()[:4] == short.results_.score.tolist()
     assert repr(longer.cv_results_["params"]) == repr(whole.cv_results_["params"])
     assert longer.best_params_["standardscaler"] in space["standardscaler"]
+
+
+@pytest.mark.parametrize("make", [sklearn_search, tuner_search])
+@pytest.mark.parametrize("first", [int, np.int64])
+def test_scalars_of_numpy_mean_the_numbers_of_python(tmp_path: Path, make: Any, first: Any) -> None:
+    def search(number: Any, more: int) -> Any:
+        limit = "n_iter" if make is sklearn_search else "max_trials"
+        options = {limit: number(3 + more), "seed": number(1), "executions_per_trial": number(2)}
+        options |= {"factor": number(2), "resource": "n_samples", "min_resources": number(8)}
+        space = {"a": Float(number(0), 1), "b": Choice(number(3), number(4))}
+        made = make(space=space, pruner="asha", cv=number(2), directory=tmp_path, **options)
+        return made, made.fit(X, R).results_
+
+    begun, table = search(first, 0)
+    assert begun.seed == 1 and type(begun.seed) is first  # a fit leaves arguments as they are
+    resumed, more = search(np.int64 if first is int else int, 2)
+    assert table.error.isna().all() and len(more) > len(table)
+    assert more.score[: len(table)].tolist() == table.score.tolist()
+    assert {type(value) for value in resumed.best_params_.values()} <= {int, float}
+
+
+def test_true_and_false_of_numpy_are_those_of_python(tmp_path: Path) -> None:
+    search = tuner_search(
+        tuner=np.str_("random"), refit=np.False_, resume=np.False_, directory=tmp_path
+    )
+    assert not hasattr(search.fit(X, R), "best_estimator_")
+    with pytest.raises(ValueError, match="resume=False: .* holds a study"):
+        search.fit(X, R)
 
 
 def test_the_values_of_a_space_are_not_fitted_themselves() -> None:

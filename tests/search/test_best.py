@@ -96,6 +96,16 @@ def test_before_fit_it_says_so() -> None:
             call()
 
 
+def test_without_a_refit_it_says_so_in_the_errors_that_scikit_learn_expects() -> None:
+    search = sklearn_search(Nearest(), SHIFT, refit=False).fit(X, Y)
+    for name, rows in (("predict", (X,)), ("predict_proba", (X,)), ("score", (X, Y))):
+        with pytest.raises(
+            NotFittedError, match=rf"^refit=False: .* no {name}; write .*refit=True"
+        ):
+            getattr(search, name)(*rows)
+    assert issubclass(NotFittedError, AttributeError), "what GridSearchCV raises"
+
+
 @pytest.mark.parametrize(
     ("estimator", "kind"), [(Nearest(), is_classifier), (Bowl(), is_regressor), (SVC(), None)]
 )

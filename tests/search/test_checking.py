@@ -14,6 +14,7 @@ from keras_tuner.oracles import HyperbandOracle, RandomSearchOracle
 from light_estimators import Bowl, Nearest, Tiny
 from light_searches import X, Y
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from search import SearchCallback, SklearnSearch
@@ -46,6 +47,31 @@ ARGUMENTS: dict[str, Row] = {
         lambda: (SklearnSearch(Nearest(), {}), (X, Y)),
         ValueError,
         "space is empty; write at least one domain",
+    ),
+    "fractions for a whole number": (
+        lambda: net(space={"epochs": Float(1, 3)}),
+        TypeError,
+        r"space=\{'epochs': Float\(.*\)\}: epochs=1\.0: must be a whole number",
+    ),
+    "numbers below those of a field": (
+        lambda: net(space={"epochs": Int(-3, -1)}),
+        ValueError,
+        r"space=\{'epochs': Int\(.*\)\}: epochs=-3: must be 1 or more",
+    ),
+    "text for a number": (
+        lambda: net(space={"learning_rate": Choice("a", "b")}),
+        TypeError,
+        r"space=\{'learning_rate': .*: learning_rate='a': must be a number",
+    ),
+    "one choice that no fit accepts": (
+        lambda: net(space=[{"epochs": [1]}, {"validation_split": [0.1, 2]}]),
+        ValueError,
+        r"space=\{'validation_split': .*: validation_split=2: must be a number from 0",
+    ),
+    "a choice of a step that no fit accepts": (
+        lambda: net(make_pipeline(StandardScaler(), Tiny()), space={"tiny__batch_size": [8, 0]}),
+        ValueError,
+        r"space=\{'tiny__batch_size': .*: batch_size=0: must be 1 or more",
     ),
     "an empty list": (
         lambda: near(space={"shift": []}),
@@ -152,6 +178,11 @@ ARGUMENTS: dict[str, Row] = {
         lambda: bowl(enqueue=[{"a": 0.5}, {"a": 5.0}]),
         ValueError,
         r"enqueue\[1\]: a=5\.0: must lie in Float\(",
+    ),
+    "a point without a value": (
+        lambda: net(Tiny(learning_rate=9.0), enqueue=[{}]),
+        ValueError,
+        r"enqueue\[0\]: learning_rate: the point \{\} has no value for it; write one that lies in",
     ),
     "a point of an unknown name": (
         lambda: near(enqueue=[{"shift": 0.5, "knd": 1}]),
@@ -380,6 +411,11 @@ ARGUMENTS: dict[str, Row] = {
         lambda: net(space={"batch_size": [8, 16]}, pruner="asha", resource="steps"),
         ValueError,
         "resource='steps': .*'batch_size' is in the space; leave it out",
+    ),
+    "a seed that is too large": (
+        lambda: bowl(seed=2**32),
+        ValueError,
+        "^seed=4294967296: must be from 0 to 4294967295; write seed=0",
     ),
     "cv=1": (lambda: bowl(cv=1), ValueError, "cv=1: must be 2 or more; write cv=5"),
 }

@@ -37,6 +37,16 @@ DATA: dict[str, Row] = {
         "cv=99: .*greater than the number of samples.*write cv=5",
     ),
     "text for cv": (lambda: fit(bowl(cv="five")), ValueError, "cv='five': .*write cv=5"),
+    "no splits": (
+        lambda: fit(bowl(cv=[])),
+        ValueError,
+        r"cv=\[\]: has no splits; write cv=5, or a list of \(train, test\)",
+    ),
+    "no splits of a Trainer": (
+        lambda: fit(net(cv=[])),
+        ValueError,
+        r"cv=\[\]: has no splits; write cv=5",
+    ),
     "splits beyond the rows": (
         lambda: fit(bowl(cv=[(np.arange(9), np.arange(90, 99))])),
         ValueError,
@@ -232,6 +242,25 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         check(search, rows, {}, ValueError, "directory='.*file.*': cannot be created .*; write")
     search, rows = bowl(directory=5)
     check(search, rows, {}, TypeError, "directory=5: must be the name of a folder; write 's")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: net(directory=path, tuner="tpr"),
+        lambda path: net(directory=path, max_trials=0),
+        lambda path: near(directory=path, method="gird"),
+        lambda path: near(directory=path, n_iter=0),
+        lambda path: near(directory=path, cv="3"),
+        lambda path: near(directory=path, cv=50),
+        lambda path: near(directory=path, cv=[]),
+    ],
+)
+def test_what_is_refused_before_the_study_leaves_no_directory(tmp_path: Path, make: Any) -> None:
+    search, rows = make(tmp_path / "study")
+    with pytest.raises(ValueError, match="^(tuner|max_trials|method|n_iter|cv)="):
+        search.fit(*rows)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_of_another_study_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:

@@ -7,7 +7,11 @@ import shutil
 from pathlib import Path
 
 import command_line
+import pytest
 from ended_trials import ended
+
+from search import TunerSearch
+from search.commands import SEARCH
 
 NET = """\
 from typing import Annotated
@@ -54,6 +58,51 @@ def test_a_search_that_was_interrupted_is_resumed_by_the_same_call(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^units +Net +val_loss +\S+ +3 +0 ", listed.stdout, re.M), listed.stdout
     assert (tmp_path / "studies" / "units" / "best.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("python", "in_a_file"),
+    [
+        (
+            "write Float(1e-4, 1e-1, log=True) or [1]",
+            "write {low: 1e-4, high: 1e-1, log: true} or [1]",
+        ),
+        ("Int(when=None, low=1, high=5, step=2, log=False)", "{low: 1, high: 5, step: 2}"),
+        ("write objective=('val_acuracy', 'max')", "write objective=[val_acuracy,max]"),
+        ("nothing of Python (at all)", "nothing of Python (at all)"),
+    ],
+)
+def test_an_error_says_what_a_file_accepts(python, in_a_file, monkeypatch, tmp_path):
+    def refuse(*given, **more):
+        raise ValueError(python)
+
+    monkeypatch.chdir(tmp_path)
+    command_line.houses(tmp_path / "house.csv", 40)
+    monkeypatch.setattr(TunerSearch, "fit", refuse)
+    words = ["--data", "house.csv", "--target", "price", "--space", "{epochs: [1, 2]}"]
+    given = SEARCH.parser(SEARCH.arguments(words)).parse_args(words).as_dict()
+    with pytest.raises(ValueError, match=f"^{re.escape(in_a_file)}$"):
+        SEARCH.run(given)
+    assert [path.name for path in tmp_path.iterdir()] == ["house.csv"]
+
+
+def test_an_objective_of_a_file_may_have_a_direction(monkeypatch, tmp_path):
+    seen = []
+
+    def note(search, *given, **more):
+        seen.append(search.objective)
+        raise ValueError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    command_line.houses(tmp_path / "house.csv", 40)
+    monkeypatch.setattr(TunerSearch, "fit", note)
+    for objective in ("[mine, max]", "[[mine, max], seconds]", "val_loss"):
+        words = ["--data", "house.csv", "--target", "price", "--space", "{epochs: [1, 2]}"]
+        words += ["--objective", objective]
+        given = SEARCH.parser(SEARCH.arguments(words)).parse_args(words).as_dict()
+        with pytest.raises(ValueError, match="enough"):
+            SEARCH.run(given)
+    assert seen == [("mine", "max"), [("mine", "max"), "seconds"], "val_loss"]
 
 
 def test_studies_of_an_older_version_are_listed_and_not_changed(tmp_path):

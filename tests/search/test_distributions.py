@@ -53,5 +53,7 @@ def test_what_scikit_learn_cannot_say_is_refused(translate: Any) -> None:
         translate(ESTIMATOR, condition)
     with pytest.raises(TypeError, match="a list of spaces; pass each dict by itself"):
         translate(ESTIMATOR, [{"alpha": Float(0, 1)}, {"shuffle": Bool()}])
+    with pytest.raises(TypeError, match=r"estimator=SGDClassifier: .* write SGDClassifier\(\)"):
+        translate(type(ESTIMATOR), {"alpha": Float(0, 1)})
     with pytest.raises(ValueError, match="levels=1"):
         grid(ESTIMATOR, {"alpha": Float(0, 1)}, levels=1)

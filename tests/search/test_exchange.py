@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import made_studies
 import optuna
 import pandas as pd
 import pytest
@@ -105,6 +106,13 @@ def test_a_study_of_optuna_with_conditions_is_opened() -> None:
     ("make", "kind", "says"),
     [
         (lambda: import_optuna(3), TypeError, "study=3: must be an optuna.Study"),
+        (lambda: import_optuna("a.db"), ValueError, "study='a.db': .*study='sqlite:///a.db'"),
+        (
+            lambda: made_studies.study(2).export_optuna("x"),
+            ValueError,
+            "storage='x': must be the address of .*write storage='sqlite:///optuna.db'",
+        ),
+        (lambda: made_studies.study(2).export_optuna(3), TypeError, "storage=3: must be a storage"),
         (lambda: import_optuna(optuna.create_study()), ValueError, "has no trials"),
         (
             lambda: import_optuna(optuna.storages.InMemoryStorage(), "a"),

@@ -85,6 +85,7 @@ def test_what_is_no_number_fails_its_trial_only() -> None:
     by_x = found.results_.set_index("x")
     assert list(by_x.state[[0, 4]]) == ["completed"] * 2 and found.best_score_ == 0.5
     assert list(by_x.state[[1, 2, 3]]) == ["failed"] * 3
+    assert "returned None, which is no score; is a 'return' missing?" in by_x.error[2]
     assert "function=test_what" in by_x.error[3] and "returned 'no'" in by_x.error[3]
 
 
@@ -171,6 +172,16 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: _search(bowl, {"x": [1], "y": [1], "yy": [2]}),
         ValueError,
         "space={'yy'.*bowl has no argument of this name; did you mean 'y'",
+    ),
+    "an argument of a function that has none": (
+        lambda: _search(lambda: 1, {"a": [1]}),
+        ValueError,
+        "space={'a': ...}: .*<lambda> has no argument of this name",
+    ),
+    "a number for a name": (
+        lambda: _search(lambda **all: 1, {5: [1]}),
+        TypeError,
+        "space={5: ...}: must be the name of an argument",
     ),
     "an argument that it needs": (
         lambda: _search(two, {"a": [1]}),

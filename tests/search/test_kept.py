@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import made_studies
 import numpy as np
 import pytest
 from light_estimators import Bowl, Nearest, Tiny
@@ -130,3 +131,23 @@ def test_models_that_are_not_there_are_a_clear_error(
     search = sklearn_search(Bowl(), **{"directory": tmp_path} | options).fit(X, R)
     with pytest.raises(ValueError, match=says):
         call(search)
+
+
+@pytest.mark.parametrize("kind", ["x", Tiny(), dict])
+def test_what_is_no_class_of_a_trainer_loads_no_model(kind: Any, tmp_path: Path) -> None:
+    search = sklearn_search(Bowl(), keep_models=1, directory=tmp_path).fit(X, R)
+    with pytest.raises(TypeError, match="kind=.*: must be the class of the Trainer; write kind=Cl"):
+        search.ensemble(1, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "says"),
+    [
+        (5, TypeError, "path=5: must be the name of a file; write 'report.html'"),
+        ("r.pdf", ValueError, "path='r.pdf': must end in .html or .htm.*write 'r.html'"),
+        ("r", ValueError, "path='r': must end in .html or .htm.*write 'r.html'"),
+    ],
+)
+def test_a_page_has_the_name_of_a_page(path: Any, kind: Any, says: str) -> None:
+    with pytest.raises(kind, match=says):
+        made_studies.study(3).report(path)

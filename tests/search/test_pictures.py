@@ -102,6 +102,20 @@ def test_curves_are_of_the_objective_or_else_of_the_loss(study: StudyResults) ->
         other.plot_curves()
 
 
+def test_curves_are_of_the_trials_that_were_asked_for(study: StudyResults) -> None:
+    best = study.results_["score"].idxmin()
+    others = [t for t in study.epochs_["trial"].unique()[:4] if t != best][:2]
+    assert legend(study.plot_curves(trials=others)) == [f"trial {t}" for t in others]
+    assert legend(study.plot_curves(trials=np.array([best]))) == [f"trial {best} (best)"]
+
+
+def test_curves_of_a_study_whose_best_trial_has_no_epochs_are_of_the_others() -> None:
+    study = made_studies.study(6)
+    best = study.results_["score"].idxmin()
+    study.epochs_ = study.epochs_[study.epochs_["trial"] != best]
+    assert "(best)" not in str(legend(study.plot_curves()))
+
+
 def test_a_distribution_has_the_studies_it_is_compared_with_by_name(study: StudyResults) -> None:
     ax = study.plot_distribution({"later": made_studies.study(4)})
     assert legend(ax) == ["this study (23)", "later (4)"]
@@ -110,6 +124,14 @@ def test_a_distribution_has_the_studies_it_is_compared_with_by_name(study: Study
 def test_a_slice_of_one_name_is_of_that_parameter(study: StudyResults) -> None:
     (ax,) = np.ravel(study.plot_slice("batch_size"))
     assert ax.get_xlabel() == "batch_size"
+
+
+def test_what_are_no_names_or_studies_is_refused(study: StudyResults) -> None:
+    with pytest.raises(TypeError, match=r"names=5: must be a parameter .*names=\['learning_rate'"):
+        study.plot_slice(5)  # type: ignore[arg-type]
+    for others in (5, {"later": 5}):
+        with pytest.raises(TypeError, match="others=.*: must be a dict from name to .*load_study"):
+            study.plot_distribution(others)  # type: ignore[arg-type]
 
 
 def test_rungs_of_a_search_that_has_none_are_refused(study: StudyResults) -> None:

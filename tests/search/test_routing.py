@@ -44,6 +44,8 @@ def test_without_routing_weights_and_groups_stay_apart_and_the_scorer_gets_nothi
         (Bowl(), "sample_weigh", "did you mean 'sample_weight'"),
         (make_pipeline(Bowl()), "bowl_sample_weight", "Pipeline.fit takes no such .*'bowl__'"),
         (make_pipeline(Bowl()), "other__sample_weight", "Pipeline.fit takes no such argument"),
+        (Tiny(), "validation_dat", r"fit\(validation_dat=...\): .*mean 'validation_data'\?"),
+        (Tiny(), "sample_weights", r"fit\(sample_weights=...\): .*mean 'sample_weight'\?"),
         (Tiny(), "batch_size", r"fit\(batch_size=...\): a search decides .* a field of the Train"),
     ],
 )

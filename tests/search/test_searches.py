@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from search import FunctionSearch, SklearnSearch, TunerSearch
 from search.space import Space, text_of
 from trainer import Choice, Float
 
@@ -202,7 +204,7 @@ def test_without_refit_there_is_no_estimator_not_even_an_earlier_one() -> None:
     search = sklearn_search().fit(X, R)
     search.set_params(refit=False).fit(X, R)
     assert not hasattr(search, "best_estimator_") and not hasattr(search, "refit_time_")
-    with pytest.raises(Exception, match="not fitted"):
+    with pytest.raises(Exception, match="refit=False"):
         search.predict(X)
     assert search.best_params_
 
@@ -351,3 +353,22 @@ def test_a_study_begun_with_tpe_is_not_resumed_with_another_tuner(tmp_path: Path
     tuner_search(max_trials=2, tuner=None, directory=tmp_path).fit(X, R)
     with pytest.raises(ValueError, match="tuner"):
         tuner_search(max_trials=3, tuner="random", directory=tmp_path).fit(X, R)
+
+
+# ---- arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        (TunerSearch, {"max_trial": 3}, r"TunerSearch\(max_trial=...\): .*mean 'max_trials'\?"),
+        (SklearnSearch, {"n_iters": 3}, r"SklearnSearch\(n_iters=...\): .*mean 'n_iter'\?"),
+        (FunctionSearch, {"directon": "min"}, r"FunctionSearch\(directon=...\): .*'direction'"),
+    ],
+)
+def test_an_argument_that_is_not_there_is_told_what_it_may_mean(
+    kind: Any, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(TypeError, match=says):
+        kind(Bowl(), {"a": [1]}, **given)
+    assert list(inspect.signature(kind).parameters)[1] == "space", "help() shows them all"

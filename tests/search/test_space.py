@@ -173,6 +173,7 @@ def test_a_grid_has_every_combination_once(levels: int) -> None:
 BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "an unknown name": ({"unit": [1]}, ValueError, "did you mean 'units'"),
     "an unknown name in a list": (["unit"], ValueError, "did you mean 'units'"),
+    "a number for a name": ({5: Float(0.1, 1)}, TypeError, r"space=\{5: ...\}: must be the name"),
     "an empty space": ({}, ValueError, "space is empty"),
     "an empty list": ({"units": []}, ValueError, "an empty list"),
     "no domain": ({"units": 3}, TypeError, "must be Int, Float, Choice, Bool, a list"),
@@ -213,6 +214,25 @@ def test_a_wrong_space_is_named(name: str) -> None:
 def test_an_estimator_without_domains_is_told_how_to_have_some() -> None:
     with pytest.raises(ValueError, match="has no annotated domains; annotate a field"):
         Space.of(Plain())
+
+
+@pytest.mark.parametrize(
+    ("estimator", "says"),
+    [
+        (5, r"estimator=5: must be an estimator with get_params; write Classifier\(\)"),
+        (Net, r"estimator=Net: .* is a class; write Net\(\)"),
+    ],
+)
+def test_what_is_no_estimator_is_refused(estimator: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        Space.of(estimator, {"units": [1]})
+
+
+@pytest.mark.parametrize("levels", [-1, 0, "a", 2.5])
+@pytest.mark.parametrize("space", [{"units": [1]}, [{"units": [1]}, {"units": [2]}]])
+def test_a_grid_of_no_levels_is_refused_at_once(levels: Any, space: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"levels={levels!r}: must be"):
+        Space.of(Net(), space).grid(levels)
 
 
 def test_a_point_outside_is_named() -> None:

@@ -135,6 +135,8 @@ def _called(arguments: list[str], flags: dict[str, str]) -> int:
     if {"-h", "--help"}.intersection(rest):
         parser.print_help()
         return DONE
+    if command.config:
+        _check_once(rest)
     given = _parsed(name, parser, accepted, rest)
     if command.program:
         given["words"] = words
@@ -151,6 +153,47 @@ def _parsed(
         return dict(parser.parse_args(arguments).as_dict())
     except ArgumentError as error:
         raise WrongCall(_in_words(str(error), name, accepted, arguments)) from error
+
+
+def _check_once(arguments: Sequence[str]) -> None:
+    """Refuse a file of `--config` that has a key twice, of which YAML would take the last."""
+    import yaml
+
+    for word, after in itertools.pairwise([*arguments, ""]):
+        flag, equals, value = word.partition("=")
+        path = value if equals else after
+        if flag != "--config" or not os.path.isfile(path):
+            continue
+        try:
+            with open(path, encoding="utf-8") as file:
+                found = yaml.compose(file, yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            continue  # which the parser says
+        twice = _twice(found)
+        if twice is not None:
+            raise WrongCall(
+                f"--config {path}: {twice.value}: is there twice, again in line "
+                f"{twice.start_mark.line + 1}; leave one of them out"
+            )
+
+
+def _twice(node: Any) -> Any:
+    """Return the first key of a YAML document that its mapping has already, or None."""
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_twice, node.value)), None)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    seen = set()
+    for key, value in node.value:
+        if key.value in seen and isinstance(key, yaml.ScalarNode):
+            return key
+        seen.add(str(key.value))
+        inner = _twice(value)
+        if inner is not None:
+            return inner
+    return None
 
 
 def _in_words(

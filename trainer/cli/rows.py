@@ -129,6 +129,27 @@ def to_evaluate(trainer: Trainer, source: Mapping[str, Any]) -> tuple[Any, Any, 
     return x, y, f"{len(x):,} rows of {dataset.name}"
 
 
+def check_column(data: str, target: str | None) -> None:
+    """Check that a table has the column that a call names as its target.
+
+    Args:
+        data: As of `to_predict`.
+        target: Of the call; None if it names none.
+
+    Raises:
+        WrongCall: There is no such column.
+    """
+    from trainer.utils.checks import did_you_mean
+
+    path = Path(data).expanduser()
+    if target is None or not _is_table(path):
+        return
+    x, y = _table(path, target)
+    if y is None:
+        hint = did_you_mean(target, map(str, x))
+        raise WrongCall(f"--target {target}: {path.name} has no such column; {hint}")
+
+
 def to_predict(trainer: Any, data: str, target: str | None) -> tuple[Any, list[str] | None]:
     """Return the rows to predict, in the order of the file.
 

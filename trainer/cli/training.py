@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FOLDER_OF_RUNS = "runs"
 EVALUATION = "evaluation.json"
+_IN_PYTHON = r"\2 from Python with fit(..., resume=\1), which no command does"
 RUN = Argument("RUN", str, "the folder of a run")
 TRAINER = Argument(
     "trainer",
@@ -171,6 +172,8 @@ def _train_further(
 
 
 def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder: Path) -> None:
+    from trainer.runs.directory import RunError
+
     try:
         trainer.fit(x, y, validation_data=valid, resume=resume)
     except KeyboardInterrupt:
@@ -179,6 +182,10 @@ def _with_hint(trainer: Trainer, x: Any, y: Any, valid: Any, resume: Any, folder
             if (folder / "config.json").exists()
             else "interrupted before anything was trained"
         ) from None
+    except RunError as error:
+        # which fit of Python takes, and no command
+        text = re.sub(r"write resume=(True|'force') (to \w+ it [^,]*)", _IN_PYTHON, str(error))
+        raise RunError(text) from error
 
 
 def _finish(trainer: Trainer, dataset: Dataset, folder: Path, command: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ def _predict(given: dict[str, Any]) -> None:
             text = rows.predictions(trainer, x, files, extra_columns=extra)
             write_whole(out, text.encode("utf-8"))
     except ValueError as error:
+        rows.check_column(given["data"], given["target"])
         said = str(error).replace("extra_columns='ignore'", "--extra_columns ignore")
         raise WrongCall(f"--data {given['data']}: {said}") from error
     print(f"{len(x):,} predictions: {out}")
@@ -144,7 +146,10 @@ def _export(given: dict[str, Any]) -> None:
             f"{did_you_mean(given['format'], _FORMATS)}"
         )
     trainer, _ = _loaded(given)
-    print(trainer.export(given["out"], format=given["format"]))
+    try:
+        print(trainer.export(given["out"], format=given["format"]))
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise WrongCall(re.sub(r"\bpath=", "--out ", str(error))) from error
 
 
 def _serve(given: dict[str, Any]) -> None:

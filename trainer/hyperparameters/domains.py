@@ -17,7 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat"]
+import numpy as np
+
+__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar as the Python value that it means; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,13 @@ class Domain:
                 f"when={self.when!r}: must be a mapping from field names to values, such as "
                 'when={"optimizer": "sgd"}'
             )
+        if self.when is not None:
+            whole = {n: _each_plain(wanted) for n, wanted in self.when.items()}
+            object.__setattr__(self, "when", whole)
+
+
+def _each_plain(wanted: Any) -> Any:
+    return tuple(map(plain, wanted)) if isinstance(wanted, tuple) else plain(wanted)
 
 
 class _Range(Domain):
@@ -53,6 +67,10 @@ class _Range(Domain):
 
     def _check_range(self) -> None:
         kind = type(self).__name__
+        for name in ("low", "high", "step", "log"):
+            object.__setattr__(self, name, _as_python(getattr(self, name)))
+        if not isinstance(self.log, bool):
+            raise TypeError(f"{kind}(log={self.log!r}): must be True or False")
         for name in ("low", "high"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -87,6 +105,14 @@ class _Range(Domain):
             return math.isclose(powers, round(powers), abs_tol=1e-9)
         steps = (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+
+def _as_python(value: Any) -> Any:
+    """Return a number as Python's own int or float: those of NumPy, and fractions."""
+    value = plain(value)
+    if isinstance(value, (int, float)) or not isinstance(value, numbers.Real):
+        return value
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -179,18 +205,19 @@ class Choice(Domain):
                 f"Choice({values[0]!r}): pass the values as separate arguments, "
                 f"Choice({', '.join(repr(v) for v in values[0])})"
             )
+        values = tuple(map(plain, values))
         if not values:
             raise ValueError('Choice(): needs at least one value, such as Choice("relu", "selu")')
         for i, value in enumerate(values):
             if any(_same(value, other) for other in values[:i]):
                 raise ValueError(f"Choice(...): {value!r} is repeated")
-        object.__setattr__(self, "values", tuple(values))
+        object.__setattr__(self, "values", values)
         object.__setattr__(self, "when", when)
         self.__post_init__()
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` is one of the values (True differs from 1)."""
-        return any(_same(value, other) for other in self.values)
+        return any(_same(plain(value), other) for other in self.values)
 
 
 @dataclass(frozen=True)
@@ -199,7 +226,7 @@ class Bool(Domain):
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` is a boolean."""
-        return isinstance(value, bool)
+        return isinstance(value, (bool, np.bool_))
 
 
 @dataclass(frozen=True)

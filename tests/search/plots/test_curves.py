@@ -123,6 +123,7 @@ def test_curves_of_losses_that_span_three_powers_of_ten_are_logarithmic(
         ({"metric": "los"}, "metric='los': was not logged; did you mean 'loss'"),
         ({"metric": "loss", "trials": [0, 9]}, "trials: trial 9 has no epochs"),
         ({"metric": "loss", "trials": [0], "best": 1}, "best: trial 1 has no epochs"),
+        ({"metric": "loss", "trials": []}, r"trials=\[\]: must hold at least one number"),
         ({"metric": "nothing"}, "metric='nothing': no trial logged a finite value"),
     ],
 )
@@ -130,3 +131,9 @@ def test_curves_that_are_not_there_are_refused(options: dict[str, Any], message:
     with pytest.raises(ValueError, match=message):
         plot_curves(curves(2).assign(nothing=np.nan), **options)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("trials", [5, "01"])
+def test_curves_of_what_is_no_list_of_trials_are_refused(trials: Any) -> None:
+    with pytest.raises(TypeError, match=r"trials=.*: must be a list of numbers.*trials=\[0, 1\]"):
+        plot_curves(curves(2), metric="loss", trials=trials)

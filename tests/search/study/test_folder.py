@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from light_estimators import Bowl, Tiny
 from sklearn.base import clone
@@ -90,6 +91,7 @@ def test_another_seed_is_another_study(tmp_path: Path) -> None:
     ("changed", "says"),
     [
         ({"estimator": {"class": "Bowl", "b": 2}}, "estimator.b was 1, is 2. Undo"),
+        ({"estimator": {"class": "Bowl", "b": np.int64(2)}}, "estimator.b was 1, is 2. Undo"),
         ({"estimator": {"class": "Bowl"}}, "estimator.b was 1, is None. Undo"),
         ({"objective": ["a", "max"]}, r"objective was None, is \['a', 'max'\]. Undo"),
         ({"code": {"Bowl": "456"}}, "write resume='force' to resume it although the code differs"),
@@ -111,6 +113,15 @@ def test_a_study_that_differs_is_refused_with_what_differs(
         with pytest.raises(ValueError, match=says):
             forced.describe(_described(**changed))
     forced.close()
+
+
+def test_scalars_of_numpy_are_the_numbers_that_they_mean(tmp_path: Path) -> None:
+    of_numpy = {"class": "Bowl", "b": np.int64(1), "c": np.float32(0.5), "d": np.True_}
+    _with_trial(tmp_path, _described(estimator=of_numpy, space={"a": "Choice(np.float64(0.5))"}))
+    folder = _open(tmp_path)
+    of_python = {"class": "Bowl", "b": 1, "c": 0.5, "d": True}
+    folder.describe(_described(estimator=of_python, space={"a": "Choice(0.5)"}))
+    folder.close()
 
 
 def test_a_study_without_trials_takes_on_another_description(tmp_path: Path) -> None:

@@ -131,6 +131,17 @@ WRONG = {
     "studies none": "FOLDER none: there is no such folder",
     "search --data house.csv --target price --space {epochs: {lo: 1}}": "--space epochs: {'lo': 1}",
     "search --data house.csv --target price --tuner any --space {epochs: [1]}": "--tuner 'any': ",
+    "search --data house.csv --target price --directory=": "--directory '': must be the name of a",
+    "search --data house.csv --target price": "--space null: Regressor has no annotated domains; "
+    "write --space '{learning_rate: {low: 0.0001, high: 0.1, log: true}}'",
+    "search --config twice.yaml": "--config twice.yaml: epochs: is there twice, again in line 4",
+    "search --data house.csv --target price --space {epochs: {low: 5, high: 1}}": "--space epochs: "
+    "{low: 5, high: 1}: low is above high; write {low: 1, high: 5}",
+    "search --data house.csv --target price --space {epochs: {low: 1, high: 2, log: 1}}": "--space "
+    "epochs: {log: 1}: must be True or False",
+    "search --data house.csv --target price --objective val_mea --space {epochs: [1, 2]}": "write "
+    "--objective [val_mea,max] or [val_mea,min]",
+    "search --data house.csv --target price --max_trials 0 --space {epochs: [1]}": "--max_trials 0",
     "completion tcl": "SHELL tcl: must be one of bash, zsh, fish",
 }
 
@@ -150,6 +161,7 @@ def folder(tmp_path_factory):
     )
     (path / "list.yaml").write_text("- 1\n")
     (path / "typo.yaml").write_text("data: house.csv\nepoch: 1\n")
+    (path / "twice.yaml").write_text("data: house.csv\nfields:\n  epochs: 1\n  epochs: 2\n")
     (path / "broken.yaml").write_text("data: [house.csv\n")
     (path / "net.py").write_text("from trainer import Regressor\n\nclass Net(Regressor): ...\n")
     (path / "cut.csv.gz").write_bytes(gzip.compress(b"size,price\n1,2\n" * 999)[:-20])
@@ -172,6 +184,7 @@ def test_wrong_calls_give_one_line_and_end_with_two(folder):
         assert (done.returncode, len(lines)) == (2, 1), (words, done.stderr)
         assert lines[0].startswith("trainer: ") and said in lines[0], (words, done.stderr)
     assert not list((folder / "runs").glob("*")), "a fit that is refused leaves no folder"
+    assert not (folder / "studies").exists(), "nor does a search"
 
 
 def test_a_wrong_call_is_so_in_a_process_of_its_own(folder):

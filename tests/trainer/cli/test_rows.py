@@ -79,6 +79,13 @@ def test_what_cannot_be_predicted_is_named_with_what_can(folder: Path) -> None:
             rows.to_predict(of_vectors, data, None)
 
 
+def test_a_target_that_a_table_has_not_is_named(folder: Path) -> None:
+    with pytest.raises(WrongCall, match="--target prise: house.csv has no .* mean 'price'"):
+        rows.check_column("house.csv", "prise")
+    for data, target in (("house.csv", "price"), ("house.csv", None), ("x.npy", "prise")):
+        rows.check_column(data, target)
+
+
 def test_an_error_of_loading_has_the_options_of_the_call(folder: Path) -> None:
     for change, said in (
         ({"data": str(folder / "hause.csv")}, "^--data '.*hause.csv'"),

@@ -81,6 +81,14 @@ def test_fit_and_resume_are_interrupted_by_ctrl_c_and_end_with_the_same_weights(
     assert is_whole(run)
 
 
+def test_a_finished_run_says_how_it_is_trained_further(folder):
+    longer = [word if word != "6" else "7" for word in FIT]
+    (done,) = command_line.several([[*longer, "--run_dir", "runs/whole"]], folder)
+    assert done.returncode == 2
+    says = "train it to 7 epochs from Python with fit(..., resume=True), which no command does"
+    assert says in done.stderr, done.stderr
+
+
 def test_a_fit_that_was_killed_is_resumed_to_the_same_weights(folder):
     run = folder / "runs" / "killed"
     words = [*FIT, "--run_dir", "runs/killed"]

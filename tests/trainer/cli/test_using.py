@@ -114,6 +114,21 @@ def test_what_is_wrong_with_rows_to_evaluate_is_said_of_the_data(folder):
     assert done.stderr.startswith("trainer: --data less.csv: x lacks the column 'town'")
 
 
+def test_an_export_and_a_prediction_that_are_refused_name_the_options_of_the_call(folder):
+    export = ["export", "runs/house-1", "--format", "onnx", "--out", "x.pdf"]
+    predict = ["predict", "runs/house-1", "--data", "house.csv", "--out", "p.csv"]
+    odd, right = command_line.several(
+        [export, [*predict, "--target", "prise"]],
+        folder,
+    )
+    assert odd.returncode == 2 and odd.stderr.startswith(
+        "trainer: --out 'x.pdf': must end in .onnx"
+    )
+    assert "path=" not in odd.stderr
+    says = "trainer: --target prise: house.csv has no such column; did you mean 'price'?\n"
+    assert (right.returncode, right.stderr) == (2, says)
+
+
 def test_a_target_that_would_be_ignored_is_refused(folder):
     calls = [[name, "runs/house-1", "--target", "size"] for name in ("evaluate", "report")]
     same = ["evaluate", "runs/house-1", "--target", "price"]

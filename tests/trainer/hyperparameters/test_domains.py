@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
 from trainer import Bool, Choice, Float, Int
+from trainer.hyperparameters import Domain
 
 CONTAINED: list[tuple[Any, Any]] = [
     (Int(1, 5), 1),
@@ -29,6 +31,9 @@ CONTAINED: list[tuple[Any, Any]] = [
     (Choice(None, "standard"), None),
     (Choice((300, 100), (50,)), (300, 100)),
     (Bool(), False),
+    (Bool(), np.True_),
+    (Choice(8, 16), np.int64(8)),
+    (Choice(np.int64(8), np.str_("b")), 8),
 ]
 
 OUTSIDE: list[tuple[Any, Any]] = [
@@ -72,6 +77,14 @@ UNSOUND: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a bool as bound": (lambda: Int(False, 1), TypeError, r"Int\(low=False\).*number"),
     "an infinite bound": (lambda: Float(0.0, float("inf")), ValueError, r"high=inf.*finite"),
     "NaN as bound": (lambda: Float(float("nan"), 1.0), ValueError, r"low=nan.*finite"),
+    "NumPy's bool as bound": (lambda: Int(np.False_, 1), TypeError, r"low=False.*number"),
+    "text for a logarithm": (
+        lambda: Float(0.1, 1.0, log="no"),
+        TypeError,
+        r"Float\(log='no'\): must be True or False",
+    ),
+    "a number for a logarithm": (lambda: Int(1, 3, log=1), TypeError, r"Int\(log=1\): must be"),
+    "a choice twice, once of NumPy": (lambda: Choice(1, np.int64(1)), ValueError, "1 is repeated"),
     "no choice": (lambda: Choice(), ValueError, r"Choice\(\).*Choice\(\"relu\", \"selu\"\)"),
     "a choice twice": (lambda: Choice("a", "b", "a"), ValueError, "'a' is repeated"),
     "a list of choices": (
@@ -118,3 +131,21 @@ def test_a_condition_is_kept_and_tells_domains_apart() -> None:
     momentum = Float(0.0, 0.99, when={"optimizer": "sgd"})
     assert momentum.when == {"optimizer": "sgd"}
     assert momentum != Float(0.0, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("of_numpy", "of_python"),
+    [
+        (Int(np.int64(1), np.int32(9), step=np.int8(2)), Int(1, 9, step=2)),
+        (Float(np.float32(0.5), np.float64(5), log=np.True_), Float(0.5, 5.0, log=True)),
+        (Float(Fraction(1, 2), 1), Float(0.5, 1)),
+        (Choice(np.int64(8), np.bool_(True), np.str_("b")), Choice(8, True, "b")),
+        (
+            Bool(when={"a": np.int64(1), "b": (np.str_("x"), 2)}),
+            Bool(when={"a": 1, "b": ("x", 2)}),
+        ),
+    ],
+    ids=repr,
+)
+def test_scalars_of_numpy_mean_those_of_python(of_numpy: Domain, of_python: Domain) -> None:
+    assert of_numpy == of_python and repr(of_numpy) == repr(of_python)
