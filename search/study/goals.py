@@ -165,16 +165,24 @@ def split(objective: Any) -> tuple[Any, list[tuple[str, bool]]]:
         TypeError, ValueError: one of them is not a name, or its direction is unknown.
     """
     if not isinstance(objective, list):
+        objective = _as_pair(objective)
         if objective in MEASURED:
             raise ValueError(_first(objective))
         return objective, []
     if not objective:
         raise ValueError("objective=[]: no objective; write ['val_accuracy', 'seconds']")
+    objective = list(map(_as_pair, objective))
     first = objective[0]
     name = first[0] if isinstance(first, (tuple, list)) and first else first
     if name in MEASURED:
         raise ValueError(_first(name))
     return first, [_direction(one) for one in objective[1:]]
+
+
+def _as_pair(objective: Any) -> Any:
+    """Return keras_tuner.Objective as a name and a direction, and anything else as it is."""
+    name, direction = getattr(objective, "name", None), getattr(objective, "direction", None)
+    return (name, direction) if isinstance(name, str) and direction in ("min", "max") else objective
 
 
 def _first(name: str) -> str:

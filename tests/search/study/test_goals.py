@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras_tuner
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +77,13 @@ def test_directions_of_known_names_need_not_be_written() -> None:
     )
     assert split(("val_loss", "min")) == (("val_loss", "min"), [])
     assert split(None) == (None, [])
+
+
+def test_an_objective_of_keras_tuner_is_a_name_and_a_direction() -> None:
+    mine = keras_tuner.Objective("mine", "max")
+    assert split(mine) == (("mine", "max"), [])
+    both = [mine, keras_tuner.Objective("val_mse", "min"), "seconds"]
+    assert split(both) == (("mine", "max"), [("val_mse", False), ("seconds", False)])
 
 
 @pytest.mark.parametrize(
