@@ -21,7 +21,7 @@ from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Targets
 from trainer.models.spec import ModelSpec
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, python_scalar
 
 if TYPE_CHECKING:
     import keras
@@ -270,18 +270,20 @@ class Chosen:
             optimizer = "adam"
             if self.values.optimizer is not None:
                 config = self.values.optimizer().get_config()
-                optimizer = {k: v for k, v in config.items() if _is_plain(v)}
+                # Its name counts the optimizers that the process has made, as in adam_w_1.
+                optimizer = {k: v for k, v in config.items() if _is_plain(v) and k != "name"}
+        values = self.values
         return {
             "name": self.name,
             "task": self.task,
             "options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()},
-            "epochs": self.values.epochs,
-            "batch_size": self.values.batch_size,
-            "validation_split": self.values.validation_split,
+            "epochs": python_scalar(values.epochs),
+            "batch_size": python_scalar(values.batch_size),
+            "validation_split": python_scalar(values.validation_split),
             "optimizer": optimizer,
-            "schedule": None if self.values.schedule is None else dict(self.values.schedule),
+            "schedule": None if values.schedule is None else dict(values.schedule),
             "early_stopping": (
-                None if self.values.early_stopping is None else dict(self.values.early_stopping)
+                None if values.early_stopping is None else dict(values.early_stopping)
             ),
         }
 

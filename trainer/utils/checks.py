@@ -175,8 +175,7 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
         ValueError: It is not.
     """
     options = list(known)
-    # A search over an array passes NumPy scalars.
-    plain = value.item() if isinstance(value, np.generic) else value
+    plain = python_scalar(value)
     if not any(plain is o or (type(plain) is type(o) and plain == o) for o in options):
         strings = [o for o in options if isinstance(o, str)]
         near = near_names(plain, strings) if isinstance(plain, str) else []
@@ -184,6 +183,11 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
         listed = ", ".join(repr(o) for o in options)
         raise ValueError(f"{name}={plain!r}: must be one of {listed}{hint}")
     return plain
+
+
+def python_scalar(value: Any) -> Any:
+    """Return a NumPy scalar, which a search over an array passes, as Python's; others as is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def is_splitter(value: Any) -> bool:
