@@ -89,5 +89,5 @@ class SWA(Callback):
                     "less, or a share such as start=0.75"
                 )
             return first - 1
-        share = checks.fraction("start", self.start)
+        share = checks.fraction("start", self.start, example=0.75)
         return min(math.ceil(share * epochs), epochs - 1)

@@ -140,7 +140,7 @@ def finite(name: str, value: Any, *, low: float = -math.inf, example: float = 0.
     return float(value)
 
 
-def fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: Any, *, example: float = 0.2) -> float:
     """Return `value` as a float from 0 up to, but not including, 1.
 
     Raises:
@@ -148,11 +148,11 @@ def fraction(name: str, value: Any) -> float:
         ValueError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}={value!r}: must be a number, such as {name}=0.2")
+        raise TypeError(f"{name}={value!r}: must be a number, such as {name}={example}")
     if not 0 <= float(value) < 1:
         raise ValueError(
             f"{name}={value!r}: must be a number from 0 up to, but not including, 1; "
-            f"write {name}=0.2 to hold out a fifth of the rows"
+            f"write {name}={example}, for example"
         )
     return float(value)
 
