@@ -149,6 +149,8 @@ class Folder:
             if f"estimator.{name}" not in before and after.get(f"estimator.{name}") == value:
                 del after[f"estimator.{name}"]
         for known in (before, after):
+            # a count of the optimizers in the process, which was recorded before
+            known.pop("architecture.optimizer.name", None)
             if known.get("estimator.optimizer") == "adam":
                 # which means the same, and was the default in 0.1.0
                 known["estimator.optimizer"] = None

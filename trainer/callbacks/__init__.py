@@ -56,8 +56,13 @@ def register(name: str) -> Callable[[type], type]:
 
     Raises:
         ValueError: another plugin has this name.
-        TypeError: the class is not a keras.callbacks.Callback.
+        TypeError: the name is not text, or the class is not a keras.callbacks.Callback.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"register({name!r}): takes the plugin's name; write @register('my_plugin') before the "
+            "class"
+        )
     if not name.isidentifier() or "__" in name:
         raise ValueError(
             f"register({name!r}): must be letters, digits and single underscores, such as "
@@ -167,7 +172,7 @@ def listed(specs: Any) -> list[Any]:
     if isinstance(specs, (str, keras.callbacks.Callback, type)):
         return [specs]
     if isinstance(specs, Mapping):
-        return [specs] if isinstance(specs.get("name"), str) else list(specs.values())
+        return [specs] if isinstance(specs.get("name"), str) else _values(specs)
     if isinstance(specs, keras.callbacks.CallbackList):
         return list(specs.callbacks)
     if isinstance(specs, Iterable):
@@ -176,6 +181,18 @@ def listed(specs: Any) -> list[Any]:
         f"callbacks={specs!r}: must be a plugin's name or a keras.callbacks.Callback, or a "
         "sequence or dict of these; write callbacks=()"
     )
+
+
+def _values(specs: Mapping[Any, Any]) -> list[Any]:
+    for key, spec in specs.items():
+        if spec is None or isinstance(spec, (bool, int, float)):
+            raise TypeError(
+                f"callbacks={dict(specs)!r}: the dict has no plugin's 'name', so each of its "
+                f"values must be a callback, but {key!r} is {spec!r}; write "
+                "{'name': 'early_stopping', 'patience': 3} for a plugin with parameters, or "
+                "{'first': keras.callbacks.Callback()} for callbacks by names of your own"
+            )
+    return list(specs.values())
 
 
 def make_all(specs: Any) -> list[Any]:

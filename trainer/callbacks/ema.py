@@ -39,7 +39,7 @@ class EMA(Callback):
         Raises:
             TypeError, ValueError: decay is out of range, or the optimizer averages already.
         """
-        checks.fraction("decay", self.decay)
+        checks.fraction("decay", self.decay, example=0.99)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if hasattr(inner, "optimizers"):
             raise ValueError(

@@ -74,7 +74,7 @@ class LearningRate(Callback):
         """Raise an error for a bad field."""
         checks.one_of("shape", self.shape, _FALLS)
         if self.warmup is not None:
-            checks.fraction("warmup", self.warmup)
+            checks.fraction("warmup", self.warmup, example=0.1)
         if self.peak is not None:
             checks.positive("peak", self.peak)
         checks.finite("final", self.final, low=0, example=0.01)

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer.callbacks.callback import Callback, Session
 from trainer.callbacks.display import Silence, make_progress
+from trainer.utils import checks
 
 
 class Progress(Callback):
@@ -22,7 +23,12 @@ class Progress(Callback):
     verbose: int | str = "auto"
 
     def setup(self, session: Session) -> None:
-        """Choose the display."""
+        """Choose the display.
+
+        Raises:
+            ValueError: verbose is none of the values of the Trainer field.
+        """
+        checks.verbose(self.verbose)
         self._display: Silence = make_progress(self.verbose, session.epochs)
         self._began = time.perf_counter()
 
@@ -41,7 +47,8 @@ class Progress(Callback):
 
     def teardown(self) -> None:
         """Remove the bar."""
-        self._display.close()
+        if hasattr(self, "_display"):
+            self._display.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: a resumed run starts a new display."""

@@ -44,7 +44,7 @@ class SWA(Callback):
         if isinstance(self.start, (int, np.integer)):
             checks.integer("start", self.start, low=1, example=5)
         else:
-            checks.fraction("start", self.start)
+            checks.fraction("start", self.start, example=0.75)
 
     def setup(self, session: Session) -> None:
         """Reset the mean.

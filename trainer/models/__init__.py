@@ -21,7 +21,7 @@ from trainer.models.architecture import (
 )
 from trainer.models.sequence import SequenceArchitecture, sequence
 from trainer.models.spec import ModelSpec, is_image
-from trainer.models.stacks import cnn, deep, mlp, wide_and_deep
+from trainer.models.stacks import CNN, DEEP, MLP, cnn, deep, mlp, wide_and_deep
 from trainer.models.tabular import Tabular, tabular
 from trainer.models.text import TEXT, TEXT_RNN, TRANSFORMER
 from trainer.utils import forms
@@ -44,12 +44,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         TEXT,
         TEXT_RNN,
         TRANSFORMER,
-        _Images("cnn", cnn),
+        _Images("cnn", cnn, CNN),
         Tabular(),
         SequenceArchitecture(),
-        Architecture("mlp", mlp),
-        Architecture("deep", deep),
-        Architecture("wide_and_deep", wide_and_deep),
+        Architecture("mlp", mlp, MLP),
+        Architecture("deep", deep, DEEP),
+        Architecture("wide_and_deep", wide_and_deep, MLP),
     )
 }
 
@@ -69,8 +69,9 @@ def named(value: Any) -> tuple[Architecture, dict[str, Any]]:
     """Return the architecture and its options for the field model, if that is not None.
 
     Raises:
-        TypeError: It is neither a name nor a dict with a name.
-        ValueError: The name or an option is unknown; the message suggests similar ones.
+        TypeError: It is neither a name nor a dict with a name, or an option is of another kind.
+        ValueError: The name or an option is unknown (the message suggests similar ones), or the
+            value of an option is out of range.
     """
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
@@ -84,8 +85,7 @@ def named(value: Any) -> tuple[Architecture, dict[str, Any]]:
             f"model={value!r}: no such architecture; {did_you_mean(name, ARCHITECTURES)}"
         )
     options = {key: option for key, option in given.items() if key != "name"}
-    check_options(ARCHITECTURES[name], options)
-    return ARCHITECTURES[name], options
+    return ARCHITECTURES[name], check_options(ARCHITECTURES[name], options)
 
 
 def default(spec: ModelSpec) -> keras.Model:

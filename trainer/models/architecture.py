@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,8 +21,9 @@ from trainer.data.inputs import Encoding, Inputs
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Targets
+from trainer.models.options import Kind
 from trainer.models.spec import ModelSpec
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, python_scalar
 
 if TYPE_CHECKING:
     import keras
@@ -134,16 +136,25 @@ class Architecture:
         build: Builds the network for a ModelSpec; its keyword arguments are options, which users
             write as model={"name": ..., option: value} and searches as model__option. What
             `learn` returned is in `spec.chosen.learned`.
+        kinds: What values its options may have, by their names; any value for those left out.
         reads_text: Whether it reads text in x; if not, columns of text are left out, with a
             warning, and text alone is refused.
     """
 
     name: str
+    kinds: Mapping[str, Kind] = MappingProxyType({})
     reads_text: bool = False
 
-    def __init__(self, name: str, build: Callable[..., keras.Model]) -> None:
+    def __init__(
+        self,
+        name: str,
+        build: Callable[..., keras.Model],
+        kinds: Mapping[str, Kind] | None = None,
+    ) -> None:
         self.name = name
         self.build = build
+        if kinds is not None:
+            self.kinds = kinds
 
     @property
     def options(self) -> dict[str, Any]:
@@ -270,18 +281,20 @@ class Chosen:
             optimizer = "adam"
             if self.values.optimizer is not None:
                 config = self.values.optimizer().get_config()
-                optimizer = {k: v for k, v in config.items() if _is_plain(v)}
+                # Its name counts the optimizers that the process has made, as in adam_w_1.
+                optimizer = {k: v for k, v in config.items() if _is_plain(v) and k != "name"}
+        values = self.values
         return {
             "name": self.name,
             "task": self.task,
             "options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()},
-            "epochs": self.values.epochs,
-            "batch_size": self.values.batch_size,
-            "validation_split": self.values.validation_split,
+            "epochs": python_scalar(values.epochs),
+            "batch_size": python_scalar(values.batch_size),
+            "validation_split": python_scalar(values.validation_split),
             "optimizer": optimizer,
-            "schedule": None if self.values.schedule is None else dict(self.values.schedule),
+            "schedule": None if values.schedule is None else dict(values.schedule),
             "early_stopping": (
-                None if self.values.early_stopping is None else dict(self.values.early_stopping)
+                None if values.early_stopping is None else dict(values.early_stopping)
             ),
         }
 
@@ -290,18 +303,28 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def check_options(architecture: Architecture, options: Mapping[str, Any]) -> None:
-    """Check the options of the field model.
+def check_options(architecture: Architecture, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of the field model, and return them in Python's own types.
 
     Raises:
-        ValueError: There is no option of this name.
+        ValueError: There is no option of this name, or its value is out of range.
+        TypeError: A value is of another kind.
     """
-    for name in options:
+    found = {}
+    for name, value in options.items():
+        where = f"model={{'name': {architecture.name!r}, {name!r}: ...}}"
         if name not in architecture.options:
             raise ValueError(
-                f"model={{'name': {architecture.name!r}, {name!r}: ...}}: this architecture has no "
-                f"such option; {did_you_mean(str(name), architecture.options)}"
+                f"{where}: this architecture has no such option; "
+                f"{did_you_mean(str(name), architecture.options)}"
             )
+        found[name] = python_scalar(value)
+        if name in architecture.kinds:
+            try:
+                found[name] = architecture.kinds[name](name, found[name])
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{where}: {error}") from None
+    return found
 
 
 def is_vector(look: Look) -> bool:

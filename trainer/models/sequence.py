@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from trainer.data.targets import Classes, Numbers, Targets
 from trainer.hyperparameters import Choice, Domain, Float
 from trainer.models import stacks
 from trainer.models.architecture import Architecture, Chosen, Look, Values
+from trainer.models.options import Kind, among, whole
 from trainer.models.spec import ModelSpec, is_image
 from trainer.utils import forms
 from trainer.utils.checks import fraction, integer, one_of
@@ -235,6 +237,14 @@ def _check_learned(learned: Sequences | None, shape: tuple[int, ...], width: int
 
 class SequenceArchitecture(Architecture):
     """The architecture for x [n, steps, columns]."""
+
+    kinds: Mapping[str, Kind] = MappingProxyType(
+        {
+            "network": among(None, *NETWORKS),
+            "units": whole(1, 64),
+            "dropout": fraction,
+        }
+    )
 
     def __init__(self) -> None:
         super().__init__("sequence", sequence)

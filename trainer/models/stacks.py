@@ -11,11 +11,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.data.arrays import Tree, is_shape
+from trainer.models.options import Kind, keras_activation, whole, widths
 from trainer.models.spec import ModelSpec
-from trainer.utils.checks import integer
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     import keras
+
+# the kinds of the options of `mlp` and `wide_and_deep`, `deep` and `cnn`
+MLP: dict[str, Kind] = {"hidden": widths, "activation": keras_activation}
+DEEP: dict[str, Kind] = {
+    "depth": whole(1, 20),
+    "units": whole(1, 100),
+    "activation": keras_activation,
+    "batch_norm": checks.boolean,
+    "dropout": checks.fraction,
+}
+CNN: dict[str, Kind] = {
+    "filters": widths,
+    "units": whole(1, 64),
+    "dropout": checks.fraction,
+}
 
 
 def mlp(
@@ -63,7 +79,7 @@ def deep(
     """
     from keras import layers
 
-    integer("depth", depth, low=1)
+    checks.integer("depth", depth, low=1)
     inputs = input_layers(spec)
     x = joined(inputs)
     for _ in range(depth):
@@ -223,6 +239,9 @@ def initializer(activation: str) -> str:
 
 
 __all__ = [
+    "CNN",
+    "DEEP",
+    "MLP",
     "cnn",
     "deep",
     "initializer",

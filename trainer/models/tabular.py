@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from trainer.data.targets import Classes, Numbers, Targets
 from trainer.hyperparameters import Choice, Domain, Float, Int
 from trainer.models import stacks
 from trainer.models.architecture import Architecture, Chosen, Look, Values
+from trainer.models.options import Kind, from_0, optional, whole
 from trainer.models.spec import ModelSpec
 from trainer.models.table_encoding import MOST_TARGETS, TableEncoding
 from trainer.utils.checks import finite, fraction, integer
@@ -133,6 +135,16 @@ def _is_an_array(frame: pd.DataFrame) -> bool:
 
 class Tabular(Architecture):
     """The architecture for DataFrames."""
+
+    kinds: Mapping[str, Kind] = MappingProxyType(
+        {
+            "width": whole(1, 256),
+            "depth": whole(1, 3),
+            "dropout": optional(fraction),
+            "frequencies": whole(0, 16),
+            "deviation": optional(from_0),
+        }
+    )
 
     def __init__(self) -> None:
         super().__init__("tabular", tabular)

@@ -24,10 +24,11 @@ from trainer.data.targets import Classes, Targets
 from trainer.data.text import PADDING, Vocabulary
 from trainer.hyperparameters import Choice, Domain, Float, Int
 from trainer.models.architecture import Architecture, Look, Values
+from trainer.models.options import Kind, optional, whole, widths
 from trainer.models.spec import ModelSpec
 from trainer.models.stacks import initializer, joined, model_of
 from trainer.utils import forms
-from trainer.utils.checks import boolean, integer, warn
+from trainer.utils.checks import boolean, fraction, integer, warn
 
 if TYPE_CHECKING:
     import keras
@@ -610,8 +611,32 @@ def _table(
     return made
 
 
-TEXT = _Bag("text", bag)
-TEXT_RNN = _Recurrent("text_rnn", recurrent)
-TRANSFORMER = _Transformer("transformer", transformer)
+_OF_ALL: dict[str, Kind] = {
+    "vocabulary": whole(1, 20_000),
+    "length": optional(whole(1, 200)),
+    "hidden": widths,
+}
+TEXT = _Bag("text", bag, {**_OF_ALL, "embedding": whole(0, 32), "pairs": boolean})
+TEXT_RNN = _Recurrent(
+    "text_rnn",
+    recurrent,
+    {
+        **_OF_ALL,
+        "embedding": whole(1, 64),
+        "units": whole(1, 64),
+        "dropout": fraction,
+    },
+)
+TRANSFORMER = _Transformer(
+    "transformer",
+    transformer,
+    {
+        **_OF_ALL,
+        "units": whole(1, 64),
+        "heads": whole(1, 4),
+        "blocks": whole(1, 1),
+        "dropout": fraction,
+    },
+)
 
 __all__ = ["TEXT", "TEXT_RNN", "TRANSFORMER", "Texts", "bag", "recurrent", "transformer"]

@@ -264,7 +264,8 @@ def _compile(
     import keras
 
     if found is None:
-        optimizer: Any = recipe.optimizer()
+        hook = f"{recipe.owner}.configure_optimizer"
+        optimizer: Any = compile.checked_optimizer(recipe.optimizer(), hook)
         loss, metrics = recipe.loss(), recipe.metrics()
     else:
         optimizer, loss, metrics = found.optimizer, found.loss, found.metrics
@@ -289,7 +290,10 @@ def _compile(
             )
     for callback in callbacks:
         if hasattr(callback, "configure_optimizer"):
-            optimizer = callback.configure_optimizer(optimizer)
+            optimizer = compile.checked_optimizer(
+                callback.configure_optimizer(optimizer),
+                f"{type(callback).__name__}.configure_optimizer",
+            )
     if own:
         core.optimizer, core.run_eagerly, core.jit_compile = optimizer, eager, False
         return False, readings

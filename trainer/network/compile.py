@@ -20,7 +20,7 @@ from trainer.engine.backend import tensors
 from trainer.models import ModelSpec
 from trainer.network import outputs, probabilities
 from trainer.network.allowed import safe_mode
-from trainer.utils.checks import did_you_mean
+from trainer.utils.checks import did_you_mean, with_article
 
 if TYPE_CHECKING:
     import keras
@@ -56,6 +56,8 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     if learning_rate is not None:
         inner = getattr(made, "inner_optimizer", made)
         config = inner.get_config()
+        if isinstance(learning_rate, Mapping):
+            learning_rate = _schedule(learning_rate)
         number = isinstance(learning_rate, numbers.Real)  # Keras takes Python's float only
         config["learning_rate"] = float(learning_rate) if number else learning_rate
         fresh = _from_config(inner, config)
@@ -63,6 +65,50 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
             return fresh
         made.inner_optimizer = fresh
     return made
+
+
+def _schedule(config: Mapping[str, Any]) -> keras.optimizers.schedules.LearningRateSchedule:
+    import keras
+
+    try:
+        with safe_mode():
+            made = keras.optimizers.schedules.deserialize(dict(config))
+        if not isinstance(made, keras.optimizers.schedules.LearningRateSchedule):
+            raise ValueError(f"{config['class_name']!r} is none")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"learning_rate={dict(config)!r}: no schedule of Keras can be made of this config "
+            f"({reason(error)}); write keras.optimizers.schedules.ExponentialDecay(0.1, 1000, 0.9)"
+            ", for example"
+        ) from error
+    return made
+
+
+def checked_optimizer(value: Any, maker: str) -> keras.optimizers.Optimizer:
+    """Return what a hook returned as an optimizer; a name or a config becomes one.
+
+    Args:
+        value: What the hook returned.
+        maker: The hook, for errors.
+
+    Raises:
+        TypeError: It is not an optimizer.
+    """
+    import keras
+
+    if value is None:
+        raise TypeError(
+            f"{maker} returned None: it must return a keras.optimizers.Optimizer; is `return` "
+            "missing?"
+        )
+    if isinstance(value, (str, dict)):
+        return optimizer(value, None)
+    if not isinstance(value, keras.optimizers.Optimizer):
+        raise TypeError(
+            f"{maker} returned {with_article(type(value).__name__)}: it must return a "
+            "keras.optimizers.Optimizer"
+        )
+    return value
 
 
 def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
@@ -117,7 +163,7 @@ def metrics(value: Any, field: str = "metrics") -> Any:
         if isinstance(metric, str):
             if metric in ("accuracy", "acc", "crossentropy", "ce"):
                 return metric
-            found = _named("metrics", metric, keras.metrics.get, keras.metrics.Metric)
+            found = _named(field, metric, keras.metrics.get, keras.metrics.Metric)
             if _in_the_list_of_keras(keras.metrics.get, metric):
                 return metric
             usual = keras.src.utils.naming.to_snake_case(type(found).__name__)
@@ -149,7 +195,7 @@ def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
     return made
 
 
-_SINGULAR = {"metrics": "metric"}
+_SINGULAR = {"metrics": "metric", "weighted_metrics": "metric"}
 
 
 def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any:
@@ -160,6 +206,7 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
         "optimizer": keras.optimizers,
         "loss": keras.losses,
         "metrics": keras.metrics,
+        "weighted_metrics": keras.metrics,
     }[field]
     public = {
         name: found
@@ -170,6 +217,7 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
         and (issubclass(found, base) if isinstance(found, type) else callable(found))
     }
     singular = _SINGULAR.get(field, field)
+    several = field.endswith("metrics")
     plural = module.__name__.rsplit(".", 1)[-1]
     given = value if isinstance(value, str) else str(value.get("class_name"))
     if _folded(given) == _folded(base.__name__):
@@ -200,8 +248,8 @@ def _named(field: str, value: Any, get: Callable[[Any], Any], base: type) -> Any
             raise ValueError(
                 f"{field}={value!r}: keras.{plural}.{name} cannot be made of this "
                 f"({type(why).__name__}: {reason(why)}); write "
-                f"{field}={'[' if field == 'metrics' else ''}keras.{plural}.{name}(...)"
-                f"{']' if field == 'metrics' else ''} with the arguments that it needs"
+                f"{field}={'[' if several else ''}keras.{plural}.{name}(...)"
+                f"{']' if several else ''} with the arguments that it needs"
             ) from why
 
 
@@ -433,7 +481,9 @@ def check_model(model: Any, maker: str) -> None:
             f"{maker} returned None: it must return a keras.Model; is `return` missing?"
         )
     if not isinstance(model, keras.Model):
-        raise TypeError(f"{maker} returned a {type(model).__name__}: it must return a keras.Model")
+        raise TypeError(
+            f"{maker} returned {with_article(type(model).__name__)}: it must return a keras.Model"
+        )
 
 
 def misfit(error: Exception, maker: str, spec: ModelSpec) -> ValueError:

@@ -652,7 +652,7 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if "architecture" in earlier and "architecture" in now:  # runs of 0.1 have none
         for config, whole in ((before, earlier), (after, now)):
             config |= {
-                f"architecture {k}": v
+                f"architecture {k}": _unnamed(v) if k == "optimizer" else v
                 for k, v in whole["architecture"].items()
                 if k not in whole["fields"] or k == "optimizer"
             }
@@ -666,6 +666,16 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if a != b and not (name in NEW and name not in before and b == NEW[name]):
             found.append(f"{name} was {a!r}, is {b!r}")
     return found
+
+
+def _unnamed(optimizer: Any) -> Any:
+    """Return an architecture's optimizer without its name, which runs recorded before.
+
+    It counted the optimizers of the process, as in adam_w_1.
+    """
+    if not isinstance(optimizer, dict):
+        return optimizer
+    return {key: value for key, value in optimizer.items() if key != "name"}
 
 
 def _without_new_fields(before: Any, now: Any) -> Any:

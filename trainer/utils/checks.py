@@ -7,6 +7,7 @@ Not for checking data against a model (`inputs`, `targets`, `compile`).
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import numbers
 import os
@@ -140,7 +141,7 @@ def finite(name: str, value: Any, *, low: float = -math.inf, example: float = 0.
     return float(value)
 
 
-def fraction(name: str, value: Any) -> float:
+def fraction(name: str, value: Any, *, example: float = 0.2) -> float:
     """Return `value` as a float from 0 up to, but not including, 1.
 
     Raises:
@@ -148,13 +149,61 @@ def fraction(name: str, value: Any) -> float:
         ValueError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}={value!r}: must be a number, such as {name}=0.2")
+        raise TypeError(f"{name}={value!r}: must be a number, such as {name}={example}")
     if not 0 <= float(value) < 1:
         raise ValueError(
             f"{name}={value!r}: must be a number from 0 up to, but not including, 1; "
-            f"write {name}=0.2 to hold out a fifth of the rows"
+            f"write {name}={example}, for example"
         )
     return float(value)
+
+
+_SCHEDULE = "keras.optimizers.schedules.ExponentialDecay(0.1, 1000, 0.9)"
+
+
+def learning_rate(value: Any) -> None:
+    """Check the field learning_rate: a number, a schedule, its config, or a function.
+
+    Raises:
+        TypeError: It is none of these, or a function that needs arguments.
+        ValueError: The number is out of range.
+    """
+    if isinstance(value, type):
+        raise TypeError(
+            f"learning_rate={value.__name__}: is a class; write an object of one, such as "
+            f"{_SCHEDULE}"
+        )
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("class_name"), str):
+            raise TypeError(
+                f"learning_rate={value!r}: a dict must be the config of a schedule, with a "
+                f"class_name; write {_SCHEDULE}, for example"
+            )
+    elif not callable(value):
+        positive("learning_rate", value)
+    elif _needs_arguments(value):
+        raise TypeError(
+            f"learning_rate={value!r}: a function is called without arguments, and this one needs "
+            "some; write a keras.optimizers.schedules.LearningRateSchedule object, such as "
+            f"{_SCHEDULE}"
+        )
+
+
+def _needs_arguments(function: Any) -> bool:
+    """Return whether Keras, which passes none, cannot call a function as a learning rate."""
+    import keras
+
+    if isinstance(function, keras.optimizers.schedules.LearningRateSchedule):
+        return False  # it is called with the step
+    try:
+        parameters = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False  # it is written in C, and does not say
+    try:
+        parameters.bind()
+    except TypeError:
+        return True
+    return False
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -175,8 +224,7 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
         ValueError: It is not.
     """
     options = list(known)
-    # A search over an array passes NumPy scalars.
-    plain = value.item() if isinstance(value, np.generic) else value
+    plain = python_scalar(value)
     if not any(plain is o or (type(plain) is type(o) and plain == o) for o in options):
         strings = [o for o in options if isinstance(o, str)]
         near = near_names(plain, strings) if isinstance(plain, str) else []
@@ -184,6 +232,25 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
         listed = ", ".join(repr(o) for o in options)
         raise ValueError(f"{name}={plain!r}: must be one of {listed}{hint}")
     return plain
+
+
+def verbose(value: Any) -> None:
+    """Check the field verbose.
+
+    Raises:
+        ValueError: It is none of its values.
+    """
+    one_of("verbose", value, ("auto", 0, 1, 2, True, False))
+
+
+def with_article(noun: str) -> str:
+    """Return a noun, such as the name of a class, with `a` or `an` before it."""
+    return f"{'an' if noun[:1].lower() in tuple('aeio') else 'a'} {noun}"
+
+
+def python_scalar(value: Any) -> Any:
+    """Return a NumPy scalar, which a search over an array passes, as Python's; others as is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def is_splitter(value: Any) -> bool:
@@ -225,7 +292,11 @@ def field_values(fields: Mapping[str, Any]) -> None:
     if fields["save_steps"] is not None:
         integer("save_steps", fields["save_steps"], low=1, example=1_000)
     one_of("jit", fields["jit"], ("auto", True, False))
-    one_of("verbose", fields["verbose"], ("auto", 0, 1, 2, True, False))
-    rate = fields["learning_rate"]
-    if rate is not None and not callable(rate) and not isinstance(rate, Mapping):
-        positive("learning_rate", rate)
+    verbose(fields["verbose"])
+    if fields["jit"] is True and fields["run_eagerly"]:
+        raise ValueError(
+            "jit=True: steps in Python, as with run_eagerly=True, are not compiled by XLA; leave "
+            "one of them out"
+        )
+    if fields["learning_rate"] is not None:
+        learning_rate(fields["learning_rate"])

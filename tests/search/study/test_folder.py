@@ -124,6 +124,21 @@ def test_scalars_of_numpy_are_the_numbers_that_they_mean(tmp_path: Path) -> None
     folder.close()
 
 
+@pytest.mark.parametrize("name", ["adam_w", "adam_w_1"])
+def test_the_name_of_an_optimizer_that_a_study_recorded_before_is_no_difference(
+    name: str, tmp_path: Path
+) -> None:
+    optimizer = {"learning_rate": 0.1}
+    _with_trial(
+        tmp_path, _described(architecture={"name": "a", "optimizer": {"name": name, **optimizer}})
+    )
+    folder = _open(tmp_path)
+    folder.describe(_described(architecture={"name": "a", "optimizer": optimizer}))
+    with pytest.raises(ValueError, match="architecture.optimizer.learning_rate was 0.1, is 0.2"):
+        folder.describe(_described(architecture={"name": "a", "optimizer": {"learning_rate": 0.2}}))
+    folder.close()
+
+
 def test_a_study_without_trials_takes_on_another_description(tmp_path: Path) -> None:
     folder = _open(tmp_path)
     folder.describe(_described(objective=1))

@@ -173,7 +173,7 @@ FIELDS: dict[str, Row] = {
     "a dict of callbacks with a number in it": (
         fitting(callbacks={"first": 3}),
         TypeError,
-        ("callbacks[0]=3", "keras.callbacks.Callback"),
+        ("callbacks={'first': 3}: the dict has no plugin's 'name'", "keras.callbacks.Callback"),
     ),
     "a function as callback": (
         fitting(callbacks=(print,)),

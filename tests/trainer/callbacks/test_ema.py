@@ -204,7 +204,7 @@ def test_the_file_loads_in_plain_keras_with_its_averages(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("decay", "words"),
     [
-        (1, "decay=1: must be a number from 0 up to, but not including, 1"),
+        (1, "decay=1: must be a number from 0 up to, but not including, 1; write decay=0.99, for"),
         (-0.1, "decay=-0.1: must be a number from 0"),
         ("0.9", "decay='0.9': must be a number"),
     ],

@@ -208,7 +208,7 @@ def test_the_file_loads_in_plain_keras_with_a_number_for_a_rate(tmp_path: Any) -
     ("fields", "words"),
     [
         ({"shape": "cosin"}, "shape='cosin': must be one of .* did you mean 'cosine'"),
-        ({"warmup": 1}, "warmup=1: must be a number from 0 up to, but not including, 1"),
+        ({"warmup": 1}, "warmup=1: must be .* up to, but not including, 1; write warmup=0.1, for"),
         ({"peak": 0}, "peak=0: must be a finite number above 0"),
         ({"final": -0.1}, "final=-0.1: must be a finite number, 0 or more"),
         ({"final": 2}, "final=2: is a share of the peak"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sessions import session
 
+from trainer import Regressor
 from trainer.callbacks.display import Bar, Silence
 from trainer.callbacks.progress import Progress
 
@@ -60,3 +62,10 @@ def test_an_epoch_without_logs_is_shown_and_no_state_is_saved(
     progress.on_epoch_end(1)
     assert capsys.readouterr().out.splitlines()[-1].startswith("epoch 2/2")
     assert progress.state_dict() == {}
+
+
+@pytest.mark.parametrize("verbose", ["of", 5, None])
+def test_another_verbose_is_refused_before_training(verbose: Any) -> None:
+    fit = Regressor(epochs=1, callbacks=[{"name": "progress", "verbose": verbose}]).fit
+    with pytest.raises(ValueError, match=f"verbose={verbose!r}: must be one of 'auto', 0, 1, 2"):
+        fit([[0.0], [1.0]], [0.0, 1.0])

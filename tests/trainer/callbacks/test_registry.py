@@ -95,6 +95,14 @@ def test_a_name_is_registered_once() -> None:
         callbacks.register("two__parts")(Halt)
     with pytest.raises(TypeError, match="is not a keras.callbacks.Callback class"):
         callbacks.register("other")(int)
+    with pytest.raises(TypeError, match=r"register\(5\): takes the plugin's name; write @register"):
+        callbacks.register(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("specs", [{"patience": 3}, {"name": 5, "callback": None}])
+def test_a_dict_without_the_name_of_a_plugin_is_said_to_have_none(specs: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"^callbacks={.*}: the dict has no plugin's 'name', .* wr"):
+        Regressor(callbacks=specs).fit(X, Y)
 
 
 # ---- parameters --------------------------------------------------------------------------------

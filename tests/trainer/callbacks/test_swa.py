@@ -138,7 +138,7 @@ def test_a_training_that_ends_before_the_start_keeps_its_weights_and_says_so() -
     [
         (5, r"start=5: the fit has 4 epoch\(s\); write start=4 or less"),
         (0, "start=0: must be 1 or more"),
-        (1.0, "start=1.0: must be a number from 0 up to, but not including, 1"),
+        (1.0, "start=1.0: must be .* up to, but not including, 1; write start=0.75, for example"),
         ("last", "start='last': must be a share of the epochs, such as 0.75, or the number"),
         (True, "start=True: must be a share"),
     ],

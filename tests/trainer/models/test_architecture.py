@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 from search import TunerSearch
-from trainer import Classifier, Regressor, find_batch_size, models
+from trainer import Classifier, Float, Regressor, find_batch_size, models
 from trainer.callbacks.callback import Callback
 from trainer.models import Architecture, Look, Values
 
@@ -235,6 +236,132 @@ def test_a_search_reads_the_resolved_values_and_the_domains(small: Architecture)
     assert search.best_estimator_.network_.architecture.name == "small"
     with pytest.raises(ValueError, match="a trial takes 3 epochs"):
         search.set_params(max_epochs=2).fit(FRAME, Y)
+
+
+def _adamw_is_counted() -> None:
+    for _ in range(2):
+        keras.optimizers.AdamW()
+
+
+def test_a_study_resumes_however_many_optimizers_the_process_has_made(tmp_path: Path) -> None:
+    def searched(trials: int) -> TunerSearch:
+        made = Classifier(model={"name": "tabular", "width": 4}, epochs=1, random_state=0)
+        space = {"learning_rate": Float(1e-3, 0.1)}
+        fields: dict[str, Any] = {"executor": "serial", "seed": 0, "verbose": 0}
+        search = TunerSearch(made, space, max_trials=trials, directory=tmp_path, **fields)
+        return search.fit(FRAME, Y)
+
+    searched(1)
+    _adamw_is_counted()
+    assert len(searched(2).results_) == 2
+
+
+@pytest.mark.parametrize("name", [None, "adam_w", "adam_w_1"])
+def test_a_run_resumes_however_many_optimizers_the_process_has_made(
+    name: str | None, tmp_path: Path
+) -> None:
+    def made(epochs: int) -> Classifier:
+        model = {"name": "tabular", "width": 4}
+        return Classifier(model=model, epochs=epochs, verbose=0, random_state=0, run_dir=tmp_path)
+
+    made(1).fit(FRAME, Y)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert "name" not in config["architecture"]["optimizer"]
+    if name is not None:  # as runs recorded it before
+        config["architecture"]["optimizer"]["name"] = name
+        path.write_text(json.dumps(config))
+    _adamw_is_counted()
+    assert len(made(2).fit(FRAME, Y, resume=True).history_) == 2
+
+
+def test_numpys_numbers_are_recorded_as_pythons(tmp_path: Path) -> None:
+    model = {"name": "deep", "depth": np.int64(1), "units": np.int64(4), "activation": "relu"}
+    values: dict[str, Any] = {
+        "epochs": np.int64(1),
+        "batch_size": np.int64(8),
+        "validation_split": np.float32(0.25),
+    }
+    run = tmp_path / "run"
+    made = Classifier(model=model, run_dir=run, verbose=0, random_state=0, **values).fit(X, Y)
+    config = json.loads((run / "config.json").read_text())
+    for name, value in values.items():
+        assert config["fields"][name] == config["architecture"][name] == value.item()
+    assert config["architecture"]["options"] == {"depth": 1, "units": 4, "activation": "relu"}
+    loaded = Classifier.load(made.save(tmp_path / "m.keras"))
+    assert dict(loaded.network_.architecture.options) == {
+        "depth": 1,
+        "units": 4,
+        "activation": "relu",
+    }
+
+
+def test_an_option_may_be_searched_over_an_array_of_numpy() -> None:
+    made = Classifier(model={"name": "deep", "depth": 1}, epochs=1, verbose=0)
+    found = GridSearchCV(made, {"model__units": np.array([4, 8])}, cv=2).fit(X, Y)
+    assert found.best_estimator_.model_ is not None
+    text = Classifier(
+        model={"name": "text", "embedding": np.int64(4), "length": np.int64(5)}, epochs=1, verbose=0
+    ).fit(["good film", "bad film"] * 20, Y)
+    assert text.network_.architecture.options == {"embedding": 4, "length": 5}
+
+
+WIDTHS = r"must be a tuple of whole numbers from 1, such as"
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        ({"name": "mlp", "hidden": 4}, TypeError, rf"hidden=4: {WIDTHS} hidden=\(256, 128\)"),
+        ({"name": "mlp", "hidden": (0,)}, ValueError, rf"hidden=\(0,\): {WIDTHS}"),
+        ({"name": "mlp", "hidden": (True,)}, TypeError, rf"hidden=\(True,\): {WIDTHS}"),
+        (
+            {"name": "mlp", "activation": "RELU"},
+            ValueError,
+            "activation='RELU': .* did you mean 'relu'",
+        ),
+        ({"name": "mlp", "activation": 3}, TypeError, "must be the name of an activation"),
+        ({"name": "wide_and_deep", "hidden": "a"}, TypeError, rf"hidden='a': {WIDTHS}"),
+        ({"name": "deep", "units": True}, TypeError, "units=True: must be a whole number"),
+        ({"name": "deep", "batch_norm": "yes"}, TypeError, "batch_norm='yes': must be True or"),
+        ({"name": "deep", "dropout": "0.1"}, TypeError, "dropout='0.1': must be a number"),
+        (
+            {"name": "deep", "dropout": 1.0},
+            ValueError,
+            "dropout=1.0: must be .*; write dropout=0.2",
+        ),
+        ({"name": "deep", "dropout": True}, TypeError, "dropout=True: must be a number"),
+        ({"name": "cnn", "filters": 3}, TypeError, f"filters=3: {WIDTHS}"),
+        ({"name": "cnn", "units": 0}, ValueError, "units=0: must be 1 or more"),
+        ({"name": "cnn", "dropout": 2}, ValueError, "dropout=2: must be a number from 0"),
+        ({"name": "text", "hidden": None}, TypeError, f"hidden=None: {WIDTHS}"),
+        ({"name": "text", "embedding": -1}, ValueError, "embedding=-1: must be 0 or more"),
+        ({"name": "text_rnn", "embedding": 0}, ValueError, "embedding=0: must be 1 or more"),
+        ({"name": "text_rnn", "units": "3"}, TypeError, "units='3': must be a whole number"),
+        ({"name": "text_rnn", "dropout": 1.0}, ValueError, "dropout=1.0: must be a number from"),
+        ({"name": "transformer", "dropout": -1}, ValueError, "dropout=-1: must be a number from"),
+        ({"name": "tabular", "deviation": "a"}, TypeError, "deviation='a': must be a number"),
+        ({"name": "sequence", "network": "lstm"}, ValueError, "network='lstm': must be one of"),
+    ],
+)
+def test_the_value_of_an_option_is_checked_before_anything_is_read(
+    model: dict[str, Any], error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=rf"^model=\{{'name': '{model['name']}', .*: {said}"):
+        Classifier(model=model, run_dir=tmp_path / "run", verbose=0).fit(X, Y)
+    assert not (tmp_path / "run").exists()
+    (option, value) = list(model.items())[1]
+    with pytest.raises(error, match=said):
+        Classifier(model=model["name"]).set_params(**{f"model__{option}": value})
+
+
+def test_layers_may_be_given_as_a_list_and_options_of_ones_own_are_not_checked() -> None:
+    made = Classifier(model={"name": "mlp", "hidden": [4]}, epochs=1, verbose=0).fit(X, Y)
+    assert made.network_.architecture.options == {"hidden": (4,)}
+    of_ones_own = Architecture("own", models.mlp)
+    assert models.check_options(of_ones_own, {"hidden": "a"}) == {"hidden": "a"}
+    with pytest.raises(ValueError, match="no such option"):
+        models.check_options(of_ones_own, {"hiden": 1})
 
 
 def test_finders_use_the_resolved_values(small: Architecture) -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from trainer import Classifier, Regressor, Trainer
+from trainer.callbacks.callback import Callback
 from trainer.network.build import rebuild
 
 RNG = np.random.default_rng(0)
@@ -285,3 +286,22 @@ def test_a_network_that_is_built_again_makes_its_optimizer_in_its_own_precision(
         seed=0,
     )
     assert Watching.floats == ["float64"]
+
+
+class Forgetful(Callback):
+    """A plugin whose hook lacks its `return`."""
+
+    def configure_optimizer(self, optimizer: Any) -> Any:
+        pass
+
+
+class NoOptimizer(Mine):
+    def configure_optimizer(self) -> Any:
+        return None
+
+
+def test_a_hook_that_returns_no_optimizer_is_named() -> None:
+    with pytest.raises(TypeError, match="NoOptimizer.configure_optimizer returned None: it must"):
+        NoOptimizer(make="dense", loss="mse").fit(X, Y)
+    with pytest.raises(TypeError, match="Forgetful.configure_optimizer returned None: it must"):
+        Mine(make="dense", loss="mse", callbacks=[Forgetful()]).fit(X, Y)

@@ -99,3 +99,37 @@ def test_a_learning_rate_is_any_real_number(rate: Any) -> None:
     assert float(made.learning_rate) == 1.0
     wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
     assert float(compile.optimizer(wrapped, rate).inner_optimizer.learning_rate) == 1.0
+
+
+@pytest.mark.parametrize("field", ["metrics", "weighted_metrics"])
+def test_an_error_of_a_metric_names_its_field(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field}='aucc': .* did you mean 'AUC'"):
+        compile.metrics(["aucc"], field)
+    with pytest.raises(ValueError, match=rf"write {field}=\[keras.metrics.MeanIoU\(\.\.\.\)\]"):
+        compile.metrics(["MeanIoU"], field)
+
+
+def test_a_schedule_may_be_given_as_its_config() -> None:
+    config = {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.5}
+    made = compile.optimizer("sgd", {"class_name": "ExponentialDecay", "config": config})
+    assert float(made.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["ExpDecay", "ExponentialDecay", "SGD"])
+def test_a_config_of_no_schedule_is_refused_as_the_learning_rate(name: str) -> None:
+    config = {"class_name": name, "config": {}}
+    with pytest.raises(ValueError, match="^learning_rate={'class_name': .*: no schedule of Keras"):
+        compile.optimizer("sgd", config)
+
+
+def test_what_a_hook_returns_as_an_optimizer_is_checked() -> None:
+    assert isinstance(compile.checked_optimizer("sgd", "hook"), keras.optimizers.SGD)
+    with pytest.raises(TypeError, match=r"^A\.b returned None: it must return .*`return` missing"):
+        compile.checked_optimizer(None, "A.b")
+    with pytest.raises(TypeError, match=r"^A\.b returned an int: it must return a keras\.optimi"):
+        compile.checked_optimizer(5, "A.b")
+
+
+def test_a_model_that_is_none_is_named_with_its_article() -> None:
+    with pytest.raises(TypeError, match="^A.build_model returned an int: it must return a keras"):
+        compile.check_model(5, "A.build_model")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+from trainer import Regressor
 from trainer.utils import checks
 
 NAMES = ["batch_size", "epochs", "learning_rate"]
@@ -122,3 +125,51 @@ def test_what_is_not_one_of_the_options_is_refused_with_all_of_them(value: Any) 
 def test_a_slip_in_an_option_is_answered_with_the_near_one() -> None:
     with pytest.raises(ValueError, match="'minmax'; did you mean 'standard'"):
         checks.one_of("normalize", "standart", (None, "standard", "minmax"))
+
+
+class Constant(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of one's own, which is called with the step."""
+
+    def __call__(self, step: Any) -> Any:
+        return 0.1 + 0 * step
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [0.1, np.float32(0.1), 1, lambda: 0.1, lambda step=0: 0.1, Constant(), {"class_name": "A"}],
+)
+def test_a_learning_rate_is_a_number_a_schedule_or_a_function_without_arguments(rate: Any) -> None:
+    checks.learning_rate(rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"),
+    [
+        (lambda step: 0.1, "learning_rate=<function .*: a function is called without arguments"),
+        (int, "learning_rate=int: is a class; write an object of one, such as keras.optimizers"),
+        (Constant, "learning_rate=Constant: is a class; write an object of one"),
+        ({"a": 1}, "learning_rate={'a': 1}: a dict must be the config of a schedule, with a cla"),
+        ("0.1", "learning_rate='0.1': must be a number above 0"),
+    ],
+)
+def test_another_learning_rate_is_refused_before_anything_is_written(
+    rate: Any, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=says):
+        checks.learning_rate(rate)
+    run = tmp_path / "run"
+    with pytest.raises(TypeError, match=says):
+        Regressor(learning_rate=rate, run_dir=run).fit(np.zeros((8, 1)), np.zeros(8))
+    assert not run.exists()
+
+
+def test_steps_in_python_are_not_compiled() -> None:
+    with pytest.raises(ValueError, match="jit=True: steps in Python, as with run_eagerly=True"):
+        Regressor(jit=True, run_eagerly=True).fit(np.zeros((8, 1)), np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("noun", "written"), [("int", "an int"), ("Array", "an Array"), ("str", "a str"), ("", "a ")]
+)
+def test_a_noun_has_its_article(noun: str, written: str) -> None:
+    assert checks.with_article(noun) == written
