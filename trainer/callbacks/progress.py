@@ -22,13 +22,12 @@ class Progress(Callback):
 
     verbose: int | str = "auto"
 
-    def setup(self, session: Session) -> None:
-        """Choose the display.
-
-        Raises:
-            ValueError: verbose is none of the values of the Trainer field.
-        """
+    def check(self) -> None:
+        """Raise an error for a bad field."""
         checks.verbose(self.verbose)
+
+    def setup(self, session: Session) -> None:
+        """Choose the display."""
         self._display: Silence = make_progress(self.verbose, session.epochs)
         self._began = time.perf_counter()
 
