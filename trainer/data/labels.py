@@ -290,6 +290,8 @@ def as_labels(y: Any, name: str) -> np.ndarray:
         ValueError: There are missing or continuous values, or the shape is not valid.
     """
     array = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if isinstance(y, (list, tuple)) and array.dtype.kind == "U":
+        array = np.asarray(y, dtype=object)  # numbers and NaN among text are still what they are
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"{name} is empty: found 0 sample(s) while a minimum of 1 is required")
     if array.ndim == 2 and array.shape[1] == 1:

@@ -171,8 +171,8 @@ def _lacks(y: Any) -> np.ndarray | None:
     if hasattr(y, "iloc"):
         found = pd.isna(y).to_numpy()
     else:
-        # NumPy would make text of the NaN in a list of text
-        array = np.asarray(y, dtype=object) if isinstance(y, list) else np.asarray(y)
+        # NumPy would make text of the NaN in a list or a tuple of text
+        array = np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else np.asarray(y)
         if array.ndim == 0 or array.dtype.kind not in "fOmM":  # such as a sparse matrix
             return None
         found = np.empty(len(array), dtype=bool)

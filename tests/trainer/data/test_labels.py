@@ -431,3 +431,14 @@ def test_several_labels_that_look_like_one_hot_rows_are_marked(columns: int) -> 
     assert label.kind == "multilabel" and not label.may_be_one_hot
     label = Labels.learn(np.eye(3, dtype=int), "y", one_hot=True)
     assert label.kind == "multiclass" and not label.may_be_one_hot
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_numbers_among_text_in_a_list_are_not_made_text(kind: Any) -> None:
+    for mixed in ([1, "b", 1], [True, "b"]):
+        with pytest.raises(ValueError, match="y mixes text and numbers"):
+            Labels.learn(kind(mixed), "y")
+    with pytest.raises(ValueError, match="y contains NaN or None"):
+        Labels.learn(kind(["a", "b", float("nan")]), "y")
+    assert Labels.learn(kind(["b", "a"]), "y").classes.tolist() == ["a", "b"]
+    assert Labels.learn(kind([b"b", b"a"]), "y").classes.tolist() == [b"a", b"b"]

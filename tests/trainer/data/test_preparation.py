@@ -217,3 +217,11 @@ def test_a_data_loader_of_pytorch_is_refused_with_what_to_pass() -> None:
     loader = type("DataLoader", (), {"__module__": "torch.utils.data.dataloader"})()
     with pytest.raises(TypeError, match=r"x is a PyTorch DataLoader, .* fit\(\*dataset\.tensors\)"):
         collect(loader, None, None, batch_size=2, needs_y=None)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_label_that_is_missing_among_text_is_found(kind: Any) -> None:
+    y = kind(["a", "b", float("nan"), "a"])
+    with pytest.warns(UserWarning, match="1 of 4 rows have no target"):
+        rows = collect(np.zeros((4, 1)), y, None, batch_size=2, needs_y="Classifier")
+    assert rows.n == 3
