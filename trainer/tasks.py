@@ -22,6 +22,7 @@ from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.backend import tensors
 from trainer.network import compile, probabilities
+from trainer.network.outputs import named
 from trainer.network.probabilities import Reading
 from trainer.utils import checks
 
@@ -598,7 +599,13 @@ class Regression(Task):
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
-        """Return mean squared error, in units of y's variance for a ready-made architecture."""
+        """Return mean squared error, in units of y's variance for a ready-made architecture.
+
+        Raises:
+            ValueError: y has more axes than two, and the outputs do not have its shape.
+        """
+        if isinstance(learned, Numbers) and not compile.computes_own_loss(model):
+            _check_axes(model, spec, learned, probe)
         if self.ready_made and isinstance(learned, Numbers) and learned.scale is not None:
             from trainer.network.losses import ScaledSquaredError
 
@@ -608,6 +615,41 @@ class Regression(Task):
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return mean absolute error for each output."""
         return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
+
+
+def _check_axes(
+    model: keras.Model, spec: ModelSpec, learned: Numbers, probe: Callable[[], Any]
+) -> None:
+    """Refuse y of more than two axes where the outputs of the model have others.
+
+    Args:
+        model: The built model.
+        spec: The spec that it was built for.
+        learned: What was learned of y.
+        probe: Returns the model's outputs for a few rows.
+
+    Raises:
+        ValueError: The squared error of y and outputs cannot be computed.
+    """
+    shapes = {name: shape for name, shape in learned.row_shapes.items() if len(shape) > 1}
+    if not shapes:
+        return
+    found = named(model, spec, probe())
+    for name, shape in shapes.items():
+        given = tuple(found[name].shape)[1:]
+        # Keras leaves out a last axis of length 1 that only one of the two has
+        without = shape[:-1] if len(given) == len(shape) - 1 and shape[-1] == 1 else shape
+        pairs = zip(without, given, strict=False)
+        if len(without) != len(given) or any(a != b and None not in (a, b) for a, b in pairs):
+            of_y, of_output = (
+                f"({', '.join(['n', *('any' if k is None else str(k) for k in one)])})"
+                for one in (shape, given)
+            )
+            raise ValueError(
+                f"y{name} has shape {of_y}, but the network's output has shape {of_output}; write "
+                f"y{name}.reshape(len(y{name}), -1) if the values of a row are so many targets, or "
+                "override build_model to return outputs of the shape of y"
+            )
 
 
 def _by_output(metrics: Any, names: list[str], layers: list[str]) -> dict[str, list[Any]] | None:

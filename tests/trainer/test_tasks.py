@@ -6,8 +6,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
@@ -121,3 +123,49 @@ def test_each_estimator_has_its_task() -> None:
 def test_a_task_without_classes_refuses_class_weights_before_training() -> None:
     with pytest.raises(ValueError, match="class_weight='balanced': Regressor has no classes"):
         Regressor(class_weight="balanced").fit(X, Y)
+
+
+THREE_AXES = np.random.default_rng(1).normal(size=(40, 2, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("architecture", [None, "mlp", "deep", "wide_and_deep", "tabular", "cnn"])
+def test_y_of_three_axes_is_refused_where_the_network_has_two(architecture: Any) -> None:
+    x = np.zeros((40, 8, 8, 1), np.float32) if architecture == "cnn" else X
+    regressor = Regressor(model=architecture, epochs=1)
+    with pytest.raises(
+        ValueError, match=r"y has shape \(n, 2, 2\), but the .* \(n, 2\); write y.reshape"
+    ):
+        regressor.fit(x, THREE_AXES)
+    assert not hasattr(regressor, "history_")
+
+
+def test_y_of_three_axes_is_refused_by_part_and_in_a_stream() -> None:
+    with pytest.raises(ValueError, match=r"y\['a'\] has shape \(n, 3, 1\), .* shape \(n, 1\)"):
+        Regressor(model="mlp", epochs=1).fit(X, {"a": THREE_AXES[:, :1].repeat(3, 1)[..., :1]})
+    stream = tf.data.Dataset.from_tensor_slices((X, THREE_AXES)).batch(8)
+    with pytest.raises(ValueError, match=r"y has shape \(n, 2, 2\), but the network's output"):
+        Regressor(epochs=1).fit(stream)
+
+
+class Reshaped(Regressor):
+    epochs = 1
+
+    def build_model(self, spec: Any) -> keras.Model:
+        layers = [keras.layers.Dense(4), keras.layers.Reshape((2, 2))]
+        return keras.Sequential([keras.Input(spec.input_shape), *layers])
+
+
+def test_y_of_three_axes_is_trained_on_where_the_output_has_its_shape() -> None:
+    assert Reshaped().fit(X, THREE_AXES).predict(X).shape == (40, 2, 2)
+    one = Regressor(model="mlp", epochs=1).fit(X, THREE_AXES[:, :1, :1])
+    assert one.predict(X).shape == (40, 1)
+    series = Regressor(model="sequence", epochs=1).fit(THREE_AXES.repeat(3, 1), THREE_AXES)
+    assert series.predict(THREE_AXES.repeat(3, 1)).shape == (40, 2, 2)
+
+
+def test_later_targets_have_as_many_axes_as_those_of_the_training() -> None:
+    with pytest.raises(ValueError, match=r"validation_data: y has shape \(40, 2, 2\), but in tr"):
+        Regressor(model="mlp", epochs=1).fit(X, THREE_AXES[:, 0], validation_data=(X, THREE_AXES))
+    fitted = Reshaped().fit(X, THREE_AXES)
+    with pytest.raises(ValueError, match=r"y has shape \(40, 2\), but in training .*\(n, 2, 2\)"):
+        fitted.evaluate(X, THREE_AXES[:, 0])
