@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -255,13 +255,21 @@ class Classes:
 
     def encode(self, y: Any, name: str) -> Tree:
         """Encode labels as class indices, one-hot rows or 0/1 matrices."""
+        return self._map(Labels.encode, y, name)
+
+    def check(self, y: Any, name: str) -> None:
+        """Check that labels have the form of those of the training: see Labels.checked."""
+        self._map(Labels.checked, y, name)
+
+    def _map(self, function: Callable[[Labels, Any, str], np.ndarray], y: Any, name: str) -> Tree:
+        """Call a method of the labels of each output with its part of y."""
         if isinstance(self.labels, Labels):
-            return self.labels.encode(y, name)
+            return function(self.labels, y, name)
         found, expected = _keys(y), _keys(self.labels)
         if found != expected:
             raise ValueError(f"{name} has the outputs {found}, but training had {expected}")
         pick = functools.partial(_at, y)
-        return _map_labels(lambda n, label: label.encode(pick(n), name + n), self.labels, "")
+        return _map_labels(lambda n, label: function(label, pick(n), name + n), self.labels, "")
 
     def encode_graph(self, y: Any) -> Any:
         """Encode labels as targets in a tf.data pipeline."""
