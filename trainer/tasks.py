@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.data import arrays, preparation, targets, thresholds
 from trainer.data.arrays import Tree
-from trainer.data.labels import Labels
+from trainer.data.labels import Labels, known_labels
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
@@ -85,12 +85,25 @@ class Task:
         Raises:
             TypeError, ValueError: y does not fit the task.
         """
+        self.check_keys(data)
         if (data.y_spec if isinstance(data, Stream) else data.y) is None:
             return Numbers(self.name, 1, False, None)
         if isinstance(data, Stream):
             batches = data.part(1, 2) if self.ready_made else None
             return Numbers.learn_stream(self.name, batches, data.y_spec)
         return Numbers.learn(self.name, data.y, "y", data.row_weight)
+
+    def check_keys(self, data: Rows | Stream) -> None:
+        """Check the keys of x and y if they become names of layers in a ready-made architecture.
+
+        Raises:
+            ValueError: A key cannot be one.
+        """
+        if self.ready_made:
+            given = (data.x_spec, data.y_spec) if isinstance(data, Stream) else (data.x, data.y)
+            for name, tree in zip(("x", "y"), given, strict=True):
+                if arrays.is_nested(tree):
+                    arrays.check_keys(tree, name)
 
     def restore(self, form: Any) -> Targets:
         """Restore the Targets returned by `learn` from their to_dict()."""
@@ -186,7 +199,15 @@ class Task:
         Args:
             learned: The Targets returned by `learn`.
             valid: The validation rows, or None.
+
+        Raises:
+            ValueError: It cannot; or partial_fit was given `known` labels, and there are none, or
+                they are others than those of the training before.
         """
+        if self.known is not None and type(self).learn is Task.learn:
+            raise ValueError(
+                f"classes={self.known!r:.200}: {self.owner} has no classes; leave classes out"
+            )
 
     def tune(self, network: Network, valid: Rows | Stream | None) -> None:
         """Choose from validation rows how predictions are read from outputs; by default nothing.
@@ -245,6 +266,7 @@ class Classification(Task):
         """Learn the classes of each output."""
         if self.from_logits is not None:
             checks.boolean("from_logits", self.from_logits)
+        self.check_keys(data)
         weight = None if isinstance(data, Stream) else data.row_weight
         learned = self._learn(data, weight)
         positive = self._positive(learned)
@@ -429,15 +451,18 @@ class Classification(Task):
         """Raise an error if a threshold cannot be tuned on the validation rows.
 
         Raises:
-            ValueError: There are none, or y has only one value in them.
+            ValueError: There are none, or y has only one value in them; or partial_fit was given
+                other labels than those of the training before.
         """
+        self._check_known(_classes(learned))
         metric = self.decision_threshold
         if not isinstance(metric, str):
             return
         if valid is None:
             raise ValueError(
                 f"decision_threshold={metric!r}: the threshold is tuned on validation rows, and "
-                "there are none; write validation_split=0.2, or pass validation_data to fit"
+                "there are none; write validation_split=0.2, or pass validation_data to fit; "
+                "partial_fit holds out none: write a number, such as decision_threshold=0.5"
             )
         classes = _classes(learned)
         if isinstance(valid, Stream):
@@ -452,6 +477,16 @@ class Classification(Task):
                 f"decision_threshold={metric!r}: the {len(truth)} validation rows all have the "
                 "same label, and no threshold can be tuned on them; pass validation_data of both "
                 "classes, or write a larger validation_split"
+            )
+
+    def _check_known(self, learned: Classes) -> None:
+        label = learned.labels
+        if self.known is None or not isinstance(label, Labels) or label.kind == "multilabel":
+            return
+        if not label.rows and known_labels(self.known).tolist() != label.classes.tolist():
+            raise ValueError(
+                f"classes={self.known!r:.200}: the model was made for {label.classes.tolist()!r}; "
+                "leave classes out, or fit a new model for others"
             )
 
     def tune(self, network: Network, valid: Rows | Stream | None) -> None:

@@ -169,3 +169,23 @@ def test_later_targets_have_as_many_axes_as_those_of_the_training() -> None:
     fitted = Reshaped().fit(X, THREE_AXES)
     with pytest.raises(ValueError, match=r"y has shape \(40, 2\), but in training .*\(n, 2, 2\)"):
         fitted.evaluate(X, THREE_AXES[:, 0])
+
+
+def test_classes_of_a_later_call_of_partial_fit_must_be_those_of_the_first() -> None:
+    model = Classifier(model="mlp").partial_fit(X, Y, classes=[3, 2, 1, 0])
+    model.partial_fit(X, Y, classes=np.arange(4))
+    with pytest.raises(ValueError, match=r"classes=\['a', 99\]: the model was made for \[0, 1"):
+        model.partial_fit(X, Y, classes=["a", 99])
+    assert len(model.history_) == 2
+
+
+@pytest.mark.parametrize("estimator", [Regressor(), Trainer(loss="mse", model="mlp")])
+def test_a_task_without_classes_refuses_those_of_partial_fit(estimator: Any) -> None:
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\]: \w+ has no classes; leave"):
+        estimator.partial_fit(X, X[:, 0], classes=[0, 1])
+
+
+def test_partial_fit_tunes_no_threshold_and_says_what_to_write() -> None:
+    model = Classifier(decision_threshold="f1", validation_split=0.2)
+    with pytest.raises(ValueError, match=r"partial_fit holds out none: .* decision_threshold=0.5"):
+        model.partial_fit(X, Y > 1)
