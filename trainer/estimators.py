@@ -18,7 +18,7 @@ from trainer.base import Trainer
 from trainer.data import arrays, preparation, thresholds
 from trainer.data.arrays import Tree, map_tree
 from trainer.data.preparation import MissingTargets
-from trainer.data.streams import is_stream
+from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Targets
 from trainer.data.writing import Out
 from trainer.network import probabilities
@@ -419,28 +419,25 @@ def _mean_score(
     weight: Any,
     metric: Callable[..., float],
 ) -> float:
-    x = trainer.network_.inputs.as_table(x)
-    if is_stream(x):
-        owner = type(trainer).__name__
-        stream: Any = preparation.collect(
-            x, y, weight, batch_size=trainer.resolved_.batch_size, needs_y=owner
-        )
+    rows: Any = preparation.collect(
+        trainer.network_.inputs.as_table(x),
+        y,
+        weight,
+        batch_size=trainer.resolved_.batch_size,
+        needs_y=type(trainer).__name__,
+        missing=MissingTargets(trainer.missing_target),
+    )
+    if isinstance(rows, Stream):
         # A single pass for both: a shuffled stream changes its order in each pass.
-        pairs = [(predict(arrays.decoded(x)), target) for x, target in stream.part(0, 1)]
+        pairs = [(predict(arrays.decoded(x)), target) for x, target in rows.part(0, 1)]
         predicted = arrays.concatenate([found for found, _ in pairs])
         y = arrays.concatenate([target for _, target in pairs])
+        _check_truth(trainer.network_.targets, y)
     else:
-        missing = MissingTargets(trainer.missing_target)
-        if isinstance(y, list) and y and hasattr(y[0], "shape") and y[0].shape:
-            y = preparation.several(y, len(y[0]))
-        if missing.rows(y) is not None:
-            owner = type(trainer).__name__
-            rows: Any = preparation.collect(
-                x, y, weight, batch_size=1, needs_y=owner, missing=missing
-            )
-            x, y, weight = rows.x, rows.y, rows.weight
-        predicted = predict(x)
-        y = preparation.several(y, len(next(iter(arrays.leaves(predicted, "y")))[1]))
+        y, weight = rows.y, rows.weight
+        _check_truth(trainer.network_.targets, y)
+        _check_row_weights(weight)
+        predicted = predict(rows.x)
     if isinstance(y, list) or not arrays.is_nested(y):
         return float(metric(y, predicted, sample_weight=weight))
     truth, found = dict(arrays.leaves(y, "y")), dict(arrays.leaves(predicted, "y"))
@@ -448,6 +445,24 @@ def _mean_score(
     if arrays.is_nested(weight):
         weights = dict(arrays.leaves(weight, "y"))
     return float(np.mean([metric(truth[n], found[n], sample_weight=weights[n]) for n in found]))
+
+
+def _check_truth(targets: Targets, y: Any) -> None:
+    """Refuse y of another form than in training; labels may be others, which count as wrong."""
+    if isinstance(targets, Classes):
+        targets.check(y, "y")
+        return
+    for name, leaf in arrays.leaves(targets.encode(y, "y"), "y"):
+        arrays.check_finite(leaf, name)
+
+
+def _check_row_weights(weight: Tree | None) -> None:
+    for name, leaf in () if weight is None else arrays.leaves(weight, "sample_weight"):
+        if leaf.ndim > 1:
+            raise ValueError(
+                f"{name} has shape {leaf.shape}: a score has one weight for each row; write "
+                f"{name}.mean(axis=1), or call evaluate, which uses weights of steps"
+            )
 
 
 def _r2(y: Any, predicted: Any, sample_weight: Any) -> float:

@@ -16,12 +16,13 @@ import numpy as np
 
 from trainer.data import arrays, preparation, targets, thresholds
 from trainer.data.arrays import Tree
-from trainer.data.labels import Labels
+from trainer.data.labels import Labels, known_labels
 from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.backend import tensors
 from trainer.network import compile, compiled, probabilities
+from trainer.network.outputs import named
 from trainer.network.probabilities import Reading
 from trainer.utils import checks
 
@@ -84,6 +85,7 @@ class Task:
         Raises:
             TypeError, ValueError: y does not fit the task.
         """
+        self.check_keys(data)
         if (data.y_spec if isinstance(data, Stream) else data.y) is None:
             return Numbers(self.name, 1, False, None)
         if isinstance(data, Stream):
@@ -101,6 +103,18 @@ class Task:
 
     def warn_of(self, learned: Targets) -> None:
         """Warn of targets that may mean something else."""
+
+    def check_keys(self, data: Rows | Stream) -> None:
+        """Check the keys of x and y if they become names of layers in a ready-made architecture.
+
+        Raises:
+            ValueError: A key cannot be one.
+        """
+        if self.ready_made:
+            given = (data.x_spec, data.y_spec) if isinstance(data, Stream) else (data.x, data.y)
+            for name, tree in zip(("x", "y"), given, strict=True):
+                if arrays.is_nested(tree):
+                    arrays.check_keys(tree, name)
 
     def restore(self, form: Any) -> Targets:
         """Restore the Targets returned by `learn` from their to_dict()."""
@@ -196,7 +210,15 @@ class Task:
         Args:
             learned: The Targets returned by `learn`.
             valid: The validation rows, or None.
+
+        Raises:
+            ValueError: It cannot; or partial_fit was given `known` labels, and there are none, or
+                they are others than those of the training before.
         """
+        if self.known is not None and type(self).learn is Task.learn:
+            raise ValueError(
+                f"classes={self.known!r:.200}: {self.owner} has no classes; leave classes out"
+            )
 
     def tune(self, network: Network, valid: Rows | Stream | None) -> None:
         """Choose from validation rows how predictions are read from outputs; by default nothing.
@@ -268,6 +290,7 @@ class Classification(Task):
         """Learn the classes of each output."""
         if self.from_logits is not None:
             checks.boolean("from_logits", self.from_logits)
+        self.check_keys(data)
         weight = None if isinstance(data, Stream) else data.row_weight
         learned = self._learn(data, weight)
         positive = self._positive(learned)
@@ -452,15 +475,18 @@ class Classification(Task):
         """Raise an error if a threshold cannot be tuned on the validation rows.
 
         Raises:
-            ValueError: There are none, or y has only one value in them.
+            ValueError: There are none, or y has only one value in them; or partial_fit was given
+                other labels than those of the training before.
         """
+        self._check_known(_classes(learned))
         metric = self.decision_threshold
         if not isinstance(metric, str):
             return
         if valid is None:
             raise ValueError(
                 f"decision_threshold={metric!r}: the threshold is tuned on validation rows, and "
-                "there are none; write validation_split=0.2, or pass validation_data to fit"
+                "there are none; write validation_split=0.2, or pass validation_data to fit; "
+                "partial_fit holds out none: write a number, such as decision_threshold=0.5"
             )
         classes = _classes(learned)
         if isinstance(valid, Stream):
@@ -475,6 +501,16 @@ class Classification(Task):
                 f"decision_threshold={metric!r}: the {len(truth)} validation rows all have the "
                 "same label, and no threshold can be tuned on them; pass validation_data of both "
                 "classes, or write a larger validation_split"
+            )
+
+    def _check_known(self, learned: Classes) -> None:
+        label = learned.labels
+        if self.known is None or not isinstance(label, Labels) or label.kind == "multilabel":
+            return
+        if not label.rows and known_labels(self.known).tolist() != label.classes.tolist():
+            raise ValueError(
+                f"classes={self.known!r:.200}: the model was made for {label.classes.tolist()!r}; "
+                "leave classes out, or fit a new model for others"
             )
 
     def tune(self, network: Network, valid: Rows | Stream | None) -> None:
@@ -622,7 +658,13 @@ class Regression(Task):
     def default_loss(
         self, model: keras.Model, spec: ModelSpec, learned: Targets, probe: Callable[[], Any]
     ) -> Any:
-        """Return mean squared error, in units of y's variance for a ready-made architecture."""
+        """Return mean squared error, in units of y's variance for a ready-made architecture.
+
+        Raises:
+            ValueError: y has more axes than two, and the outputs do not have its shape.
+        """
+        if isinstance(learned, Numbers) and not compile.computes_own_loss(model):
+            _check_axes(model, spec, learned, probe)
         if self.ready_made and isinstance(learned, Numbers) and learned.scale is not None:
             from trainer.network.losses import ScaledSquaredError
 
@@ -632,6 +674,41 @@ class Regression(Task):
     def default_metrics(self, spec: ModelSpec, learned: Targets, loss: Any) -> Any:
         """Return mean absolute error for each output."""
         return arrays.map_tree(lambda _: ["mae"], spec.n_outputs)
+
+
+def _check_axes(
+    model: keras.Model, spec: ModelSpec, learned: Numbers, probe: Callable[[], Any]
+) -> None:
+    """Refuse y of more than two axes where the outputs of the model have others.
+
+    Args:
+        model: The built model.
+        spec: The spec that it was built for.
+        learned: What was learned of y.
+        probe: Returns the model's outputs for a few rows.
+
+    Raises:
+        ValueError: The squared error of y and outputs cannot be computed.
+    """
+    shapes = {name: shape for name, shape in learned.row_shapes.items() if len(shape) > 1}
+    if not shapes:
+        return
+    found = named(model, spec, probe())
+    for name, shape in shapes.items():
+        given = tuple(found[name].shape)[1:]
+        # Keras leaves out a last axis of length 1 that only one of the two has
+        without = shape[:-1] if len(given) == len(shape) - 1 and shape[-1] == 1 else shape
+        pairs = zip(without, given, strict=False)
+        if len(without) != len(given) or any(a != b and None not in (a, b) for a, b in pairs):
+            of_y, of_output = (
+                f"({', '.join(['n', *('any' if k is None else str(k) for k in one)])})"
+                for one in (shape, given)
+            )
+            raise ValueError(
+                f"y{name} has shape {of_y}, but the network's output has shape {of_output}; write "
+                f"y{name}.reshape(len(y{name}), -1) if the values of a row are so many targets, or "
+                "override build_model to return outputs of the shape of y"
+            )
 
 
 def _by_output(metrics: Any, names: list[str], layers: list[str]) -> dict[str, list[Any]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -174,6 +176,40 @@ def test_scores_are_those_of_scikit_learn() -> None:
         assert classifier.score(X, NAMES, sample_weight=weight) == pytest.approx(expected)
         expected = r2_score(Y, regressor.predict(X), sample_weight=weight)
         assert regressor.score(X, Y, sample_weight=weight) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def scored() -> SimpleNamespace:
+    """Fitted estimators to score: of labels, of numbers, and of two outputs."""
+    two = Classifier(model="mlp", epochs=1).fit(X, {"a": THREE, "b": THREE})
+    return SimpleNamespace(c=Softmax().fit(X, THREE), r=Linear().fit(X, Y), two=two)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda g: g.c.score(X), "Softmax requires y to be passed"),
+        (lambda g: g.c.score(X, THREE[:5]), "x has 60 rows, but y has 5 rows"),
+        (lambda g: g.c.score(X, THREE.astype(str)), "y contains '0', '1', '2', which training"),
+        (lambda g: g.c.score(X, THREE + 0.5), "y contains continuous numbers such as"),
+        (lambda g: g.c.score(X, THREE, np.zeros(ROWS)), "sample_weight: every weight is zero"),
+        (lambda g: g.c.score(X, THREE, -np.ones(ROWS)), "sample_weight=-1: weights must not"),
+        (lambda g: g.two.score(X, {"a": THREE, "c": THREE}), r"y has the outputs .*\['c'\]"),
+        (lambda g: g.r.score(X, NAMES), "y contains text such as"),
+        (lambda g: g.r.score(X, np.c_[Y, Y]), "y has 2 columns, but training had 1"),
+        (lambda g: g.r.score(X, np.where(Y > 0, np.inf, Y)), "y contains infinity"),
+    ],
+)
+def test_a_score_checks_its_arguments_as_evaluate_does(
+    score: Callable[[Any], float], message: str, scored: SimpleNamespace
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(scored)
+
+
+def test_a_label_that_training_lacked_counts_as_wrong(scored: SimpleNamespace) -> None:
+    later = np.where(np.arange(ROWS) < 30, 7, THREE)
+    assert scored.c.score(X, later) == accuracy_score(later, scored.c.predict(X))
 
 
 def test_the_default_losses_are_those_of_the_task() -> None:

@@ -191,3 +191,69 @@ def test_rows_with_a_single_1_that_are_taken_as_labels_are_warned_of_once() -> N
     with pytest.warns(UserWarning, match=r"y: every row has a single 1.*argmax") as found:
         Classifier(model="mlp", epochs=1, verbose=0).fit(ROWS, np.eye(3)[CLASSES])
     assert sum("single 1" in str(warning.message) for warning in found) == 1
+
+
+THREE_AXES = np.random.default_rng(1).normal(size=(40, 2, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("architecture", [None, "mlp", "deep", "wide_and_deep", "tabular", "cnn"])
+def test_y_of_three_axes_is_refused_where_the_network_has_two(architecture: Any) -> None:
+    x = np.zeros((40, 8, 8, 1), np.float32) if architecture == "cnn" else X
+    regressor = Regressor(model=architecture, epochs=1)
+    with pytest.raises(
+        ValueError, match=r"y has shape \(n, 2, 2\), but the .* \(n, 2\); write y.reshape"
+    ):
+        regressor.fit(x, THREE_AXES)
+    assert not hasattr(regressor, "history_")
+
+
+def test_y_of_three_axes_is_refused_by_part_and_in_a_stream() -> None:
+    with pytest.raises(ValueError, match=r"y\['a'\] has shape \(n, 3, 1\), .* shape \(n, 1\)"):
+        Regressor(model="mlp", epochs=1).fit(X, {"a": THREE_AXES[:, :1].repeat(3, 1)[..., :1]})
+    stream = tf.data.Dataset.from_tensor_slices((X, THREE_AXES)).batch(8)
+    with pytest.raises(ValueError, match=r"y has shape \(n, 2, 2\), but the network's output"):
+        Regressor(epochs=1).fit(stream)
+
+
+class Reshaped(Regressor):
+    epochs = 1
+
+    def build_model(self, spec: Any) -> keras.Model:
+        layers = [keras.layers.Dense(4), keras.layers.Reshape((2, 2))]
+        return keras.Sequential([keras.Input(spec.input_shape), *layers])
+
+
+def test_y_of_three_axes_is_trained_on_where_the_output_has_its_shape() -> None:
+    assert Reshaped().fit(X, THREE_AXES).predict(X).shape == (40, 2, 2)
+    one = Regressor(model="mlp", epochs=1).fit(X, THREE_AXES[:, :1, :1])
+    assert one.predict(X).shape == (40, 1)
+    series = Regressor(model="sequence", epochs=1).fit(THREE_AXES.repeat(3, 1), THREE_AXES)
+    assert series.predict(THREE_AXES.repeat(3, 1)).shape == (40, 2, 2)
+
+
+def test_later_targets_have_as_many_axes_as_those_of_the_training() -> None:
+    with pytest.raises(ValueError, match=r"validation_data: y has shape \(40, 2, 2\), but in tr"):
+        Regressor(model="mlp", epochs=1).fit(X, THREE_AXES[:, 0], validation_data=(X, THREE_AXES))
+    fitted = Reshaped().fit(X, THREE_AXES)
+    with pytest.raises(ValueError, match=r"y has shape \(40, 2\), but in training .*\(n, 2, 2\)"):
+        fitted.evaluate(X, THREE_AXES[:, 0])
+
+
+def test_classes_of_a_later_call_of_partial_fit_must_be_those_of_the_first() -> None:
+    model = Classifier(model="mlp").partial_fit(X, Y, classes=[3, 2, 1, 0])
+    model.partial_fit(X, Y, classes=np.arange(4))
+    with pytest.raises(ValueError, match=r"classes=\['a', 'z'\]: the model was made for \[0, 1"):
+        model.partial_fit(X, Y, classes=["a", "z"])
+    assert len(model.history_) == 2
+
+
+@pytest.mark.parametrize("estimator", [Regressor(), Trainer(loss="mse", model="mlp")])
+def test_a_task_without_classes_refuses_those_of_partial_fit(estimator: Any) -> None:
+    with pytest.raises(ValueError, match=r"classes=\[0, 1\]: \w+ has no classes; leave"):
+        estimator.partial_fit(X, X[:, 0], classes=[0, 1])
+
+
+def test_partial_fit_tunes_no_threshold_and_says_what_to_write() -> None:
+    model = Classifier(decision_threshold="f1", validation_split=0.2)
+    with pytest.raises(ValueError, match=r"partial_fit holds out none: .* decision_threshold=0.5"):
+        model.partial_fit(X, Y > 1)

@@ -97,6 +97,7 @@ def to_arrays(
     check_dense(value, name)
     if is_nested(value):
         if isinstance(value, Mapping):
+            check_has_parts(value, name)
             return {
                 k: to_arrays(v, f"{name}[{k!r}]", finite=finite, texts=texts)
                 for k, v in value.items()
@@ -188,6 +189,50 @@ def check_is_data(value: Any, name: str) -> None:
             f"{name}={value!r:.200}: must be data, not text; read a file with "
             f"trainer.datasets.load, or write [{name.rsplit(': ', 1)[-1]}] if it is a single text"
         )
+
+
+def check_has_parts(value: Any, name: str) -> None:
+    """Refuse an empty dict.
+
+    Raises:
+        ValueError: The value is one.
+    """
+    if isinstance(value, Mapping) and not value:
+        raise ValueError(
+            f"{name}={{}}: has no parts; pass an array, or a dict with an array for each part"
+        )
+
+
+def check_keys(tree: Tree, name: str) -> None:
+    """Refuse keys of dicts that Keras does not take as names of layers.
+
+    Raises:
+        ValueError: A key is not text, or contains a slash.
+    """
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if not isinstance(key, str) or "/" in key:
+                instead = str(key).replace("/", "_")
+                raise ValueError(
+                    f"{name}: the key {key!r} must be text without '/', as ready-made "
+                    f"architectures name layers by it; write {instead!r}"
+                )
+            check_keys(value, f"{name}[{key!r}]")
+    elif isinstance(tree, (tuple, list)):
+        for i, value in enumerate(tree):
+            check_keys(value, f"{name}[{i}]")
+
+
+def shape(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an array-like.
+
+    Raises:
+        ValueError: It is a list of rows that differ in length.
+    """
+    try:
+        return np.asarray(value).shape
+    except ValueError as error:
+        raise _uneven(name, error) from error
 
 
 def check_dense(value: Any, name: str) -> None:

@@ -106,6 +106,24 @@ class Labels:
             ValueError: There are labels that training did not have, or the number of columns is
                 wrong.
         """
+        array = self.checked(y, name)
+        if array.ndim == 2:
+            return array.astype(np.float32)
+        index = np.minimum(np.searchsorted(self.classes, array), self.n_classes - 1)
+        unknown = self.classes[index] != array
+        if unknown.any():
+            raise self._not_trained_on(array[unknown], name)
+        if self.one_hot:
+            return np.eye(self.n_classes, dtype=np.float32)[index]
+        return index.astype(np.int32)
+
+    def checked(self, y: Any, name: str) -> np.ndarray:
+        """Return labels as an array of the form that training had; they may be other classes.
+
+        Raises:
+            ValueError: They are text and those of the training numbers, or the reverse, or the
+                number of columns is wrong.
+        """
         array = as_labels(y, name)
         if self.kind == "multilabel" or array.ndim == 2:
             if array.ndim != 2 or array.shape[1] != self.n_classes:
@@ -113,20 +131,16 @@ class Labels:
                     f"{name} has shape {array.shape}: must have {self.n_classes} columns of 0 and "
                     "1, as in training"
                 )
-            return array.astype(np.float32)
-        index = np.searchsorted(self.classes, array) if _sortable(array, self.classes) else None
-        if index is not None:
-            index = np.minimum(index, self.n_classes - 1)
-            unknown = self.classes[index] != array
-        if index is None or unknown.any():
-            extra = np.unique(array if index is None else array[unknown])
-            raise ValueError(
-                f"{name} contains {_listed(extra)}, which training did not have; its classes are "
-                f"{_listed(self.classes)}. Drop those rows, or train on data with every class"
-            )
-        if self.one_hot:
-            return np.eye(self.n_classes, dtype=np.float32)[index]
-        return index.astype(np.int32)
+        elif not _sortable(array, self.classes):
+            raise self._not_trained_on(array, name)
+        return array
+
+    def _not_trained_on(self, labels: np.ndarray, name: str) -> ValueError:
+        return ValueError(
+            f"{name} contains {_listed(np.unique(labels))}, which training did not have; its "
+            f"classes are {_listed(self.classes)}. Drop those rows, or train on data with every "
+            "class"
+        )
 
     def probabilities(self, output: np.ndarray) -> np.ndarray:
         """Convert an output of probabilities, (n, width), to (n, n_classes)."""
@@ -218,11 +232,30 @@ class Labels:
         self.positive = forms.whole(f"{entry}: positive", state.get("positive"), 0, 1)
 
 
+def known_labels(value: Any) -> np.ndarray:
+    """Return the argument classes as sorted labels.
+
+    Raises:
+        TypeError: It is not a list or an array.
+        ValueError: It has no labels, or not such as y may have.
+    """
+    if isinstance(value, (set, frozenset)) or np.ndim(value) == 0:
+        instead = "[0, 1, 2], for example"
+        if isinstance(value, (set, frozenset)) and value:
+            instead = repr(sorted(value, key=str))
+        raise TypeError(
+            f"classes={value!r:.200}: must be a list or an array of all labels; write "
+            f"classes={instead}"
+        )
+    found: np.ndarray = np.unique(as_labels(value, "classes"))
+    return found
+
+
 def _known_classes(array: np.ndarray, name: str, known: Any, columns: int | None) -> np.ndarray:
     """Return the sorted labels: those that are known, or those in an array."""
     found = np.unique(array)
     if known is not None:
-        classes = np.unique(as_labels(known, "classes"))
+        classes = known_labels(known)
         if not _sortable(found, classes) or not np.isin(found, classes).all():
             extra = found if not _sortable(found, classes) else found[~np.isin(found, classes)]
             raise ValueError(
@@ -294,6 +327,11 @@ def as_labels(y: Any, name: str) -> np.ndarray:
         array = np.asarray(y, dtype=object)  # numbers and NaN among text are still what they are
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"{name} is empty: found 0 sample(s) while a minimum of 1 is required")
+    if array.size == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}, so no labels; pass one label per row, shape (n,), or "
+            "a column of 0 and 1 per label"
+        )
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind == "O":

@@ -255,15 +255,39 @@ def _checked_inputs(x: Any, name: str) -> Any:
 
 
 def _check_targets(rows: Rows) -> None:
+    arrays.check_has_parts(rows.y, f"{rows.name}y")
     for name, leaf in _targets(rows.y, f"{rows.name}y"):
         arrays.check_dense(leaf, name)
-        shape = np.asarray(leaf).shape
-        if not shape or shape[0] != rows.n:
-            found = f"{shape[0]} rows" if shape else "no rows"
+        shape = arrays.shape(leaf, name)
+        if not shape:
+            place = name.rsplit(": ", 1)[-1]
+            instead = f"; write list({place})" if isinstance(leaf, Iterator) else ""
+            if arrays.is_nested(rows.y):
+                instead = "; several outputs must be arrays each, not lists"
+                instead += _if_tuple(rows.y, f"{rows.name}y", "outputs")
             raise ValueError(
-                f"{rows.name}x has {rows.n} rows, but {name} has {found}: inconsistent numbers "
-                "of samples; pass one target for each row of x"
+                f"{name} is of type {type(leaf).__name__}: must be an array or a list with one "
+                f"target for each of the {_counted(rows.n)} of x{instead}"
             )
+        if shape[0] != rows.n:
+            raise ValueError(
+                f"{rows.name}x has {_counted(rows.n)}, but {name} has {_counted(shape[0])}: "
+                "inconsistent numbers of samples; pass one target for each row of x"
+                + _if_tuple(rows.x, f"{rows.name}x", "inputs")
+                + _if_tuple(rows.y, f"{rows.name}y", "outputs")
+            )
+
+
+def _counted(n: int) -> str:
+    return f"{n} row{'' if n == 1 else 's'}"
+
+
+def _if_tuple(value: Any, name: str, parts: str) -> str:
+    """Say, for an error, that a tuple is not taken as rows."""
+    if not isinstance(value, tuple) or not value:
+        return ""
+    place = name.rsplit(": ", 1)[-1]
+    return f"; {name} is taken as {len(value)} {parts}: write np.asarray({place}) for its rows"
 
 
 def collect_validation(

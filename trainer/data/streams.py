@@ -121,6 +121,7 @@ class Stream:
             )
         if int(value.cardinality()) == 0:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
+        _check_parts(value.element_spec, name)
         _check_dense(value.element_spec, name)
         dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
         x = dataset.element_spec[0]
@@ -480,6 +481,15 @@ def _to_dense(tensor: Any) -> Any:
 
     dense = tf.sparse.to_dense(tf.sparse.reorder(tensor))  # SciPy's may be in any order
     return tf.ensure_shape(dense, tensor.shape)
+
+
+def _check_parts(spec: Any, name: str) -> None:
+    """Refuse elements of more parts than x, y and weights."""
+    if isinstance(spec, tuple) and len(spec) > 3:
+        raise ValueError(
+            f"{name}: its elements have {len(spec)} parts; they must be (x,), (x, y) or (x, y, "
+            "sample_weight); several inputs are one x, ((a, b), y) or ({'a': a, 'b': b}, y)"
+        )
 
 
 def _check_dense(spec: Any, name: str) -> None:

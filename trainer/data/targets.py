@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +54,8 @@ class Numbers:
         flat: Whether each target was a vector (n,), in the same structure.
         scale: Weighted (mean, standard deviation) of the columns of a single target, to scale
             outputs; otherwise None.
+        row_shapes: The shape of a row of each target in training, by the name of the target; None
+            for an axis of any length. Empty if unknown, as in a loaded model.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Numbers:
         self.n_outputs = widths
         self.flat = flat
         self.scale = scale
+        self.row_shapes: dict[str, tuple[int | None, ...]] = {}
 
     @classmethod
     def learn(cls, task: str, y: Any, name: str, weight: np.ndarray | None = None) -> Numbers:
@@ -77,7 +80,9 @@ class Numbers:
         if hasattr(tree, "shape") and tree.ndim <= 2:
             scale = _scale(tree.reshape(len(tree), -1), weight)
         widths = map_tree(lambda a: 1 if a.ndim == 1 else int(a.shape[-1]), tree)
-        return cls(task, widths, map_tree(lambda a: a.ndim == 1, tree), scale)
+        made = cls(task, widths, map_tree(lambda a: a.ndim == 1, tree), scale)
+        made.row_shapes = {key: a.shape[1:] for key, a in arrays.leaves(tree, "")}
+        return made
 
     @classmethod
     def learn_stream(cls, task: str, batches: Iterable[Any] | None, spec: Any) -> Numbers:
@@ -100,7 +105,10 @@ class Numbers:
             weights = [weight for _, weight in parts if weight is not None]
             rows = bool(weights) and weights[0].ndim == 1
             scale = _scale(values, np.concatenate(weights) if rows else None)
-        return cls(task, widths, flat, scale)
+        made = cls(task, widths, flat, scale)
+        known = [(key, s.shape) for key, s in arrays.leaves(spec, "") if s.shape.rank is not None]
+        made.row_shapes = {key: tuple(shape[1:]) for key, shape in known}
+        return made
 
     def encode(self, y: Any, name: str) -> Tree:
         """Return y as numbers, finite or not, after checking it against the training data."""
@@ -116,6 +124,13 @@ class Numbers:
                 raise ValueError(
                     f"{key} has {width} columns, but training had {expected[key]}; "
                     f"its shape is {array.shape}"
+                )
+            trained = self.row_shapes.get(key.removeprefix(name))
+            if trained is not None and max(array.ndim, 2) != max(len(trained) + 1, 2):
+                shape = ", ".join(["n", *("any" if k is None else str(k) for k in trained)])
+                raise ValueError(
+                    f"{key} has shape {array.shape}, but in training it had shape ({shape}); pass "
+                    "targets of that shape"
                 )
         return tree
 
@@ -240,13 +255,21 @@ class Classes:
 
     def encode(self, y: Any, name: str) -> Tree:
         """Encode labels as class indices, one-hot rows or 0/1 matrices."""
+        return self._map(Labels.encode, y, name)
+
+    def check(self, y: Any, name: str) -> None:
+        """Check that labels have the form of those of the training: see Labels.checked."""
+        self._map(Labels.checked, y, name)
+
+    def _map(self, function: Callable[[Labels, Any, str], np.ndarray], y: Any, name: str) -> Tree:
+        """Call a method of the labels of each output with its part of y."""
         if isinstance(self.labels, Labels):
-            return self.labels.encode(y, name)
+            return function(self.labels, y, name)
         found, expected = _keys(y), _keys(self.labels)
         if found != expected:
             raise ValueError(f"{name} has the outputs {found}, but training had {expected}")
         pick = functools.partial(_at, y)
-        return _map_labels(lambda n, label: label.encode(pick(n), name + n), self.labels, "")
+        return _map_labels(lambda n, label: function(label, pick(n), name + n), self.labels, "")
 
     def encode_graph(self, y: Any) -> Any:
         """Encode labels as targets in a tf.data pipeline."""

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import dok_matrix
 
+from trainer import Classifier, Regressor
 from trainer.data import arrays
 
 ROWS = np.arange(6.0).reshape(3, 2)
@@ -137,3 +138,27 @@ def test_a_shape_is_told_from_a_structure_of_shapes() -> None:
     assert not arrays.is_shape(((3,), (4,))) and not arrays.is_shape([3])
     nested = {"a": (3,), "b": ((2, None), ())}
     assert arrays.map_shapes(len, nested) == {"a": 1, "b": (2, 0)}
+
+
+def test_a_dict_without_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"x\['a'\]=\{\}: has no parts; pass an array"):
+        arrays.to_arrays({"a": {}}, "x")
+    with pytest.raises(ValueError, match=r"x=\{\}: has no parts"):
+        Classifier(epochs=1).fit({}, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ({1: ROWS}, [0, 1, 1], "x: the key 1 must be text without '/', .* write '1'"),
+        ({"a/b": ROWS}, [0, 1, 1], "x: the key 'a/b' .* write 'a_b'"),
+        ((ROWS, {2: ROWS}), [0, 1, 1], r"x\[1\]: the key 2"),
+        (ROWS, {1: np.array([0, 1, 1])}, "y: the key 1 must be text"),
+    ],
+)
+@pytest.mark.parametrize("estimator", [Classifier, Regressor])
+def test_keys_that_keras_does_not_take_as_names_are_refused(
+    x: Any, y: Any, message: str, estimator: Any
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimator(epochs=1, model="mlp").fit(x, y)

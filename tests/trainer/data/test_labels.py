@@ -442,3 +442,18 @@ def test_numbers_among_text_in_a_list_are_not_made_text(kind: Any) -> None:
         Labels.learn(kind(["a", "b", float("nan")]), "y")
     assert Labels.learn(kind(["b", "a"]), "y").classes.tolist() == ["a", "b"]
     assert Labels.learn(kind([b"b", b"a"]), "y").classes.tolist() == [b"a", b"b"]
+
+
+def test_a_matrix_without_columns_has_no_labels() -> None:
+    with pytest.raises(ValueError, match=r"y has shape \(60, 0\), so no labels"):
+        Classifier(epochs=1).fit(X, np.zeros((ROWS, 0), int))
+
+
+@pytest.mark.parametrize(
+    ("classes", "instead"),
+    [(5, r"\[0, 1, 2\]"), ("ab", r"\[0, 1, 2\]"), ({1, 0}, r"\[0, 1\]")],
+)
+def test_classes_must_be_a_list_or_an_array(classes: Any, instead: str) -> None:
+    message = rf"classes=.*: must be a list or an array of all labels; write classes={instead}"
+    with pytest.raises(TypeError, match=message):
+        Linear().partial_fit(X, TWO, classes=classes)

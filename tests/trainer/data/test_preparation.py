@@ -223,3 +223,35 @@ def test_a_data_loader_of_pytorch_is_refused_with_what_to_pass() -> None:
 def test_a_label_that_is_missing_among_text_is_found(kind: Any) -> None:
     lacks = MissingTargets("drop").rows(kind(["a", "b", float("nan"), "a"]))
     assert lacks is not None and lacks.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("estimator", [Classifier, Regressor])
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([[0, 1], [1]] * 25, "y: its rows differ in length"),
+        ({}, r"y=\{\}: has no parts"),
+        (({0, 1}), "y is of type set: must be an array or a list with one target for each"),
+        ("text", "y is of type str: must be an array"),
+        (5, "y is of type int: must be an array"),
+        ({"a": [0] * 50}, "several outputs must be arrays each, not lists"),
+        ([1], "x has 50 rows, but y has 1 row: "),
+        (tuple([0, 1] for _ in range(50)), "y is taken as 50 outputs: write np.asarray"),
+    ],
+)
+def test_what_is_not_one_target_for_each_row_is_refused(
+    estimator: Any, y: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimator(epochs=1).fit(X, y)
+
+
+def test_a_generator_is_not_taken_as_targets() -> None:
+    with pytest.raises(ValueError, match=r"y is of type generator: .*; write list\(y\)"):
+        Classifier(epochs=1).fit(X, (i % 2 for i in range(ROWS)))
+
+
+def test_a_tuple_of_rows_is_said_to_be_several_inputs() -> None:
+    rows = tuple([float(i), 1.0] for i in range(ROWS))
+    with pytest.raises(ValueError, match=r"x has 2 rows.* x is taken as 50 inputs: write np.as"):
+        Classifier(epochs=1).fit(rows, LABELS)

@@ -457,3 +457,9 @@ def test_a_model_of_ones_own_is_trained_on_the_sparse_batches_that_it_is_given()
     made_sparse = stream.map(lambda x, y: (tf.sparse.from_dense(x), y))
     a, b = (Linear(normalize="standard", **options).fit(s) for s in (made_sparse, stream))
     np.testing.assert_array_equal(a.model_.get_weights()[0], b.model_.get_weights()[0])
+
+
+def test_elements_of_four_parts_are_refused() -> None:
+    four = tf.data.Dataset.from_tensor_slices((X, Y, WEIGHT, WEIGHT)).batch(BATCH)
+    with pytest.raises(ValueError, match=r"x: its elements have 4 parts; they must be \(x,\)"):
+        Linear().fit(four)
