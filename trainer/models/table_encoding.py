@@ -18,6 +18,7 @@ import numpy as np
 
 from trainer.data.arrays import Tree
 from trainer.utils import forms
+from trainer.utils.checks import with_article
 
 if TYPE_CHECKING:
     import keras
@@ -150,7 +151,9 @@ class TableEncoding:
 
     def raw(self, x: Any, owner: str, name: str) -> dict[str, np.ndarray]:
         """Refuse anything but a DataFrame, which its Table converts."""
-        raise TypeError(f"{name} is a {type(x).__name__}: {owner} was trained on a DataFrame")
+        raise TypeError(
+            f"{name} is {with_article(type(x).__name__)}: {owner} was trained on a DataFrame"
+        )
 
     def encoder(self, table: Table | None) -> keras.Model:
         """Build the model from raw columns to the matrix."""

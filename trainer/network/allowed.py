@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trainer.utils.checks import with_article
 from trainer.utils.forms import Malformed, shown
 
 # The modules whose public classes or functions a file may name.
@@ -122,7 +123,9 @@ class Allowed:
         finally:
             self._of_model = False
         if not isinstance(made, keras.Model):
-            raise Malformed(f"its model is a {type(made).__name__}; it must be a Keras model")
+            raise Malformed(
+                f"its model is {with_article(type(made).__name__)}; it must be a Keras model"
+            )
         return made
 
     def check(self, value: Any) -> None:

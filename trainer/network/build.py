@@ -277,6 +277,11 @@ def _compile(
             loss = recipe.defaults.default_loss(core, spec, targets, few)
         loss = loss if own_default is None else own_default
     weighted = recipe.weighted_metrics() if found is None else found.weighted_metrics
+    if found is None:
+        loss = _one_each(loss, recipe.loss_weights, spec)
+        loss_weights = _weights(recipe, core, spec, loss, metrics, weighted, again=again)
+    else:
+        loss_weights = found.loss_weights
     if metrics is None and not own:
         metrics = recipe.defaults.default_metrics(spec, targets, loss)
     readings: Mapping[str, Reading] = {}
@@ -301,7 +306,7 @@ def _compile(
         core.compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=recipe.loss_weights if found is None else found.loss_weights,
+            loss_weights=loss_weights,
             metrics=metrics,
             weighted_metrics=weighted,
             run_eagerly=eager,
@@ -320,6 +325,42 @@ def _compile(
         # Plain Keras cannot load what metrics by name become for a classifier.
         core._compile_config.config["metrics"] = None
     return default, readings
+
+
+def _one_each(loss: Any, weights: Any, spec: ModelSpec) -> Any:
+    """Return a loss of all outputs once for each of several, if these have weights."""
+    nested = (dict, list, tuple)
+    if loss is None or isinstance(loss, nested) or not isinstance(weights, nested):
+        return loss
+    return map_tree(lambda _: loss, spec.n_outputs)
+
+
+def _weights(
+    recipe: Recipe,
+    core: keras.Model,
+    spec: ModelSpec,
+    loss: Any,
+    metrics: Any,
+    weighted: Any,
+    *,
+    again: bool,
+) -> Any:
+    """Return the weights of the losses, after checking them and the outputs that fields name."""
+    names = _output_names(core, spec, ready_made=recipe.ready_made)
+    if not again:  # else it has been trained with them
+        compile.check_outputs("metrics", metrics, names)
+        compile.check_outputs("weighted_metrics", weighted, names)
+        compile.check_loss_weights(recipe.loss_weights, loss, names)
+    return compile.loss_weights(recipe.loss_weights, loss, names)
+
+
+def _output_names(core: keras.Model, spec: ModelSpec, *, ready_made: bool) -> list[str]:
+    """Return the names by which fields may refer to outputs; empty if they have none."""
+    names = list(spec.n_outputs) if isinstance(spec.n_outputs, dict) else []
+    names += getattr(core, "output_names", None) or ()
+    if ready_made and isinstance(spec.n_outputs, int):
+        names = ["output"]  # of a regression a layer with the units of y follows
+    return list(dict.fromkeys(names))
 
 
 def _check_without_call(core: keras.Model, inputs: Inputs, maker: str) -> None:

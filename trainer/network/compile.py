@@ -11,7 +11,7 @@ import contextlib
 import copy
 import numbers
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.data import arrays
@@ -20,7 +20,7 @@ from trainer.engine.backend import tensors
 from trainer.models import ModelSpec
 from trainer.network import outputs, probabilities
 from trainer.network.allowed import safe_mode
-from trainer.utils.checks import did_you_mean, with_article
+from trainer.utils.checks import did_you_mean, finite, with_article
 
 if TYPE_CHECKING:
     import keras
@@ -125,11 +125,16 @@ def loss(value: Any) -> Any:
     """Check a loss, or a structure of losses for several outputs; configs become objects.
 
     Raises:
-        ValueError: A name is unknown; the message suggests similar ones.
+        ValueError: A name is unknown (the message suggests similar ones), or there is no loss.
         TypeError: The value is neither a name, a callable nor a structure of them.
     """
     import keras
 
+    if isinstance(value, (dict, list, tuple)) and not value:
+        raise ValueError(
+            f"loss={value!r}: has no loss in it; write loss='mse', for example, or leave loss out "
+            "for the default"
+        )
     if isinstance(value, dict):
         if "class_name" in value:
             return _named("loss", value, keras.losses.get, keras.losses.Loss)
@@ -185,7 +190,84 @@ def metrics(value: Any, field: str = "metrics") -> Any:
 
     if isinstance(value, str):
         raise TypeError(f"{field}={value!r}: must be a list; write {field}=[{value!r}]")
+    if value and isinstance(value, (dict, list, tuple)) and not keras.tree.flatten(value):
+        raise ValueError(
+            f"{field}={value!r}: has no metric in it; write {field}=['mae'], for example, or "
+            f"{field}=[] for none"
+        )
     return None if value is None else one(value)
+
+
+def check_outputs(field: str, value: Any, names: Sequence[str]) -> None:
+    """Refuse a dict by outputs that names others than the model has.
+
+    Args:
+        field: Its name, for errors.
+        value: The value of the field.
+        names: The names of the outputs; empty if they have none.
+
+    Raises:
+        ValueError: There is no such output; the message lists those that there are.
+    """
+    if not names or not isinstance(value, dict):
+        return
+    for key in value:
+        if key not in names:
+            listed = ", ".join(map(repr, names))
+            has = f"outputs are {listed}" if len(names) > 1 else f"only output is {listed}"
+            raise ValueError(f"{field}={value!r}: there is no output {key!r}; the {has}")
+
+
+def check_loss_weights(value: Any, loss: Any, names: Sequence[str]) -> None:
+    """Check the field loss_weights.
+
+    Args:
+        value: The field: a number, or one for each loss; None for none.
+        loss: The loss, or those of several outputs.
+        names: The names of the outputs; empty if they have none.
+
+    Raises:
+        TypeError: A weight is not a number.
+        ValueError: A weight is negative or not finite, belongs to no output, or there are not as
+            many as losses.
+    """
+    import keras
+
+    if value is None:
+        return
+    check_outputs("loss_weights", value, names)
+    flat, losses = keras.tree.flatten(value), len(keras.tree.flatten(loss))
+    for weight in flat:
+        try:
+            finite("loss_weights", 0 if weight is None else weight, low=0)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"loss_weights={value!r}: each weight must be a finite number, 0 or more, such as "
+                f"1.0, and not {weight!r}"
+            ) from None
+    if loss is not None and len(flat) != losses:
+        says = f"are {losses} losses; write one for each" if losses > 1 else "is 1 loss; write one"
+        raise ValueError(
+            f"loss_weights={value!r}: has {len(flat)} weight{'' if len(flat) == 1 else 's'}, but "
+            f"there {says}"
+        )
+
+
+def loss_weights(value: Any, loss: Any, names: Sequence[str]) -> Any:
+    """Return loss_weights as Keras takes it: Python's floats, in the order of the losses.
+
+    Args:
+        value: As for `check_loss_weights`.
+        loss: As for `check_loss_weights`.
+        names: As for `check_loss_weights`.
+    """
+    import keras
+
+    if value is None:
+        return None
+    if isinstance(value, dict) and isinstance(loss, (list, tuple)) and set(value) == set(names):
+        value = [value[name] for name in names]
+    return keras.tree.map_structure(lambda w: float(w) if isinstance(w, numbers.Real) else w, value)
 
 
 def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.network import compile, compiled
+from trainer.utils.checks import with_article
 
 if TYPE_CHECKING:
     import keras
@@ -230,7 +231,8 @@ class _Copy:
             return self._by_attributes(layer, error)
         if type(made) is not type(layer):
             raise self.refused(
-                f"the config of {type(layer).__name__} makes a {type(made).__name__}; define "
+                f"the config of {type(layer).__name__} makes "
+                f"{with_article(type(made).__name__)}; define "
                 f"get_config and from_config, or {_INSTEAD}"
             )
         return self._built_as(layer, made)
@@ -311,7 +313,7 @@ class _Copy:
         if value is None or isinstance(value, (*_SHARED, type, types.BuiltinFunctionType)):
             return value
         raise self.refused(
-            f"its attribute {name} is a {type(value).__name__}, which may not be "
+            f"its attribute {name} is {with_article(type(value).__name__)}, which may not be "
             f"copied; define get_config and from_config, or {_INSTEAD}"
         )
 

@@ -305,3 +305,69 @@ def test_a_hook_that_returns_no_optimizer_is_named() -> None:
         NoOptimizer(make="dense", loss="mse").fit(X, Y)
     with pytest.raises(TypeError, match="Forgetful.configure_optimizer returned None: it must"):
         Mine(make="dense", loss="mse", callbacks=[Forgetful()]).fit(X, Y)
+
+
+SMALL = {"name": "mlp", "hidden": (2,)}
+TWO = {"a": Y[:, 0], "b": -Y[:, 0]}
+LABELS = np.arange(8) % 2
+
+
+def small(kind: type[Trainer], y: Any, **fields: Any) -> Trainer:
+    return kind(model=SMALL, epochs=1, random_state=0, verbose=0, **fields).fit(X, y)
+
+
+@pytest.mark.parametrize("weights", [2, 2.0, np.float32(2), [2], {"output": 2}])
+def test_the_weight_of_one_loss_is_any_real_number(weights: Any, tmp_path: Any) -> None:
+    made = small(Regressor, Y[:, 0], loss_weights=weights)
+    plain = small(Regressor, Y[:, 0]).history_["loss"][0]
+    np.testing.assert_allclose(made.history_["loss"][0], 2 * plain, rtol=1e-5)
+    loaded = Regressor.load(made.save(tmp_path / "m.keras"))
+    assert loaded.evaluate(X, Y[:, 0]) == made.evaluate(X, Y[:, 0])
+
+
+@pytest.mark.parametrize("weights", [{"a": 1, "b": 3}, {"b": 3, "a": 1}, [1, 3], (1.0, 3.0)])
+@pytest.mark.parametrize("loss", [None, "mse", {"a": "mse", "b": "mse"}])
+def test_each_output_has_its_weight_though_the_loss_is_one(weights: Any, loss: Any) -> None:
+    logs = small(Regressor, TWO, loss=loss, loss_weights=weights).history_.records[0]
+    np.testing.assert_allclose(logs["loss"], logs["a_loss"] + 3 * logs["b_loss"], rtol=1e-5)
+
+
+def test_outputs_without_names_have_their_weights_by_the_names_of_their_layers() -> None:
+    y = (Y[:, 0], -Y[:, 0])
+    weights = {"output_1": 3, "output_0": 1}
+    logs = small(Regressor, y, loss=["mse", "mse"], loss_weights=weights).history_.records[0]
+    np.testing.assert_allclose(
+        logs["loss"], logs["output_0_loss"] + 3 * logs["output_1_loss"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "fields", "error", "says"),
+    [
+        (Regressor, Y[:, 0], {"loss_weights": float("nan")}, ValueError, "nan: each weight must"),
+        (Regressor, Y[:, 0], {"loss_weights": [float("nan")]}, ValueError, r"\[nan\]: each"),
+        (Regressor, Y[:, 0], {"loss_weights": -1.0}, ValueError, "-1.0: each weight must be a"),
+        (Regressor, Y[:, 0], {"loss_weights": True}, TypeError, "True: each weight must be a"),
+        (Regressor, Y[:, 0], {"loss_weights": "a"}, TypeError, "'a': each weight must be a"),
+        (Regressor, Y[:, 0], {"loss_weights": [1, 2]}, ValueError, "has 2 weights, but there is 1"),
+        (Regressor, Y[:, 0], {"loss_weights": {"typo": 100}}, ValueError, "no output 'typo'; the "),
+        (Regressor, TWO, {"loss_weights": {"a": 1}}, ValueError, "has 1 weight, but there are 2 "),
+        (Regressor, TWO, {"loss_weights": {"a": 1, "zz": 5}}, ValueError, "outputs are 'a', 'b'"),
+        (Classifier, LABELS, {"metrics": {"typo": ["auc"]}}, ValueError, "there is no output 'typ"),
+        (Classifier, LABELS, {"weighted_metrics": {"zz": ["auc"]}}, ValueError, "there is no out"),
+        (Classifier, LABELS, {"metrics": [[]]}, ValueError, "has no metric in it; write metrics="),
+        (Regressor, Y[:, 0], {"loss": []}, ValueError, "has no loss in it; write loss='mse'"),
+        (Regressor, Y[:, 0], {"loss": {}}, ValueError, "has no loss in it; write loss='mse'"),
+    ],
+)
+def test_weights_and_metrics_of_outputs_that_there_are_not_are_refused(
+    kind: type[Trainer], y: Any, fields: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=f"^{next(iter(fields))}=.*{says}"):
+        small(kind, y, **fields)
+
+
+@pytest.mark.parametrize("metrics", [[], {}, {"output": ["auc"]}, [["auc"]]])
+def test_no_metrics_and_those_by_the_name_of_the_output_are_taken(metrics: Any) -> None:
+    logs = small(Classifier, LABELS, metrics=metrics).history_.records[0]
+    assert ("auc" in logs) == bool(metrics)
