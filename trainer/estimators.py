@@ -24,6 +24,7 @@ from trainer.data.writing import Out
 from trainer.network import probabilities
 from trainer.network.network import Network
 from trainer.tasks import Classification, Regression
+from trainer.utils import checks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,10 +220,12 @@ class Classifier(ClassifierMixin, Trainer):
                 "y has several outputs, and a plot is of one; pass the labels and probabilities of "
                 "one to the function of this name in trainer.plots"
             )
+        from trainer import plots
+
+        names = options.pop("class_names", None)
+        names = list(map(str, labels.classes.tolist())) if names is None else plots.names_of(names)
         given = self.predict_proba(x)
         encoded = labels.encode(y, "y")
-        names = options.pop("class_names", None)
-        names = [str(c) for c in labels.classes.tolist()] if names is None else list(names)
         if len(names) != labels.n_classes:
             raise ValueError(
                 f"class_names={names!r}: must have a name for each of the {labels.n_classes} "
@@ -244,7 +247,10 @@ class Classifier(ClassifierMixin, Trainer):
         """
         from trainer import plots
 
-        x = x[: options.get("rows", 3) * options.get("columns", 6)]
+        rows, columns = options.get("rows", 3), options.get("columns", 6)
+        for name, value in (("rows", rows), ("columns", columns)):
+            checks.integer(name, value, low=1, example=3)
+        x = x[: rows * columns]
         true = None if y is None else self._named(self._without_rows(y[: len(x)]), options)
         return plots.plot_images(x, true, self._named(self._chosen(x), options), **options)
 
@@ -260,7 +266,10 @@ class Classifier(ClassifierMixin, Trainer):
 
         Needed because in `plots`, class_names[i] is the name of label i.
         """
+        from trainer import plots
+
         names, classes = options.get("class_names"), self.classes_
+        names = None if names is None else plots.names_of(names)
         if names is None or not isinstance(classes, np.ndarray) or classes.dtype.kind not in "iu":
             return labels
         counted = np.array_equal(classes, np.arange(len(classes)))
@@ -376,7 +385,7 @@ class Regressor(RegressorMixin, Trainer):
                 f"x has shape {shape}: must be windows [n, past, columns]; write x[None] for one"
             )
         for name, value, n in (("row", row, shape[0]), ("column", column, shape[2])):
-            if not 0 <= value < n:
+            if not checks.integer(name, value, low=0, example=0) < n:
                 raise ValueError(f"{name}={value!r}: x has {n}; write {name}=0, for example")
         for name, values in (("y", y), ("times", times)):
             if values is not None and np.shape(values)[:1] != shape[:1]:

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -253,6 +253,7 @@ class History:
         are escaped; `from_csv` restores the original names. The file is written atomically: if
         writing fails (OSError), an existing file stays unchanged.
         """
+        _check_path(path)
         columns = ["epoch", *self.metrics, "learning_rate", "seconds"]
         rows = [[record.get(name) for name in columns] for record in self.records]
         write_whole(path, to_csv(columns, rows).encode())
@@ -265,6 +266,7 @@ class History:
             OSError: The file is missing or cannot be read.
             ValueError: The file is not a history, or is incomplete.
         """
+        _check_path(path)
         content = read_whole(path)
         try:
             columns, rows = from_csv(content.decode())
@@ -285,6 +287,7 @@ class History:
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as strict JSON, atomically, as `to_csv` does."""
+        _check_path(path)
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         write_whole(path, text.encode())
 
@@ -296,6 +299,7 @@ class History:
             OSError: The file is missing or cannot be read.
             ValueError: The file is not a history, or is incomplete.
         """
+        _check_path(path)
         content = read_whole(path)
         try:
             return cls.from_dict(forms.parse(content))
@@ -342,6 +346,11 @@ class History:
         last = [f"{printable(k)}={v:.4g}" for k, v in self.records[-1].items() if k not in _FIXED]
         shown = last[:6] + (["..."] if len(last) > 6 else [])
         return f"History({epochs}; last: {', '.join(shown) or 'no logs'})"
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise TypeError(f"path={path!r:.80}: must be the name of a file, such as 'history.csv'")
 
 
 def _number(name: str, value: Any) -> float:
@@ -441,7 +450,7 @@ def _check_histories(runs: Mapping[Any, Any], several: bool) -> None:
         argument = f"history[{label!r}]" if several else "history"
         if not isinstance(run, History):
             raise TypeError(
-                f"{argument} is a {type(run).__name__}: must be a History, such as "
+                f"{argument} is of type {type(run).__name__}: must be a History, such as "
                 "trainer.history_, or a mapping {label: History}"
             )
         if not len(run):
@@ -460,6 +469,11 @@ def _chosen_names(runs: Mapping[str, History], names: str | Sequence[str] | None
             raise ValueError("history: no epoch logged a loss or a metric, so there are no curves")
         return chosen
     known += [name for name in _OWN_AXES if any(_points(run, name)[0] for run in runs.values())]
+    if not isinstance(names, Iterable):
+        raise TypeError(
+            f"names={names!r:.80}: must be the name of a log, or a list of names; write "
+            f"names={known[:1]!r}, for example"
+        )
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted:
         raise ValueError("names=[]: must contain at least one name; leave it out to plot all")

@@ -8,7 +8,7 @@ returns Axes, and `axes.figure.savefig("curve.png")` writes the file. Nothing he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,7 +86,7 @@ def plot_confusion_matrix(
         labels = np.array(texts) if labels.dtype.kind == "U" else np.arange(len(texts))
     matrix = confusion_matrix(true, predicted, labels=labels, normalize=normalize)
     size = min(max(4.8, 2.8 + 0.45 * len(labels)), 15.0)
-    ax = ax if ax is not None else new_figure((size, size)).add_subplot()
+    ax = given_or_new(ax, (size, size))
 
     # The size of a cell in points determines what fits into it.
     box = ax.get_window_extent()
@@ -247,7 +247,7 @@ def plot_residuals(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | None = No
     true, predicted = _targets("y_true", y_true), _targets("y_pred", y_pred)
     _same_length("y_true", true, "y_pred", predicted)
     residual = true - predicted
-    ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
+    ax = given_or_new(ax, (6.4, 4.4))
     if len(true) <= 2000:
         ax.scatter(predicted, residual, s=14, alpha=0.5, color=COLOURS[0], linewidths=0)
     else:
@@ -300,7 +300,7 @@ def plot_forecast(
             f"times has shape {moments.shape}: must be one time for each of the {len(predicted)} "
             "steps of y_pred"
         )
-    ax = ax if ax is not None else new_figure((8.0, 4.0)).add_subplot()
+    ax = given_or_new(ax, (8.0, 4.0))
     if before is not None:
         step = moments[1] - moments[0] if len(moments) > 1 else _single_step(moments)
         earlier = moments[0] - step * np.arange(len(before), 0, -1)
@@ -364,7 +364,7 @@ def plot_roc(
     from sklearn.metrics import auc, roc_curve
 
     curves = _curves(y_true, y_score, class_names)
-    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+    ax = given_or_new(ax, (6.0, 5.2))
 
     def draw(curve: _Curve, colour: Any) -> float:
         false, true, _ = roc_curve(curve.true, curve.score)
@@ -407,7 +407,7 @@ def plot_precision_recall(
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     curves = _curves(y_true, y_score, class_names)
-    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+    ax = given_or_new(ax, (6.0, 5.2))
 
     def draw(curve: _Curve, colour: Any) -> float:
         precision, recall, _ = precision_recall_curve(curve.true, curve.score)
@@ -465,7 +465,7 @@ def plot_calibration(
                 f"y_prob contains {odd[0]:g}: must be probabilities from 0 to 1; pass the result "
                 "of predict_proba"
             )
-    ax = ax if ax is not None else new_figure((6.0, 5.2)).add_subplot()
+    ax = given_or_new(ax, (6.0, 5.2))
 
     def draw(curve: _Curve, colour: Any) -> float:
         right, given = calibration_curve(
@@ -502,7 +502,7 @@ def _curves(
         raise ValueError(f"{name} has shape {given.shape}: must be (n,), or (n, k) for k classes")
     check_finite(given, name)
     given = given.astype(np.float64)
-    names = None if class_names is None else [str(each) for each in class_names]
+    names = None if class_names is None else names_of(class_names)
     shape, width = np.shape(y_true), given.shape[1]
     if len(shape) == 2 and shape[1] == width and (width > 1 or np.isin(y_true, (0, 1)).all()):
         if not np.isin(y_true, (0, 1)).all():
@@ -516,16 +516,15 @@ def _curves(
     _same_length("y_true", truth, name, given)
     if len(texts) != truth.shape[1]:
         raise ValueError(
-            f"class_names={names!r}: has {len(texts)} names, and {name} has {width} columns; write "
-            "one for each"
+            f"class_names={names!r}: must have a name for each of the {width} columns of {name}"
         )
     curves = [
         _Curve(as_label(texts[i], 22), truth[:, i], given[:, i]) for i in range(truth.shape[1])
     ]
     if not any(curve.true.any() and not curve.true.all() for curve in curves):
         raise ValueError(
-            f"y_true: its {len(truth)} rows all have the same label, and a curve needs rows of two "
-            "classes; pass rows of both"
+            "y_true: its rows all have the same label, and a curve needs rows of two classes; pass "
+            "rows of both"
         )
     return curves
 
@@ -541,9 +540,10 @@ def _columns(
         classes = np.array(texts) if labels.dtype.kind == "U" else np.arange(len(texts))
     if len(classes) != max(width, 2):
         raise ValueError(
-            f"y_true has {len(classes)} classes, and {name} has {width} column(s): must be one "
-            "column for each class, or one of the larger of two labels; if rows of a class are "
-            "missing, pass y_true as a matrix of 0 and 1, (y[:, None] == classes) * 1"
+            f"y_true has {len(classes)} class{'es' if len(classes) > 1 else ''}, and {name} has "
+            f"{width} column{'s' if width > 1 else ''}: must be one column for each class, or one "
+            "of the larger of two labels; if rows of a class are missing, pass y_true as a matrix "
+            "of 0 and 1, (y[:, None] == classes) * 1"
         )
     truth = labels[:, np.newaxis] == classes
     texts = [str(c) for c in classes.tolist()] if names is None else names
@@ -570,6 +570,43 @@ def _draw(
     if 1 < len(curves) <= _MOST_NAMES:
         ax.legend(fontsize=8)
     ax.grid(True, alpha=0.3)
+
+
+def given_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Return the Axes to draw in, which are those of a new figure if none are given.
+
+    Args:
+        ax: The argument ax of a plot.
+        size: The width and height of a new figure in inches.
+
+    Raises:
+        TypeError: `ax` is not an Axes.
+    """
+    from matplotlib.axes import Axes as AnyAxes
+
+    if ax is None:
+        return new_figure(size).add_subplot()
+    if not isinstance(ax, AnyAxes):
+        instead = "ax=figure.add_subplot()" if hasattr(ax, "add_subplot") else "ax=plt.gca()"
+        raise TypeError(
+            f"ax={ax!r:.80}: must be an Axes of matplotlib; write {instead}, or leave ax out for "
+            "a new figure"
+        )
+    return ax
+
+
+def names_of(class_names: Any) -> list[str]:
+    """Return the argument class_names as a list.
+
+    Raises:
+        TypeError: It is not a list or an array of names.
+    """
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise TypeError(
+            f"class_names={class_names!r:.80}: must be a list with a name for each class; write "
+            "class_names=['no', 'yes'], for example"
+        )
+    return [str(name) for name in class_names]
 
 
 def _targets(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -601,7 +638,7 @@ def _labels(name: str, values: ArrayLike) -> NDArray[Any]:
 
 def _checked_names(labels: NDArray[Any], class_names: Sequence[str]) -> list[str]:
     """Return the names as a list, after checking that there is one for every label."""
-    names = [str(name) for name in class_names]
+    names = names_of(class_names)
     if labels.dtype.kind == "U":
         missing = [label for label in np.unique(labels).tolist() if label not in names]
         if missing or len(set(names)) != len(names):

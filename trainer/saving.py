@@ -615,7 +615,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _as_path(path: Any) -> Path:
-    if not isinstance(path, (str, Path)):
+    if not isinstance(path, (str, Path)) or not str(path):
         raise TypeError(f"path={path!r}: must be the name of a file, such as 'model.keras'")
     return Path(path)
 

@@ -430,3 +430,20 @@ def test_the_summary_tells_what_was_trained_and_how_it_went() -> None:
         "Total par",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("plot", "message"),
+    [
+        (lambda g: g.c.plot_roc(X, THREE, class_names=5), "class_names=5: must be a list"),
+        (lambda g: g.c.plot_confusion_matrix(X, THREE, class_names=5), "class_names=5: must be"),
+        (lambda g: g.c.plot_images(X, THREE, rows="a"), "rows='a': must be a whole number"),
+        (lambda g: g.r.plot_forecast(X[:, :, None], row=1.5), "row=1.5: must be a whole number"),
+        (lambda g: g.r.plot_forecast(X[:, :, None], column="a"), "column='a': must be a whole"),
+    ],
+)
+def test_plots_of_an_estimator_check_their_arguments(
+    plot: Callable[[Any], Any], message: str, scored: SimpleNamespace
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        plot(scored)

@@ -388,3 +388,16 @@ def test_importing_history_and_plots_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [5, None, ""])
+def test_a_path_that_is_none_is_refused(path: Any) -> None:
+    calls = (three_epochs().to_csv, three_epochs().to_json, History.from_csv, History.from_json)
+    for call in calls:
+        with pytest.raises(TypeError, match=rf"path={path!r}: must be the name of a file"):
+            call(path)
+
+
+def test_names_to_plot_are_text() -> None:
+    with pytest.raises(TypeError, match=r"names=5: must be the name of a log, or a list"):
+        three_epochs().plot(5)  # type: ignore[arg-type]

@@ -210,8 +210,8 @@ def test_losses_of_different_magnitude_get_a_logarithmic_axis() -> None:
         ((History(),), ValueError, "history has no epochs: call fit"),
         (({"a": usual(), "b": History()},), ValueError, r"history\['b'\] has no epochs"),
         (({},), ValueError, r"history=\{\}: has no histories"),
-        (([1.0, 0.5],), TypeError, "history is a list: must be a History, such as trainer.hist"),
-        (({"loss": [1.0]},), TypeError, r"history\['loss'\] is a list"),
+        (([1.0, 0.5],), TypeError, "history is of type list: must be a History, such as tr"),
+        (({"loss": [1.0]},), TypeError, r"history\['loss'\] is of type list"),
         ((history_of(loss=[None]),), ValueError, "no epoch logged a loss or a metric"),
     ],
 )

@@ -414,11 +414,11 @@ def test_curves_are_drawn_into_given_axes() -> None:
     ("plot", "true", "given", "message"),
     [
         (plot_roc, TWO, P[:4], r"y_true has 6 rows and y_score has 4"),
-        (plot_roc, [1, 1], [0.1, 0.2], r"y_true has 1 classes|same label"),
+        (plot_roc, [1, 1], [0.1, 0.2], r"y_true has 1 class, and y_score has 1 column: must"),
         (plot_roc, [[1], [1]], [0.1, 0.2], r"all have the same label"),
         (plot_roc, TWO, [*P[:5], np.nan], r"y_score contains NaN"),
         (plot_roc, THREE, P, r"y_true has 3 classes, and y_score has 1 column"),
-        (plot_roc, THREE[:2], OF_THREE[:2], r"2 classes.*3 column\(s\).*matrix of 0 and 1"),
+        (plot_roc, THREE[:2], OF_THREE[:2], r"2 classes.*3 columns: .*matrix of 0 and 1"),
         (plot_roc, TWO, P[:, None, None], r"y_score has shape \(6, 1, 1\)"),
         (plot_roc, np.eye(3) * 2, np.eye(3), r"y_true has shape \(3, 3\).*0 and 1"),
         (plot_calibration, TWO, P * 2, r"y_prob contains 1\.6: must be probabilities"),
@@ -469,3 +469,30 @@ def test_forecasts_of_bad_numbers_are_refused(
     with pytest.raises(ValueError, match=message):
         plot_forecast(past, true, predicted, times=times)
     assert plt.get_fignums() == []
+
+
+DRAWN: dict[str, Callable[..., Any]] = {
+    "confusion": lambda **o: plot_confusion_matrix([0, 1], [0, 1], **o),
+    "roc": lambda **o: plot_roc([0, 1], [0.1, 0.9], **o),
+    "precision": lambda **o: plot_precision_recall([0, 1], [0.1, 0.9], **o),
+    "calibration": lambda **o: plot_calibration([0, 1], [0.1, 0.9], **o),
+    "residuals": lambda **o: plot_residuals([0, 1], [0.1, 0.9], **o),
+    "forecast": lambda **o: plot_forecast(None, [0, 1], [0.1, 0.9], **o),
+}
+
+
+@pytest.mark.parametrize("plot", DRAWN.values(), ids=DRAWN)
+def test_what_is_not_an_axes_is_refused(plot: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=r"ax=5: must be an Axes of matplotlib; write ax=plt.gca"):
+        plot(ax=5)
+    figure = plt.figure()
+    with pytest.raises(TypeError, match=r"ax=<Figure.*write ax=figure.add_subplot\(\)"):
+        plot(ax=figure)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("plot", list(DRAWN.values())[:4], ids=list(DRAWN)[:4])
+@pytest.mark.parametrize("names", [5, "ab"])
+def test_class_names_are_a_list(plot: Callable[..., Any], names: Any) -> None:
+    with pytest.raises(TypeError, match=rf"class_names={names!r}: must be a list with a name"):
+        plot(class_names=names)

@@ -598,3 +598,9 @@ def test_a_file_is_never_written_without_its_weights(mode, tmp_path, monkeypatch
         assert str(path) in str(error) and not path.exists()
     else:
         assert Classifier.load(path).history_ == fitted.history_
+
+
+def test_an_empty_path_is_refused() -> None:
+    model = Regressor(model="mlp", epochs=1).fit(X, Y)
+    with pytest.raises(TypeError, match="path='': must be the name of a file, such as 'model.ker"):
+        model.save("")

@@ -88,8 +88,9 @@ def collect(
         for name, value in (("y", y), ("sample_weight", weight)):
             if value is not None:
                 raise ValueError(
-                    f"{prefix}{name}: x is a {type(x).__name__}, whose elements must include y and "
-                    f"the weights; leave {name} out, and make them (x, y) or (x, y, weight)"
+                    f"{prefix}{name}: x is of type {type(x).__name__}, whose elements must "
+                    f"include y and the weights; leave {name} out, and make them (x, y) or "
+                    "(x, y, weight)"
                 )
         return _checked_stream(x, batch_size, needs_y, prefix, most)
     x = _checked_inputs(x, f"{prefix}x")
@@ -198,8 +199,8 @@ def check_batch_size(value: int | None, x: Any) -> None:
     checks.integer("batch_size", value, low=1, example=32)
     if is_stream(x):
         raise ValueError(
-            f"batch_size={value}: x is a {type(x).__name__}, which has batches of its own; leave "
-            f"batch_size out, or make them of {value} rows"
+            f"batch_size={value}: x is of type {type(x).__name__}, which has batches of its own; "
+            f"leave batch_size out, or make them of {value} rows"
         )
 
 

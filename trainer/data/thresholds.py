@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.utils.checks import near_names
+from trainer.utils.checks import did_you_mean
 
 MOST = 200  # candidates that are scored at a time
 _PLAIN = ("accuracy", "balanced_accuracy", "matthews_corrcoef")
@@ -40,11 +40,9 @@ def check(name: str, value: Any) -> None:
         return
     if isinstance(value, str):
         if value not in METRICS:
-            near = near_names(value, METRICS)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(
                 f"{name}={value!r}: must be a number above 0 and below 1, or the name of a metric "
-                f"of predicted labels: {', '.join(METRICS)}{hint}"
+                f"of predicted labels; {did_you_mean(value, METRICS)}"
             )
         return
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):

@@ -55,7 +55,9 @@ def count(x: Any, name: str = "x") -> int:
     for label, leaf in parts:
         shape = getattr(leaf, "shape", None)
         if shape is None and not hasattr(leaf, "__len__"):
-            raise TypeError(f"{label} is a {type(leaf).__name__}: pass rows, such as an array")
+            raise TypeError(
+                f"{label} is of type {type(leaf).__name__}: pass rows, such as an array"
+            )
         if shape is not None and len(shape) == 0:
             raise TypeError(f"{label} has no axis of rows: its shape is ()")
         lengths[label] = len(leaf) if shape is None else int(shape[0])
@@ -94,8 +96,8 @@ def check(out: Any, rows: int | None) -> None:
         return
     if not isinstance(out, np.ndarray):
         raise TypeError(
-            f"out is a {type(out).__name__}: must be an array, such as np.memmap, or the path of a "
-            f"file to write; write {_SAID}"
+            f"out is of type {type(out).__name__}: must be an array, such as np.memmap, or the "
+            f"path of a file to write; write {_SAID}"
         )
     if rows is None:
         raise ValueError(

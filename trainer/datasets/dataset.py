@@ -55,7 +55,8 @@ class Dataset:
     source: str
 
     def __repr__(self) -> str:
-        classes = f", {len(self.class_names)} classes" if self.class_names else ""
+        n = len(self.class_names or ())
+        classes = f", {n} class{'' if n == 1 else 'es'}" if n else ""
         shapes = ", ".join(
             f"{split}: x {part.x.shape} y {part.y.shape}"
             for split, part in (("train", self.train), ("valid", self.valid), ("test", self.test))

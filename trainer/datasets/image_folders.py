@@ -43,10 +43,11 @@ def load_folder(
     folders = [entry for entry in _visible(root) if entry.is_dir()]
     loose = [entry for entry in _visible(root) if entry.is_file()]
     if len(folders) < 2:
-        found = f" and {len(loose)} files, such as {loose[0].name}" if loose else ""
+        counted = f"{len(loose)} file{'' if len(loose) == 1 else 's'}"
+        found = f" and {counted}, such as {loose[0].name}" if loose else ""
         raise ValueError(
-            f"{root} contains {len(folders)} folders{found}: put the images of each class into a "
-            "subfolder named after the class; at least two classes are needed"
+            f"{root} contains {'1 folder' if folders else 'no folders'}{found}: put the images of "
+            "each class into a subfolder named after the class; at least two classes are needed"
         )
     if loose_images := [entry for entry in loose if _is_image(entry)]:
         raise ValueError(

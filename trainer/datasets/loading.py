@@ -125,8 +125,8 @@ def load(
         raise TypeError(
             f"name_or_path={name_or_path!r:.60}: must be a data set's name, a path or a DataFrame"
             if isinstance(name_or_path, int | float | None)
-            else f"name_or_path is a {type(name_or_path).__name__}: must be a data set's name, a "
-            "path or a DataFrame"
+            else f"name_or_path is of type {type(name_or_path).__name__}: must be a data set's "
+            "name, a path or a DataFrame"
         )
     if not isinstance(target, str | os.PathLike | None):
         raise TypeError(f"target={target!r}: must be the name of a column or array, or a path")

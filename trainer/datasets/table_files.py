@@ -153,8 +153,8 @@ def as_table(
     if not isinstance(frame, pd.DataFrame):
         if not hasattr(frame, "to_pandas"):
             raise TypeError(
-                f"name_or_path is a {type(frame).__name__}: must be a DataFrame of pandas or have "
-                "to_pandas(); write collect() or compute() for one that is not computed yet"
+                f"name_or_path is of type {type(frame).__name__}: must be a DataFrame of pandas or "
+                "have to_pandas(); write collect() or compute() for one that is not computed yet"
             )
         with _needed("pyarrow", f"{name}: converting a {type(frame).__name__} to pandas"):
             frame = frame.to_pandas()

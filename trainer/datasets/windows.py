@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.data import dates
+from trainer.data import arrays, dates
 from trainer.data.columns import plain
 from trainer.datasets.dataset import Dataset, Split
 from trainer.utils.checks import did_you_mean, integer, one_of, warn
@@ -80,11 +80,16 @@ class Windows(Dataset):
         one_of("split", split, ("train", "valid", "test"))
         season = integer("season", season, low=1, example=12)
         truth = np.asarray(getattr(self, split).y)
-        found = np.asarray(predicted)
+        found = arrays.numeric(predicted, "predicted")
         if found.shape != truth.shape:
             raise ValueError(
                 f"predicted has shape {found.shape}: must be {truth.shape}, as {split}.y; pass "
                 f"predict({split}.x)"
+            )
+        if not np.isfinite(found).all():
+            warn(
+                "predicted: has NaN or infinity, so that the scores are not numbers; look at the "
+                "training with diagnose()"
             )
         x = np.asarray(self.train.x)
         if x.shape[1] <= season:
@@ -175,7 +180,7 @@ def windows(
     n = sum(len(cut.x) for cut in cuts)
     longest = max(len(part.values) for part in parts)
     if n == 0:
-        raise _too_few(longest, past, horizon)
+        raise _too_few(longest, past, horizon, stride)
     first = np.concatenate([cut.times[:, 0] for cut in cuts])
     last = np.concatenate([cut.times[:, -1] for cut in cuts])
     order = np.argsort(first, kind="stable")
@@ -186,7 +191,7 @@ def windows(
         first >= borders[1],
     ]
     if not all(part.any() for part in member):
-        raise _too_few(longest, past, horizon)
+        raise _too_few(longest, past, horizon, stride)
     rows = [order[part[order]] for part in member]
     x = np.concatenate([cut.x for cut in cuts])
     y = np.concatenate([cut.y for cut in cuts])
@@ -283,8 +288,8 @@ class _Table:
         for name, column in (("time", time), ("group", group)):
             if column is not None:
                 raise ValueError(
-                    f"{name}={column!r}: series is a {type(series).__name__}, which has no columns "
-                    "with names; pass a DataFrame"
+                    f"{name}={column!r}: series is of type {type(series).__name__}, which has no "
+                    "columns with names; pass a DataFrame"
                 )
         array = numeric(series, "series")
         if array.ndim not in (1, 2):
@@ -938,10 +943,17 @@ def _cut(
     return _Cut(x, y, part.times[after])
 
 
-def _too_few(steps: int, past: int, horizon: int) -> ValueError:
+def _too_few(steps: int, past: int, horizon: int, stride: int) -> ValueError:
+    needed = past + 6 * horizon - 1
+    if stride > 1 and steps >= needed:
+        return ValueError(
+            f"stride={stride}: a window every {stride} of {steps} steps makes too few of them for "
+            "three splits; write a smaller stride"
+        )
     return ValueError(
-        f"series: {steps} steps are too few for windows of past={past} and horizon={horizon} in "
-        f"three splits; about {past + 6 * horizon - 1} are needed: write a smaller past or horizon"
+        f"series: {steps} step{' is' if steps == 1 else 's are'} too few for windows of "
+        f"past={past} and horizon={horizon} in three splits; about {needed} are needed: write a "
+        "smaller past or horizon"
     )
 
 

@@ -54,9 +54,10 @@ class BatchSizes:
         Args:
             ax: Where to draw; None makes a new figure.
         """
-        from trainer.utils.figures import COLOURS, new_figure
+        from trainer.plots import given_or_new
+        from trainer.utils.figures import COLOURS
 
-        ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
+        ax = given_or_new(ax, (6.4, 4.4))
         sizes, speeds = self.frame["batch_size"], self.frame["rows_per_second"]
         ax.plot(sizes, speeds, color=COLOURS[0], marker="o")
         ax.axvline(
@@ -160,8 +161,8 @@ def _rows(trainer: Trainer, x: Any, y: Any, weight: Any) -> int:
     )
     if not isinstance(data, Rows):
         raise TypeError(
-            f"x is a {type(x).__name__}, which already comes in batches; pass some of its rows as "
-            "arrays or a DataFrame"
+            f"x is of type {type(x).__name__}, which already comes in batches; pass some of "
+            "its rows as arrays or a DataFrame"
         )
     return data.n
 
@@ -172,7 +173,7 @@ def _checked_sizes(sizes: Sequence[int] | None, rows: int) -> list[int]:
         return [size for size in powers if size <= rows] or [rows]
     if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray) or not len(sizes):
         raise TypeError(f"sizes={sizes!r}: must be batch sizes, such as sizes=(32, 64, 128)")
-    found = [checks.integer("sizes", size, low=1, example=32) for size in sizes]
+    found = [checks.integer("sizes", size, low=1, example="(32, 64)") for size in sizes]
     if sorted(set(found)) != found:
         raise ValueError(
             f"sizes={sizes!r}: must increase; write sizes={tuple(sorted(set(found)))!r}"

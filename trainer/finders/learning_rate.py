@@ -55,9 +55,10 @@ class LearningRates:
         Args:
             ax: Where to draw; None makes a new figure.
         """
-        from trainer.utils.figures import COLOURS, new_figure
+        from trainer.plots import given_or_new
+        from trainer.utils.figures import COLOURS
 
-        ax = ax if ax is not None else new_figure((6.4, 4.4)).add_subplot()
+        ax = given_or_new(ax, (6.4, 4.4))
         ax.plot(self.rates, self.losses, color=COLOURS[5], linewidth=1, label="batch loss")
         ax.plot(self.rates, self.smoothed, color=COLOURS[0], label="smoothed")
         ax.axvline(

@@ -153,9 +153,10 @@ def _loaded(model: Any) -> Trainer:
     trainer = model
     if not isinstance(model, Trainer):
         if not isinstance(model, (str, Path)):
+            given = f"the class {model.__name__}" if isinstance(model, type) else None
             raise TypeError(
-                f"model is a {type(model).__name__}: must be the path of a .keras file, or a "
-                "fitted Trainer"
+                f"model is {given or f'of type {type(model).__name__}'}: must be the path of a "
+                ".keras file, or a fitted Trainer"
             )
         owner = saving.owner_of(model)
         if owner not in _CLASSES:

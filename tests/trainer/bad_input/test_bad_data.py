@@ -242,7 +242,7 @@ DATA: dict[str, Row] = {
     "a generator beside y": (
         lambda g: g.classifier().fit((row for row in g.x), g.y),
         ValueError,
-        ("y: x is a generator", "leave y out, and make them (x, y)"),
+        ("y: x is of type generator", "leave y out, and make them (x, y)"),
     ),
     "a generator of labels": (
         lambda g: g.classifier(epochs=1).fit(batch for batch in [(g.x, g.y)]),

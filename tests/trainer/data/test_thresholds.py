@@ -75,3 +75,10 @@ def test_of_very_many_rows_the_best_region_is_searched_finely() -> None:
 def test_rows_without_weight_do_not_count() -> None:
     truth, given = np.array([[0], [1], [0]], bool), np.array([[0.2], [0.4], [0.9]])
     assert thresholds.tune("f1", truth, given, np.array([1, 1, 0])) == pytest.approx((0.3,))
+
+
+@pytest.mark.parametrize("value", ["F1", "f11"])
+def test_a_mistyped_metric_is_answered_with_the_one_meant(value: str) -> None:
+    with pytest.raises(ValueError, match=rf"field='{value}': .*; did you mean 'f1'") as raised:
+        thresholds.check("field", value)
+    assert "accuracy" not in str(raised.value)

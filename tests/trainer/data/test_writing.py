@@ -109,7 +109,7 @@ def test_a_stream_of_unknown_length_is_written_to_a_path(
     [
         ("p.txt", ValueError, r"out='p.txt': must end in .npy; write out='predictions.npy'"),
         ("no/such/p.npy", FileNotFoundError, "there is no folder 'no/such'"),
-        ([0.0] * N, TypeError, "out is a list: must be an array"),
+        ([0.0] * N, TypeError, "out is of type list: must be an array"),
         (np.empty(N - 1, "float32"), ValueError, r"out has shape \(2999,\), but x has 3000 rows"),
         (np.empty((N, 1), "float32"), ValueError, r"predictions have shape \(3000,\) and dtype fl"),
         (np.empty(N, "float64"), ValueError, r"write np.empty\(\(3000,\), '<f4'\)"),

@@ -345,3 +345,16 @@ def test_bad_series_are_refused_with_one_error(case: str) -> None:
     call, error, message = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_stride_that_leaves_too_few_windows_is_said_to_be_too_long() -> None:
+    with pytest.raises(ValueError, match="stride=1000: .* of 60 steps .*; write a smaller stride"):
+        windows(np.arange(60.0), past=5, stride=1000)
+
+
+def test_scores_are_of_numbers_and_warn_of_predictions_that_are_none() -> None:
+    parts = windows(np.arange(100.0), past=8)
+    with pytest.raises(ValueError, match="predicted contains text such as 'a'"):
+        parts.scores(np.full(parts.test.y.shape, "a"))
+    with pytest.warns(UserWarning, match="predicted: has NaN or infinity"):
+        assert np.isnan(parts.scores(np.full(parts.test.y.shape, np.nan))["mae"])

@@ -91,7 +91,7 @@ def test_a_broken_image_is_named(folder):
 
 
 def test_a_folder_without_classes_is_explained(folder):
-    with pytest.raises(ValueError, match=r"cat contains 0 folders.*at least two classes"):
+    with pytest.raises(ValueError, match=r"cat contains no folders.*at least two classes"):
         datasets.load(folder / "cat")
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty contains no image .*each folder in .*animals"):
@@ -166,7 +166,7 @@ def test_a_folder_of_classes_and_of_images_without_a_class_is_refused(folder):
 
 def test_a_folder_of_tables_is_answered_with_its_files(tmp_path):
     (tmp_path / "houses.csv").write_text("a,b\n")
-    with pytest.raises(ValueError, match=r"contains 0 folders and 1 files, such as houses\.csv"):
+    with pytest.raises(ValueError, match=r"contains no folders and 1 file, such as houses\.csv"):
         datasets.load(tmp_path)
 
 

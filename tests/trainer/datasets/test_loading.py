@@ -32,7 +32,7 @@ from trainer.datasets import loading
             ValueError,
             "image_size: only for folders",
         ),
-        ({"name_or_path": "iris", "broken_images": "skip"}, ValueError, "and iris is none"),
+        ({"name_or_path": "iris", "broken_images": "skip"}, ValueError, "and iris is not one"),
         ({"name_or_path": "iris", "broken_images": "drop"}, ValueError, "one of 'raise', 'skip'"),
         ({"name_or_path": "iris", "missing_target": "skip"}, ValueError, "one of 'drop', 'raise'"),
         ({"name_or_path": ".", "image_size": 64}, ValueError, r"image_size=64: .*as \(64, 64\)"),
@@ -58,7 +58,7 @@ def test_a_name_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "iris").mkdir()
     assert datasets.load("iris").source.startswith("R. A. Fisher")
-    with pytest.raises(ValueError, match="iris contains 0 folders"):
+    with pytest.raises(ValueError, match="iris contains no folders"):
         datasets.load("./iris")
 
 

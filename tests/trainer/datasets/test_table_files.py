@@ -363,7 +363,7 @@ def test_a_data_frame_is_split_like_the_file_of_it(tmp_path):
 def test_data_frames_of_other_libraries_and_types_are_taken():
     polars = pytest.importorskip("polars", reason="polars is not a dependency")
     pyarrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
-    with pytest.raises(TypeError, match=r"is a LazyFrame: .* write collect\(\)"):
+    with pytest.raises(TypeError, match=r"is of type LazyFrame: .* write collect\(\)"):
         datasets.load(polars.from_dict(CONTENT.to_dict("list")).lazy(), target="b")
     frames = [
         polars.from_dict(CONTENT.to_dict("list")),
@@ -446,7 +446,7 @@ def two_levels(folder):
         (
             lambda _: CONTENT["a"],
             TypeError,
-            "is a Series: must be a data set's name, a path or a DataFrame",
+            "is of type Series: must be a data set's name, a path or a DataFrame",
         ),
     ],
 )

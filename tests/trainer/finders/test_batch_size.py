@@ -128,3 +128,14 @@ def test_a_stream_has_batches_already() -> None:
 def test_bad_arguments_of_batch_sizes_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         find_batch_size(small(), X, Y, **arguments)
+
+
+def test_a_size_of_none_is_answered_with_sizes() -> None:
+    with pytest.raises(ValueError, match=r"sizes=0: must be 1 or more; write sizes=\(32, 64\)"):
+        find_batch_size(small(), X, Y, sizes=[0])
+
+
+def test_speeds_are_drawn_in_axes_alone() -> None:
+    frame = pd.DataFrame({"batch_size": [8], "rows_per_second": [1.0], "peak_bytes": [1.0]})
+    with pytest.raises(TypeError, match="ax=5: must be an Axes of matplotlib"):
+        batch_size_finder.BatchSizes(8, frame, "").plot(ax=5)  # type: ignore[arg-type]

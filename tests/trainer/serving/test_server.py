@@ -334,7 +334,7 @@ def test_it_listens_on_localhost_only_and_says_what_is_wrong(
         socket.create_connection(("127.0.0.1", port), timeout=5)
     with pytest.raises(ValueError, match="port=70000: must be at most 65535"):
         trainer.serve(table, port=70_000)
-    with pytest.raises(TypeError, match="model is a int: must be the path"):
+    with pytest.raises(TypeError, match="model is of type int: must be the path"):
         trainer.serve(5)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         trainer.serve(tmp_path / "none.keras")
@@ -402,3 +402,8 @@ print("ended", flush=True)
             socket.create_connection(address.split(":"), timeout=5)
     finally:
         process.kill()
+
+
+def test_a_class_is_not_a_fitted_trainer():
+    with pytest.raises(TypeError, match="model is the class Classifier: must be .* fitted Trai"):
+        Service(Classifier)
