@@ -182,7 +182,7 @@ DATA: dict[str, Row] = {
     "y beside a stream": (
         lambda g: g.classifier().fit(g.stream(g.x, g.y), g.y),
         ValueError,
-        ("y: x is a", "leave y out"),
+        ("y: x is of type", "leave y out"),
     ),
     "text in a numeric column": (
         lambda g: g.classifier().fit(g.frame.assign(age=[1.0, 2.0, "old"] * 10), g.y),

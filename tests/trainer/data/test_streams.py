@@ -390,9 +390,9 @@ def test_a_generator_is_refused_where_it_would_be_read_twice() -> None:
 
 def test_y_and_weights_beside_a_stream_are_refused() -> None:
     stream = dataset(X, Y).batch(BATCH)
-    with pytest.raises(ValueError, match=r"^y: x is a .*leave y out, and make them \(x, y\)"):
+    with pytest.raises(ValueError, match=r"^y: x is of type .*leave y out, and make them \(x, y\)"):
         Linear().fit(stream, Y)
-    with pytest.raises(ValueError, match="^sample_weight: x is a .*leave sample_weight out"):
+    with pytest.raises(ValueError, match="^sample_weight: x is of type .*leave sample_weight out"):
         Linear().fit(stream, sample_weight=WEIGHT)
 
 
