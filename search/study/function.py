@@ -5,6 +5,7 @@ Responsible for calling it with a trial's parameters and for what it may return.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -107,7 +108,10 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] 
 
 def name_of(function: Any) -> str:
     """Return the name of a function, for people."""
-    return str(getattr(function, "__qualname__", None) or repr(function))
+    if isinstance(function, functools.partial):
+        return f"partial({name_of(function.func)})"
+    # not its repr, which may have an address: a resumed study compares the name
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 def _number(function: Any, value: Any) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from search import FunctionSearch, TunerSearch
+from search.study.function import name_of
 from trainer import Choice, Float, Int
 
 SPACE = {"x": Float(-2, 2), "y": Int(0, 3)}
@@ -216,3 +217,24 @@ def test_bad_arguments_are_one_error_before_the_first_call(name: str) -> None:
 
 def test_arguments_may_be_bound_before_the_search() -> None:
     assert _search(functools.partial(two, b=3), {"a": [1, 2]}).fit().best_score_ == 4
+
+
+class Bowl:
+    """Called as a function is."""
+
+    def __call__(self, x: float, y: int) -> float:
+        return bowl(x, y)
+
+
+@pytest.mark.parametrize("make", [lambda: functools.partial(bowl, y=1), Bowl])
+def test_a_study_of_a_partial_or_a_callable_object_is_resumed(make: Any, tmp_path: Path) -> None:
+    space = SPACE if make is Bowl else {"x": SPACE["x"]}
+    first = _search(make(), space, max_trials=2, directory=tmp_path).fit()
+    again = _search(make(), space, max_trials=3, directory=tmp_path).fit()
+    assert again.results_.score.tolist()[:2] == first.results_.score.tolist()
+    assert len(again.results_) == 3
+
+
+def test_the_name_of_a_function_has_no_address() -> None:
+    assert name_of(bowl) == "bowl" and name_of(functools.partial(bowl, y=1)) == "partial(bowl)"
+    assert name_of(Bowl()) == "Bowl"

@@ -712,6 +712,9 @@ def described(value: Any) -> Any:
         return [described(v) for v in value]
     if isinstance(value, dict):
         return {str(k): described(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):  # the order differs between processes
+        members = "{" + ", ".join(sorted(repr(described(v)) for v in value)) + "}"
+        return members if isinstance(value, set) else f"frozenset({members})"
     if given.is_model(value):
         return given.described(value)
     if hasattr(value, "on_train_begin") and not hasattr(value, "get_params"):

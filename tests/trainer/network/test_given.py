@@ -134,7 +134,7 @@ def test_a_copy_keeps_vocabularies_and_statistics() -> None:
 @pytest.mark.parametrize(
     ("attribute", "message"),
     [
-        (object(), r"Net\.extra is a object, which may not be copied; define get_config"),
+        (object(), r"Net\.extra is an object, which may not be copied; define get_config"),
         (open, None),
         ({"a": [1, (2.0, None)], "f": np.zeros(2)}, None),
         (keras.initializers.GlorotUniform(seed=3), None),

@@ -146,7 +146,7 @@ def test_a_batch_size_that_is_none_is_refused(
 def test_a_stream_has_batches_of_its_own(trained: Any) -> None:
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     for call in (trained.predict, trained.evaluate):
-        with pytest.raises(ValueError, match=r"batch_size=4: x is a .*batches of its own"):
+        with pytest.raises(ValueError, match=r"batch_size=4: x is .*batches of its own"):
             call(stream, batch_size=4)
 
 

@@ -22,7 +22,7 @@ from trainer.callbacks.callback import Callback
 from trainer.engine import loop
 from trainer.engine.tensorflow.program import Program
 from trainer.runs import directory
-from trainer.runs.directory import Run, RunError
+from trainer.runs.directory import Run, RunError, described
 from trainer.runs.lock import Hold
 from trainer.state import variables
 from trainer.state.state_file import StateFolder
@@ -788,3 +788,9 @@ def test_a_trial_that_a_plugin_stopped_has_ended_and_one_that_a_signal_stopped_h
     config = {**own, "fields": {"epochs": 3}, **ended}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert directory.finished_epochs(tmp_path) == epochs
+
+
+def test_a_set_is_described_in_one_order() -> None:
+    words = {"near", "sold", "rooms", "price"}
+    assert described(words) == "{'near', 'price', 'rooms', 'sold'}"
+    assert described(frozenset(words)) == "frozenset({'near', 'price', 'rooms', 'sold'})"
