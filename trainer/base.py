@@ -879,12 +879,12 @@ class Trainer(SupportsCallbacks, Parameters):
         return self.model if given.is_model(self.model) and not own else None
 
     def task_options(self) -> dict[str, Any]:
-        """The arguments for a Task: owner, ready_made, class_weight and columns."""
+        """The arguments for a Task: owner, ready_made, class_weight and model."""
         return {
             "owner": type(self).__name__,
             "ready_made": self._ready_made,
             "class_weight": self.class_weight,
-            "columns": None if self._given is None else given.columns(self._given),
+            "model": self._given,
         }
 
     def missing_targets(self) -> MissingTargets:

@@ -286,16 +286,13 @@ class Classifier(ClassifierMixin, Trainer):
     def configure_task(self) -> Classification:
         """Return the task."""
         own = type(self).configure_loss is not Trainer.configure_loss
-        task = Classification(
+        return Classification(
             self.configure_loss() if own else self.loss,
             from_logits=self.from_logits,
             pos_label=self.pos_label,
             decision_threshold=self.decision_threshold,
             **self.task_options(),
         )
-        if self._given is not None:
-            task.take_loss(self._given)
-        return task
 
     def _check_values(self) -> None:
         thresholds.check("decision_threshold", self.decision_threshold)

@@ -21,7 +21,7 @@ from trainer.data.preparation import Rows
 from trainer.data.streams import Stream
 from trainer.data.targets import Classes, Numbers, Targets
 from trainer.engine.backend import tensors
-from trainer.network import compile, compiled, probabilities
+from trainer.network import compile, compiled, given, probabilities
 from trainer.network.outputs import named
 from trainer.network.probabilities import Reading
 from trainer.utils import checks
@@ -52,9 +52,10 @@ class Task:
         owner: The name of the estimator, for errors.
         ready_made: Whether the network is one of the ready-made architectures.
         class_weight: As the field of Trainer.
-        columns: The number of outputs of the Keras model that the user gave; None without one.
+        model: The Keras model that the user gave; None without one.
 
     Attributes:
+        columns: The number of outputs of that model; None if it has several, or is not there.
         known: All labels, where the rows need not have them all; see Trainer.partial_fit.
     """
 
@@ -68,10 +69,10 @@ class Task:
         owner: str = "Trainer",
         ready_made: bool = False,
         class_weight: Any = None,
-        columns: int | None = None,
+        model: keras.Model | None = None,
     ) -> None:
         self.name = name
-        self.columns = columns
+        self.columns = None if model is None else given.columns(model)
         self.owner = owner
         self.ready_made = ready_made
         self.class_weight = class_weight
@@ -246,6 +247,7 @@ class Classification(Task):
         from_logits: As the field of Classifier.
         pos_label: As the field of Classifier.
         decision_threshold: As the field of Classifier.
+        model: As for Task; without another loss, that which it was compiled with counts.
         **options: owner, ready_made and class_weight ({label: weight} or "balanced"), as for Task.
     """
 
@@ -258,14 +260,17 @@ class Classification(Task):
         from_logits: bool | None = None,
         pos_label: Any = None,
         decision_threshold: float | str | None = None,
+        model: keras.Model | None = None,
         **options: Any,
     ) -> None:
-        super().__init__("classification", **options)
+        super().__init__("classification", model=model, **options)
         self.decision_threshold = decision_threshold
         self.loss = loss
         self.from_logits = from_logits
         self.pos_label = pos_label
         self.one_hot = _one_hot(loss)
+        if model is not None:
+            self.take_loss(model)
 
     def take_loss(self, model: keras.Model) -> bool:
         """Take the loss that the model was compiled with, if no field or hook says another."""

@@ -113,7 +113,7 @@ MODELS: dict[str, Row] = {
     "metrics for outputs that are not there": (
         lambda g: g.classifier(metrics={"c": ["accuracy"]}).fit(g.x, {"a": g.y, "b": g.y}),
         ValueError,
-        ("metrics={'c': ['accuracy']}", "['a'] (n,)", "leave metrics out"),
+        ("metrics={'c': ['accuracy']}", "no output 'c'", "outputs are 'a', 'b'"),
     ),
     "no loss where no task tells one": (
         lambda g: Trainer(epochs=1, callbacks=(g.watch,)).fit(g.x, g.r),
