@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, Self
@@ -110,8 +111,9 @@ def name_of(function: Any) -> str:
     """Return the name of a function, for people."""
     if isinstance(function, functools.partial):
         return f"partial({name_of(function.func)})"
-    # not its repr, which may have an address: a resumed study compares the name
-    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+    # a resumed study compares the name, and addresses are of this process
+    shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(function))
+    return str(getattr(function, "__qualname__", None) or shown)
 
 
 def _number(function: Any, value: Any) -> float:
