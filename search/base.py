@@ -69,10 +69,10 @@ from search.study.trial_tasks import TrialTasks
 from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data.streams import is_stream
-from trainer.hyperparameters.domains import plain
 from trainer.runs import code
 from trainer.runs.directory import described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
+from trainer.utils.checks import python_scalar
 from trainer.utils.scratch import Scratch, sweep
 
 if TYPE_CHECKING:
@@ -823,7 +823,7 @@ def _in_python(search: Search) -> Iterator[None]:
     given = search.get_params(deep=False)
     changed = {n: value for n, value in given.items() if isinstance(value, np.generic)}
     for name, value in changed.items():
-        setattr(search, name, plain(value))
+        setattr(search, name, python_scalar(value))
     try:
         yield
     finally:

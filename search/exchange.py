@@ -24,6 +24,7 @@ from search.study.goals import Goals
 from search.study.reading import Recorded
 from search.study.storage import Trial
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int
+from trainer.utils.checks import python_scalar
 from trainer.utils.files import write_whole
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _distribution(domain: Domain) -> Any:
 def _for_optuna(domain: Domain, value: Any) -> Any:
     if isinstance(domain, Float):
         return float(value)
-    plain = value.item() if isinstance(value, np.generic) else value
+    plain = python_scalar(value)
     if isinstance(plain, _PLAIN):
         return plain
     listed = values(domain) or ()

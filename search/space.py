@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 
 from trainer.hyperparameters import Bool, Choice, Domain, Drawn, Float, Int, Repeat
-from trainer.hyperparameters.domains import plain
-from trainer.utils.checks import did_you_mean, integer
+from trainer.utils.checks import did_you_mean, integer, python_scalar
 
 LEVELS = 10  # number of values of a domain without steps in a grid
 
@@ -140,7 +139,7 @@ class Space:
                 )
             if not domain.contains(point[name]):
                 raise ValueError(f"{name}={point[name]!r}: must lie in {domain!r}")
-            checked[name] = plain(point[name])
+            checked[name] = python_scalar(point[name])
         return checked
 
     def part_of(self, point: Mapping[str, Any]) -> int:
@@ -208,7 +207,7 @@ class Space:
         """Return the point as JSON values: other objects as their index in the Choice."""
         written: dict[str, Any] = {}
         for name, value in point.items():
-            domain, value = self.domains[name], plain(value)
+            domain, value = self.domains[name], python_scalar(value)
             if isinstance(domain, Choice) and type(value) not in _PLAIN:
                 place = next(i for i, v in enumerate(domain.values) if v is value or same(v, value))
                 written[name] = {"choice": place, "value": text_of(value)}
@@ -420,7 +419,7 @@ def _domain(name: Any, value: Any) -> Domain:
         if len(value) == 0:
             raise ValueError(f"space={{{name!r}: []}}: an empty list; write at least one value")
         different: list[Any] = []
-        for v in map(plain, value):
+        for v in map(python_scalar, value):
             if not any(v is other or same(v, other) for other in different):
                 different.append(v)
         return Choice(*different)
@@ -654,7 +653,7 @@ def key_of(value: Any) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values of a parameter are the same; 1, 1.0 and True are different."""
-    a, b = plain(a), plain(b)
+    a, b = python_scalar(a), python_scalar(b)
     return type(a) is type(b) and bool(a == b)
 
 

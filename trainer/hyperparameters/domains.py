@@ -19,12 +19,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat", "plain"]
+from trainer.utils.checks import python_scalar
 
-
-def plain(value: Any) -> Any:
-    """Return a NumPy scalar as the Python value that it means; other values as they are."""
-    return value.item() if isinstance(value, np.generic) else value
+__all__ = ["Bool", "Choice", "Domain", "Drawn", "Float", "Int", "Repeat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +46,12 @@ class Domain:
                 'when={"optimizer": "sgd"}'
             )
         if self.when is not None:
-            whole = {n: _each_plain(wanted) for n, wanted in self.when.items()}
+            whole = {n: _each_scalar(wanted) for n, wanted in self.when.items()}
             object.__setattr__(self, "when", whole)
 
 
-def _each_plain(wanted: Any) -> Any:
-    return tuple(map(plain, wanted)) if isinstance(wanted, tuple) else plain(wanted)
+def _each_scalar(wanted: Any) -> Any:
+    return tuple(map(python_scalar, wanted)) if isinstance(wanted, tuple) else python_scalar(wanted)
 
 
 class _Range(Domain):
@@ -109,7 +106,7 @@ class _Range(Domain):
 
 def _as_python(value: Any) -> Any:
     """Return a number as Python's own int or float: those of NumPy, and fractions."""
-    value = plain(value)
+    value = python_scalar(value)
     if isinstance(value, (int, float)) or not isinstance(value, numbers.Real):
         return value
     return float(value)
@@ -205,7 +202,7 @@ class Choice(Domain):
                 f"Choice({values[0]!r}): pass the values as separate arguments, "
                 f"Choice({', '.join(repr(v) for v in values[0])})"
             )
-        values = tuple(map(plain, values))
+        values = tuple(map(python_scalar, values))
         if not values:
             raise ValueError('Choice(): needs at least one value, such as Choice("relu", "selu")')
         for i, value in enumerate(values):
@@ -217,7 +214,7 @@ class Choice(Domain):
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` is one of the values (True differs from 1)."""
-        return any(_same(plain(value), other) for other in self.values)
+        return any(_same(python_scalar(value), other) for other in self.values)
 
 
 @dataclass(frozen=True)
