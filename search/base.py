@@ -70,7 +70,8 @@ from trainer import sklearn_callbacks
 from trainer.base import Trainer
 from trainer.data.streams import is_stream
 from trainer.runs import code
-from trainer.runs.directory import described
+from trainer.runs import values as held
+from trainer.runs.directory import FREE, described
 from trainer.sklearn_callbacks import SupportsCallbacks, Task
 from trainer.utils.checks import python_scalar
 from trainer.utils.scratch import Scratch, sweep
@@ -456,7 +457,8 @@ class Search(SupportsCallbacks, Kept, BestEstimator, MetaEstimatorMixin, BaseEst
             **self._goals.described(),
             "executions_per_trial": self.executions_per_trial,
             "data": fingerprint_of(data, cuts),
-            "code": code.of(self.estimator, self.scoring, *map(values, space.domains.values())),
+            "code": code.of(self.estimator, self.scoring, *map(values, space.domains.values()))
+            | held.of(self.estimator, FREE, scoring=self.scoring, cv=self.cv),
         }
 
     @contextlib.contextmanager

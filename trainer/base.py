@@ -39,7 +39,8 @@ from trainer.network.build import Recipe
 from trainer.network.network import Network, own_loss
 from trainer.parameters import Parameters
 from trainer.runs import code, reading
-from trainer.runs.directory import Run, described, earlier_architecture
+from trainer.runs import values as held
+from trainer.runs.directory import FREE, Run, described, earlier_architecture
 from trainer.saving import Fitted
 from trainer.sklearn_callbacks import SupportsCallbacks
 from trainer.state.isolation import thread_kept
@@ -411,7 +412,9 @@ class Trainer(SupportsCallbacks, Parameters):
                 fields["validation_split"] = splitter
             if before is not None:
                 fields["weights at the start"] = given.described(before.core)
-            written = {} if self.run_dir is None else code.of(self)
+            written = {}
+            if self.run_dir is not None:
+                written = code.of(self) | held.of(self, FREE, validation_split=splitter)
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume
             ) as run:

@@ -161,7 +161,7 @@ class Folder:
         ]
         edits = [] if written is None or self._force else code.changes(written, now_written)
         if changes or edits:
-            force = ", write resume='force' to resume it although the code differs"
+            force = ", write resume='force' to resume it although it differs"
             raise ValueError(
                 f"directory={str(self.path)!r}: holds a study that differs from this one: "
                 f"{'; '.join([*changes, *edits])}. Undo these changes to resume it"

@@ -1,7 +1,8 @@
 """Digests of code: whether a run or a study resumes with the code that it started with.
 
 Responsible for one short text for each method and function that an estimator brings with it. Not
-for what is done when one has changed (`directory`, and `search.study.folder`).
+for the values that it holds (`values`), nor for what is done when one has changed (`directory`,
+and `search.study.folder`).
 
 A digest is that of the syntax tree without docstrings; comments and layout are not in it. Code of
 libraries has none: its version is recorded instead. Functions that are only called, and not
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 OURS = ("trainer", "search")  # packages whose version is recorded
+VALUE = "value of "  # what the names of values begin with, among those of code
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -47,13 +49,21 @@ def of(*values: Any) -> dict[str, str]:
 
 
 def changes(earlier: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return what differs between two results of `of`, as "the code of Net.build_model changed"."""
+    """Return what differs between two records, as "the code of Net.build_model changed".
+
+    Args:
+        earlier: The results of `of` and of `values.of`, in one, when the run or study began.
+        now: The same, now. A value that was not recorded earlier is not compared: the code that
+            brings it has changed too, or an earlier version recorded no values.
+    """
     said = []
     for name in dict.fromkeys([*earlier, *now]):
-        if earlier.get(name) == now.get(name):
+        is_value = name.startswith(VALUE)
+        if earlier.get(name) == now.get(name) or (is_value and name not in earlier):
             continue
         what = "changed" if name in earlier and name in now else "is new"
-        said.append(f"the code of {name} {what if name in now else 'is gone'}")
+        subject = f"the {name}" if is_value else f"the code of {name}"
+        said.append(f"{subject} {what if name in now else 'is gone'}")
     return said
 
 
@@ -63,11 +73,11 @@ def _collect(value: Any, found: dict[str, str], seen: dict[int, Any]) -> None:
     seen[id(value)] = value
     if isinstance(value, type):
         for base in reversed(value.__mro__):
-            if not _of_library(base):
+            if not of_library(base):
                 _collect_class(base, found, seen)
     elif isinstance(value, types.FunctionType):
         function = inspect.unwrap(value)
-        if not _of_library(function):
+        if not of_library(function):
             _collect_function(function, found, seen)
     else:
         for part in _parts(value):
@@ -91,7 +101,7 @@ def _parts(value: Any) -> Iterable[Any]:
         kept = [value.python_function]  # of a tf.function
     # not the rest of an object of a library: it may be a network, or hold one
     code = (types.FunctionType, types.MethodType, functools.partial)
-    own = [part for part in kept if isinstance(part, code) or not _of_library(type(part))]
+    own = [part for part in kept if isinstance(part, code) or not of_library(type(part))]
     return [type(value), *own]
 
 
@@ -128,13 +138,13 @@ def _collect_function(
             kept = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-        if _is_plain(kept):
-            texts.append(f"{name}={_text(kept)}")
+        if is_plain(kept):
+            texts.append(f"{name}={as_text(kept)}")
         elif name != "__class__":
             _collect(kept, found, seen)
     for default in (function.__defaults__, function.__kwdefaults__):
-        if default and _is_plain(default):
-            texts.append(_text(default))
+        if default and is_plain(default):
+            texts.append(as_text(default))
         else:
             _collect(default, found, seen)
     _add(function.__qualname__, "\n".join(texts), found)
@@ -147,21 +157,23 @@ def _add(name: str, text: str, found: dict[str, str]) -> None:
     found[name] = " ".join(sorted({*earlier, digest}))
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a number, text, or a container of these."""
     if isinstance(value, Mapping):
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     return isinstance(value, _PLAIN)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a plain value as text that is the same in every process."""
     if isinstance(value, (set, frozenset)):  # their order differs between processes
         return repr(sorted(map(repr, value)))
     if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}({', '.join(map(_text, value))})"
+        return f"{type(value).__name__}({', '.join(map(as_text, value))})"
     if isinstance(value, Mapping):
-        return f"dict({', '.join(f'{k!r}: {_text(v)}' for k, v in value.items())})"
+        return f"dict({', '.join(f'{k!r}: {as_text(v)}' for k, v in value.items())})"
     return repr(value)
 
 
@@ -283,7 +295,7 @@ def _instructions(code: types.CodeType) -> str:
     return "\n".join(lines)
 
 
-def _of_library(value: Any) -> bool:
+def of_library(value: Any) -> bool:
     """Whether a class or function comes with Python, a package, or this library."""
     name = getattr(value, "__module__", None) or "builtins"
     root = name.partition(".")[0]

@@ -298,7 +298,7 @@ class Run:
             return
         ways = ["Set these back to " + ("return it unchanged" if finished else "resume it")]
         if edits and not changes:
-            ways.append("write resume='force' to resume it although the code differs")
+            ways.append("write resume='force' to resume it although it differs")
         changes, only_longer = [*changes, *edits], only_longer and not edits
         if only_longer:
             ways.append(f"write resume=True to train it to {config['fields']['epochs']} epochs")

@@ -40,15 +40,19 @@ def of(data: Rows | Stream | None) -> dict[str, str] | None:
         if isinstance(value, list) and not arrays.is_nested(value):
             value = np.asarray(value)
         for leaf, array in arrays.leaves(value, name):
-            if hasattr(array, "iloc"):
-                found[leaf] = f"table of {len(array)} rows, {_table(array)}"
-            elif isinstance(array, SparseRows) or is_sparse(array):
-                rows = array if isinstance(array, SparseRows) else SparseRows(array)
-                found[leaf] = f"sparse {rows.dtype} {list(rows.shape)}, {rows.digest()}"
-            else:
-                array = np.asanyarray(array)
-                found[leaf] = f"{array.dtype} {list(array.shape)}, {_array(array)}"
+            found[leaf] = of_array(array)
     return found
+
+
+def of_array(array: Any) -> str:
+    """Return a digest of one array, table or sparse matrix, with its type and shape."""
+    if hasattr(array, "iloc"):
+        return f"table of {len(array)} rows, {_table(array)}"
+    if isinstance(array, SparseRows) or is_sparse(array):
+        rows = array if isinstance(array, SparseRows) else SparseRows(array)
+        return f"sparse {rows.dtype} {list(rows.shape)}, {rows.digest()}"
+    array = np.asanyarray(array)
+    return f"{array.dtype} {list(array.shape)}, {_array(array)}"
 
 
 def _array(array: np.ndarray) -> str:

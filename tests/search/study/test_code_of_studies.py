@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from light_estimators import Bowl
 from light_searches import R, X, sklearn_search
 from sklearn.metrics import make_scorer
 
@@ -70,3 +73,23 @@ def test_a_study_without_digests_opens_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="kept no digests of code"):
         search.fit(X, R)
     search.fit(X, R)  # they are kept now: no warning
+
+
+def test_a_changed_value_that_no_description_shows_is_refused_by_name(tmp_path: Path) -> None:
+    def run(weights: Any, n_iter: int, **options: Any) -> int:
+        scoring = functools.partial(_weighted, weights=weights)
+        given = {"scoring": scoring, "directory": tmp_path / "study", "n_iter": n_iter} | options
+        return len(sklearn_search(Bowl(), **given).fit(X, R).results_)
+
+    table = np.ones(2000)
+    other = table.copy()
+    other[1000] = 2
+    assert run(table, 2) == 2
+    with pytest.raises(ValueError, match=r"the value of scoring.weights changed.*resume='force'"):
+        run(other, 3)
+    assert run(table.copy(), 3) == 3
+    assert run(other, 4, resume="force") == 4
+
+
+def _weighted(estimator: Any, x: Any, y: Any, weights: Any) -> float:
+    return float(estimator.score(x, y) * weights[0])

@@ -94,7 +94,7 @@ def test_another_seed_is_another_study(tmp_path: Path) -> None:
         ({"estimator": {"class": "Bowl", "b": np.int64(2)}}, "estimator.b was 1, is 2. Undo"),
         ({"estimator": {"class": "Bowl"}}, "estimator.b was 1, is None. Undo"),
         ({"objective": ["a", "max"]}, r"objective was None, is \['a', 'max'\]. Undo"),
-        ({"code": {"Bowl": "456"}}, "write resume='force' to resume it although the code differs"),
+        ({"code": {"Bowl": "456"}}, "write resume='force' to resume it although it differs"),
     ],
 )
 def test_a_study_that_differs_is_refused_with_what_differs(

@@ -352,6 +352,23 @@ def test_changed_data_are_refused_by_name(tmp_path: Path) -> None:
         make(tmp_path).fit(X, Y, validation_data=(X, Y))
 
 
+def test_a_changed_array_in_a_loss_is_refused_by_name(tmp_path: Path) -> None:
+    def loss(weights: Any) -> Any:
+        def weighted(y: Any, p: Any) -> Any:
+            return weights[0] * keras.losses.sparse_categorical_crossentropy(y, p)
+
+        return weighted
+
+    table = np.ones(2000, "float32")
+    ended(tmp_path, loss=loss(table))
+    other = table.copy()
+    other[1000] = 2
+    with pytest.raises(RunError, match=r"the value of loss.weights changed.*resume='force'"):
+        make(tmp_path, loss=loss(other)).fit(X, Y)
+    make(tmp_path, loss=loss(table.copy())).fit(X, Y)
+    assert config(tmp_path)["status"] == "finished"
+
+
 def test_changed_parameters_of_kerass_callbacks_are_refused(tmp_path: Path) -> None:
     def stopping(patience: int) -> Any:
         return keras.callbacks.EarlyStopping("loss", patience=patience, min_delta=0.1)
