@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import inspect
 import linecache
 import os
 import re
@@ -76,9 +75,10 @@ def _collect(value: Any, found: dict[str, str], seen: dict[int, Any]) -> None:
             if not of_library(base):
                 _collect_class(base, found, seen)
     elif isinstance(value, types.FunctionType):
-        function = inspect.unwrap(value)
-        if not of_library(function):
-            _collect_function(function, found, seen)
+        # a decorator's function has the name and module of what it wraps, wherever it is from
+        if not of_library(value) and not _installed(value.__code__.co_filename):
+            _collect_function(value, found, seen)
+        _collect(getattr(value, "__wrapped__", None), found, seen)
     else:
         for part in _parts(value):
             _collect(part, found, seen)

@@ -132,3 +132,36 @@ def test_a_file_that_is_edited_while_it_is_loaded_is_not_taken_for_what_is_loade
     edited = load(SOURCE.replace("rate * 2", "rate * 3"))
     assert code.of(module.Net())["Net.doubled"] != code.of(edited.Net())["Net.doubled"]
     assert code.of(module.Net())["Net.build"] == before["Net.build"]
+
+
+DECORATED = """
+import contextlib
+import functools
+
+def half(function):
+    @functools.wraps(function)
+    def halved(*args):
+        return function(*args) / 2
+    return halved
+
+@half
+def score(y, p):
+    return y - p
+
+@contextlib.contextmanager
+def opened():
+    yield 1
+"""
+
+
+def test_the_code_of_a_decorator_counts_and_that_of_a_librarys_does_not(load: Load) -> None:
+    first = load(DECORATED)
+    digests = code.of(first.score, first.opened)
+    again = load(DECORATED.replace("def score", "# the distance\n\ndef score"))
+    assert code.of(again.score, again.opened) == digests
+    for old, new in (("/ 2", "/ 3"), ("y - p", "p - y")):
+        edited = load(DECORATED.replace(old, new))
+        assert code.changes(digests, code.of(edited.score, edited.opened)) == [
+            "the code of score changed"
+        ]
+    assert " " not in digests["opened"], "one function: the user's"
