@@ -910,12 +910,13 @@ def train(
     listed = _listed(session, [*session.callbacks, *shown])
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
     interrupts = session.interrupts
-    with interrupts:
+    found = _shared_state(None if run is None else run.found)
+    with interrupts, _appending(listed.callbacks if found is not None else ()):
         checkpointer = _checkpointer(
             session,
             settings,
             own,
-            _shared_state(None if run is None else run.found),
+            found,
             folder=None if run is None else run.states,
             chunk=chunk,
         )
@@ -1031,6 +1032,25 @@ def _checkpointer(
         own=own,
         look=look,
     )
+
+
+@contextlib.contextmanager
+def _appending(callbacks: Sequence[Any]) -> Iterator[None]:
+    """Within this context, Keras' CSVLoggers append to their files instead of emptying them.
+
+    For a resumed run, whose earlier rows would be lost. Not longer: `append` is an argument, and
+    runs are compared by these.
+    """
+    import keras
+
+    emptying = [c for c in callbacks if isinstance(c, keras.callbacks.CSVLogger) and not c.append]
+    for callback in emptying:
+        callback.append = True
+    try:
+        yield
+    finally:
+        for callback in emptying:
+            callback.append = False
 
 
 def _let_go(plugins: Sequence[Any], listed: Any) -> None:
