@@ -36,7 +36,7 @@ from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import FREE, TABLES, Run, RunError, described
-from trainer.state import state_file, variables
+from trainer.state import callback_state, state_file, variables
 from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
@@ -1068,6 +1068,7 @@ def _detach(listed: Any) -> None:
         # callbacks override it to look at the model.
         if "_model" in vars(callback):
             callback._model = None
+        callback_state.fit_ended(callback)
 
 
 def own_state(
