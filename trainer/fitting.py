@@ -36,7 +36,7 @@ from trainer.network.network import Network
 from trainer.runs import fingerprint
 from trainer.runs.checkpointing import Checkpointer, State, warn_of_forgotten
 from trainer.runs.directory import FREE, TABLES, Run, RunError, described
-from trainer.state import state_file, variables
+from trainer.state import callback_state, state_file, variables
 from trainer.state.isolation import running, turn
 from trainer.state.own_state import HasExtraState, OwnState
 from trainer.state.state_file import BadState, StateFolder
@@ -791,6 +791,12 @@ def agreed_start(
     if "error" in found:
         raise RunError(f"the chief of the workers cannot begin: {found['error']}")
     compared = {name: described(v) for name, v in fields.items() if name not in FREE}
+    if isinstance(compared.get("callbacks"), list):
+        # a callback may be told which worker it is on
+        compared["callbacks"] = [
+            {k: v for k, v in c.items() if k != "arguments"} if isinstance(c, dict) else c
+            for c in compared["callbacks"]
+        ]
     if not isinstance(compared.get("random_state"), int):
         compared.pop("random_state", None)  # all use the chief's seed
     for name, value in (("fields", compared), ("data", fingerprint.of(train))):
@@ -910,12 +916,13 @@ def train(
     listed = _listed(session, [*session.callbacks, *shown])
     plugins = [c for c in listed.callbacks if isinstance(c, Callback)]
     interrupts = session.interrupts
-    with interrupts:
+    found = _shared_state(None if run is None else run.found)
+    with interrupts, _appending(listed.callbacks if found is not None else ()):
         checkpointer = _checkpointer(
             session,
             settings,
             own,
-            _shared_state(None if run is None else run.found),
+            found,
             folder=None if run is None else run.states,
             chunk=chunk,
         )
@@ -1033,6 +1040,25 @@ def _checkpointer(
     )
 
 
+@contextlib.contextmanager
+def _appending(callbacks: Sequence[Any]) -> Iterator[None]:
+    """Within this context, Keras' CSVLoggers append to their files instead of emptying them.
+
+    For a resumed run, whose earlier rows would be lost. Not longer: `append` is an argument, and
+    runs are compared by these.
+    """
+    import keras
+
+    emptying = [c for c in callbacks if isinstance(c, keras.callbacks.CSVLogger) and not c.append]
+    for callback in emptying:
+        callback.append = True
+    try:
+        yield
+    finally:
+        for callback in emptying:
+            callback.append = False
+
+
 def _let_go(plugins: Sequence[Any], listed: Any) -> None:
     """Tear down the plugins, and detach all callbacks from the model."""
     for plugin in plugins:
@@ -1048,6 +1074,7 @@ def _detach(listed: Any) -> None:
         # callbacks override it to look at the model.
         if "_model" in vars(callback):
             callback._model = None
+        callback_state.fit_ended(callback)
 
 
 def own_state(

@@ -34,7 +34,7 @@ from search.study.models import MODELS
 from search.study.storage import ENDED, NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
-from trainer.runs.directory import NEW, described, environment
+from trainer.runs.directory import NEW, described, environment, without_new_arguments
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"
@@ -140,6 +140,7 @@ class Folder:
         of_0_1 = "architecture" not in earlier
         if of_0_1:
             now.pop("architecture")  # the search takes the one that 0.1 chose
+        now = without_new_arguments(earlier, now)
         before, after = _without_numpy(_flat(earlier)), _flat(now)
         for name in before if of_0_1 else ():
             field = name.rsplit(".", 1)[-1]

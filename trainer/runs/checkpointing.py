@@ -111,6 +111,8 @@ class Checkpointer:
         self._took = 0.0
         self._ending = False
         self._saves = False
+        # What callbacks hold beside their states, as JSON by kind and name, before training.
+        self._beside: list[dict[tuple[str, str], Any]] = []
 
     def where(self) -> tuple[int, int]:
         """Return the epoch and step at which training starts."""
@@ -141,6 +143,7 @@ class Checkpointer:
             self._replay(self._here.epoch - self._first_epoch)
         self._saves = agree(self._folder is not None)
         if self._folder is not None:
+            self._beside = [_beside_state(callback) for callback in self._callbacks]
             for i, callback in enumerate(self._callbacks):
                 self._state_of(i, callback, {})  # fail before training if it cannot be saved
             if self._own is not None:
@@ -161,6 +164,7 @@ class Checkpointer:
         values, tensors = self._capture(position)
         if self._folder is not None:
             self._folder.save(values, tensors)
+            self._warn_of_changed()
         self._saved = time.perf_counter()
         self._took = self._saved - began
         self._step = position.step
@@ -278,6 +282,29 @@ class Checkpointer:
         name = f"callback/{i}/{type(callback).__name__}"
         return plain.encode(callback_state.state_of(callback), tensors, name)
 
+    def _warn_of_changed(self) -> None:
+        """Warn, once each, about changes of callbacks that no state holds."""
+        for callback, before in zip(self._callbacks, self._beside, strict=True):
+            changed = [k for k, v in _beside_state(callback).items() if before.get(k, v) != v]
+            for kind, name in changed:
+                del before[kind, name]
+                what, instead = {
+                    "field": (
+                        f"its field {name} has changed in training",
+                        f"leave the field as it is, and change another attribute, such as "
+                        f"self._{name}, which on_train_begin sets to the field's value",
+                    ),
+                    "class": (
+                        f"{name}, an attribute of the class, has changed in training",
+                        f"set self.{name} in the constructor, so that it belongs to the object",
+                    ),
+                }[kind]
+                warnings.warn(
+                    f"{type(callback).__name__}: {what}, which a resumed run will not restore; "
+                    f"{instead}",
+                    stacklevel=4,
+                )
+
     def _restore_callbacks(self, found: list[Any], tensors: dict[str, np.ndarray]) -> None:
         saved = [entry["class"] for entry in found]
         present = [type(callback).__name__ for callback in self._callbacks]
@@ -307,13 +334,37 @@ def _replicas() -> int:
     return 1 if distribution is None else distribution.replicas
 
 
+def _beside_state(callback: Any) -> dict[tuple[str, str], Any]:
+    """Return what a callback holds that its state does not, as JSON by kind and name.
+
+    Empty for callbacks with a state_dict of their own, which decides what is restored.
+    """
+    from trainer.callbacks.callback import Callback
+
+    fields: dict[str, Any] = {}
+    if isinstance(callback, Callback):
+        if type(callback).state_dict is not Callback.state_dict:
+            return {}
+        fields = callback.get_params()
+    elif hasattr(callback, "state_dict"):
+        return {}
+    of_class = {n: v for n, v in callback_state.on_class(callback).items() if n not in fields}
+    return {
+        (kind, name): plain.shown(value)
+        for kind, held in (("field", fields), ("class", of_class))
+        for name, value in held.items()
+        if plain.is_plain(value)
+    }
+
+
 def warn_of_forgotten(callbacks: Sequence[Any]) -> None:
     """Warn about attributes of user-defined callbacks that cannot be saved."""
     for callback in callbacks:
         names = [
             n
             for n in callback_state.forgotten(callback)
-            if not all(map(is_saved, leaves(vars(callback)[n])))
+            # An empty container is of a class of its own, or it would be saved.
+            if not (held := list(leaves(vars(callback)[n]))) or not all(map(is_saved, held))
         ]
         if names:
             warnings.warn(

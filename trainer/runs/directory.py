@@ -661,6 +661,7 @@ def differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
             config["optimizer"] = None  # which means the same; it was the default in 0.1.0
     if "callbacks" in before and "callbacks" in after:
         after["callbacks"] = _without_new_fields(before["callbacks"], after["callbacks"])
+    after = without_new_arguments(before, after)
     for name in dict.fromkeys([*before, *after]):
         a, b = before.get(name), after.get(name)
         if a != b and not (name in NEW and name not in before and b == NEW[name]):
@@ -690,6 +691,20 @@ def _without_new_fields(before: Any, now: Any) -> Any:
             new = {k: v for k, v in new.items() if k in old or v != defaults.get(k, old)}
         found.append(new)
     return found
+
+
+def without_new_arguments(before: Any, now: Any) -> Any:
+    """Return a description of now without arguments of callbacks that the one before has not.
+
+    Earlier versions described a callback of the user's own class by the name of the class only.
+    """
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [without_new_arguments(b, n) for b, n in zip(before, now, strict=True)]
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return now
+    if "class" in before and "arguments" not in before:
+        now = {name: value for name, value in now.items() if name != "arguments"}
+    return {n: without_new_arguments(before[n], v) if n in before else v for n, v in now.items()}
 
 
 def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
@@ -723,6 +738,10 @@ def described(value: Any) -> Any:
         if "min_delta" in made_with:  # Keras flips its sign if lower is better
             made_with["min_delta"] = abs(made_with["min_delta"])
         shown = {n: described(v) for n, v in made_with.items() if n not in ("verbose", "filepath")}
+        own = callback_state.arguments(value)
+        shown |= {n: own.pop(n) for n in shown if n in own}
+        if own:
+            shown["arguments"] = own
         return {"class": type(value).__name__, **shown}
     if hasattr(value, "get_params"):
         return {"class": type(value).__name__, **described(value.get_params(deep=False))}

@@ -125,15 +125,16 @@ class _Walk:
     def _object(self, value: Any, name: str) -> None:
         """Record what an object was made with, and other arrays that are attributes of it.
 
-        Of an object whose class comes with a library, and of a callback, whose attributes may
-        change during a fit, only the arrays that it was made with.
+        Of an object whose class comes with a library, only the arrays that it was made with; of a
+        callback, whose description has its arguments, only what its functions hold.
         """
         self._methods(type(value))
-        ours = not code.of_library(type(value)) and not hasattr(value, "on_train_begin")
+        ours = not code.of_library(type(value))
+        callback = hasattr(value, "on_train_begin")
         based = any(code.of_library(c) for c in type(value).__mro__ if c is not object)
         made_with = _parameters(type(value))
         for key, part in _state(value):
-            if key == "name" and based:
+            if (callback and not callable(part)) or (key == "name" and based):
                 continue  # Keras numbers the objects of a process, as in mean_3
             if key in made_with or key.removeprefix("_") in made_with:
                 self.visit(part, f"{name}.{key}", hidden=True, arrays=not ours)

@@ -7,11 +7,15 @@ for writing them to a file (`plain`, `state_file`).
 
 from __future__ import annotations
 
+import copy
 import dis
 import functools
 import inspect
+import os
+import types
 import warnings
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,10 @@ from trainer.state import plain
 _OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
 # A function that Keras callbacks choose after the first logs; None until then.
 _LEARNT = {"monitor_op"}
+# The entry of a state that says which attributes hold one object; no attribute has this name.
+_SAME = "same objects"
+# What each callback was made with before its first fit, and when its last fit ended.
+_made_with: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 def state_of(callback: Any) -> dict[str, Any]:
@@ -80,15 +88,22 @@ def arrays(state: dict[str, Any], name: str) -> list[np.ndarray]:
 def plain_attributes(callback: Any) -> dict[str, Any]:
     """Return the attributes that hold numbers, text, arrays, variables, and containers of them.
 
-    Without the constructor arguments of Keras' own classes: the callback has them already, and
-    EarlyStopping flips the sign of its min_delta once it knows whether lower is better.
+    Without the constructor arguments of Keras' own classes that no method of a subclass changes:
+    the callback has them already, and EarlyStopping flips the sign of its min_delta once it knows
+    whether lower is better.
     """
-    made_with = stock_parameters(callback)
-    return {
+    fixed = _fixed_parameters(callback)
+    found = {
         name: value
         for name, value in vars(callback).items()
-        if name not in _OF_A_FIT and name not in made_with and plain.is_plain(value)
+        if name not in _OF_A_FIT and name not in fixed and plain.is_plain(value)
     }
+    same: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, value in found.items():
+        if _is_mutable(value) and first.setdefault(id(value), name) != name:
+            same[name] = first[id(value)]
+    return found | ({_SAME: same} if same else {})
 
 
 def stock_parameters(callback: Any) -> list[str]:
@@ -98,6 +113,78 @@ def stock_parameters(callback: Any) -> list[str]:
         if cls.__module__.startswith("keras.") and "__init__" in vars(cls):
             names += [n for n in inspect.signature(vars(cls)["__init__"]).parameters if n != "self"]
     return [name for name in dict.fromkeys(names) if name in vars(callback)]
+
+
+def _fixed_parameters(callback: Any) -> set[str]:
+    """Return the constructor arguments of a Keras class that do not change during a training.
+
+    min_delta is always one, because Keras flips its sign: a restored one would be flipped again.
+    """
+    changed = set().union(*(_set_by(cls) for cls in _own_classes(callback)))
+    return set(stock_parameters(callback)) - (changed - {"min_delta"})
+
+
+def arguments(callback: Any) -> dict[str, Any]:
+    """Return the arguments that a callback of the user's own class was made with, as JSON.
+
+    These are the attributes that are named like a parameter of the class, with or without an
+    underscore, and that hold plain values or functions; and the arguments of a Keras class that a
+    method of the user's class changes. Without paths, which may differ between runs.
+
+    Where a fit has changed them, they are still the ones from before it, if nobody has set them
+    since: the same object in the same call resumes its run.
+    """
+    names = [
+        parameter.name
+        for cls in _own_classes(callback)
+        if "__init__" in vars(cls)
+        for parameter in inspect.signature(vars(cls)["__init__"]).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    fixed = _fixed_parameters(callback)
+    names += [name for name in stock_parameters(callback) if name not in fixed]
+    now = {}
+    for name in dict.fromkeys(names):
+        kept = next((n for n in (name, f"_{name}") if n in vars(callback)), None)
+        if kept is None or kept in _OF_A_FIT or name in ("self", "verbose", *fixed):
+            continue
+        value = vars(callback)[kept]
+        if hasattr(value, "__qualname__"):
+            now[name] = f"{value.__module__}.{value.__qualname__}"
+        elif plain.is_plain(value) and not _is_path(value):
+            now[name] = plain.shown(value)
+    if type(callback).__hash__ is None:  # its class compares objects by their values
+        return now
+    before, ended = _made_with.get(callback, (now, now))
+    if now != ended:
+        before = now
+    _made_with[callback] = (before, now)
+    return dict(before)
+
+
+def fit_ended(callback: Any) -> None:
+    """Note what the arguments of a callback are after a fit, for `arguments`."""
+    if type(callback).__hash__ is None or callback not in _made_with:
+        return
+    before, _ = _made_with.pop(callback)
+    _made_with[callback] = (before, arguments(callback))
+
+
+def on_class(callback: Any) -> dict[str, Any]:
+    """Return the plain values that are attributes of the user's own class, which no state holds."""
+    return {
+        name: value
+        for cls in reversed(list(_own_classes(callback)))
+        for name, value in vars(cls).items()
+        if not name.startswith("__") and name not in vars(callback) and plain.is_plain(value)
+    }
+
+
+def _own_classes(callback: Any) -> Iterator[type]:
+    """Yield the classes of a callback that are neither from Keras nor from here."""
+    for cls in type(callback).__mro__:
+        if cls.__module__.split(".")[0] not in ("keras", "trainer", "builtins"):
+            yield cls
 
 
 def constructor_parameters(callback: Any) -> dict[str, Any]:
@@ -135,9 +222,12 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
     """
     kind = type(callback)
     stock = kind.__module__.startswith("keras.")
-    made_with = [] if stock else list(inspect.signature(kind).parameters)
-    never = {*_OF_A_FIT, *stock_parameters(callback), *fixed}
+    made_with = [] if stock else [*inspect.signature(kind).parameters, *stock_parameters(callback)]
+    made_with += [f"_{name}" for name in made_with]
+    never = {*_OF_A_FIT, *_fixed_parameters(callback), *fixed}
     for name, value in state.items():
+        if name == _SAME:
+            continue
         if not isinstance(name, str) or name in never or not _may_have(kind, callback, name):
             raise ValueError(
                 f"the state of {kind.__name__} has {name!r}, which no such callback saves"
@@ -160,7 +250,29 @@ def set_attributes(callback: Any, state: dict[str, Any], fixed: Iterable[str] = 
                         stacklevel=2,
                     )
                 continue
+        if not stock and name in vars(callback) and _is_constant(callback, name, value):
+            _warn_of_other(kind, name, present, value)
         setattr(callback, name, _merged(present, value))
+    for name, first in dict(state.get(_SAME, {})).items():
+        if {name, first} <= (state.keys() - {_SAME}) and _is_mutable(vars(callback).get(first)):
+            setattr(callback, name, vars(callback)[first])
+
+
+def _is_constant(callback: Any, name: str, value: Any) -> bool:
+    """Return whether only the constructor sets an attribute, so that a fit does not change it."""
+    kind: type = type(callback)
+    changed = {n for cls in inspect.getmro(kind) for n in _set_by(cls)}
+    scalars = (bool, int, float, str)
+    return isinstance(value, scalars) and name in _set_by_methods(kind) - changed
+
+
+def _warn_of_other(kind: type, name: str, present: Any, value: Any) -> None:
+    if plain.is_plain(present) and plain.shown(present) != plain.shown(value):
+        warnings.warn(
+            f"{kind.__name__}.{name}: is {value!r}, as in the run that is resumed, and not "
+            f"{present!r}, as the constructor has set it; to use that, write another run_dir",
+            stacklevel=2,
+        )
 
 
 def _is_number(value: Any) -> bool:
@@ -194,6 +306,30 @@ def _set_by_methods(kind: type) -> frozenset[str]:
     )
 
 
+@functools.cache
+def _set_by(cls: type) -> frozenset[str]:
+    """Return the attributes that methods of one class set, other than its constructor."""
+    waiting = [
+        method.__code__
+        for name, method in vars(cls).items()
+        if inspect.isfunction(method) and name != "__init__"
+    ]
+    found: set[str] = set()
+    while waiting:
+        code = waiting.pop()
+        waiting += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+        found |= {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
+    return frozenset(found)
+
+
+def _is_mutable(value: Any) -> bool:
+    return isinstance(value, (list, dict, set, np.ndarray))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and ("/" in value or os.sep in value)
+
+
 def _holds_text(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_text, value.values()))
@@ -210,7 +346,10 @@ def _merged(present: Any, value: Any) -> Any:
         if len(present) == len(value):
             return type(value)(map(_merged, present, value))
     elif isinstance(present, dict) and isinstance(value, dict):
-        return {k: _merged(present.get(k), v) for k, v in value.items()}
+        merged = copy.copy(value)  # it may be a defaultdict, or a Counter
+        for k, v in value.items():
+            merged[k] = _merged(present.get(k), v)
+        return merged
     return value
 
 

@@ -139,6 +139,22 @@ def test_the_name_of_an_optimizer_that_a_study_recorded_before_is_no_difference(
     folder.close()
 
 
+def test_a_study_that_described_a_callback_by_its_class_is_no_difference(tmp_path: Path) -> None:
+    earlier, now, other = (
+        _described(estimator={"class": "Tiny", "callbacks": [{"class": "Freeze", **arguments}]})
+        for arguments in ({}, {"arguments": {"epoch": 2}}, {"arguments": {"epoch": 4}})
+    )
+    _with_trial(tmp_path / "earlier", earlier)
+    folder = _open(tmp_path / "earlier")
+    folder.describe(now)
+    folder.close()
+    _with_trial(tmp_path / "now", now)
+    folder = _open(tmp_path / "now")
+    with pytest.raises(ValueError, match="callbacks was .*'epoch': 2.*'epoch': 4"):
+        folder.describe(other)
+    folder.close()
+
+
 def test_a_study_without_trials_takes_on_another_description(tmp_path: Path) -> None:
     folder = _open(tmp_path)
     folder.describe(_described(objective=1))

@@ -98,15 +98,19 @@ def test_model_checkpoint_keeps_the_best_model(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("append", [False, True])
 @pytest.mark.parametrize("at", AT)
-def test_a_csv_logger_that_appends_has_every_epoch_once(
-    interrupted_run: Callable[..., Any], tmp_path: Path, at: Places
+def test_a_csv_logger_has_every_epoch_once(
+    interrupted_run: Callable[..., Any], tmp_path: Path, at: Places, append: bool
 ) -> None:
     def make(run_dir: str) -> Small:
         file = str(tmp_path / f"{Path(run_dir).name}.csv")
-        return Small(run_dir=run_dir, callbacks=(keras.callbacks.CSVLogger(file, append=True),))
+        made.append(keras.callbacks.CSVLogger(file, append=append))
+        return Small(run_dir=run_dir, callbacks=(made[-1],))
 
+    made: list[Any] = []
     interrupted_run(make, X, Y, at=at, validation_data=VALID)
+    assert all(logger.append is append for logger in made)
     ours, theirs = (
         list(csv.DictReader((tmp_path / f"{name}.csv").open())) for name in ("resumed", "whole")
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -307,6 +308,57 @@ def test_what_a_callback_of_ones_own_will_not_have_back_is_warned_of() -> None:
 
     with pytest.warns(UserWarning, match="Own: a resumed run will not restore queue; if"):
         checkpointing.warn_of_forgotten([Own(), keras.callbacks.EarlyStopping()])
+
+
+def test_an_empty_container_of_a_class_of_ones_own_is_warned_of() -> None:
+    class Rows(dict[str, int]):
+        pass
+
+    class Own(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows, self.layers, self.nothing = Rows(), [keras.layers.Dense(1)], {}
+
+    with pytest.warns(UserWarning, match="Own: a resumed run will not restore rows; if"):
+        checkpointing.warn_of_forgotten([Own()])
+
+
+class Widening(Callback):
+    every: int = 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.every += 1
+
+
+def test_a_plugin_that_changes_its_own_field_is_warned_of_once(clock: Clock) -> None:
+    plugin = Widening()
+    keeper = make(Folder(), callbacks=[plugin])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        keeper.start()
+        for epoch in range(1, 4):
+            clock.now += 100
+            keeper.passed(Position(epoch))
+            plugin.on_epoch_end(epoch)
+    (said,) = (str(w.message) for w in caught)
+    assert said.startswith("Widening: its field every has changed in training, which a resumed run")
+    assert "self._every" in said
+
+
+def test_a_list_of_the_class_that_grows_is_warned_of(clock: Clock) -> None:
+    class Own(keras.callbacks.Callback):
+        seen: ClassVar[list[int]] = []
+        limits: ClassVar[list[int]] = [1, 2]
+
+    callback = Own()
+    keeper = make(Folder(), callbacks=[callback])
+    keeper.start()
+    callback.seen.append(1)
+    clock.now += 100
+    with pytest.warns(
+        UserWarning, match=r"^Own: seen, an attribute of the class, .*set self\.seen"
+    ):
+        keeper.passed(Position(1))
 
 
 @pytest.mark.parametrize("same_object", [False, True])

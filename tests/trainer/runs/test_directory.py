@@ -382,6 +382,68 @@ def test_changed_parameters_of_kerass_callbacks_are_refused(tmp_path: Path) -> N
     make(tmp_path, callbacks=first).fit(X, Y)  # the same objects, after a part of a fit
 
 
+class Freeze(keras.callbacks.Callback):
+    """A callback of the user's own class; its state has the attribute epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+        self.seen: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen.append(epoch)
+        self.epoch += 1
+
+
+def test_changed_arguments_of_a_callback_of_ones_own_are_refused(tmp_path: Path) -> None:
+    first = [Freeze(2), End(at=1)]
+    with pytest.raises(Ended):
+        make(tmp_path, callbacks=first).fit(X, Y)
+    with pytest.raises(RunError, match="callbacks was .*Freeze.*'epoch': 2.*'epoch': 4"):
+        make(tmp_path, callbacks=[Freeze(4), End()]).fit(X, Y)
+    first[1].at = None  # type: ignore[attr-defined]
+    make(tmp_path, callbacks=first).fit(X, Y)  # the same objects, after a part of a fit
+    for callbacks in (first, [Freeze(2), End()]):
+        again = make(tmp_path, callbacks=callbacks).fit(X, Y)
+        assert again.callbacks_[0].seen == [0, 1, 2] and again.callbacks_[0].epoch == 5
+
+
+class Patient(keras.callbacks.EarlyStopping):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.patience += 1
+
+
+def test_the_same_subclass_of_keras_that_changes_its_argument_resumes(tmp_path: Path) -> None:
+    first = [Patient("loss", patience=3), End(at=1)]
+    with pytest.raises(Ended):
+        make(tmp_path, callbacks=first).fit(X, Y)
+    first[1].at = None
+    make(tmp_path, callbacks=first).fit(X, Y)
+    for callbacks in (first, [Patient("loss", patience=3), End()]):
+        for _ in range(2):  # given back, which restores the callback
+            make(tmp_path, callbacks=callbacks).fit(X, Y)
+            assert callbacks[0].patience == 6
+    with pytest.raises(RunError, match="'patience': 3.*'patience': 4"):
+        make(tmp_path, callbacks=[Patient("loss", patience=4), End()]).fit(X, Y)
+
+
+@pytest.mark.parametrize("form", ["a list", "one"])
+def test_a_run_that_described_a_callback_by_its_class_resumes(form: str, tmp_path: Path) -> None:
+    def callbacks() -> Any:
+        return Freeze(2) if form == "one" else [Freeze(2)]
+
+    make(tmp_path, callbacks=callbacks()).fit(X, Y)
+    before = config(tmp_path)
+    described = before["fields"]["callbacks"]
+    del (described if form == "one" else described[0])["arguments"]
+    (tmp_path / "config.json").write_text(json.dumps(before))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "callbacks=.*cannot be written to a file")
+        make(tmp_path, callbacks=callbacks()).fit(X, Y)
+
+
 def test_what_takes_no_part_in_the_numbers_may_change(tmp_path: Path) -> None:
     ended(tmp_path / "run", optimizer=keras.optimizers.Adam(0.01))
     (tmp_path / "run").rename(tmp_path / "moved")

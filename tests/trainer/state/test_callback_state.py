@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,6 +129,116 @@ def test_all_that_a_callback_of_ones_own_saves_comes_back() -> None:
         callback_state.restore(second, callback_state.state_of(first))
     assert callback_state.state_of(second) == callback_state.state_of(first)
     assert second.patience == 1 and second.phase == "second" and second.epoch_1  # type: ignore[attr-defined]
+
+
+class Patient(keras.callbacks.EarlyStopping):
+    """Waits longer from epoch to epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.patience += 1
+
+
+def test_an_argument_of_keras_that_a_subclass_changes_comes_back() -> None:
+    first, second = Patient("loss", patience=3), Patient("loss", patience=3)
+    for callback in (first, second):
+        callback.set_model(keras.Sequential())
+        callback.on_train_begin()
+    first.on_epoch_end(0, {"loss": 1.0})
+    callback_state.restore(second, callback_state.state_of(first))
+    assert first.patience == second.patience == 4
+    assert "monitor" not in callback_state.state_of(first)
+
+
+def restored(callback: Any, fresh: Any) -> Any:
+    """A fresh callback with the state of another one, as it comes from a file."""
+    tensors: dict[str, Any] = {}
+    form = plain.encode(callback_state.state_of(callback), tensors, "key")
+    callback_state.restore(fresh, plain.decode(form, tensors))
+    return fresh
+
+
+class Holding(keras.callbacks.Callback):
+    def __init__(self, **held: Any) -> None:
+        super().__init__()
+        vars(self).update(held)
+
+
+@pytest.mark.parametrize("items", [{}, {"a": 2}])
+@pytest.mark.parametrize("make", [OrderedDict, Counter, lambda items: defaultdict(list, items)])
+@pytest.mark.parametrize("present", [False, True])
+def test_dicts_of_the_standard_library_keep_their_types(
+    make: Any, items: dict[str, int], present: bool
+) -> None:
+    fresh = Holding(held=make({"a": 1, "b": 5})) if present else Holding()
+    found = restored(Holding(held=make(items)), fresh).held
+    assert type(found) is type(make({})) and found == items
+    if isinstance(found, defaultdict):
+        assert found["new"] == []
+
+
+def test_attributes_that_hold_one_list_hold_one_again() -> None:
+    one: list[int] = [1]
+    found = restored(Holding(all=one, last=one, other=[1]), Holding())
+    found.all.append(2)
+    assert found.last == [1, 2] and found.other == [1]
+
+
+def test_a_list_that_is_no_longer_shared_is_not_shared_again() -> None:
+    shared: list[int] = []
+    found = restored(Holding(all=[1], last=[1]), Holding(all=shared, last=shared))
+    found.all.append(2)
+    assert found.last == [1]
+
+
+class Derives(keras.callbacks.Callback):
+    """Keeps something else than its argument, and something that a method changes."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.last_epoch = epoch - 1
+        self.left = epoch
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.left -= 1
+
+
+def test_another_value_of_the_constructor_than_the_runs_is_warned_of() -> None:
+    before = Derives(2)
+    before.on_epoch_end(0)
+    with pytest.warns(UserWarning, match=r"Derives\.last_epoch: is 1, .* not 3.* another run_dir"):
+        restored(before, Derives(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert restored(before, Derives(2)).left == 1
+
+
+class Made(keras.callbacks.Callback):
+    def __init__(self, epoch: int, names: list[str], log: str, measure: Any, model: Any) -> None:
+        super().__init__()
+        self.epoch, self._names, self.log, self.measure = epoch, names, log, measure
+        self.other_model = model
+
+
+def test_the_arguments_of_a_class_of_ones_own_are_plain_values_functions_and_no_paths() -> None:
+    made = Made(2, ["a"], "logs/a.txt", np.median, keras.Sequential())
+    assert callback_state.arguments(made) == {
+        "epoch": 2,
+        "names": ["a"],
+        "measure": "numpy.median",
+    }
+    assert callback_state.arguments(keras.callbacks.EarlyStopping()) == {}
+
+
+def test_arguments_that_a_fit_changes_are_those_from_before_it_until_somebody_sets_them() -> None:
+    callback = Own(patience=3)
+    before = callback_state.arguments(callback)
+    assert before["patience"] == 3
+    callback.on_epoch_end(0)
+    callback_state.fit_ended(callback)
+    assert callback.patience == 2 and callback_state.arguments(callback) == before
+    callback.patience = 7
+    assert callback_state.arguments(callback)["patience"] == 7
 
 
 def test_text_that_a_callback_was_made_with_stays_and_that_is_said() -> None:

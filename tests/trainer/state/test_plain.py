@@ -40,12 +40,39 @@ def _back(value: Any) -> Any:
         {},
         {"dict": 1},
         {"array": "key/0"},
+        collections.OrderedDict(b=1, a=2),
+        collections.Counter("aab"),
     ],
 )
 def test_python_values_come_back_as_they_were(value: Any) -> None:
     found = _back(value)
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("made_by", [None, int, list])
+def test_a_defaultdict_comes_back_with_what_makes_its_values(made_by: Any) -> None:
+    found = _back(collections.defaultdict(made_by, {"a": 1}))
+    assert type(found) is collections.defaultdict
+    assert found == {"a": 1} and found.default_factory is made_by
+
+
+@pytest.mark.parametrize("form", [{"defaultdict": ["eval", []]}, {"defaultdict": 5}])
+def test_a_defaultdict_of_anything_else_is_refused(form: Any) -> None:
+    with pytest.raises(ValueError, match="does not describe a value"):
+        plain.decode(form, {})
+
+
+def test_equal_values_are_shown_alike_and_others_differently() -> None:
+    def array(last: float) -> Any:
+        return {"rows": np.array([1.0, 2.0, last]), "names": {"b", "a"}}
+
+    assert plain.shown(array(float("nan"))) == plain.shown(array(float("nan")))
+    assert plain.shown(array(3.0)) != plain.shown(array(4.0))
+    assert plain.shown([float("nan"), np.int8(1)]) == ["nan", 1]
+    long = plain.shown(list(range(10_000)))
+    assert isinstance(long, str) and len(long) < 30
+    assert long == plain.shown(list(range(10_000))) != plain.shown(list(range(1, 10_001)))
 
 
 def test_not_a_number_comes_back() -> None:
@@ -93,7 +120,7 @@ def test_a_tensor_comes_back_as_a_tensor_and_a_variable_as_an_array() -> None:
         object(),
         len,
         collections.deque([1]),
-        collections.defaultdict(int),
+        collections.defaultdict(lambda: 0),
         {(1, 2): 3},
         np.array(["a"]),
         np.array([object()]),
