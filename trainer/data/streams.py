@@ -58,8 +58,11 @@ class Stream:
         name: str,
         source: _Source | _Iterated | None = None,
         most: int | None = None,
+        beginning: Callable[[int], Any] | None = None,
     ) -> None:
         self.dataset = dataset
+        # the data set of the first n batches, which reads no others ahead
+        self._beginning = beginning or dataset.take
         self.steps = steps
         self.name = name
         self.most = most
@@ -123,21 +126,28 @@ class Stream:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
         _check_parts(value.element_spec, name)
         _check_dense(value.element_spec, name)
-        dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
-        x = dataset.element_spec[0]
-        if row_rank == 1 and _is_numbers(x) and (x.shape[0] is None or _ends_in_batches(dataset)):
-            row_rank = None  # trained on one number for each row, of which this is a batch
-        if not _is_batched(dataset, row_rank):
-            dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-        if row_rank != 0 and _is_numbers(dataset.element_spec[0]):
-            dataset = dataset.map(_as_column)
-        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        batched, as_column = _is_batched_as(value, row_rank)
+
+        def prepared(elements: Any) -> Any:
+            made = elements.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
+            if not batched:
+                made = made.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+            if as_column and _is_numbers(made.element_spec[0]):
+                made = made.map(_as_column)
+            return made.prefetch(tf.data.AUTOTUNE)
+
+        def beginning(count: int) -> Any:
+            elements = _without_prefetch(value)
+            return prepared(elements.take(count if batched else count * batch_size))
+
+        dataset = prepared(value)
         steps = int(dataset.cardinality())
         given = cls(
             dataset,
             steps=None if steps < 0 else steps,
             name=name,
             most=most if endless else None,
+            beginning=beginning,
         )
         return given._made_dense()
 
@@ -162,11 +172,11 @@ class Stream:
         return made
 
     def first_batches(self, count: int) -> Stream:
-        """Return a stream of the first `count` batches."""
+        """Return a stream of the first `count` batches; it reads no others ahead."""
         if self.steps is not None and self.steps <= count:
             return self
         made = Stream(
-            self.dataset.take(count),
+            self._beginning(count),
             steps=None if self.steps is None and self.most is None else count,
             name=self.name,
             source=self._source,
@@ -211,7 +221,7 @@ class Stream:
             # Stopping in the middle of a pass would leave batches in the workers' queue.
             self._first = self._source.first
         if self._first is None:
-            self._first = next(iter(self.dataset.take(1).as_numpy_iterator()), None)
+            self._first = next(iter(self._beginning(1).as_numpy_iterator()), None)
         if self._first is None:
             raise ValueError(f"{self.name} is empty: a tf.data.Dataset with 0 sample(s)")
         return self._first
@@ -231,13 +241,17 @@ class Stream:
         """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
 
-        mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+        def mapped(dataset: Any) -> Any:
+            made = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+            return made.prefetch(tf.data.AUTOTUNE)
+
         made = Stream(
-            mapped.prefetch(tf.data.AUTOTUNE),
+            mapped(self.dataset),
             steps=self.steps,
             name=self.name,
             source=self._source,
             most=self.most,
+            beginning=lambda count: mapped(self._beginning(count)),
         )
         made._origin = (self, function)
         return made
@@ -304,7 +318,7 @@ class _Part:
     def read(self) -> Iterator[Any]:
         """Yield the batches of one pass."""
         read, most = 0, self._stream.most
-        dataset = self._stream.dataset if most is None else self._stream.dataset.take(most)
+        dataset = self._stream.dataset if most is None else self._stream._beginning(most)
         try:
             for batch in dataset.as_numpy_iterator():
                 if self._stream.steps is None and most is None and read == MOST_BATCHES:
@@ -515,6 +529,26 @@ def _as_column(x: Any, *rest: Any) -> tuple[Any, ...]:
 
 def _as_tuple(*element: Any) -> tuple[Any, ...]:
     return element
+
+
+def _without_prefetch(dataset: Any) -> Any:
+    """Return a data set without a last prefetch().
+
+    Behind a repeat() that would begin a further repetition, and with it draw the next order of a
+    shuffle(), or not, as its thread happens to be scheduled.
+    """
+    while type(dataset).__name__ == "_PrefetchDataset":
+        (dataset,) = dataset._inputs()
+    return dataset
+
+
+def _is_batched_as(value: Any, row_rank: int | None) -> tuple[bool, bool]:
+    """Return whether elements are batches, and whether x, if it is numbers, becomes a column."""
+    dataset = value.map(_as_tuple)
+    x = dataset.element_spec[0]
+    if row_rank == 1 and _is_numbers(x) and (x.shape[0] is None or _ends_in_batches(dataset)):
+        row_rank = None  # trained on one number for each row, of which this is a batch
+    return _is_batched(dataset, row_rank), row_rank != 0
 
 
 def _is_batched(dataset: Any, row_rank: int | None) -> bool:

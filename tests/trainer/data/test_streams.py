@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import Classifier, Regressor, Trainer
+from trainer.data.streams import Stream
 
 ROWS, BATCH = 50, 20  # the last batch is smaller than the others
 RNG = np.random.default_rng(0)
@@ -463,3 +465,47 @@ def test_elements_of_four_parts_are_refused() -> None:
     four = tf.data.Dataset.from_tensor_slices((X, Y, WEIGHT, WEIGHT)).batch(BATCH)
     with pytest.raises(ValueError, match=r"x: its elements have 4 parts; they must be \(x,\)"):
         Linear().fit(four)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("prefetched", [True, False])
+def test_learning_from_an_endless_stream_begins_no_further_repetition(
+    batched: bool, prefetched: bool
+) -> None:
+    read: list[int] = []
+
+    def note(i: Any) -> Any:
+        read.append(int(i))
+        return i
+
+    def row(i: Any) -> Any:
+        found = tf.cast(tf.py_function(note, [i], tf.int64), tf.float32)
+        return tf.ensure_shape(found[None], [1])
+
+    rows = tf.data.Dataset.range(12).map(row)
+    endless = (rows.batch(4) if batched else rows).repeat()
+    if prefetched:
+        endless = endless.prefetch(2)
+    stream = Stream.of(endless, batch_size=4, name="x", most=3)
+
+    def count(action: Callable[[], Any]) -> int:
+        read.clear()
+        action()
+        time.sleep(0.2)  # a thread that reads ahead would read more
+        return len(read)
+
+    assert count(stream.first) == 4
+    assert count(lambda: list(stream.part(0))) == 12
+    mapped = stream.map(lambda x: (x + 1,))
+    assert count(lambda: list(mapped.first_batches(2).part(0))) == 8
+    assert count(lambda: list(mapped.part(0))) == 12
+
+
+def test_fits_on_an_endless_shuffled_stream_repeat_their_numbers() -> None:
+    def fitted() -> Any:
+        stream = dataset(X, Y).shuffle(ROWS, seed=3).batch(BATCH).repeat()
+        return Linear().fit(stream, steps_per_epoch=3).model_.get_weights()[0]
+
+    first, *others = (fitted() for _ in range(8))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
