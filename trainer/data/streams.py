@@ -35,7 +35,7 @@ def is_stream(value: Any) -> bool:
 
 
 def _is_iterator(value: Any) -> bool:
-    return isinstance(value, Iterator) and not hasattr(value, "element_spec")
+    return isinstance(value, Iterator)
 
 
 class Stream:
@@ -137,7 +137,7 @@ class Stream:
             return made.prefetch(tf.data.AUTOTUNE)
 
         def beginning(count: int) -> Any:
-            elements = _without_prefetch(value)
+            elements = _without_reading_ahead(value)
             return prepared(elements.take(count if batched else count * batch_size))
 
         dataset = prepared(value)
@@ -435,10 +435,11 @@ class _Iterated:
         self.name = name
         self.error: Exception | None = None
         self._read = 0
+        self._refused = False
         try:
             self._adapter = GeneratorDataAdapter(self._watched(iterator))
         except ValueError as error:
-            if self.error is not None or self._read:
+            if self.error is not None or self._refused or self._read:
                 raise
             raise ValueError(f"{name} is empty: an iterator with 0 sample(s)") from error
         # Keras would give the batches that were read for the spec at each pass again.
@@ -461,16 +462,26 @@ class _Iterated:
                 error.add_note(f"raised while reading batch {self._read} of {self.name}")
                 self.error = error
                 raise
+            if not isinstance(batch, (tuple, list)) and _has_rows(batch):
+                batch = (batch,)  # x alone, as of a tf.data.Dataset
             if not isinstance(batch, tuple) or not 1 <= len(batch) <= 3:
+                self._refused = True
+                kind = type(batch).__name__
+                parts = f" with {len(batch)} parts" if isinstance(batch, tuple) else ""
                 raise ValueError(
-                    f"{self.name} is an iterator of {type(batch).__name__}; it must give tuples: "
-                    "(x,), (x, y) or (x, y, sample_weight)"
+                    f"{self.name} is an iterator of {kind}{parts}; it must give batches: x (an "
+                    "array, or a dict of them), or tuples (x,), (x, y) or (x, y, sample_weight)"
                 )
             self._read += 1
             while len(batch) > 1 and batch[-1] is None:  # as of Keras' own adapters
                 batch = batch[:-1]
             for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
                 for where, leaf in leaves(map_tree(_dense, part), role):
+                    if hasattr(leaf, "iloc") and hasattr(leaf, "columns"):
+                        raise TypeError(
+                            f"{self.name} is an iterator of tables, and a stream has arrays; call "
+                            "the method for each table, or give table.to_numpy() in each batch"
+                        )
                     check_dense(leaf, f"the elements of {self.name}: {where}")
             yield batch
 
@@ -479,6 +490,12 @@ class _Iterated:
 
     def around_epoch(self, begins: bool) -> None:
         """Do nothing: an iterator has no hooks."""
+
+
+def _has_rows(batch: Any) -> bool:
+    """Return whether what an iterator gave is an array of several rows, or a dict of them."""
+    shapes = [getattr(leaf, "shape", ()) for _, leaf in leaves(batch, "x")]
+    return bool(shapes) and all(len(shape) > 0 for shape in shapes)
 
 
 def _dense(leaf: Any) -> Any:
@@ -531,15 +548,20 @@ def _as_tuple(*element: Any) -> tuple[Any, ...]:
     return element
 
 
-def _without_prefetch(dataset: Any) -> Any:
-    """Return a data set without a last prefetch().
+def _without_reading_ahead(dataset: Any) -> Any:
+    """Return a data set without a last prefetch(), whose maps are not made parallel.
 
-    Behind a repeat() that would begin a further repetition, and with it draw the next order of a
-    shuffle(), or not, as its thread happens to be scheduled.
+    Behind a repeat() these would begin a further repetition, and with it draw the next order of a
+    shuffle(), or not, as their threads happen to be scheduled. A map that the user made parallel
+    stays so.
     """
+    import tensorflow as tf
+
     while type(dataset).__name__ == "_PrefetchDataset":
         (dataset,) = dataset._inputs()
-    return dataset
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
 
 
 def _is_batched_as(value: Any, row_rank: int | None) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -459,6 +460,42 @@ def test_a_model_of_ones_own_is_trained_on_the_sparse_batches_that_it_is_given()
     made_sparse = stream.map(lambda x, y: (tf.sparse.from_dense(x), y))
     a, b = (Linear(normalize="standard", **options).fit(s) for s in (made_sparse, stream))
     np.testing.assert_array_equal(a.model_.get_weights()[0], b.model_.get_weights()[0])
+
+
+def _parts() -> list[Any]:
+    return [X[i : i + BATCH] for i in range(0, ROWS, BATCH)]
+
+
+def test_iterators_of_bare_x_and_of_a_data_set_are_predicted() -> None:
+    model = Linear().fit(X, Y)
+    expected = model.predict(X)
+    sparse = dataset(X).batch(BATCH).map(tf.sparse.from_dense)
+    for batches in (
+        iter(_parts()),
+        iter(dataset(X).batch(BATCH)),
+        iter(dataset(X, Y).batch(BATCH)),
+        iter(sparse),
+        dataset(X).batch(BATCH).as_numpy_iterator(),
+    ):
+        np.testing.assert_allclose(model.predict(batches), expected, rtol=1e-6)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"x has no y; make its elements \(x, y"):
+            method(iter(_parts()))
+
+
+@pytest.mark.parametrize(
+    ("batches", "says"),
+    [
+        ([1.0, 2.0], "x is an iterator of float; it must give batches: x .an array"),
+        ([[X[:8]]], "x is an iterator of list; it must give batches"),
+        ([(X[:8], 1, 2, 3)], "x is an iterator of tuple with 4 parts; it must give batches"),
+        ([pd.DataFrame(X[:8])], "x is an iterator of tables, and a stream has arrays; call the"),
+        ([], "x is empty: an iterator with 0 sample"),
+    ],
+)
+def test_an_iterator_of_something_else_says_what_it_must_give(batches: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        Linear().fit(X, Y).predict(iter(batches))
 
 
 def test_elements_of_four_parts_are_refused() -> None:
