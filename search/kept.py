@@ -82,9 +82,10 @@ class Kept(Pictures):
         """The failed trials: their number, parameters and seconds, and reason without traceback."""
         table = self._table()
         failed = table[table.state == "failed"]
-        names = [name for name in self._space.domains if name in table]
+        columns = map(results.column, self._space.domains)
+        names = {n: results.column(n, ["reason"]) for n in columns if n in table}
         reasons = failed.error.map(lambda text: results.reason(text or ""))
-        return failed[["trial", *names, "seconds"]].assign(reason=reasons)
+        return failed[["trial", *names, "seconds"]].rename(columns=names).assign(reason=reasons)
 
     def attributes(self, trial: int) -> dict[str, Any]:
         """Return what code in a trial has set with current_trial().set_attribute.

@@ -25,6 +25,12 @@ from search.study.trial import Fold
 if TYPE_CHECKING:
     import pandas as pd
 
+# the columns of compare() besides the parameters
+_COMPARED = (
+    *("study", "trials", "completed", "pruned", "failed", "best", "median", "seconds"),
+    *("trials_to_best", "seconds_to_best"),
+)
+
 
 def load_study(directory: Any) -> StudyResults:
     """Open a study, in any process, without its data, its estimator or its classes.
@@ -261,7 +267,8 @@ def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:
     Returns:
         The columns study, trials, completed, pruned, failed, best (its score), median (of the
         scores), trials_to_best and seconds_to_best (of workers, until the best trial had ended),
-        seconds (of workers, in all), and one for each parameter: its value in the best trial.
+        seconds (of workers, in all), and one for each parameter: its value in the best trial. A
+        parameter with the name of another column is called "parameter NAME".
 
     Raises:
         TypeError: not a list or dict of studies.
@@ -292,7 +299,11 @@ def compare(studies: Mapping[str, Any] | Sequence[Any]) -> pd.DataFrame:
                 "best": float(best.score),
                 "trials_to_best": len(until),
                 "seconds_to_best": float(until.seconds.sum()),
-                **{name: best[name] for name in study._space.domains if name in best},
+                **{
+                    results.column(name, _COMPARED): best[results.column(name)]
+                    for name in study._space.domains
+                    if results.column(name) in best
+                },
             }
         rows.append(row)
     first = next(iter(found.values()))

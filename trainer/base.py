@@ -807,6 +807,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 chosen = made._check_hooks()
             return made, made.recipe(architecture), made.configure_task(), chosen
 
+        if str(path) == "":
+            raise ValueError("path='': is empty; write the name of a .keras file, or a run_dir")
         loaded: Self
         with thread_kept():
             run = None

@@ -234,6 +234,8 @@ def prepare(
             "sample_weight: the model's only loss is what its layers add with add_loss, which no "
             "weight changes; leave the weights out, or write a loss"
         )
+    if _lacks_y(train):
+        network.check_y(settings.owner, stream=isinstance(train, Stream))
     feed = _training_feed(task, settings, network, train, seed)
     _try_out(recipe, settings, network, train, few)
     network.make_variables(feed.spec)
@@ -284,7 +286,7 @@ def untrained(
 
     Without targets it needs no loss, as it only predicts.
     """
-    if (train.y_spec if isinstance(train, Stream) else train.y) is None:
+    if _lacks_y(train):
         recipe = replace(recipe, defaults=_WithoutLoss(recipe.defaults))
     network, _ = _build(recipe, task, settings, chosen, train, seed, tables_as_0_1=False)
     return network
@@ -409,6 +411,10 @@ def _check_lora(network: Network, callbacks: Sequence[Any]) -> None:
 
 def _is_weighted(data: Rows | Stream) -> bool:
     return data.is_weighted if isinstance(data, Stream) else data.weight is not None
+
+
+def _lacks_y(data: Rows | Stream) -> bool:
+    return (data.y_spec if isinstance(data, Stream) else data.y) is None
 
 
 def _try_out(
@@ -604,6 +610,9 @@ def evaluation_feed(
     limits = [n for n in (_limited_steps(settings), steps) if n]
     limit = min(limits) if limits else None
     name = "validation_data: " if validation else ""
+    if _lacks_y(data):
+        streamed = isinstance(data, Stream)
+        network.check_y(settings.owner, stream=streamed, name=name, hook="test_step")
     if isinstance(data, Stream):
         network.inputs.check_stream(data.x_spec, settings.owner, f"{name}x")
         data = network.inputs.encode_stream(data)

@@ -210,9 +210,9 @@ def _facts(content: Content, first: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _columns(content: Content, table: pd.DataFrame) -> list[Column]:
     """Return the columns of the table: the score, the parameters, then what else there is."""
-    parameters = [name for name in content.space.domains if name in table]
-    parameters = parameters[: _most_columns(len(table))]
-    taken = {"trial", "state", "score", "error", "parent", *content.space.domains}
+    every = [results.column(name) for name in content.space.domains]
+    parameters = [name for name in every if name in table][: _most_columns(len(table))]
+    taken = {"trial", "state", "score", "error", "parent", *every}
     names = ["score", *parameters, *(name for name in table if name not in taken)]
     heads = {"score": content.objective}
     found = [_column("state", table["state"])]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.reports import summary
+from search.reports.results import column
 from search.space import Space, assembled, shown
 
 if TYPE_CHECKING:
@@ -53,11 +54,8 @@ def described(space: Space, description: Mapping[str, Any], first: pd.DataFrame)
     if not len(first):
         return None
     row = first.iloc[0]
-    point = {
-        name: _plain(row[name])
-        for name in space.domains
-        if name in first and not _is_missing(space, name, row[name])
-    }
+    found = {n: row[column(n)] for n in space.domains if column(n) in first}
+    point = {n: _plain(v) for n, v in found.items() if not _is_missing(space, n, v)}
     params = assembled(point)
     estimator = dict(description.get("estimator") or {})
     cls = str(estimator.pop("class", ""))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.reports.results import ranked
+from search.reports.results import column, ranked
 from search.space import Point, Space, to_unit, values
 from trainer.hyperparameters import Domain, Drawn, Float, Int
 from trainer.utils.checks import boolean
@@ -62,9 +62,10 @@ def scored(table: pd.DataFrame) -> pd.Series:
 
 def points(table: pd.DataFrame, space: Space) -> list[Point]:
     """Return the active parameters of each trial, with values as in the space."""
-    check_columns(table, *space.domains)
+    columns = [column(name) for name in space.domains]
+    check_columns(table, *columns)
     points = []
-    for trial, *cells in zip(table["trial"], *(table[n] for n in space.domains), strict=True):
+    for trial, *cells in zip(table["trial"], *(table[n] for n in columns), strict=True):
         whole = {
             name: _value(domain, cell)
             for (name, domain), cell in zip(space.domains.items(), cells, strict=True)

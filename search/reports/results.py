@@ -19,6 +19,19 @@ from trainer.utils.text import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN = ("trial", "state", "score", "seconds", "rung", "parent", "feasible", "error")
+
+
+def column(parameter: str, own: Iterable[str] = OWN) -> str:
+    """Return the name of a parameter's column: its own, or "parameter NAME" if that is taken.
+
+    Args:
+        parameter: its name.
+        own: the columns that the table has besides, perhaps only for some studies: the name must
+            not depend on the study.
+    """
+    return f"parameter {parameter}" if parameter in own else parameter
+
 
 def table(
     trials: Sequence[Trial],
@@ -39,7 +52,8 @@ def table(
 
     Returns:
         Columns trial, state, score (NaN without one), one column per parameter under its name (None
-        where it was not active), the other metrics, epochs (the last one trained, if any), the
+        where it was not active; "parameter NAME" if it is named like a column of OWN), the other
+        metrics, epochs (the last one trained, if any), the
         resource of the trial's rung if that is another one, under its name, seconds (of fitting and
         scoring), rung and parent if trials were promoted, feasible (whether it has a score and
         meets the constraints) if there are any, and error (None without one). A metric
@@ -52,7 +66,6 @@ def table(
     trained = {trial: _whole(value) for trial, value in last.items()}
     rungs = any(trial.rung is not None or trial.parent is not None for trial in trials)
     metrics = dict.fromkeys(name for trial in trials for name in trial.metrics)
-    own = ("trial", "state", "score", "seconds", "rung", "parent", "feasible", "error")
     columns: dict[str, Any] = {
         "trial": [t.id for t in trials],
         "state": [t.state for t in trials],
@@ -60,9 +73,9 @@ def table(
     }
     for name in names:
         # as objects: 8 beside None or 0.5 would become 8.0, and None would become NaN
-        columns[name] = pd.Series([t.params.get(name) for t in trials], dtype=object)
+        columns[column(name)] = pd.Series([t.params.get(name) for t in trials], dtype=object)
     for name in metrics:
-        taken = name in columns or name in own or name == "epochs"
+        taken = name in columns or name in OWN or name == "epochs"
         values = [t.metrics.get(name, np.nan) for t in trials]
         columns[f"metric {name}" if taken else name] = np.array(values, float)
     if trained and "epochs" not in columns:
@@ -112,8 +125,7 @@ def may_be_best(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _has_constraints(table: pd.DataFrame) -> bool:
-    # a parameter may have this name, but its column holds objects
-    return "feasible" in table and table["feasible"].dtype == bool
+    return "feasible" in table
 
 
 def reason(error: str) -> str:

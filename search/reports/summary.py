@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.reports.results import may_be_best, ranked
+from search.reports.results import column, may_be_best, ranked
 from search.space import shown
 from trainer.utils.figures import shortened
 from trainer.utils.text import printable
@@ -53,7 +53,7 @@ def describe(
     Args:
         results: as returned by `results.table`: one row per trial, with the columns trial,
             state, score, seconds, error, perhaps epochs, and one per parameter.
-        parameters: names of the parameters' columns; those without a column are left out.
+        parameters: names of the parameters; those without a column are left out.
         objective: the name of the score.
         maximize: whether a higher score is better.
         by_rung: whether trials of later rungs come before others.
@@ -64,12 +64,13 @@ def describe(
     """
     completed = results[results["state"].isin(("completed", "pruned"))]
     best = may_be_best(ranked(results, maximize=maximize, by_rung=by_rung, others=others)).head(TOP)
-    names = [name for name in parameters if name in results]
+    names = [name for name in parameters if column(name) in results]
     parts: list[RenderableType] = []
     if len(best):
         first = best.iloc[0]
         head = f"best {one_line(objective)} {number(first['score'])}, trial {first['trial']}"
-        parts += [_line(head), _pairs([("  " + printable(n), value(first[n])) for n in names])]
+        best_values = [("  " + printable(n), value(first[column(n)])) for n in names]
+        parts += [_line(head), _pairs(best_values)]
         if refit_epochs is not None:
             text = (
                 f"refit for {refit_epochs} epoch{'s' * (refit_epochs > 1)}, where the trial's "
@@ -145,7 +146,8 @@ def _top(best: pd.DataFrame, names: Sequence[str], completed: int) -> list[Rende
 
     columns = [["trial", *map(str, best["trial"])], ["score", *map(number, best["score"])]]
     for name, short in short_names(names).items():
-        columns.append([short, *(shortened(value(found), NARROW) for found in best[name])])
+        cells = (shortened(value(found), NARROW) for found in best[column(name)])
+        columns.append([column(short), *cells])
     if "epochs" in best and "epochs" not in names and best["epochs"].notna().any():
         columns.append(["epochs", *map(value, best["epochs"])])
     columns.append(["time", *("-" if math.isnan(s) else duration(s) for s in best["seconds"])])

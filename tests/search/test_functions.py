@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import FunctionSearch, TunerSearch
+from search import FunctionSearch, TunerSearch, compare, load_study
 from search.study.function import name_of
 from trainer import Choice, Float, Int
 
@@ -238,3 +238,41 @@ def test_a_study_of_a_partial_or_a_callable_object_is_resumed(make: Any, tmp_pat
 def test_the_name_of_a_function_has_no_address() -> None:
     assert name_of(bowl) == "bowl" and name_of(functools.partial(bowl, y=1)) == "partial(bowl)"
     assert name_of(Bowl()).endswith(".Bowl object>")
+
+
+OWN_NAMES = ("trial", "state", "score", "seconds", "rung", "parent", "feasible", "error", "reason")
+
+
+def named_alike(**values: float) -> float:
+    if values["state"] > 1.9:
+        raise ValueError("too far")
+    return sum(values.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*trials failed")
+def test_a_parameter_named_like_a_column_of_the_results_replaces_no_column(tmp_path: Path) -> None:
+    names = (*OWN_NAMES, "best")
+    space = dict.fromkeys(names, Float(1, 2))
+    search = _search(named_alike, space, directory=str(tmp_path / "study")).fit()
+    for study in (search, load_study(tmp_path / "study")):
+        table = study.results_
+        assert table["trial"].tolist() == list(range(30))
+        assert set(table["state"]) == {"completed", "failed"}
+        done = table[table["state"] == "completed"]
+        assert study.best_score_ == done["score"].min()
+        columns = {n: n if n in ("reason", "best") else f"parameter {n}" for n in names}
+        for name, column in columns.items():
+            assert table[column].between(1, 2).all(), name
+        assert study.best_params_ == {n: study.top(1)[c].iloc[0] for n, c in columns.items()}
+        assert "parameter score" in study.summary()
+        assert set(study.failures["reason"]) == {"ValueError: too far"}
+        assert study.failures["parameter reason"].between(1, 2).all()
+        assert set(study.importance().index) == set(names)
+        study.plot_history(), study.plot_parallel(), study.plot_slice(), study.plot_timeline()
+        study.plot_contour("score", "state")
+        page = study.report(tmp_path / "page.html").read_text()
+        assert "parameter score" in page
+        row = compare([study]).iloc[0]
+        assert row["best"] == study.best_score_
+        assert row["parameter best"] == study.best_params_["best"]
+        assert row["score"] == study.best_params_["score"]

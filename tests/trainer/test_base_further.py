@@ -245,6 +245,7 @@ def test_a_misplaced_argument_says_where_it_belongs() -> None:
         ({"callbacks": ["ema"]}, r"callbacks is a field: Classifier\(callbacks=\['ema'\]\)"),
         ({"eval_set": []}, r"eval_set is not an argument of fit: write validation_data="),
         ({"validation_step": 2}, "did you mean 'validation_steps'"),
+        ({"batchsize": 8}, r"batchsize is not .*; did you mean the field, .*\(batch_size=8\)"),
     ):
         with pytest.raises(TypeError, match=message):
             small().fit(X, Y, **arguments)

@@ -226,3 +226,44 @@ def test_a_precision_that_cannot_tell_them_apart_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.set_params(precision="float64").fit(SECONDS[:, None], np.arange(60.0))
+
+
+class Active(Trainer):
+    """Its layer adds a loss that needs no y."""
+
+    epochs: int = 1
+    verbose: int | str = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, layers.ActivityRegularization(l2=1.0)(layers.Dense(1)(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        (Dense(), "loss"),
+        (Dense(loss=lambda y, out: keras.ops.mean(out)), "loss"),
+        (Active(loss="mse"), "loss"),
+        (Active(metrics=["mae"]), "metrics"),
+    ],
+)
+def test_a_missing_y_is_said_before_training(model: Trainer, part: str) -> None:
+    says = rf"{type(model).__name__}: y is None, and the {part} of the model compares? its outputs"
+    with pytest.raises(ValueError, match=f"{says} with y; pass the y that belongs to x"):
+        model.fit(X)
+    rows = tf.data.Dataset.from_tensor_slices(X).batch(4)
+    with pytest.raises(ValueError, match=r"x has no y, and .*; make its elements \(x, y\)"):
+        model.fit(rows)
+    with pytest.raises(ValueError, match="validation_data: y is None, and the"):
+        model.fit(X, Y, validation_data=(X, None))
+    model.fit(X, Y)
+    with pytest.raises(ValueError, match=says):
+        model.evaluate(X)
+    assert len(model.predict(X)) == len(X)
+
+
+@pytest.mark.parametrize("metrics", [None, []])
+def test_a_loss_that_needs_no_y_trains_without_one(metrics: Any) -> None:
+    model = Active(metrics=metrics).fit(X)
+    assert np.isfinite(model.evaluate(X)["loss"])

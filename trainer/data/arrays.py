@@ -265,9 +265,13 @@ def check_dense(value: Any, name: str) -> None:
             "tf.data.Dataset.from_generator(function, ...), whose function iterates over it"
         )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        filled = f"{place}.filled(0)"
+        if place.startswith("y"):  # there 0 would be a target like others; NaN is a missing one
+            floats = "" if value.dtype.kind == "f" else ".astype(float)"
+            filled = f"{place}{floats}.filled(np.nan)"
         raise ValueError(
-            f"{name} is a masked array, whose masked values would be used; write "
-            f"{place}.filled(0), or drop such rows"
+            f"{name} is a masked array, whose masked values would be used; write {filled}, or drop "
+            "such rows"
         )
 
 

@@ -20,7 +20,7 @@ from trainer.data.inputs import Inputs
 from trainer.data.streams import NEGATIVE_WEIGHT, Stream, is_stream
 from trainer.data.targets import Classes, Targets
 from trainer.utils import checks
-from trainer.utils.checks import warn
+from trainer.utils.checks import near_names, warn
 
 PROBE_ROWS = 8
 _ROWS_PER_CHECK = 65_536
@@ -565,7 +565,10 @@ def class_weights(
         )
     if isinstance(value, str):
         if value != "balanced":
-            raise ValueError(f"class_weight={value!r}: must be 'balanced' or {{label: weight}}")
+            near = "; did you mean 'balanced'?" if near_names(value, ["balanced"]) else ""
+            raise ValueError(
+                f"class_weight={value!r}: must be 'balanced' or {{label: weight}}{near}"
+            )
         index = y if y.ndim == 1 else y.argmax(axis=-1)
         counts = np.bincount(index, weights=weight, minlength=labels.n_classes)
         # one-hot rows may have a column without rows, whose weight no row gets

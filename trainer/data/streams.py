@@ -35,7 +35,7 @@ def is_stream(value: Any) -> bool:
 
 
 def _is_iterator(value: Any) -> bool:
-    return isinstance(value, Iterator) and not hasattr(value, "element_spec")
+    return isinstance(value, Iterator)
 
 
 class Stream:
@@ -58,8 +58,11 @@ class Stream:
         name: str,
         source: _Source | _Iterated | None = None,
         most: int | None = None,
+        beginning: Callable[[int], Any] | None = None,
     ) -> None:
         self.dataset = dataset
+        # the data set of the first n batches, which reads no others ahead
+        self._beginning = beginning or dataset.take
         self.steps = steps
         self.name = name
         self.most = most
@@ -123,21 +126,28 @@ class Stream:
             raise ValueError(f"{name} is empty: a tf.data.Dataset with 0 sample(s)")
         _check_parts(value.element_spec, name)
         _check_dense(value.element_spec, name)
-        dataset = value.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
-        x = dataset.element_spec[0]
-        if row_rank == 1 and _is_numbers(x) and (x.shape[0] is None or _ends_in_batches(dataset)):
-            row_rank = None  # trained on one number for each row, of which this is a batch
-        if not _is_batched(dataset, row_rank):
-            dataset = dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-        if row_rank != 0 and _is_numbers(dataset.element_spec[0]):
-            dataset = dataset.map(_as_column)
-        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        batched, as_column = _is_batched_as(value, row_rank)
+
+        def prepared(elements: Any) -> Any:
+            made = elements.map(_as_tuple, num_parallel_calls=tf.data.AUTOTUNE)
+            if not batched:
+                made = made.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+            if as_column and _is_numbers(made.element_spec[0]):
+                made = made.map(_as_column)
+            return made.prefetch(tf.data.AUTOTUNE)
+
+        def beginning(count: int) -> Any:
+            elements = _without_reading_ahead(value)
+            return prepared(elements.take(count if batched else count * batch_size))
+
+        dataset = prepared(value)
         steps = int(dataset.cardinality())
         given = cls(
             dataset,
             steps=None if steps < 0 else steps,
             name=name,
             most=most if endless else None,
+            beginning=beginning,
         )
         return given._made_dense()
 
@@ -162,11 +172,11 @@ class Stream:
         return made
 
     def first_batches(self, count: int) -> Stream:
-        """Return a stream of the first `count` batches."""
+        """Return a stream of the first `count` batches; it reads no others ahead."""
         if self.steps is not None and self.steps <= count:
             return self
         made = Stream(
-            self.dataset.take(count),
+            self._beginning(count),
             steps=None if self.steps is None and self.most is None else count,
             name=self.name,
             source=self._source,
@@ -211,7 +221,7 @@ class Stream:
             # Stopping in the middle of a pass would leave batches in the workers' queue.
             self._first = self._source.first
         if self._first is None:
-            self._first = next(iter(self.dataset.take(1).as_numpy_iterator()), None)
+            self._first = next(iter(self._beginning(1).as_numpy_iterator()), None)
         if self._first is None:
             raise ValueError(f"{self.name} is empty: a tf.data.Dataset with 0 sample(s)")
         return self._first
@@ -231,13 +241,17 @@ class Stream:
         """Return a stream with `function(x, y, ...)` applied to each batch in the pipeline."""
         import tensorflow as tf
 
-        mapped = self.dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+        def mapped(dataset: Any) -> Any:
+            made = dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+            return made.prefetch(tf.data.AUTOTUNE)
+
         made = Stream(
-            mapped.prefetch(tf.data.AUTOTUNE),
+            mapped(self.dataset),
             steps=self.steps,
             name=self.name,
             source=self._source,
             most=self.most,
+            beginning=lambda count: mapped(self._beginning(count)),
         )
         made._origin = (self, function)
         return made
@@ -304,7 +318,7 @@ class _Part:
     def read(self) -> Iterator[Any]:
         """Yield the batches of one pass."""
         read, most = 0, self._stream.most
-        dataset = self._stream.dataset if most is None else self._stream.dataset.take(most)
+        dataset = self._stream.dataset if most is None else self._stream._beginning(most)
         try:
             for batch in dataset.as_numpy_iterator():
                 if self._stream.steps is None and most is None and read == MOST_BATCHES:
@@ -421,10 +435,11 @@ class _Iterated:
         self.name = name
         self.error: Exception | None = None
         self._read = 0
+        self._refused = False
         try:
             self._adapter = GeneratorDataAdapter(self._watched(iterator))
         except ValueError as error:
-            if self.error is not None or self._read:
+            if self.error is not None or self._refused or self._read:
                 raise
             raise ValueError(f"{name} is empty: an iterator with 0 sample(s)") from error
         # Keras would give the batches that were read for the spec at each pass again.
@@ -447,16 +462,26 @@ class _Iterated:
                 error.add_note(f"raised while reading batch {self._read} of {self.name}")
                 self.error = error
                 raise
+            if not isinstance(batch, (tuple, list)) and _has_rows(batch):
+                batch = (batch,)  # x alone, as of a tf.data.Dataset
             if not isinstance(batch, tuple) or not 1 <= len(batch) <= 3:
+                self._refused = True
+                kind = type(batch).__name__
+                parts = f" with {len(batch)} parts" if isinstance(batch, tuple) else ""
                 raise ValueError(
-                    f"{self.name} is an iterator of {type(batch).__name__}; it must give tuples: "
-                    "(x,), (x, y) or (x, y, sample_weight)"
+                    f"{self.name} is an iterator of {kind}{parts}; it must give batches: x (an "
+                    "array, or a dict of them), or tuples (x,), (x, y) or (x, y, sample_weight)"
                 )
             self._read += 1
             while len(batch) > 1 and batch[-1] is None:  # as of Keras' own adapters
                 batch = batch[:-1]
             for role, part in zip(("x", "y", "sample_weight"), batch, strict=False):
                 for where, leaf in leaves(map_tree(_dense, part), role):
+                    if hasattr(leaf, "iloc") and hasattr(leaf, "columns"):
+                        raise TypeError(
+                            f"{self.name} is an iterator of tables, and a stream has arrays; call "
+                            "the method for each table, or give table.to_numpy() in each batch"
+                        )
                     check_dense(leaf, f"the elements of {self.name}: {where}")
             yield batch
 
@@ -465,6 +490,12 @@ class _Iterated:
 
     def around_epoch(self, begins: bool) -> None:
         """Do nothing: an iterator has no hooks."""
+
+
+def _has_rows(batch: Any) -> bool:
+    """Return whether what an iterator gave is an array of several rows, or a dict of them."""
+    shapes = [getattr(leaf, "shape", ()) for _, leaf in leaves(batch, "x")]
+    return bool(shapes) and all(len(shape) > 0 for shape in shapes)
 
 
 def _dense(leaf: Any) -> Any:
@@ -515,6 +546,31 @@ def _as_column(x: Any, *rest: Any) -> tuple[Any, ...]:
 
 def _as_tuple(*element: Any) -> tuple[Any, ...]:
     return element
+
+
+def _without_reading_ahead(dataset: Any) -> Any:
+    """Return a data set without a last prefetch(), whose maps are not made parallel.
+
+    Behind a repeat() these would begin a further repetition, and with it draw the next order of a
+    shuffle(), or not, as their threads happen to be scheduled. A map that the user made parallel
+    stays so.
+    """
+    import tensorflow as tf
+
+    while type(dataset).__name__ == "_PrefetchDataset":
+        (dataset,) = dataset._inputs()
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
+def _is_batched_as(value: Any, row_rank: int | None) -> tuple[bool, bool]:
+    """Return whether elements are batches, and whether x, if it is numbers, becomes a column."""
+    dataset = value.map(_as_tuple)
+    x = dataset.element_spec[0]
+    if row_rank == 1 and _is_numbers(x) and (x.shape[0] is None or _ends_in_batches(dataset)):
+        row_rank = None  # trained on one number for each row, of which this is a batch
+    return _is_batched(dataset, row_rank), row_rank != 0
 
 
 def _is_batched(dataset: Any, row_rank: int | None) -> bool:

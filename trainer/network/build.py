@@ -175,7 +175,7 @@ def build(
         with compile.state_kept(core):
             found = _outputs(core, transform, probe, dtype, recipe.maker, spec)
         if found is not None:
-            outputs.check(core, spec, found)
+            outputs.check(core, spec, found, recipe.maker)
 
         def few(scale: float = 1.0) -> Any:
             # Not the user's rows: a loaded Trainer has none, but must choose the same loss.

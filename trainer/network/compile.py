@@ -433,6 +433,28 @@ def computes_own_loss(model: keras.Model) -> bool:
     )
 
 
+def compares_with_y(model: keras.Model, hook: str) -> str | None:
+    """Return which of a compiled model's parts compare its outputs with y: "loss" or "metrics".
+
+    Args:
+        model: The compiled model.
+        hook: "train_step" or "test_step", which the model may have of its own.
+
+    Returns:
+        None if none of them does, or if the model does with y what it likes.
+    """
+    import keras
+
+    own = getattr(type(model), hook) is not getattr(keras.Model, hook)
+    if own or computes_loss(model):
+        return None
+    if model._compile_loss is not None:
+        return "loss"
+    metrics = model._compile_metrics
+    any_metric = metrics is not None and (metrics._user_metrics or metrics._user_weighted_metrics)
+    return "metrics" if any_metric else None
+
+
 def has_own_loss(model: keras.Model, call: Callable[[], Any]) -> bool:
     """Return whether the model computes its own loss, or its layers add losses by add_loss.
 

@@ -320,6 +320,31 @@ class Network:
                     raise
                 checks.warn(f"{error}; as there is a callback that ends on NaN, they are used")
 
+    def check_y(
+        self, owner: str, *, stream: bool, name: str = "", hook: str = "train_step"
+    ) -> None:
+        """Refuse data without y for a loss or metrics that need it.
+
+        Args:
+            owner: The name of the estimator.
+            stream: Whether the data are a stream.
+            name: What x and y are called in errors, before their letter.
+            hook: The step that they are for, "train_step" or "test_step".
+
+        Raises:
+            ValueError: There is such a loss or metric.
+        """
+        part = compile.compares_with_y(self.core, hook)
+        if part is None:
+            return
+        lacks = f"{name}x has no y" if stream else f"{name}y is None"
+        remedy = "make its elements (x, y)" if stream else "pass the y that belongs to x"
+        raise ValueError(
+            f"{owner}: {lacks}, and the {part} of the model compare{'s' * (part == 'loss')} its "
+            f"outputs with y; {remedy}, where y is x if the model is to reproduce it; a loss that "
+            "needs no y is written with compute_loss, or with add_loss in a layer"
+        )
+
     def batch(self, x: Tree, y: Tree | None = None, weight: Tree | None = None) -> Batch:
         """Return x, y and weights as the tuple that a Keras step takes."""
         if y is None:

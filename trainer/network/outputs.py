@@ -26,10 +26,13 @@ def symbolic(model: keras.Model) -> Any:
     return model.outputs if isinstance(model, keras.Sequential) else model.output
 
 
-def named(model: keras.Model, spec: ModelSpec, outputs: Any) -> dict[str, Any]:
+def named(
+    model: keras.Model, spec: ModelSpec, outputs: Any, maker: str = "the model"
+) -> dict[str, Any]:
     """Return the model's outputs by the names of the parts of y in `arrays.leaves`.
 
     If y is a dict, the model may also return a list, if its output layers are named like the keys.
+    Errors name `maker`, what the model comes from.
 
     Raises:
         ValueError: The number of outputs is wrong, or their order is ambiguous.
@@ -41,8 +44,8 @@ def named(model: keras.Model, spec: ModelSpec, outputs: Any) -> dict[str, Any]:
     flat = list(found.values())
     if len(names) != len(flat):
         raise ValueError(
-            f"build_model returned a model with {len(flat)} outputs, but y has {len(names)}; "
-            "give the model one output for each part of y"
+            f"{maker}: it has {len(flat)} outputs, but y has {len(names)}; give the model one "
+            "output for each part of y"
         )
     if len(flat) == 1:
         return {names[0]: flat[0]}
@@ -51,8 +54,8 @@ def named(model: keras.Model, spec: ModelSpec, outputs: Any) -> dict[str, Any]:
         by_layer = dict(zip(layers, flat, strict=True))
         return {f"[{key!r}]": by_layer[key] for key in spec.n_outputs}
     raise ValueError(
-        f"build_model returned a model whose outputs are {', '.join(found)}, but the parts of y "
-        f"are {', '.join(names)}; return the outputs in the structure of y"
+        f"{maker}: its outputs are {', '.join(found)}, but the parts of y are "
+        f"{', '.join(names)}; return the outputs in the structure of y"
     )
 
 
@@ -68,13 +71,14 @@ def arranged(model: keras.Model, spec: ModelSpec, outputs: Any) -> Tree:
     return map_named(lambda name, _: by_name[name], spec.n_outputs, "")
 
 
-def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
+def check(model: keras.Model, spec: ModelSpec, outputs: Any, maker: str) -> None:
     """Check that the output widths of a model fit the targets.
 
     Args:
         model: The built model.
         spec: The spec that it was built for.
         outputs: Its outputs, symbolic or not, each with `shape`.
+        maker: What the model comes from, for errors.
 
     Raises:
         ValueError: A width is wrong; the message has the expected and the actual width.
@@ -82,7 +86,7 @@ def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
     if spec.task == "custom":
         return
     widths = dict(arrays.leaves(spec.n_outputs, ""))
-    for name, output in named(model, spec, outputs).items():
+    for name, output in named(model, spec, outputs, maker).items():
         expected, shape = widths[name], tuple(output.shape)
         got = shape[-1] if len(shape) > 1 else 1
         binary = spec.task == "classification" and expected == 2 and got == 1
@@ -90,7 +94,7 @@ def check(model: keras.Model, spec: ModelSpec, outputs: Any) -> None:
             where = f" for y{name}" if name else ""
             unit = {"classification": "classes", "multilabel": "labels"}.get(spec.task, "columns")
             raise ValueError(
-                f"build_model: the output{where} has the wrong width: expected {expected} "
+                f"{maker}: the output{where} has the wrong width: expected {expected} "
                 f"({expected} {unit} in y), got {got}; end the model with "
                 f"Dense(spec.n_outputs, {spec.output_activation!r})"
             )

@@ -278,8 +278,9 @@ class Run:
         self.model = None
         place = "" if self.found is None else _place(self.found[0]["position"])
         self.log(f"resumes from {place}" if place else "starts")
-        self._write("config.json", self._config)
+        # first: whoever finds a config.json also finds what it was run with
         self._write("environment.json", environment())
+        self._write("config.json", self._config)
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
         where = f"run_dir={str(self.path)!r}"
@@ -325,6 +326,8 @@ class Run:
 
     def _warn_of_versions(self) -> None:
         earlier = _earlier_packages(self.path / "environment.json")
+        if not earlier:
+            return  # they are not known, which is no change
         if FORMER_NAME in earlier:
             earlier[PACKAGES[-1]] = earlier.pop(FORMER_NAME)
         now = environment()["packages"]

@@ -81,7 +81,12 @@ def misplaced(
         elif name in _ELSEWHERE:
             says = f"is not an argument of {method}: {_ELSEWHERE[name]}"
         else:
-            says = f"is not an argument of {method}; {did_you_mean(name, [*known, *fields])}"
+            near = near_names(name, [*known, *fields])
+            if near and near[0] in fields and near[0] not in known:
+                remedy = f"did you mean the field, {owner.__name__}({near[0]}={_short(value)})?"
+            else:
+                remedy = did_you_mean(name, known if near else [*known, *fields])
+            says = f"is not an argument of {method}; {remedy}"
         raise TypeError(f"{owner.__name__}.{method}: {name} {says}")
 
 

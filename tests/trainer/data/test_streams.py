@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from trainer import Classifier, Regressor, Trainer
+from trainer.data.streams import Stream
 
 ROWS, BATCH = 50, 20  # the last batch is smaller than the others
 RNG = np.random.default_rng(0)
@@ -459,7 +462,87 @@ def test_a_model_of_ones_own_is_trained_on_the_sparse_batches_that_it_is_given()
     np.testing.assert_array_equal(a.model_.get_weights()[0], b.model_.get_weights()[0])
 
 
+def _parts() -> list[Any]:
+    return [X[i : i + BATCH] for i in range(0, ROWS, BATCH)]
+
+
+def test_iterators_of_bare_x_and_of_a_data_set_are_predicted() -> None:
+    model = Linear().fit(X, Y)
+    expected = model.predict(X)
+    sparse = dataset(X).batch(BATCH).map(tf.sparse.from_dense)
+    for batches in (
+        iter(_parts()),
+        iter(dataset(X).batch(BATCH)),
+        iter(dataset(X, Y).batch(BATCH)),
+        iter(sparse),
+        dataset(X).batch(BATCH).as_numpy_iterator(),
+    ):
+        np.testing.assert_allclose(model.predict(batches), expected, rtol=1e-6)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"x has no y; make its elements \(x, y"):
+            method(iter(_parts()))
+
+
+@pytest.mark.parametrize(
+    ("batches", "says"),
+    [
+        ([1.0, 2.0], "x is an iterator of float; it must give batches: x .an array"),
+        ([[X[:8]]], "x is an iterator of list; it must give batches"),
+        ([(X[:8], 1, 2, 3)], "x is an iterator of tuple with 4 parts; it must give batches"),
+        ([pd.DataFrame(X[:8])], "x is an iterator of tables, and a stream has arrays; call the"),
+        ([], "x is empty: an iterator with 0 sample"),
+    ],
+)
+def test_an_iterator_of_something_else_says_what_it_must_give(batches: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        Linear().fit(X, Y).predict(iter(batches))
+
+
 def test_elements_of_four_parts_are_refused() -> None:
     four = tf.data.Dataset.from_tensor_slices((X, Y, WEIGHT, WEIGHT)).batch(BATCH)
     with pytest.raises(ValueError, match=r"x: its elements have 4 parts; they must be \(x,\)"):
         Linear().fit(four)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("prefetched", [True, False])
+def test_learning_from_an_endless_stream_begins_no_further_repetition(
+    batched: bool, prefetched: bool
+) -> None:
+    read: list[int] = []
+
+    def note(i: Any) -> Any:
+        read.append(int(i))
+        return i
+
+    def row(i: Any) -> Any:
+        found = tf.cast(tf.py_function(note, [i], tf.int64), tf.float32)
+        return tf.ensure_shape(found[None], [1])
+
+    rows = tf.data.Dataset.range(12).map(row)
+    endless = (rows.batch(4) if batched else rows).repeat()
+    if prefetched:
+        endless = endless.prefetch(2)
+    stream = Stream.of(endless, batch_size=4, name="x", most=3)
+
+    def count(action: Callable[[], Any]) -> int:
+        read.clear()
+        action()
+        time.sleep(0.2)  # a thread that reads ahead would read more
+        return len(read)
+
+    assert count(stream.first) == 4
+    assert count(lambda: list(stream.part(0))) == 12
+    mapped = stream.map(lambda x: (x + 1,))
+    assert count(lambda: list(mapped.first_batches(2).part(0))) == 8
+    assert count(lambda: list(mapped.part(0))) == 12
+
+
+def test_fits_on_an_endless_shuffled_stream_repeat_their_numbers() -> None:
+    def fitted() -> Any:
+        stream = dataset(X, Y).shuffle(ROWS, seed=3).batch(BATCH).repeat()
+        return Linear().fit(stream, steps_per_epoch=3).model_.get_weights()[0]
+
+    first, *others = (fitted() for _ in range(8))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
