@@ -70,10 +70,13 @@ def summaries(folder: Path) -> dict[str, list[int]]:
 
 @pytest.fixture
 def scalars() -> Iterator[Callable[..., list[tuple[int, float]]]]:
-    """`scalars(logdir, tag, run)`: what a TensorBoard shows, asked over HTTP; it ends for sure."""
+    """`scalars(logdir, tag, run, last)`: what a TensorBoard shows, asked over HTTP.
+
+    It waits until step `last` is shown: TensorBoard answers while it is still reading.
+    """
     servers: dict[Path, tuple[subprocess.Popen[bytes], str]] = {}
 
-    def ask(logdir: Path, tag: str, run: str) -> list[tuple[int, float]]:
+    def ask(logdir: Path, tag: str, run: str, last: int) -> list[tuple[int, float]]:
         if logdir not in servers:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -87,14 +90,18 @@ def scalars() -> Iterator[Callable[..., list[tuple[int, float]]]]:
         process, address = servers[logdir]
         url = f"{address}/data/plugin/scalars/scalars?tag={quote(tag)}&run={quote(run)}"
         until = time.monotonic() + 60
+        found: list[tuple[int, float]] = []
         while time.monotonic() < until:
             assert process.poll() is None, "TensorBoard has ended"
             try:
                 with urllib.request.urlopen(url, timeout=10) as answer:
-                    return [(step, value) for _, step, value in json.load(answer)]
+                    found = [(step, value) for _, step, value in json.load(answer)]
+                if found and found[-1][0] == last:
+                    return found
             except (urllib.error.URLError, OSError):  # it starts, or has not read the run yet
-                time.sleep(0.25)
-        raise AssertionError(f"{url} gave nothing within a minute")
+                found = []
+            time.sleep(0.25)
+        raise AssertionError(f"{url} has not shown step {last} within a minute, but {found}")
 
     yield ask
     for process, _ in servers.values():
@@ -117,12 +124,12 @@ def test_tensorboard_shows_a_resumed_run_as_one_line(
     logdir = tmp_path / "resumed" / "tensorboard"
     history = resumed.history_
     for run, prefix in (("train", ""), ("validation", "val_")):
-        shown = scalars(logdir, "epoch_loss", run)
+        shown = scalars(logdir, "epoch_loss", run, 4)
         assert [step for step, _ in shown] == [0, 1, 2, 3, 4]
         np.testing.assert_allclose([value for _, value in shown], history[f"{prefix}loss"], 1e-6)
-    rates = scalars(logdir, "epoch_learning_rate", "train")
+    rates = scalars(logdir, "epoch_learning_rate", "train", 4)
     np.testing.assert_allclose([value for _, value in rates], [0.05] * 5, 1e-6)
-    batches = scalars(logdir, "batch_loss", "train")
+    batches = scalars(logdir, "batch_loss", "train", 29)
     assert [step for step, _ in batches] == list(range(2, 30, 3))
     last = [value for step, value in batches if step % 6 == 5]  # the mean over the epoch
     np.testing.assert_allclose(last, history["loss"], 1e-6)
@@ -159,7 +166,7 @@ def test_epochs_that_are_trained_again_are_shown_once(
     fitted = make(str(tmp_path / "run")).set_params(save_steps=2).fit(X, Y)
     logdir = tmp_path / "run" / "tensorboard"
     assert sorted(summaries(logdir / "train")["epoch_loss"]) == [0, 1, 2, 2, 3, 3, 4]
-    shown = scalars(logdir, "epoch_loss", "train")
+    shown = scalars(logdir, "epoch_loss", "train", 4)
     assert [step for step, _ in shown] == [0, 1, 2, 3, 4]
     np.testing.assert_allclose([value for _, value in shown], fitted.history_["loss"], 1e-6)
 
