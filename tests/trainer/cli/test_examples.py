@@ -191,9 +191,14 @@ def test_tensorboard_answers_until_ctrl_c(folder):
             assert started.poll() is None, started.error()
             time.sleep(0.05)
         (url,) = {w for w in started.error().split() if w.startswith("http://")}
-        with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
-            found = json.load(answer)
-        assert "house-1/tensorboard/train" in found and "house-2/tensorboard/validation" in found
+        expected = {"house-1/tensorboard/train", "house-2/tensorboard/validation"}
+        found: list[str] = []
+        until = time.monotonic() + 60
+        while not expected <= set(found):  # it answers while it is still reading
+            assert time.monotonic() < until, found
+            with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
+                found = json.load(answer)
+            time.sleep(0.05)
         assert command_line.ctrl_c(started) == 0, started.error()
     finally:
         started.kill()
