@@ -994,6 +994,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 "out of the pickle; write strategy='mirrored' or 'multi_worker' to keep it"
             )
             state["strategy"] = None
+        if hasattr(self.optimizer, "apply_gradients"):
+            state["optimizer"] = compile.Portable(self.optimizer)
         for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
             state.pop(name, None)
         if "_network" in state:

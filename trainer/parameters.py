@@ -30,6 +30,7 @@ class Parameters(Fields, BaseEstimator):
 
     if TYPE_CHECKING:
         model: Any
+        optimizer: Any
         callbacks: Any
         strategy: Any
 
@@ -130,10 +131,12 @@ class Parameters(Fields, BaseEstimator):
     def __sklearn_clone__(self) -> Self:
         """Return an unfitted estimator with the same fields.
 
-        A Keras model among them is shared, as fits train copies of it; so is a strategy of
-        TensorFlow, of which a process has only one.
+        A Keras model and an optimizer among them are shared, as fits train copies of them; so is
+        a strategy of TensorFlow, of which a process has only one.
         """
         shared = {} if isinstance(self.strategy, str) else {"strategy": self.strategy}
+        if hasattr(self.optimizer, "apply_gradients"):
+            shared["optimizer"] = self.optimizer
         if given.is_model(self.model):
             shared["model"] = self.model
         shared = {name: value for name, value in shared.items() if value is not None}

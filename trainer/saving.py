@@ -645,7 +645,10 @@ def to_json(value: Any) -> Any:
         keras.metrics.Metric,
     )
     if isinstance(value, keras_types) and type(value).__module__.startswith("keras."):
-        config = keras.saving.serialize_keras_object(value)
+        try:
+            config = keras.saving.serialize_keras_object(value)
+        except NotImplementedError as error:  # it holds an object of a class without a config
+            raise TypeError(f"{type(value).__name__}: {error}") from error
         json.dumps(config)  # raises TypeError for what JSON cannot hold
         return {"keras": config}
     if isinstance(value, keras.callbacks.Callback) and hasattr(value, "get_params"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
+import math
 import numbers
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +45,7 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     if value is None:
         value = "adam"
     if isinstance(value, keras.optimizers.Optimizer):
-        made = _from_config(value, value.get_config())
+        made = _new_optimizer(value)
     elif isinstance(value, (str, dict)):
         made = _named("optimizer", value, keras.optimizers.get, keras.optimizers.Optimizer)
     elif isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer):
@@ -54,16 +56,10 @@ def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
             "or class of one"
         )
     if learning_rate is not None:
-        inner = getattr(made, "inner_optimizer", made)
-        config = inner.get_config()
         if isinstance(learning_rate, Mapping):
             learning_rate = _schedule(learning_rate)
         number = isinstance(learning_rate, numbers.Real)  # Keras takes Python's float only
-        config["learning_rate"] = float(learning_rate) if number else learning_rate
-        fresh = _from_config(inner, config)
-        if inner is made:
-            return fresh
-        made.inner_optimizer = fresh
+        return _new_optimizer(made, learning_rate=float(learning_rate) if number else learning_rate)
     return made
 
 
@@ -111,14 +107,135 @@ def checked_optimizer(value: Any, maker: str) -> keras.optimizers.Optimizer:
     return value
 
 
-def _from_config(value: keras.optimizers.Optimizer, config: dict[str, Any]) -> Any:
+def optimizer_config(value: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Return the config of an optimizer, with its schedule, or other function, as it is.
+
+    Keras serializes a schedule, which fails for one of the user's own class without a get_config.
+    """
+    import keras
+
+    rate = value._learning_rate
+    if isinstance(rate, keras.Variable) or not callable(rate):
+        return dict(value.get_config())
+    twin = object.__new__(type(value))
+    vars(twin).update(vars(value), _learning_rate=0.5)
+    config: dict[str, Any] = twin.get_config()
+    return config | {"learning_rate": rate}
+
+
+class Portable:
+    """An optimizer as its class and arguments, which is pickled and comes back as an optimizer.
+
+    Keras pickles optimizers by their configs, from which it makes no class that is not registered.
+    """
+
+    def __init__(self, value: keras.optimizers.Optimizer) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind, arguments, by_config = _recipe(self._value)
+        if "inner_optimizer" in arguments and not by_config:
+            arguments["inner_optimizer"] = Portable(arguments["inner_optimizer"])
+        return _remade, (kind, arguments, by_config)
+
+
+def _recipe(value: keras.optimizers.Optimizer, **changes: Any) -> tuple[type, dict[str, Any], bool]:
+    """Return an optimizer's class, arguments that make an equal one, and whether by from_config.
+
+    Args:
+        value: The optimizer.
+        changes: Arguments to have in the place of its own.
+
+    Raises:
+        ValueError: Its class does not say what its arguments were.
+    """
+    import keras
+
+    if type(value) is keras.optimizers.LossScaleOptimizer:
+        names = ("initial_scale", "dynamic_growth_steps", "name")
+        arguments = {name: getattr(value, name) for name in names}
+        inner = _new_optimizer(value.inner_optimizer, **changes)
+        return type(value), {"inner_optimizer": inner, **arguments}, False
+    kind = type(value)
+    try:
+        config = optimizer_config(value) | changes
+        owner = next(cls for cls in kind.__mro__ if "get_config" in vars(cls))
+        if kind.__module__.startswith("keras.") or not owner.__module__.startswith("keras."):
+            return kind, config, True
+        return kind, _arguments(value, config), False
+    except Exception as error:  # code of the user's class may raise anything
+        raise _not_copied(value, reason(error)) from error
+
+
+def _remade(kind: type, arguments: dict[str, Any], by_config: bool) -> Any:
     with safe_mode():
-        made = value.__class__.from_config(config)
+        made: Any = kind
+        return made.from_config(dict(arguments)) if by_config else made(**arguments)
+
+
+def _new_optimizer(value: keras.optimizers.Optimizer, **changes: Any) -> Any:
+    """Return a new optimizer with the arguments of another one, but for the changes.
+
+    Raises:
+        ValueError: Its class does not say what its arguments were.
+    """
+    recipe = _recipe(value, **changes)
+    try:
+        made = _remade(*recipe)
+        wanted, found = optimizer_config(value) | changes, optimizer_config(made)
+    except Exception as error:  # code of the user's class may raise anything
+        raise _not_copied(value, reason(error)) from error
+    inner = {"inner_optimizer", "learning_rate"} if "inner_optimizer" in wanted else set()
+    for name in wanted.keys() - {"name"} - inner:
+        if not _is_same(found.get(name), wanted[name]):
+            raise _not_copied(
+                value, f"the copy has {name}={found.get(name)!r}, not {wanted[name]!r}"
+            )
     # The config does not include the weights excluded from weight decay.
-    names = getattr(value, "_exclude_from_weight_decay_pattern", None)
-    if names is not None:
-        made.exclude_from_weight_decay(var_names=[names.pattern])
+    excluded = getattr(value, "_exclude_from_weight_decay_pattern", None)
+    if excluded is not None:
+        made.exclude_from_weight_decay(var_names=[excluded.pattern])
     return made
+
+
+def _arguments(value: keras.optimizers.Optimizer, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that an optimizer of a class without a config of its own was made with.
+
+    Those that its base does not know are read from attributes of the same name.
+    """
+    import keras
+
+    parameters = inspect.signature(type(value)).parameters.values()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    arguments = dict(config) if takes_any else {}
+    for parameter in parameters:
+        name = parameter.name
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if name in config:
+            arguments[name] = config[name]
+            continue
+        kept = next((n for n in (name, f"_{name}") if n in vars(value)), None)
+        if kept is None:
+            raise ValueError(f"no attribute says what {name} was")
+        found = vars(value)[kept]
+        arguments[name] = float(found) if isinstance(found, keras.Variable) else found
+    return arguments
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    both = isinstance(a, numbers.Real) and isinstance(b, numbers.Real)
+    # Keras keeps learning rates in float32
+    return math.isclose(a, b, rel_tol=1e-6) if both else a is b or repr(a) == repr(b)
+
+
+def _not_copied(value: Any, why: str) -> ValueError:
+    kind = type(value).__name__
+    return ValueError(
+        f"optimizer=<{kind}>: cannot be copied, and a model needs one of its own ({why}); define "
+        f"{kind}.get_config, which returns the arguments of the constructor, or make the optimizer "
+        "in configure_optimizer"
+    )
 
 
 def loss(value: Any) -> Any:

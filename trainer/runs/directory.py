@@ -750,7 +750,10 @@ def described(value: Any) -> Any:
         return {"class": type(value).__name__, **described(value.get_params(deep=False))}
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    if any(cls.__module__.startswith("keras.") for cls in type(value).__mro__):
+        text = re.sub(r"\b(name=\w+?)_\d+\b", r"\1", text)  # as in _without_numbers
+    return text
 
 
 def _without_numbers(form: Any) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from trainer.data.sparse import is_sparse
-from trainer.network import given
+from trainer.network import compile, given
 from trainer.runs import code, fingerprint
 
 _NUMBERS = (bool, int, float, complex)
@@ -133,6 +133,10 @@ class _Walk:
         callback = hasattr(value, "on_train_begin")
         based = any(code.of_library(c) for c in type(value).__mro__ if c is not object)
         made_with = _parameters(type(value))
+        if hasattr(value, "apply_gradients") and hasattr(value, "get_config"):
+            config = compile.optimizer_config(value)
+            for key in config.keys() - {"name"}:  # which numbers the optimizers of the process
+                self.visit(config[key], f"{name}.{key}", hidden=True)
         for key, part in _state(value):
             if (callback and not callable(part)) or (key == "name" and based):
                 continue  # Keras numbers the objects of a process, as in mean_3
