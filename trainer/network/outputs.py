@@ -27,7 +27,7 @@ def symbolic(model: keras.Model) -> Any:
 
 
 def named(
-    model: keras.Model, spec: ModelSpec, outputs: Any, maker: str = "the model"
+    model: keras.Model, spec: ModelSpec, outputs: Any, maker: str = "build_model"
 ) -> dict[str, Any]:
     """Return the model's outputs by the names of the parts of y in `arrays.leaves`.
 
@@ -44,8 +44,8 @@ def named(
     flat = list(found.values())
     if len(names) != len(flat):
         raise ValueError(
-            f"{maker}: it has {len(flat)} outputs, but y has {len(names)}; give the model one "
-            "output for each part of y"
+            f"{maker}: the model has {len(flat)} outputs, but y has {len(names)}; give the model "
+            "one output for each part of y"
         )
     if len(flat) == 1:
         return {names[0]: flat[0]}
@@ -54,7 +54,7 @@ def named(
         by_layer = dict(zip(layers, flat, strict=True))
         return {f"[{key!r}]": by_layer[key] for key in spec.n_outputs}
     raise ValueError(
-        f"{maker}: its outputs are {', '.join(found)}, but the parts of y are "
+        f"{maker}: the model's outputs are {', '.join(found)}, but the parts of y are "
         f"{', '.join(names)}; return the outputs in the structure of y"
     )
 
@@ -71,7 +71,7 @@ def arranged(model: keras.Model, spec: ModelSpec, outputs: Any) -> Tree:
     return map_named(lambda name, _: by_name[name], spec.n_outputs, "")
 
 
-def check(model: keras.Model, spec: ModelSpec, outputs: Any, maker: str) -> None:
+def check(model: keras.Model, spec: ModelSpec, outputs: Any, maker: str = "build_model") -> None:
     """Check that the output widths of a model fit the targets.
 
     Args:

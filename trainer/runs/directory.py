@@ -327,7 +327,12 @@ class Run:
     def _warn_of_versions(self) -> None:
         earlier = _earlier_packages(self.path / "environment.json")
         if not earlier:
-            return  # they are not known, which is no change
+            warnings.warn(
+                f"{self.path / 'environment.json'}: cannot be read, so whether the versions of "
+                "packages have changed is not known; the run may not resume exactly",
+                stacklevel=4,
+            )
+            return
         if FORMER_NAME in earlier:
             earlier[PACKAGES[-1]] = earlier.pop(FORMER_NAME)
         now = environment()["packages"]

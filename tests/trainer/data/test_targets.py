@@ -400,5 +400,5 @@ def test_a_model_with_another_number_of_outputs_is_refused() -> None:
         def build_model(self, spec: Any) -> keras.Model:
             return keras.Sequential([keras.Input(spec.input_shape), keras.layers.Dense(1)])
 
-    with pytest.raises(ValueError, match="a model with 1 outputs, but y has 2"):
+    with pytest.raises(ValueError, match="the model has 1 outputs, but y has 2"):
         OneHead().fit(X, NUMBERS["tuple"])

@@ -41,7 +41,9 @@ def test_outputs_whose_order_is_not_told_are_refused_with_both_structures() -> N
         ValueError, match=r"outputs are \[0\], \[1\], but the parts of y are \['x'\]"
     ):
         outputs.named(made, spec({"x": 1, "y": 1}), outputs.symbolic(made))
-    with pytest.raises(ValueError, match="a model with 2 outputs, but y has 3; give the model one"):
+    with pytest.raises(
+        ValueError, match="the model has 2 outputs, but y has 3; give the model one"
+    ):
         outputs.named(made, spec((1, 1, 1)), outputs.symbolic(made))
 
 

@@ -531,17 +531,6 @@ def test_another_version_is_warned_of(tmp_path: Path) -> None:
         make(tmp_path).fit(X, Y)
 
 
-@pytest.mark.parametrize("content", [None, "{"])
-def test_versions_that_are_not_known_are_no_change(content: str | None, tmp_path: Path) -> None:
-    ended(tmp_path)
-    path = tmp_path / "environment.json"
-    path.unlink() if content is None else path.write_text(content)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        make(tmp_path).fit(X, Y)
-    assert not [str(w.message) for w in caught if "is now" in str(w.message)]
-
-
 def test_a_kill_while_a_run_begins_leaves_no_config_without_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,10 +113,15 @@ def test_a_run_of_a_later_version_is_named(folder: Path) -> None:
         resume(folder)
 
 
-@pytest.mark.parametrize("content", ["[", "[]", '{"packages": 5}', '{"packages": {"keras": 1}}'])
-def test_versions_that_cannot_be_read_count_as_changed(content: str, folder: Path) -> None:
-    (folder / "environment.json").write_text(content)
-    with pytest.warns(UserWarning, match="the run may not resume exactly"):
+@pytest.mark.parametrize(
+    "content", [None, "[", "[]", '{"packages": 5}', '{"packages": {"keras": 1}}']
+)
+def test_versions_that_cannot_be_read_are_said_to_be_unknown(
+    content: str | None, folder: Path
+) -> None:
+    path = folder / "environment.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.warns(UserWarning, match="is not known; the run may not resume exactly"):
         resume(folder)
 
 
