@@ -40,7 +40,7 @@ from trainer.network.network import Network, own_loss
 from trainer.parameters import Parameters
 from trainer.runs import code, reading
 from trainer.runs import values as held
-from trainer.runs.directory import FREE, Run, described, earlier_architecture
+from trainer.runs.directory import FREE, Run, described, earlier_architecture, keeps_state_alone
 from trainer.saving import Fitted
 from trainer.sklearn_callbacks import SupportsCallbacks
 from trainer.state.isolation import thread_kept
@@ -413,7 +413,7 @@ class Trainer(SupportsCallbacks, Parameters):
             if before is not None:
                 fields["weights at the start"] = given.described(before.core)
             written = {}
-            if self.run_dir is not None:
+            if self.run_dir is not None and not keeps_state_alone():
                 written = code.of(self) | held.of(self, FREE, validation_split=splitter)
             with fitting.run_of(
                 settings, fields, architecture.resolved(), written, train, valid, seed, resume

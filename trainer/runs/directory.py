@@ -526,6 +526,11 @@ def state_alone() -> Iterator[None]:
         _state_alone.reset(token)
 
 
+def keeps_state_alone() -> bool:
+    """Return whether this is such a context: a trial's study compares code and values."""
+    return _state_alone.get()
+
+
 _source: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
     "source", default=None
 )
