@@ -994,8 +994,8 @@ class Trainer(SupportsCallbacks, Parameters):
                 "out of the pickle; write strategy='mirrored' or 'multi_worker' to keep it"
             )
             state["strategy"] = None
-        if hasattr(self.optimizer, "apply_gradients"):
-            state["optimizer"] = compile.Portable(self.optimizer)
+        for name in ("optimizer", "loss", "metrics", "weighted_metrics"):
+            state[name] = compile.portable(state[name])
         for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
             state.pop(name, None)
         if "_network" in state:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from trainer import callbacks, models
 from trainer.fields import Fields
-from trainer.network import given
+from trainer.network import compile, given
 from trainer.state.callback_state import constructor_parameters
 from trainer.utils.checks import did_you_mean
 
@@ -131,12 +131,14 @@ class Parameters(Fields, BaseEstimator):
     def __sklearn_clone__(self) -> Self:
         """Return an unfitted estimator with the same fields.
 
-        A Keras model and an optimizer among them are shared, as fits train copies of them; so is
-        a strategy of TensorFlow, of which a process has only one.
+        A Keras model, an optimizer and metrics among them are shared, as fits train copies of
+        them, and losses, which have no state; so is a strategy of TensorFlow, of which a process
+        has only one.
         """
         shared = {} if isinstance(self.strategy, str) else {"strategy": self.strategy}
-        if hasattr(self.optimizer, "apply_gradients"):
-            shared["optimizer"] = self.optimizer
+        for name in ("optimizer", "loss", "metrics", "weighted_metrics"):
+            if compile.holds_keras_objects(getattr(self, name)):
+                shared[name] = compile.shared(getattr(self, name))
         if given.is_model(self.model):
             shared["model"] = self.model
         shared = {name: value for name, value in shared.items() if value is not None}

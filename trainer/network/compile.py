@@ -13,6 +13,7 @@ import inspect
 import math
 import numbers
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -124,19 +125,104 @@ def optimizer_config(value: keras.optimizers.Optimizer) -> dict[str, Any]:
 
 
 class Portable:
-    """An optimizer as its class and arguments, which is pickled and comes back as an optimizer.
+    """An optimizer, loss or metric, which is pickled and comes back as what it was.
 
-    Keras pickles optimizers by their configs, from which it makes no class that is not registered.
+    Keras pickles them by their configs, from which it makes no class that is not registered, and
+    which leave out the arguments of classes without a get_config.
+
+    Args:
+        value: The object; or a variable that a metric holds.
     """
 
-    def __init__(self, value: keras.optimizers.Optimizer) -> None:
+    def __init__(self, value: Any) -> None:
         self._value = value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kind, arguments, by_config = _recipe(self._value)
+        import keras
+
+        value = self._value
+        if isinstance(value, keras.Variable):
+            return _variable, (value.numpy(), value.dtype, value.name)
+        if isinstance(value, (keras.losses.Loss, keras.metrics.Metric)):
+            attributes = {k: _plain(v) for k, v in _attributes(value).items()}
+            return _with_attributes, (type(value), portable(attributes))
+        kind, arguments, by_config = _recipe(value)
         if "inner_optimizer" in arguments and not by_config:
             arguments["inner_optimizer"] = Portable(arguments["inner_optimizer"])
         return _remade, (kind, arguments, by_config)
+
+
+def portable(value: Any) -> Any:
+    """Return a value whose optimizers, losses and metrics, at any depth, can be pickled."""
+    if holds_keras_objects(value, "Variable"):
+        if isinstance(value, dict):
+            return {k: portable(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [portable(v) for v in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        return Portable(value)
+    return value
+
+
+def shared(value: Any) -> Any:
+    """Return a copy of a structure of losses and metrics, which has the same objects in it.
+
+    A deep copy would be made from their configs, which may leave out arguments. Fits copy metrics,
+    and losses have no state.
+    """
+    if isinstance(value, dict):
+        return {k: shared(v) for k, v in value.items()}
+    return [shared(v) for v in value] if isinstance(value, list) else value
+
+
+def holds_keras_objects(value: Any, *others: str) -> bool:
+    """Return whether a value is an optimizer, loss or metric object, or a structure with one.
+
+    Args:
+        value: Any value.
+        others: The names of further classes of Keras.
+    """
+    if isinstance(value, (list, tuple, dict)):
+        each = value.values() if isinstance(value, dict) else value
+        return any(holds_keras_objects(v, *others) for v in each)
+    if "keras" not in sys.modules:  # then it is none of them, and Keras need not be imported
+        return False
+    import keras
+
+    kinds = (keras.optimizers.Optimizer, keras.losses.Loss, keras.metrics.Metric)
+    return isinstance(value, (*kinds, *(getattr(keras, name) for name in others)))
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes of a loss or metric, but for what Keras tracks in it."""
+    tracking = ("_tracker", "_variables", "_metrics")
+    return {k: v for k, v in vars(value).items() if k not in tracking}
+
+
+def _plain(value: Any) -> Any:
+    """Return a dict or list in the place of Keras' own, which tracks what is in it."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _variable(array: Any, dtype: str, name: str) -> keras.Variable:
+    import keras
+
+    return keras.Variable(array, dtype=dtype, name=name, trainable=False)
+
+
+def _with_attributes(kind: type, attributes: dict[str, Any]) -> Any:
+    """Return a loss or metric with these attributes; its constructor is not called."""
+    import keras
+
+    base: Any = keras.metrics.Metric if issubclass(kind, keras.metrics.Metric) else object
+    made: Any = object.__new__(kind)
+    if base is not object:
+        base.__init__(made)  # makes the tracker, which setattr needs
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
 
 
 def _recipe(value: keras.optimizers.Optimizer, **changes: Any) -> tuple[type, dict[str, Any], bool]:
@@ -388,10 +474,18 @@ def loss_weights(value: Any, loss: Any, names: Sequence[str]) -> Any:
 
 
 def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
-    # Not from the config, which is incomplete even for some Keras metrics.
-    made = object.__new__(type(metric))
-    vars(made).update(copy.deepcopy(vars(metric), {id(metric): made}))
-    return made
+    # Not from the config, which is incomplete even for some Keras metrics. Those that the metric
+    # holds are in the memo too, because Keras' deepcopy of a metric is made from its config.
+    originals, made = [metric], [object.__new__(type(metric))]
+    for original in originals:
+        for held in original._metrics:
+            if all(held is not known for known in originals):
+                originals.append(held)
+                made.append(object.__new__(type(held)))
+    memo = {id(original): new for original, new in zip(originals, made, strict=True)}
+    for original, new in zip(originals, made, strict=True):
+        vars(new).update(copy.deepcopy(vars(original), memo))
+    return made[0]
 
 
 _SINGULAR = {"metrics": "metric", "weighted_metrics": "metric"}

@@ -6,7 +6,9 @@ Not for what it was compiled with (`compiled`), or for checking it against the d
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -226,7 +228,11 @@ class _Copy:
 
     def _by_config(self, layer: Any) -> Any:
         try:
-            made = type(layer).from_config(layer.get_config())
+            config = _config(layer)
+            lost = _not_in_config(type(layer), config)
+            if lost:
+                raise ValueError(f"its get_config leaves out {', '.join(lost)}")
+            made = type(layer).from_config(config)
         except Exception as error:  # configs of user-defined layers may raise anything
             return self._by_attributes(layer, error)
         if type(made) is not type(layer):
@@ -256,14 +262,16 @@ class _Copy:
         import keras
 
         cls: Any = type(layer)
-        base: Any = next(c for c in cls.__mro__ if c.__module__.split(".")[0] == "keras")
-        if base not in (keras.Model, keras.Layer):
+        base: Any = next(c for c in cls.__mro__ if _is_of_keras(c))
+        is_model = isinstance(layer, keras.Model)
+        if cls is base or (is_model and base is not keras.Model):
             raise self.refused(
                 f"{cls.__name__} has no usable config ({compile.reason(error)}); define get_config "
                 f"and from_config, or {_INSTEAD}"
             ) from error
         made: Any = cls.__new__(cls)
-        base.__init__(made, name=layer.name, dtype=layer.dtype_policy)
+        plain: Any = keras.Model if is_model else keras.Layer
+        plain.__init__(made, name=layer.name, dtype=layer.dtype_policy)
         known = _OF_KERAS | set(vars(made))
         own = [n for n in vars(layer) if n not in known and not n.startswith("_self_")]
         self._known[id(layer)] = made
@@ -280,11 +288,12 @@ class _Copy:
         import keras
 
         without_state = (
-            keras.initializers.Initializer,
-            keras.regularizers.Regularizer,
-            keras.constraints.Constraint,
+            *_settings(),
             keras.losses.Loss,
             keras.optimizers.schedules.LearningRateSchedule,
+            keras.dtype_policies.DTypePolicy,
+            keras.layers.InputSpec,
+            functools.partial,
         )
 
         if isinstance(value, keras.Operation):
@@ -304,8 +313,8 @@ class _Copy:
             return items if isinstance(value, list) else type(value)(items)
         if isinstance(value, np.ndarray):
             return value.copy()
-        if isinstance(value, without_state):
-            return type(value).from_config(value.get_config())
+        if isinstance(value, without_state):  # a config may leave out arguments
+            return value
         if isinstance(value, types.MethodType) and id(value.__self__) in self._known:
             return types.MethodType(value.__func__, self._known[id(value.__self__)])
         if isinstance(value, types.FunctionType) and not _closes_over_state(value):
@@ -330,6 +339,65 @@ class _Copy:
             )
         for copy, original in zip(copies, originals, strict=True):
             copy.assign(original)
+
+
+def _is_of_keras(defined: Any) -> bool:
+    return str(defined.__module__).split(".")[0] == "keras"
+
+
+def _settings() -> tuple[type, ...]:
+    """Return the classes of what layers are set up with, which have no state of their own."""
+    import keras
+
+    return (
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+
+
+def _config(layer: Any) -> dict[str, Any]:
+    """Return the config of a layer, with the user's own functions and settings as they are.
+
+    Keras serializes them, and makes none of them again that is not registered.
+    """
+    if not _is_of_keras(type(layer)):
+        return dict(layer.get_config())
+    arguments = inspect.signature(type(layer)).parameters
+    twin, own = _without_own(layer, arguments)
+    if hasattr(layer, "cell"):  # a recurrent layer's settings are those of its cell
+        vars(twin)["cell"], of_cell = _without_own(layer.cell, arguments)
+        own |= of_cell
+    config: dict[str, Any] = twin.get_config()
+    return config | own
+
+
+def _without_own(layer: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return a twin of a layer with Keras' settings only, and the others by their arguments."""
+    import keras
+
+    twin, own = object.__new__(type(layer)), {}
+    vars(twin).update(vars(layer))
+    for name, value in vars(layer).items():
+        function = isinstance(value, (types.FunctionType, functools.partial))
+        if not function and not isinstance(value, _settings()):
+            continue
+        of_keras = _is_of_keras(value if isinstance(value, types.FunctionType) else type(value))
+        argument = name.removeprefix("_")
+        if argument in arguments and not of_keras:
+            own[argument] = value
+            vars(twin)[name] = keras.activations.linear  # anything that has a config
+    return twin, own
+
+
+def _not_in_config(cls: type, config: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of a user-defined layer that the get_config of its base leaves out."""
+    owner = next(c for c in cls.__mro__ if "get_config" in vars(c))
+    if _is_of_keras(cls) or not _is_of_keras(owner) or "__init__" not in vars(cls):
+        return []
+    parameters = inspect.signature(cls).parameters.values()
+    named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [name for name in named if name not in config]
 
 
 def _kind(variable: Any) -> str:

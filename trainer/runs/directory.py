@@ -732,6 +732,8 @@ def _flat(tree: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
 
 def described(value: Any) -> Any:
     """Describe a field's value as JSON, to be read and compared, not to be recreated from."""
+    if isinstance(value, dict) and {"class_name", "config"} <= value.keys():  # a config of Keras
+        value = _without_numbers(value)
     try:
         return _without_numbers(saving.to_json(value))
     except TypeError:

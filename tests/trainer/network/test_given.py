@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import zipfile
@@ -150,6 +151,85 @@ def test_an_attribute_that_cannot_be_copied_is_named(attribute: Any, message: An
         return
     with pytest.raises(CannotCopy, match=message):
         Trainer.from_keras(model)
+
+
+class Factor(layers.Dense):
+    """A layer with an argument that the get_config of its base leaves out."""
+
+    def __init__(self, units: int, factor: float = 1.0, **others: Any) -> None:
+        super().__init__(units, **others)
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        return super().call(x) * self.factor
+
+
+class OwnRegularizer(keras.regularizers.Regularizer):
+    """A regularizer without get_config."""
+
+    def __call__(self, x: Any) -> Any:
+        return keras.ops.sum(keras.ops.square(x)) * 3.0
+
+
+class OwnInitializer(keras.initializers.Initializer):
+    """An initializer with an argument, and without get_config."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.full(shape, self.value, dtype)
+
+
+class OwnConstraint(keras.constraints.Constraint):
+    """A constraint without get_config."""
+
+    def __call__(self, w: Any) -> Any:
+        return keras.ops.clip(w, -0.1, 0.1)
+
+
+def own_activation(x: Any) -> Any:
+    return keras.ops.tanh(x) * 1.5
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: Factor(4, factor=3.0),
+        lambda: layers.Dense(4, activation=own_activation),
+        lambda: layers.Dense(4, activation=functools.partial(keras.ops.clip, x_min=0, x_max=1)),
+        lambda: layers.Dense(4, kernel_regularizer=OwnRegularizer(), bias_regularizer="l2"),
+        lambda: layers.Dense(4, activity_regularizer=OwnRegularizer()),
+        lambda: layers.Dense(4, kernel_initializer=OwnInitializer(0.3)),
+        lambda: layers.Dense(4, kernel_constraint=OwnConstraint()),
+    ],
+)
+def test_functions_and_settings_of_ones_own_are_those_of_the_copy_too(layer: Any) -> None:
+    model = keras.Sequential([keras.Input((3,)), layer(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    copy = given.copied(model)
+    for made in (model, copy):
+        made.fit(X, Y, epochs=1, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_recurrent_layer_keeps_an_activation_of_ones_own() -> None:
+    layer = layers.LSTM(2, activation=own_activation)
+    model = keras.Sequential([keras.Input((4, 3)), layer])
+    x = np.ones((2, 4, 3), "float32")
+    np.testing.assert_array_equal(model(x), given.copied(model)(x))
+
+
+def test_a_loss_in_an_attribute_keeps_the_arguments_that_its_config_leaves_out() -> None:
+    class Power(keras.losses.Loss):
+        def __init__(self, power: float = 2.0, **others: Any) -> None:
+            super().__init__(**others)
+            self.power = power
+
+    model = subclassed()
+    model.own_loss = Power(3.0)
+    assert given.copied(model).own_loss.power == 3.0
 
 
 def test_a_function_that_closes_over_a_layer_is_not_shared_by_a_copy() -> None:

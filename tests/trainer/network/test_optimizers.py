@@ -157,3 +157,14 @@ def test_a_metric_of_ones_own_is_described_without_the_number_that_keras_gives_i
         pass
 
     assert described([Own()]) == described([Own()])
+
+
+def test_a_config_of_an_optimizer_is_described_without_the_number_that_keras_gives_it() -> None:
+    from trainer.runs.directory import described
+
+    def config(rate: float) -> dict[str, Any]:
+        return keras.optimizers.serialize(keras.optimizers.SGD(rate, name=None))
+
+    first, second = config(0.1), config(0.1)
+    assert first != second
+    assert described(first) == described(second) != described(config(0.2))
