@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -339,6 +339,28 @@ class _Copy:
             )
         for copy, original in zip(copies, originals, strict=True):
             copy.assign(original)
+
+
+def own_parts(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Yield what a model has of the user's own, and what it was compiled with, by place.
+
+    These are layers, and functions and settings of layers: a config may leave out what they hold,
+    and has no code.
+    """
+    for i, layer in enumerate(model._flatten_layers()):
+        where = f".layers[{i}]" if i else ""
+        if not _is_of_keras(type(layer)):
+            yield where, layer
+        for name, value in list(vars(layer).items()):
+            function = isinstance(value, (types.FunctionType, functools.partial))
+            if function or isinstance(value, _settings()):
+                kind = value if isinstance(value, types.FunctionType) else type(value)
+                if not _is_of_keras(kind):
+                    yield f"{where}.{name}", value
+    made = compiled.find(model)
+    if made is not None:
+        for name in ("optimizer", "loss", "metrics", "weighted_metrics"):
+            yield f".{name}", getattr(made, name)
 
 
 def _is_of_keras(defined: Any) -> bool:

@@ -24,6 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.network import given
+
 OURS = ("trainer", "search")  # packages whose version is recorded
 VALUE = "value of "  # what the names of values begin with, among those of code
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -102,6 +104,8 @@ def _parts(value: Any) -> Iterable[Any]:
     # not the rest of an object of a library: it may be a network, or hold one
     code = (types.FunctionType, types.MethodType, functools.partial)
     own = [part for part in kept if isinstance(part, code) or not of_library(type(part))]
+    if given.is_model(value):
+        own += [part for _, part in given.own_parts(value)]
     return [type(value), *own]
 
 

@@ -81,8 +81,6 @@ class _Walk:
             self._add(name, fingerprint.of_array(array))
         elif isinstance(value, (Mapping, list, tuple)):
             self._container(value, name, hidden=hidden, arrays=arrays)
-        elif given.is_model(value):
-            return  # its description has its config and its weights
         elif callable(value) and not isinstance(value, type) and self._called(value, name):
             return
         elif isinstance(value, type):
@@ -133,10 +131,15 @@ class _Walk:
         callback = hasattr(value, "on_train_begin")
         based = any(code.of_library(c) for c in type(value).__mro__ if c is not object)
         made_with = _parameters(type(value))
+        if given.is_model(value):
+            for where, part in given.own_parts(value):
+                self.visit(part, f"{name}{where}", hidden=True)
         if hasattr(value, "apply_gradients") and hasattr(value, "get_config"):
             config = compile.optimizer_config(value)
             for key in config.keys() - {"name"}:  # which numbers the optimizers of the process
                 self.visit(config[key], f"{name}.{key}", hidden=True)
+        for key, part in getattr(value, "_fn_kwargs", {}).items() if based else ():
+            self.visit(part, f"{name}.{key}", hidden=True)  # of a loss: the configs of some lack it
         for key, part in _state(value):
             if (callback and not callable(part)) or (key == "name" and based):
                 continue  # Keras numbers the objects of a process, as in mean_3

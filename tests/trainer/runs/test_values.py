@@ -199,6 +199,59 @@ def test_a_number_of_the_module_that_a_function_reads_is_compared(
     ]
 
 
+class OwnLayer(keras.layers.Layer):
+    """A layer whose config is not whole."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+
+def _scaling(factor: float) -> Callable[..., Any]:
+    def activation(x: Any) -> Any:
+        return x * factor
+
+    return activation
+
+
+def _model(layer: Any, optimizer: Any = "sgd", loss: Any = "mse") -> keras.Model:
+    made = keras.Sequential([keras.Input((2,)), layer])
+    made.compile(optimizer, loss)
+    return made
+
+
+MODELS: dict[str, Callable[[float], keras.Model]] = {
+    "a layer": lambda a: _model(OwnLayer(a)),
+    "a layer in a model in it": lambda a: _model(
+        keras.Sequential([keras.Input((2,)), OwnLayer(a)])
+    ),
+    "an activation": lambda a: _model(keras.layers.Dense(1, activation=_scaling(a))),
+    "a loss": lambda a: _model(keras.layers.Dense(1), loss=OwnLoss(a)),
+    "an argument that Keras leaves out": lambda a: _model(
+        keras.layers.Dense(1), loss=keras.losses.Huber(a)
+    ),
+    "a schedule": lambda a: _model(keras.layers.Dense(1), keras.optimizers.SGD(OwnSchedule(a))),
+}
+
+
+@pytest.mark.parametrize("held", MODELS)
+def test_what_a_given_model_holds_of_the_users_own_is_compared(held: str) -> None:
+    def recorded(number: float) -> dict[str, str]:
+        fields = Fields(model=MODELS[held](number))
+        return code.of(fields) | values.of(fields)
+
+    first = recorded(0.25)
+    assert code.changes(first, recorded(0.25)) == []
+    (said,) = code.changes(first, recorded(0.5))
+    assert said.endswith(" changed")
+
+
 def test_what_training_changes_is_not_compared() -> None:
     loss, metric = Weighted(LARGE), OwnMetric(0.5)
     fields = Fields(loss=loss, metrics=[metric], optimizer=OwnOptimizer(0.5), metric=counted)
