@@ -241,7 +241,14 @@ class _Copy:
                 f"{with_article(type(made).__name__)}; define "
                 f"get_config and from_config, or {_INSTEAD}"
             )
-        return self._built_as(layer, made)
+        made = self._built_as(layer, made)
+        if not _is_of_keras(type(layer)):
+            for name, value in list(vars(layer).items()):
+                # It may have been set after the constructor, and then no config has it.
+                plain = isinstance(value, _SHARED) and not name.startswith("_") and name != "built"
+                if plain and vars(made).get(name, value) != value:
+                    setattr(made, name, value)
+        return made
 
     def _built_as(self, layer: Any, made: Any) -> Any:
         if getattr(layer, "built", False) and not made.built:

@@ -221,6 +221,21 @@ def test_a_recurrent_layer_keeps_an_activation_of_ones_own() -> None:
     np.testing.assert_array_equal(model(x), given.copied(model)(x))
 
 
+def test_an_attribute_that_was_set_after_the_constructor_is_that_of_the_copy_too() -> None:
+    class Times(layers.Layer):
+        def __init__(self, factor: float = 1.0, **others: Any) -> None:
+            super().__init__(**others)
+            self.factor = factor
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    times = Times()
+    times.factor = 3.0
+    model = keras.Sequential([keras.Input((3,)), times, layers.Dense(1)])
+    np.testing.assert_array_equal(given.copied(model)(X), model(X))
+
+
 def test_a_loss_in_an_attribute_keeps_the_arguments_that_its_config_leaves_out() -> None:
     class Power(keras.losses.Loss):
         def __init__(self, power: float = 2.0, **others: Any) -> None:
