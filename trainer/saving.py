@@ -28,7 +28,7 @@ from trainer.data.inputs import Inputs
 from trainer.fields import path_fields
 from trainer.history import History
 from trainer.models import Chosen
-from trainer.network import adapters, given
+from trainer.network import adapters, compile, compiled, given
 from trainer.network.allowed import Allowed, safe_mode
 from trainer.network.build import Recipe, blank_rows, rebuild
 from trainer.network.network import Network
@@ -649,6 +649,7 @@ def to_json(value: Any) -> Any:
             config = keras.saving.serialize_keras_object(value)
         except NotImplementedError as error:  # it holds an object of a class without a config
             raise TypeError(f"{type(value).__name__}: {error}") from error
+        compile.complete(config, value)
         json.dumps(config)  # raises TypeError for what JSON cannot hold
         return {"keras": config}
     if isinstance(value, keras.callbacks.Callback) and hasattr(value, "get_params"):
@@ -673,7 +674,11 @@ def _model_config(model: keras.Model) -> Any:
 
     name = f"<{type(model).__name__}>"
     try:
-        text = json.dumps(keras.saving.serialize_keras_object(model))
+        form = keras.saving.serialize_keras_object(model)
+        made = compiled.find(model)
+        for name in ("loss", "metrics", "weighted_metrics") if made is not None else ():
+            compile.complete((form.get("compile_config") or {}).get(name), getattr(made, name))
+        text = json.dumps(form)
     except Exception as error:  # configs of user-defined layers may raise anything
         raise _NoConfig(f"{name} has no usable config ({_first_line(error)})") from error
     if '"__lambda__"' in text:

@@ -604,3 +604,21 @@ def test_an_empty_path_is_refused() -> None:
     model = Regressor(model="mlp", epochs=1).fit(X, Y)
     with pytest.raises(TypeError, match="path='': must be the name of a file, such as 'model.ker"):
         model.save("")
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["fields", "a compiled model"])
+def test_a_file_has_the_arguments_that_keras_leaves_out_of_configs(
+    given: bool, tmp_path: Path
+) -> None:
+    parts = {"loss": keras.losses.Huber(0.2), "metrics": [keras.metrics.CosineSimilarity(axis=0)]}
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    if given:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", **parts)
+        trainer = Regressor.from_keras(model, epochs=1, verbose=0, batch_size=16)
+    else:
+        trainer = Regressor(**parts, epochs=1, verbose=0, batch_size=16)
+    trainer.fit(x, 20 * x[:, 0]).save(tmp_path / "model.keras")
+    loaded = Regressor.load(tmp_path / "model.keras")
+    expected, found = (t.evaluate(x, 20 * x[:, 0]) for t in (trainer, loaded))
+    assert found == pytest.approx(expected, rel=1e-6)

@@ -193,6 +193,28 @@ def holds_keras_objects(value: Any, *others: str) -> bool:
     return isinstance(value, (*kinds, *(getattr(keras, name) for name in others)))
 
 
+def complete(config: Any, value: Any) -> None:
+    """Add to configs of losses and metrics the arguments that Keras leaves out of them.
+
+    Such as the delta of Huber: a loss that is made from its config would have the default.
+
+    Args:
+        config: What Keras serializes the value as; it is changed.
+        value: A loss or metric, or a structure of them.
+    """
+    if isinstance(value, Mapping) and isinstance(config, dict):
+        for name, part in value.items():
+            complete(config.get(name), part)
+    elif isinstance(value, (list, tuple)) and isinstance(config, list):
+        for form, part in zip(config, value, strict=True):
+            complete(form, part)
+    elif isinstance(config, dict) and isinstance(config.get("config"), dict):
+        taken = inspect.signature(type(value)).parameters
+        for name, argument in getattr(value, "_fn_kwargs", {}).items():
+            if name in taken:
+                config["config"].setdefault(name, argument)
+
+
 def _attributes(value: Any) -> dict[str, Any]:
     """Return the attributes of a loss or metric, but for what Keras tracks in it."""
     tracking = ("_tracker", "_variables", "_metrics")

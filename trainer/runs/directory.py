@@ -709,7 +709,8 @@ def _without_new_fields(before: Any, now: Any) -> Any:
 def without_new_arguments(before: Any, now: Any) -> Any:
     """Return a description of now without arguments of callbacks that the one before has not.
 
-    Earlier versions described a callback of the user's own class by the name of the class only.
+    Earlier versions described a callback of the user's own class by the name of the class only, and
+    a loss without the arguments that Keras leaves out of its config.
     """
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [without_new_arguments(b, n) for b, n in zip(before, now, strict=True)]
@@ -717,6 +718,10 @@ def without_new_arguments(before: Any, now: Any) -> Any:
         return now
     if "class" in before and "arguments" not in before:
         now = {name: value for name, value in now.items() if name != "arguments"}
+    old, new = before.get("config"), now.get("config")
+    same = before.get("class_name", 0) == now.get("class_name")
+    if same and isinstance(old, dict) and isinstance(new, dict):
+        now = now | {"config": {n: v for n, v in new.items() if n in old}}
     return {n: without_new_arguments(before[n], v) if n in before else v for n, v in now.items()}
 
 
