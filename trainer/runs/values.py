@@ -50,15 +50,27 @@ class _Walk:
         self.found: dict[str, str] = {}
         # the objects themselves, so that no address is used again
         self.seen: dict[int, Any] = {} if seen is None else seen
+        self._numbers = True  # whether numbers of a function's module count
 
     def estimator(self, estimator: Any, without: Collection[str]) -> None:
         if not hasattr(estimator, "get_params"):
             self.visit(estimator, getattr(estimator, "__name__", "function"))
             return
-        self._methods(type(estimator))
-        for name, value in estimator.get_params(deep=False).items():
-            if name not in without:
-                self.visit(value, name)
+        self._fields(estimator, "", without=without)
+
+    def _fields(
+        self, owner: Any, name: str, *, without: Collection[str] = (), arrays: bool = False
+    ) -> None:
+        self._methods(type(owner))
+        before = self._numbers
+        for key, part in owner.get_params(deep=False).items():
+            if key in without:
+                continue
+            # Callbacks show progress, stop early and the like: a number of their module, such as
+            # that of the epochs, may change in a run that is trained further.
+            self._numbers = before and key != "callbacks"
+            self.visit(part, f"{name}{key}", arrays=arrays)
+        self._numbers = before
 
     def visit(self, value: Any, name: str, *, hidden: bool = False, arrays: bool = False) -> None:
         """Record what a value holds.
@@ -86,9 +98,7 @@ class _Walk:
         elif isinstance(value, type):
             self._methods(value)
         elif hasattr(value, "get_params"):
-            self._methods(type(value))
-            for key, part in value.get_params(deep=False).items():
-                self.visit(part, f"{name}.{key}", arrays=arrays)
+            self._fields(value, f"{name}.", arrays=arrays)
         elif not isinstance(value, types.ModuleType):
             self._object(value, name)
 
@@ -113,6 +123,7 @@ class _Walk:
 
     def _container(self, value: Any, name: str, *, hidden: bool, arrays: bool) -> None:
         within = _Walk(self.seen)  # one entry for the whole, however long it is
+        within._numbers = self._numbers
         for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
             within.visit(part, f"{name}[{key!r}]", hidden=hidden, arrays=arrays)
         if len(within.found) == 1:
@@ -178,7 +189,8 @@ class _Walk:
             self.visit(part, f"{name}.{key}")
         for key in _globals_read(function.__code__):
             part = function.__globals__.get(key)
-            if isinstance(part, _NUMBERS) or (isinstance(part, tuple) and code.is_plain(part)):
+            plain = isinstance(part, _NUMBERS) or (isinstance(part, tuple) and code.is_plain(part))
+            if plain and self._numbers:
                 self._add(f"{name}.{key}", code.as_text(part))
             elif _as_array(part) is not None:
                 self.visit(part, f"{name}.{key}")

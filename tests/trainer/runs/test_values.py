@@ -179,6 +179,24 @@ def test_a_changed_number_is_found_in_what_an_object_was_made_with(
     assert code.changes(first, values.of(Fields(loss=made(0.5))))
 
 
+class Shows(keras.callbacks.Callback):
+    """A callback that reads a number of its module."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        print(epoch / FACTOR)
+
+
+def test_a_number_of_the_module_that_a_callback_reads_may_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugin = Fields(function=scaled)
+    shown = keras.callbacks.LambdaCallback(on_epoch_end=scaled)
+    fields = Fields(callbacks=[plugin, Shows(), shown])
+    first = values.of(fields)
+    monkeypatch.setitem(globals(), "FACTOR", 0.75)
+    assert values.of(fields) == first
+
+
 def test_the_message_names_the_attribute() -> None:
     first, now = (values.of(Fields(loss=Weighted(None, p))) for p in (1.0, 2.0))
     assert code.changes(first, now) == ["the value of loss._power changed"]
