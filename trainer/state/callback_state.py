@@ -205,9 +205,10 @@ def fit_begins(callbacks: Iterable[Any], *, fresh: bool) -> None:
 
 
 def _start_afresh(callback: Any, kept: set[str]) -> None:
+    kind: type = type(callback)
     now, before = vars(callback), vars(callback)[_AS_MADE]
     for name in set(now) - set(before) - kept:
-        if name in _set_by_methods(type(callback)):  # the others are the user's
+        if name in _set_by_methods(kind):  # the others are the user's
             del now[name]
     now.update({name: copy.copy(value) for name, value in before.items()})
     if "min_delta" in now:  # its sign is flipped along with the choice of monitor_op
