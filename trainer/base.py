@@ -43,6 +43,7 @@ from trainer.runs import values as held
 from trainer.runs.directory import FREE, Run, described, earlier_architecture, keeps_state_alone
 from trainer.saving import Fitted
 from trainer.sklearn_callbacks import SupportsCallbacks
+from trainer.state import callback_state
 from trainer.state.isolation import thread_kept
 from trainer.state.walking import NOT_STATE
 from trainer.tasks import Task
@@ -396,6 +397,7 @@ class Trainer(SupportsCallbacks, Parameters):
             if not partial:
                 has_validation = valid is not None or splitter is not None
                 chosen += self._added(architecture, chosen, has_validation)
+            callback_state.fit_begins(chosen, fresh=before is None)
             done = 0 if before is None else _epochs_of(self.history_)
             settings = dataclasses.replace(
                 self._settings(values),

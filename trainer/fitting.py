@@ -878,7 +878,7 @@ def give_back(session: Session, settings: Settings, own: OwnState, run: Run | No
             if run is not None:
                 run.refuse_model(error)
             return False
-        session.history.records[:] = saving.history_of(model).records
+        session.history.take(saving.history_of(model))
     finally:
         network.program.watch = None
         _let_go(plugins, listed)

@@ -96,7 +96,7 @@ class History:
 
     def __init__(self) -> None:
         self.records: list[dict[str, float]] = []
-        self._rate_logged = False
+        self.rate_logged = False
 
     def append(
         self,
@@ -132,7 +132,7 @@ class History:
                 raise TypeError(f"logs: the name {name!r} must be a str")
             if name == "learning_rate":
                 rate = _number("logs['learning_rate']", value)
-                self._rate_logged = True
+                self.rate_logged = True
             elif name in _FIXED:
                 raise ValueError(
                     f"logs={{{name!r}: ...}}: this name is reserved; give the log another name"
@@ -151,15 +151,19 @@ class History:
 
         With "learning_rate" where a callback of Keras has logged it.
         """
-        names = [*self.metrics, *(["learning_rate"] if self._rate_logged else [])]
+        names = [*self.metrics, *(["learning_rate"] if self.rate_logged else [])]
         return {name: [record[name] for record in self.records if name in record] for name in names}
 
     def copy(self) -> History:
         """Return a history with the same records, to which epochs can be added."""
         made = History()
-        made.records = [dict(record) for record in self.records]
-        made._rate_logged = self._rate_logged
+        made.take(self)
         return made
+
+    def take(self, other: History) -> None:
+        """Replace all epochs by those of another history."""
+        self.records[:] = [dict(record) for record in other.records]
+        self.rate_logged = other.rate_logged
 
     @property
     def metrics(self) -> list[str]:
@@ -215,9 +219,11 @@ class History:
     def to_dict(self) -> dict[str, Any]:
         """Return the history as dicts, lists, numbers and strings for strict JSON.
 
-        NaN and infinities become the strings "NaN", "Infinity" and "-Infinity".
+        NaN and infinities become the strings "NaN", "Infinity" and "-Infinity". "rate_logged" is
+        there, and true, if a callback of Keras has logged the learning rate: see `history`.
         """
-        return {"records": [{k: _encode(v) for k, v in each.items()} for each in self.records]}
+        records = [{k: _encode(v) for k, v in each.items()} for each in self.records]
+        return {"records": records, **({"rate_logged": True} if self.rate_logged else {})}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> History:
@@ -243,6 +249,7 @@ class History:
                     f"data['records'][{position}]: is not the record of an epoch ({error!r}); "
                     "it must be as returned by History.to_dict"
                 ) from error
+        history.rate_logged = data.get("rate_logged") is True
         return history
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:

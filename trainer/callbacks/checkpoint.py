@@ -17,7 +17,6 @@ from typing import Any
 from trainer.callbacks import folders, monitored
 from trainer.callbacks.callback import Callback, Session
 from trainer.engine.loop import as_floats, learning_rate
-from trainer.history import History
 from trainer.utils.checks import boolean, integer
 
 
@@ -161,8 +160,7 @@ class Checkpoint(Callback):
     def _write(self, file: str, epoch: int, logs: Any) -> bool:
         if not self._own.held():
             return False
-        complete = History()  # the epoch itself has no record yet
-        complete.records = [dict(record) for record in self.session.history.records]
+        complete = self.session.history.copy()  # the epoch itself has no record yet
         complete.append(
             epoch + 1,
             as_floats(dict(logs or {})),

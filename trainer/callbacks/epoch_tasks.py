@@ -50,8 +50,7 @@ class EpochTasks(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """End the epoch's task, and the training if a callback asks for that."""
-        complete = History()  # the epoch itself has no record yet
-        complete.records = [dict(record) for record in self.session.history.records]
+        complete = self.session.history.copy()  # the epoch itself has no record yet
         complete.append(
             epoch + 1,
             as_floats(dict(logs or {})),

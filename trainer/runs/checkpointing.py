@@ -140,6 +140,7 @@ class Checkpointer:
             if self._own is not None:
                 self._own.restore_extra(values.get("extra"), tensors)
             self._history.records[:] = values["history"]
+            self._history.rate_logged = values.get("rate_logged", False)
             self._replay(self._here.epoch - self._first_epoch)
         self._saves = agree(self._folder is not None)
         if self._folder is not None:
@@ -234,6 +235,8 @@ class Checkpointer:
                 for i, callback in enumerate(self._callbacks)
             ],
         }
+        if self._history.rate_logged:
+            values["rate_logged"] = True
         if self._own is not None:
             values["own"] = self._own.capture(tensors)
             values["extra"] = self._own.extra(tensors)

@@ -145,4 +145,5 @@ def restore(network: Network, found: Found) -> History:
     history = History()
     with _damaged():
         history.records[:] = [dict(record) for record in values["history"]]
+        history.rate_logged = values.get("rate_logged", False)
     return history

@@ -26,6 +26,10 @@ from trainer.state import plain
 # What Keras sets on every callback, and what describes a fit rather than its progress. CSVLogger
 # determines append_header from its file at the beginning of each fit.
 _OF_A_FIT = {"model", "_model", "params", "validation_data", "session", "append_header"}
+# Holds what the attributes of a Keras callback were before its first fit. On the object itself, so
+# that clones and pickles of it have them too.
+_AS_MADE = "_as_made_for_trainer"
+_OF_A_FIT.add(_AS_MADE)
 # A function that Keras callbacks choose after the first logs; None until then.
 _LEARNT = {"monitor_op"}
 # The entry of a state that says which attributes hold one object; no attribute has this name.
@@ -163,11 +167,52 @@ def arguments(callback: Any) -> dict[str, Any]:
 
 
 def fit_ended(callback: Any) -> None:
-    """Note what the arguments of a callback are after a fit, for `arguments`."""
+    """Note what the arguments of a callback are after a fit, for `arguments`.
+
+    A callback of Keras lets go of what it cannot be copied with, such as its closed files.
+    """
+    for name, value in vars(callback).get(_AS_MADE, {}).items():
+        now = vars(callback).get(name)
+        if not plain.is_plain(now) and not callable(now):
+            setattr(callback, name, copy.copy(value))
     if type(callback).__hash__ is None or callback not in _made_with:
         return
     before, _ = _made_with.pop(callback)
     _made_with[callback] = (before, arguments(callback))
+
+
+def fit_begins(callbacks: Iterable[Any], *, fresh: bool) -> None:
+    """Give callbacks of Keras the state that they had before their first fit.
+
+    SwapEMAWeights, ModelCheckpoint and BackupAndRestore do not do so in on_train_begin. Their
+    arguments stay as they are now. A class of the user's own, which may count over several fits,
+    is left alone.
+
+    Args:
+        callbacks: Those of a fit.
+        fresh: Whether it trains a new model. If not, they only note the state for a later fit.
+    """
+    for callback in callbacks:
+        if not type(callback).__module__.startswith("keras."):
+            continue
+        # A resumed run leaves append_header off, and the next file would have none.
+        kept = {*_OF_A_FIT, *stock_parameters(callback)} - {"append_header"}
+        now = vars(callback)
+        if _AS_MADE not in now:
+            now[_AS_MADE] = {n: copy.copy(value) for n, value in now.items() if n not in kept}
+        elif fresh:
+            _start_afresh(callback, kept)
+
+
+def _start_afresh(callback: Any, kept: set[str]) -> None:
+    kind: type = type(callback)
+    now, before = vars(callback), vars(callback)[_AS_MADE]
+    for name in set(now) - set(before) - kept:
+        if name in _set_by_methods(kind):  # the others are the user's
+            del now[name]
+    now.update({name: copy.copy(value) for name, value in before.items()})
+    if "min_delta" in now:  # its sign is flipped along with the choice of monitor_op
+        now["min_delta"] = abs(now["min_delta"])
 
 
 def on_class(callback: Any) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def _check_values(values: dict[str, Any]) -> None:
         for record in forms.items("history", values["history"]):
             _check_numbers("history", record)
             forms.whole("history: epoch", record.get("epoch"), 1, 2**40)
+        forms.flag("rate_logged", values.get("rate_logged", False))
         for described in forms.items("variables", values["variables"]):
             path, shape = forms.items("variables", described, 2)
             forms.text("variables", path)
