@@ -29,7 +29,7 @@ from trainer.fields import path_fields
 from trainer.history import History
 from trainer.models import Chosen
 from trainer.network import adapters, compile, compiled, given
-from trainer.network.allowed import Allowed, safe_mode
+from trainer.network.allowed import Allowed, NotGiven, cannot_be_named, safe_mode
 from trainer.network.build import Recipe, blank_rows, rebuild
 from trainer.network.network import Network
 from trainer.state.variables import seed_states
@@ -48,6 +48,7 @@ Made = TypeVar("Made")
 FORMAT = 1
 _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", "history")
 _ADDED = ("architecture", "seeds")  # since 0.2: what a file lacks is as 0.1 had it
+_EVALUATED = ("loss", "metrics", "weighted_metrics")  # fields
 _OTHER_OPTIMIZER = "Skipping variable loading for optimizer"
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
@@ -87,7 +88,7 @@ def save(
     kept: dict[str, Any] = {}
     for name, value in fitted.fields.items():
         try:
-            form = to_json(value)
+            form = _written(value)
             kept[name] = _without_paths(form)[0] if name == "callbacks" else form
         except _NoConfig as error:
             kept[name] = {"model": None}
@@ -102,7 +103,7 @@ def save(
             if not weights_only:
                 warnings.warn(
                     f"{name}={value!r} cannot be written to a file; the loaded {fitted.owner} will "
-                    "have the default instead",
+                    f"have the default instead{_in_evaluate(name)}",
                     stacklevel=3,
                 )
     try:
@@ -163,7 +164,17 @@ def load(
                     made, recipe, task, chosen = make(values, architecture)
             except Exception as error:  # user-defined hooks and Keras use these values here
                 raise Malformed(f"{ENTRY}: fields: {error}") from error
+            for name in sorted({"loss", "metrics"} & set(names) - set(values)):
+                if not _can_be_written(getattr(made, name)):
+                    continue  # a default of its class, which it had when it was saved
+                warnings.warn(
+                    f"path={str(path)!r}: has no {name}, which could not be written to a file; the "
+                    f"loaded {owner} has the default instead{_in_evaluate(name)}",
+                    stacklevel=3,
+                )
             network = _network(recipe, task, chosen, meta, parts[1], apart)
+    except NotGiven as error:
+        raise ValueError(f"{where}{_in_a_line(error)}") from error
     except Malformed as error:
         raise ValueError(
             f"{where}{_in_a_line(error)}. {owner}.save does not write that: save it again, "
@@ -294,7 +305,8 @@ def _fields(
             if name == "callbacks":
                 _check_plugins(values[name], allowed)
         except Malformed as error:
-            raise Malformed(f"{ENTRY}: fields: {name}: {error}") from error
+            kind = NotGiven if isinstance(error, NotGiven) else Malformed
+            raise kind(f"{ENTRY}: fields: {name}: {error}") from error
     seed = values.get("random_state")
     if seed is not None:
         forms.whole(f"{ENTRY}: fields: random_state", seed, 0, 2**32 - 1)
@@ -618,6 +630,35 @@ def _as_path(path: Any) -> Path:
     if not isinstance(path, (str, Path)) or not str(path):
         raise TypeError(f"path={path!r}: must be the name of a file, such as 'model.keras'")
     return Path(path)
+
+
+def _in_evaluate(name: str) -> str:
+    """What a default in place of a field's value means for the numbers of `evaluate`."""
+    return ", and evaluate computes that" if name in _EVALUATED else ""
+
+
+def _written(value: Any) -> Any:
+    """A field's value in JSON form, from which it comes back with the same functions.
+
+    Raises:
+        TypeError: it cannot be written so; _NoConfig for a Keras model.
+    """
+    form = to_json(value)
+    if isinstance(form, (dict, list)):  # else there is no Keras object in it
+        reason = cannot_be_named(value, form)
+        if reason is not None and given.is_model(value):
+            raise _NoConfig(f"<{type(value).__name__}> has no usable config ({reason})")
+        if reason is not None:
+            raise TypeError(reason)
+    return form
+
+
+def _can_be_written(value: Any) -> bool:
+    try:
+        _written(value)
+    except TypeError:
+        return False
+    return True
 
 
 def to_json(value: Any) -> Any:

@@ -622,3 +622,105 @@ def test_a_file_has_the_arguments_that_keras_leaves_out_of_configs(
     loaded = Regressor.load(tmp_path / "model.keras")
     expected, found = (t.evaluate(x, 20 * x[:, 0]) for t in (trainer, loaded))
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+# ---- functions of one's own in Keras' objects --------------------------------------------------
+
+
+def scaled(y: Any, p: Any) -> Any:
+    return 100 * keras.ops.mean(keras.ops.abs(y - p), axis=-1)
+
+
+def named(name: str, factor: float = 100.0) -> Any:
+    def function(y: Any, p: Any) -> Any:
+        return factor * keras.ops.mean(keras.ops.abs(y - p), axis=-1)
+
+    function.__name__ = name
+    return function
+
+
+@pytest.mark.parametrize("name", ["huber", "scaled"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda f: {"metrics": [keras.metrics.MeanMetricWrapper(f, name="m")]},
+        lambda f: {"metrics": ({"output": [keras.metrics.MeanMetricWrapper(f, name="m")]},)},
+        lambda f: {"loss": type(keras.losses.Huber()).__base__(f)},  # LossFunctionWrapper
+    ],
+    ids=["metrics", "metrics_in_a_dict", "loss"],
+)
+def test_a_function_with_the_name_of_another_is_not_loaded_as_that(
+    fields: Any, name: str, tmp_path: Path
+) -> None:
+    values = fields(named(name))
+    fitted = Linear(epochs=1).fit(X, Y)
+    fitted.set_params(**values)
+    (field,) = values
+    with pytest.warns(UserWarning, match=f"^{field}=.*cannot be written.*evaluate computes that"):
+        path = fitted.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=f"has no {field}, .*evaluate computes that"):
+        loaded = Linear.load(path)
+    assert getattr(loaded, field) == getattr(Linear(), field)
+
+
+def test_a_function_that_is_the_default_of_the_class_is_no_news_when_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    class Own(Linear):
+        loss: Any = staticmethod(scaled)
+
+    fitted = Own(epochs=1).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"^loss=.*cannot be written"):
+        path = fitted.save(tmp_path / "model.keras")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        loaded = Own.load(path)
+    assert not [str(w.message) for w in said if "has no loss" in str(w.message)]
+    assert loaded.evaluate(X, Y) == fitted.evaluate(X, Y)
+
+
+def test_two_functions_of_one_name_are_not_loaded_as_one(tmp_path: Path) -> None:
+    metrics = [
+        keras.metrics.MeanMetricWrapper(named("mine", factor), name=f"m{factor:g}")
+        for factor in (1.0, 2.0)
+    ]
+    model = Linear(epochs=1, metrics=metrics).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"^metrics=.*cannot be written"):
+        model.save(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("function", [lambda y, p: y - p, Path("x").is_relative_to])
+def test_lambdas_and_methods_in_a_metric_are_not_written(function: Any, tmp_path: Path) -> None:
+    model = Linear(epochs=1).fit(X, Y)
+    model.set_params(metrics=[keras.metrics.MeanMetricWrapper(function, name="m")])
+    with pytest.warns(UserWarning, match=r"^metrics=.*cannot be written"):
+        model.save(tmp_path / "model.keras")
+
+
+def test_a_function_of_the_module_in_a_metric_comes_back(tmp_path: Path) -> None:
+    metrics = [
+        keras.metrics.MeanMetricWrapper(scaled, name="m"),
+        keras.metrics.MeanMetricWrapper(keras.losses.huber, name="h"),
+    ]
+    model = Linear(epochs=1, metrics=metrics).fit(X, Y)
+    path = model.save(tmp_path / "model.keras")
+    assert Linear.load(path).evaluate(X, Y) == model.evaluate(X, Y)
+
+
+def test_an_own_function_that_is_not_passed_is_named_with_the_remedy(tmp_path: Path) -> None:
+    metrics = [keras.metrics.MeanMetricWrapper(scaled, name="m")]
+    model = Regressor(epochs=1, metrics=metrics).fit(X, Y)
+    path = model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"custom_objects=\{'scaled': scaled\}") as caught:
+        Regressor.load(path)
+    assert "does not write that" not in str(caught.value)
+    loaded = Regressor.load(path, custom_objects={"scaled": scaled})
+    assert loaded.evaluate(X, Y) == model.evaluate(X, Y)
+
+
+def test_an_activation_with_a_name_of_keras_is_not_loaded_as_that_of_keras(tmp_path: Path) -> None:
+    layers = [keras.Input((4,)), keras.layers.Dense(1, activation=lambda x: -x)]
+    layers[1].activation.__name__ = "relu"
+    model = Regressor.from_keras(keras.Sequential(layers), epochs=1).fit(X, Y)
+    with pytest.warns(UserWarning, match="load will not be able to open the file, as model=.*relu"):
+        model.save(tmp_path / "model.keras")

@@ -10,10 +10,12 @@ Responsible for these tables and for what a config may contain. Not for the file
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import operator
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,6 +47,10 @@ _DTYPES = {
     *("bool", "float16", "float32", "float64", "bfloat16"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 }
+
+
+class NotGiven(Malformed):
+    """A file names a class or function of the user's own, which the caller has not passed."""
 
 
 @contextlib.contextmanager
@@ -238,14 +244,88 @@ class Allowed:
     @staticmethod
     def _refusal(name: str, module: str | None = None) -> Malformed:
         where = f"{module}.{name}" if module else name
-        if module is not None and module.split(".")[0] in ("keras", "builtins"):
-            return Malformed(f"it names {shown(where)}, which no file may use")
         last = name.rsplit(">", 1)[-1]
+        # Keras writes a function of one's own as one of the module builtins.
+        if module == "builtins" and last.isidentifier() and not hasattr(builtins, last):
+            where = name
+        elif module is not None and module.split(".")[0] in ("keras", "builtins"):
+            return Malformed(f"it names {shown(where)}, which no file may use")
         last = last if last.isidentifier() else "MyClass"
-        return Malformed(
+        return NotGiven(
             f"it names {shown(where)}, which a file may not use by itself; if it is yours and you "
             f"trust the file, write load(path, custom_objects={{{shown(name)}: {last}}})"
         )
+
+
+def cannot_be_named(value: Any, form: Any) -> str | None:
+    """Say why the functions in a value would not come back from its form, or would be others.
+
+    Keras writes a function as its name only. By that name it finds a function of its own, or a
+    registered one, before it looks for the user's.
+
+    Args:
+        value: A Keras object, or a structure with some.
+        form: What Keras wrote of it.
+
+    Returns:
+        The reason; None if each function is Keras' own, or can be passed by its name to `load`.
+    """
+    import keras
+
+    names: set[str] = set()
+    for text in _texts(form):
+        if text in ("__lambda__", "method"):
+            kind = "lambda" if text == "__lambda__" else "method"
+            return f"a {kind} cannot be found by its name"
+        # Only the config of a model may name these modules.
+        if text.startswith("keras.src.") and not (isinstance(form, Mapping) and "model" in form):
+            return f"{text} is a private module of Keras"
+        names.add(text)
+    seen: dict[str, Any] = {}
+    for function in _functions(value):
+        name = function.__name__
+        ours = str(function.__module__).split(".")[0] == "keras"
+        registered = keras.saving.get_registered_name(function)
+        if ours or registered != name or name not in names:
+            continue
+        others = [getattr(getattr(keras, place), name, None) for place in _FUNCTIONS]
+        others.append(_registered(name, {}))
+        others.append(getattr(sys.modules.get(function.__module__), name, None))
+        others.append(seen.setdefault(name, function))
+        if any(other is not None and other is not function for other in others):
+            return f"the name of its function {name!r} stands for another function too"
+    return None
+
+
+def _texts(form: Any) -> Iterator[str]:
+    """Yield all texts in JSON content but for keys."""
+    if isinstance(form, str):
+        yield form
+    elif isinstance(form, Mapping):
+        for each in form.values():
+            yield from _texts(each)
+    elif isinstance(form, (list, tuple)):
+        for each in form:
+            yield from _texts(each)
+
+
+def _functions(value: Any) -> Iterator[types.FunctionType]:
+    """Yield the functions that a Keras object, or a structure with some, holds at any depth."""
+    seen: dict[int, Any] = {}
+    left = [value]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(each, types.FunctionType):
+            yield each
+        elif isinstance(each, Mapping):
+            left.extend(each.values())
+        elif isinstance(each, (list, tuple, set)):
+            left.extend(each)
+        elif hasattr(each, "get_config") and not isinstance(each, type):
+            left.extend(vars(each).values())
 
 
 def _registered(name: str, custom: Mapping[str, Any]) -> Any:
