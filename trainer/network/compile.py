@@ -209,10 +209,10 @@ def complete(config: Any, value: Any) -> None:
         for form, part in zip(config, value, strict=True):
             complete(form, part)
     elif isinstance(config, dict) and isinstance(config.get("config"), dict):
-        taken = inspect.signature(type(value)).parameters
-        for name, argument in getattr(value, "_fn_kwargs", {}).items():
-            if name in taken:
-                config["config"].setdefault(name, argument)
+        arguments = getattr(value, "_fn_kwargs", None) or {}
+        taken = inspect.signature(type(value)).parameters if arguments else {}
+        for name in arguments.keys() & taken.keys():
+            config["config"].setdefault(name, arguments[name])
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -238,10 +238,9 @@ def _with_attributes(kind: type, attributes: dict[str, Any]) -> Any:
     """Return a loss or metric with these attributes; its constructor is not called."""
     import keras
 
-    base: Any = keras.metrics.Metric if issubclass(kind, keras.metrics.Metric) else object
     made: Any = object.__new__(kind)
-    if base is not object:
-        base.__init__(made)  # makes the tracker, which setattr needs
+    if issubclass(kind, keras.metrics.Metric):
+        keras.metrics.Metric.__init__(made)  # makes the tracker, which setattr needs
     for name, value in attributes.items():
         setattr(made, name, value)
     return made
