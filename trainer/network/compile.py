@@ -378,6 +378,8 @@ def loss(value: Any) -> Any:
 def metrics(value: Any, field: str = "metrics") -> Any:
     """Check metrics; metric objects are copied, because their state belongs to one model.
 
+    The copies start afresh: Keras does not reset a compiled metric before its first batch.
+
     Args:
         value: As the field of Trainer.
         field: Its name, for errors.
@@ -506,6 +508,8 @@ def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
     memo = {id(original): new for original, new in zip(originals, made, strict=True)}
     for original, new in zip(originals, made, strict=True):
         vars(new).update(copy.deepcopy(vars(original), memo))
+    if made[0].variables:  # one that makes them in its first update could not be reset
+        made[0].reset_state()
     return made[0]
 
 

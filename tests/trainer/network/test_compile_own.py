@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from trainer import Regressor
+from trainer.network import compile
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
 Y = X[:, 0]
@@ -91,6 +92,16 @@ def test_a_trainer_with_it_trains_alike_when_cloned_and_pickled(own: str) -> Non
 def test_scikit_learn_validates_a_trainer_with_a_loss_and_a_metric_of_ones_own() -> None:
     made = Regressor(epochs=1, verbose=0, loss=Power(3.0), metrics=[MeanPower(3.0)])
     assert np.isfinite(cross_val_score(made, X, Y, cv=2, error_score="raise")).all()
+
+
+@pytest.mark.parametrize(
+    "metric", [keras.metrics.MeanSquaredError(), Holder(2.0)], ids=["of Keras", "with another"]
+)
+def test_a_copied_metric_starts_afresh_and_the_given_one_keeps_its_state(metric: Any) -> None:
+    metric.update_state(np.ones((4, 1)), np.zeros((4, 1)))
+    (made,) = compile.metrics([metric])
+    assert float(made.result()) == 0.0
+    assert float(metric.result()) == 1.0
 
 
 def test_a_pickled_metric_keeps_its_variables() -> None:

@@ -318,6 +318,19 @@ def test_evaluate_and_predict_need_no_fit() -> None:
     assert same(classifier.set_params(epochs=1).fit(X, Y).model_, further(model, 0, 1))
 
 
+@pytest.mark.parametrize("field", ["metrics", "weighted_metrics"])
+def test_a_model_that_keras_trained_is_evaluated_without_its_batches_of_training(
+    field: str,
+) -> None:
+    model = compiled()
+    given: dict[str, Any] = {field: [keras.metrics.SparseCategoricalAccuracy("accuracy")]}
+    model.compile("sgd", "sparse_categorical_crossentropy", **given)
+    model.fit(X, Y, epochs=3, verbose=0)
+    trainer = Trainer.from_keras(model, verbose=0)
+    expected = model.evaluate(X, Y, return_dict=True, verbose=0)
+    assert trainer.evaluate(X, Y) == pytest.approx(expected)
+
+
 def test_whole_numbers_are_the_numbers_of_outputs_where_y_lacks_some() -> None:
     classifier = Classifier.from_keras(compiled(), epochs=1, **OPTIONS).fit(X, Y % 2)
     assert classifier.classes_.tolist() == [0, 1, 2]
