@@ -110,7 +110,7 @@ def copied(model: keras.Model) -> keras.Model:
             "its class has a compile of its own, whose arguments are not known; " + _INSTEAD
         )
     optimizer = compile.optimizer(model.optimizer, None)
-    if model.optimizer.built:
+    if _has_states(model.optimizer):
         optimizer.build(made.trainable_variables)
         copy.assign(optimizer.variables, model.optimizer.variables, "states of the optimizer")
     made.compile(
@@ -151,10 +151,18 @@ def take_state(model: keras.Model, trained: keras.Model) -> None:
     copy.assign(model.variables, trained.variables, "weights")
     for made, original in zip(model._flatten_layers(), trained._flatten_layers(), strict=True):
         _take_assets(made, original)
-    if model.compiled and trained.optimizer is not None and trained.optimizer.built:
+    if model.compiled and trained.optimizer is not None and _has_states(trained.optimizer):
         model.optimizer.build(model.trainable_variables)
         states = trained.optimizer.variables
         copy.assign(model.optimizer.variables, states, "states of the optimizer")
+
+
+def _has_states(optimizer: Any) -> bool:
+    """Return whether an optimizer was built for variables.
+
+    Keras builds that of an untrained model for none when it loads a file of HDF5.
+    """
+    return bool(optimizer.built and optimizer._trainable_variables)
 
 
 class _Copy:
@@ -254,6 +262,7 @@ class _Copy:
         if getattr(layer, "built", False) and not made.built:
             try:
                 made.build_from_config(layer.get_build_config() or {})
+                made.built = made.built or bool(made.variables)  # Keras leaves this to its loader
             except Exception as error:  # of user-defined layers
                 raise self.refused(
                     f"the copy of {type(layer).__name__} cannot be built "
@@ -336,7 +345,7 @@ class _Copy:
     def assign(self, copies: Any, originals: Any, what: str) -> None:
         """Assign variables in their order, after checking that they belong together."""
         wanted, found = (
-            [(re.split(r"[/_](?!\d+$)", v.path)[-1], tuple(v.shape), v.dtype) for v in variables]
+            [(_own_name(v), tuple(v.shape), v.dtype) for v in variables]
             for variables in (originals, copies)
         )
         if found != wanted:
@@ -432,6 +441,15 @@ def _not_in_config(cls: type, config: Mapping[str, Any]) -> list[str]:
 def _kind(variable: Any) -> str:
     """Return the last word of a variable's name, which is the same in a copy: "kernel", say."""
     return re.sub(r"_\d+$", "", variable.path).replace("/", "_").rsplit("_", 1)[-1]
+
+
+def _own_name(variable: Any) -> str:
+    """Return the last word of a variable's name, with the number that tells "w_1" from "w_2".
+
+    Keras calls those without a name "variable", and counts all of the process.
+    """
+    name = re.sub(r"\bvariable_\d+$", "variable", variable.path)
+    return re.split(r"[/_](?!\d+$)", name)[-1]
 
 
 def _closes_over_state(function: types.FunctionType) -> bool:

@@ -303,6 +303,61 @@ def test_a_model_that_is_not_compiled_is_compiled_with_the_fields() -> None:
     assert set(fitted.history_.history) == {"loss", "accuracy"} and not model.compiled
 
 
+class Unnamed(layers.Layer):
+    """A layer whose weights have no names, so that Keras counts them."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+        self.shift = self.add_weight(shape=(shape[-1],), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale + self.shift
+
+
+class PassedOn(keras.Model):
+    """A model whose constructor passes on what it is given, so that Keras makes its config."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.scaled, self.classes = Unnamed(), layers.Dense(3, "softmax")
+
+    def call(self, x: Any) -> Any:
+        return self.classes(self.scaled(x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.Sequential([keras.Input((3,)), Unnamed(), layers.Dense(3, "softmax")]),
+        PassedOn,
+    ],
+    ids=["in a Sequential", "in a model of one's own"],
+)
+def test_a_model_with_unnamed_weights_trains_on_and_its_copy_is_copied(make: Any) -> None:
+    keras.utils.set_random_seed(0)
+    model = make()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    further(model, 0, 1)
+    classifier = Classifier.from_keras(model, epochs=1, **OPTIONS)
+    expected = model.evaluate(X, Y, return_dict=True, verbose=0)
+    assert classifier.evaluate(X, Y) == pytest.approx(expected)
+    assert same(classifier.fit(X, Y).model_, further(model, 0, 1))
+    again = Classifier.from_keras(classifier.model_, epochs=1, **OPTIONS)
+    assert same(again.fit(X, Y).model_, further(model, 0, 1))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_an_untrained_model_that_keras_loaded_from_hdf5_is_trained(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "untrained.h5")
+    loaded = keras.saving.load_model(tmp_path / "untrained.h5")
+    assert loaded.optimizer.built  # for no variables: Keras itself cannot train it
+    classifier = Classifier.from_keras(loaded, epochs=1, **OPTIONS).fit(X, Y)
+    expected = Classifier.from_keras(model, epochs=1, **OPTIONS).fit(X, Y)
+    assert same(classifier.model_, expected.model_)
+
+
 def test_evaluate_and_predict_need_no_fit() -> None:
     model = further(compiled(), 0, 1)
     expected = model.predict(X, verbose=0)
