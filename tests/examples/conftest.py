@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import warm
+from patience import SECONDS
 from PIL import Image
 
-SECONDS_ON_FEW_CORES = 300
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -41,15 +41,14 @@ def starting(folder: Path) -> Any:
         env |= nowhere | {"KERAS_HOME": str(folder / "no_cache")}
         path = EXAMPLES / f"{name}.py"
         if not cold:
-            seconds = warm.SECONDS if cores is None else SECONDS_ON_FEW_CORES
-            return warm.run(path, *options, cwd=folder, env=env, cores=cores, seconds=seconds)
+            return warm.run(path, *options, cwd=folder, env=env, cores=cores)
         return subprocess.run(
             [sys.executable, str(path), *options],
             cwd=folder,
             env=env,
             capture_output=True,
             text=True,
-            timeout=warm.SECONDS,
+            timeout=SECONDS,
         )
 
     return start_one

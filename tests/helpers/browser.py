@@ -20,13 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from patience import SECONDS
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--remote-debugging-pipe", "--window-size=1280,1600", "--hide-scrollbars"),
 )
-SECONDS = 60
 # Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
 _START = """
 import os, sys

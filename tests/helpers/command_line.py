@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import warm
+from patience import SECONDS
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys\nfrom trainer.cli import main\nsys.exit(main())"
@@ -68,7 +69,7 @@ def call(*words: str | Path, cwd: Path, path: Path | None = None) -> subprocess.
         env=environment(*([path] if path else [])),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
 

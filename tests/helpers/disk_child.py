@@ -38,13 +38,13 @@ os.environ["MPLBACKEND"] = "Agg"
 import h5py
 import keras
 from keras import layers
+from patience import SECONDS
 
 from search import SklearnSearch
 from trainer import Classifier, Float, Int
 from trainer.runs.directory import Run
 
 DRAW = Run._draw
-SECONDS = 120
 X = (np.arange(24).reshape(8, 3) ** 2 % 7 - 3).astype("float32")
 Y = np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
 PRICE = X[:, 1] * 2.0

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from few_cores import on_few
+from patience import SECONDS
 
-SECONDS = 120
 _asking = threading.Lock()
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import warm
+from patience import SECONDS
 
 # one thread each: there are several at once
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -58,7 +59,7 @@ def end(workers: list[warm.Started]) -> None:
         worker.wait(30)
 
 
-def wait(workers: list[warm.Started], seconds: float = 120) -> None:
+def wait(workers: list[warm.Started], seconds: float = SECONDS) -> None:
     """Wait until all have ended well; if one fails, end the others and raise an error."""
     until = time.monotonic() + seconds
     left = list(workers)

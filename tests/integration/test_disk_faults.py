@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import SECONDS
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 TABLE = Path(__file__).parents[2] / "docs" / "disk.md"
@@ -168,7 +169,7 @@ class Server:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(SECONDS)
 
 
 class Proof:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import warm
+from patience import SECONDS
 
 CHILD = Path(__file__).with_name("kill_child.py")
 RUNS = int(os.environ.get("KILL_RUNS", "1"))
@@ -58,7 +59,7 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _finish(kind: str, folder: Path) -> dict[str, Any]:
     child = _start(kind, folder)
-    assert child.wait(120) == 0, _failed(folder, child)
+    assert child.wait(SECONDS) == 0, _failed(folder, child)
     return _result(folder)
 
 
@@ -70,7 +71,7 @@ def _killed(kind: str, folder: Path, rng: np.random.Generator) -> str | None:
     in_save = rng.random() < 0.5
     child = _start(kind, folder, WITHIN if in_save else 0.0)
 
-    def wait_for(mark: Path, seconds: float = 60) -> None:
+    def wait_for(mark: Path, seconds: float = SECONDS) -> None:
         until = time.monotonic() + seconds
         while child.poll() is None and not mark.exists() and time.monotonic() < until:
             time.sleep(0.002)

@@ -32,6 +32,7 @@ import numpy as np
 import psutil
 import pytest
 import search_child
+from patience import SECONDS
 
 from search.searches import TUNERS
 from search.study.storage import NAME
@@ -89,7 +90,7 @@ def _start(kind: str, folder: Path) -> psutil.Process:
 
 def _finish(kind: str, folder: Path) -> Path:
     if not (folder / "result.json").exists():
-        _start(kind, folder).wait(300)
+        _start(kind, folder).wait(SECONDS)
     assert (folder / "result.json").exists(), (folder / "output.txt").read_text()[-3000:]
     return folder
 
@@ -150,7 +151,7 @@ def _killed(kind: str, folder: Path, rng: np.random.Generator) -> str | None:
         time.sleep(rng.uniform(0, 8 if kind in TRAINED else 4))
     else:
         mark = "fitting" if place == "training" else place
-        until = time.monotonic() + 120
+        until = time.monotonic() + SECONDS
         while child.is_running() and time.monotonic() < until:
             if [event for event, _ in _events(folder)[seen:]].count(mark) >= nth:
                 break
@@ -228,7 +229,7 @@ def test_killed_studies_end_with_the_trials_of_one_that_was_not(tmp_path: Path) 
 def child(tmp_path: Path) -> Iterator[psutil.Process]:
     """A coordinator that was suspended in the middle of its study."""
     process = _start("cv", tmp_path)
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     # not any event: it may delete what an earlier search left before it has workers
     while "fitting" not in [event for event, _ in _events(tmp_path)]:
         assert process.is_running() and time.monotonic() < until
@@ -300,7 +301,7 @@ def test_workers_end_with_their_coordinator_whatever_they_are_doing(tmp_path: Pa
     script = tmp_path / "script.py"
     script.write_text("\n".join(line[4:] for line in BUSY.splitlines()))
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     marks = [tmp_path / how for how in ("python", "native", "waiting")]
     while not all(mark.exists() for mark in marks) and time.monotonic() < until:
         time.sleep(0.05)
@@ -308,7 +309,7 @@ def test_workers_end_with_their_coordinator_whatever_they_are_doing(tmp_path: Pa
     assert len(children) >= 3
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=SECONDS)
     assert alive == []
 
 
@@ -316,5 +317,5 @@ def test_a_killed_study_leaves_no_process(tmp_path: Path, child: psutil.Process)
     children = child.children(recursive=True)
     assert children
     assert _kill(child)
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=SECONDS)
     assert alive == []

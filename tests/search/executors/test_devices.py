@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import SECONDS
 
 from search.executors import Crashed, devices
 from search.executors.devices import VISIBLE, shares
@@ -109,7 +110,7 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
 
     def seen() -> dict[int, str]:
         found: dict[int, str] = {}
-        until = time.monotonic() + 60
+        until = time.monotonic() + SECONDS
         while len(found) < 2:
             assert time.monotonic() < until, "one worker has taken all jobs"
             for job in [made.submit("look") for _ in range(2)]:
@@ -127,7 +128,7 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
         for process in first:
             killed = psutil.Process(process)
             killed.kill()
-            killed.wait(30)
+            killed.wait(SECONDS)
             later = seen()
             assert set(later.values()) == whole
             assert process not in later

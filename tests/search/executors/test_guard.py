@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from patience import SECONDS
 
 from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
 from search.executors.processes import Processes
@@ -137,7 +138,7 @@ def ended(numbers: list[int]) -> list[int]:
             found.append(psutil.Process(number))
         except psutil.NoSuchProcess:
             continue
-    _, alive = psutil.wait_procs(found, timeout=20)
+    _, alive = psutil.wait_procs(found, timeout=SECONDS)
     return [process.pid for process in alive]
 
 
@@ -192,7 +193,7 @@ def test_what_a_trial_had_started_ends_when_its_time_is_over(tmp_path: Path) -> 
 
 
 def _wait_for(file: Path) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     while not file.exists():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -224,7 +225,7 @@ COORDINATOR = """
 def test_what_trials_have_started_ends_with_a_coordinator_that_is_killed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(COORDINATOR), __file__, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/helpers")])},
     )
     _wait_for(tmp_path / "started")
     workers = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import SECONDS
 
 from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
 from search.executors.processes import MAX_STARTS, Processes
@@ -303,7 +304,7 @@ def test_classes_of_a_script_work_without_a_guard(tmp_path: Path) -> None:
         [sys.executable, str(_script(tmp_path))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
@@ -325,7 +326,7 @@ def test_orphans_end_by_themselves(tmp_path: Path) -> None:
     assert len(children) >= 2
     process.kill()
     process.wait()
-    gone, alive = psutil.wait_procs(children, timeout=10)
+    gone, alive = psutil.wait_procs(children, timeout=SECONDS)
     assert alive == []
 
 
@@ -359,7 +360,7 @@ def test_nothing_is_printed_when_a_pool_closes_while_a_worker_starts(tmp_path: P
         [sys.executable, str(script), str(tmp_path / "busy")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.stderr == ""
@@ -383,7 +384,7 @@ def test_nothing_is_printed_when_workers_end_before_they_have_started() -> None:
         [sys.executable, "-c", textwrap.dedent(STARTING)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

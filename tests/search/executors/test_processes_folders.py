@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import warm
+from patience import SECONDS
 
 from trainer.utils.scratch import MARK
 
@@ -58,7 +59,7 @@ def _start(tmp_path: Path, how: str) -> warm.Started:
     before = set(tmp_path.glob("fitting-*"))
     env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
     process = warm.start(textwrap.dedent(SEARCH), tmp_path, how, env=env)
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     while set(tmp_path.glob("fitting-*")) == before and process.poll() is None:
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -66,7 +67,7 @@ def _start(tmp_path: Path, how: str) -> warm.Started:
 
 
 def _finish(process: warm.Started) -> None:
-    assert (process.wait(60), process.error()) == (0, "")
+    assert (process.wait(SECONDS), process.error()) == (0, "")
 
 
 def _there(tmp_path: Path) -> set[str]:
@@ -80,7 +81,7 @@ def test_a_killed_search_leaves_what_the_next_removes_and_living_ones_keep_their
     workers = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     killed.wait()
-    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert psutil.wait_procs(workers, timeout=SECONDS)[1] == []
     left = set((tmp_path / "tmp").iterdir())
     assert _there(tmp_path) == {"search", "study"}
     assert [file for path in left for file in path.glob("data-*.joblib")], "it had all rows"
@@ -109,9 +110,9 @@ def test_ctrl_c_ends_a_search_with_its_workers_and_leaves_nothing(tmp_path: Path
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.wait(60) == -signal.SIGINT
+    assert process.wait(SECONDS) == -signal.SIGINT
     said = process.error()
     assert said.count("Traceback") == 1
     assert said.strip().endswith("KeyboardInterrupt")
-    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert psutil.wait_procs(workers, timeout=SECONDS)[1] == []
     assert list((tmp_path / "tmp").iterdir()) == []

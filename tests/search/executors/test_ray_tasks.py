@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 from network import alone
+from patience import SECONDS
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
@@ -331,7 +332,7 @@ def runs(number: int) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -592,7 +593,7 @@ def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Pa
     before = completed()
     assert 5 < before < 30
     ended = {t: e for t, e in _ends(tmp_path / "study") if e is not None}
-    subprocess.run([sys.executable, script], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, script], env=environment, check=True, timeout=SECONDS)
     after = dict(_ends(tmp_path / "study"))
     assert completed() == 30
     assert {t: after[t] for t in ended} == ended  # none of them ran again

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from patience import SECONDS
 
 from trainer import Classifier, Regressor
 from trainer.callbacks import TensorBoard
@@ -89,7 +90,7 @@ def scalars() -> Iterator[Callable[..., list[tuple[int, float]]]]:
             servers[logdir] = process, f"http://127.0.0.1:{port}"
         process, address = servers[logdir]
         url = f"{address}/data/plugin/scalars/scalars?tag={quote(tag)}&run={quote(run)}"
-        until = time.monotonic() + 60
+        until = time.monotonic() + SECONDS
         found: list[tuple[int, float]] = []
         while time.monotonic() < until:
             assert process.poll() is None, "TensorBoard has ended"

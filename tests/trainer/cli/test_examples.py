@@ -16,6 +16,7 @@ from pathlib import Path
 import command_line
 import numpy as np
 import pytest
+from patience import SECONDS
 
 from trainer import cli
 
@@ -193,7 +194,7 @@ def test_tensorboard_answers_until_ctrl_c(folder):
         (url,) = {w for w in started.error().split() if w.startswith("http://")}
         expected = {"house-1/tensorboard/train", "house-2/tensorboard/validation"}
         found: list[str] = []
-        until = time.monotonic() + 60
+        until = time.monotonic() + SECONDS
         while not expected <= set(found):  # it answers while it is still reading
             assert time.monotonic() < until, found
             with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:

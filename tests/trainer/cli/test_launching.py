@@ -10,6 +10,7 @@ import time
 
 import command_line
 import psutil
+from patience import SECONDS
 
 TRAIN = """\
 import json, os, sys, time
@@ -52,12 +53,12 @@ def test_sigterm_ends_the_workers_before_the_launcher(tmp_path):
     launcher = subprocess.Popen(
         words, cwd=tmp_path, env=command_line.environment(), stdout=subprocess.DEVNULL
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     while len(found := list(tmp_path.glob("*.started"))) < 2:
         assert launcher.poll() is None and time.monotonic() < until
         time.sleep(0.01)
     launcher.send_signal(signal.SIGTERM)
-    assert launcher.wait(60) == 128 + signal.SIGTERM
+    assert launcher.wait(SECONDS) == 128 + signal.SIGTERM
     assert not any(psutil.pid_exists(int(mark.stem)) for mark in found)
     assert os.listdir(tmp_path)
 
@@ -65,7 +66,7 @@ def test_sigterm_ends_the_workers_before_the_launcher(tmp_path):
 def test_ctrl_c_ends_the_workers_and_is_one_line(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     started = command_line.start("launch", "--workers", "2", "train.py", cwd=tmp_path)
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS
     while len(found := list(tmp_path.glob("*.started"))) < 2:
         assert started.poll() is None and time.monotonic() < until, started.error()
         time.sleep(0.01)

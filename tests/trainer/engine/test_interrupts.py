@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import warm
+from patience import SECONDS
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
@@ -120,7 +121,7 @@ def ended_by(number, daemon):
     ready = fork.Event()
     child = fork.Process(target=work, args=(ready,), daemon=daemon)
     child.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     os.kill(child.pid, number)
     child.join(1 if daemon and number == signal.SIGINT else 30)  # that one stays
     code = child.exitcode
@@ -137,7 +138,7 @@ with Interrupts() as interrupts:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forks_have_the_earlier_handlers_and_workers_leave_ctrl_c_to_their_parent() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=SECONDS, check=True
     )
     assert found.stdout.splitlines() == ["[-15, -15, 9, None]", "None"]
 

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import SECONDS
 
 import trainer
 from trainer.launching import LaunchError, clusters
 
 ROOT = Path(__file__).parents[3]
+PATHS = [str(ROOT), str(Path(__file__).parent), str(ROOT / "tests" / "helpers")]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers need a system with fork")
 
 
@@ -50,7 +52,7 @@ def for_ever(marks: Path) -> None:
     time.sleep(600)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = SECONDS) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
@@ -215,7 +217,7 @@ trainer.launch(test_job.for_ever, Path.cwd(), workers=2)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_launcher_that_ends_leaves_no_process(number, tmp_path):
-    code = LAUNCHER.format(path=[str(ROOT), str(Path(__file__).parent)])
+    code = LAUNCHER.format(path=PATHS)
     launcher = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.DEVNULL, cwd=tmp_path
     )
@@ -224,8 +226,8 @@ def test_a_launcher_that_ends_leaves_no_process(number, tmp_path):
     below = [p.pid for p in psutil.Process(launcher.pid).children(recursive=True)]
     assert len(started) == 6 and started < set(below), "the workers, theirs, and their guards"
     launcher.send_signal(number)
-    launcher.wait(60)
-    wait_until(lambda: not any(map(alive, below)), 30)
+    launcher.wait(SECONDS)
+    wait_until(lambda: not any(map(alive, below)))
 
 
 def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
@@ -234,7 +236,7 @@ def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
     hosts = f"127.0.0.1:{first},127.0.0.1:{second}"
     code = textwrap.dedent(f"""
         import sys
-        sys.path[:0] = {[str(ROOT), str(Path(__file__).parent)]!r}
+        sys.path[:0] = {PATHS!r}
         import test_job, trainer
         index = int(sys.argv[1])
         print("returned", trainer.launch(test_job.task, hosts={hosts!r}, index=index))
@@ -243,7 +245,7 @@ def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, str(i)], stdout=subprocess.PIPE, text=True)
         for i in (0, 1)
     ]
-    said = [each.communicate(timeout=60)[0] for each in started]
+    said = [each.communicate(timeout=SECONDS)[0] for each in started]
     assert said == [f"returned (0, {hosts.split(',')})\n", "returned None\n"]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from network import alone
+from patience import SECONDS
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -60,7 +61,7 @@ if __name__ == "__main__":
         said["died"] = [error.worker, error.code, list(error.last_lines)]
     with open(os.path.join(folder, "started")) as file:
         started = json.load(file)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while any(map(psutil.pid_exists, started)) and time.monotonic() < until:
         time.sleep(0.05)
     said["left"] = list(filter(psutil.pid_exists, started))
@@ -96,7 +97,7 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=SECONDS,
             check=False,
         )
     assert done.returncode == 0, done.stderr
@@ -149,13 +150,13 @@ def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
         lines = (tmp_path / "out").read_text().splitlines()
         return [int(pid) for line in lines if "] started " in line for pid in line.split()[3:]]
 
-    until = time.monotonic() + 120
+    until = time.monotonic() + SECONDS
     while len(started()) < 4:
         assert driver.poll() is None and time.monotonic() < until
         time.sleep(0.05)
     driver.kill()
     driver.wait()
-    until = time.monotonic() + 30
+    until = time.monotonic() + SECONDS
     while left := [pid for pid in started() if psutil.pid_exists(pid)]:
         assert time.monotonic() < until, left
         time.sleep(0.05)

@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from patience import SECONDS
 
 from trainer.state import state_file
 from trainer.state.state_file import BadState, StateFolder, from_bytes, to_bytes
@@ -264,7 +265,7 @@ def test_the_cost_is_infinite_while_a_state_is_written(
     go = threading.Event()
 
     def slow(path: Path, content: bytes, **options: Any) -> None:
-        assert go.wait(10)
+        assert go.wait(SECONDS)
 
     monkeypatch.setattr(state_file, "write_whole", slow)
     folder = StateFolder(tmp_path, "run")
