@@ -32,7 +32,7 @@ import numpy as np
 import psutil
 import pytest
 import search_child
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 from search.searches import TUNERS
 from search.study.storage import NAME
@@ -309,7 +309,7 @@ def test_workers_end_with_their_coordinator_whatever_they_are_doing(tmp_path: Pa
     assert len(children) >= 3
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=SECONDS)
+    _, alive = psutil.wait_procs(children, timeout=GONE)
     assert alive == []
 
 
@@ -317,5 +317,5 @@ def test_a_killed_study_leaves_no_process(tmp_path: Path, child: psutil.Process)
     children = child.children(recursive=True)
     assert children
     assert _kill(child)
-    _, alive = psutil.wait_procs(children, timeout=SECONDS)
+    _, alive = psutil.wait_procs(children, timeout=GONE)
     assert alive == []

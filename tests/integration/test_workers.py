@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import workers
-from patience import SECONDS
+from patience import GONE
 
 from tests.helpers import strategy_child
 from tests.integration.test_mirrored import compare
@@ -98,7 +98,7 @@ def interrupt(
         for victim in victims if fell else ():
             os.kill(started[victim].pid, number)
         if number == signal.SIGTERM and fell:
-            assert [worker.wait(SECONDS) for worker in started] == [128 + number] * count
+            assert [worker.wait(GONE) for worker in started] == [128 + number] * count
     finally:
         workers.end(started)
     return fell

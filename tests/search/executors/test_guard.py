@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
 from search.executors.processes import Processes
@@ -138,7 +138,7 @@ def ended(numbers: list[int]) -> list[int]:
             found.append(psutil.Process(number))
         except psutil.NoSuchProcess:
             continue
-    _, alive = psutil.wait_procs(found, timeout=SECONDS)
+    _, alive = psutil.wait_procs(found, timeout=GONE)
     return [process.pid for process in alive]
 
 

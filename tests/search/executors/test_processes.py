@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
 from search.executors.processes import MAX_STARTS, Processes
@@ -326,7 +326,7 @@ def test_orphans_end_by_themselves(tmp_path: Path) -> None:
     assert len(children) >= 2
     process.kill()
     process.wait()
-    gone, alive = psutil.wait_procs(children, timeout=SECONDS)
+    gone, alive = psutil.wait_procs(children, timeout=GONE)
     assert alive == []
 
 

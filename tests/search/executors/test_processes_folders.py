@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import warm
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 from trainer.utils.scratch import MARK
 
@@ -81,7 +81,7 @@ def test_a_killed_search_leaves_what_the_next_removes_and_living_ones_keep_their
     workers = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
     killed.wait()
-    assert psutil.wait_procs(workers, timeout=SECONDS)[1] == []
+    assert psutil.wait_procs(workers, timeout=GONE)[1] == []
     left = set((tmp_path / "tmp").iterdir())
     assert _there(tmp_path) == {"search", "study"}
     assert [file for path in left for file in path.glob("data-*.joblib")], "it had all rows"
@@ -114,5 +114,5 @@ def test_ctrl_c_ends_a_search_with_its_workers_and_leaves_nothing(tmp_path: Path
     said = process.error()
     assert said.count("Traceback") == 1
     assert said.strip().endswith("KeyboardInterrupt")
-    assert psutil.wait_procs(workers, timeout=SECONDS)[1] == []
+    assert psutil.wait_procs(workers, timeout=GONE)[1] == []
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -10,7 +10,7 @@ import time
 
 import command_line
 import psutil
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 TRAIN = """\
 import json, os, sys, time
@@ -58,7 +58,7 @@ def test_sigterm_ends_the_workers_before_the_launcher(tmp_path):
         assert launcher.poll() is None and time.monotonic() < until
         time.sleep(0.01)
     launcher.send_signal(signal.SIGTERM)
-    assert launcher.wait(SECONDS) == 128 + signal.SIGTERM
+    assert launcher.wait(GONE) == 128 + signal.SIGTERM
     assert not any(psutil.pid_exists(int(mark.stem)) for mark in found)
     assert os.listdir(tmp_path)
 

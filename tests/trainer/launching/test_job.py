@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 import trainer
 from trainer.launching import LaunchError, clusters
@@ -226,8 +226,8 @@ def test_a_launcher_that_ends_leaves_no_process(number, tmp_path):
     below = [p.pid for p in psutil.Process(launcher.pid).children(recursive=True)]
     assert len(started) == 6 and started < set(below), "the workers, theirs, and their guards"
     launcher.send_signal(number)
-    launcher.wait(SECONDS)
-    wait_until(lambda: not any(map(alive, below)))
+    launcher.wait(GONE)
+    wait_until(lambda: not any(map(alive, below)), GONE)
 
 
 def test_two_launchers_by_hosts_are_one_cluster(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from network import alone
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -156,7 +156,7 @@ def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
         time.sleep(0.05)
     driver.kill()
     driver.wait()
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + GONE
     while left := [pid for pid in started() if psutil.pid_exists(pid)]:
         assert time.monotonic() < until, left
         time.sleep(0.05)
