@@ -271,12 +271,13 @@ class RayTasks:
                     lost = failure.again and not job.running()  # before it was begun
                     again = lost and job.starts < MAX_STARTS
                     if not again:
-                        job.end(failure)
-                if not again:
+                        job.fail(failure)
+                if not again or job.done():
                     break
                 self._start(job)
-            if not job.done():
-                job.end(Crashed("its worker ended without an answer"))
+                if job.done():  # meanwhile, by another thread, which cancelled the task before
+                    job.cancel_task()
+            job.fail(Crashed("its worker ended without an answer"))
         finally:
             self._jobs.discard(job)
             for trial in job.trials:
@@ -304,7 +305,7 @@ class RayTasks:
                 for trial in job.trials:
                     self._nodes[trial] = address
                 if not job.begin():
-                    job.end(Withdrawn("was cancelled"))
+                    job.cancel_task()  # again: the first time it may have been on its way there
                     return False
                 if self._order.timeout is not None:
                     until = time.monotonic() + self._order.timeout + SECONDS_OF_GRACE
@@ -455,18 +456,29 @@ class _Job(Future[Any]):
         return True
 
     def end(self, failure: Failure) -> None:
-        """End the job with a failure, and its worker by force; the first end counts."""
-        self.fail(failure)
+        """End the job with a failure, and its worker by force, unless it has ended already."""
+        if self.fail(failure):
+            self.cancel_task()
+
+    def fail(self, failure: Failure) -> bool:
+        """End the job with a failure; return whether this was its end. The first one counts."""
+        try:
+            self.set_exception(failure)
+        except concurrent.futures.InvalidStateError:
+            return False
+        return True
+
+    def cancel_task(self) -> None:
+        """Cancel the task by force.
+
+        Not for a task that has answered or failed: Ray (2.60) may take it for one that has not
+        begun, and then aborts this process: "Tried to complete task that was not pending".
+        """
         import ray
 
         # what is thrown away here is that it has ended anyway
         with contextlib.suppress(ray.exceptions.RayError, ValueError):
             ray.cancel(self.generator, force=True)
-
-    def fail(self, failure: Failure) -> None:
-        """End the job with a failure."""
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            self.set_exception(failure)
 
     def settle(self, answers: Any) -> None:
         """End the job with the answers of its worker."""

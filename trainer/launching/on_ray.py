@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.launching import clusters, processes
-from trainer.launching.processes import Event, Lost, Missing, Program
+from trainer.launching.processes import Ended, Event, Lost, Missing, Program
 from trainer.utils import ray_connection
 from trainer.utils.ray_connection import check_resources
 
@@ -117,6 +117,7 @@ def _in_group(
     taken |= {"memory": bundle["memory"]} if "memory" in bundle else {}
     others = {n: amount for n, amount in bundle.items() if n not in ("CPU", "GPU", "memory")}
     running: dict[Any, int] = {}
+    ending: set[Any] = set()  # of these, the ones whose worker has ended
     try:
         asked = [task(_port, i, num_cpus=0).remote() for i in range(workers)]
         answered, silent = ray.wait(asked, num_returns=workers, timeout=start_timeout)
@@ -137,13 +138,13 @@ def _in_group(
             started = task(_worker, i, num_returns="streaming", resources=others, **taken)
             running[started.remote(program, addresses, i, start_timeout, threads)] = i
         while running:
-            yield from _news(ray, running)
+            yield from _news(ray, running, ending)
     finally:
-        _end(ray, list(running))
+        _end(ray, list(running), ending)
 
 
-def _news(ray: Any, running: dict[Any, int]) -> Generator[Event]:
-    """Wait a little, and yield what workers have sent; forget those that have ended."""
+def _news(ray: Any, running: dict[Any, int], ending: set[Any]) -> Generator[Event]:
+    """Wait a little, and yield what workers have sent; forget the tasks that have ended."""
     ready, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
     for generator in ready:
         worker = running[generator]
@@ -159,19 +160,25 @@ def _news(ray: Any, running: dict[Any, int]) -> Generator[Event]:
             del running[generator]
             yield Lost(worker, f"worker {worker} was lost with its task: {_first_line(error)}")
         else:
+            if isinstance(event, Ended) or (isinstance(event, Missing) and event.fatal):
+                ending.add(generator)
             if worker == 0 or not isinstance(event, Missing) or event.fatal:
                 yield event  # that nobody has come up, all of them say
 
 
-def _end(ray: Any, running: list[Any]) -> None:
+def _end(ray: Any, running: list[Any], ending: set[Any]) -> None:
     """End tasks, and wait until they have ended, so that nothing of their workers is left.
 
     A task that is interrupted ends its worker with all that it started. Ray's force would also kill
     the guard that does so.
+
+    A task that ends by itself at this moment must not be cancelled: Ray (2.60) may take it for one
+    that has not begun, and then aborts this process: "Tried to complete task that was not pending".
     """
     for force in (False, True):
         for generator in running:
-            ray.cancel(generator, force=force)
+            if force or generator not in ending:
+                ray.cancel(generator, force=force)
         until = time.monotonic() + processes.SECONDS_TO_END
         while running and time.monotonic() < until:
             ready, running = ray.wait(running, timeout=SECONDS_BETWEEN_LOOKS)

@@ -265,6 +265,26 @@ def test_a_job_that_no_worker_has_begun_is_sent_to_the_next(
 
 
 @pytest.mark.usefixtures("cluster", "by_value")
+def test_a_task_that_has_answered_or_failed_is_not_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray may abort the process that cancels it, as it has not forgotten the task yet."""
+    import ray
+
+    cancelled: list[Any] = []
+    monkeypatch.setattr(ray, "cancel", lambda task, **_: cancelled.append(task))
+    with contextlib.closing(RayTasks(Ray())) as tasks:
+        tasks.load(work)
+        for i in range(6):
+            job: Any = tasks.submit(i)
+            job.add_done_callback(lambda job: job.end(Withdrawn("the search ended")))
+            assert job.result(SECONDS)[0] == i
+        with pytest.raises(Crashed, match="its worker died"):
+            tasks.submit("worker killed").result(SECONDS)
+    assert not cancelled
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
 def test_warm_processes_end_with_the_study_that_used_them_and_no_other() -> None:
     """Ray may end a study in the very worker that keeps its process warm."""
     other = RayTasks(Ray())

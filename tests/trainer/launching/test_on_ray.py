@@ -55,10 +55,16 @@ if __name__ == "__main__":
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     said = {"well": trainer.launch(work, "well", folder, workers=2, on="ray",
                                    resources={"cpu": 2})}
+    cancel, said["cancelled"] = ray.cancel, []
+    def cancel_and_tell(generator, force):
+        said["cancelled"].append(force)
+        cancel(generator, force=force)
+    ray.cancel = cancel_and_tell
     try:
         trainer.launch(work, "die", folder, workers=2, on="ray")
     except LaunchError as error:
         said["died"] = [error.worker, error.code, list(error.last_lines)]
+    ray.cancel = cancel
     with open(os.path.join(folder, "started")) as file:
         started = json.load(file)
     until = time.monotonic() + 60
@@ -109,6 +115,7 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
     assert len(set(addresses)) == 2 and all(a.startswith("127.0.0.1:") for a in addresses)
     assert {"[worker 0] at work", "[worker 1] at work"} <= set(lines)
     assert said["died"] == [1, -9, ["at work"]]
+    assert said["cancelled"].count(False) == 1, "the task of the other worker alone"
     assert not said["left"], "what the other worker had started"
     worker, code, text = said["lost"]
     assert (worker, code) == (1, -9) and text.startswith("worker 1 was lost with its task: ")
