@@ -40,15 +40,23 @@ def held(process: int) -> int:
     """
     if sys.platform != "linux":
         return _unique(process)
-    found = dict(_FIELD.findall(Path(f"/proc/{process}/smaps_rollup").read_bytes()))
+    found = _shares(process)
     if b"Pss_Anon" not in found:  # a kernel before 5.4
         return _unique(process)
     anonymous, shared, swapped = (
-        int(found.get(name, 0)) * 1024 for name in (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
+        found.get(name, 0) for name in (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
     )
     if shared > LITTLE:
-        shared -= min(shared, _mapped_to_read(process))
+        mapped = _mapped_to_read(process)
+        # the process may have let go of a file meanwhile, or another one may have mapped it
+        shared = max(0, min(shared, _shares(process).get(b"Pss_Shmem", 0)) - mapped)
     return anonymous + shared + swapped
+
+
+def _shares(process: int) -> dict[bytes, int]:
+    """Return the bytes of each kind that a process holds, its part of what it shares."""
+    content = Path(f"/proc/{process}/smaps_rollup").read_bytes()
+    return {name: int(size) * 1024 for name, size in _FIELD.findall(content)}
 
 
 def _mapped_to_read(process: int) -> int:

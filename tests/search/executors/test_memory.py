@@ -83,3 +83,32 @@ def test_memory_that_is_written_counts_until_it_is_given_back(
     with pytest.raises(OSError):
         memory.held(ended)
     assert memory.above([ended], 0) is None
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not os.access("/dev/shm", os.W_OK),
+    reason="files in memory are told apart on Linux, in its folder /dev/shm",
+)
+def test_a_file_that_is_let_go_of_while_memory_is_counted_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system tells of all memory and of each mapping, but not at the same moment."""
+    count = memory._mapped_to_read
+    file = Path("/dev/shm", f"rows-{ME()}")
+    before = memory.held(ME())
+    try:
+        file.write_bytes(b"1" * SIZE)
+        with file.open("rb") as opened:
+            rows = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        assert rows[:: mmap.PAGESIZE] == b"1" * (SIZE // mmap.PAGESIZE)  # all of it is resident
+        assert memory.held(ME()) < before + SIZE // 2
+
+        def lets_go(process: int) -> int:
+            rows.close()
+            return count(process)
+
+        monkeypatch.setattr(memory, "_mapped_to_read", lets_go)
+        assert memory.held(ME()) < before + SIZE // 2
+    finally:
+        file.unlink()
+    assert rows.closed
