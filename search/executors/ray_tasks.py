@@ -275,7 +275,7 @@ class RayTasks:
                 if not again or job.done():
                     break
                 self._start(job)
-                if job.done():  # meanwhile, by another thread, which cancelled the task before
+                if job.done():  # another thread has ended it, and cancelled the earlier task
                     job.cancel_task()
             job.fail(Crashed("its worker ended without an answer"))
         finally:
@@ -305,7 +305,7 @@ class RayTasks:
                 for trial in job.trials:
                     self._nodes[trial] = address
                 if not job.begin():
-                    job.cancel_task()  # again: the first time it may have been on its way there
+                    job.cancel_task()  # again: the first may have missed a task on its way
                     return False
                 if self._order.timeout is not None:
                     until = time.monotonic() + self._order.timeout + SECONDS_OF_GRACE

@@ -268,7 +268,7 @@ def test_a_job_that_no_worker_has_begun_is_sent_to_the_next(
 def test_a_task_that_has_answered_or_failed_is_not_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ray may abort the process that cancels it, as it has not forgotten the task yet."""
+    """Ray can abort a process that cancels a task just as it ends."""
     import ray
 
     cancelled: list[Any] = []
@@ -282,6 +282,45 @@ def test_a_task_that_has_answered_or_failed_is_not_cancelled(
         with pytest.raises(Crashed, match="its worker died"):
             tasks.submit("worker killed").result(SECONDS)
     assert not cancelled
+
+
+@pytest.mark.usefixtures("cluster", "by_value")
+def test_a_job_that_is_ended_while_it_is_sent_again_leaves_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    look, cancel = ray_cluster.looker(), ray.cancel
+    cancelled: list[Any] = []
+
+    def dies_once(modules: Any) -> Any:
+        if not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return look(modules)
+
+    def cancels(task: Any, **options: Any) -> None:
+        cancelled.append(task)
+        cancel(task, **options)
+
+    monkeypatch.setattr(ray, "cancel", cancels)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_cluster, "looker", lambda: dies_once)
+        tasks = RayTasks(Ray())
+    start = tasks._start
+
+    def ends_meanwhile(job: Any) -> None:
+        if job.starts:
+            job.end(Withdrawn("the search ended"))
+        start(job)
+
+    monkeypatch.setattr(tasks, "_start", ends_meanwhile)
+    with contextlib.closing(tasks):
+        tasks.load(work)
+        job: Any = tasks.submit("hang")
+        with pytest.raises(Withdrawn):
+            job.result(SECONDS)
+        wait_until(lambda: job.starts == 2 and job.generator in cancelled)
 
 
 @pytest.mark.usefixtures("cluster", "by_value")
