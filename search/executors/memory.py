@@ -26,9 +26,12 @@ def above(processes: Iterable[int], limit: int) -> int | None:
     """Return the bytes that the processes hold together if that is above the limit, else None."""
     numbers = list(processes)
     # resident memory is never less than what is held, and far cheaper to read
-    if _total(_resident, numbers) <= limit:
+    if sum(_each(_resident, numbers)) <= limit:
         return None
-    taken = _total(held, numbers)
+    # a page that two processes share counts half for each; if one of them ends, or lets go of it,
+    # after it was read and before the other one is, it counts half and then whole: so read twice,
+    # and take the smaller number of each process
+    taken = sum(map(min, _each(held, numbers), _each(held, numbers)))
     return taken if taken > limit else None
 
 
@@ -98,11 +101,12 @@ def _resident(process: int) -> int:
         raise ProcessLookupError(str(error)) from error
 
 
-def _total(measure: Callable[[int], int], processes: Iterable[int]) -> int:
-    total = 0
+def _each(measure: Callable[[int], int], processes: list[int]) -> list[int]:
+    """Return a number for each process, 0 for one that has ended."""
+    found = []
     for process in processes:
         try:
-            total += measure(process)
-        except OSError:  # it has ended
-            continue
-    return total
+            found.append(measure(process))
+        except OSError:
+            found.append(0)
+    return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from search.executors import memory
+from tests.helpers.patience import SECONDS
 
 SIZE = 2**26
 ME = os.getpid
@@ -112,3 +115,71 @@ def test_a_file_that_is_let_go_of_while_memory_is_counted_does_not_count(
     finally:
         file.unlink()
     assert rows.closed
+
+
+def _wait_until_it_holds_little(process: int, held: Callable[[int], int]) -> None:
+    until = time.monotonic() + SECONDS
+    with suppress(OSError):  # it has ended
+        while held(process) > SIZE // 8:
+            assert time.monotonic() < until, "it still holds the memory"
+            time.sleep(0.01)
+
+
+FORKS = """
+import os, sys, time
+held = b"1" * int(sys.argv[1])
+sharing = [os.getpid()]
+for _ in range(2):
+    order, orders = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(orders)
+        if os.read(order, 1):
+            os.execvp("sleep", ["sleep", "600"])
+        os._exit(0)
+    os.close(order)
+    sharing.append(child)
+    last = orders
+print(*sharing, flush=True)
+told = sys.stdin.readline().strip()
+os.write(last, b"1") if told == "other program" else os.close(last)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are divided among processes on Linux")
+@pytest.mark.parametrize("what", ["end", "other program"])
+def test_pages_that_a_fork_lets_go_of_while_memory_is_counted_do_not_count_twice(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = memory.held
+    forks = subprocess.Popen(
+        [sys.executable, "-c", FORKS, str(SIZE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert forks.stdin is not None and forks.stdout is not None
+        first, second, third = map(int, forks.stdout.readline().split())
+        together = sum(map(held, [first, second, third]))
+        assert SIZE < together < 2 * SIZE
+        looks: list[int] = []
+
+        def lets_go(process: int) -> int:
+            found = held(process)
+            if process == third and not looks:
+                looks.append(found)
+                print(what, file=forks.stdin, flush=True)
+                _wait_until_it_holds_little(third, held)
+            return found
+
+        monkeypatch.setattr(memory, "held", lets_go)
+        limit = together + SIZE // 8
+        assert memory.above([third, second, first], limit) is None
+        assert looks and looks[0] > SIZE // 4
+        assert memory.above([third, second, first], SIZE) is not None, "the others still hold it"
+    finally:
+        os.killpg(forks.pid, signal.SIGKILL)
+        forks.communicate()
