@@ -120,8 +120,8 @@ class Processes:
         """Start the pool if it is new; return whether it works."""
         try:
             return bool(self._pool.active)
-        except BrokenProcessPool as error:  # no process could be started
-            self._broken = error
+        except (BrokenProcessPool, OSError) as error:  # no process could be started
+            self._broken = _as_broken(error)
             return False
 
     def load(self, work: Any) -> None:
@@ -175,10 +175,9 @@ class Processes:
             job.inner = self._pool.schedule(
                 job.run, args=(job.number, job.sent), timeout=self._timeout
             )
-        except RuntimeError as error:  # the pool has just broken: the next gets this job
+        except (RuntimeError, OSError) as error:  # the pool has just broken: the next gets this job
             job.inner = Future()
-            broken = error if isinstance(error, BrokenProcessPool) else BrokenProcessPool()
-            job.inner.set_exception(broken)
+            job.inner.set_exception(_as_broken(error))
         job.inner.add_done_callback(lambda done: self._settle(job, done))
 
     def _settle(self, job: _Job, done: Future[Any]) -> None:
@@ -215,11 +214,15 @@ class Processes:
 
     def _begun(self) -> dict[int, int]:
         """Return the process numbers of workers by that of the job they are doing."""
-        found = {}
-        for mark in self._folder.glob("*.job"):
-            with contextlib.suppress(OSError, ValueError):  # it is done, or not quite begun
-                found[int(mark.read_text())] = int(mark.stem)
-        return found
+        pids = [int(mark.stem) for mark in self._folder.glob("*.job")]
+        return {job: pid for pid in pids if (job := self._job_of(pid)) is not None}
+
+    def _job_of(self, pid: int) -> int | None:
+        """Return the number of the job that a worker is doing, None if it does none."""
+        try:
+            return int((self._folder / f"{pid}.job").read_text())
+        except (OSError, ValueError):  # it is done, or not quite begun
+            return None
 
     def close(self) -> None:
         """End all workers and their jobs."""
@@ -309,15 +312,29 @@ class Processes:
         assert self._memory is not None
         if not _alive(pid):
             return
+        job = self._job_of(pid)
         tree = guard.descendants(pid) if worker.GUARDED else [pid, *guard.descendants(pid)]
         taken = memory.above(tree, self._memory)
-        if taken is None:
+        if taken is None or self._job_of(pid) != job:  # counting takes a while, and a job may end
             return
         self._killed[pid] = taken
         for process in tree:  # not the guard: it ends whatever these start meanwhile
             if not guard.is_helper(process, of_living=False):
                 with contextlib.suppress(OSError):
                     os.kill(process, signal.SIGKILL)
+
+
+def _as_broken(error: RuntimeError | OSError) -> BrokenProcessPool:
+    """Return what pebble raises as a BrokenProcessPool, whose cause is the system's error if any.
+
+    It does so itself for a worker that cannot be started, but not for Python's resource tracker,
+    which is started with the first pool, nor for its pipes.
+    """
+    if isinstance(error, BrokenProcessPool):
+        return error
+    made = BrokenProcessPool()
+    made.__cause__ = error if isinstance(error, OSError) else None
+    return made
 
 
 def pickled(work: Any) -> bytes:

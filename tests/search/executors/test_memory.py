@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from patience import SECONDS
 
 from search.executors import memory
-from tests.helpers.patience import SECONDS
 
 SIZE = 2**26
 ME = os.getpid

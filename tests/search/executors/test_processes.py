@@ -17,8 +17,8 @@ import psutil
 import pytest
 from patience import GONE, SECONDS
 
-from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, worker
-from search.executors.processes import MAX_STARTS, Processes
+from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, memory, worker
+from search.executors.processes import MAX_STARTS, SECONDS_BETWEEN_CHECKS, Processes
 from search.executors.serial import Serial
 
 
@@ -246,12 +246,18 @@ def test_a_pool_that_breaks_as_a_job_comes_is_replaced(
     assert broken
 
 
+@pytest.mark.parametrize("first", ["worker", "resource tracker"])
 def test_a_system_that_starts_no_process_is_named(
-    by_value: None, monkeypatch: pytest.MonkeyPatch
+    first: str, by_value: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from multiprocessing import resource_tracker
+
     def fails(*_: Any) -> Any:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
+    resource_tracker.ensure_running()
+    if first == "resource tracker":  # as in a process that has not used multiprocessing yet
+        monkeypatch.setattr(resource_tracker._resource_tracker, "_fd", None)
     monkeypatch.setattr("multiprocessing.util.spawnv_passfds", fails)
     made = Processes(work, workers=1)
     try:
@@ -259,6 +265,47 @@ def test_a_system_that_starts_no_process_is_named(
             made.submit("good").result(60)
         monkeypatch.undo()
         assert made.submit("good").result(60)[0] == "good"
+    finally:
+        made.close()
+
+
+def begin_and_wait(job: tuple[str, str]) -> str:
+    folder, name = job
+    Path(folder, f"{name} has begun").touch()
+    _wait_for(Path(folder, f"{name} may end"))
+    return name
+
+
+def _wait_for(file: Path) -> None:
+    until = time.monotonic() + SECONDS
+    while not file.exists():
+        assert time.monotonic() < until, f"no file {file.name}"
+        time.sleep(0.01)
+
+
+def test_a_job_is_not_ended_for_what_the_one_before_it_held(
+    tmp_path: Path, by_value: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    most = 2**40  # other pools of this process have other limits
+
+    def ends_while_it_is_counted(tree: list[int], limit: int) -> int | None:
+        if limit != most or counted or not Path(tmp_path, "first has begun").exists():
+            return None
+        counted.extend(tree)
+        Path(tmp_path, "first may end").touch()
+        _wait_for(Path(tmp_path, "second has begun"))
+        return limit + 1
+
+    monkeypatch.setattr(memory, "above", ends_while_it_is_counted)
+    made = Processes(begin_and_wait, workers=1, memory=most)
+    try:
+        first, second = (made.submit((str(tmp_path), name)) for name in ("first", "second"))
+        assert first.result(SECONDS) == "first"
+        time.sleep(5 * SECONDS_BETWEEN_CHECKS)  # it would be ended by now
+        Path(tmp_path, "second may end").touch()
+        assert second.result(SECONDS) == "second"
+        assert counted
     finally:
         made.close()
 
