@@ -102,7 +102,8 @@ def test_none_is_a_missing_value_of_every_kind_and_columns_may_be_in_any_order(
 ) -> None:
     nothing = dict.fromkeys(FRAME.columns)
     frame = pd.DataFrame({name: FRAME[name].where(FRAME[name].isna()) for name in FRAME})
-    np.testing.assert_array_equal(fitted.predict_proba(nothing), fitted.predict_proba(frame)[:1])
+    found = fitted.predict_proba(nothing)
+    np.testing.assert_array_equal(found, fitted.predict_proba(frame[:1]))
     turned = dict(reversed(ROWS[2].items()))
     np.testing.assert_array_equal(fitted.predict_proba(turned), fitted.predict_proba(ROWS[2]))
 

@@ -243,7 +243,8 @@ def test_callbacks_know_which_direction_is_better_and_keras_opens_the_file(tmp_p
     assert stop.monitor_op(1, 0)
     path = model.save(tmp_path / "m.keras")
     np.testing.assert_array_equal(Dense.load(path).predict_proba(X), model.predict_proba(X))
-    assert Dense.load(path).evaluate(X, WORDS) == model.evaluate(X, WORDS)
+    loaded = Dense.load(path)
+    assert loaded.evaluate(X, WORDS) == model.evaluate(X, WORDS), "to the bit: in equal batches"
     opened = keras.models.load_model(path)
     assert "trainer" not in str(opened.get_compile_config())
     np.testing.assert_allclose(opened(X), model.model_(X))

@@ -222,12 +222,11 @@ def test_what_waits_is_predicted_together_and_everybody_gets_his_own(
         while client.metric("trainer_rows_total") < 1 + 3 * 16:
             time.sleep(0.005)
         waiting.set()
-        np.testing.assert_array_equal(one.result()[1]["probabilities"], expected[:1])
-        for i, answer in enumerate(asked):
+        for row, count, answer in [(0, 1, one), *((i, 3, job) for i, job in enumerate(asked))]:
             status, content = answer.result()
             assert status == 200
             np.testing.assert_allclose(
-                content["probabilities"], expected[i : i + 3], rtol=0, atol=1e-6
+                content["probabilities"], expected[row : row + count], rtol=0, atol=1e-6
             )
     assert sizes == [1, 30, 18]
 

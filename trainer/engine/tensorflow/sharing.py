@@ -99,13 +99,12 @@ def key(model: Any, *, extra: Any) -> Hashable | None:
 def is_stock(model: Any) -> bool:
     """Return whether a model, its losses and its metrics consist only of parts of Keras."""
     try:
-        return bool(_is_stock_model(model) and _without_optimizer(model, None))
+        return bool(_is_stock_model(model) and _without_optimizer(model, _Description(None)))
     except _Unknown:
         return False
 
 
-def _without_optimizer(model: Any, describe: _Description | None) -> Hashable:
-    describe = describe or _Description(variables.listed(model))
+def _without_optimizer(model: Any, describe: _Description) -> Hashable:
     losses, metrics = model._compile_loss, model._compile_metrics
     return (
         describe(model),
@@ -118,11 +117,14 @@ class _Description:
     """Converts objects to nested tuples that are equal for equal objects.
 
     Args:
-        variables: The model's variables; each is described by its position in this list.
+        variables: The model's variables; each is described by its position in this list. None:
+            all are alike. A model lists those of its metrics only once it has been evaluated.
     """
 
-    def __init__(self, variables: list[Any]) -> None:
-        self._place = {id(variable): i for i, variable in enumerate(variables)}
+    def __init__(self, variables: list[Any] | None) -> None:
+        self._place = None
+        if variables is not None:
+            self._place = {id(variable): i for i, variable in enumerate(variables)}
         self._seen: dict[int, int] = {}
         self._nodes: dict[int, int] = {}
 
@@ -133,7 +135,7 @@ class _Description:
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             return repr(value)  # tells 1, 1.0, True and "1" apart
         if isinstance(value, keras.Variable):
-            return "variable", self._known(self._place, value)
+            return "variable", None if self._place is None else self._known(self._place, value)
         if isinstance(value, keras.KerasTensor):
             return self._symbol(value)
         if isinstance(value, (np.ndarray, np.generic)):

@@ -261,3 +261,22 @@ def test_evaluation_takes_large_batches_of_other_models() -> None:
     parts = (layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Dropout(0.5))
     assert batch_independent(_compiled(*parts, layers.Flatten(), layers.Dense(1), shape=(5, 5, 1)))
     assert batch_independent(_compiled(layers.LSTM(2), layers.Dense(1), shape=(4, 2)))
+
+
+@pytest.mark.parametrize("metric", [keras.metrics.F1Score, keras.metrics.AUC, "accuracy"])
+def test_metrics_that_have_not_counted_yet_do_not_matter_to_it(metric: Any) -> None:
+    """As those of a model that was loaded, which is then evaluated as before it was saved."""
+    model = _dense()
+    model.compile(
+        "sgd", "binary_crossentropy", metrics=[metric if isinstance(metric, str) else metric()]
+    )
+    assert batch_independent(model)
+
+
+def test_a_metric_of_ones_own_keeps_evaluation_to_batches() -> None:
+    class Own(keras.metrics.AUC):
+        pass
+
+    model = _dense()
+    model.compile("sgd", "binary_crossentropy", metrics=[Own()])
+    assert not batch_independent(model)
