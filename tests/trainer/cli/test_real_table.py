@@ -65,7 +65,8 @@ def test_a_real_table_in_an_empty_folder_gets_a_report_and_predictions(tmp_path)
     x, _ = read_columns(TABLE, TARGET)
     with (tmp_path / "p.csv").open(encoding="utf-8") as file:
         found = np.array([float(row["prediction"]) for row in csv.DictReader(file)])
-    assert np.array_equal(found, Regressor.load(tmp_path / run).predict(x))
+    # the command has more threads than the tests, and on some CPUs that rounds otherwise
+    np.testing.assert_allclose(found, Regressor.load(tmp_path / run).predict(x), rtol=1e-6)
     said = dict(zip(odd, others, strict=True))
     for name in ("unseen", "missing"):
         assert said[name].returncode == 0, said[name].stderr
