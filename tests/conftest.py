@@ -1,10 +1,12 @@
 """What every test needs: an environment that is set before any library is imported."""
 
+import builtins
 import compileall
 import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 # What is imported is no garbage, and to look through it takes as long as a third of the import.
 gc.disable()
+
+PRINT, ON_SIGTERM = builtins.print, signal.getsignal(signal.SIGTERM)
 
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split("\n"))
 
@@ -60,3 +64,12 @@ def _no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     directory = sys.modules.get("trainer.runs.directory")
     if directory is not None and not request.node.get_closest_marker("curves"):
         monkeypatch.setattr(directory.Run, "_draw", lambda run, history: None)
+
+
+@pytest.fixture(autouse=True)
+def _as_before_ray() -> Iterator[None]:
+    """Undo what Ray leaves in a process that has connected to it: other tests would see it."""
+    yield
+    builtins.print = PRINT
+    if signal.getsignal(signal.SIGTERM) is not ON_SIGTERM:
+        signal.signal(signal.SIGTERM, ON_SIGTERM)
