@@ -36,7 +36,6 @@ for name in list(os.environ):
 
 # after the environment is set: they read it as they are imported
 import keras  # noqa: E402
-import keras_tuner  # noqa: E402, F401
 import numpy as np  # noqa: E402
 import of_0_1_0 as old  # noqa: E402
 

@@ -18,7 +18,7 @@ import pytest
 from patience import GONE, SECONDS
 
 from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, memory, worker
-from search.executors.processes import MAX_STARTS, SECONDS_BETWEEN_CHECKS, Processes
+from search.executors.processes import MAX_STARTS, Processes
 from search.executors.serial import Serial
 
 
@@ -287,9 +287,12 @@ def test_a_job_is_not_ended_for_what_the_one_before_it_held(
     tmp_path: Path, by_value: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
+    looked_again = threading.Event()
     most = 2**40  # other pools of this process have other limits
 
     def ends_while_it_is_counted(tree: list[int], limit: int) -> int | None:
+        if limit == most and counted:
+            looked_again.set()
         if limit != most or counted or not Path(tmp_path, "first has begun").exists():
             return None
         counted.extend(tree)
@@ -302,7 +305,7 @@ def test_a_job_is_not_ended_for_what_the_one_before_it_held(
     try:
         first, second = (made.submit((str(tmp_path), name)) for name in ("first", "second"))
         assert first.result(SECONDS) == "first"
-        time.sleep(5 * SECONDS_BETWEEN_CHECKS)  # it would be ended by now
+        assert looked_again.wait(SECONDS), "by then the second would have been ended"
         Path(tmp_path, "second may end").touch()
         assert second.result(SECONDS) == "second"
         assert counted
