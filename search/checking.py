@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol
 
-from search.executors import Ray, cores, ray_settings
+from search.executors import Ray, ray_settings
 from search.proposers.pruning import PRUNERS
 from search.space import Point, Space, check_estimator, taken_apart, values
 from search.study.callbacks import SearchCallback
@@ -28,6 +28,7 @@ from trainer.base import Trainer
 from trainer.data import preparation
 from trainer.data.streams import is_stream
 from trainer.hyperparameters import Domain, Float, Int
+from trainer.utils import processor
 from trainer.utils.checks import (
     boolean,
     did_you_mean,
@@ -197,7 +198,8 @@ def workers(value: int | None, trials: int | None = None) -> int:
     """Return the number of processes: the given one, or one per core but at most one per trial."""
     if value is not None:
         return integer("workers", value, low=1, example=4)
-    return min(cores(), trials or cores())
+    usable = processor.usable()
+    return min(usable, trials or usable)
 
 
 def _callbacks(callbacks: Any) -> None:

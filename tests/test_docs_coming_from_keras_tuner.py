@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search import checking
+from trainer.utils import processor
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming_from_keras_tuner.md").read_text("utf-8")
 
@@ -14,7 +14,7 @@ def test_the_blocks_run_one_after_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checking, "cores", lambda: 1)  # one worker, which loads TensorFlow
+    monkeypatch.setattr(processor, "usable", lambda: 1)  # one worker, which loads TensorFlow
     names: dict[str, object] = {"__name__": "__main__"}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         exec(compile(block, "coming_from_keras_tuner.md", "exec"), names)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.engine import BACKENDS
+from trainer.utils import processor
 
 OURS = "exact-trainer"
 LEAST_MEMORY = 2 << 30  # bytes: TensorFlow alone takes about one quarter
@@ -173,7 +174,7 @@ def examine(*, hosts: bool = True) -> Report:
         *settings(os.environ, _keras_json()),
         # that it is not installed at all is said already
         *([failure] if failure and "tensorflow" in installed else []),
-        *without_avx(_flags()),
+        *without_avx(processor.instructions()),
         *about_gpus(gpus, installed),
         *_little_memory(_memory()),
         *(_unreachable() if hosts else []),
@@ -437,14 +438,6 @@ def _reinstall(name: str, installed: Mapping[str, list[str]]) -> tuple[str, ...]
 # ---- the machine ---------------------------------------------------------------------------------
 
 
-def _flags() -> set[str] | None:
-    """Return the instruction sets of the processor; None where they are not known."""
-    for line in _read("/proc/cpuinfo").splitlines():
-        if line.startswith("flags"):
-            return set(line.partition(":")[2].split())
-    return None
-
-
 def without_avx(flags: set[str] | None) -> Iterable[Finding]:
     """Find a processor for which TensorFlow's wheels have no code.
 
@@ -459,14 +452,14 @@ def without_avx(flags: set[str] | None) -> Iterable[Finding]:
 
 
 def _processors() -> dict[str, str]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    said = f"{os.cpu_count()} threads, {usable} of them usable"
+    said = f"{os.cpu_count()} threads, {processor.usable()} of them usable"
     limit = container_limits(Path("/sys/fs/cgroup"), _read("/proc/self/cgroup"))[1]
     if limit is not None:
         said += f", limited to {limit:.1f} by the container"
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     said += "".join(f", {name}={os.environ[name]}" for name in names if name in os.environ)
-    known = [f for f in ("avx", "avx2", "fma", "avx512f", "amx_tile") if f in (_flags() or ())]
+    flags = processor.instructions() or ()
+    known = [f for f in ("avx", "avx2", "fma", "avx512f", "amx_tile") if f in flags]
     return {"processor": said, "instructions": ", ".join(known) or "not known"}
 
 

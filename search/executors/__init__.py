@@ -5,7 +5,6 @@ Responsible for what an executor promises. Not for what a trial does, nor for ha
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -145,10 +144,3 @@ def as_text(error: BaseException) -> str:
     """Return the class and the message of what a job raised, and then its traceback."""
     trace = "".join(traceback.format_exception(error))
     return f"{type(error).__name__}: {message_of(error)}\n{trace}"
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

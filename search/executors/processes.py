@@ -34,12 +34,11 @@ from search.executors import (
     Raised,
     TimedOut,
     Withdrawn,
-    cores,
     devices,
     memory,
     worker,
 )
-from trainer.utils import guard
+from trainer.utils import guard, processor
 from trainer.utils.scratch import Scratch
 from trainer.utils.text import message_of
 
@@ -92,7 +91,7 @@ class Processes:
         if content is not None:
             self._file.write_bytes(content)
         self._seats = _Seats(self._folder, devices.shares(workers), guards)
-        threads = max(1, cores() // workers)
+        threads = max(1, processor.usable() // workers)
         self._new_pool: Callable[[], Any] = lambda: ProcessPool(
             max_workers=workers,
             max_tasks=recycle,

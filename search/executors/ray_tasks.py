@@ -39,6 +39,7 @@ from search.executors import (
     ray_worker,
 )
 from search.executors.processes import MAX_STARTS, outcome, pickled, result
+from trainer.utils import ray_connection
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the nodes of the cluster
 SECONDS_OF_GRACE = 20.0  # after its time limit until a job is ended by force, if nobody else did
@@ -361,10 +362,8 @@ class RayTasks:
             ray.wait(asked, num_returns=len(asked), timeout=SECONDS_TO_END)
 
     def _disconnect(self) -> None:
-        import ray
-
         if self._owner:
-            ray.shutdown()
+            ray_connection.disconnect()
 
 
 def _remote(options: dict[str, Any]) -> Any:

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.executors import as_text, cores
-from trainer.utils import guard
+from search.executors import as_text
+from trainer.utils import guard, processor
 
 SECONDS_BETWEEN_CHECKS = 0.5  # between checks that the parent is still alive
 SECONDS_OF_A_BATCH = 0.25  # after which a worker sends back what it has of a batch
@@ -77,7 +77,7 @@ def prepare(
 
 def _import(names: tuple[str, ...], folder: Path, seat: int) -> None:
     """Import modules, after the workers in earlier seats if there are too few cores for all."""
-    at_once = max(1, cores() - 1)  # the coordinator imports them as well
+    at_once = max(1, processor.usable() - 1)  # the coordinator imports them as well
     until = time.monotonic() + SECONDS_TO_IMPORT
     while len(list(folder.glob("*.ready"))) <= seat - at_once and time.monotonic() < until:
         time.sleep(0.02)

@@ -56,7 +56,7 @@ class Content:
         by_rung: Whether trials of higher rungs rank before all of lower ones.
         seed: Of the study.
         description: What the search wrote about itself.
-        environment: Where it ran, as `trainer.runs.directory.environment` returns it; None if it
+        environment: Where it ran, as `trainer.runs.environment.environment` returns it; None if it
             is not known.
         front: The numbers of the trials that no other is better than in all objectives; empty for
             one objective.

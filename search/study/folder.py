@@ -34,7 +34,8 @@ from search.study.models import MODELS
 from search.study.storage import ENDED, NAME, Store, Trial
 from search.study.trial_folders import TrialFolders, refuse_link, start_of
 from trainer.runs import code
-from trainer.runs.directory import NEW, described, environment, without_new_arguments
+from trainer.runs.directory import NEW, described, without_new_arguments
+from trainer.runs.environment import environment
 from trainer.runs.lock import HOLDER, LOCK, Hold, InUse, LockLost
 
 TRIALS = "trials"

@@ -13,7 +13,7 @@ from search.studies import StudyResults
 from search.study.reading import Recorded
 from search.study.storage import Trial
 from trainer import Bool, Choice, Float, Int
-from trainer.runs.directory import environment
+from trainer.runs.environment import environment
 
 ODD = "<script>alert(1)</script>"
 QUOTED = "\"quoted\" & 'odd'"

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from trainer.launching import clusters, processes
 from trainer.launching.clusters import Cluster
 from trainer.launching.processes import Ended, Line, Lost, Missing, Program, Returned, exited
+from trainer.utils import processor
 from trainer.utils.checks import integer, one_of, positive, warn
 
 SOURCES = ("local", "hosts", "tf_config", "slurm", "ray")
@@ -117,7 +118,7 @@ def launch(
         def start() -> Generator[processes.Event]:
             # other ports each time: that the last ones were taken may be why a worker died
             found = cluster or clusters.local(_needed(workers, "on this machine"))
-            share = str(max(1, _cores() // len(found.own)))
+            share = str(max(1, processor.usable() // len(found.own)))
             limits = dict.fromkeys(processes.THREADS, share) if source == "local" else {}
             environment = {**limits, **os.environ}
             return processes.run(
@@ -248,12 +249,6 @@ def _program(target: Any, arguments: Sequence[Any]) -> Program:
             "files, locks and models out of it, and make them inside the function"
         ) from error
     return Program(function=function)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _print(text: str, out: TextIO) -> None:

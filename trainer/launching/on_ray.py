@@ -69,7 +69,7 @@ def run(
             remove_placement_group(group)
     finally:
         if ours:
-            ray.shutdown()
+            ray_connection.disconnect()
 
 
 def _bundle(resources: Mapping[str, float] | None) -> dict[str, float]:

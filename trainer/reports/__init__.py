@@ -65,7 +65,7 @@ def page(
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page of a fitted Trainer as HTML; see `write`."""
-    from trainer.runs.directory import environment
+    from trainer.runs.environment import environment
 
     examined = examining.examine(trainer, dataset)
     found: Mapping[str, Any] = {

@@ -67,7 +67,7 @@ def environment(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of a table about a machine and its packages.
 
     Args:
-        found: As `trainer.runs.directory.environment` returns it.
+        found: As `trainer.runs.environment.environment` returns it.
     """
     rows = [("python", str(found["python"])), *found["packages"].items()]
     rows += [("system", str(found["system"])), ("cores", str(found["cores"]))]

@@ -23,7 +23,6 @@ import errno
 import io
 import json
 import os
-import platform
 import re
 import secrets
 import signal
@@ -32,7 +31,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +38,7 @@ import numpy as np
 
 from trainer import callbacks, saving
 from trainer.network import given
-from trainer.runs import code
+from trainer.runs import code, environment
 from trainer.runs.lock import CannotLock, Hold, InUse, LockLost
 from trainer.state import callback_state
 from trainer.state.state_file import BadState, StateFolder
@@ -63,8 +61,6 @@ FREE = (
 )
 NEW = {"warm_start": False}  # fields that version 0.1 had not, and what they were there
 TABLES = 2  # how the columns of tables are encoded; runs of version 0.1 do not say, and are 1
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "exact-trainer")
-FORMER_NAME = "keras-trainer"  # of this distribution, in version 0.1.0
 STATUSES = ("unfinished", "stopped", "finished")
 _CONFIG = {"format", "class", "fields", "data", "run", "seed", "status", "begun"}
 START = "start.keras"  # the untrained model with its encoders, until the run is finished
@@ -80,7 +76,6 @@ _WRITTEN = (
     "plots",
     "plots/curves.png",
 )
-_VARIABLES = ("TF_", "XLA_", "OMP_", "CUDA_", "KERAS_")
 
 
 class RunError(ValueError):
@@ -223,7 +218,7 @@ class Run:
             self.log("already finished: returned unchanged")
             return
         if earlier is not None:
-            self._warn_of_versions()
+            self._warn_of_changes()
         self._go_on()
 
     def _open_finished(self) -> None:
@@ -279,7 +274,7 @@ class Run:
         place = "" if self.found is None else _place(self.found[0]["position"])
         self.log(f"resumes from {place}" if place else "starts")
         # first: whoever finds a config.json also finds what it was run with
-        self._write("environment.json", environment())
+        self._write("environment.json", environment.of_training())
         self._write("config.json", self._config)
 
     def _check(self, earlier: dict[str, Any], config: dict[str, Any], resume: bool | str) -> None:
@@ -324,24 +319,16 @@ class Run:
         )
         return []
 
-    def _warn_of_versions(self) -> None:
-        earlier = _earlier_packages(self.path / "environment.json")
-        if not earlier:
+    def _warn_of_changes(self) -> None:
+        path = self.path / "environment.json"
+        changed = environment.changes(path)
+        if changed is None:
             warnings.warn(
-                f"{self.path / 'environment.json'}: cannot be read, so whether the versions of "
-                "packages have changed is not known; the run may not resume exactly",
+                f"{path}: cannot be read, so whether the versions of packages or the machine have "
+                "changed is not known; the run may not resume exactly",
                 stacklevel=4,
             )
-            return
-        if FORMER_NAME in earlier:
-            earlier[PACKAGES[-1]] = earlier.pop(FORMER_NAME)
-        now = environment()["packages"]
-        changed = [
-            f"{name} {earlier.get(name)} is now {version}"
-            for name, version in now.items()
-            if earlier.get(name) != version
-        ]
-        if changed:
+        elif changed:
             warnings.warn(
                 f"{self.path}: {', '.join(changed)}; the run may not resume exactly",
                 stacklevel=4,
@@ -574,7 +561,7 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def packages(folder: Path) -> dict[str, str]:
     """Return the versions of packages that a run was trained with; empty if they are not known."""
-    return _earlier_packages(folder / "environment.json")
+    return environment.packages(folder / "environment.json")
 
 
 def finished_epochs(path: Path) -> int | None:
@@ -784,26 +771,6 @@ def _without_numbers(form: Any) -> Any:
     return {k: _without_numbers(v) for k, v in form.items()} | new
 
 
-def environment() -> dict[str, Any]:
-    """Describe the machine, and the versions of packages that affect the results."""
-    import psutil
-
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "packages": found,
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "variables": {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)},
-    }
-
-
 def _read_config(folder: Path) -> dict[str, Any] | None:
     """Read the config.json of a run; None if there is none.
 
@@ -833,18 +800,6 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
             "delete the folder"
         ) from error
     return config
-
-
-def _earlier_packages(path: Path) -> dict[str, str]:
-    """Return the versions in environment.json; empty if it was not written by a run."""
-    try:
-        content = forms.mapping(path.name, forms.read(path), ("packages",))
-        packages: dict[str, str] = forms.mapping("packages", content["packages"])
-        for name, version in packages.items():
-            forms.text(name, version)
-    except (OSError, Malformed):
-        return {}
-    return packages
 
 
 def _check_config(config: dict[str, Any]) -> None:

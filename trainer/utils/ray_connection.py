@@ -1,6 +1,6 @@
 """The connection of this process to a Ray cluster, and amounts of what its nodes have.
 
-Responsible for connecting, or saying within seconds why that fails. Not for running anything.
+Responsible for connecting, or saying within a minute why that fails. Not for running anything.
 
 `ray.init` waits for minutes for a wrong address, or ends the process. So a process of its own tries
 the address first.
@@ -8,18 +8,21 @@ the address first.
 
 from __future__ import annotations
 
+import builtins
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer.utils.checks import finite
 
 ADDRESS = "RAY_ADDRESS"
 SECONDS_FOR_A_PORT = 3.0  # to open a connection to an address
-SECONDS_TO_CONNECT = 10.0  # for a process that tries to connect to the cluster
+SECONDS_TO_CONNECT = 60.0  # for a process that imports Ray and tries to connect, on a busy machine
 _TRY = (
     "import sys, ray\n"
     "try:\n"
@@ -31,6 +34,7 @@ _TRY = (
 )
 # Ray's own name for it: with 0 a Ray on this machine is reachable from this machine only
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_undo: list[Callable[[], None]] = []  # one entry while this process is connected by `connect`
 
 
 def connect(address: str | None, asked_by: str) -> bool:
@@ -43,7 +47,7 @@ def connect(address: str | None, asked_by: str) -> bool:
             "executor='ray'|executor='processes'".
 
     Returns:
-        Whether it was not: then it is up to the caller to shut Ray down.
+        Whether it was not: then it is up to the caller to `disconnect`.
 
     Raises:
         ImportError: Ray is not installed.
@@ -71,11 +75,50 @@ def connect(address: str | None, asked_by: str) -> bool:
         return False
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None or address == "local":
-        ray.init(address="local", include_dashboard=False, **options)
+        _init(address="local", include_dashboard=False, **options)
         return True
     _try(address, f"address={address!r}" if given else f"{ADDRESS}={address!r}")
-    ray.init(address=address, **options)
+    _init(address=address, **options)
     return True
+
+
+def disconnect() -> None:
+    """Shut Ray down, and undo what `connect` changed in this process.
+
+    Ray replaces `print`, and the handler of SIGTERM by one that exits with code 15, and leaves both
+    so: a training that is terminated later would not exit with 143, as it does without Ray.
+    """
+    import ray
+
+    try:
+        ray.shutdown()
+    finally:
+        while _undo:
+            _undo.pop()()
+
+
+def _init(**options: Any) -> None:
+    import ray
+
+    printing, on_sigterm = builtins.print, signal.getsignal(signal.SIGTERM)
+
+    def undo() -> None:
+        if _is_rays(builtins.print):
+            builtins.print = printing
+        main = threading.current_thread() is threading.main_thread()
+        if main and on_sigterm is not None and _is_rays(signal.getsignal(signal.SIGTERM)):
+            signal.signal(signal.SIGTERM, on_sigterm)
+
+    _undo.append(undo)
+    try:
+        ray.init(**options)
+    except BaseException:
+        disconnect()
+        raise
+
+
+def _is_rays(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("ray.")
 
 
 def _try(address: str, where: str) -> None:

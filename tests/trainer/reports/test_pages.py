@@ -12,7 +12,7 @@ import jinja2
 import pytest
 
 from trainer.reports import pages
-from trainer.runs.directory import environment
+from trainer.runs.environment import environment
 
 TEMPLATE = """\
 {% extends "base.html" %}

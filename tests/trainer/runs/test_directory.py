@@ -531,6 +531,19 @@ def test_another_version_is_warned_of(tmp_path: Path) -> None:
         make(tmp_path).fit(X, Y)
 
 
+def test_another_number_of_threads_is_warned_of_until_the_run_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as begun:
+        begun.setenv("TF_NUM_INTRAOP_THREADS", "99")
+        ended(tmp_path)
+    with pytest.warns(UserWarning, match="TensorFlow's threads was 99 and is now .*not resume ex"):
+        make(tmp_path).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(tmp_path, epochs=5).fit(X, Y, resume=True)
+
+
 def test_a_kill_while_a_run_begins_leaves_no_config_without_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import os
 import socket
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from network import alone
+from patience import SECONDS
 
 from trainer.utils import ray_connection
 from trainer.utils.ray_connection import check_resources, connect
@@ -67,6 +71,45 @@ def test_an_address_of_the_environment_is_named_as_such(monkeypatch: pytest.Monk
     for given in (None, ""):
         with pytest.raises(ValueError, match="^RAY_ADDRESS='ray://head:10001': .*write address 'a"):
             connect(given, ASKED)
+
+
+CONNECTED = """
+import builtins, signal
+from trainer.utils.ray_connection import connect, disconnect
+
+def state():
+    return builtins.print, signal.getsignal(signal.SIGTERM)
+
+say = print
+before = state()
+assert connect("local", "executor='ray'|executor='processes'")
+during = state()
+disconnect()
+after = state()
+say([b is d for b, d in zip(before, during)], [b is a for b, a in zip(before, after)])
+assert connect("local", "executor='ray'|executor='processes'")
+builtins.print = own = lambda *words: None
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+disconnect()
+say([state()[0] is own, state()[1] is signal.SIG_IGN])
+"""
+
+
+def test_a_process_prints_and_is_terminated_as_before_once_it_is_disconnected() -> None:
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    with alone():
+        done = subprocess.run(
+            [sys.executable, "-c", CONNECTED],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()[-2:]
+    assert first == "[False, False] [True, True]", "Ray changes both, and both are restored"
+    assert second == "[True, True]", "what others have put in their place is left"
 
 
 @pytest.mark.parametrize(

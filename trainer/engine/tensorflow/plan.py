@@ -301,3 +301,12 @@ def has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that TensorFlow sees, such as "NVIDIA A100-SXM4-40GB"."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    found = tf.config.list_physical_devices("GPU")
+    return [str(details(each).get("device_name", each.name)) for each in found]
