@@ -4,5 +4,16 @@ Long enough for a machine that does much else. Shorter than the 600 s that child
 sleep: one that ends by itself must not pass for one that was ended.
 """
 
+import time
+from collections.abc import Callable
+
 SECONDS = 300
 GONE = 60  # until a process has ended that was told to
+
+
+def wait_until(is_so: Callable[[], object], seconds: float = SECONDS, message: str = "") -> None:
+    """Wait until something is so; AssertionError with the message if it is not in time."""
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, message
+        time.sleep(0.01)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from patience import GONE, SECONDS
+from patience import GONE, wait_until
 
 from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
 from search.executors.processes import Processes
@@ -192,17 +192,10 @@ def test_what_a_trial_had_started_ends_when_its_time_is_over(tmp_path: Path) -> 
         made.close()
 
 
-def _wait_for(file: Path) -> None:
-    until = time.monotonic() + SECONDS
-    while not file.exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_what_trials_have_started_ends_when_the_search_does(tmp_path: Path) -> None:
     made = Processes(work, workers=1)
     made.submit(("hang", str(tmp_path)))
-    _wait_for(tmp_path / "started")
+    wait_until((tmp_path / "started").exists)
     made.close()
     assert not any(map(psutil.pid_exists, started(tmp_path)))
 
@@ -227,7 +220,7 @@ def test_what_trials_have_started_ends_with_a_coordinator_that_is_killed(tmp_pat
         [sys.executable, "-c", textwrap.dedent(COORDINATOR), __file__, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/helpers")])},
     )
-    _wait_for(tmp_path / "started")
+    wait_until((tmp_path / "started").exists)
     workers = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
     process.kill()
     process.wait()
@@ -239,7 +232,7 @@ def test_even_a_guard_that_is_killed_leaves_little(tmp_path: Path) -> None:
     try:
         leader = made.submit(("leader", "")).result(60)[0]
         job = made.submit(("hang", str(tmp_path)))
-        _wait_for(tmp_path / "started")
+        wait_until((tmp_path / "started").exists)
         child = started(tmp_path)[0]
         psutil.Process(leader).kill()
         with pytest.raises(Crashed):
@@ -276,7 +269,7 @@ def test_a_second_guard_ends_everything_after_the_first_was_killed(tmp_path: Pat
     try:
         inner, worker = made.submit(("leader", "")).result(60)[:2]
         job = made.submit(("hang", str(tmp_path)))
-        _wait_for(tmp_path / "started")
+        wait_until((tmp_path / "started").exists)
         first = psutil.Process(inner).parent()
         assert first is not None
         with _stopped(inner):  # as on a busy machine: it acts after the worker was replaced

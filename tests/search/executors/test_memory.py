@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from patience import SECONDS
+from patience import wait_until
 
 from search.executors import memory
 
@@ -118,11 +117,8 @@ def test_a_file_that_is_let_go_of_while_memory_is_counted_does_not_count(
 
 
 def _wait_until_it_holds_little(process: int, held: Callable[[int], int]) -> None:
-    until = time.monotonic() + SECONDS
     with suppress(OSError):  # it has ended
-        while held(process) > SIZE // 8:
-            assert time.monotonic() < until, "it still holds the memory"
-            time.sleep(0.01)
+        wait_until(lambda: held(process) <= SIZE // 8, message="it still holds the memory")
 
 
 FORKS = """

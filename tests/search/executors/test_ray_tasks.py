@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import pytest
 from network import alone
-from patience import SECONDS
+from patience import SECONDS, wait_until
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
@@ -388,13 +388,6 @@ def runs(number: int) -> bool:
         return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 class Losses(RegressorMixin, BaseEstimator):

@@ -15,12 +15,11 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from patience import GONE, SECONDS
+from patience import GONE, SECONDS, wait_until
 
 import trainer
 from trainer.launching import LaunchError, clusters
@@ -50,13 +49,6 @@ def for_ever(marks: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as TensorFlow swallows it
     (marks / " ".join(map(str, started))).touch()
     time.sleep(600)
-
-
-def wait_until(true: Callable[[], object], seconds: float = SECONDS) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
