@@ -17,6 +17,6 @@ def test_the_blocks_run_in_their_order(page, shown, tmp_path):
     script.write_text("\n".join(re.findall(r"```python\n(.*?)```", text, re.S)), encoding="utf-8")
     # one core: one worker for each search of the page, which loads TensorFlow
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = warm.run(script, cwd=tmp_path, env=env, cores=1, seconds=600)
+    run = warm.run(script, cwd=tmp_path, env=env, cores=1)
     assert run.returncode == 0, run.stderr[-3000:]
     assert shown in run.stdout and "learning_rate" in run.stdout

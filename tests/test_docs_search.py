@@ -29,7 +29,7 @@ def test_the_blocks_run_in_their_order_while_another_process_watches(tmp_path):
     }
     script = tmp_path / "guide.py"
     script.write_text("\n".join(blocks("python")), encoding="utf-8")
-    guide = warm.start(script, cwd=tmp_path, env=env, cores=1, seconds=SECONDS)
+    guide = warm.start(script, cwd=tmp_path, env=env, cores=1)
     try:
         while not ended(tmp_path / "studies" / "first" / "study.sqlite") and guide.poll() is None:
             time.sleep(0.02)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import warm
-from patience import SECONDS
+from patience import WORK
 from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -48,7 +48,7 @@ def starting(folder: Path) -> Any:
             env=env,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=WORK,
         )
 
     return start_one

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import warm
-from patience import SECONDS
+from patience import GONE, WORK
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys\nfrom trainer.cli import main\nsys.exit(main())"
@@ -69,7 +69,7 @@ def call(*words: str | Path, cwd: Path, path: Path | None = None) -> subprocess.
         env=environment(*([path] if path else [])),
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         check=False,
     )
 
@@ -127,7 +127,7 @@ def ctrl_c(started: warm.Started) -> int:
     children = psutil.Process(started.pid).children(recursive=True)
     os.killpg(started.pid, signal.SIGINT)
     code = started.wait()
-    _, left = psutil.wait_procs(children, timeout=30)
+    _, left = psutil.wait_procs(children, timeout=GONE)
     for process in left:
         process.kill()
     assert not left, f"{left} still run"

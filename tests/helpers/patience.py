@@ -1,13 +1,14 @@
 """How long tests wait for what must happen, in seconds.
 
-Long enough for a machine that does much else. Shorter than the 600 s that children of the tests
+Long enough for a slow machine that does much else. Shorter than the hour that children of the tests
 sleep: one that ends by itself must not pass for one that was ended.
 """
 
 import time
 from collections.abc import Callable
 
-SECONDS = 300
+SECONDS = 300  # for an event
+WORK = 1200  # for the end of a process that computes all the time
 GONE = 60  # until a process has ended that was told to
 
 

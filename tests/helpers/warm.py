@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from few_cores import on_few
-from patience import SECONDS
+from patience import SECONDS, WORK
 
 _asking = threading.Lock()
 
@@ -51,7 +51,7 @@ class Started:
             self.returncode = _ask({"reap": self.pid})
         return self.returncode
 
-    def wait(self, seconds: float = SECONDS) -> int:
+    def wait(self, seconds: float = WORK) -> int:
         """Wait until it ends; TimeoutError if it does not."""
         until = time.monotonic() + seconds
         while (code := self.poll()) is None:
@@ -91,7 +91,7 @@ def start(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     cores: int | None = None,
-    seconds: int = SECONDS,
+    seconds: int = WORK,
 ) -> Started:
     """Start a file, or code, as `python FILE ...` or `python -c CODE ...` does.
 
@@ -133,7 +133,7 @@ def run(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     cores: int | None = None,
-    seconds: int = SECONDS,
+    seconds: int = WORK,
 ) -> subprocess.CompletedProcess[str]:
     """Run it to its end: see `start`.
 

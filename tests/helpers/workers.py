@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import warm
-from patience import SECONDS
+from patience import GONE, WORK
 
 # one thread each: there are several at once
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -56,10 +56,10 @@ def end(workers: list[warm.Started]) -> None:
     for worker in workers:
         worker.kill()
     for worker in workers:
-        worker.wait(30)
+        worker.wait(GONE)
 
 
-def wait(workers: list[warm.Started], seconds: float = SECONDS) -> None:
+def wait(workers: list[warm.Started], seconds: float = WORK) -> None:
     """Wait until all have ended well; if one fails, end the others and raise an error."""
     until = time.monotonic() + seconds
     left = list(workers)

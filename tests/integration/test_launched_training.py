@@ -62,7 +62,7 @@ def test_a_worker_that_makes_no_strategy_is_named_by_those_that_wait():
         import time
 
         if json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1:
-            time.sleep(600)
+            time.sleep(3600)
         import tensorflow as tf
 
         tf.distribute.MultiWorkerMirroredStrategy()

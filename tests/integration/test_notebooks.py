@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from patience import WORK
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat (of nbclient) is not installed")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
@@ -55,7 +56,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     notebook = nbformat.v4.new_notebook(cells=cells)
     client = nbclient.NotebookClient(
         notebook,
-        timeout=300,
+        timeout=WORK,
         kernel_name="python3",
         allow_errors=True,  # one of the cells is interrupted
         resources={"metadata": {"path": str(folder)}},

@@ -287,12 +287,12 @@ BUSY = """
             while True:
                 pass
         if how == "native":  # and does not let go of the interpreter
-            ctypes.PyDLL(None).sleep(600)
-        time.sleep(600)
+            ctypes.PyDLL(None).sleep(3600)
+        time.sleep(3600)
 
     pool = Processes(work, workers=3)
     jobs = [pool.submit(how) for how in ("python", "native", "waiting")]
-    time.sleep(600)
+    time.sleep(3600)
 """
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from light_estimators import Bowl, Nearest
 from light_searches import R, Told, X, Y, sklearn_search
-from patience import SECONDS
+from patience import SECONDS, WORK
 
 from search import Space, compare, load_study
 from search.study.database import TABLES, Database
@@ -154,7 +154,7 @@ def test_reading_in_another_process_never_disturbs_a_search(tmp_path: Path) -> N
     ) as reader:
         assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
         sklearn_search(n_iter=150, directory=tmp_path / "s").fit(X, R)
-        assert reader.communicate(timeout=SECONDS)[0] == "150\n"
+        assert reader.communicate(timeout=WORK)[0] == "150\n"
     assert reader.returncode == 0
 
 

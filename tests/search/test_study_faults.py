@@ -47,7 +47,7 @@ def commit(fault: str) -> None:
     if fault == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == "hang":
-        time.sleep(600)
+        time.sleep(3600)
     if fault == "memory":
         held = []
         while True:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import command_line
 import pytest
-from patience import SECONDS
+from patience import WORK
 
 from trainer import installation
 from trainer.installation import Gpus
@@ -85,7 +85,7 @@ class Site:
             env={**env, "PYTHONPATH": "", "HOME": str(self.path), **variables},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=WORK,
             check=False,
         )
         assert done.returncode in (0, 1), done.stderr
@@ -381,7 +381,7 @@ def test_the_table_of_this_installation_names_a_host_that_does_not_answer(tmp_pa
         env={**command_line.environment(), **home},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         check=False,
     )
     assert f"advice: {silent.removeprefix('http://')} cannot be reached" in done.stdout

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.network import compile, compiled
+from trainer.network.outputs import called_as_graph
 from trainer.utils.checks import with_article
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def is_model(value: Any) -> bool:
 def columns(model: keras.Model) -> int | None:
     """Return the width of a model's only output; None if it has several, or is not known."""
     found = getattr(model, "outputs", None) or []
-    return found[0].shape[-1] if len(found) == 1 else None
+    known = len(found) == 1 and called_as_graph(model)
+    return found[0].shape[-1] if known else None
 
 
 def by_output(model: keras.Model, y: Any) -> Any:
@@ -100,6 +102,7 @@ def copied(model: keras.Model) -> keras.Model:
         if new.trainable != original.trainable:
             new.trainable = original.trainable
     copy.assign(made.variables, model.variables, "weights")
+    copy.assign_untracked(model)
     for original, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
         _take_assets(new, original)
     found = compiled.find(model)
@@ -175,6 +178,7 @@ class _Copy:
     def __init__(self, model: keras.Model) -> None:
         self._name = type(model).__name__
         self._known: dict[int, Any] = {}
+        self._pairs: list[tuple[Any, Any]] = []  # layers and their copies
 
     def refused(self, why: str) -> CannotCopy:
         """Return the error that says why the model cannot be copied."""
@@ -199,27 +203,39 @@ class _Copy:
             else:
                 made = self._by_config(layer)
             self._known[id(layer)] = made
+            if isinstance(layer, keras.Layer):  # and not an operation without state
+                self._pairs.append((layer, made))
+                self._know_variables(layer, made)
         return self._known[id(layer)]
 
+    def _know_variables(self, layer: Any, made: Any) -> None:
+        """Remember the variables of a copy: others may refer to them, as tied weights do."""
+        if len(layer.variables) == len(made.variables):
+            for variable, new in zip(layer.variables, made.variables, strict=True):
+                self._known.setdefault(id(variable), new)
+
     def _sequential(self, model: keras.Sequential) -> keras.Sequential:
+        """Copy a Sequential model, or what one of the user's own class is as such."""
         import keras
 
         layers = [self.of(layer) for layer in model.layers]
         first = next(iter(vars(model)["_layers"]), None)
         if isinstance(first, keras.layers.InputLayer):
-            shape, dtype = first.batch_shape, first.dtype
-            layers.insert(0, keras.Input(batch_shape=shape, dtype=dtype, name=first.name))
-        made = keras.Sequential(layers, name=model.name)
+            layers.insert(0, _like(first.output))
+        made = type(model).__new__(type(model))
+        keras.Sequential.__init__(made, layers, name=model.name)
         return self._built_as(model, made)
 
     def _functional(self, model: Any) -> keras.Model:
+        """Copy a functional model, or what one of the user's own class is as such."""
         import keras
+        from keras.src.models.functional import Functional
 
-        inputs = keras.tree.map_structure(
-            lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), model.input
-        )
+        inputs = keras.tree.map_structure(_like, model.input)
         outputs = model._run_through_graph(inputs, operation_fn=self.of)
-        return keras.Model(inputs, outputs, name=model.name)
+        made = type(model).__new__(type(model))
+        Functional.__init__(made, inputs, outputs, name=model.name)
+        return made
 
     def _lambda(self, layer: Any) -> Any:
         """Copy a Lambda with the function itself: from a config it would lose its globals."""
@@ -271,23 +287,30 @@ class _Copy:
         return made
 
     def _by_attributes(self, layer: Any, error: Exception) -> Any:
-        """Copy a layer or model of a user-defined class attribute by attribute.
+        """Copy a layer or model attribute by attribute.
 
-        Keras makes no config by itself for a model whose __init__ has arguments.
+        Keras makes no config by itself for a model whose __init__ has arguments, and a layer of
+        Keras that holds one of the user's own cannot be made from its config.
         """
         import keras
+        from keras.src.models.functional import Functional
 
         cls: Any = type(layer)
         base: Any = next(c for c in cls.__mro__ if _is_of_keras(c))
-        is_model = isinstance(layer, keras.Model)
-        if cls is base or (is_model and base is not keras.Model):
+        made: Any
+        if base is keras.Sequential:
+            made = self._sequential(layer)
+        elif base is Functional:
+            made = self._functional(layer)
+        elif isinstance(layer, keras.Model) and base is not keras.Model:
             raise self.refused(
                 f"{cls.__name__} has no usable config ({compile.reason(error)}); define get_config "
                 f"and from_config, or {_INSTEAD}"
             ) from error
-        made: Any = cls.__new__(cls)
-        plain: Any = keras.Model if is_model else keras.Layer
-        plain.__init__(made, name=layer.name, dtype=layer.dtype_policy)
+        else:
+            made = cls.__new__(cls)
+            plain: Any = keras.Model if isinstance(layer, keras.Model) else keras.Layer
+            plain.__init__(made, name=layer.name, dtype=layer.dtype_policy)
         known = _OF_KERAS | set(vars(made))
         own = [n for n in vars(layer) if n not in known and not n.startswith("_self_")]
         self._known[id(layer)] = made
@@ -302,6 +325,7 @@ class _Copy:
     def _value(self, value: Any, name: str) -> Any:
         """Return an attribute for the copy; what is never changed is shared."""
         import keras
+        import tensorflow as tf
 
         without_state = (
             *_settings(),
@@ -317,9 +341,7 @@ class _Copy:
         if isinstance(value, keras.metrics.Metric):
             return compile.metrics([value])[0]
         if isinstance(value, keras.Variable):
-            return keras.Variable(
-                value.numpy(), dtype=value.dtype, trainable=value.trainable, name=value.name
-            )
+            return self._variable(value)
         if isinstance(value, keras.random.SeedGenerator):
             return keras.random.SeedGenerator(0, name=value.name)  # its state is a variable
         if isinstance(value, Mapping):
@@ -329,7 +351,7 @@ class _Copy:
             return items if isinstance(value, list) else type(value)(items)
         if isinstance(value, np.ndarray):
             return value.copy()
-        if isinstance(value, without_state):  # a config may leave out arguments
+        if isinstance(value, (*without_state, tf.TensorShape)):  # a config may leave out arguments
             return value
         if isinstance(value, types.MethodType) and id(value.__self__) in self._known:
             return types.MethodType(value.__func__, self._known[id(value.__self__)])
@@ -341,6 +363,35 @@ class _Copy:
             f"its attribute {name} is {with_article(type(value).__name__)}, which may not be "
             f"copied; define get_config and from_config, or {_INSTEAD}"
         )
+
+    def _variable(self, variable: keras.Variable) -> keras.Variable:
+        import keras
+
+        if id(variable) not in self._known:
+            made = keras.Variable(
+                variable.numpy(),
+                dtype=variable.dtype,
+                trainable=variable.trainable,
+                autocast=variable._autocast,
+                aggregation=variable.aggregation,
+                synchronization=variable.synchronization,
+                name=variable.name,
+            )
+            # Keras sets these in add_weight: a penalty on the weights, and what they must fulfil.
+            made.regularizer, made.constraint = variable.regularizer, variable.constraint
+            made.overwrite_with_gradient = variable.overwrite_with_gradient
+            self._known[id(variable)] = made
+        return self._known[id(variable)]
+
+    def assign_untracked(self, model: keras.Model) -> None:
+        """Assign the variables of layers that the model does not list among its own.
+
+        Keras does not track a layer that a subclass of Sequential has beside those in its sequence.
+        """
+        listed = {id(variable) for variable in model.variables}
+        for original, copy in self._pairs:
+            if any(id(variable) not in listed for variable in original.variables):
+                self.assign(copy.variables, original.variables, f"weights in {original.name}")
 
     def assign(self, copies: Any, originals: Any, what: str) -> None:
         """Assign variables in their order, after checking that they belong together."""
@@ -355,6 +406,21 @@ class _Copy:
             )
         for copy, original in zip(copies, originals, strict=True):
             copy.assign(original)
+
+
+def _like(tensor: Any) -> Any:
+    """Return an input of a model as that of another one."""
+    import keras
+
+    layer = tensor._keras_history[0]
+    return keras.Input(
+        batch_shape=layer.batch_shape,
+        dtype=layer.dtype,
+        sparse=layer.sparse,
+        ragged=layer.ragged,
+        optional=layer.optional,
+        name=layer.name,
+    )
 
 
 def own_parts(model: keras.Model) -> Iterator[tuple[str, Any]]:

@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
 
 def symbolic(model: keras.Model) -> Any:
-    """Return the symbolic outputs of a functional model; None if the model must be called."""
+    """Return the symbolic outputs of a functional model; None if the model must be called.
+
+    A class of the user's own may do more in its `call` than the graph, a softmax for example.
+    """
     import keras
 
     if not (model.built and getattr(model, "outputs", None)):
         return None
+    if not called_as_graph(model):
+        return None
     # The `output` of a Sequential is defined only after a call; it has a single output anyway.
     return model.outputs if isinstance(model, keras.Sequential) else model.output
+
+
+def called_as_graph(model: Any) -> bool:
+    """Return whether a call of a functional or Sequential model does what its graph says."""
+    return str(type(model).call.__module__).startswith("keras.")
 
 
 def named(

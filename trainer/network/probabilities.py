@@ -269,7 +269,8 @@ def _by_layer(output: Any) -> str | None:
     layer: Any = None
     while (history := getattr(output, "_keras_history", None)) is not None:
         layer = history.operation
-        if not (getattr(layer, "layers", None) and getattr(layer, "outputs", None)):
+        nested = getattr(layer, "layers", None) and getattr(layer, "outputs", None)
+        if not (nested and outputs.called_as_graph(layer)):
             break
         output = layer.outputs[history.tensor_index]  # a nested model
     # What a layer of the user's own does with an attribute of this name is not known.

@@ -83,7 +83,7 @@ def test_a_machine_without_a_driver_has_none(
 ) -> None:
     _fake(tmp_path, "echo 'NVIDIA-SMI has failed' >&2; exit 9", monkeypatch)
     assert shares(2) == [{}, {}]
-    _fake(tmp_path, "exec sleep 600", monkeypatch)
+    _fake(tmp_path, "exec sleep 3600", monkeypatch)
     monkeypatch.setattr(devices, "SECONDS_TO_LIST", 0.2)
     assert shares(2) == [{}, {}]
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))

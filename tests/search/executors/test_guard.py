@@ -30,28 +30,28 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are fou
 
 # each writes the numbers of what it has started, and goes on for ever
 CHILDREN = {
-    "child": "import os, time; print(os.getpid(), flush=True); time.sleep(600)",
-    "session": "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(600)",
+    "child": "import os, time; print(os.getpid(), flush=True); time.sleep(3600)",
+    "session": "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(3600)",
     "orphan": (
         "import os, time\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
         "        print(os.getpid(), flush=True)\n"
-        "        time.sleep(600)\n"
+        "        time.sleep(3600)\n"
         "    os._exit(0)\n"
     ),
     "stubborn": (
         "import os, signal, time\n"
         "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
         "    signal.signal(number, signal.SIG_IGN)\n"
-        "print(os.getpid(), flush=True); time.sleep(600)"
+        "print(os.getpid(), flush=True); time.sleep(3600)"
     ),
 }
 
 
 def sleep() -> None:
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def start_all(folder: str) -> list[int]:
@@ -79,13 +79,13 @@ def start_all(folder: str) -> list[int]:
 def work(argument: Any) -> Any:
     how, folder = argument
     if how == "memory":
-        code = f"import time; held = b'1' * {LIMIT}; print(flush=True); time.sleep(600)"
+        code = f"import time; held = b'1' * {LIMIT}; print(flush=True); time.sleep(3600)"
         subprocess.run([sys.executable, "-c", code])
     if how == "forked memory":
         held = b"1" * (LIMIT - 60 * MIB)
         for _ in range(3):
             if os.fork() == 0:
-                time.sleep(600)
+                time.sleep(3600)
         time.sleep(1)  # several looks
         return len(held)
     if how == "mapped":
@@ -99,7 +99,7 @@ def work(argument: Any) -> Any:
         block = SharedMemory(create=True, size=LIMIT + 50 * MIB)
         block.unlink()  # it is there as long as it is mapped
         np.frombuffer(block.buf, "uint8")[:] = 1
-        time.sleep(600)
+        time.sleep(3600)
     if how == "joblib":
         from joblib import Parallel, delayed
 
@@ -126,7 +126,7 @@ def work(argument: Any) -> Any:
     if how == "raise":
         raise ValueError("a reason")
     if how == "hang":
-        time.sleep(600)
+        time.sleep(3600)
     return started, os.getpid()
 
 
@@ -211,7 +211,7 @@ COORDINATOR = """
     cloudpickle.register_pickle_by_value(trees)
     pool = Processes(trees.work, workers=1)
     pool.submit(("hang", sys.argv[2]))
-    time.sleep(600)
+    time.sleep(3600)
 """
 
 

@@ -131,7 +131,7 @@ for _ in range(2):
     if child == 0:
         os.close(orders)
         if os.read(order, 1):
-            os.execvp("sleep", ["sleep", "600"])
+            os.execvp("sleep", ["sleep", "3600"])
         os._exit(0)
     os.close(order)
     sharing.append(child)
@@ -139,7 +139,7 @@ for _ in range(2):
 print(*sharing, flush=True)
 told = sys.stdin.readline().strip()
 os.write(last, b"1") if told == "other program" else os.close(last)
-time.sleep(600)
+time.sleep(3600)
 """
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from patience import GONE, SECONDS
+from patience import GONE, SECONDS, WORK
 
 from search.executors import Crashed, Failure, OutOfMemory, Raised, TimedOut, memory, worker
 from search.executors.processes import MAX_STARTS, Processes
@@ -36,7 +36,7 @@ def work(argument: Any) -> Any:
     if argument == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if argument == "hang":
-        time.sleep(600)
+        time.sleep(3600)
     if argument == "memory":
         held = []
         while True:
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_without_a_job_is_replaced() -> None:
 
 class SlowToStart:
     def warm_up(self) -> None:
-        time.sleep(600)
+        time.sleep(3600)
 
     def __call__(self, argument: Any) -> Any:
         return argument
@@ -330,7 +330,7 @@ SCRIPT = """
 
     def work(argument):
         if argument == "wait":
-            time.sleep(600)
+            time.sleep(3600)
         return Mine.value, os.getpid()
 
     print("main", flush=True)  # once: a worker does not run the script again
@@ -338,7 +338,7 @@ SCRIPT = """
     value, pid = pool.submit(0).result(30)
     print(value, pid, pool.submit("wait") and os.getpid(), flush=True)
     if sys.argv[1:] == ["wait"]:
-        time.sleep(600)
+        time.sleep(3600)
     pool.close()
 """
 
@@ -354,7 +354,7 @@ def test_classes_of_a_script_work_without_a_guard(tmp_path: Path) -> None:
         [sys.executable, str(_script(tmp_path))],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
@@ -389,7 +389,7 @@ CLOSING = """
             os._exit(1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # closing takes a while
         open(sys.argv[1], "w").close()
-        time.sleep(600)
+        time.sleep(3600)
 
     pool = Processes(work, workers=2)
     pool.submit("busy")
@@ -410,7 +410,7 @@ def test_nothing_is_printed_when_a_pool_closes_while_a_worker_starts(tmp_path: P
         [sys.executable, str(script), str(tmp_path / "busy")],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.stderr == ""
@@ -434,7 +434,7 @@ def test_nothing_is_printed_when_workers_end_before_they_have_started() -> None:
         [sys.executable, "-c", textwrap.dedent(STARTING)],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import pytest
 from network import alone
-from patience import SECONDS, wait_until
+from patience import SECONDS, WORK, wait_until
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from search import FunctionSearch, SearchCallback, SklearnSearch, TunerSearch, load_study
@@ -124,16 +124,16 @@ def work(argument: Any) -> Any:
         psutil.Process().parents()[2].kill()  # above its two guards
         time.sleep(60)
     if argument == "hang":
-        time.sleep(600)
+        time.sleep(3600)
     if argument == "memory":
         held = []
         while True:
             held.append(b"1" * 100_000_000)
             time.sleep(0.1)
     if isinstance(argument, Path):
-        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        child = subprocess.Popen(["sleep", "3600"], start_new_session=True)
         argument.write_text(str(child.pid))
-        time.sleep(600)
+        time.sleep(3600)
     if argument == "raise":
         raise ValueError("a reason")
     if argument == "leave":
@@ -401,7 +401,7 @@ class Losses(RegressorMixin, BaseEstimator):
 
     def fit(self, x: Any, y: Any) -> Losses:
         if self.a == 0.5:
-            time.sleep(600)
+            time.sleep(3600)
         if not self.folder:
             return self
         mark = Path(self.folder, str(os.getpid()))
@@ -645,7 +645,7 @@ def test_a_study_resumes_after_its_process_was_killed(cluster: Any, tmp_path: Pa
     before = completed()
     assert 5 < before < 30
     ended = {t: e for t, e in _ends(tmp_path / "study") if e is not None}
-    subprocess.run([sys.executable, script], env=environment, check=True, timeout=SECONDS)
+    subprocess.run([sys.executable, script], env=environment, check=True, timeout=WORK)
     after = dict(_ends(tmp_path / "study"))
     assert completed() == 30
     assert {t: after[t] for t in ended} == ended  # none of them ran again

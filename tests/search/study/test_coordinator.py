@@ -282,7 +282,7 @@ def faulty(job: Job) -> Result:
     if fault == "raise":
         raise ValueError("a reason")
     if fault == "hang":
-        time.sleep(600)
+        time.sleep(3600)
     if fault == "leave":
         os._exit(0)
     return Result(math.nan if fault == "nan" else job.params["x"] ** 2)

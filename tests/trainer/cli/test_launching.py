@@ -22,7 +22,7 @@ if sys.argv[1:] == ["killed"] and index == 1:
     os.kill(os.getpid(), 9)
 if sys.argv[1:] != ["--help", "--debug", "--workers", "7"]:
     open(f"{os.getpid()}.started", "w").close()
-    time.sleep(600)
+    time.sleep(3600)
 """
 
 

@@ -183,7 +183,7 @@ def test_what_a_killed_download_left_is_removed_by_the_next(published, at_origin
     script = (
         "import sys, time; from pathlib import Path; from trainer.utils.scratch import Scratch\n"
         "made = Scratch('download-', Path(sys.argv[1]))\n"
-        "(made.path / 'half.npz').write_bytes(b'1'); print(flush=True); time.sleep(600)"
+        "(made.path / 'half.npz').write_bytes(b'1'); print(flush=True); time.sleep(3600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(published.folder)],

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from patience import SECONDS
+from patience import WORK
 
 from trainer import datasets
 
@@ -292,7 +292,7 @@ print("loaded", len(datasets.names()))
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         check=False,
     )
     assert done.returncode == 0, done.stderr

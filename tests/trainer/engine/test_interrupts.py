@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import warm
-from patience import SECONDS
+from patience import WORK
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
@@ -138,7 +138,7 @@ with Interrupts() as interrupts:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forks_have_the_earlier_handlers_and_workers_leave_ctrl_c_to_their_parent() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=SECONDS, check=True
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=WORK, check=True
     )
     assert found.stdout.splitlines() == ["[-15, -15, 9, None]", "None"]
 

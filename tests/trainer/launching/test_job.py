@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from patience import GONE, SECONDS, wait_until
+from patience import GONE, WORK, wait_until
 
 import trainer
 from trainer.launching import LaunchError, clusters
@@ -43,12 +43,12 @@ def listening() -> socket.socket:
 
 def for_ever(marks: Path) -> None:
     """Start two processes, one in a session of its own, and wait; the mark's name has all three."""
-    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleep = [sys.executable, "-c", "import time; time.sleep(3600)"]
     started = [os.getpid()]
     started += [subprocess.Popen(sleep, start_new_session=new).pid for new in (False, True)]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as TensorFlow swallows it
     (marks / " ".join(map(str, started))).touch()
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def alive(pid: int) -> bool:
@@ -139,9 +139,9 @@ def test_a_worker_that_does_not_come_up_is_named():
     def work() -> None:
         if task()[0] == 2:
             print("reading the data", flush=True)
-            time.sleep(600)
+            time.sleep(3600)
         with listening():
-            time.sleep(600)
+            time.sleep(3600)
 
     with pytest.raises(LaunchError) as raised:
         trainer.launch(work, workers=3, start_timeout=1.5)
@@ -237,7 +237,7 @@ def test_two_launchers_by_hosts_are_one_cluster(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, str(i)], stdout=subprocess.PIPE, text=True)
         for i in (0, 1)
     ]
-    said = [each.communicate(timeout=SECONDS)[0] for each in started]
+    said = [each.communicate(timeout=WORK)[0] for each in started]
     assert said == [f"returned (0, {hosts.split(',')})\n", "returned None\n"]
 
 
@@ -248,7 +248,7 @@ def test_a_peer_on_another_host_that_never_starts_is_named():
 
     def work() -> None:
         with listening():
-            time.sleep(600)
+            time.sleep(3600)
 
     with pytest.raises(LaunchError, match=rf"worker 1 at {hosts[1]} \(nothing listens there\)"):
         trainer.launch(work, hosts=hosts, index=0, start_timeout=0.5)

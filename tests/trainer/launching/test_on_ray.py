@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from network import alone
-from patience import GONE, SECONDS
+from patience import GONE, SECONDS, WORK
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -30,15 +30,15 @@ def work(mode, folder):
         import psutil
         if index == 1:
             psutil.Process().parents()[2].kill()  # of Ray, above both guards
-        time.sleep(600)
+        time.sleep(3600)
     if index == 0:  # and something in a session of its own
         import subprocess
-        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        sleep = [sys.executable, "-c", "import time; time.sleep(3600)"]
         started = [os.getpid(), subprocess.Popen(sleep, start_new_session=True).pid]
         with open(os.path.join(folder, "part"), "w") as file:
             file.write(json.dumps(started))
         os.rename(os.path.join(folder, "part"), os.path.join(folder, "started"))
-        time.sleep(600)
+        time.sleep(3600)
     while not os.path.exists(os.path.join(folder, "started")):
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -103,7 +103,7 @@ def test_workers_of_a_ray_cluster_are_placed_run_and_ended(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=WORK,
             check=False,
         )
     assert done.returncode == 0, done.stderr
@@ -129,10 +129,10 @@ import os, subprocess, sys, time
 import ray, trainer
 
 def for_ever():
-    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleep = [sys.executable, "-c", "import time; time.sleep(3600)"]
     started = [os.getpid(), subprocess.Popen(sleep, start_new_session=True).pid]
     print("started", *started, flush=True)
-    time.sleep(600)
+    time.sleep(3600)
 
 if __name__ == "__main__":
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,

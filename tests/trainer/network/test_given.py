@@ -517,3 +517,156 @@ def test_sample_weights_are_routed_to_fit_and_score() -> None:
     plain = Classifier.from_keras(compiled(), epochs=1, **OPTIONS).fit(scaled, Y, weight)
     assert same(routed[-1].model_, plain.model_)
     assert score == pytest.approx(plain.score(scaled, Y, sample_weight=weight))
+
+
+# ---- classes of one's own in a graph of Keras, and within its layers ----------------------------
+
+
+class Scaled(layers.Layer):
+    """A layer of one's own with a weight, a penalty and a bound, and no config."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(
+            (shape[-1],),
+            initializer="ones",
+            name="w",
+            regularizer=keras.regularizers.L2(0.5),
+            constraint=keras.constraints.MaxNorm(1.2, axis=0),
+        )
+        self.same = self.w
+        super().build(shape)
+
+    def call(self, x: Any) -> Any:
+        return x * self.w * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Stack(keras.Sequential):
+    """A Sequential model of one's own class, with arguments and a layer beside its sequence."""
+
+    def __init__(self, units: int, factor: float = 2.0) -> None:
+        super().__init__([keras.Input((3,)), layers.Dense(units), Scaled(factor), layers.Dense(2)])
+        self.factor, self.beside = factor, layers.Dense(3, "softmax")
+        self.beside.build((None, 2))
+
+    def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:
+        return self.beside(super().call(x, training=training) * self.factor)
+
+
+class Counted(keras.Model):
+    """A functional model of one's own class, with more beside its graph."""
+
+    def __init__(self, units: int) -> None:
+        x = keras.Input((3,), name="x")
+        super().__init__(x, layers.Dense(units)(Scaled(0.5)(x)))
+        self.head = layers.Dense(3, "softmax")
+        self.head.build((None, units))
+        self.scale = self.add_weight((), initializer="ones", name="scale")
+        self.counted = keras.metrics.Sum(name="counted")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.head(super().call(x, training=training) * self.scale)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        logs = super().train_step(data)
+        self.counted.update_state(1.0)
+        return {**logs, "counted": self.counted.result()}
+
+
+class Cell(layers.Layer):
+    """The cell of a recurrent layer, as in Keras' guide."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units = self.state_size = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight((shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight((self.units, self.units), name="recurrent")
+
+    def call(self, x: Any, states: Any) -> Any:
+        state = x @ self.kernel + states[0] @ self.recurrent
+        return state, [state]
+
+
+class Wide(layers.Dense):
+    """A layer derived from one of Keras'."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__(units)
+
+
+class Tied(keras.Model):
+    """A model that uses a weight of one of its layers by itself."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.narrow, self.last = layers.Dense(units, use_bias=False), layers.Dense(3, "softmax")
+        self.narrow.build((None, 3))
+        self.tied = self.narrow.kernel
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.narrow(x) @ keras.ops.transpose(self.tied))
+
+
+def _stacked(*middle: Any) -> keras.Model:
+    return keras.Sequential([keras.Input((3,)), *middle, layers.Dense(3, "softmax")])
+
+
+def _series(*middle: Any) -> keras.Model:
+    return _stacked(layers.Reshape((3, 1)), *middle)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: Stack(4), id="a class of Sequential"),
+        pytest.param(lambda: Counted(4), id="a class of functional models"),
+        pytest.param(lambda: Tied(2), id="a tied weight"),
+        pytest.param(lambda: _stacked(layers.Dense(4, Scaled(0.5))), id="an activation"),
+        pytest.param(lambda: _stacked(layers.SpectralNormalization(Wide(4))), id="a wrapper"),
+        pytest.param(lambda: _series(layers.RNN([Cell(2), Cell(3)])), id="cells"),
+        pytest.param(lambda: _series(layers.Bidirectional(layers.LSTM(2))), id="Keras' own"),
+    ],
+)
+def test_what_has_no_config_of_its_own_is_trained_as_keras_trains_it(make: Any) -> None:
+    keras.utils.set_random_seed(0)
+    model = make()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    further(model, 0, 1)
+    classifier = Classifier.from_keras(model, epochs=1, **OPTIONS)
+    expected = model.evaluate(X, Y, return_dict=True, verbose=0)
+    before = model.get_weights()
+    found = classifier.evaluate(X, Y)
+    assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-5)
+    classifier.fit(X, Y)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    assert type(classifier.model_) is type(model)
+    assert same(classifier.model_, further(model, 0, 1))
+    np.testing.assert_array_equal(classifier.model_(X), model(X))
+
+
+def test_a_layer_whose_shape_keras_cannot_infer_is_trained_as_keras_trains_it() -> None:
+    keras.utils.set_random_seed(0)
+    model = _series(layers.TimeDistributed(Scaled(0.5)), layers.Flatten())
+    model.compile("adam", "sparse_categorical_crossentropy")
+    further(model, 0, 1)
+    assert not getattr(model, "outputs", None)
+    classifier = Classifier.from_keras(model, epochs=1, **OPTIONS).fit(X, Y)
+    assert same(classifier.model_, further(model, 0, 1))
+
+
+def test_an_input_stays_sparse_or_optional_in_the_copy() -> None:
+    sparse = keras.Input((3,), sparse=True, name="sparse")
+    left_out = keras.Input((3,), optional=True, name="left_out")
+    model = keras.Model([sparse, left_out], layers.Dense(2)(sparse))
+    kinds = [(each.sparse, each.optional) for each in given.copied(model)._operations[:2]]
+    assert sorted(kinds) == [(False, True), (True, False)]
+    one = keras.Sequential([keras.Input((3,), sparse=True), layers.Dense(2)])
+    assert given.copied(one).inputs[0].sparse

@@ -279,3 +279,42 @@ def test_pictures_of_predictions_show_what_predict_gives(tmp_path: Any, monkeypa
     plugin = {"name": "image_predictions", "folder": str(tmp_path)}
     model = Images(epochs=1, callbacks=[plugin]).fit(images, TWO)
     np.testing.assert_array_equal(shown[0], model.predict(images)[: len(shown[0])])
+
+
+class EndsInSoftmax(keras.Model):
+    """A functional model of one's own class, which does more than its graph."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return ops.softmax(super().call(x, training=training))
+
+
+class StackEndsInSoftmax(keras.Sequential):
+    def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:
+        return ops.softmax(super().call(x, training=training))
+
+
+class OfItsOwnCall(Classifier):
+    kind: str = "functional"
+    epochs = 8
+    batch_size = 20
+    optimizer = "sgd"
+    learning_rate = 0.3
+    random_state = 0
+
+    def build_model(self, spec: Any) -> keras.Model:
+        x, dense = keras.Input(spec.input_shape), keras.layers.Dense(spec.n_outputs)
+        if self.kind == "sequential":
+            return StackEndsInSoftmax([x, dense])
+        whole = EndsInSoftmax(x, dense(x))
+        return keras.Model(x, whole(x)) if self.kind == "nested" else whole
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "nested"])
+def test_the_softmax_in_a_call_of_ones_own_counts_once(kind: str) -> None:
+    model = OfItsOwnCall(kind=kind).fit(X, THREE)
+    assert model.network_.core.loss.from_logits is False
+    np.testing.assert_allclose(
+        model.predict_proba(X), model.model_.predict(X, verbose=0), atol=1e-6
+    )
+    expected = Dense(end="softmax").fit(X, THREE).predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-5)

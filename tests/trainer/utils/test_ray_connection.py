@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from network import alone
-from patience import SECONDS
+from patience import WORK
 
 from trainer.utils import ray_connection
 from trainer.utils.ray_connection import check_resources, connect
@@ -83,6 +83,8 @@ def state():
 say = print
 before = state()
 assert connect("local", "executor='ray'|executor='processes'")
+from ray.experimental import tqdm_ray
+tqdm_ray.instance()  # as Ray does for the first bar that a worker shows
 during = state()
 disconnect()
 after = state()
@@ -103,7 +105,7 @@ def test_a_process_prints_and_is_terminated_as_before_once_it_is_disconnected() 
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=WORK,
             check=False,
         )
     assert done.returncode == 0, done.stderr

@@ -172,7 +172,7 @@ def test_a_fork_that_lives_on_keeps_the_folder(tmp_path: Path) -> None:
     made = Scratch("study-", tmp_path)
     child = os.fork()
     if not child:
-        time.sleep(600)
+        time.sleep(3600)
         os._exit(0)
     try:
         assert made._lock is not None

@@ -77,9 +77,12 @@ def key(model: Any, *, extra: Any) -> Hashable | None:
 
     if not _is_stock_model(model) or type(model.optimizer).__name__ in _BY_NAME:
         return None
+    outputs = getattr(model, "outputs", None)
+    if not outputs:  # a Sequential model with a layer whose shape Keras cannot infer
+        return None
     found = variables.listed(model)
     describe = _Description(found)
-    several = len(model.outputs) > 1 or isinstance(model.loss, dict)
+    several = len(outputs) > 1 or isinstance(model.loss, dict)
     counted = [] if model._compile_metrics is None else model._compile_metrics.metrics
     try:
         return (

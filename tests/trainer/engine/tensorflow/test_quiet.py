@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import SECONDS
+from patience import WORK
 
 ROOT = Path(__file__).parents[4]
 LINES = """\
@@ -47,7 +47,7 @@ def _said(folder: Path, script: str, **environment: str) -> tuple[int, str]:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         env=own | {"PYTHONPATH": path} | environment,
     )
     return done.returncode, done.stderr
@@ -118,7 +118,7 @@ Regressor(epochs=1, verbose=0).fit(np.ones((8, 2), "float32"), np.ones(8, "float
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=WORK,
         env=own | {"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
