@@ -32,6 +32,11 @@ _OF_KERAS = {
     *("_compile_config", "_compiled_trainable_state", "_eval_epoch_iterator", "history"),
     *("optimizer", "stop_evaluating", "stop_predicting", "stop_training"),
 }
+# What a layer's constructor may set after that of Layer has given it a value.
+_SET_LATER = (
+    *("supports_masking", "activity_regularizer", "autocast", "input_spec", "supports_jit"),
+    *("_convert_input_args", "_allow_non_tensor_positional_args"),
+)
 _SHARED = (bool, int, float, str, bytes, np.generic, np.dtype)
 
 
@@ -222,7 +227,8 @@ class _Copy:
         first = next(iter(vars(model)["_layers"]), None)
         if isinstance(first, keras.layers.InputLayer):
             layers.insert(0, _like(first.output))
-        made = type(model).__new__(type(model))
+        cls: Any = type(model)
+        made = cls.__new__(cls)
         keras.Sequential.__init__(made, layers, name=model.name)
         return self._built_as(model, made)
 
@@ -233,7 +239,8 @@ class _Copy:
 
         inputs = keras.tree.map_structure(_like, model.input)
         outputs = model._run_through_graph(inputs, operation_fn=self.of)
-        made = type(model).__new__(type(model))
+        cls: Any = type(model)
+        made = cls.__new__(cls)
         Functional.__init__(made, inputs, outputs, name=model.name)
         return made
 
@@ -316,7 +323,7 @@ class _Copy:
         self._known[id(layer)] = made
         for name in own:
             setattr(made, name, self._value(vars(layer)[name], f"{cls.__name__}.{name}"))
-        for name in ("supports_masking", "activity_regularizer", "autocast"):
+        for name in _SET_LATER:
             setattr(made, name, getattr(layer, name))
         made.built = layer.built
         vars(made)["_build_shapes_dict"] = layer._build_shapes_dict
@@ -325,7 +332,6 @@ class _Copy:
     def _value(self, value: Any, name: str) -> Any:
         """Return an attribute for the copy; what is never changed is shared."""
         import keras
-        import tensorflow as tf
 
         without_state = (
             *_settings(),
@@ -351,7 +357,8 @@ class _Copy:
             return items if isinstance(value, list) else type(value)(items)
         if isinstance(value, np.ndarray):
             return value.copy()
-        if isinstance(value, (*without_state, tf.TensorShape)):  # a config may leave out arguments
+        shape = type(value).__name__ == "TensorShape"
+        if shape or isinstance(value, without_state):  # a config may leave out arguments
             return value
         if isinstance(value, types.MethodType) and id(value.__self__) in self._known:
             return types.MethodType(value.__func__, self._known[id(value.__self__)])
