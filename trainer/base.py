@@ -998,6 +998,8 @@ class Trainer(SupportsCallbacks, Parameters):
             state["strategy"] = None
         for name in ("optimizer", "loss", "metrics", "weighted_metrics"):
             state[name] = compile.portable(state[name])
+        if given.is_model(state.get("model")):
+            state["model"] = given.Portable(state["model"])
         for name in ("callbacks_", "added_callbacks_"):  # they may hold open files, for example
             state.pop(name, None)
         if "_network" in state:
@@ -1010,6 +1012,9 @@ class Trainer(SupportsCallbacks, Parameters):
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         saved = state.pop("_saved", None)
+        for name in ("model", "optimizer", "loss", "metrics", "weighted_metrics"):
+            if name in state:
+                state[name] = compile.opened(state[name])
         super().__setstate__(state)
         if saved is not None:
             with thread_kept():

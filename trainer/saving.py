@@ -50,6 +50,8 @@ _KEYS = ("format", "class", "fields", "seed", "precision", "inputs", "targets", 
 _ADDED = ("architecture", "seeds")  # since 0.2: what a file lacks is as 0.1 had it
 _EVALUATED = ("loss", "metrics", "weighted_metrics")  # fields
 _OTHER_OPTIMIZER = "Skipping variable loading for optimizer"
+# What a file may say of names of weights: a regular expression could take for ever.
+_WORDS = re.compile(r"[\w./-]+(\|[\w./-]+)*")
 _PRECISIONS = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
@@ -676,7 +678,8 @@ def to_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     if given.is_model(value):
-        return {"model": _model_config(value)}
+        form = {"model": _model_config(value)}
+        return _with_exclusions(form, value.optimizer, value.variables) if value.compiled else form
     import keras
 
     keras_types = (
@@ -692,6 +695,8 @@ def to_json(value: Any) -> Any:
             raise TypeError(f"{type(value).__name__}: {error}") from error
         compile.complete(config, value)
         json.dumps(config)  # raises TypeError for what JSON cannot hold
+        if isinstance(value, keras.optimizers.Optimizer):
+            return _with_exclusions({"keras": config}, value)
         return {"keras": config}
     if isinstance(value, keras.callbacks.Callback) and hasattr(value, "get_params"):
         # a registered plugin is written as a dict with its name and parameters
@@ -727,14 +732,62 @@ def _model_config(model: keras.Model) -> Any:
     return json.loads(text)
 
 
+def _with_exclusions(form: dict[str, Any], optimizer: Any, variables: Any = ()) -> dict[str, Any]:
+    """Add what an optimizer excludes from weight decay, which its config does not say.
+
+    Raises:
+        TypeError: It cannot be written.
+    """
+    if optimizer is None:  # the model's class compiles in a way of its own
+        return form
+    try:
+        left_out = compile.excluded(optimizer, variables)
+    except ValueError as error:
+        raise TypeError(str(error)) from error
+    if left_out is None:
+        return form
+    for text, _ in left_out:
+        if text is not None and not _WORDS.fullmatch(text):
+            raise TypeError(f"exclude_from_weight_decay(var_names=[{text!r}]): not plain words")
+    return {"excluding": {"of": form, "weights": [list(each) for each in left_out]}}
+
+
+def _excluding(form: Any, allowed: Allowed) -> Any:
+    """Return an optimizer, or a model that is compiled with one, which excludes weights."""
+    given_form = forms.mapping("excluding", form, ("of", "weights"))
+    made = _from_json(given_form["of"], allowed)
+    variables = made.variables if given.is_model(made) else ()
+    left_out: compile.Exclusions = []
+    for pair in forms.items("weights", given_form["weights"]):
+        text, places = forms.items("weights", pair, 2)
+        if text is not None and not _WORDS.fullmatch(forms.text("weights", text)):
+            raise forms.wrong("weights", text, "words, with | between them")
+        for place in forms.items("weights", places):
+            forms.whole("weights", place, 0, len(variables) - 1)
+        left_out.append((text, places))
+    optimizer = made.optimizer if given.is_model(made) else made
+    try:
+        optimizer = compile.without_exclusions(optimizer)  # Keras has built that of a model
+        compile.exclude(optimizer, left_out, variables)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Malformed(f"excluding: {_first_line(error)}") from error
+    if not given.is_model(made):
+        return optimizer
+    made.optimizer = optimizer
+    return made
+
+
 def _from_json(form: Any, allowed: Allowed) -> Any:
     if isinstance(form, list):
         return [_from_json(v, allowed) for v in form]
     if not isinstance(form, dict):
         return form
     kind = next(iter(form), None)
-    if len(form) != 1 or kind not in ("keras", "tuple", "dict", "model"):
-        raise forms.wrong("a value", form, "plain, or one of 'keras', 'tuple', 'dict' and 'model'")
+    if len(form) != 1 or kind not in ("keras", "tuple", "dict", "model", "excluding"):
+        kinds = "'keras', 'tuple', 'dict', 'model' and 'excluding'"
+        raise forms.wrong("a value", form, f"plain, or one of {kinds}")
+    if kind == "excluding":
+        return _excluding(form["excluding"], allowed)
     if kind == "model":
         if form["model"] is None:
             raise Malformed(

@@ -506,6 +506,16 @@ MALFORMED: dict[str, Any] = {
     "no plugin 'none'": _set("fields", "callbacks", to=["none"]),
     "has 'more'": _set("more", to=1),
     "a value is {'what': 1}": _set("fields", "loss", to={"what": 1}),
+    "excluding lacks 'weights'": _set("fields", "optimizer", to={"excluding": {"of": "adam"}}),
+    "weights is '^(a+)+$'": _set(
+        "fields", "optimizer", to={"excluding": {"of": "adam", "weights": [["^(a+)+$", []]]}}
+    ),
+    "weights is 3; it must be": _set(
+        "fields", "optimizer", to={"excluding": {"of": "adam", "weights": [[None, [3]]]}}
+    ),
+    "excluding: ": _set(
+        "fields", "optimizer", to={"excluding": {"of": "adam", "weights": [["bias", []]]}}
+    ),
     "a pair is [1]": _set("fields", "class_weight", to={"dict": [[1]]}),
     "a key is [1]": _set("fields", "class_weight", to={"dict": [[[1], 1]]}),
     "which is not valid text": _set("fields", "loss", to="\ud800"),

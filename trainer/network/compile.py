@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     import keras
 
 
+# Of each optimizer in a chain of wrapped ones: a regular expression for names of weights, or None,
+# and places among the variables of its model.
+Exclusions = list[tuple[str | None, list[int]]]
+
+
 def optimizer(value: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
     """Create a new optimizer.
 
@@ -135,21 +140,22 @@ class Portable:
     """
 
     def __init__(self, value: Any) -> None:
-        self._value = value
+        self.value = value
 
     def __reduce__(self) -> tuple[Any, ...]:
         import keras
 
-        value = self._value
+        value = self.value
         if isinstance(value, keras.Variable):
             return _variable, (value.numpy(), value.dtype, value.name)
         if isinstance(value, (keras.losses.Loss, keras.metrics.Metric)):
             attributes = {k: _plain(v) for k, v in _attributes(value).items()}
             return _with_attributes, (type(value), portable(attributes))
+        left_out = excluded(value)
         kind, arguments, by_config = _recipe(value)
         if "inner_optimizer" in arguments and not by_config:
             arguments["inner_optimizer"] = Portable(arguments["inner_optimizer"])
-        return _remade, (kind, arguments, by_config)
+        return _remade, (kind, arguments, by_config, left_out)
 
 
 def portable(value: Any) -> Any:
@@ -162,6 +168,16 @@ def portable(value: Any) -> Any:
             return tuple(items) if isinstance(value, tuple) else items
         return Portable(value)
     return value
+
+
+def opened(value: Any) -> Any:
+    """Return what `portable` was given: copy.copy takes the state of a pickle as it is."""
+    if isinstance(value, dict):
+        return {k: opened(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [opened(v) for v in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    return value.value if isinstance(value, Portable) else value
 
 
 def shared(value: Any) -> Any:
@@ -261,7 +277,7 @@ def _recipe(value: keras.optimizers.Optimizer, **changes: Any) -> tuple[type, di
     if type(value) is keras.optimizers.LossScaleOptimizer:
         names = ("initial_scale", "dynamic_growth_steps", "name")
         arguments = {name: getattr(value, name) for name in names}
-        inner = _new_optimizer(value.inner_optimizer, **changes)
+        inner = without_exclusions(value.inner_optimizer, **changes)
         return type(value), {"inner_optimizer": inner, **arguments}, False
     kind = type(value)
     try:
@@ -274,13 +290,87 @@ def _recipe(value: keras.optimizers.Optimizer, **changes: Any) -> tuple[type, di
         raise _not_copied(value, reason(error)) from error
 
 
-def _remade(kind: type, arguments: dict[str, Any], by_config: bool) -> Any:
+def _remade(
+    kind: type, arguments: dict[str, Any], by_config: bool, left_out: Exclusions | None = None
+) -> Any:
     with safe_mode():
-        made: Any = kind
-        return made.from_config(dict(arguments)) if by_config else made(**arguments)
+        cls: Any = kind
+        made = cls.from_config(dict(arguments)) if by_config else cls(**arguments)
+    if left_out is not None:
+        exclude(made, left_out)
+    return made
 
 
 def _new_optimizer(value: keras.optimizers.Optimizer, **changes: Any) -> Any:
+    """Return a new optimizer that does what another one does, but for the changes.
+
+    Raises:
+        ValueError: Its class does not say what its arguments were, or it excludes the weights of
+            a certain model from weight decay.
+    """
+    left_out = excluded(value)
+    made = without_exclusions(value, **changes)
+    if left_out is not None:
+        exclude(made, left_out)
+    return made
+
+
+def excluded(value: keras.optimizers.Optimizer, variables: Sequence[Any] = ()) -> Exclusions | None:
+    """Return what an optimizer excludes from weight decay, which its config does not say.
+
+    Args:
+        value: The optimizer.
+        variables: Those of its model, if it has one.
+
+    Returns:
+        For the optimizer and the one that it wraps: a regular expression for names of weights, or
+        None, and the places among the variables. None if it excludes nothing.
+
+    Raises:
+        ValueError: It excludes others than these variables.
+    """
+    found: Exclusions = []
+    for each in _chain(value):
+        place = {each._var_key(variable): i for i, variable in enumerate(variables)}
+        listed = getattr(each, "_exclude_from_weight_decay", None) or set()
+        if not listed <= place.keys():
+            raise ValueError(
+                f"optimizer=<{type(value).__name__}>: exclude_from_weight_decay(var_list=...) "
+                "names weights that another model has not; write var_names=['bias'], which holds "
+                "for the weights of any model by their names"
+            )
+        pattern = getattr(each, "_exclude_from_weight_decay_pattern", None)
+        text = None if pattern is None else pattern.pattern
+        found.append((text, sorted(place[key] for key in listed)))
+    return found if any(text is not None or places for text, places in found) else None
+
+
+def exclude(
+    made: keras.optimizers.Optimizer, left_out: Exclusions, variables: Sequence[Any] = ()
+) -> None:
+    """Exclude the same from weight decay in an optimizer that is not built.
+
+    Args:
+        made: The optimizer.
+        left_out: What `excluded` returned for another one.
+        variables: Those of its model, in the same order.
+    """
+    for each, (text, places) in zip(_chain(made), left_out, strict=True):
+        if text is not None or places:
+            each.exclude_from_weight_decay(
+                var_list=[variables[i] for i in places],
+                var_names=None if text is None else [text],
+            )
+
+
+def _chain(value: Any) -> list[Any]:
+    found = [value]
+    while (inner := getattr(found[-1], "inner_optimizer", None)) is not None:
+        found.append(inner)
+    return found
+
+
+def without_exclusions(value: keras.optimizers.Optimizer, **changes: Any) -> Any:
     """Return a new optimizer with the arguments of another one, but for the changes.
 
     Raises:
@@ -298,10 +388,6 @@ def _new_optimizer(value: keras.optimizers.Optimizer, **changes: Any) -> Any:
             raise _not_copied(
                 value, f"the copy has {name}={found.get(name)!r}, not {wanted[name]!r}"
             )
-    # The config does not include the weights excluded from weight decay.
-    excluded = getattr(value, "_exclude_from_weight_decay_pattern", None)
-    if excluded is not None:
-        made.exclude_from_weight_decay(var_names=[excluded.pattern])
     return made
 
 

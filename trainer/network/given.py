@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class CannotCopy(ValueError):
     """The model cannot be copied; the message says why, and what to write instead."""
 
 
-def copied(model: keras.Model) -> keras.Model:
+def copied(model: keras.Model, *, to_compile: bool = True) -> keras.Model:
     """Return a copy of a model with its weights, its optimizer's state and what it compiled.
 
     Sequential and functional models are copied layer by layer, and layers by `get_config` and
@@ -95,6 +95,7 @@ def copied(model: keras.Model) -> keras.Model:
 
     Args:
         model: A Keras model; it is not changed.
+        to_compile: Whether the copy is compiled as the model is, if that is.
 
     Raises:
         CannotCopy: A class has no usable config, and an attribute cannot be copied; or the copy
@@ -110,29 +111,90 @@ def copied(model: keras.Model) -> keras.Model:
     copy.assign_untracked(model)
     for original, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
         _take_assets(new, original)
-    found = compiled.find(model)
+    found = compiled.find(model) if to_compile else None
     if found is None:
         return made
     if found.own:
         raise copy.refused(
             "its class has a compile of its own, whose arguments are not known; " + _INSTEAD
         )
-    optimizer = compile.optimizer(model.optimizer, None)
+    optimizer = compile.without_exclusions(model.optimizer)
+    left_out = compile.excluded(model.optimizer, model.variables)
+    if left_out is not None:
+        compile.exclude(optimizer, left_out, made.variables)
     if _has_states(model.optimizer):
         optimizer.build(made.trainable_variables)
         copy.assign(optimizer.variables, model.optimizer.variables, "states of the optimizer")
-    made.compile(
-        optimizer=optimizer,
-        loss=found.loss,
-        loss_weights=found.loss_weights,
-        metrics=compile.metrics(found.metrics),
-        weighted_metrics=compile.metrics(found.weighted_metrics),
-        run_eagerly=found.eager,
-        steps_per_execution=model.steps_per_execution,
-        jit_compile=model.jit_compile,
-        auto_scale_loss=False,  # the optimizer does so already, if this one does
-    )
+    made.compile(optimizer=optimizer, **_settings_of(model, found))
     return made
+
+
+def _settings_of(model: keras.Model, found: compiled.Compiled) -> dict[str, Any]:
+    """Return the arguments of compile, but for the optimizer, to compile a copy with."""
+    return {
+        "loss": found.loss,
+        "loss_weights": found.loss_weights,
+        "metrics": compile.metrics(found.metrics),
+        "weighted_metrics": compile.metrics(found.weighted_metrics),
+        "run_eagerly": found.eager,
+        "steps_per_execution": model.steps_per_execution,
+        "jit_compile": model.jit_compile,
+        "auto_scale_loss": False,  # the optimizer does so already, if this one does
+    }
+
+
+class Portable(compile.Portable):
+    """A model, which is pickled and comes back as what it was.
+
+    Keras pickles its layers, by their configs. What it was compiled with is pickled beside them,
+    because Keras writes configs of that too, which may leave something out.
+
+    Args:
+        value: The model.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        model: keras.Model = self.value
+        found = compiled.find(model)
+        own = found is not None and found.own
+        try:
+            layers: tuple[Any, ...] = (
+                model if own else copied(model, to_compile=False)
+            ).__reduce__()
+        except Exception as error:  # of configs of user-defined classes
+            raise TypeError(
+                f"model=<{type(model).__name__}>: cannot be pickled, as joblib and searches in "
+                f"several processes do it ({compile.reason(error)}); define get_config in each "
+                "class of your own, or override build_model, and return the model from it"
+            ) from error
+        if found is None or own:
+            return layers
+        optimizer, states = model.optimizer, None
+        if _has_states(optimizer):
+            states = [variable.numpy() for variable in optimizer.variables]
+        settings = {name: compile.portable(v) for name, v in _settings_of(model, found).items()}
+        made_of = compile.Portable(compile.without_exclusions(optimizer))
+        left_out = compile.excluded(optimizer, model.variables)
+        return _unpickled, (*layers, made_of, left_out, states, settings)
+
+
+def _unpickled(
+    make: Callable[[Any], keras.Model],
+    layers: tuple[Any, ...],
+    optimizer: keras.optimizers.Optimizer,
+    left_out: compile.Exclusions | None,
+    states: list[np.ndarray] | None,
+    settings: dict[str, Any],
+) -> keras.Model:
+    model = make(*layers)
+    if left_out is not None:
+        compile.exclude(optimizer, left_out, model.variables)
+    if states is not None:
+        optimizer.build(model.trainable_variables)
+        for variable, value in zip(optimizer.variables, states, strict=True):
+            variable.assign(value)
+    model.compile(optimizer=optimizer, **settings)
+    return model
 
 
 def _take_assets(made: Any, layer: Any) -> None:

@@ -697,12 +697,15 @@ def without_new_arguments(before: Any, now: Any) -> Any:
     """Return a description of now without arguments of callbacks that the one before has not.
 
     Earlier versions described a callback of the user's own class by the name of the class only, and
-    a loss without the arguments that Keras leaves out of its config.
+    a loss without the arguments that Keras leaves out of its config, and an optimizer without what
+    it excludes from weight decay.
     """
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [without_new_arguments(b, n) for b, n in zip(before, now, strict=True)]
     if not isinstance(before, dict) or not isinstance(now, dict):
         return now
+    if now.keys() == {"excluding"} != before.keys():  # a version before did not record that
+        now = now["excluding"]["of"]
     if "class" in before and "arguments" not in before:
         now = {name: value for name, value in now.items() if name != "arguments"}
     old, new = before.get("config"), now.get("config")

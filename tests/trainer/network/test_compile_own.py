@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -110,3 +111,18 @@ def test_a_pickled_metric_keeps_its_variables() -> None:
     made = pickle.loads(pickle.dumps(Regressor(metrics=[metric]))).metrics[0]
     assert float(made.result()) == float(metric.result()) == 1.0
     assert [v.name for v in made.variables] == [v.name for v in metric.variables]
+
+
+def test_a_shallow_copy_has_the_same_optimizer_loss_metrics_and_model() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    given = Regressor(
+        model=model,
+        optimizer=keras.optimizers.Adam(0.1),
+        loss=Power(3.0),
+        metrics=[MeanPower(3.0), "mae"],
+    )
+    found = copy.copy(given)
+    assert found.model is model and found.optimizer is given.optimizer
+    assert found.loss is given.loss and found.metrics == given.metrics
+    deep = copy.deepcopy(given)
+    assert isinstance(deep.model, keras.Sequential) and deep.loss.power == 3.0

@@ -652,6 +652,14 @@ def test_what_has_no_config_of_its_own_is_trained_as_keras_trains_it(make: Any) 
     np.testing.assert_array_equal(classifier.model_(X), model(X))
 
 
+def test_a_model_that_keras_cannot_pickle_is_named_with_what_to_write() -> None:
+    model = Stack(4)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    classifier = Classifier.from_keras(model, epochs=1, **OPTIONS)
+    with pytest.raises(TypeError, match=r"^model=<Stack>: cannot be pickled.*define get_config in"):
+        pickle.dumps(classifier)
+
+
 def test_a_layer_whose_shape_keras_cannot_infer_is_trained_as_keras_trains_it() -> None:
     keras.utils.set_random_seed(0)
     model = _series(layers.TimeDistributed(Scaled(0.5)), layers.Flatten())

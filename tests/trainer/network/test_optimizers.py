@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from pathlib import Path
@@ -168,3 +169,106 @@ def test_a_config_of_an_optimizer_is_described_without_the_number_that_keras_giv
     first, second = config(0.1), config(0.1)
     assert first != second
     assert described(first) == described(second) != described(config(0.2))
+
+
+# ---- weights that are excluded from weight decay, of which a config says nothing -----------------
+
+
+def decaying(*, wrapped: bool = False, **excluded: Any) -> keras.optimizers.Optimizer:
+    made = keras.optimizers.AdamW(0.01, weight_decay=0.5)
+    if excluded:
+        made.exclude_from_weight_decay(**excluded)
+    return keras.optimizers.LossScaleOptimizer(made, initial_scale=1.0) if wrapped else made
+
+
+def trained(made: Any) -> list[np.ndarray]:
+    return made.fit(X, Y).model_.get_weights()
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["AdamW", "wrapped"])
+def test_excluded_names_of_weights_stay_so_in_clones_pickles_and_files(
+    wrapped: bool, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "verbose": 0, "random_state": 0}
+    optimizer = decaying(wrapped=wrapped, var_names=["kernel", "none"])
+    made = Regressor(model="mlp", optimizer=optimizer, **settings)
+    expected = trained(clone(made))
+    assert not same(
+        expected, trained(Regressor(model="mlp", optimizer=decaying(wrapped=wrapped), **settings))
+    )
+    assert same(expected, trained(pickle.loads(pickle.dumps(made))))
+    made.fit(X, Y).save(tmp_path / "made.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(expected, trained(Regressor.load(tmp_path / "made.keras")))
+
+
+def compiled(**excluded: Any) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)]
+    )
+    if excluded.pop("listed", False):
+        excluded["var_list"] = [model.layers[0].kernel]
+    model.compile(decaying(**excluded), "mse")
+    return model
+
+
+def by_batches(model: keras.Model) -> list[np.ndarray]:
+    model.fit(X, Y, epochs=1, batch_size=8, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def test_excluded_weights_of_a_given_model_stay_so(tmp_path: Path) -> None:
+    model = compiled(listed=True, var_names=["bias"])
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 8, "shuffle": False, "verbose": 0}
+    made = Regressor.from_keras(model, **settings)
+    expected = by_batches(model)
+    assert not same(expected, by_batches(compiled()))
+    for each in (clone(made), pickle.loads(pickle.dumps(made)), made):
+        assert same(expected, trained(each))
+    made.save(tmp_path / "made.keras")
+    further = by_batches(model)
+    assert same(further, trained(Regressor.load(tmp_path / "made.keras")))
+    again = Regressor.from_keras(made.model_, **settings)
+    assert same(further, trained(pickle.loads(pickle.dumps(again))))
+
+
+def test_excluded_weights_of_another_model_are_refused() -> None:
+    model = compiled(listed=True)
+    made = Regressor(model="mlp", optimizer=model.optimizer, verbose=0)
+    message = r"^optimizer=<AdamW>: exclude_from_weight_decay\(var_list=.*write var_names="
+    with pytest.raises(ValueError, match=message):
+        made.fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        pickle.dumps(made)
+
+
+def test_names_that_are_no_plain_words_are_warned_of_when_saved(tmp_path: Path) -> None:
+    optimizer = decaying(var_names=["^(a+)+$"])
+    made = Regressor(model="mlp", optimizer=optimizer, epochs=1, verbose=0).fit(X, Y)
+    with pytest.warns(UserWarning, match="^optimizer=.*cannot be written to a file"):
+        made.save(tmp_path / "made.keras")
+
+
+def test_a_run_that_excludes_others_is_refused_and_one_that_did_not_say_goes_on(
+    tmp_path: Path,
+) -> None:
+    def fit(*names: str) -> Any:
+        optimizer = decaying(var_names=list(names))
+        return Regressor(
+            model="mlp", optimizer=optimizer, epochs=1, verbose=0, run_dir=tmp_path
+        ).fit(X, Y)
+
+    fit("bias")
+    with pytest.raises(RunError, match="excluding.*bias.*kernel"):
+        fit("kernel")
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["fields"]["optimizer"] = config["fields"]["optimizer"]["excluding"]["of"]
+    path.write_text(json.dumps(config))
+    assert len(fit("bias").history_) == 1
