@@ -89,6 +89,8 @@ def save(
         raise FileNotFoundError(f"path={str(path)!r}: there is no folder {str(path.parent)!r}")
     kept: dict[str, Any] = {}
     for name, value in fitted.fields.items():
+        if given.is_model(value) and not weights_only:
+            _warn_of_penalties(fitted.owner, value)
         try:
             form = _written(value)
             kept[name] = _without_paths(form)[0] if name == "callbacks" else form
@@ -121,6 +123,19 @@ def save(
         ) from error
     write_whole(path, content)
     return path
+
+
+def _warn_of_penalties(owner: str, model: Any) -> None:
+    try:
+        _, others = given.beside_config(model)
+    except given.CannotCopy:  # another warning says that it cannot be written
+        return
+    if others:
+        warnings.warn(
+            f"the regularizer or constraint of {', '.join(others)} differs from what the config of "
+            f"the layer says; the loaded {owner} will have that of the config",
+            stacklevel=4,
+        )
 
 
 def load(
@@ -678,8 +693,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     if given.is_model(value):
-        form = {"model": _model_config(value)}
-        return _with_exclusions(form, value.optimizer, value.variables) if value.compiled else form
+        return _model_to_json(value)
     import keras
 
     keras_types = (
@@ -732,6 +746,14 @@ def _model_config(model: keras.Model) -> Any:
     return json.loads(text)
 
 
+def _model_to_json(model: keras.Model) -> dict[str, Any]:
+    form: dict[str, Any] = {"model": _model_config(model)}
+    frozen, _ = given.beside_config(model)
+    if frozen:
+        form = {"freezing": {"of": form, "weights": frozen}}
+    return _with_exclusions(form, model.optimizer, model.variables) if model.compiled else form
+
+
 def _with_exclusions(form: dict[str, Any], optimizer: Any, variables: Any = ()) -> dict[str, Any]:
     """Add what an optimizer excludes from weight decay, which its config does not say.
 
@@ -750,6 +772,20 @@ def _with_exclusions(form: dict[str, Any], optimizer: Any, variables: Any = ()) 
         if text is not None and not _WORDS.fullmatch(text):
             raise TypeError(f"exclude_from_weight_decay(var_names=[{text!r}]): not plain words")
     return {"excluding": {"of": form, "weights": [list(each) for each in left_out]}}
+
+
+def _freezing(form: Any, allowed: Allowed) -> Any:
+    """Return a model of which some variables are not trained although their layers are."""
+    form = forms.mapping("freezing", form, ("of", "weights"))
+    made = _from_json(form["of"], allowed)
+    if not given.is_model(made):
+        raise forms.wrong("freezing", form["of"], "a model")
+    for place in forms.items("weights", form["weights"]):
+        forms.whole("weights", place, 0, len(made.variables) - 1)
+        made.variables[place].trainable = False
+    if made.compiled and made.optimizer is not None:  # Keras has built it for all of them
+        made.optimizer = compile.without_exclusions(made.optimizer)
+    return made
 
 
 def _excluding(form: Any, allowed: Allowed) -> Any:
@@ -783,9 +819,11 @@ def _from_json(form: Any, allowed: Allowed) -> Any:
     if not isinstance(form, dict):
         return form
     kind = next(iter(form), None)
-    if len(form) != 1 or kind not in ("keras", "tuple", "dict", "model", "excluding"):
-        kinds = "'keras', 'tuple', 'dict', 'model' and 'excluding'"
-        raise forms.wrong("a value", form, f"plain, or one of {kinds}")
+    kinds = ("keras", "tuple", "dict", "model", "excluding", "freezing")
+    if len(form) != 1 or kind not in kinds:
+        raise forms.wrong("a value", form, f"plain, or one of {', '.join(map(repr, kinds))}")
+    if kind == "freezing":
+        return _freezing(form["freezing"], allowed)
     if kind == "excluding":
         return _excluding(form["excluding"], allowed)
     if kind == "model":

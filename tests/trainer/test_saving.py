@@ -513,6 +513,9 @@ MALFORMED: dict[str, Any] = {
     "weights is 3; it must be": _set(
         "fields", "optimizer", to={"excluding": {"of": "adam", "weights": [[None, [3]]]}}
     ),
+    "freezing is 'adam'; it must be a model": _set(
+        "fields", "optimizer", to={"freezing": {"of": "adam", "weights": []}}
+    ),
     "excluding: ": _set(
         "fields", "optimizer", to={"excluding": {"of": "adam", "weights": [["bias", []]]}}
     ),

@@ -108,6 +108,7 @@ def copied(model: keras.Model, *, to_compile: bool = True) -> keras.Model:
         if new.trainable != original.trainable:
             new.trainable = original.trainable
     copy.assign(made.variables, model.variables, "weights")
+    _set_marks(made.variables, _marks(model.variables))
     copy.assign_untracked(model)
     for original, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
         _take_assets(new, original)
@@ -127,6 +128,41 @@ def copied(model: keras.Model, *, to_compile: bool = True) -> keras.Model:
         copy.assign(optimizer.variables, model.optimizer.variables, "states of the optimizer")
     made.compile(optimizer=optimizer, **_settings_of(model, found))
     return made
+
+
+# What Keras keeps in each variable, whatever the config of its layer says: whether it is trained,
+# the penalty on it, and what it must fulfil.
+Marks = list[tuple[bool, Any, Any]]
+
+
+def _marks(variables: Any) -> Marks:
+    return [(v.trainable, v.regularizer, v.constraint) for v in variables]
+
+
+def _set_marks(variables: Any, marks: Marks) -> None:
+    for variable, found in zip(variables, marks, strict=True):
+        variable.trainable, variable.regularizer, variable.constraint = found
+
+
+def beside_config(model: keras.Model) -> tuple[list[int], list[str]]:
+    """Return what its variables have otherwise than a model that is made from its config.
+
+    Returns:
+        The places of those that are not trained although their layers are, and the paths of those
+        with another regularizer or constraint.
+    """
+    layers = model._flatten_layers()
+    own = {id(v) for layer in layers if layer.trainable for v in layer._trainable_variables}
+    frozen = [i for i, v in enumerate(model.variables) if id(v) in own and not v.trainable]
+    made = _Copy(model).of(model).variables
+    pairs = zip(model.variables, made, strict=True)
+    others = [a.path for a, b in pairs if _penalties(a) != _penalties(b)]
+    return frozen, others
+
+
+def _penalties(variable: Any) -> list[Any]:
+    found = (variable.regularizer, variable.constraint)
+    return [(type(each), vars(each)) if hasattr(each, "__dict__") else each for each in found]
 
 
 def _settings_of(model: keras.Model, found: compiled.Compiled) -> dict[str, Any]:
@@ -167,26 +203,33 @@ class Portable(compile.Portable):
                 f"several processes do it ({compile.reason(error)}); define get_config in each "
                 "class of your own, or override build_model, and return the model from it"
             ) from error
-        if found is None or own:
+        if own:
             return layers
+        if found is None:
+            return _unpickled, (*layers, _marks(model.variables))
         optimizer, states = model.optimizer, None
         if _has_states(optimizer):
             states = [variable.numpy() for variable in optimizer.variables]
         settings = {name: compile.portable(v) for name, v in _settings_of(model, found).items()}
         made_of = compile.Portable(compile.without_exclusions(optimizer))
         left_out = compile.excluded(optimizer, model.variables)
-        return _unpickled, (*layers, made_of, left_out, states, settings)
+        marks = _marks(model.variables)
+        return _unpickled, (*layers, marks, made_of, left_out, states, settings)
 
 
 def _unpickled(
     make: Callable[[Any], keras.Model],
     layers: tuple[Any, ...],
-    optimizer: keras.optimizers.Optimizer,
-    left_out: compile.Exclusions | None,
-    states: list[np.ndarray] | None,
-    settings: dict[str, Any],
+    marks: Marks,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    left_out: compile.Exclusions | None = None,
+    states: list[np.ndarray] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> keras.Model:
     model = make(*layers)
+    _set_marks(model.variables, marks)
+    if optimizer is None or settings is None:
+        return model
     if left_out is not None:
         compile.exclude(optimizer, left_out, model.variables)
     if states is not None:
@@ -461,6 +504,7 @@ class _Copy:
         for original, copy in self._pairs:
             if any(id(variable) not in listed for variable in original.variables):
                 self.assign(copy.variables, original.variables, f"weights in {original.name}")
+                _set_marks(copy.variables, _marks(original.variables))
 
     def assign(self, copies: Any, originals: Any, what: str) -> None:
         """Assign variables in their order, after checking that they belong together."""

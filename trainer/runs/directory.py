@@ -704,8 +704,9 @@ def without_new_arguments(before: Any, now: Any) -> Any:
         return [without_new_arguments(b, n) for b, n in zip(before, now, strict=True)]
     if not isinstance(before, dict) or not isinstance(now, dict):
         return now
-    if now.keys() == {"excluding"} != before.keys():  # a version before did not record that
-        now = now["excluding"]["of"]
+    for kind in ("freezing", "excluding"):  # a version before did not record that
+        if now.keys() == {kind} != before.keys():
+            now = now[kind]["of"]
     if "class" in before and "arguments" not in before:
         now = {name: value for name, value in now.items() if name != "arguments"}
     old, new = before.get("config"), now.get("config")

@@ -678,3 +678,40 @@ def test_an_input_stays_sparse_or_optional_in_the_copy() -> None:
     assert sorted(kinds) == [(False, True), (True, False)]
     one = keras.Sequential([keras.Input((3,), sparse=True), layers.Dense(2)])
     assert given.copied(one).inputs[0].sparse
+
+
+# ---- what variables hold beside the configs of their layers --------------------------------------
+
+
+def marked() -> keras.Model:
+    """Some variables are frozen alone; one has a penalty, and a layer's comes too late in Keras."""
+    keras.utils.set_random_seed(0)
+    model = _stacked(layers.Dense(4), layers.Dense(4))
+    first, second, last = model.layers
+    first.bias.trainable = second.kernel.trainable = False
+    first.kernel.regularizer = keras.regularizers.L2(0.5)
+    last.kernel.constraint = keras.constraints.MaxNorm(0.1)
+    last.kernel_regularizer = keras.regularizers.L2(0.5)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_what_single_variables_are_set_to_stays_so_in_copies_and_pickles(tmp_path: Path) -> None:
+    model = marked()
+    made = Classifier.from_keras(model, epochs=1, **OPTIONS)
+    plain = keras.Sequential.from_config(model.get_config())
+    bare = Classifier.from_keras(plain, epochs=1, **OPTIONS)
+    before = model.get_weights()
+    further(model, 0, 1)
+    assert np.array_equal(model.get_weights()[1], before[1]), "the bias is frozen"
+    for each in (clone(made), pickle.loads(pickle.dumps(made)), made):
+        assert same(each.fit(X, Y).model_, model)
+    unpickled = pickle.loads(pickle.dumps(bare)).model
+    assert [v.trainable for v in unpickled.variables] == [True] * 6
+    with pytest.warns(UserWarning, match="^the regularizer or constraint of .*kernel, .*kernel di"):
+        made.save(tmp_path / "made.keras")
+    loaded = Classifier.load(tmp_path / "made.keras")
+    assert [v.trainable for v in loaded.model.variables] == [True, False, False, True, True, True]
+    loaded.fit(X, Y)
+    for i in (1, 2):
+        np.testing.assert_array_equal(loaded.model_.get_weights()[i], model.get_weights()[i])
