@@ -127,7 +127,7 @@ def save(
 
 def _warn_of_penalties(owner: str, model: Any) -> None:
     try:
-        _, others = given.beside_config(model)
+        others = given.penalties_beside_config(model)
     except given.CannotCopy:  # another warning says that it cannot be written
         return
     if others:
@@ -748,8 +748,7 @@ def _model_config(model: keras.Model) -> Any:
 
 def _model_to_json(model: keras.Model) -> dict[str, Any]:
     form: dict[str, Any] = {"model": _model_config(model)}
-    frozen, _ = given.beside_config(model)
-    if frozen:
+    if frozen := given.frozen(model):
         form = {"freezing": {"of": form, "weights": frozen}}
     return _with_exclusions(form, model.optimizer, model.variables) if model.compiled else form
 

@@ -108,7 +108,7 @@ def copied(model: keras.Model, *, to_compile: bool = True) -> keras.Model:
         if new.trainable != original.trainable:
             new.trainable = original.trainable
     copy.assign(made.variables, model.variables, "weights")
-    _set_marks(made.variables, _marks(model.variables))
+    _set_variables(made.variables, _variable_settings(model.variables))
     copy.assign_untracked(model)
     for original, new in zip(model._flatten_layers(), made._flatten_layers(), strict=True):
         _take_assets(new, original)
@@ -126,46 +126,52 @@ def copied(model: keras.Model, *, to_compile: bool = True) -> keras.Model:
     if _has_states(model.optimizer):
         optimizer.build(made.trainable_variables)
         copy.assign(optimizer.variables, model.optimizer.variables, "states of the optimizer")
-    made.compile(optimizer=optimizer, **_settings_of(model, found))
+    made.compile(optimizer=optimizer, **_compile_arguments(model, found))
     return made
 
 
 # What Keras keeps in each variable, whatever the config of its layer says: whether it is trained,
 # the penalty on it, and what it must fulfil.
-Marks = list[tuple[bool, Any, Any]]
+VariableSettings = list[tuple[bool, Any, Any]]
 
 
-def _marks(variables: Any) -> Marks:
+def _variable_settings(variables: Any) -> VariableSettings:
     return [(v.trainable, v.regularizer, v.constraint) for v in variables]
 
 
-def _set_marks(variables: Any, marks: Marks) -> None:
-    for variable, found in zip(variables, marks, strict=True):
+def _set_variables(variables: Any, settings: VariableSettings) -> None:
+    for variable, found in zip(variables, settings, strict=True):
         variable.trainable, variable.regularizer, variable.constraint = found
 
 
-def beside_config(model: keras.Model) -> tuple[list[int], list[str]]:
-    """Return what its variables have otherwise than a model that is made from its config.
+def frozen(model: keras.Model) -> list[int]:
+    """Return the places of variables that are not trained although their layers are.
 
-    Returns:
-        The places of those that are not trained although their layers are, and the paths of those
-        with another regularizer or constraint.
+    Keras writes whether a layer is trained, not whether each of its variables is.
     """
     layers = model._flatten_layers()
     own = {id(v) for layer in layers if layer.trainable for v in layer._trainable_variables}
-    frozen = [i for i, v in enumerate(model.variables) if id(v) in own and not v.trainable]
+    return [i for i, v in enumerate(model.variables) if id(v) in own and not v.trainable]
+
+
+def penalties_beside_config(model: keras.Model) -> list[str]:
+    """Return the paths of variables whose regularizer or constraint no config of a layer has.
+
+    Raises:
+        CannotCopy: As for `copied`.
+    """
     made = _Copy(model).of(model).variables
     pairs = zip(model.variables, made, strict=True)
-    others = [a.path for a, b in pairs if _penalties(a) != _penalties(b)]
-    return frozen, others
+    return [a.path for a, b in pairs if _penalties(a) != _penalties(b)]
 
 
 def _penalties(variable: Any) -> list[Any]:
+    # as text: those of the user's own may hold arrays, which have no single truth
     found = (variable.regularizer, variable.constraint)
-    return [(type(each), vars(each)) if hasattr(each, "__dict__") else each for each in found]
+    return [(type(each), repr(vars(each))) if hasattr(each, "__dict__") else each for each in found]
 
 
-def _settings_of(model: keras.Model, found: compiled.Compiled) -> dict[str, Any]:
+def _compile_arguments(model: keras.Model, found: compiled.Compiled) -> dict[str, Any]:
     """Return the arguments of compile, but for the optimizer, to compile a copy with."""
     return {
         "loss": found.loss,
@@ -206,28 +212,30 @@ class Portable(compile.Portable):
         if own:
             return layers
         if found is None:
-            return _unpickled, (*layers, _marks(model.variables))
+            return _unpickled, (*layers, _variable_settings(model.variables))
         optimizer, states = model.optimizer, None
         if _has_states(optimizer):
             states = [variable.numpy() for variable in optimizer.variables]
-        settings = {name: compile.portable(v) for name, v in _settings_of(model, found).items()}
+        settings = {
+            name: compile.portable(v) for name, v in _compile_arguments(model, found).items()
+        }
         made_of = compile.Portable(compile.without_exclusions(optimizer))
         left_out = compile.excluded(optimizer, model.variables)
-        marks = _marks(model.variables)
-        return _unpickled, (*layers, marks, made_of, left_out, states, settings)
+        of_variables = _variable_settings(model.variables)
+        return _unpickled, (*layers, of_variables, made_of, left_out, states, settings)
 
 
 def _unpickled(
     make: Callable[[Any], keras.Model],
     layers: tuple[Any, ...],
-    marks: Marks,
+    of_variables: VariableSettings,
     optimizer: keras.optimizers.Optimizer | None = None,
     left_out: compile.Exclusions | None = None,
     states: list[np.ndarray] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> keras.Model:
     model = make(*layers)
-    _set_marks(model.variables, marks)
+    _set_variables(model.variables, of_variables)
     if optimizer is None or settings is None:
         return model
     if left_out is not None:
@@ -504,7 +512,7 @@ class _Copy:
         for original, copy in self._pairs:
             if any(id(variable) not in listed for variable in original.variables):
                 self.assign(copy.variables, original.variables, f"weights in {original.name}")
-                _set_marks(copy.variables, _marks(original.variables))
+                _set_variables(copy.variables, _variable_settings(original.variables))
 
     def assign(self, copies: Any, originals: Any, what: str) -> None:
         """Assign variables in their order, after checking that they belong together."""

@@ -238,7 +238,7 @@ def batch_independent(model: keras.Model) -> bool:
     losses = keras.tree.flatten(model.loss)
     return (
         sharing.is_stock(model)
-        and len(losses) == len(getattr(model, "outputs", None) or ()) == 1
+        and len(losses) == len(model.outputs) == 1
         and getattr(losses[0], "reduction", "mean") in ("sum_over_batch_size", "mean")
         and all(tensor.shape[0] is None for tensor in model.inputs)
         and not any(map(_sees_batch, model._flatten_layers()))
