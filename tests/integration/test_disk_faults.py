@@ -259,7 +259,7 @@ class Proof:
             elif str(place) not in call["said"]:
                 found.problems.append(f"RAW, names no path: {said}")
             return []
-        found.kind = "a warning" if warned else "as if nothing had been"
+        found.kind = "a warning" if warned else "no effect"
         if call["result"] != self._whole["result"]:
             found.problems.append("DIFFERENT: the call with the fault ended with another result")
         names = [n for n, v in self._whole["files"].items() if call["files"].get(n) != v]
@@ -318,33 +318,33 @@ def _operations(log: Path) -> list[Operation]:
 
 # What is done with a file, and why; the first pattern that fits its path.
 WHY = [
-    (r"^/tmp(/|$)", "the model is put together in the temporary folder before it is written"),
-    (r"\(unnamed\)$", "whether the file system has locks and nameless files is tried"),
-    (r"/\.\*\.tmp$", "content is written beside its place, synced, and renamed"),
-    (r"/\.holder\.json$", "who uses the folder, for the message to another process"),
-    (r"/\.lock$", "the lock that one process holds"),
+    (r"^/tmp(/|$)", "the model is assembled in the temporary folder before it is written"),
+    (r"\(unnamed\)$", "a test whether the file system supports locks and unnamed files"),
+    (r"/\.\*\.tmp$", "new content is written to a temporary file, synced, and renamed"),
+    (r"/\.holder\.json$", "which process uses the folder, for the error that another one gets"),
+    (r"/\.lock$", "the lock, held by one process at a time"),
     (r"/\.run\.json$", "which run the checkpoints belong to"),
-    (r"/config\.json$", "what the run is, and whether it is finished"),
-    (r"/environment\.json$", "versions and machine, compared when the run is resumed"),
-    (r"/history\.csv$|/epochs\.csv$", "a row an epoch, for people"),
-    (r"/run\.log$", "what happened when, for people"),
+    (r"/config\.json$", "the run's configuration, and whether it is finished"),
+    (r"/environment\.json$", "versions and machine, compared when the run resumes"),
+    (r"/history\.csv$|/epochs\.csv$", "one row per epoch, to be read"),
+    (r"/run\.log$", "what happened when, to be read"),
     (r"/model\.keras$", "the finished model"),
     (r"/start\.keras$", "the model before its training, to load an unfinished run"),
     (r"/plots(/|$)", "the learning curves"),
     (r"/epoch-[^/]*\.keras$", "the best epochs, of the checkpoint plugin"),
     (r"/state-[^/]*$", "the exact state to resume from; the last two are kept"),
-    (r"/study\.sqlite-journal$", "SQLite's journal, until the study has its form"),
-    (r"/study\.sqlite-wal$", "SQLite's log: what a transaction wrote is on disk before it counts"),
-    (r"/study\.sqlite-shm$", "SQLite's index of its log"),
+    (r"/study\.sqlite-journal$", "SQLite's journal, while the tables are created"),
+    (r"/study\.sqlite-wal$", "SQLite's write-ahead log: a transaction counts once it is on disk"),
+    (r"/study\.sqlite-shm$", "SQLite's index of that log"),
     (r"/study\.sqlite$", "the trials and their results"),
-    (r"/data[^/]*\.joblib(\.part)?$", "the data, while workers need them"),
-    (r"/trials/\.[^/]*", "the states of a trial that nothing needs any more are deleted"),
-    (r"/trials/.*/\.[^/]*", "the run of a parent is copied beside its place, and renamed"),
-    (r"/checkpoints$", "the folder of states and checkpoints is made, listed and synced"),
+    (r"/data[^/]*\.joblib(\.part)?$", "the data, for as long as workers need them"),
+    (r"/trials/\.[^/]*", "states that no trial needs any more are deleted"),
+    (r"/trials/.*/\.[^/]*", "the parent's run is copied to a temporary folder, and renamed"),
+    (r"/checkpoints$", "the folder of states and checkpoints is created, listed and synced"),
     (r"/trials(/|$)", "the folders of the runs of trials"),
-    (r"/models(/|$)", "the models of the best trials, if any are kept; refused if it is a link"),
-    (r"/artifacts(/|$)", "what trials wrote, if anything; refused if it is a link"),
-    (r"^/it$", "the folder itself is made, listed and synced"),
+    (r"/models(/|$)", "the models of the best trials, if any are kept; a link is refused"),
+    (r"/artifacts(/|$)", "files that trials wrote, if any; a link is refused"),
+    (r"^/it$", "the folder itself is created, listed and synced"),
 ]
 
 
@@ -365,18 +365,23 @@ def _shown(path: str) -> str:
 
 HEAD = """# Every operation on disk
 
-What a run (`run_dir`) and a study (`directory`) do on disk, and what comes of it when the process
-is killed before an operation, or when it fails with ENOSPC (no room), EIO (a defect) or EACCES (no
-permission). The table is written by the proof itself, from what a library in front of libc counts:
+What a run (`run_dir`) and a study (`directory`) do on disk, and what happens if the process is
+killed just before an operation, or if the operation fails with ENOSPC (disk full), EIO (disk
+defect) or EACCES (no permission). A test writes this table. It counts the operations with a library
+that is loaded in front of libc, and tries each fault:
 
     DISK_FAULTS=full pytest -n0 -s tests/integration/test_disk_faults.py
 
-*resumed*: the same call resumes, and ends with the same bytes of weights, the same history, trials
-and files as one that nothing happened to. *as if nothing had been*: the call in which the operation
-failed ends so by itself. *a warning*: so too, with a warning that names the file. *an error, then
-resumed*: the call ends with one error that names the path, and the same call resumes.
-A kill before an operation that changes nothing on disk is one before the next that does. A dash:
-not tried. To give up a lock is not counted: it cannot fail on a disk of one's own.
+- *resumed*: the same call, made again, resumes. It ends with the same weights, byte for byte, and
+  with the same history, trials and files as a call in which nothing went wrong.
+- *no effect*: the call in which the operation failed ends like that by itself.
+- *a warning*: it does too, with a warning that names the file.
+- *an error, then resumed*: the call ends with one error that names the path; made again, it
+  resumes.
+- A dash: not tried. A kill before an operation that changes nothing on disk is a kill before the
+  next one that does.
+
+Releasing a lock is not counted: on a local disk it cannot fail.
 
 """
 TITLES = {"run": "A run", "light": "A study", "trained": "A study of Trainers, halving"}
