@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from patience import SECONDS
 from sklearn.exceptions import NotFittedError
 
 from trainer import Trainer
@@ -305,7 +306,7 @@ def test_ctrl_c_in_the_middle_of_a_fit_leaves_a_usable_trainer(feed: str) -> Non
         trainer.set_params(resident_bytes=0)
 
     def interrupt() -> None:
-        begun.wait(60)
+        begun.wait(SECONDS)
         threading.Event().wait(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import warm
-from patience import SECONDS
+from patience import GONE, SECONDS
 
 CHILD = Path(__file__).with_name("kill_child.py")
 RUNS = int(os.environ.get("KILL_RUNS", "1"))
@@ -85,7 +85,7 @@ def _killed(kind: str, folder: Path, rng: np.random.Generator) -> str | None:
         wait_for(saving, 5)
         time.sleep(rng.uniform(0, WITHIN * 1.2))
     child.kill()
-    if child.wait(30) != -9:
+    if child.wait(GONE) != -9:
         assert child.returncode == 0, _failed(folder, child)
         return None
     # the child alone takes the mark away, and it is dead

@@ -170,7 +170,7 @@ def _kill(process: psutil.Process) -> bool:
         process.kill()
     except psutil.NoSuchProcess:
         return False
-    process.wait(30)
+    process.wait(GONE)
     return True
 
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import warm
+from patience import GONE
 
 from trainer import Classifier
 from trainer.callbacks.callback import Callback
@@ -267,7 +268,7 @@ def test_a_second_process_is_told_who_holds_the_folder_until_that_is_killed(tmp_
         make(tmp_path / "run").fit(X, Y)
     assert (tmp_path / "run" / "config.json").read_bytes() == before
     process.kill()
-    process.wait(30)
+    process.wait(GONE)
     found, alone = (
         make(tmp_path / name, Wait(), save_steps=1).fit(X, Y, resume="force")
         for name in ("run", "alone")
@@ -306,7 +307,7 @@ def test_orphaned_workers_do_not_hold_the_folder(tmp_path: Path) -> None:
         workers = [int(pid) for pid in process.wait_for("workers").split()[1:]]
         assert workers
         process.kill()
-        process.wait(30)
+        process.wait(GONE)
         from filelock import FileLock
 
         with FileLock(tmp_path / "run" / ".lock", timeout=2):

@@ -115,7 +115,7 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
             assert time.monotonic() < until, "one worker has taken all jobs"
             for job in [made.submit("look") for _ in range(2)]:
                 try:
-                    process, share, growth = job.result(60)
+                    process, share, growth = job.result(SECONDS)
                 except Crashed:  # it was sent to the killed worker; a search tries it again, too
                     continue
                 assert growth == "true"
@@ -133,7 +133,7 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
             assert set(later.values()) == whole
             assert process not in later
         with pytest.raises(Crashed):
-            made.submit("die").result(60)
+            made.submit("die").result(SECONDS)
         assert set(seen().values()) == whole
     finally:
         made.close()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from patience import GONE, wait_until
+from patience import GONE, SECONDS, wait_until
 
 from search.executors import Crashed, OutOfMemory, Raised, TimedOut, memory
 from search.executors.processes import Processes
@@ -158,7 +158,7 @@ def by_value() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Processes]:
-    made = Processes(work, workers=1, timeout=20, memory=LIMIT)
+    made = Processes(work, workers=1, timeout=SECONDS, memory=LIMIT)
     yield made
     made.close()
 
@@ -166,27 +166,27 @@ def pool() -> Iterator[Processes]:
 def test_what_a_trial_has_left_running_is_ended_before_the_next(
     pool: Processes, tmp_path: Path
 ) -> None:
-    left, worker = pool.submit(("return", str(tmp_path))).result(60)
+    left, worker = pool.submit(("return", str(tmp_path))).result(SECONDS)
     assert len(left) == 5
     assert not any(map(psutil.pid_exists, left)), "ended when the result is there"
     with pytest.raises(Raised, match="a reason"):
-        pool.submit(("raise", str(tmp_path))).result(60)
+        pool.submit(("raise", str(tmp_path))).result(SECONDS)
     assert not any(map(psutil.pid_exists, started(tmp_path)))
-    assert pool.submit(("return", str(tmp_path))).result(60)[1] == worker, "it is used again"
+    assert pool.submit(("return", str(tmp_path))).result(SECONDS)[1] == worker, "it is used again"
 
 
 @pytest.mark.parametrize("how", ["killed", "leave", "group"])
 def test_what_a_dead_worker_had_started_is_ended(pool: Processes, tmp_path: Path, how: str) -> None:
     with pytest.raises(Crashed, match="exited with code 3" if how == "leave" else "SIGKILL"):
-        pool.submit((how, str(tmp_path))).result(60)
+        pool.submit((how, str(tmp_path))).result(SECONDS)
     assert ended(started(tmp_path)) == []
 
 
 def test_what_a_trial_had_started_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    made = Processes(work, workers=1, timeout=6)
+    made = Processes(work, workers=1, timeout=12)  # until it has started all of them
     try:
         with pytest.raises(TimedOut):
-            made.submit(("hang", str(tmp_path))).result(60)
+            made.submit(("hang", str(tmp_path))).result(SECONDS)
         assert ended(started(tmp_path)) == []
     finally:
         made.close()
@@ -230,14 +230,14 @@ def test_what_trials_have_started_ends_with_a_coordinator_that_is_killed(tmp_pat
 def test_even_a_guard_that_is_killed_leaves_little(tmp_path: Path) -> None:
     made = Processes(work, workers=1)
     try:
-        leader = made.submit(("leader", "")).result(60)[0]
+        leader = made.submit(("leader", "")).result(SECONDS)[0]
         job = made.submit(("hang", str(tmp_path)))
         wait_until((tmp_path / "started").exists)
         child = started(tmp_path)[0]
         psutil.Process(leader).kill()
         with pytest.raises(Crashed):
-            job.result(60)
-        made.submit(("leader", "")).result(60)
+            job.result(SECONDS)
+        made.submit(("leader", "")).result(SECONDS)
         assert ended([child]) == []
     finally:
         made.close()
@@ -267,7 +267,7 @@ def _stopped(process: int) -> Iterator[None]:
 def test_a_second_guard_ends_everything_after_the_first_was_killed(tmp_path: Path) -> None:
     made = Processes(work, workers=1, guards=2)
     try:
-        inner, worker = made.submit(("leader", "")).result(60)[:2]
+        inner, worker = made.submit(("leader", "")).result(SECONDS)[:2]
         job = made.submit(("hang", str(tmp_path)))
         wait_until((tmp_path / "started").exists)
         first = psutil.Process(inner).parent()
@@ -275,8 +275,8 @@ def test_a_second_guard_ends_everything_after_the_first_was_killed(tmp_path: Pat
         with _stopped(inner):  # as on a busy machine: it acts after the worker was replaced
             first.kill()
             with pytest.raises(Crashed):
-                job.result(60)
-            made.submit(("leader", "")).result(60)
+                job.result(SECONDS)
+            made.submit(("leader", "")).result(SECONDS)
         assert ended([inner, worker, *started(tmp_path)]) == []
     finally:
         made.close()
@@ -289,15 +289,15 @@ def test_a_worker_outlives_the_thread_that_started_it() -> None:
         thread = threading.Thread(target=lambda: jobs.append(made.submit(("leader", ""))))
         thread.start()
         thread.join()
-        first = jobs[0].result(60)
+        first = jobs[0].result(SECONDS)
         time.sleep(guard.SECONDS_TO_END + 2 * guard.SECONDS_BETWEEN_CHECKS)
-        assert made.submit(("leader", "")).result(60) == first
+        assert made.submit(("leader", "")).result(SECONDS) == first
     finally:
         made.close()
 
 
 def test_a_worker_has_a_group_of_its_own_and_its_guard_the_session(pool: Processes) -> None:
-    leader, worker, group = pool.submit(("leader", "")).result(60)
+    leader, worker, group = pool.submit(("leader", "")).result(SECONDS)
     assert group == worker != leader
     assert os.getsid(worker) == leader != os.getsid(0)
 
@@ -307,10 +307,10 @@ def test_helpers_of_libraries_survive_the_trial_and_the_library_works_in_the_nex
 ) -> None:
     servers = []
     for _ in range(2):
-        server, worker = pool.submit(("forkserver", "")).result(60)
+        server, worker = pool.submit(("forkserver", "")).result(SECONDS)
         assert psutil.pid_exists(server)
         servers.append((server, worker))
-        numbers, again = pool.submit(("joblib", "")).result(60)
+        numbers, again = pool.submit(("joblib", "")).result(SECONDS)
         assert again == worker
         assert not any(map(psutil.pid_exists, numbers)), "its workers hold what the trial loaded"
     assert servers[0] == servers[1]
@@ -319,7 +319,7 @@ def test_helpers_of_libraries_survive_the_trial_and_the_library_works_in_the_nex
 def test_shared_memory_of_a_dead_worker_is_deleted_at_once(pool: Processes) -> None:
     name = f"left-by-{os.getpid()}"
     with pytest.raises(Crashed, match="SIGKILL"):
-        pool.submit(("left memory", name)).result(60)
+        pool.submit(("left memory", name)).result(SECONDS)
     assert not Path("/dev/shm", name).exists()
 
 
@@ -328,18 +328,18 @@ def test_shared_memory_of_a_dead_worker_is_deleted_at_once(pool: Processes) -> N
 
 def test_the_memory_of_what_a_trial_started_counts(pool: Processes) -> None:
     with pytest.raises(OutOfMemory, match="MiB, above 300 MiB"):
-        pool.submit(("memory", "")).result(60)
+        pool.submit(("memory", "")).result(SECONDS)
 
 
 def test_the_memory_that_a_trial_shares_with_others_counts_where_it_made_it(
     pool: Processes,
 ) -> None:
     with pytest.raises(OutOfMemory, match="MiB, above 300 MiB"):
-        pool.submit(("shared", "")).result(60)
+        pool.submit(("shared", "")).result(SECONDS)
 
 
 def test_pages_that_forks_share_count_once(pool: Processes) -> None:
-    assert pool.submit(("forked memory", "")).result(60) == LIMIT - 60 * MIB
+    assert pool.submit(("forked memory", "")).result(SECONDS) == LIMIT - 60 * MIB
 
 
 @pytest.mark.parametrize("folder", ["on disk", "in memory"])
@@ -354,7 +354,7 @@ def test_mapped_data_do_not_count(tmp_path: Path, folder: str) -> None:
     try:
         np.save(file, rows)
         jobs = [made.submit(("mapped", str(file))) for _ in range(2)]
-        assert [job.result(60) for job in jobs] == [200 * MIB] * 2
+        assert [job.result(SECONDS) for job in jobs] == [200 * MIB] * 2
     finally:
         made.close()
         file.unlink(missing_ok=True)

@@ -102,7 +102,7 @@ def scalars() -> Iterator[Callable[..., list[tuple[int, float]]]]:
             except (urllib.error.URLError, OSError):  # it starts, or has not read the run yet
                 found = []
             time.sleep(0.25)
-        raise AssertionError(f"{url} has not shown step {last} within a minute, but {found}")
+        raise AssertionError(f"{url} has not shown step {last} in time, but {found}")
 
     yield ask
     for process, _ in servers.values():

@@ -175,7 +175,7 @@ def test_serve_answers_until_ctrl_c(folder):
         body = json.dumps([{"size": 50, "town": "Rome"}]).encode()
         head = {"Content-Type": "application/json"}
         asked = urllib.request.Request(f"{url}/predict", body, head)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
             assert len(json.load(answer)["predictions"]) == 1
         assert command_line.ctrl_c(started) == 0, started.error()
     finally:
@@ -197,7 +197,7 @@ def test_tensorboard_answers_until_ctrl_c(folder):
         until = time.monotonic() + SECONDS
         while not expected <= set(found):  # it answers while it is still reading
             assert time.monotonic() < until, found
-            with urllib.request.urlopen(f"{url}data/runs", timeout=60) as answer:
+            with urllib.request.urlopen(f"{url}data/runs", timeout=SECONDS) as answer:
                 found = json.load(answer)
             time.sleep(0.05)
         assert command_line.ctrl_c(started) == 0, started.error()

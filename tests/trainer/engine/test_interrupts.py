@@ -113,7 +113,7 @@ from trainer.engine.interrupts import Interrupts
 def work(ready):
     try:
         ready.set()
-        time.sleep(30)
+        time.sleep(3600)
     except KeyboardInterrupt:
         os._exit(9)
 
@@ -121,9 +121,9 @@ def ended_by(number, daemon):
     ready = fork.Event()
     child = fork.Process(target=work, args=(ready,), daemon=daemon)
     child.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     os.kill(child.pid, number)
-    child.join(1 if daemon and number == signal.SIGINT else 30)  # that one stays
+    child.join(1 if daemon and number == signal.SIGINT else 300)  # that one stays
     code = child.exitcode
     child.kill()
     return code

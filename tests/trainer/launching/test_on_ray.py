@@ -67,7 +67,7 @@ if __name__ == "__main__":
     ray.cancel = cancel
     with open(os.path.join(folder, "started")) as file:
         started = json.load(file)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while any(map(psutil.pid_exists, started)) and time.monotonic() < until:
         time.sleep(0.05)
     said["left"] = list(filter(psutil.pid_exists, started))

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import warm
+from patience import SECONDS
 
 import trainer
 from trainer import Classifier, Regressor
@@ -56,7 +57,7 @@ class Client:
         self.address = url.removeprefix("http://")
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=60)) as found:
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=SECONDS)) as found:
             sent = body if body is None or isinstance(body, bytes) else json.dumps(body)
             found.request(method, path, sent)
             answer = found.getresponse()
@@ -209,13 +210,13 @@ def test_what_waits_is_predicted_together_and_everybody_gets_his_own(
             sizes.append(len(x))
             if len(sizes) == 1:
                 first.set()
-                assert waiting.wait(60)
+                assert waiting.wait(SECONDS)
             return predict_proba(self, x, **options)
 
     monkeypatch.setattr(table, "__class__", Slow)
     with served(table, Limits(batch_rows=32)) as client, ThreadPoolExecutor(20) as pool:
         one = pool.submit(client.predict, ROWS[:1])
-        assert first.wait(60)
+        assert first.wait(SECONDS)
         asked = [pool.submit(client.predict, ROWS[i : i + 3]) for i in range(16)]
         wrong = pool.submit(client.predict, [ROWS[0], {"age": 3}])
         assert wrong.result()[0] == 422
@@ -383,7 +384,7 @@ print("ended", flush=True)
         assert expected[0] == 200
         address = client.address
         # of 24 connections that were made before, and that have sent a request before the signal
-        open_ones = [http.client.HTTPConnection(address, timeout=60) for _ in range(24)]
+        open_ones = [http.client.HTTPConnection(address, timeout=SECONDS) for _ in range(24)]
         for one in open_ones:
             one.connect()
         for one in open_ones:

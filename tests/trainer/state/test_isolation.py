@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from patience import SECONDS
 from sklearn.model_selection import cross_val_score
 
 from trainer import Classifier, Regressor
@@ -214,7 +215,7 @@ def test_rows_of_a_finder_may_come_from_another_trainer() -> None:
         target=lambda: found.append(find_learning_rate(Dropped(random_state=0), rows)), daemon=True
     )
     finder.start()
-    finder.join(60)  # only where they wait for each other
+    finder.join(SECONDS)  # only where they wait for each other
     assert found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import SECONDS
 
 from trainer.utils import guard
 
@@ -74,7 +75,7 @@ def ready(process: Any) -> int:
     ],
 )
 def test_a_guard_ends_in_the_way_of_its_worker(code: str, ended: int, start: Start) -> None:
-    assert start(code).wait(30) == ended
+    assert start(code).wait(SECONDS) == ended
 
 
 def test_a_process_that_left_the_workers_session_ends_with_the_worker(start: Start) -> None:
@@ -83,7 +84,7 @@ def test_a_process_that_left_the_workers_session_ends_with_the_worker(start: Sta
     worker = psutil.Process(orphan).ppid()
     assert os.getsid(orphan) == orphan
     os.kill(worker, signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(SECONDS) == -signal.SIGKILL
     assert not psutil.pid_exists(orphan)
 
 
@@ -91,7 +92,7 @@ def test_a_worker_may_end_in_order_when_its_guard_is_asked_to(start: Start) -> N
     process = start("signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\nwait()")
     ready(process)
     process.terminate()
-    assert process.wait(30) == 5
+    assert process.wait(SECONDS) == 5
 
 
 @pytest.mark.parametrize("grace", [0, 0.01])
@@ -100,11 +101,11 @@ def test_a_worker_that_does_not_end_in_its_time_is_killed(grace: float, start: S
     process = start(stubborn, f"os.getppid(), grace={grace}")
     ready(process)
     process.terminate()
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(SECONDS) == -signal.SIGKILL
 
 
 def test_a_worker_ends_if_the_guard_is_no_child_of_the_coordinator(start: Start) -> None:
-    assert start("signal.pause()", "os.getpid()").wait(30) == -signal.SIGKILL
+    assert start("signal.pause()", "os.getpid()").wait(SECONDS) == -signal.SIGKILL
 
 
 def test_the_output_of_both_goes_to_a_file_named_after_the_guard(
@@ -113,7 +114,7 @@ def test_the_output_of_both_goes_to_a_file_named_after_the_guard(
     process = start(
         "print('said', flush=True); os.write(2, b'complained')", f"os.getppid(), {str(tmp_path)!r}"
     )
-    assert process.wait(30) == 0
+    assert process.wait(SECONDS) == 0
     (file,) = tmp_path.iterdir()
     assert file.name == f"{process.pid}.txt" and file.stat().st_mode & 0o777 == 0o600
     assert file.read_text() == "said\ncomplained"

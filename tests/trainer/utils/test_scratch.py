@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import SECONDS
 
 from trainer.utils import scratch
 from trainer.utils.scratch import MARK, Scratch, sweep
@@ -162,7 +163,7 @@ def test_a_folder_that_is_just_being_made_is_no_abandoned_one(tmp_path: Path) ->
         for _ in range(3)
     ]
     for process in processes:
-        assert process.communicate(timeout=60)[1] == ""
+        assert process.communicate(timeout=SECONDS)[1] == ""
         assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
