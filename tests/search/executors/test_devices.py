@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -126,9 +127,11 @@ def test_workers_see_their_share_and_a_replaced_one_sees_the_same(
         first = seen()
         assert set(first.values()) == whole
         for process in first:
-            killed = psutil.Process(process)
-            killed.kill()
-            killed.wait(SECONDS)
+            # pebble may have replaced both, if it was idle when it noticed the death of the first
+            with contextlib.suppress(psutil.NoSuchProcess):
+                killed = psutil.Process(process)
+                killed.kill()
+                killed.wait(SECONDS)
             later = seen()
             assert set(later.values()) == whole
             assert process not in later

@@ -334,7 +334,7 @@ SCRIPT = """
 
     print("main", flush=True)  # once: a worker does not run the script again
     pool = Processes(work, workers=2)
-    value, pid = pool.submit(0).result(SECONDS)
+    value, pid = pool.submit(0).result()
     print(value, pid, pool.submit("wait") and os.getpid(), flush=True)
     if sys.argv[1:] == ["wait"]:
         time.sleep(3600)

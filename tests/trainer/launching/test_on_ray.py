@@ -54,14 +54,14 @@ if __name__ == "__main__":
     cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     said = {"well": trainer.launch(work, "well", folder, workers=2, on="ray",
-                                   resources={"cpu": 2})}
+                                   resources={"cpu": 2}, start_timeout=300)}
     cancel, said["cancelled"] = ray.cancel, []
     def cancel_and_tell(generator, force):
         said["cancelled"].append(force)
         cancel(generator, force=force)
     ray.cancel = cancel_and_tell
     try:
-        trainer.launch(work, "die", folder, workers=2, on="ray")
+        trainer.launch(work, "die", folder, workers=2, on="ray", start_timeout=300)
     except LaunchError as error:
         said["died"] = [error.worker, error.code, list(error.last_lines)]
     ray.cancel = cancel
@@ -72,7 +72,7 @@ if __name__ == "__main__":
         time.sleep(0.05)
     said["left"] = list(filter(psutil.pid_exists, started))
     try:
-        trainer.launch(work, "lost", folder, workers=2, on="ray")
+        trainer.launch(work, "lost", folder, workers=2, on="ray", start_timeout=300)
     except LaunchError as error:
         said["lost"] = [error.worker, error.code, str(error)]
     try:
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     from trainer.launching import on_ray, processes
     program = processes.Program(script=script)
     os.remove(script)
-    for event in on_ray.run(program, 1, None, start_timeout=60.0):
+    for event in on_ray.run(program, 1, None, start_timeout=300):
         said["script"] = [event.text, event.fatal]
     print("said", json.dumps(said), flush=True)
     ray.shutdown()
@@ -137,20 +137,20 @@ def for_ever():
 if __name__ == "__main__":
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
              logging_level="ERROR", _node_ip_address="127.0.0.1")
-    trainer.launch(for_ever, workers=2, on="ray")
+    trainer.launch(for_ever, workers=2, on="ray", start_timeout=300)
 """
 
 
 def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
     (tmp_path / "driver.py").write_text(DRIVER)
-    with alone(), (tmp_path / "out").open("w") as out:
+    with alone(), (tmp_path / "out").open("w") as out, (tmp_path / "errors").open("w") as errors:
         driver = subprocess.Popen(
             [sys.executable, "driver.py"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             stdout=out,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
         )
 
     def started() -> list[int]:
@@ -159,7 +159,8 @@ def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
 
     until = time.monotonic() + SECONDS
     while len(started()) < 4:
-        assert driver.poll() is None and time.monotonic() < until
+        said = (tmp_path / "errors").read_text()
+        assert driver.poll() is None and time.monotonic() < until, said
         time.sleep(0.05)
     driver.kill()
     driver.wait()
