@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from network import alone
-from patience import GONE, SECONDS, WORK
+from patience import GONE, WORK
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
@@ -54,14 +54,14 @@ if __name__ == "__main__":
     cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     said = {"well": trainer.launch(work, "well", folder, workers=2, on="ray",
-                                   resources={"cpu": 2}, start_timeout=300)}
+                                   resources={"cpu": 2}, start_timeout=1200)}
     cancel, said["cancelled"] = ray.cancel, []
     def cancel_and_tell(generator, force):
         said["cancelled"].append(force)
         cancel(generator, force=force)
     ray.cancel = cancel_and_tell
     try:
-        trainer.launch(work, "die", folder, workers=2, on="ray", start_timeout=300)
+        trainer.launch(work, "die", folder, workers=2, on="ray", start_timeout=1200)
     except LaunchError as error:
         said["died"] = [error.worker, error.code, list(error.last_lines)]
     ray.cancel = cancel
@@ -72,7 +72,7 @@ if __name__ == "__main__":
         time.sleep(0.05)
     said["left"] = list(filter(psutil.pid_exists, started))
     try:
-        trainer.launch(work, "lost", folder, workers=2, on="ray", start_timeout=300)
+        trainer.launch(work, "lost", folder, workers=2, on="ray", start_timeout=1200)
     except LaunchError as error:
         said["lost"] = [error.worker, error.code, str(error)]
     try:
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     from trainer.launching import on_ray, processes
     program = processes.Program(script=script)
     os.remove(script)
-    for event in on_ray.run(program, 1, None, start_timeout=300):
+    for event in on_ray.run(program, 1, None, start_timeout=1200):
         said["script"] = [event.text, event.fatal]
     print("said", json.dumps(said), flush=True)
     ray.shutdown()
@@ -137,7 +137,7 @@ def for_ever():
 if __name__ == "__main__":
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
              logging_level="ERROR", _node_ip_address="127.0.0.1")
-    trainer.launch(for_ever, workers=2, on="ray", start_timeout=300)
+    trainer.launch(for_ever, workers=2, on="ray", start_timeout=1200)
 """
 
 
@@ -157,7 +157,7 @@ def test_a_driver_that_is_killed_leaves_no_worker(tmp_path):
         lines = (tmp_path / "out").read_text().splitlines()
         return [int(pid) for line in lines if "] started " in line for pid in line.split()[3:]]
 
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + WORK
     while len(started()) < 4:
         said = (tmp_path / "errors").read_text()
         assert driver.poll() is None and time.monotonic() < until, said
