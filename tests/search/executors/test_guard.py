@@ -158,7 +158,7 @@ def by_value() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Processes]:
-    made = Processes(work, workers=1, timeout=SECONDS, memory=LIMIT)
+    made = Processes(work, workers=1, memory=LIMIT)
     yield made
     made.close()
 
