@@ -128,6 +128,7 @@ def test_descendants_are_listed_each_after_its_parent(start: Start) -> None:
     assert guard.descendants(process.pid) == [worker, grandchild]
     process.kill()
     process.wait()
+    os.kill(grandchild, signal.SIGKILL)  # without its guard nobody ends it
     assert guard.children(process.pid) == guard.descendants(process.pid) == []
 
 
