@@ -8,27 +8,10 @@ import pytest
 import warm
 
 ROOT = Path(__file__).parents[1]
+# every page in Chinese, by the page in English beside it
 PAGES = {
-    "README.md": "README.zh-CN.md",
-    "docs/callbacks.md": "docs/callbacks.zh-CN.md",
-    "docs/clusters.md": "docs/clusters.zh-CN.md",
-    "docs/command_line.md": "docs/command_line.zh-CN.md",
-    "docs/coming_from_keras_tuner.md": "docs/coming_from_keras_tuner.zh-CN.md",
-    "docs/coming_from_optuna.md": "docs/coming_from_optuna.zh-CN.md",
-    "docs/coming_from_ray_tune.md": "docs/coming_from_ray_tune.zh-CN.md",
-    "docs/data.md": "docs/data.zh-CN.md",
-    "docs/distributed.md": "docs/distributed.zh-CN.md",
-    "docs/exporting.md": "docs/exporting.zh-CN.md",
-    "docs/extending.md": "docs/extending.zh-CN.md",
-    "docs/files.md": "docs/files.zh-CN.md",
-    "docs/from_keras.md": "docs/from_keras.zh-CN.md",
-    "docs/fine_tuning.md": "docs/fine_tuning.zh-CN.md",
-    "docs/sklearn_callbacks.md": "docs/sklearn_callbacks.zh-CN.md",
-    "docs/guide.md": "docs/guide.zh-CN.md",
-    "docs/benchmarks.md": "docs/benchmarks.zh-CN.md",
-    "docs/resuming.md": "docs/resuming.zh-CN.md",
-    "docs/search.md": "docs/search.zh-CN.md",
-    "docs/serving.md": "docs/serving.zh-CN.md",
+    str(page.relative_to(ROOT)).replace(".zh-CN", ""): str(page.relative_to(ROOT))
+    for page in sorted([*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").glob("*.zh-CN.md")])
 }
 DOCS = sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))
 ALL = ["README.md", "README.zh-CN.md", *DOCS]
@@ -59,8 +42,10 @@ def test_the_ten_lines_run_as_printed(tmp_path):
 
 
 @pytest.mark.parametrize("english", PAGES)
-def test_both_languages_have_the_same_commands_code_and_figures(english):
+def test_both_languages_have_the_same_commands_code_and_figures_and_link_to_each_other(english):
     chinese = PAGES[english]
+    assert f"[简体中文]({Path(chinese).name})" in read(english)
+    assert f"[English]({Path(english).name})" in read(chinese)
     assert blocks(chinese, "bash") == blocks(english, "bash")
     assert list(map(code, blocks(chinese, "python"))) == list(map(code, blocks(english, "python")))
     assert figures(chinese) == figures(english)
