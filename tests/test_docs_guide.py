@@ -8,7 +8,7 @@ import pytest
 import warm
 
 ROOT = Path(__file__).parents[1]
-# the pages in English with code, and the tests that run it; test_readme.py compares the Chinese ones
+# pages in English with code, and the tests that run it; test_readme.py compares the Chinese ones
 TESTED = {
     "callbacks.md": "test_docs_guide.py",
     "distributed.md": "test_docs_distributed.py",
